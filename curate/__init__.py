@@ -1,0 +1,1 @@
+"""Pictures → a clean, credited, split dataset. Never imports torch."""

@@ -1,0 +1,1 @@
+"""A split dataset → a checkpoint → a prediction. May import curate, never the reverse."""
