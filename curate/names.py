@@ -5,9 +5,9 @@ so a place says nothing about a class.
 
 Two JSON forms are read, and may be mixed: `{"21": "fire lily"}` and
 `{"21": ["fire lily", "Gloriosa superba"]}`. A query asks for what the class *shows*. In Oxford-102 that is
-not always what its name says: "ball moss" shows Tillandsia cyanea, "pelargonium" Alyogyne huegelii, "geranium"
-a zonal pelargonium, "orange dahlia" Tithonia, "mallow" Abutilon, "tree mallow" Lavatera trimestris, and
-"watercress" the garden nasturtium, Tropaeolum majus.
+not always what its name says: "ball moss" shows Tillandsia cyanea, "pelargonium" Alyogyne huegelii,
+"geranium" a zonal pelargonium, "orange dahlia" Tithonia, "mallow" Abutilon, "tree mallow" Lavatera
+trimestris, and "watercress" the garden nasturtium, Tropaeolum majus.
 """
 
 import json
