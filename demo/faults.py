@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from io import BytesIO
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -64,10 +65,10 @@ def plant_faults(folder: Path, seed: int, counts: Mapping[Kind, int] = PLANTED) 
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder; name one that holds class folders.")
     labels = sorted(place.name for place in folder.iterdir() if place.is_dir() and place.name[0] != ".")
-    if len(labels) < 2:
-        raise UserError(f"{folder}: faults need at least two class folders with pictures.")
     names = _Names(folder, labels, rng)
-    kinds = [kind for kind, count in counts.items() for _ in range(count)]
+    if len(labels) < 2 or not names.before:
+        raise UserError(f"{folder}: faults need at least two class folders with pictures.")
+    kinds = [kind for kind, number in counts.items() for _ in range(number)]
     needed = sum(kind in _FROM_ORIGINAL for kind in kinds)
     originals = _draw_originals(folder, labels, needed, rng)
     faults = []
@@ -114,11 +115,12 @@ class _Names:
         self.rng = rng
         self.stems = {label: sorted({file.stem for file in (folder / label).iterdir()}) for label in labels}
         self.taken = {stem for stems in self.stems.values() for stem in stems}
+        self.before = frozenset(self.taken)
 
     def new(self, label: str, like: str | None, suffix: str) -> str:
         """A path in the folder of `label`, numbered as `like` or, without it, as any picture there."""
         if like is None:
-            like = str(self.rng.choice(self.stems[label] or sorted(self.taken)))
+            like = str(self.rng.choice(self.stems[label] or sorted(self.before)))
         stem = next(stem for stem in self._candidates(like) if stem not in self.taken)
         self.taken.add(stem)
         return f"{label}/{stem}{suffix}"
@@ -126,14 +128,14 @@ class _Names:
     def _candidates(self, like: str) -> Iterator[str]:
         match = re.fullmatch(r"(.*?)(\d{1,12})(\D*)", like)
         if match is None:
-            yield from (f"{like}-{number}" for number in range(2, len(self.taken) + 3))
+            yield from (f"{like}-{number}" for number in count(2))
             return
         before, digits, after = match.groups()
         sibling = re.compile(re.escape(before) + r"(\d{1,12})" + re.escape(after))
-        numbers = [int(found[1]) for stem in self.taken if (found := sibling.fullmatch(stem))]
+        numbers = [int(found[1]) for stem in self.before if (found := sibling.fullmatch(stem))]
         low, high = min(numbers), max(numbers) + len(numbers) + 1
         first = int(self.rng.integers(low, high))
-        for number in (*range(first, high), *range(low, first)):
+        for number in chain(range(first, high), range(low, first), count(high)):
             yield f"{before}{number:0{len(digits)}}{after}"
 
 
