@@ -47,9 +47,7 @@ def load_queries(file: Path | None = None) -> dict[str, tuple[str, str]]:
     return _read(file or QUERIES_FILE)
 
 
-def names_for(
-    dataset_root: Path, labels: Sequence[str], file: Path | None = None
-) -> tuple[dict[str, str], list[str]]:
+def names_for(dataset_root: Path, labels: Sequence[str], file: Path | None = None) -> tuple[dict[str, str], list[str]]:
     """A name for each of `labels`, and the labels that an explicit `file` does not name.
 
     The first of these that there is decides: `file`; the dataset's own cat_to_name.json; Oxford-102's names,
@@ -94,9 +92,7 @@ def _is_oxford(root: Path, labels: Sequence[str]) -> bool:
 
 def _read(file: Path) -> dict[str, tuple[str, str]]:
     try:
-        content: object = json.loads(
-            file.read_bytes().decode("utf-8-sig"), object_pairs_hook=partial(_once, file)
-        )
+        content: object = json.loads(file.read_bytes().decode("utf-8-sig"), object_pairs_hook=partial(_once, file))
     except FileNotFoundError:
         raise UserError(f"{file}: there is no such names file; give one with --names FILE.") from None
     except OSError as error:

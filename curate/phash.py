@@ -1,7 +1,6 @@
 """Perceptual hashes, and all pairs of them within a radius."""
 
 import math
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from itertools import combinations, pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
+
+from curate.parallel import processors
 
 Hashes = NDArray[np.uint64]
 Indices = NDArray[np.intp]
@@ -108,9 +109,7 @@ class Pairs:
         equal = self.counts * (self.counts - 1) // 2
         return int(equal.sum() + (self.counts[self.first] * self.counts[self.second]).sum())
 
-    def expand(
-        self, batch: int = 1 << 20
-    ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]]:
+    def expand(self, batch: int = 1 << 20) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]]:
         """Give every pair of inputs, at most `batch` at once: i, j int32 with i < j, and their distance uint8.
 
         The order is not defined. Memory is bounded by `batch`, however large the groups are.
@@ -158,16 +157,12 @@ def pairs_within(hashes: Hashes, radius: int) -> Pairs:
     if hashes.dtype != np.uint64 or hashes.ndim != 1:
         raise ValueError(f"hashes must be uint64[n], not {hashes.dtype}{list(hashes.shape)}")
     unique, inverse = np.unique(hashes, return_inverse=True)
-    i, j = _search(unique, radius, workers=_cores())
+    i, j = _search(unique, radius, workers=processors())
     # One sort of packed pairs puts them in the promised order, whatever the threads did.
     packed = np.minimum(i, j).astype(np.uint64) << 32 | np.maximum(i, j).astype(np.uint64)
     packed.sort()
     first, second = (packed >> 32).astype(np.int32), (packed & 0xFFFFFFFF).astype(np.int32)
     return Pairs(unique, inverse, first, second, np.bitwise_count(unique[first] ^ unique[second]))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _search(hashes: Hashes, radius: int, workers: int = 1) -> tuple[Indices, Indices]:
@@ -320,9 +315,7 @@ def _compare_run(run: Hashes, radius: int) -> Iterator[tuple[Hashes, Hashes]]:
             yield row[i[once], 0], column[j[once]]
 
 
-def _compare_runs(
-    lifted: Hashes, starts: Indices, sizes: Indices, radius: int
-) -> Iterator[tuple[Hashes, Hashes]]:
+def _compare_runs(lifted: Hashes, starts: Indices, sizes: Indices, radius: int) -> Iterator[tuple[Hashes, Hashes]]:
     """Compare the hashes within each of several runs, which are in ascending order of size, all runs at once."""
     longest = int(sizes[-1])
     # Column r holds run r; below its end lie hashes of its neighbours, whose pairs are dropped.

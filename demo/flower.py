@@ -78,13 +78,9 @@ def draw_flower(draw: ImageDraw.ImageDraw, species: Species, pose: Pose, rng: np
     turn = rng.uniform(0, tau)
     for ring in range(rings):
         reach = 1 - 0.2 * ring
-        angles = (
-            turn + tau / count * (np.arange(count) + 0.5 * ring) + rng.normal(0, 0.22 / count**0.5, count)
-        )
+        angles = turn + tau / count * (np.arange(count) + 0.5 * ring) + rng.normal(0, 0.22 / count**0.5, count)
         for angle in rng.permutation(angles):
-            _draw_petal(
-                draw, species, pose, float(angle), reach, width, _shade(tint, pose, float(angle), rng), rng
-            )
+            _draw_petal(draw, species, pose, float(angle), reach, width, _shade(tint, pose, float(angle), rng), rng)
     _draw_centre(draw, species, pose, rng)
 
 
@@ -117,9 +113,7 @@ def _draw_petal(
 _SHADES = (  # from the rim inwards: share of the base's colour, light
     (0.0, 0.74), (0.0, 0.97), (0.05, 1.0), (0.1, 1.02), (0.22, 1.02), (0.38, 1.02), (0.56, 1.0), (0.78, 0.96),
 )  # fmt: skip
-_SCALES = np.array(
-    [(s, s**0.5 * (0.97 if s < 1 else 1.02)) for s in (1, 0.98, 0.86, 0.74, 0.6, 0.48, 0.36, 0.25)]
-)
+_SCALES = np.array([(s, s**0.5 * (0.97 if s < 1 else 1.02)) for s in (1, 0.98, 0.86, 0.74, 0.6, 0.48, 0.36, 0.25)])
 _SCALES = _SCALES[:, None, :]
 _BOWS = np.array([-0.5, -0.2, 0.15, 0.5])[:, None]
 _ALONG = np.linspace(0.1, 0.88, 7)
@@ -152,9 +146,7 @@ def _draw_centre(draw: ImageDraw.ImageDraw, species: Species, pose: Pose, rng: n
     grain = max(1.0, pose.radius * size * 0.8 / count**0.5)
     lights = rng.uniform(0.8, 1.12, count)
     for (x, y), light, out in zip(florets.tolist(), lights.tolist(), (steps / count).tolist(), strict=True):
-        draw.ellipse(
-            (x - grain, y - grain, x + grain, y + grain), fill=_rgb(_mix(bright, dark, 0.6 * out), light)
-        )
+        draw.ellipse((x - grain, y - grain, x + grain, y + grain), fill=_rgb(_mix(bright, dark, 0.6 * out), light))
 
 
 def _draw_stamens(

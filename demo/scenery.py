@@ -15,9 +15,7 @@ COARSE = 4
 def paint_background(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
     """One of six grounds at 1/COARSE of `size` (width, height); more may be drawn on it before `enlarge`."""
     small = (-(-size[0] // COARSE), -(-size[1] // COARSE))
-    paint = (_meadow, _foliage, _bokeh, _soil, _sky, _wall)[
-        rng.choice(6, p=(0.24, 0.22, 0.18, 0.14, 0.12, 0.1))
-    ]
+    paint = (_meadow, _foliage, _bokeh, _soil, _sky, _wall)[rng.choice(6, p=(0.24, 0.22, 0.18, 0.14, 0.12, 0.1))]
     return paint(small, rng)
 
 
@@ -27,9 +25,7 @@ def enlarge(background: Image.Image, size: tuple[int, int], rng: np.random.Gener
     return blurred.resize(size, Image.Resampling.BICUBIC)
 
 
-def draw_grass(
-    draw: ImageDraw.ImageDraw, size: tuple[int, int], count: int, rng: np.random.Generator
-) -> None:
+def draw_grass(draw: ImageDraw.ImageDraw, size: tuple[int, int], count: int, rng: np.random.Generator) -> None:
     """Sharp blades that rise from below the picture's lower edge."""
     width, height = size
     for _ in range(count):
@@ -66,9 +62,7 @@ def _light_field(rng: np.random.Generator) -> Image.Image:
     """(48, 48) factors up to 1: a slope, a vignette and, at times, the shadow of a branch."""
     y, x = np.mgrid[-1:1:48j, -1:1:48j]
     angle = rng.uniform(0, tau)
-    field = (
-        0.86 + rng.uniform(0, 0.2) * (x * cos(angle) + y * sin(angle)) - rng.uniform(0, 0.22) * (x**2 + y**2)
-    )
+    field = 0.86 + rng.uniform(0, 0.2) * (x * cos(angle) + y * sin(angle)) - rng.uniform(0, 0.22) * (x**2 + y**2)
     if rng.random() < 0.5:
         field -= rng.uniform(0.05, 0.3) * (_cloud((48, 48), int(rng.integers(3, 7)), rng) > 0.2)
     grey = np.clip(field * 255, 50, 255).astype(np.uint8)
@@ -102,9 +96,7 @@ def _meadow(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
 
 
 def _foliage(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    ground = _tinted(
-        size, _jitter((14, 28, 14), 8, rng), _jitter((62, 96, 48), 18, rng), _cloud(size, 4, rng) + 0.5
-    )
+    ground = _tinted(size, _jitter((14, 28, 14), 8, rng), _jitter((62, 96, 48), 18, rng), _cloud(size, 4, rng) + 0.5)
     draw = ImageDraw.Draw(ground)
     long = max(size) * rng.uniform(0.14, 0.4)
     for x, y in rng.uniform((0, 0), size, (int(rng.integers(14, 34)), 2)):
@@ -131,17 +123,13 @@ def _soil(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
     draw = ImageDraw.Draw(ground)
     for x, y in rng.uniform((0, 0), size, (int(rng.integers(6, 26)), 2)).tolist():
         reach = rng.uniform(0.01, 0.05) * max(size)
-        draw.ellipse(
-            (x - reach * 1.3, y - reach, x + reach * 1.3, y + reach), fill=_jitter((120, 108, 96), 26, rng)
-        )
+        draw.ellipse((x - reach * 1.3, y - reach, x + reach * 1.3, y + reach), fill=_jitter((120, 108, 96), 26, rng))
     return ground
 
 
 def _sky(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
     blue, pale = _jitter((84, 140, 205), 22, rng), _jitter((212, 224, 234), 12, rng)
-    ground = _tinted(
-        size, blue, pale, _ramp(size, rng) * 0.7 + 0.4 * _cloud(size, int(rng.integers(2, 6)), rng)
-    )
+    ground = _tinted(size, blue, pale, _ramp(size, rng) * 0.7 + 0.4 * _cloud(size, int(rng.integers(2, 6)), rng))
     horizon = rng.uniform(0.45, 1.2) * size[1]
     hill = horizon + 0.09 * size[1] * _cloud((size[0], 1), 5, rng)[0]
     outline = [(float(x), float(y)) for x, y in enumerate(hill)]

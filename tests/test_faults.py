@@ -70,9 +70,7 @@ def test_faults_are_added_and_nothing_else_changes(painted: Path, planted: tuple
     assert Counter(fault.kind for fault in faults) == PLANTED
 
 
-def test_originals_are_distinct_and_no_faults_themselves(
-    painted: Path, planted: tuple[Path, list[Fault]]
-) -> None:
+def test_originals_are_distinct_and_no_faults_themselves(painted: Path, planted: tuple[Path, list[Fault]]) -> None:
     originals = [fault.of for fault in planted[1] if fault.of is not None]
     assert len(originals) == len(set(originals))
     assert set(originals) <= set(everything(painted))

@@ -41,9 +41,7 @@ def test_names_agree_with_the_dataset_itself(flowers: Path) -> None:
 
 
 def test_both_forms_may_be_mixed_in_any_script(tmp_path: Path) -> None:
-    file = write(
-        tmp_path / "n.json", {"7": "月光蘭", "rosé 🌹": ["ورد", "Rosa × damascena"], "x": ["only name"]}
-    )
+    file = write(tmp_path / "n.json", {"7": "月光蘭", "rosé 🌹": ["ورد", "Rosa × damascena"], "x": ["only name"]})
     assert load_names(file) == {"7": "月光蘭", "rosé 🌹": "ورد", "x": "only name"}
     assert load_queries(file) == {
         "7": ("月光蘭", "月光蘭"),
