@@ -21,6 +21,13 @@ def say(text: str) -> None:
     Console().print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+def heading(text: str) -> None:
+    """Announce a stage, on standard error, among the bars."""
+    from rich.console import Console
+
+    Console(stderr=True).print(text, style="bold", highlight=False, markup=False)
+
+
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, last_is_total: bool = False) -> None:
     """Print a table; columns whose cells are all numbers are set to the right."""
     from rich.console import Console
