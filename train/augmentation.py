@@ -50,7 +50,7 @@ class Augmentation:
         largest = short / spread
         side = min(largest, short * (self.smallest + (1 - self.smallest) * size))
         box = side * spread
-        left, top = across * (width - box), down * (height - box)
+        left, top = (max(0.0, share * (room - box)) for share, room in ((across, width), (down, height)))
         scaled = max(1, math.ceil(preprocessing.crop * spread))
         region = (left, top, min(width, left + box), min(height, top + box))
         square = picture.resize((scaled, scaled), INTERPOLATIONS[preprocessing.interpolation], box=region)
