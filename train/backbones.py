@@ -99,7 +99,7 @@ def freeze_parameters(network: nn.Module) -> None:
 
 
 def weights_digest(network: nn.Module) -> str:
-    """SHA-256 over dtype, shape and bytes of every tensor in order; names don't count, nor the count of batches seen."""
+    """SHA-256 over dtype, shape and bytes of every tensor in order; names and counts of batches seen are left out."""
     digest = hashlib.sha256()
     for key, tensor in network.state_dict().items():
         if key.endswith("num_batches_tracked"):
@@ -110,7 +110,7 @@ def weights_digest(network: nn.Module) -> str:
 
 
 def resolve_name(name: str) -> tuple[Library, str]:
-    """Which library has a network of this name, torchvision asked first; UserError with the nearest names if neither."""
+    """Which library has a network of this name, torchvision first; UserError with the nearest names if neither."""
     library, colon, architecture = name.strip().lower().rpartition(":")
     if architecture == OFFLINE:
         architecture, library, colon = _LITE0, library or "timm", ":"
@@ -232,7 +232,9 @@ def _from_timm(
     if pretrained and weights != "default":
         architecture = f"{architecture.partition('.')[0]}.{weights}"
         if architecture not in timm.list_pretrained(architecture.partition(".")[0] + ".*"):
-            known = ", ".join(name.partition(".")[2] for name in timm.list_pretrained(architecture.partition(".")[0] + ".*"))
+            known = ", ".join(
+                name.partition(".")[2] for name in timm.list_pretrained(architecture.partition(".")[0] + ".*")
+            )
             raise UserError(f"There are no weights {str(weights)!r} for this network: use {known}, none, or a file.")
 
     def create() -> nn.Module:
@@ -245,7 +247,11 @@ def _from_timm(
     settings: Mapping[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
     preprocessing = _timm_preprocessing(settings)
     if file is None:
-        return network, preprocessing, f"none (seed {seed})" if not pretrained else str(settings.get("tag") or "default")
+        return (
+            network,
+            preprocessing,
+            f"none (seed {seed})" if not pretrained else str(settings.get("tag") or "default"),
+        )
     classifier = settings.get("classifier") or ()
     dropped = tuple(f"{name}." for name in ([classifier] if isinstance(classifier, str) else classifier))
     state = read_state(file)
@@ -272,7 +278,7 @@ def _fetched(architecture: str, fetch: Any) -> Any:
     with quiet:
         try:
             return fetch()
-        except Exception as error:  # noqa: BLE001  urllib, requests, httpx and the hub each raise their own
+        except Exception as error:  # urllib, requests, httpx and the hub each raise their own
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UserError(
                 f"The weights of {architecture} could not be downloaded ({reason}): connect to the network, "
@@ -284,5 +290,7 @@ def _feature_dim(network: nn.Module, preprocessing: Preprocessing, name: str) ->
     with torch.inference_mode():
         features = network(torch.zeros(1, 3, preprocessing.crop, preprocessing.crop))
     if not isinstance(features, torch.Tensor) or features.ndim != 2:
-        raise UserError(f"The network {name!r} gives no pooled features without its classifier: choose another backbone.")
+        raise UserError(
+            f"The network {name!r} gives no pooled features without its classifier: choose another backbone."
+        )
     return int(features.shape[1])

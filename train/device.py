@@ -22,7 +22,9 @@ def resolve_device(name: str = "auto") -> torch.device:
     except RuntimeError as error:
         raise UserError(f"No device is called {name!r}: use auto, cpu, cuda or mps.") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"The device {name!r} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices.")
+        raise UserError(
+            f"The device {name!r} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices."
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("The device 'mps' was asked for, but PyTorch sees no Apple GPU.")
     if device.type not in {"cpu", "cuda", "mps"}:

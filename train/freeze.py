@@ -31,7 +31,7 @@ class FrozenNetwork:
         self.device = device
         self.precision = precision
         self.folded, folded = fold_batch_norm(network, preprocessing.crop)
-        self._network = folded.to(device=device, dtype=DTYPES[precision], memory_format=torch.channels_last)
+        self._network = folded.to(memory_format=torch.channels_last).to(device, DTYPES[precision])
 
     @torch.inference_mode()
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -56,7 +56,7 @@ def fold_batch_norm(network: nn.Module, size: int) -> tuple[int, nn.Module]:
     modules = dict(copied.named_modules())
     for conv_name, norm_name in pairs:
         convolution, norm = modules[conv_name], modules[norm_name]
-        _replace(copied, conv_name, fuse_conv_bn_eval(convolution, norm))  # type: ignore[type-var]
+        _replace(copied, conv_name, fuse_conv_bn_eval(convolution, norm))
         _replace(copied, norm_name, _what_remains(norm))
     try:
         with torch.inference_mode():
@@ -69,9 +69,7 @@ def fold_batch_norm(network: nn.Module, size: int) -> tuple[int, nn.Module]:
     return len(pairs), copied.requires_grad_(False)
 
 
-def _convolutions_before_norms(
-    network: nn.Module, probe: torch.Tensor
-) -> tuple[torch.Tensor, list[tuple[str, str]]]:
+def _convolutions_before_norms(network: nn.Module, probe: torch.Tensor) -> tuple[torch.Tensor, list[tuple[str, str]]]:
     """The network's answer, and the names of (convolution, batch-norm) where one's output is the other's input."""
     made_by: dict[int, tuple[str, torch.Tensor, int]] = {}  # the tensor is kept so that its id is not given away
     calls: dict[str, int] = {}
@@ -104,7 +102,7 @@ def _convolutions_before_norms(
 
 
 def _what_remains(norm: nn.Module) -> nn.Module:
-    """timm's BatchNormAct2d carries its activation inside; torch's BatchNorm2d carries nothing."""
+    """What a norm does besides normalising: timm's BatchNormAct2d carries its activation inside."""
     carried = [getattr(norm, part) for part in ("drop", "act") if isinstance(getattr(norm, part, None), nn.Module)]
     kept = [part for part in carried if not isinstance(part, nn.Identity)]
     return nn.Sequential(*kept) if kept else nn.Identity()

@@ -20,7 +20,7 @@ INTERPOLATIONS: Final = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 
-# A strip of 1 × 50,000 pixels scaled to a short side of 256 would take 10 GB: beyond this ratio its middle is cut first.
+# A strip of 1 × 50,000 pixels scaled to a short side of 256 would take 10 GB: beyond this ratio its ends go first.
 _LONGEST_RATIO: Final = 8
 
 
