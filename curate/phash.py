@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -18,7 +18,7 @@ Indices = NDArray[np.intp]
 MAX_RADIUS = 12
 
 # What one step of the search costs in nanoseconds, for choosing between plans; only the proportions matter.
-_SORT_NS, _COMPARE_NS, _TABLE_NS = 12.0, 1.5, 200_000.0
+_SORT_NS, _COMPARE_NS, _TABLE_NS = 9.0, 0.8, 300_000.0
 _MOST_TABLES = 5_000
 _SAMPLE = 4_096
 _CELLS = 1 << 16  # distances in flight at once: they stay in the second-level cache
@@ -179,9 +179,15 @@ def _search(hashes: Hashes, radius: int, workers: int = 1) -> tuple[Indices, Ind
     order = np.argsort(arranged)
     ranked = arranged[order]
 
-    def look(table: tuple[int, ...]) -> tuple[Indices, Indices]:
+    def look(prefix: tuple[int, ...]) -> list[tuple[Indices, Indices]]:
+        begun = _lift(ranked, [blocks[b] for b in prefix])
+        return [look_in(begun, table) for table in tables if table[:-1] == prefix]
+
+    def look_in(begun: Hashes, table: tuple[int, ...]) -> tuple[Indices, Indices]:
         chosen = [blocks[b] for b in table]
-        a, b = _scan(_lift(ranked, chosen), sum(width for _, width in chosen), radius)
+        lifted = _lift(begun, chosen[-1:])
+        lifted.sort()
+        a, b = _scan(lifted, sum(width for _, width in chosen), radius)
         a, b = _lower(a, chosen), _lower(b, chosen)
         # The blocks before the table's last that it leaves out must differ: else an earlier table has this pair.
         new = np.ones(len(a), bool)
@@ -189,12 +195,14 @@ def _search(hashes: Hashes, radius: int, workers: int = 1) -> tuple[Indices, Ind
             new &= (a ^ b) >> low & ((1 << width) - 1) != 0
         return order[np.searchsorted(ranked, a[new])], order[np.searchsorted(ranked, b[new])]
 
-    if workers > 1 and len(tables) > 1 and len(hashes) > 5_000:
+    prefixes = sorted({table[:-1] for table in tables})
+    if workers > 1 and len(prefixes) > 1 and len(hashes) > 5_000:
         with ThreadPoolExecutor(workers) as pool:
-            found = list(pool.map(look, tables))
+            found = list(pool.map(look, prefixes))
     else:
-        found = [look(table) for table in tables]
-    return np.concatenate([i for i, _ in found]), np.concatenate([j for _, j in found])
+        found = [look(prefix) for prefix in prefixes]
+    first, second = zip(*(pair for pairs in found for pair in pairs), strict=True)
+    return np.concatenate(first), np.concatenate(second)
 
 
 def _arrange(hashes: Hashes) -> tuple[Hashes, int]:
@@ -255,7 +263,7 @@ def _collisions(sample: Hashes, blocks: list[tuple[int, int]]) -> float:
 
 
 def _lift(hashes: Hashes, blocks: list[tuple[int, int]]) -> Hashes:
-    """Bring the blocks, given from high to low, to the top bits, and sort."""
+    """Bring the blocks, given from high to low, to the top bits: a copy."""
     lifted = np.empty_like(hashes)
     for c in range(0, len(hashes), _CHUNK):
         part = hashes[c : c + _CHUNK]
@@ -263,7 +271,6 @@ def _lift(hashes: Hashes, blocks: list[tuple[int, int]]) -> Hashes:
             below, top = (1 << low) - 1, ((1 << width) - 1) << (64 - width)
             part = part & below | part >> width & (below ^ (1 << 64) - 1) | part << (64 - width - low) & top
         lifted[c : c + _CHUNK] = part
-    lifted.sort()
     return lifted
 
 
@@ -302,7 +309,7 @@ def _scan(lifted: Hashes, key_bits: int, radius: int) -> tuple[Hashes, Hashes]:
     while end:
         longest = int(sizes[end - 1])
         # Runs of about the same length go together: those much shorter would be padded in vain.
-        begin = max(end - max(1, _CELLS // longest), int(np.searchsorted(sizes, 0.8 * longest)))
+        begin = max(end - max(1, _CELLS // longest), int(np.searchsorted(sizes, longest * 4 // 5)))
         found.extend(_compare_runs(lifted, starts[begin:end], sizes[begin:end], radius))
         end = begin
     return np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found])
@@ -320,21 +327,35 @@ def _compare_run(run: Hashes, radius: int) -> Iterator[tuple[Hashes, Hashes]]:
             yield row[i[once], 0], column[j[once]]
 
 
+@cache
+def _triangle(size: int) -> tuple[Indices, Indices]:
+    return np.triu_indices(size, 1)
+
+
 def _compare_runs(
     lifted: Hashes, starts: Indices, sizes: Indices, radius: int
 ) -> Iterator[tuple[Hashes, Hashes]]:
     """Compare the hashes within each of several runs, which are in ascending order of size, all runs at once."""
     longest = int(sizes[-1])
     # Column r holds run r; below its end lie hashes of its neighbours, whose pairs are dropped.
-    runs = lifted.take(np.arange(longest)[:, None] + starts, mode="clip")
-    differences, distances = np.empty_like(runs), np.empty(runs.shape, np.uint8)
+    runs = np.empty((longest, len(starts)), np.uint64)
+    for i in range(longest):
+        lifted[i:].take(starts, out=runs[i], mode="clip")
+    differences = np.empty_like(runs)
+    # Row by row, the distances of hash i to those after it; looked through when many rows have come together.
+    distances = np.empty((max(longest, 4 * _CELLS // len(starts)), len(starts)), np.uint8)
+    done = filled = 0
     for i in range(longest - 1):
         rest = longest - 1 - i
         np.bitwise_xor(runs[i + 1 :], runs[i], out=differences[:rest])
-        np.bitwise_count(differences[:rest], out=distances[:rest])
-        near = np.flatnonzero(distances[:rest] <= radius)
-        if len(near):
-            step, run = divmod(near, len(sizes))
-            inside = i + 1 + step < sizes[run]
-            step, run = step[inside], run[inside]
-            yield runs[i, run], runs[i + 1 + step, run]
+        np.bitwise_count(differences[:rest], out=distances[filled : filled + rest])
+        filled += rest
+        if rest == 1 or filled + rest > len(distances):
+            near = np.flatnonzero(distances[:filled] <= radius)
+            if len(near):
+                row, run = divmod(near, len(sizes))
+                first, second = (side[done:][row] for side in _triangle(longest))
+                inside = second < sizes[run]
+                first, second, run = first[inside], second[inside], run[inside]
+                yield runs[first, run], runs[second, run]
+            done, filled = done + filled, 0
