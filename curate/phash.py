@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from itertools import combinations, pairwise
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from PIL import Image
 
 Hashes = NDArray[np.uint64]
@@ -25,6 +25,7 @@ _CELLS = 1 << 16  # distances in flight at once: they stay in the second-level c
 _CHUNK = 1 << 15  # hashes rearranged at once, for the same reason
 _WIDE_RUN = 256  # runs up to this length are compared many at once, longer ones one by one
 _SPLIT_RUN = 8_192  # a run beyond this length is searched like a set of its own
+_THREADED = 5_000  # so many hashes are worth threads
 
 
 def coefficients(pixels: Image.Image) -> NDArray[np.float64]:
@@ -53,27 +54,17 @@ def from_coefficients(low: NDArray[np.float64]) -> int:
 def phash(pixels: Image.Image) -> int:
     """Give the 64-bit pHash of a picture, in [0, 2⁶⁴): bit for bit `imagehash.phash` of the same pixels.
 
-    Source: http://www.hackerfactor.com/blog/index.php?/archives/432-Looks-Like-It.html, as imagehash 4.3 has it.
+    Source: N. Krawetz, "Looks Like It", hackerfactor.com, 2011, as imagehash 4.3 carries it out.
     """
     return from_coefficients(coefficients(pixels))
-
-
-def to_signed(value: int) -> int:
-    """Turn a hash in [0, 2⁶⁴) into the signed 64-bit integer with the same bits, which SQLite can hold."""
-    return value - (1 << 64) if value >> 63 else value
-
-
-def from_signed(values: ArrayLike) -> Hashes:
-    """Turn signed 64-bit integers, as SQLite returns them, back into hashes: uint64 of the same shape."""
-    return np.asarray(values, dtype=np.int64).view(np.uint64)
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
     """All pairs of n hashes within a radius, kept small: pictures with equal hashes are one unique hash.
 
-    `unique` uint64[u] holds the different hashes in ascending order, `inverse` intp[n] the place of each input
-    hash in `unique`. `first`, `second` int32[p] are places in `unique`, first < second, in ascending order of
+    `unique` uint64[u] holds the different hashes in ascending order, `inverse` intp[n] the place in it of each
+    input. `first`, `second` int32[p] are places in `unique`, first < second, in ascending order of
     (first, second); `distance` uint8[p] is between 1 and the radius. The pairs at distance 0 are not listed:
     they are those of one `members` group.
     """
@@ -103,15 +94,16 @@ class Pairs:
         """Give the inputs whose hash is `unique[place]`, ascending."""
         return self.order[self.offsets[place] : self.offsets[place + 1]]
 
-    def __len__(self) -> int:
-        """How many pairs of inputs there are, those with equal hashes included; none is made to count them."""
+    @cached_property
+    def total(self) -> int:
+        """How many pairs of inputs `expand` would give, those with equal hashes included."""
         equal = self.counts * (self.counts - 1) // 2
         return int(equal.sum() + (self.counts[self.first] * self.counts[self.second]).sum())
 
     def expand(
         self, batch: int = 1 << 20
     ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]]:
-        """Give every pair of inputs, at most `batch` at once: i, j int32 with i < j, and their distance uint8.
+        """Give every pair of inputs, at most `batch` at once: i and j int32, i < j, and their distance uint8.
 
         The order is not defined. Memory is bounded by `batch`, however large the groups are.
         """
@@ -189,14 +181,14 @@ def _search(hashes: Hashes, radius: int, workers: int = 1) -> tuple[Indices, Ind
         lifted.sort()
         a, b = _scan(lifted, sum(width for _, width in chosen), radius)
         a, b = _lower(a, chosen), _lower(b, chosen)
-        # The blocks before the table's last that it leaves out must differ: else an earlier table has this pair.
+        # The blocks that it leaves out before its last must differ: else an earlier table has this pair.
         new = np.ones(len(a), bool)
         for low, width in (blocks[b] for b in range(max(table, default=0)) if b not in table):
             new &= (a ^ b) >> low & ((1 << width) - 1) != 0
         return order[np.searchsorted(ranked, a[new])], order[np.searchsorted(ranked, b[new])]
 
     prefixes = sorted({table[:-1] for table in tables})
-    if workers > 1 and len(prefixes) > 1 and len(hashes) > 5_000:
+    if workers > 1 and len(prefixes) > 1 and len(hashes) > _THREADED:
         with ThreadPoolExecutor(workers) as pool:
             found = list(pool.map(look, prefixes))
     else:
@@ -268,8 +260,10 @@ def _lift(hashes: Hashes, blocks: list[tuple[int, int]]) -> Hashes:
     for c in range(0, len(hashes), _CHUNK):
         part = hashes[c : c + _CHUNK]
         for low, width in blocks:
-            below, top = (1 << low) - 1, ((1 << width) - 1) << (64 - width)
-            part = part & below | part >> width & (below ^ (1 << 64) - 1) | part << (64 - width - low) & top
+            below, top = np.uint64((1 << low) - 1), np.uint64(((1 << width) - 1) << (64 - width))
+            part = (
+                part & below | part >> np.uint64(width) & ~below | part << np.uint64(64 - width - low) & top
+            )
         lifted[c : c + _CHUNK] = part
     return lifted
 
@@ -277,9 +271,9 @@ def _lift(hashes: Hashes, blocks: list[tuple[int, int]]) -> Hashes:
 def _lower(lifted: Hashes, blocks: list[tuple[int, int]]) -> Hashes:
     """Put the lifted blocks back into their places."""
     for low, width in reversed(blocks):
-        below, block = (1 << low) - 1, ((1 << width) - 1) << low
-        above = (1 << 64) - 1 ^ below ^ block
-        lifted = lifted & below | lifted << width & above | lifted >> (64 - width - low) & block
+        below, block = np.uint64((1 << low) - 1), np.uint64(((1 << width) - 1) << low)
+        place = lifted >> np.uint64(64 - width - low) & block
+        lifted = lifted & below | lifted << np.uint64(width) & ~(below | block) | place
     return lifted
 
 
@@ -335,7 +329,7 @@ def _triangle(size: int) -> tuple[Indices, Indices]:
 def _compare_runs(
     lifted: Hashes, starts: Indices, sizes: Indices, radius: int
 ) -> Iterator[tuple[Hashes, Hashes]]:
-    """Compare the hashes within each of several runs, which are in ascending order of size, all runs at once."""
+    """Compare the hashes within each of several runs, all runs at once; `sizes` is in ascending order."""
     longest = int(sizes[-1])
     # Column r holds run r; below its end lie hashes of its neighbours, whose pairs are dropped.
     runs = np.empty((longest, len(starts)), np.uint64)
