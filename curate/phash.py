@@ -1,9 +1,7 @@
 """Perceptual hashes, and all pairs of them within a radius."""
 
 import math
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import combinations, pairwise
@@ -11,6 +9,8 @@ from itertools import combinations, pairwise
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from curate.parallel import ordered_map, processors
 
 Hashes = NDArray[np.uint64]
 Indices = NDArray[np.intp]
@@ -100,9 +100,7 @@ class Pairs:
         equal = self.counts * (self.counts - 1) // 2
         return int(equal.sum() + (self.counts[self.first] * self.counts[self.second]).sum())
 
-    def expand(
-        self, batch: int = 1 << 20
-    ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]]:
+    def expand(self, batch: int = 1 << 20) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]]:
         """Give every pair of inputs, at most `batch` at once: i and j int32, i < j, and their distance uint8.
 
         The order is not defined. Memory is bounded by `batch`, however large the groups are.
@@ -150,16 +148,12 @@ def pairs_within(hashes: Hashes, radius: int) -> Pairs:
     if hashes.dtype != np.uint64 or hashes.ndim != 1:
         raise ValueError(f"hashes must be uint64[n], not {hashes.dtype}{list(hashes.shape)}")
     unique, inverse = np.unique(hashes, return_inverse=True)
-    i, j = _search(unique, radius, workers=_cores())
+    i, j = _search(unique, radius, workers=processors())
     # One sort of packed pairs puts them in the promised order, whatever the threads did.
     packed = np.minimum(i, j).astype(np.uint64) << 32 | np.maximum(i, j).astype(np.uint64)
     packed.sort()
     first, second = (packed >> 32).astype(np.int32), (packed & 0xFFFFFFFF).astype(np.int32)
     return Pairs(unique, inverse, first, second, np.bitwise_count(unique[first] ^ unique[second]))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _search(hashes: Hashes, radius: int, workers: int = 1) -> tuple[Indices, Indices]:
@@ -188,11 +182,8 @@ def _search(hashes: Hashes, radius: int, workers: int = 1) -> tuple[Indices, Ind
         return order[np.searchsorted(ranked, a[new])], order[np.searchsorted(ranked, b[new])]
 
     prefixes = sorted({table[:-1] for table in tables})
-    if workers > 1 and len(prefixes) > 1 and len(hashes) > _THREADED:
-        with ThreadPoolExecutor(workers) as pool:
-            found = list(pool.map(look, prefixes))
-    else:
-        found = [look(prefix) for prefix in prefixes]
+    threads = workers > 1 and len(prefixes) > 1 and len(hashes) > _THREADED
+    found = ordered_map(look, prefixes, workers=workers) if threads else map(look, prefixes)
     first, second = zip(*(pair for pairs in found for pair in pairs), strict=True)
     return np.concatenate(first), np.concatenate(second)
 
@@ -229,7 +220,7 @@ def _plan(arranged: Hashes, free: int, radius: int) -> tuple[list[tuple[int, ...
     No table but the empty one means: compare all with all.
     """
     n = len(arranged)
-    sample = arranged[np.random.default_rng(n).integers(0, n, _SAMPLE)] if n > _SAMPLE else arranged
+    sample = np.random.default_rng(n).choice(arranged, min(n, _SAMPLE), replace=False, shuffle=False)
     best = n * (n - 1) / 2 * _COMPARE_NS
     plan: tuple[list[tuple[int, ...]], list[tuple[int, int]]] = ([()], [])
     for k in range(1, free - radius + 1):
@@ -261,9 +252,7 @@ def _lift(hashes: Hashes, blocks: list[tuple[int, int]]) -> Hashes:
         part = hashes[c : c + _CHUNK]
         for low, width in blocks:
             below, top = np.uint64((1 << low) - 1), np.uint64(((1 << width) - 1) << (64 - width))
-            part = (
-                part & below | part >> np.uint64(width) & ~below | part << np.uint64(64 - width - low) & top
-            )
+            part = part & below | part >> np.uint64(width) & ~below | part << np.uint64(64 - width - low) & top
         lifted[c : c + _CHUNK] = part
     return lifted
 
@@ -316,7 +305,7 @@ def _compare_run(run: Hashes, radius: int) -> Iterator[tuple[Hashes, Hashes]]:
         row = run[top : top + rows, None]
         for left in range(top, len(run), columns):
             column = run[left : left + columns]
-            i, j = np.nonzero(np.bitwise_count(row ^ column) <= radius)
+            i, j = divmod(np.flatnonzero(np.bitwise_count(row ^ column) <= radius), len(column))
             once = i + top < j + left
             yield row[i[once], 0], column[j[once]]
 
@@ -326,9 +315,7 @@ def _triangle(size: int) -> tuple[Indices, Indices]:
     return np.triu_indices(size, 1)
 
 
-def _compare_runs(
-    lifted: Hashes, starts: Indices, sizes: Indices, radius: int
-) -> Iterator[tuple[Hashes, Hashes]]:
+def _compare_runs(lifted: Hashes, starts: Indices, sizes: Indices, radius: int) -> Iterator[tuple[Hashes, Hashes]]:
     """Compare the hashes within each of several runs, all runs at once; `sizes` is in ascending order."""
     longest = int(sizes[-1])
     # Column r holds run r; below its end lie hashes of its neighbours, whose pairs are dropped.

@@ -152,7 +152,7 @@ def equal(rng: np.random.Generator, n: int) -> Hashes:
 
 def runs(rng: np.random.Generator, n: int) -> Hashes:
     """Consecutive integers: what no block but the lowest tells apart."""
-    return np.arange(n, dtype=np.uint64) + scattered(rng, 1)[0]
+    return np.add(np.arange(n, dtype=np.uint64), scattered(rng, 1), dtype=np.uint64)
 
 
 KINDS = [scattered, planted, clumped, equal, runs]
