@@ -186,6 +186,7 @@ def test_every_pair_once_through_tables(kind: object, radius: int, monkeypatch: 
     monkeypatch.setattr(module, "_CELLS", 128)
     monkeypatch.setattr(module, "_CHUNK", 100)
     monkeypatch.setattr(module, "_MOST_TABLES", 300)
+    monkeypatch.setattr(module, "_GATHER", 50)
     monkeypatch.setattr(module, "_THREADED", 0)
     hashes = kind(np.random.default_rng(radius), 350)
     check(hashes, radius)
