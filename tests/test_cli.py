@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def damaged_catalog(folder: Path) -> Path:
     return root
 
 
-WRONG = {
+WRONG: dict[str, tuple[Callable[[Path], Path], tuple[str, ...], str]] = {
     "missing folder": (lambda folder: folder / "nowhere", ("clean",), "nowhere"),
     "missing folder to train on": (lambda folder: folder / "nowhere", ("train",), "nowhere"),
     "file instead of a folder": (a_file, ("clean",), "file.txt is a file"),
