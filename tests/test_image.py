@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def encode(image: Image.Image, file_format: str, **options: object) -> bytes:
+def encode(image: Image.Image, file_format: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, file_format, **options)
     return buffer.getvalue()
@@ -62,7 +63,7 @@ def four_corners() -> Image.Image:
 
 
 # What a camera stores for an upright picture: EXIF 2.32, 4.6.5.1.6 (the 0th row is the visual top, left, …).
-STORED = {
+STORED: dict[int, Callable[[Image.Image], Image.Image]] = {
     1: lambda image: image,
     2: ImageOps.mirror,
     3: lambda image: image.rotate(180),
@@ -77,7 +78,7 @@ STORED = {
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_pictures_stand_upright(file_format: str, orientation: int) -> None:
-    options = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(file_format, {})
+    options: dict[str, Any] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(file_format, {})
     stored = STORED[orientation](four_corners())
     decoded = decode(encode(stored, file_format, exif=exif(orientation), **options))
     assert (decoded.format, decoded.width, decoded.height) == (file_format, 48, 32)
@@ -400,11 +401,10 @@ def test_a_file_cut_off_anywhere_is_found(name: str, at_least: int | None) -> No
     for size in sorted({*near_the_end, *np.linspace(1, len(data) - 1, 30, dtype=int).tolist()}):
         try:
             cut = pixels(decode(data[:size], at_least=at_least))
-        except BrokenImage as error:
-            assert error.reason
-        else:
-            assert len(data) - size <= TRAILERS.get(name, 0), f"{len(data) - size} bytes are missing"
-            assert np.array_equal(cut, whole)
+        except BrokenImage:
+            continue
+        assert len(data) - size <= TRAILERS.get(name, 0), f"{len(data) - size} bytes are missing"
+        assert np.array_equal(cut, whole)
 
 
 @pytest.mark.parametrize("at_least", [None, 64])
@@ -460,7 +460,7 @@ def test_the_reason_is_in_words(data: bytes, reason: str) -> None:
 def test_load_names_the_file_that_it_cannot_read(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encode(photograph(), "PNG"))
     assert load(tmp_path / "a.png").size == (90, 72)
-    with pytest.raises(BrokenImage, match="gone.png: cannot be read"):
+    with pytest.raises(BrokenImage, match=r"gone\.png: cannot be read"):
         load(tmp_path / "gone.png")
     with pytest.raises(BrokenImage, match="cannot be read"):
         load(tmp_path)
