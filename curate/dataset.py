@@ -47,8 +47,9 @@ class Dataset:
     """A folder of class folders in one of three layouts.
 
     `flat`: `<root>/<label>/`; `raw`: `<root>/raw/<label>/`; `split`: `<root>/train/<label>/` and so on, where `raw/`
-    may stand beside; "val" and "validation" are "valid", and their capitals do not matter. `home` is where the catalog and the quarantine live: the root itself, or for a flat dataset
-    the folder `<name>.florilegium` beside it, so that torchvision's `ImageFolder` never reads them as classes.
+    may stand beside; "val" and "validation" are "valid", and capitals do not matter. `home` is where the catalog and
+    the quarantine live: the root itself, or for a flat dataset the folder `<name>.florilegium` beside it, so that
+    torchvision's `ImageFolder` never reads them as classes.
     """
 
     root: Path
@@ -174,8 +175,11 @@ def _home(root: Path, layout: Layout) -> Path:
 
 
 def _subfolders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if _is_folder(entry) and not _is_hidden(entry.name)]
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if _is_folder(entry)]
+    except (FileNotFoundError, NotADirectoryError):  # it was removed or replaced while we read
+        return []
     return sorted(names, key=natural_key)
 
 
@@ -200,7 +204,7 @@ def _refuse_no_text(entry: os.DirEntry[str]) -> None:
     try:
         entry.name.encode()
     except UnicodeEncodeError as error:
-        raise UserError(f"The file name {ascii(entry.path)} is not valid UTF-8: rename the file.") from error
+        raise UserError(f"The file name {entry.path!a} is not valid UTF-8: rename the file.") from error
 
 
 def _walk(root: Path, folder: str) -> Iterator[tuple[str, os.stat_result | None]]:

@@ -78,7 +78,8 @@ STORED: dict[int, Callable[[Image.Image], Image.Image]] = {
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_pictures_stand_upright(file_format: str, orientation: int) -> None:
-    options: dict[str, Any] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(file_format, {})
+    lossless: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
+    options = lossless.get(file_format, {})
     stored = STORED[orientation](four_corners())
     decoded = decode(encode(stored, file_format, exif=exif(orientation), **options))
     assert (decoded.format, decoded.width, decoded.height) == (file_format, 48, 32)
