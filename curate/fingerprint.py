@@ -79,11 +79,13 @@ def fingerprint(pixels: Image.Image, grey: Image.Image) -> bytes:
     luma = reduced(grey)
     if float(luma.std()) < FLAT:
         return np.asarray(pixels.resize((1, 1), Image.Resampling.BOX)).tobytes()
-    windows = [square(grey.width, grey.height), without_border(luma)]
-    own = [np.stack(matrices) for matrices in zip(*map(_transforms, windows), strict=True)]
-    down, across = (np.concatenate([fixed, mine]) for fixed, mine in zip(_fixed_transforms(), own, strict=True))
-    frames = (down @ luma.astype(np.float32)) @ across.transpose(0, 2, 1)
-    low = np.concatenate([frames[1:], _turn(frames[0])]).reshape(len(VIEWS), -1)
+    down, across = _fixed_transforms()
+    values = luma.astype(np.float32)
+    frames = (down.reshape(-1, SIDE) @ values).reshape(-1, 8, SIDE) @ across.transpose(0, 2, 1)
+    own = []
+    for left, right, top, bottom in (square(grey.width, grey.height), without_border(luma)):
+        own.append(_transform(top, bottom) @ values @ _transform(left, right).T)
+    low = np.concatenate([frames[1:], own, _turn(frames[0])]).reshape(len(VIEWS), -1)
     ranked = np.sort(low, axis=1)
     return np.packbits(low > ((ranked[:, 31] + ranked[:, 32]) / 2)[:, None], axis=1).tobytes()
 
@@ -148,13 +150,9 @@ def _turn(low: NDArray[np.float32]) -> NDArray[np.float32]:
 @lru_cache(maxsize=1)
 def _fixed_transforms() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     windows = [(0.0, 1.0, 0.0, 1.0), *(view.window for view in FRAMED if view.window is not None)]
-    down, across = zip(*map(_transforms, windows), strict=True)
+    down = [_transform(top, bottom) for _, _, top, bottom in windows]
+    across = [_transform(left, right) for left, right, _, _ in windows]
     return np.stack(down), np.stack(across)
-
-
-def _transforms(window: tuple[float, float, float, float]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    left, right, top, bottom = window
-    return _transform(top, bottom), _transform(left, right)
 
 
 @lru_cache(maxsize=4096)
