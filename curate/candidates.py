@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.fingerprint import FRAMED, VIEWS, is_flat, unpack
+from curate.fingerprint import FRAMED, VIEWS, unpack
 from curate.phash import Hashes, pairs_within
 from curate.progress import Progress, silent
 
@@ -52,7 +52,8 @@ class Candidates:
     def pair(self) -> NDArray[np.uint64]:
         """One number a pair of pictures, whichever is first."""
         low, high = np.minimum(self.first, self.second), np.maximum(self.first, self.second)
-        return low.astype(np.uint64) << 32 | high.astype(np.uint64)
+        packed: NDArray[np.uint64] = low.astype(np.uint64) << np.uint64(32) | high.astype(np.uint64)
+        return packed
 
 
 def find_candidates(
@@ -70,7 +71,7 @@ def find_candidates(
     `framed` looks for crops, borders and captions, `geometry` for turned and mirrored copies. Each view is one search
     in twice as many hashes, one after the other, so memory stays that of one search.
     """
-    known = np.array([at for at, whole in enumerate(fingerprints) if whole and not is_flat(whole)], dtype=np.int32)
+    known = np.array([at for at, whole in enumerate(fingerprints) if len(whole) == 8 * len(VIEWS)], dtype=np.int32)
     packed = [fingerprints[at] for at in known.tolist()]
     views = [*(range(len(FRAMED)) if framed else ()), *(range(len(FRAMED), len(VIEWS)) if geometry else ())]
     found = [_of_wholes(hashes, radius)]

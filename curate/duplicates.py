@@ -111,7 +111,7 @@ def find_near_duplicates(
         geometry=geometry,
         progress=progress,
     ).of(structured)
-    return _decided(contents, candidates, look_again(candidates, look, progress))
+    return _decided(contents, candidates, look_again(candidates, look, progress).same)
 
 
 def _by_bytes(pictures: Sequence[Picture]) -> list[list[int]]:
@@ -132,7 +132,8 @@ def _by_colour(contents: list[list[int]], pictures: Sequence[Picture]) -> list[l
 
     def alike(leader: int, others: NDArray[np.intp]) -> NDArray[np.bool_]:
         near: NDArray[np.bool_] = np.abs(colour[others] - colour[leader]).max(axis=1) <= _FLAT_COLOUR
-        return near & (np.abs(aspect[others] - aspect[leader]) <= _FLAT_ASPECT)
+        near &= np.abs(aspect[others] - aspect[leader]) <= _FLAT_ASPECT
+        return near
 
     return _joined(contents, [[flat[at] for at in group] for group in _groups(len(flat), alike)])
 

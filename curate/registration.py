@@ -128,12 +128,14 @@ def _sampling(low: Floats, high: Floats) -> Floats:
     """Linear interpolation at 64 places between `low` and `high`: float32[p, 64, 64], rows are places."""
     at = (low[:, None] + (high - low)[:, None] * _grid()) * SIDE - 0.5
     at = np.clip(at, 0, SIDE - 1)
-    return np.maximum(0, 1 - np.abs(at[:, :, None] - np.arange(SIDE, dtype=np.float32)))
+    weights: Floats = np.maximum(0, 1 - np.abs(at[:, :, None] - np.arange(SIDE, dtype=np.float32)))
+    return weights
 
 
 def _warp(images: Floats, placement: Floats) -> Floats:
-    left, right, top, bottom = placement.T
-    warped: Floats = _sampling(top, bottom) @ images @ _sampling(left, right).transpose(0, 2, 1)
+    left, right, top, bottom = (placement[:, edge] for edge in range(4))
+    down, across = _sampling(top, bottom), _sampling(left, right)
+    warped: Floats = np.matmul(np.matmul(down, images), across.transpose(0, 2, 1), dtype=np.float32)
     return warped
 
 

@@ -13,7 +13,7 @@ from curate.candidates import WHOLE, Candidates
 from curate.fingerprint import FRAMED, SIDE, VIEWS, Luma, window_of
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
-from curate.registration import IDENTITY, register
+from curate.registration import IDENTITY, Agreement, register
 
 _CHUNK = 16_384  # candidates whose pictures are held at once: at most 128 MiB of luma
 
@@ -27,22 +27,35 @@ class Look:
     height: int
 
 
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """What second looks found: `same` bool[c], and `detail` float32[c], the correlation it rests on (NaN: no look)."""
+
+    same: NDArray[np.bool_]
+    detail: NDArray[np.float32]
+
+
 Looker = Callable[[int], Look | None]
 """Position of a picture → what is seen of it, or None where it can no longer be decoded."""
 
 
-def look_again(candidates: Candidates, look: Looker, progress: Progress = silent) -> NDArray[np.bool_]:
-    """Whether each candidate is the same picture: bool[c]. Once a pair is, its other guesses are not looked at.
+def look_again(candidates: Candidates, look: Looker, progress: Progress = silent) -> Verdicts:
+    """Whether each candidate is the same picture. Once a pair is, its other guesses are not looked at.
 
     A picture is decoded once, unless the web of candidates that it belongs to is larger than memory should be.
     """
-    verdict = np.zeros(len(candidates), dtype=np.bool_)
+    verdicts = _undecided(len(candidates))
     with progress("Comparing look-alikes", len(candidates)) as advance:
         for chunk in _chunks(candidates):
             part = candidates.take(chunk)
-            verdict[chunk] = _look_at(part, look)
+            found = _look_at(part, look)
+            verdicts.same[chunk], verdicts.detail[chunk] = found.same, found.detail
             advance(len(chunk))
-    return verdict
+    return verdicts
+
+
+def _undecided(n: int) -> Verdicts:
+    return Verdicts(np.zeros(n, np.bool_), np.full(n, np.nan, np.float32))
 
 
 def _chunks(candidates: Candidates) -> Iterator[NDArray[np.intp]]:
@@ -58,20 +71,21 @@ def _chunks(candidates: Candidates) -> Iterator[NDArray[np.intp]]:
         yield order[start : start + _CHUNK]
 
 
-def _look_at(candidates: Candidates, look: Looker) -> NDArray[np.bool_]:
+def _look_at(candidates: Candidates, look: Looker) -> Verdicts:
     pictures = np.unique(np.concatenate([candidates.first, candidates.second]))
     looks = dict(zip(pictures.tolist(), ordered_map(look, pictures.tolist()), strict=True))
-    verdict = np.zeros(len(candidates), dtype=np.bool_)
-    seen = [looks[a] is not None and looks[b] is not None for a, b in _ends(candidates)]
+    seen = np.array([looks[a] is not None and looks[b] is not None for a, b in _ends(candidates)], np.bool_)
+    verdicts = _undecided(len(candidates))
     pairs, pair = np.unique(candidates.pair(), return_inverse=True)
     settled = np.zeros(len(pairs), dtype=np.bool_)
     turn = _turns(pair)
     for number in range(int(turn.max(initial=-1)) + 1):
-        open_ = np.flatnonzero((turn == number) & np.array(seen, dtype=np.bool_) & ~settled[pair])
-        if len(open_):
-            verdict[open_] = _same(candidates.take(open_), looks)
-            settled[pair[open_[verdict[open_]]]] = True
-    return verdict
+        todo = np.flatnonzero((turn == number) & seen & ~settled[pair])
+        if len(todo):
+            agreement = _compare(candidates.take(todo), looks)
+            verdicts.same[todo], verdicts.detail[todo] = agreement.same, agreement.detail
+            settled[pair[todo[agreement.same]]] = True
+    return verdicts
 
 
 def _turns(pair: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -84,7 +98,7 @@ def _turns(pair: NDArray[np.intp]) -> NDArray[np.intp]:
     return turn
 
 
-def _same(candidates: Candidates, looks: dict[int, Look | None]) -> NDArray[np.bool_]:
+def _compare(candidates: Candidates, looks: dict[int, Look | None]) -> Agreement:
     n = len(candidates)
     first, second = np.empty((2, n, SIDE, SIDE), np.uint8)
     placement, part = np.tile(np.array(IDENTITY, np.float32), (2, n, 1))
@@ -102,7 +116,7 @@ def _same(candidates: Candidates, looks: dict[int, Look | None]) -> NDArray[np.b
             if both:
                 part[row] = window_of(view, of_a.luma, of_a.width, of_a.height)
                 placement[row] = _beyond(placement[row], part[row])
-    return register(first, second, placement, part).same
+    return register(first, second, placement, part)
 
 
 def turned(luma: Luma, view: int) -> Luma:
