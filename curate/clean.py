@@ -4,12 +4,12 @@ Nothing is deleted: `curate.quarantine` moves the files and can bring each of th
 """
 
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from curate.catalog import Catalog
 from curate.conflicts import ConflictMode
@@ -94,8 +94,8 @@ def _save(plan: Plan, dataset: Dataset, file: Path | None) -> Path | None:
 def _open_catalog(dataset: Dataset, dry_run: bool) -> Iterator[Catalog]:
     """The dataset's catalog or, to look at pictures where nothing may be written, one for the moment."""
     place = dataset.home if dataset.home.exists() else dataset.home.parent
-    with tempfile.TemporaryDirectory() as elsewhere:
-        read_only = dry_run and not os.access(place, os.W_OK)
-        path = Path(elsewhere) / "catalog.sqlite" if read_only else dataset.catalog_path
-        with Catalog.open(path) as catalog:
-            yield catalog
+    with ExitStack() as stack:
+        path = dataset.catalog_path
+        if dry_run and not os.access(place, os.W_OK):
+            path = Path(stack.enter_context(TemporaryDirectory())) / "catalog.sqlite"
+        yield stack.enter_context(Catalog.open(path))

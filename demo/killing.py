@@ -17,7 +17,9 @@ _DEEDS = {"link", "unlink", "rename", "replace", "remove", "mkdir", "rmdir", "op
 """Calls that change a disk or a catalog. A kill before and after each shows every state that the two can be left in."""
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["curate.clean", "curate.split", "demo.killing"])
+_PRELOADED = ("curate.clean", "curate.split", "demo.killing", "scipy.fftpack", "PIL.JpegImagePlugin")
+# A child process imports what its parent's main module is: under pytest, pytest.
+_CONTEXT.set_forkserver_preload([*_PRELOADED, *({"pytest"} & sys.modules.keys())])
 
 
 def count_deeds(work: Callable[[], object]) -> int:
