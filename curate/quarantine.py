@@ -167,7 +167,7 @@ def restore(
 
 
 def stored_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
-    """Every file that is in the quarantine now, in order of its place."""
+    """Every file that is in the quarantine now, in order of path; of one name that left twice, the last first."""
     rows = catalog.db.execute("SELECT stored, path, sha256, reason, detail, run FROM quarantine WHERE state = 'moved'")
     recorded = {row[0]: Stored(row[0], row[1], _label(dataset, row[1]), *row[2:]) for row in rows}
     found = []
@@ -179,10 +179,15 @@ def stored_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
             reason, path = stored.split("/", 1)
             unknown = Stored(stored, path, _label(dataset, path), "", _NUMBER.sub("", reason), "", "")
             found.append(recorded.get(stored, unknown))
-    return sorted(found, key=lambda file: file.stored)
+    return sorted(found, key=lambda file: (file.path, -_number(file.stored), file.stored))
 
 
-_NUMBER = re.compile(r" \([0-9]+\)$")
+_NUMBER = re.compile(r" \(([0-9]+)\)$")
+
+
+def _number(stored: str) -> int:
+    match = _NUMBER.search(stored.split("/", 1)[0])
+    return int(match[1]) if match else 1
 
 
 def _label(dataset: Dataset, path: str) -> str:

@@ -16,15 +16,15 @@ from types import FrameType
 _DEEDS = {"link", "unlink", "rename", "replace", "remove", "mkdir", "rmdir", "open", "execute", "executemany"}
 """Calls that change a disk or a catalog. A kill before and after each shows every state that the two can be left in."""
 
-_CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT = multiprocessing.get_context("forkserver")
 _PRELOADED = ("curate.clean", "curate.split", "demo.killing", "scipy.fftpack", "PIL.JpegImagePlugin")
 # A child process imports what its parent's main module is: under pytest, pytest.
-_CONTEXT.set_forkserver_preload([*_PRELOADED, *({"pytest"} & sys.modules.keys())])
+CONTEXT.set_forkserver_preload([*_PRELOADED, *({"pytest"} & sys.modules.keys())])
 
 
 def count_deeds(work: Callable[[], object]) -> int:
     """Let the work run undisturbed in a process of its own; returns how many instants `kill_at_deed` may choose."""
-    here, there = _CONTEXT.Pipe()
+    here, there = CONTEXT.Pipe()
     process = _start(work, None, there)
     there.close()
     process.join()
@@ -56,7 +56,7 @@ def _was_killed(process: ForkServerProcess) -> bool:
 
 
 def _start(work: Callable[[], object], instant: int | None, result: Connection | None) -> ForkServerProcess:
-    process = _CONTEXT.Process(target=_run, args=(work, instant, result))
+    process = CONTEXT.Process(target=_run, args=(work, instant, result))
     process.start()
     return process
 
