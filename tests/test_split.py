@@ -10,7 +10,6 @@ from pathlib import Path
 import imagehash
 import numpy as np
 import pytest
-from drawn import bridge, dataset, encoded, field, picture, placed, tree, write
 from PIL import Image
 
 from curate.catalog import Catalog
@@ -19,6 +18,7 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.phash import phash
 from curate.split import SplitReport, split
+from tests.fields import bridge, dataset, encoded, field, picture, placed, tree, write
 
 RADIUS = 8
 
@@ -262,7 +262,7 @@ def test_leaves_the_global_random_generators_alone(garden: Path) -> None:
         random.seed(5)
         np.random.seed(5)
         state, numpy_state = random.getstate(), np.random.get_state()
-        split(garden, method=method)  # type: ignore[arg-type]
+        split(garden, method=method)
         assert random.getstate() == state
         assert all(np.array_equal(a, b) for a, b in zip(np.random.get_state(), numpy_state, strict=True))
 
