@@ -188,9 +188,9 @@ def test_moves_on_record_do_not_take_a_new_file_of_that_name(root: Path) -> None
     assert give_back(root, ["broken"]).occupied == [path]
 
 
-names = st.text(
-    st.characters(blacklist_categories=("Cs",), blacklist_characters="/\0"), min_size=1, max_size=60
-).filter(lambda name: not name.startswith(".") and len(name.encode()) < 240)
+names = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=60).filter(
+    lambda name: not name.startswith(".") and len(name.encode()) < 240
+)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
