@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from painting import contents, encoded, paint, save
 from PIL import ExifTags, Image
 
 from curate.catalog import Catalog
@@ -17,6 +16,7 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.quarantine import Decision, set_aside
 from demo.faults import BROKEN, Kind, plant_faults
+from tests.painting import contents, encoded, paint, save
 
 
 def decisions(report: CleanReport) -> dict[str, Decision]:

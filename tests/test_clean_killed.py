@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from painting import contents, paint, save
 
 from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import open_dataset
 from curate.plan import read_plan
 from curate.quarantine import RestoreReport, restore
+from tests.painting import contents, paint, save
 
 if sys.platform == "win32":
     pytest.skip("SIGKILL is POSIX's", allow_module_level=True)

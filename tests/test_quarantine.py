@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from painting import contents, paint, save
 
 from curate.catalog import Catalog
 from curate.clean import clean
@@ -23,6 +22,7 @@ from curate.errors import UserError
 from curate.moving import Outcome, move
 from curate.quarantine import Decision, RestoreReport, restore, set_aside, stored_files
 from demo.killing import CONTEXT
+from tests.painting import contents, paint, save
 
 
 def give_back(root: Path, reasons: list[str] | None = None, **chosen: object) -> RestoreReport:
