@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -15,6 +15,8 @@ ConflictMode = Literal["quarantine", "keep-best", "report"]
 """All copies leave, because nobody knows which label is right; or all but the one that the policy puts first; or none,
 and a person decides.
 """
+
+CONFLICT_MODES: tuple[str, ...] = get_args(ConflictMode)
 
 _MOST_PARTNERS = 3
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from curate.catalog import Catalog, Picture
-from curate.conflicts import Conflict, ConflictMode, counterparts, find_conflicts, within_labels
+from curate.conflicts import CONFLICT_MODES, Conflict, counterparts, find_conflicts, within_labels
 from curate.dataset import SPLITS, Dataset, natural_key
 from curate.duplicates import DEFAULT_RADIUS, Cluster, NearDuplicates, clusters, find_near_duplicates
 from curate.errors import UserError
@@ -22,8 +22,6 @@ REASONS = ("broken", "duplicate", "leak", "conflict")
 """Why a picture leaves: no pixels; a better copy in the same split; a copy in a split that must stay apart from this
 one; a copy under another label, where both leave, because nobody knows which label is right.
 """
-
-CONFLICT_MODES: tuple[ConflictMode, ...] = ("quarantine", "keep-best", "report")
 
 T = TypeVar("T")
 
