@@ -3,11 +3,10 @@
 The catalog records each file before it is made. So whatever a run was killed at, the next one knows what is ours.
 """
 
-import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -18,6 +17,7 @@ from curate.dataset import SPLITS, Dataset
 from curate.errors import UserError
 from curate.holdings import NOWHERE, Holdings, outside_name, place_name
 from curate.progress import Progress, silent
+from curate.stale import remove_stale, sha256_of
 
 Mode = Literal["link", "copy", "symlink"]
 
@@ -27,13 +27,16 @@ _PARTIAL = ".partial"
 
 @dataclass(frozen=True)
 class Placement:
-    """Files made as hard links, as copies and as symbolic links; files that were there; stale ones removed."""
+    """Files made as hard links, as copies and as symbolic links; files that were there; stale ones removed, and those
+    of them set aside in the quarantine because their bytes were nowhere else.
+    """
 
     linked: int
     copied: int
     symlinked: int
     kept: int
     removed: int
+    set_aside: int
 
 
 def check_output(dataset: Dataset, out: Path) -> Path:
@@ -95,13 +98,14 @@ def place(
     """
     out = out.resolve()
     wanted = _targets(dataset, out, holdings, assigned)
+    _refuse_links_into(out, (dataset.root / holdings.paths[at] for at in wanted.values()))
     stale = {
         path: sha256
         for path, sha256 in _records(catalog, dataset, out).items()
         if path not in wanted or holdings.digest(wanted[path]) != sha256
     }
     _record(catalog, dataset, out, ((path, holdings.digest(at)) for path, at in wanted.items()))
-    removed = _remove(dataset, catalog, out, stale, wanted)
+    removed, set_aside = remove_stale(dataset, catalog, out, stale, wanted)
     maker = _Maker(out, mode)
     made = Counter[str]()
     entries = []
@@ -115,7 +119,7 @@ def place(
     maker.tidy()
     if out == dataset.root.resolve():
         _enter(catalog, entries)
-    return Placement(made["linked"], made["copied"], made["symlinked"], made["kept"], removed)
+    return Placement(made["linked"], made["copied"], made["symlinked"], made["kept"], removed, set_aside)
 
 
 def _targets(dataset: Dataset, out: Path, holdings: Holdings, assigned: Splits) -> dict[str, int]:
@@ -133,6 +137,13 @@ def _targets(dataset: Dataset, out: Path, holdings: Holdings, assigned: Splits) 
         taken = path in wanted or (in_place and path in there)
         wanted[_with_mark(path, holdings.digest(at)) if taken else path] = at
     return wanted
+
+
+def _refuse_links_into(out: Path, sources: Iterable[Path]) -> None:
+    """A picture that is itself a link to a placed file would lose its bytes when that is placed anew."""
+    for source in sources:
+        if source.is_symlink() and any(source.resolve().is_relative_to(out / split) for split in SPLITS):
+            raise UserError(f"{source} is a link into the output {out}: put the picture itself in its place.")
 
 
 def _folders(holdings: Holdings) -> list[str]:
@@ -167,42 +178,6 @@ def _record(catalog: Catalog, dataset: Dataset, out: Path, files: Iterable[tuple
         db.executemany(
             "INSERT OR REPLACE INTO placements VALUES (?, ?, ?)", ((name, path, sha256) for path, sha256 in files)
         )
-
-
-def _remove(dataset: Dataset, catalog: Catalog, out: Path, stale: Mapping[str, str], wanted: Mapping[str, int]) -> int:
-    """Remove what an earlier split placed and this one does not want, where its bytes are safe elsewhere."""
-    removed = 0
-    for path, sha256 in stale.items():
-        file = out / path
-        if os.path.lexists(file) and (file.is_symlink() or _is_elsewhere(dataset, catalog, file, sha256)):
-            file.unlink()
-            removed += 1
-            _prune(file.parent, out)
-    name = place_name(dataset, out)
-    with catalog.transaction() as db:
-        gone = [path for path in stale if path not in wanted]
-        db.executemany("DELETE FROM placements WHERE out = ? AND path = ?", [(name, path) for path in gone])
-        if name == ".":
-            lost = [(path,) for path in gone if not os.path.lexists(out / path)]
-            db.executemany("UPDATE pictures SET state = 'missing' WHERE path = ? AND state = 'present'", lost)
-    return removed
-
-
-def _is_elsewhere(dataset: Dataset, catalog: Catalog, file: Path, sha256: str) -> bool:
-    """Whether another file of ours holds the same bytes: nothing is ever deleted that is not kept elsewhere."""
-    if _sha256(file) != sha256:
-        return False
-    present = catalog.db.execute("SELECT path FROM pictures WHERE sha256 = ? AND state = 'present'", (sha256,))
-    stored = catalog.db.execute("SELECT stored FROM quarantine WHERE sha256 = ? AND state = 'moved'", (sha256,))
-    others = [dataset.root / path for (path,) in present] + [dataset.quarantine / path for (path,) in stored]
-    return any(_keeps(other, file, sha256) for other in others)
-
-
-def _keeps(other: Path, file: Path, sha256: str) -> bool:
-    """Whether `other` has these bytes still when the name `file` is gone. A hard link is another name."""
-    if other.is_symlink() or not other.exists() or (other.parent.samefile(file.parent) and other.name == file.name):
-        return False
-    return other.samefile(file) or _sha256(other) == sha256
 
 
 class _Maker:
@@ -242,8 +217,6 @@ class _Maker:
             return False
         if target.is_symlink():
             return self.mode == "symlink" and target.resolve() == source.resolve()
-        if source.resolve() == target.resolve():  # the user's own link leads here: these are the bytes themselves
-            return True
         same = target.samefile(source)
         return not same if self.mode == "copy" else self.mode == "link" and (same or not _same_device(source, target))
 
@@ -303,7 +276,7 @@ def _is_same(target: Path, source: Path, sha256: str) -> bool:
         return True
     if there.st_size != own.st_size:
         return False
-    return there.st_mtime_ns == own.st_mtime_ns or _sha256(target) == sha256
+    return there.st_mtime_ns == own.st_mtime_ns or sha256_of(target) == sha256
 
 
 def _with_mark(path: str, sha256: str) -> str:
@@ -317,17 +290,3 @@ def _files_below(out: Path) -> Iterator[str]:
             for name in names:
                 if not name.startswith("."):
                     yield (Path(folder) / name).relative_to(out).as_posix()
-
-
-def _prune(folder: Path, out: Path) -> None:
-    while folder != out:
-        try:
-            folder.rmdir()
-        except OSError:  # not empty
-            return
-        folder = folder.parent
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

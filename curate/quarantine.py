@@ -79,7 +79,7 @@ def finish_moves(dataset: Dataset, catalog: Catalog, progress: Progress = silent
     try:
         with progress("Moving to quarantine", len(rows)) as advance:
             for _, path, stored in rows:
-                _move(dataset.root / path, dataset.quarantine / stored)
+                move(dataset.root / path, dataset.quarantine / stored)
                 done += 1
                 advance(1)
     finally:
@@ -111,7 +111,7 @@ def restore(
             if os.path.lexists(target):
                 occupied.append(origins[stored])
             else:
-                _move(dataset.quarantine / stored, target)
+                move(dataset.quarantine / stored, target)
                 restored.append(origins[stored])
             advance(1)
     _record_restored(dataset, catalog)
@@ -150,7 +150,7 @@ def _free_place(dataset: Dataset, stored: str, taken: set[str]) -> str:
     return place
 
 
-def _move(source: Path, target: Path) -> None:
+def move(source: Path, target: Path) -> None:
     """Rename, or copy and remove where the quarantine is on another file system. Repeating it has no effect."""
     if not os.path.lexists(source):
         return

@@ -262,7 +262,7 @@ def test_leaves_the_global_random_generators_alone(garden: Path) -> None:
         random.seed(5)
         np.random.seed(5)
         state, numpy_state = random.getstate(), np.random.get_state()
-        split(garden, method=method)  # type: ignore[arg-type]
+        split(garden, method=method)
         assert random.getstate() == state
         assert all(np.array_equal(a, b) for a, b in zip(np.random.get_state(), numpy_state, strict=True))
 
