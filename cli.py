@@ -146,12 +146,14 @@ def train(
     Example: cli.py train flower_data --backbone efficientnet_lite0
     """
     from curate.dataset import open_dataset
+
+    labelled = _names(data, open_dataset(data).labels(), names)
+    # Only now: importing torch takes seconds, and a mistyped folder should be said at once.
     from train.training import TrainOptions, train_head
 
-    labels = open_dataset(data).labels()
     options = TrainOptions(
         backbone=backbone, weights=weights, views=views, seed=seed, models=models, device=device,
-        names=_names(data, labels, names),
+        names=labelled,
     )  # fmt: skip
     report = train_head(data, options, console.bars)
     reports.training(report)
@@ -243,10 +245,11 @@ def predict_random(
     Example: cli.py predict-random flower_data --seed 7
     """
     from curate.dataset import open_dataset
-    from train.predict import Predictor
     from train.random_picture import draw_held_out
 
     picture, split = draw_held_out(open_dataset(data), seed)
+    from train.predict import Predictor
+
     predictor = Predictor.from_checkpoint(_checkpoint(checkpoint, models), device)
     answers = list(predictor.predict_files([picture.path], top_k=top_k))
     reports.predictions(answers)

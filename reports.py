@@ -64,7 +64,7 @@ def training(report: TrainingReport) -> None:
         say(f"Note: {note}")
     seconds = ", ".join(f"{part} {spent:.1f} s" for part, spent in report.seconds.items())
     say(
-        f"{report.train_pictures:,} training pictures of {report.classes} classes, {report.views} view(s) each, through "
+        f"{report.train_pictures:,} training pictures of {report.classes} classes in {report.views} view(s), through "
         f"{' + '.join(report.backbones)} on {report.device} in {report.precision}; "
         f"an epoch shows {report.coverage:.0%} of them."
     )

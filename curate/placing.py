@@ -5,6 +5,7 @@ The catalog records each file before it is made. So whatever a run was killed at
 
 import os
 import shutil
+import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -52,34 +53,39 @@ def check_output(dataset: Dataset, out: Path) -> Path:
     return out
 
 
-def adopt(dataset: Dataset, catalog: Catalog, out: Path, holdings: Holdings, *, record: bool) -> Splits:
-    """The splits that pictures have by where they lie: in the dataset, or in an output folder that no record tells of.
+@dataclass(frozen=True, eq=False)
+class Adopted:
+    """The splits that pictures have by where they lie, and the files (path → sha256) that are taken over for that."""
+
+    splits: Splits
+    files: dict[str, str]
+
+
+def adopt(dataset: Dataset, catalog: Catalog, out: Path, holdings: Holdings) -> Adopted:
+    """Look at what lies in split folders: those of the dataset, or an output folder's that no record tells of.
 
     Files without a record are ours where the catalog was lost, or another tool's; either way they are taken over
-    where they are pictures of this dataset, and the split furthest out counts where one lies in two. `record` says
-    whether to write that down. Raises `UserError` where a file there is of no picture of this dataset.
+    where they are pictures of this dataset, and the split furthest out counts where one lies in two. Raises
+    `UserError` where a file there is of no picture of this dataset.
     """
-    adopted = holdings.split.copy()
+    splits, files = holdings.split.copy(), dict[str, str]()
     if out == dataset.root.resolve():
-        return adopted
+        return Adopted(splits, files)
     recorded = _records(catalog, dataset, out)
     unknown = [path for path in _files_below(out) if path not in recorded]
     named = _by_name(dataset, holdings) if unknown else {}
-    found = []
     for path in unknown:
         split, name = path.split("/", 1)
         for at in named.get(name, ()):
             if _is_same(out / path, dataset.root / holdings.paths[at], holdings.digest(at)):
-                adopted[at] = max(adopted[at], SPLITS.index(split))
-                found.append((path, holdings.digest(at)))
+                splits[at] = max(splits[at], SPLITS.index(split))
+                files[path] = holdings.digest(at)
                 break
         else:
             raise UserError(
                 f"{out} holds files that are not of this dataset, such as {path}: give --out another folder."
             )
-    if record:
-        _record(catalog, dataset, out, found)
-    return adopted
+    return Adopted(splits, files)
 
 
 def place(
@@ -104,7 +110,8 @@ def place(
         for path, sha256 in _records(catalog, dataset, out).items()
         if path not in wanted or holdings.digest(wanted[path]) != sha256
     }
-    _record(catalog, dataset, out, ((path, holdings.digest(at)) for path, at in wanted.items()))
+    with catalog.transaction() as db:
+        record(db, dataset, out, ((path, holdings.digest(at)) for path, at in wanted.items()))
     removed, set_aside = remove_stale(dataset, catalog, out, stale, wanted)
     maker = _Maker(out, mode)
     made = Counter[str]()
@@ -172,12 +179,11 @@ def _records(catalog: Catalog, dataset: Dataset, out: Path) -> dict[str, str]:
     return dict(rows.fetchall())
 
 
-def _record(catalog: Catalog, dataset: Dataset, out: Path, files: Iterable[tuple[str, str]]) -> None:
+def record(db: sqlite3.Connection, dataset: Dataset, out: Path, files: Iterable[tuple[str, str]]) -> None:
+    """Say that files (path, sha256) in an output are ours. To be called within a transaction."""
     name = place_name(dataset, out)
-    with catalog.transaction() as db:
-        db.executemany(
-            "INSERT OR REPLACE INTO placements VALUES (?, ?, ?)", ((name, path, sha256) for path, sha256 in files)
-        )
+    rows = ((name, path, sha256) for path, sha256 in files)
+    db.executemany("INSERT OR REPLACE INTO placements VALUES (?, ?, ?)", rows)
 
 
 class _Maker:

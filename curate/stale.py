@@ -9,7 +9,7 @@ from pathlib import Path
 from curate.catalog import Catalog
 from curate.dataset import Dataset
 from curate.holdings import place_name
-from curate.quarantine import move
+from curate.moving import move
 
 REASON = "orphaned"
 
@@ -73,7 +73,7 @@ def _set_aside(dataset: Dataset, catalog: Catalog, file: Path, path: str, sha256
     stored, number = f"{REASON}/{origin}", 1
     while os.path.lexists(dataset.quarantine / stored):
         number += 1
-        stored = f"{REASON} {number}/{origin}"
+        stored = f"{REASON} ({number})/{origin}"
     move(file, dataset.quarantine / stored)
     with catalog.transaction() as db:
         db.execute(

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from drawn import dataset, encoded, field, placed, tree, write
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from curate.placing import Mode, Placement
 from curate.progress import Progress, silent
 from curate.quarantine import restore
 from curate.split import split
+from tests.drawn import dataset, encoded, field, placed, tree, write
 
 MODES: list[Mode] = ["link", "copy", "symlink"]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import imagehash
 import numpy as np
 import pytest
-from drawn import bridge, dataset, encoded, field, picture, placed, tree, write
 from PIL import Image
 
 from curate.catalog import Catalog
@@ -19,6 +18,7 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.phash import phash
 from curate.split import SplitReport, split
+from tests.drawn import bridge, dataset, encoded, field, picture, placed, tree, write
 
 RADIUS = 8
 
@@ -396,7 +396,7 @@ def plant_copies(raw: Path, files: list[Path], rng: random.Random, count: int) -
 
 def test_hashes_that_are_near_by_chance_do_not_cross_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures that the pixels tell apart are kept together while they are few, old and new ones alike."""
-    monkeypatch.setattr("curate.duplicates.MIN_CORRELATION", 1.1)  # now every pair is told apart
+    monkeypatch.setattr("curate.registration.MIN_DETAIL", 1.1)  # now every pair is told apart
     dataset(tmp_path / "raw", {"1": 30, "2": 30})
     for number in range(10):
         for quality in (70, 80, 90):

@@ -1,73 +1,82 @@
-"""A real SIGKILL at random instants of a split: the same command then finishes the same split."""
+"""A real SIGKILL at any instant of a split: nothing is lost, and the same command then finishes the same split."""
 
 import random
-import signal
-import subprocess
+import shutil
 import sys
 import time
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
-from drawn import dataset, placed, tree
 
 from curate.placing import Mode
 from curate.split import split
+from demo.killing import count_deeds, kill_after, kill_at_deed
+from tests.drawn import dataset, placed, tree
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
-PROGRAM = """
-import sys
-from pathlib import Path
-from curate.split import split
-print("ready", flush=True)
-split(Path(sys.argv[1]), out=Path(sys.argv[2]), mode=sys.argv[3], seed=int(sys.argv[4]))
-"""
+CASES = pytest.mark.parametrize(("mode", "inside"), [("link", True), ("copy", False), ("symlink", True)])
 
 
-def run(arguments: Sequence[object], kill_after: float | None = None) -> float:
-    """Split in a process of its own; kills it after so many seconds of work, or returns how long it worked."""
-    command = [sys.executable, "-c", PROGRAM, *(str(argument) for argument in arguments)]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        started = time.monotonic()
-        if kill_after is not None:
-            time.sleep(kill_after)
-            process.kill()
-            assert process.wait() in (0, -signal.SIGKILL)
-        else:
-            assert process.wait() == 0
-        return time.monotonic() - started
+def prepared(root: Path, mode: Mode, inside: bool, counts: dict[str, int]) -> Path:
+    """A dataset that was split with one seed, and is to be with another: files go as well as come."""
+    out = root if inside else root.with_name(f"{root.name} out")
+    dataset(root / "raw", counts)
+    split(root, out=out, mode=mode, seed=1)
+    return out
 
 
-@pytest.mark.parametrize(("mode", "inside"), [("link", True), ("copy", False)])
-def test_killed_at_random_instants_it_finishes_the_same_split(tmp_path: Path, mode: Mode, inside: bool) -> None:
-    """From one split to that of another seed, so that files are removed as well as made."""
-    roots = [tmp_path / name for name in ("killed", "whole")]
-    outs = [root if inside else tmp_path / f"{root.name} out" for root in roots]
-    for root, out in zip(roots, outs, strict=True):
-        dataset(root / "raw", {"1": 150, "2": 100})
-        split(root, out=out, mode=mode, seed=1)
-    originals = tree(roots[0] / "raw")
-    took = run([roots[1], outs[1], mode, 2])
+@CASES
+def test_killed_at_each_of_its_deeds(tmp_path: Path, mode: Mode, inside: bool) -> None:
+    """Each change of the disk or the catalog, from the same start: just before it, or just after."""
+    start = tmp_path / "start" / "data"
+    counts = {"1": 6, "2": 5}
+    out = prepared(start, mode, inside, counts)
+    whole = tmp_path / "whole"
+    shutil.copytree(start.parent, whole, symlinks=True)
+    work = partial(split, whole / "data", out=whole / out.relative_to(start.parent), mode=mode, seed=2)
+    deeds = count_deeds(work)
+    originals = tree(start / "raw")
+    for instant in random.Random(f"{mode} {inside}").sample(range(deeds), min(deeds, 14)):
+        killed = tmp_path / f"killed {instant}"
+        shutil.copytree(start.parent, killed, symlinks=True)
+        again = partial(split, killed / "data", out=killed / out.relative_to(start.parent), mode=mode, seed=2)
+        assert kill_at_deed(again, instant)
+        assert tree(killed / "data" / "raw") == originals
+        again()
+        assert tree(killed) == tree(whole)
+
+
+@CASES
+def test_killed_at_random_instants_one_after_the_other(tmp_path: Path, mode: Mode, inside: bool) -> None:
+    counts = {"1": 60, "2": 40}
+    out = prepared(tmp_path / "killed", mode, inside, counts)
+    reference = prepared(tmp_path / "whole", mode, inside, counts)
+    started = time.monotonic()
+    split(tmp_path / "whole", out=reference, mode=mode, seed=2)
+    took = time.monotonic() - started
+    originals = tree(tmp_path / "killed" / "raw")
     rng = random.Random(f"{mode} {inside}")
-    for _ in range(4):
-        run([roots[0], outs[0], mode, 2], kill_after=rng.uniform(0, took))
-        assert tree(roots[0] / "raw") == originals
-    run([roots[0], outs[0], mode, 2])
-    assert placed(outs[0]) == placed(outs[1])
-    assert tree(roots[0]) == tree(roots[1])
-    assert tree(outs[0]) == tree(outs[1])
+    work = partial(split, tmp_path / "killed", out=out, mode=mode, seed=2)
+    for _ in range(6):
+        kill_after(work, rng.uniform(0, 1.5 * took))
+        assert tree(tmp_path / "killed" / "raw") == originals
+    work()
+    assert placed(out) == placed(reference)
+    assert tree(tmp_path / "killed") == tree(tmp_path / "whole")
+    assert tree(out) == tree(reference)
 
 
 def test_killed_during_the_very_first_split(tmp_path: Path) -> None:
-    roots = [tmp_path / name for name in ("killed", "whole")]
-    for root in roots:
-        dataset(root / "raw", {"1": 150, "2": 100})
-    took = run([roots[1], roots[1], "link", 1])
+    for name in ("killed", "whole"):
+        dataset(tmp_path / name / "raw", {"1": 60, "2": 40})
+    started = time.monotonic()
+    split(tmp_path / "whole")
+    took = time.monotonic() - started
     rng = random.Random(2)
-    for _ in range(4):
-        run([roots[0], roots[0], "link", 1], kill_after=rng.uniform(0, took))
-    run([roots[0], roots[0], "link", 1])
-    assert tree(roots[0]) == tree(roots[1])
+    work = partial(split, tmp_path / "killed")
+    for _ in range(6):
+        kill_after(work, rng.uniform(0, 1.5 * took))
+    work()
+    assert tree(tmp_path / "killed") == tree(tmp_path / "whole")

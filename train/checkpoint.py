@@ -1,7 +1,6 @@
 """Checkpoints that explain themselves: everything a prediction needs, in plain types, under the accuracy's name."""
 
 import os
-import pickle
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,6 @@ from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
-from zipfile import BadZipFile
 
 import torch
 from torch import nn
@@ -20,7 +18,7 @@ from curate.errors import UserError
 from train.backbones import Backbone, empty_network, freeze_parameters, weights_digest
 from train.metrics import Accuracy
 from train.preprocessing import Preprocessing
-from train.weights import fit_state
+from train.weights import UNREADABLE, fit_state, load_safely
 
 FORMAT: Final = "florilegium checkpoint"
 VERSION: Final = 1
@@ -201,8 +199,8 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"There is no checkpoint {path}: run `train` first, or name another with --checkpoint FILE.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, LookupError, pickle.UnpicklingError, BadZipFile) as error:
+        content = load_safely(path)
+    except UNREADABLE as error:
         raise UserError(f"{path} can't be read as a checkpoint: it is cut off, damaged, or not one of ours.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is no checkpoint of ours: name one that `train` wrote with --checkpoint FILE.")

@@ -118,22 +118,27 @@ def extract(
     views = views or Views()
     names = views.names()
     with FeatureBank(bank, bank_key(backbone, precision)) as store:
-        run = _Run(backbone, store, views, device, precision, batch, known=store.views_of(names))
-        with progress(description, len(pictures)) as advance:
-            for position, found in enumerate(_prepared(run, pictures, workers)):
-                run.take(position, found, str(pictures[position].path))
-                advance(1)
-            run.finish()
-        shas = [sha for sha in run.sha256 if sha is not None]
-        features, there = store.read(shas, names)
-        if not bool(there.all()):
-            raise UserError(f"The feature bank {store.file} lost rows while it was in use: run the command again.")
+        computed = 0
+        for _ in range(2):  # reading may find damaged rows, which the second pass computes again
+            run = _Run(backbone, store, views, device, precision, batch, known=store.views_of(names))
+            with progress(description, len(pictures)) as advance:
+                for position, found in enumerate(_prepared(run, pictures, workers)):
+                    run.take(position, found, str(pictures[position].path))
+                    advance(1)
+                run.finish()
+            computed += run.computed
+            shas = [sha for sha in run.sha256 if sha is not None]
+            features, there = store.read(shas, names)
+            if bool(there.all()):
+                break
+        else:
+            raise UserError(f"The feature bank {store.file} loses what is written to it: check the disk it lies on.")
         return Extraction(
             features=features,
             sha256=shas,
             kept=[position for position, sha in enumerate(run.sha256) if sha is not None],
             broken=run.broken,
-            computed=run.computed,
+            computed=computed,
             batch=run.batch,
             bank_rebuilt=store.rebuilt,
             seconds=time.perf_counter() - started,

@@ -21,9 +21,9 @@ class HeadSettings:
 
     epochs: int = 30
     batch: int = 100
-    learning_rate: float = 1e-3  # falls to zero along a cosine
-    weight_decay: float = 1.0  # decoupled from the gradient, times the rate (AdamW)
-    label_smoothing: float = 0.0
+    learning_rate: float = 3e-3  # falls to zero along a cosine
+    weight_decay: float = 3.0  # decoupled from the gradient, times the rate (AdamW)
+    label_smoothing: float = 0.2
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -1,10 +1,15 @@
 """Class-balanced sampling: torchsampler's sampler, with a seed, its labels given, and its coverage known."""
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import torch
-from torchsampler import ImbalancedDatasetSampler
+
+with warnings.catch_warnings():
+    # torchsampler 0.1.2 reads its own version in a way that it warns of itself
+    warnings.filterwarnings("ignore", message="Use importlib.metadata", category=DeprecationWarning)
+    from torchsampler import ImbalancedDatasetSampler
 
 
 class ClassBalancedSampler(ImbalancedDatasetSampler):  # type: ignore[misc]
