@@ -15,4 +15,4 @@ class Progress(Protocol):
 @contextmanager
 def silent(description: str, total: int) -> Iterator[Callable[[int], None]]:  # noqa: ARG001
     """Watch nothing: the default of every function that takes a `Progress`."""
-    yield lambda done: None
+    yield lambda _done: None
