@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -10,7 +9,7 @@ from typing import Self
 import httpx2
 
 from curate.addresses import RefusedAddress, checked_url
-from curate.hosts import COURTESY, DOCUMENTED, HostBudget, Hosts
+from curate.hosts import Hosts
 from curate.network import Network, open_client
 from curate.retries import FetchFailed, check_status, patiently, transport_failure
 from curate.robots import Robots, unwanted_by_tag
@@ -58,14 +57,9 @@ def sniff(head: bytes) -> str | None:
 class Fetcher:
     """Fetches pictures over one client: `async with Fetcher(Network()) as fetcher: ...`."""
 
-    def __init__(
-        self,
-        network: Network,
-        budgets: Mapping[str, HostBudget] = DOCUMENTED,
-        otherwise: HostBudget = COURTESY,
-    ) -> None:
+    def __init__(self, network: Network) -> None:
         self.network = network
-        self.hosts = Hosts(network.connections, budgets, otherwise)
+        self.hosts = Hosts(network.connections, network.budgets, network.otherwise)
         self.client = open_client(network)
         self._robots = Robots(self.client, self.hosts, network.timeouts.whole)
 
@@ -175,9 +169,7 @@ class Fetcher:
     def _check_signature(self, head: bytes, response: httpx2.Response) -> None:
         if len(head) >= SNIFFED and sniff(head) is None:
             kind = response.headers.get("Content-Type", "a picture")
-            raise FetchFailed(
-                "not a picture", f"{response.request.url.host} sent no picture though it says {kind}"
-            )
+            raise FetchFailed("not a picture", f"{response.request.url.host} sent no picture though it says {kind}")
 
     def _too_large(self) -> FetchFailed:
         limit = self.network.largest_picture / 2**20

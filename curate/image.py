@@ -35,7 +35,7 @@ _CUT_OFF = ("truncated", "broken data stream", "unrecognized data stream", "not 
 """What Pillow's decoders say when a file ends too early."""
 
 
-class BrokenImage(Exception):  # noqa: N818 (it names the picture's state, as the design does)
+class BrokenImage(Exception):
     """A file that gives no pixels: `path` says which, `reason` says why, in words for people."""
 
     def __init__(self, path: str, reason: str) -> None:

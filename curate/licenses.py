@@ -10,9 +10,7 @@ OPEN = frozenset({"cc0", "pdm", "pd", "by", "by-sa"})
 """Free to use, change and share, also for money, as the Open Definition (opendefinition.org) has it."""
 KNOWN = CREATIVE_COMMONS | {"pd"}
 
-_DEED = re.compile(
-    r"creativecommons\.org/(licenses|publicdomain)/([a-z-]+)(?:/(\d(?:\.\d)?))?(?:/([a-z]{2,3})\b)?"
-)
+_DEED = re.compile(r"creativecommons\.org/(licenses|publicdomain)/([a-z-]+)(?:/(\d(?:\.\d)?))?(?:/([a-z]{2,3})\b)?")
 _SHORT = re.compile(r"(?:cc[ _-]?)?(by(?:[ _-]?(?:nc|nd|sa)){0,2})(?:[ _-]?v?(\d\.\d)(?:[ _-][a-z]{2,3})?)?$")
 _PUBLIC_DOMAIN = re.compile(r"(pd\b|pd-|public domain\b)")
 

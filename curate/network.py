@@ -11,6 +11,7 @@ import httpcore2
 import httpx2
 
 from curate.addresses import Resolver, public_addresses, system_resolver
+from curate.hosts import COURTESY, DOCUMENTED, HostBudget
 
 VERSION = "0.1.0"
 
@@ -28,12 +29,16 @@ class Timeouts:
 class Network:
     """How to reach the web. The defaults are the real web; only tests and the demo say anything else.
 
+    `budgets` go by host name (`curate.hosts`), `otherwise` is the budget of every other host.
+
     `loopback_ports` opens 127.0.0.1 and ::1 on those ports, `services` puts another base URL in the
     place of a source's own (by the source's name), `resolve` another resolver in the place of the
     system's, and `certificates` another trust store. The command line sets none of the four.
     """
 
     contact: str = ""
+    budgets: Mapping[str, HostBudget] = field(default_factory=lambda: DOCUMENTED)
+    otherwise: HostBudget = COURTESY
     connections: int = 32
     timeouts: Timeouts = Timeouts()
     largest_picture: int = 50 * 2**20

@@ -12,9 +12,7 @@ _INATURALIST = re.compile(
 _WIKIMEDIA = re.compile(
     r"https?://upload\.wikimedia\.org/wikipedia/commons/(?:thumb/)?(\w/\w\w)/([^/?#]+)(?:/[^/?#]+)?"
 )
-_FLICKR = re.compile(
-    r"https?://(?:live|farm\d+)\.static\.?flickr\.com/(?:\w+/)*(\d+)_[0-9a-f]+(?:_\w+)?\.\w+"
-)
+_FLICKR = re.compile(r"https?://(?:live|farm\d+)\.static\.?flickr\.com/(?:\w+/)*(\d+)_[0-9a-f]+(?:_\w+)?\.\w+")
 _OBSERVATION = re.compile(r"https?://(?:www\.)?inaturalist\.\w+(?:\.\w+)?/observations/(\d+)")
 
 

@@ -23,9 +23,7 @@ class FetchFailed(Exception):
     fare better, `retry_after` the seconds that the server asked for.
     """
 
-    def __init__(
-        self, kind: str, reason: str, *, passing: bool = False, retry_after: float | None = None
-    ) -> None:
+    def __init__(self, kind: str, reason: str, *, passing: bool = False, retry_after: float | None = None) -> None:
         super().__init__(reason)
         self.kind = kind
         self.reason = reason

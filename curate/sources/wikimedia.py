@@ -49,9 +49,7 @@ class Search:
             **(json.loads(cursor) if cursor else {}),
         }
         answer = await self._ask(params)
-        following = (
-            json.dumps(answer.at("continue").value, sort_keys=True) if answer.has("continue") else None
-        )
+        following = json.dumps(answer.at("continue").value, sort_keys=True) if answer.has("continue") else None
         if not answer.has("query"):
             if not (answer.has("batchcomplete") or following):
                 raise answer.changed("neither 'query' nor 'batchcomplete' is in it")
@@ -74,17 +72,13 @@ class Search:
             if code != "maxlag":
                 raise SourceFailed(answer.source, f"it answered with the error '{code}': {info}")
             self._api.pause(MAXLAG_SECONDS)
-        raise SourceLimited(
-            "wikimedia", "its database lags behind (maxlag); run the same command again later"
-        )
+        raise SourceLimited("wikimedia", "its database lags behind (maxlag); run the same command again later")
 
 
 def _candidate(page: Answer) -> Candidate | None:
     info = next(page.items("imageinfo"), None)
     if info is None:
-        raise SourceChanged(
-            page.source, f"its answer has changed shape: {page.where} has an empty 'imageinfo'"
-        )
+        raise SourceChanged(page.source, f"its answer has changed shape: {page.where} has an empty 'imageinfo'")
     if info.optional_text("mime") not in _PICTURES:
         return None
     width = info.number("width")
