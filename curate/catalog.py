@@ -71,6 +71,13 @@ CREATE TABLE assignments (          -- a split that was once drawn stays as it i
     split  TEXT NOT NULL,
     PRIMARY KEY (scheme, sha256, label)
 ) WITHOUT ROWID;
+
+CREATE TABLE placements (           -- the files that `split` made, so that it may remove them again
+    out    TEXT NOT NULL,           -- the folder they were placed in, absolute
+    path   TEXT NOT NULL,           -- relative to it
+    sha256 TEXT NOT NULL,
+    PRIMARY KEY (out, path)
+) WITHOUT ROWID;
 """
 
 

@@ -1,12 +1,333 @@
 """Perceptual hashes, and all pairs of them within a radius."""
 
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations, pairwise
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
-from scipy.fft import dct
+
+from curate.parallel import processors
+
+Hashes = NDArray[np.uint64]
+Indices = NDArray[np.intp]
+
+MAX_RADIUS = 12
+
+# What one step of the search costs in nanoseconds, for choosing between plans; only the proportions matter.
+_SORT_NS, _COMPARE_NS, _TABLE_NS = 12.0, 1.5, 200_000.0
+_MOST_TABLES = 5_000
+_SAMPLE = 4_096
+_CELLS = 1 << 16  # distances in flight at once: they stay in the second-level cache
+_CHUNK = 1 << 15  # hashes rearranged at once, for the same reason
+_WIDE_RUN = 256  # runs up to this length are compared many at once, longer ones one by one
+_SPLIT_RUN = 8_192  # a run beyond this length is searched like a set of its own
+
+
+def coefficients(pixels: Image.Image) -> NDArray[np.float64]:
+    """Give the 8×8 lowest frequencies of a picture's grey 32×32 reduction: float64, unscaled DCT-II.
+
+    The transform is the one that imagehash calls, to the last bit: of a flat picture every coefficient
+    but the first is rounding noise, and that noise decides the hash.
+    """
+    from scipy.fftpack import dct  # takes a quarter of a second to import
+
+    grey = pixels if pixels.mode == "L" else pixels.convert("L")
+    small = np.asarray(grey.resize((32, 32), Image.Resampling.LANCZOS))
+    low: NDArray[np.float64] = dct(dct(small, axis=0), axis=1)[:8, :8]
+    return low
+
+
+def from_coefficients(low: NDArray[np.float64]) -> int:
+    """Hash 8×8 coefficients: one bit each, row by row from the highest bit, set where above the median.
+
+    Negating the odd columns first gives the hash of the mirrored picture, but for rounding.
+    """
+    ranked = np.sort(low, axis=None)
+    return int.from_bytes(np.packbits(low > (ranked[31] + ranked[32]) / 2).tobytes(), "big")
 
 
 def phash(pixels: Image.Image) -> int:
-    """64-bit pHash, bit for bit that of `imagehash.phash` on the same pixels."""
-    grey = np.asarray(pixels.convert("L").resize((32, 32), Image.Resampling.LANCZOS))
-    low = dct(dct(grey, axis=0), axis=1)[:8, :8]
-    return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
+    """Give the 64-bit pHash of a picture, in [0, 2⁶⁴): bit for bit `imagehash.phash` of the same pixels.
+
+    Source: http://www.hackerfactor.com/blog/index.php?/archives/432-Looks-Like-It.html, as imagehash 4.3 has it.
+    """
+    return from_coefficients(coefficients(pixels))
+
+
+def to_signed(value: int) -> int:
+    """Turn a hash in [0, 2⁶⁴) into the signed 64-bit integer with the same bits, which SQLite can hold."""
+    return value - (1 << 64) if value >> 63 else value
+
+
+def from_signed(values: ArrayLike) -> Hashes:
+    """Turn signed 64-bit integers, as SQLite returns them, back into hashes: uint64 of the same shape."""
+    return np.asarray(values, dtype=np.int64).view(np.uint64)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """All pairs of n hashes within a radius, kept small: pictures with equal hashes are one unique hash.
+
+    `unique` uint64[u] holds the different hashes in ascending order, `inverse` intp[n] the place of each input
+    hash in `unique`. `first`, `second` int32[p] are places in `unique`, first < second, in ascending order of
+    (first, second); `distance` uint8[p] is between 1 and the radius. The pairs at distance 0 are not listed:
+    they are those of one `members` group.
+    """
+
+    unique: Hashes
+    inverse: Indices
+    first: NDArray[np.int32]
+    second: NDArray[np.int32]
+    distance: NDArray[np.uint8]
+
+    @cached_property
+    def counts(self) -> Indices:
+        """How many inputs have each unique hash: intp[u]."""
+        return np.bincount(self.inverse, minlength=len(self.unique))
+
+    @cached_property
+    def order(self) -> NDArray[np.int32]:
+        """The inputs grouped by unique hash, ascending in each group: int32[n]."""
+        return np.argsort(self.inverse, kind="stable").astype(np.int32)
+
+    @cached_property
+    def offsets(self) -> Indices:
+        """Where each group starts in `order`, and the end of the last: intp[u + 1]."""
+        return np.concatenate([[0], np.cumsum(self.counts)])
+
+    def members(self, place: int) -> NDArray[np.int32]:
+        """Give the inputs whose hash is `unique[place]`, ascending."""
+        return self.order[self.offsets[place] : self.offsets[place + 1]]
+
+    def __len__(self) -> int:
+        """How many pairs of inputs there are, those with equal hashes included; none is made to count them."""
+        equal = self.counts * (self.counts - 1) // 2
+        return int(equal.sum() + (self.counts[self.first] * self.counts[self.second]).sum())
+
+    def expand(self, batch: int = 1 << 20) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]]:
+        """Give every pair of inputs, at most `batch` at once: i, j int32 with i < j, and their distance uint8.
+
+        The order is not defined. Memory is bounded by `batch`, however large the groups are.
+        """
+        rank = np.arange(len(self.order))
+        groups = self.offsets[self.inverse[self.order]]
+        # Equal hashes: each member of a group meets those that follow it in `order`.
+        rest = groups + self.counts[self.inverse[self.order]] - rank - 1
+        for row, step in _flat_ranges(rest, batch):
+            i, j = self.order[row], self.order[row + 1 + step]
+            yield i, j, np.zeros(len(i), np.uint8)
+        for pair, step in _flat_ranges(self.counts[self.first] * self.counts[self.second], batch):
+            u, v = self.first[pair], self.second[pair]
+            across, down = divmod(step, self.counts[v])
+            i, j = self.order[self.offsets[u] + across], self.order[self.offsets[v] + down]
+            yield np.minimum(i, j), np.maximum(i, j), self.distance[pair]
+
+
+def _flat_ranges(lengths: Indices, batch: int) -> Iterator[tuple[Indices, Indices]]:
+    """Give (row, step) for every step in [0, lengths[row]) of every row, `batch` at once."""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    for begin in range(0, total, batch):
+        flat = np.arange(begin, min(begin + batch, total))
+        row = np.searchsorted(ends, flat, side="right")
+        yield row, flat - (ends[row] - lengths[row])
+
+
+def pairs_within(hashes: Hashes, radius: int) -> Pairs:
+    """Find every pair of 64-bit hashes, uint64[n], at a Hamming distance of at most `radius`, 0 to 12.
+
+    Exact. Time grows about linearly on hashes of real pictures, and memory is O(n) besides the result, which
+    takes 9 bytes for a pair of *different* hashes; a hash borne by many pictures costs no more than one.
+
+    Method: the pigeonhole of multi-index hashing (Norouzi, Punjani, Fleet, CVPR 2012) in the form of block
+    permuted tables (Manku, Jain, Das Sarma, WWW 2007). Cut the bits into radius + k blocks: two hashes within
+    the radius agree in at least k of them. So for each choice of k blocks: bring these to the top, sort, and
+    compare within each run of equal tops. A pair counts only in the first choice that finds it, so no set of
+    found pairs is needed. k is chosen by what it would cost on a sample of these very hashes.
+
+    Raises ValueError for another radius, dtype or number of dimensions.
+    """
+    if not 0 <= radius <= MAX_RADIUS:
+        raise ValueError(f"radius is {radius}, but must lie between 0 and {MAX_RADIUS}")
+    if hashes.dtype != np.uint64 or hashes.ndim != 1:
+        raise ValueError(f"hashes must be uint64[n], not {hashes.dtype}{list(hashes.shape)}")
+    unique, inverse = np.unique(hashes, return_inverse=True)
+    i, j = _search(unique, radius, workers=processors())
+    # One sort of packed pairs puts them in the promised order, whatever the threads did.
+    packed = np.minimum(i, j).astype(np.uint64) << 32 | np.maximum(i, j).astype(np.uint64)
+    packed.sort()
+    first, second = (packed >> 32).astype(np.int32), (packed & 0xFFFFFFFF).astype(np.int32)
+    return Pairs(unique, inverse, first, second, np.bitwise_count(unique[first] ^ unique[second]))
+
+
+def _search(hashes: Hashes, radius: int, workers: int = 1) -> tuple[Indices, Indices]:
+    """Give the indices of every pair of the different `hashes` within the radius, each pair once."""
+    if radius == 0 or len(hashes) < 2:
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    arranged, free = _arrange(hashes)
+    tables, blocks = _plan(arranged, free, radius)
+    order = np.argsort(arranged)
+    ranked = arranged[order]
+
+    def look(table: tuple[int, ...]) -> tuple[Indices, Indices]:
+        chosen = [blocks[b] for b in table]
+        a, b = _scan(_lift(ranked, chosen), sum(width for _, width in chosen), radius)
+        a, b = _lower(a, chosen), _lower(b, chosen)
+        # The blocks before the table's last that it leaves out must differ: else an earlier table has this pair.
+        new = np.ones(len(a), bool)
+        for low, width in (blocks[b] for b in range(max(table, default=0)) if b not in table):
+            new &= (a ^ b) >> low & ((1 << width) - 1) != 0
+        return order[np.searchsorted(ranked, a[new])], order[np.searchsorted(ranked, b[new])]
+
+    if workers > 1 and len(tables) > 1 and len(hashes) > 5_000:
+        with ThreadPoolExecutor(workers) as pool:
+            found = list(pool.map(look, tables))
+    else:
+        found = [look(table) for table in tables]
+    return np.concatenate([i for i, _ in found]), np.concatenate([j for _, j in found])
+
+
+def _arrange(hashes: Hashes) -> tuple[Hashes, int]:
+    """Permute the bits of all hashes alike, so that any way of cutting them gives blocks that tell much.
+
+    Bits that are the same in all hashes go to the top, above the `free` others. These lie so that the uneven
+    ones (a natural picture's lowest frequencies) are far from one another: in van der Corput order.
+    """
+    varying = int(np.bitwise_or.reduce(hashes ^ hashes[0]))
+    few = hashes[:: max(1, len(hashes) // _SAMPLE)].astype("<u8").view(np.uint8).reshape(-1, 8)
+    uneven = np.abs(np.unpackbits(few, axis=1, bitorder="little").mean(axis=0) - 0.5)
+    moving = sorted((b for b in range(64) if varying >> b & 1), key=lambda b: uneven[b])
+    spread = sorted(range(len(moving)), key=lambda q: int(f"{q:06b}"[::-1], 2))
+    place = np.zeros(64, np.uint64)
+    for position, q in enumerate(spread):
+        place[moving[q]] = position
+    place[[b for b in range(64) if not varying >> b & 1]] = np.arange(len(moving), 64)
+
+    tables = np.zeros((8, 256), np.uint64)  # what each value of each byte contributes
+    for b in range(8):
+        tables |= (np.arange(256, dtype=np.uint64) >> b & 1) << place.reshape(8, 8)[:, b, None]
+    arranged = np.empty_like(hashes)
+    for c in range(0, len(hashes), _CHUNK):
+        part = hashes[c : c + _CHUNK].astype("<u8").view(np.uint8).reshape(-1, 8)
+        arranged[c : c + _CHUNK] = np.bitwise_or.reduce([tables[b][part[:, b]] for b in range(8)])
+    return arranged, len(moving)
+
+
+def _plan(arranged: Hashes, free: int, radius: int) -> tuple[list[tuple[int, ...]], list[tuple[int, int]]]:
+    """Choose the cheapest plan: the tables, each a choice of blocks, and the blocks as (lowest bit, width).
+
+    No table but the empty one means: compare all with all.
+    """
+    n = len(arranged)
+    sample = arranged[np.random.default_rng(n).integers(0, n, _SAMPLE)] if n > _SAMPLE else arranged
+    best = n * (n - 1) / 2 * _COMPARE_NS
+    plan: tuple[list[tuple[int, ...]], list[tuple[int, int]]] = ([()], [])
+    for k in range(1, free - radius + 1):
+        count = math.comb(radius + k, k)
+        if count > _MOST_TABLES or count * (n * _SORT_NS + _TABLE_NS) > best:
+            break
+        cuts = [free * b // (radius + k) for b in range(radius + k + 1)]
+        blocks = [(low, high - low) for low, high in pairwise(cuts)][::-1]
+        tables = list(combinations(range(radius + k), k))
+        equal = np.mean([_collisions(sample, [blocks[b] for b in tables[t * count // 5]]) for t in range(5)])
+        cost = count * (n * _SORT_NS + _TABLE_NS + n * (n - 1) / 2 * float(equal) * _COMPARE_NS)
+        if cost < best:
+            best, plan = cost, (tables, blocks)
+    return plan
+
+
+def _collisions(sample: Hashes, blocks: list[tuple[int, int]]) -> float:
+    """Estimate the chance that two hashes agree in all these blocks."""
+    keys = np.sort(sample & sum(((1 << width) - 1) << low for low, width in blocks))
+    runs = np.diff(np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1], [True]])))
+    seen = float((runs * (runs - 1)).sum() / (len(keys) * (len(keys) - 1)))
+    return max(seen, 2.0 ** -sum(width for _, width in blocks))
+
+
+def _lift(hashes: Hashes, blocks: list[tuple[int, int]]) -> Hashes:
+    """Bring the blocks, given from high to low, to the top bits, and sort."""
+    lifted = np.empty_like(hashes)
+    for c in range(0, len(hashes), _CHUNK):
+        part = hashes[c : c + _CHUNK]
+        for low, width in blocks:
+            below, top = (1 << low) - 1, ((1 << width) - 1) << (64 - width)
+            part = part & below | part >> width & (below ^ (1 << 64) - 1) | part << (64 - width - low) & top
+        lifted[c : c + _CHUNK] = part
+    lifted.sort()
+    return lifted
+
+
+def _lower(lifted: Hashes, blocks: list[tuple[int, int]]) -> Hashes:
+    """Put the lifted blocks back into their places."""
+    for low, width in reversed(blocks):
+        below, block = (1 << low) - 1, ((1 << width) - 1) << low
+        above = (1 << 64) - 1 ^ below ^ block
+        lifted = lifted & below | lifted << width & above | lifted >> (64 - width - low) & block
+    return lifted
+
+
+def _scan(lifted: Hashes, key_bits: int, radius: int) -> tuple[Hashes, Hashes]:
+    """Find the pairs within the radius among sorted hashes that agree in the top `key_bits`."""
+    if key_bits:
+        changes = np.flatnonzero((lifted[1:] ^ lifted[:-1]) >= 1 << (64 - key_bits)) + 1
+        bounds = np.concatenate([[0], changes, [len(lifted)]])
+    else:
+        bounds = np.array([0, len(lifted)])
+    starts, sizes = bounds[:-1], np.diff(bounds)
+    several = np.flatnonzero(sizes > 1)
+    # By length; and runs of one length stay in the order they lie in memory. 16 bits are sorted by radix.
+    several = several[np.argsort(np.minimum(sizes[several], 0xFFFF).astype(np.uint16), kind="stable")]
+    starts, sizes = starts[several], sizes[several]
+
+    found: list[tuple[Hashes, Hashes]] = [(lifted[:0], lifted[:0])]
+    end = len(sizes)
+    while end and sizes[end - 1] > _WIDE_RUN:
+        end -= 1
+        run = lifted[starts[end] : starts[end] + sizes[end]]
+        if key_bits and len(run) > _SPLIT_RUN:
+            i, j = _search(run, radius)
+            found.append((run[i], run[j]))
+        else:
+            found.extend(_compare_run(run, radius))
+    while end:
+        longest = int(sizes[end - 1])
+        # Runs of about the same length go together: those much shorter would be padded in vain.
+        begin = max(end - max(1, _CELLS // longest), int(np.searchsorted(sizes, 0.8 * longest)))
+        found.extend(_compare_runs(lifted, starts[begin:end], sizes[begin:end], radius))
+        end = begin
+    return np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found])
+
+
+def _compare_run(run: Hashes, radius: int) -> Iterator[tuple[Hashes, Hashes]]:
+    """Compare all hashes of one run, in tiles."""
+    rows, columns = 64, _CELLS // 64
+    for top in range(0, len(run), rows):
+        row = run[top : top + rows, None]
+        for left in range(top, len(run), columns):
+            column = run[left : left + columns]
+            i, j = np.nonzero(np.bitwise_count(row ^ column) <= radius)
+            once = i + top < j + left
+            yield row[i[once], 0], column[j[once]]
+
+
+def _compare_runs(lifted: Hashes, starts: Indices, sizes: Indices, radius: int) -> Iterator[tuple[Hashes, Hashes]]:
+    """Compare the hashes within each of several runs, which are in ascending order of size, all runs at once."""
+    longest = int(sizes[-1])
+    # Column r holds run r; below its end lie hashes of its neighbours, whose pairs are dropped.
+    runs = lifted.take(np.arange(longest)[:, None] + starts, mode="clip")
+    differences, distances = np.empty_like(runs), np.empty(runs.shape, np.uint8)
+    for i in range(longest - 1):
+        rest = longest - 1 - i
+        np.bitwise_xor(runs[i + 1 :], runs[i], out=differences[:rest])
+        np.bitwise_count(differences[:rest], out=distances[:rest])
+        near = np.flatnonzero(distances[:rest] <= radius)
+        if len(near):
+            step, run = divmod(near, len(sizes))
+            inside = i + 1 + step < sizes[run]
+            step, run = step[inside], run[inside]
+            yield runs[i, run], runs[i + 1 + step, run]

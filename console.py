@@ -1,0 +1,90 @@
+"""The face: tables, progress bars with a rate, and one sentence for a mistake.
+
+Results go to standard output, progress and mistakes to standard error, so that output can be piped.
+"""
+
+import errno
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+from curate.errors import UserError
+
+_USERS_TO_MEND = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def say(text: str) -> None:
+    """Print one line of result; long lines are left whole for the terminal to fold."""
+    from rich.console import Console
+
+    Console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, last_is_total: bool = False) -> None:
+    """Print a table; columns whose cells are all numbers are set to the right."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    cells = [[str(cell) for cell in row] for row in rows]
+    printed = Table(title=escape(title), title_justify="left", title_style="bold", header_style="bold")
+    for number, name in enumerate(columns):
+        numeric = all(row[number].strip("+-%").replace(",", "").replace(".", "").isdigit() for row in cells)
+        printed.add_column(escape(name), justify="right" if cells and numeric else "left", overflow="fold")
+    for number, row in enumerate(cells):
+        if last_is_total and number == len(cells) - 1:
+            printed.add_section()
+        printed.add_row(*(escape(cell) for cell in row))
+    console = Console()
+    # A pipe has no width: there, let each row keep to one line.
+    console.print(printed, soft_wrap=not console.is_terminal)
+
+
+@contextmanager
+def bars(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """One progress bar with count, rate and time left: the `Progress` that the commands pass on."""
+    if total == 0:
+        yield lambda _done: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(),
+               TextColumn("{task.fields[rate]}"), TimeRemainingColumn(elapsed_when_finished=True))  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(description, total=total, rate="")
+
+        def advance(done: int) -> None:
+            progress.advance(task, done)
+            speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
+            progress.update(task, rate=f"{speed:,.0f}/s" if speed and speed >= 10 else f"{speed or 0:.1f}/s")
+
+        yield advance
+
+
+def run(command: Callable[[], object]) -> NoReturn:
+    """Run the command line; a mistake that the user can mend is one sentence and exit code 2, without a traceback."""
+    try:
+        command()
+    except UserError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in _USERS_TO_MEND:
+            raise
+        place = f"{error.filename} cannot be written or read" if error.filename else "A file cannot be written or read"
+        _fail(f"{place} ({error.strerror}): check the disk's free space and your rights, and run the command again.")
+    sys.exit(0)
+
+
+def _fail(sentence: str) -> NoReturn:
+    from rich.console import Console
+
+    Console(stderr=True).print(sentence, style="red", highlight=False, markup=False, soft_wrap=True)
+    sys.exit(2)

@@ -1,0 +1,131 @@
+"""What a class is called: class folder → human name and search query.
+
+Names are looked up by the folder's own name, never by its place in a listing: "10" sorts before "2" as text,
+so a place says nothing about a class.
+
+Two JSON forms are read, and may be mixed: `{"21": "fire lily"}` and
+`{"21": ["fire lily", "Gloriosa superba"]}`. A query asks for what the class *shows*. In Oxford-102 that is
+not always what its name says: "ball moss" shows Tillandsia cyanea, "pelargonium" Alyogyne huegelii,
+"geranium" a zonal pelargonium, "orange dahlia" Tithonia, "mallow" Abutilon, "tree mallow" Lavatera
+trimestris, and "watercress" the garden nasturtium, Tropaeolum majus.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from curate.errors import UserError
+
+_AUX = Path(__file__).resolve().parent.parent / "aux"
+NAMES_FILE = _AUX / "cat_to_name.json"
+QUERIES_FILE = _AUX / "cat_to_names.json"
+OWN_NAMES = "cat_to_name.json"
+"""A dataset may carry its names itself, in a file so called at its root, as Udacity's flower_data does."""
+
+_SHAPE = '{"21": "fire lily"} or {"21": ["fire lily", "Gloriosa superba"]}'
+_OXFORD_LABELS = frozenset(str(number) for number in range(1, 103))
+_OXFORD_PICTURE = re.compile(r"image_(\d{5})\.jpg")
+_OXFORD_PICTURES = 8189
+
+
+def load_names(file: Path | None = None) -> dict[str, str]:
+    """Names by class folder, in the file's order; without `file`, Oxford-102's from aux/cat_to_name.json.
+
+    Raises UserError where the file cannot be read, is no JSON, names a folder twice, or has another shape.
+    """
+    return {label: name for label, (name, _) in _read(file or NAMES_FILE).items()}
+
+
+def load_queries(file: Path | None = None) -> dict[str, tuple[str, str]]:
+    """(name, search query) by class folder, in the file's order; without `file`, from aux/cat_to_names.json.
+
+    A class that the file gives no query is searched for by its name. Raises UserError as `load_names` does.
+    """
+    return _read(file or QUERIES_FILE)
+
+
+def names_for(dataset_root: Path, labels: Sequence[str], file: Path | None = None) -> tuple[dict[str, str], list[str]]:
+    """A name for each of `labels`, and the labels that an explicit `file` does not name.
+
+    The first of these that there is decides: `file`; the dataset's own cat_to_name.json; Oxford-102's names,
+    where the folders are Oxford's; the labels themselves. A label that is not named stands for itself.
+    Folders are Oxford's if they are all of "1" to "102", or some of them with at least one picture that bears
+    an Oxford file name (image_06734.jpg). Five folders "1" to "5" alone prove nothing: any dataset may number
+    its classes, and a bare number is better than a wrong flower's name; a names file settles it.
+    Raises UserError where a names file is there but cannot be used.
+    """
+    own = dataset_root / OWN_NAMES
+    if file is not None:
+        names = load_names(file)
+    elif own.is_file():
+        names = load_names(own)
+    elif NAMES_FILE.is_file() and _is_oxford(dataset_root, labels):  # Windows cannot have a folder `aux`
+        names = load_names()
+    else:
+        names = {}
+    found = {label: _lookup(names, label) for label in labels}
+    missing = [label for label, name in found.items() if name is None] if file is not None else []
+    return {label: label if name is None else name for label, name in found.items()}, missing
+
+
+def _lookup(names: Mapping[str, str], label: str) -> str | None:
+    """A folder's "é" may be two code points (macOS) where the file's is one: the same name to its owner."""
+    if label in names:
+        return names[label]
+    composed = unicodedata.normalize("NFC", label)
+    return next((name for key, name in names.items() if unicodedata.normalize("NFC", key) == composed), None)
+
+
+def _is_oxford(root: Path, labels: Sequence[str]) -> bool:
+    if not labels or not _OXFORD_LABELS.issuperset(labels):
+        return False
+    return len(set(labels)) == len(_OXFORD_LABELS) or any(
+        (match := _OXFORD_PICTURE.fullmatch(picture.name)) and 1 <= int(match[1]) <= _OXFORD_PICTURES
+        for part in (".", "raw", "train", "valid", "test")
+        for label in labels
+        for picture in (root / part / label).glob("image_*.jpg")
+    )
+
+
+def _read(file: Path) -> dict[str, tuple[str, str]]:
+    try:
+        content: object = json.loads(file.read_bytes().decode("utf-8-sig"), object_pairs_hook=partial(_once, file))
+    except FileNotFoundError:
+        raise UserError(f"{file}: there is no such names file; give one with --names FILE.") from None
+    except OSError as error:
+        raise UserError(f"{file}: the names file cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not UTF-8 at byte {error.start}; save the names file as UTF-8.") from error
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise UserError(f"{file}: not valid JSON at {where} ({error.msg}); correct it there.") from error
+    except RecursionError as error:
+        raise UserError(f"{file}: nested too deeply; a names file is one object, {_SHAPE}.") from error
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{file}: a names file is one JSON object with at least one class, {_SHAPE}.")
+    return {label: _entry(file, label, value) for label, value in content.items()}
+
+
+def _once(file: Path, pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members: dict[str, object] = {}
+    for key, value in pairs:
+        if key in members:  # json.loads would keep the last one without a word
+            raise UserError(f"{file}: class folder {key!r} is named twice; keep one of the two.")
+        members[key] = value
+    return members
+
+
+def _entry(file: Path, label: str, value: object) -> tuple[str, str]:
+    match value:
+        case str(name) | [str(name)]:
+            query = name
+        case [str(name), str(query)]:
+            pass
+        case _:
+            raise UserError(f"{file}: class folder {label!r} needs a name or [name, query], as in {_SHAPE}.")
+    if not (label.strip() and name.strip() and query.strip()):
+        raise UserError(f"{file}: class folder {label!r} has an empty folder, name or query; fill it in.")
+    return name, query

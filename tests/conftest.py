@@ -1,0 +1,17 @@
+"""What several test files share: the real photographs, where they are at hand."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def flowers() -> Path:
+    """The root of a folder of real photographs in Udacity's layout, from FLORILEGIUM_FLOWERS or ../shared/flowers."""
+    root = Path(os.environ.get("FLORILEGIUM_FLOWERS", REPOSITORY.parent / "shared" / "flowers"))
+    if not (root / "train").is_dir():
+        pytest.skip(f"no real photographs at {root}: set FLORILEGIUM_FLOWERS to Udacity's flower_data")
+    return root
