@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import re
 import socket
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv6Address
@@ -15,10 +16,12 @@ Address = IPv4Address | IPv6Address
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 """(host, port) → the host's addresses as text, in the order to try them; raises OSError where it has none."""
 
+_HOST = re.compile(r"[A-Za-z0-9._-]+")
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-# Public by their number, yet answered by the cloud host that a virtual machine runs on.
-_CLOUD_HOST = frozenset({IPv4Address("168.63.129.16")})
+# Answered by the cloud host that a virtual machine runs on, though the first is public by its number and the
+# second (IETF protocol assignments, RFC 6890) passes for global with older Pythons.
+_CLOUD_HOSTS = (ipaddress.IPv4Network("168.63.129.16/32"), ipaddress.IPv4Network("192.0.0.0/24"))
 
 
 class RefusedAddress(Exception):
@@ -43,6 +46,10 @@ def checked_url(url: str | httpx2.URL) -> httpx2.URL:
         raise RefusedAddress(f"the scheme '{parsed.scheme or 'none'}:' is not http or https")
     if not parsed.host:
         raise RefusedAddress("the URL names no host")
+    if ":" not in parsed.host and not _HOST.fullmatch(parsed.raw_host.decode("ascii")):
+        raise RefusedAddress(f"'{parsed.host}' is no host name")
+    if parsed.port is not None and not 0 < parsed.port < 65536:
+        raise RefusedAddress(f"there is no port {parsed.port}")
     if parsed.userinfo:
         raise RefusedAddress("the URL carries a user name or password")
     if "%00" in text:
@@ -61,15 +68,15 @@ def refusal(address: Address, port: int, loopback_ports: frozenset[int] = frozen
     """
     carried = _carried(address)
     if carried.is_loopback:
-        return None if port in loopback_ports else f"{address} is a loopback address"
+        return None if port in loopback_ports else f"{address}, a loopback address"
     if carried.is_link_local:
-        return f"{address} is a link-local address (where clouds keep their metadata)"
-    if carried in _CLOUD_HOST:
-        return f"{address} belongs to the machine's own cloud"
+        return f"{address}, a link-local address (where clouds keep their metadata)"
+    if any(carried in network for network in _CLOUD_HOSTS):
+        return f"{address}, which belongs to the machine's own cloud"
     public = carried.is_global and not carried.is_multicast
     if isinstance(carried, IPv6Address):
         public = public and carried in _GLOBAL_UNICAST
-    return None if public else f"{address} is not a public address"
+    return None if public else f"{address}, which is no public address"
 
 
 async def public_addresses(
@@ -91,7 +98,7 @@ async def public_addresses(
         # A scope ("fe80::1%eth0") exists on link-local addresses alone; the check refuses them either way.
         reason = refusal(ipaddress.ip_address(text.partition("%")[0]), port, loopback_ports)
         if reason is not None:
-            raise RefusedAddress(reason if literal else f"'{host}' resolves to {reason}")
+            raise RefusedAddress(f"the host {'is' if literal else repr(host) + ' resolves to'} {reason}")
     return found
 
 

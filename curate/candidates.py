@@ -76,6 +76,8 @@ class Source(Protocol):
     """The service's base URL; "" where there is none."""
     turn: ClassVar[int | None]
     """The place among the sources of `--source auto`; None: only when asked for by name."""
+    tells_licenses: ClassVar[bool]
+    """Whether it knows the licence of at least some of its pictures."""
     required_keys: ClassVar[tuple[str, ...]]
     """The environment variables without which it cannot work."""
     warning: ClassVar[str]

@@ -11,7 +11,7 @@ import httpx2
 from curate.addresses import RefusedAddress, checked_url
 from curate.hosts import Hosts
 from curate.network import Network, open_client
-from curate.retries import FetchFailed, check_status, patiently, transport_failure
+from curate.retries import ATTEMPTS, FetchFailed, check_status, patiently, transport_failure
 from curate.robots import Robots, unwanted_by_tag
 
 REDIRECTS = 5
@@ -69,13 +69,13 @@ class Fetcher:
     async def __aexit__(self, *_: object) -> None:
         await self.client.aclose()
 
-    async def fetch(self, url: str, folder: Path, stem: str) -> Fetched:
+    async def fetch(self, url: str, folder: Path, stem: str, *, attempts: int = ATTEMPTS) -> Fetched:
         """Fetch one picture into `folder`, again and again as long as its failure may pass.
 
         The bytes go to `<stem>.part`; the rename to a name that holds their sha256 is what makes them
         whole, so a file without `.part` is never cut off. Raises FetchFailed.
         """
-        return await patiently(lambda: self._attempt(url, folder, stem))
+        return await patiently(lambda: self._attempt(url, folder, stem), attempts)
 
     async def _attempt(self, url: str, folder: Path, stem: str) -> Fetched:
         try:
@@ -110,7 +110,7 @@ class Fetcher:
         except (httpx2.TransportError, TimeoutError) as error:
             raise transport_failure(error, url.host) from error
         except httpx2.InvalidURL as error:
-            raise FetchFailed("redirects", f"{url.host} redirects to no URL: {error}") from error
+            raise FetchFailed("refused address", f"{url.host} redirects to no URL: {error}") from error
         except FetchFailed as failed:
             if failed.retry_after is not None:
                 self.hosts.pause(url.host, failed.retry_after)

@@ -192,10 +192,13 @@ class Findings:
         return int(count)
 
     def tally(self, labels: Iterable[str]) -> dict[tuple[str, str], tuple[int, Counter[tuple[str, str]]]]:
-        """(class, source) → (results on the pages read, (status, kind) → candidates)."""
+        """(class, source) → (results on the pages read, (status, kind) → candidates), first asked first."""
         wanted = set(labels)
         counts: dict[tuple[str, str], tuple[int, Counter[tuple[str, str]]]] = {}
-        rows = self._db.execute("SELECT label, source, SUM(results) FROM searches GROUP BY label, source")
+        rows = self._db.execute(
+            "SELECT label, source, SUM(results) FROM searches GROUP BY label, source ORDER BY (SELECT MIN(id) "
+            "FROM candidates WHERE candidates.label = searches.label AND candidates.source = searches.source)"
+        )
         for label, source, results in rows:
             if label in wanted:
                 counts[label, source] = (results, Counter())

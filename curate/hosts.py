@@ -53,10 +53,9 @@ class _Provider:
         Raises FetchFailed where that pause is longer than a run should wait.
         """
         clock = asyncio.get_running_loop().time
-        if self.budget.per_minute is not None:
-            start = max(clock(), self.next_start)
-            self.next_start = start + 60.0 / self.budget.per_minute
-            await asyncio.sleep(start - clock())
+        start = max(clock(), self.next_start)
+        self.next_start = start + (60.0 / self.budget.per_minute if self.budget.per_minute else 0.0)
+        await asyncio.sleep(start - clock())
         while (pause := self.paused_until - clock()) > 0:
             if pause > LONGEST_WAIT:
                 reason = f"{host} asks to be left alone for another {pause / 60:.0f} minutes"

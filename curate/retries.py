@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import httpx2
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
 Result = TypeVar("Result")
 
@@ -43,14 +43,18 @@ async def patiently(ask: Callable[[], Awaitable[Result]], attempts: int = ATTEMP
         retry=retry_if_exception(_worth_waiting_for),
         reraise=True,
     )
-    return await retrying(ask)
+
+    async def once() -> Result:  # tenacity does not await what a lambda returns
+        return await ask()
+
+    return await retrying(once)
 
 
 def _worth_waiting_for(error: BaseException) -> bool:
     return isinstance(error, FetchFailed) and error.passing and (error.retry_after or 0.0) <= LONGEST_WAIT
 
 
-_backoff = wait_exponential_jitter(initial=0.25, max=30.0, jitter=0.5)
+_backoff = wait_exponential(multiplier=0.25, max=30.0) + wait_random(0.0, 0.5)
 
 
 def _wait(state: RetryCallState) -> float:

@@ -17,7 +17,7 @@ def bomb(width: int = 60_000, height: int = 60_000, size: int = 100_000) -> byte
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    packed = zlib.compress(bytes(size * 900), 9)
+    packed = zlib.compress(bytes(size * 1100), 9)
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", packed[:size]) + chunk(b"IEND", b"")
 
 
@@ -84,7 +84,7 @@ FAULTS: dict[str, Callable[[bytes], Reply]] = {
     "to-hex": _redirect("http://0x7f000001:9/picture.jpg"),
     "to-file": _redirect("file:///etc/passwd"),
     "to-gopher": _redirect("gopher://127.0.0.1/"),
-    "to-nowhere": _redirect("http://[not an address/"),
+    "to-nowhere": _redirect("http://[not an address]/"),
 }
 """Name → what is answered in the place of a picture's bytes."""
 

@@ -48,7 +48,7 @@ class Picture:
     @property
     def author(self) -> str:
         """Whom to credit."""
-        return f"Botanist {self.number % 7}"
+        return f"Botanist {self.observation % 7}"
 
     @property
     def observation(self) -> int:
@@ -236,7 +236,7 @@ def _observation(garden: Garden, number: int, photos: list[Picture]) -> Json:
     return {
         "id": number,
         "uri": f"https://www.inaturalist.org/observations/{number}",
-        "user": {"login": f"botanist{photos[0].number % 7}", "name": photos[0].author},
+        "user": {"login": f"botanist{number % 7}", "name": photos[0].author},
         "taxon": {"name": photos[0].label, "preferred_common_name": photos[0].label},
         "photos": [
             {

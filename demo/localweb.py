@@ -23,7 +23,8 @@ class Faults:
     `changed`: services whose answers have another shape. `nonsense`: ones that answer with HTML.
     `down`: ones that answer 503. `lagging`: calls that Wikimedia still answers with a maxlag error.
     `pictures`: picture number → fault of `demo.hostile` in its place.
-    `flaky`: picture number → times it is still answered with 503. `robots`: the text of robots.txt.
+    `flaky`: picture number → times it is still answered with 503. `same_bytes`: every picture is the first one.
+    `robots`: the text of robots.txt; `robots_redirect`: where it redirects to instead.
     """
 
     limit_next: dict[str, float] = field(default_factory=dict)
@@ -33,7 +34,9 @@ class Faults:
     lagging: int = 0
     pictures: dict[int, str] = field(default_factory=dict)
     flaky: dict[int, int] = field(default_factory=dict)
+    same_bytes: bool = False
     robots: str | None = None
+    robots_redirect: str | None = None
 
 
 class LocalWeb:
@@ -71,6 +74,20 @@ class LocalWeb:
         return self._server.url
 
     @property
+    def port(self) -> int:
+        """The port on 127.0.0.1."""
+        return self._server.port
+
+    @property
+    def latency(self) -> float:
+        """Seconds before each answer."""
+        return self._server.latency
+
+    @latency.setter
+    def latency(self, seconds: float) -> None:
+        self._server.latency = seconds
+
+    @property
     def log(self) -> list[Visit]:
         """Every request so far, in order of arrival."""
         return self._server.log
@@ -99,6 +116,8 @@ class LocalWeb:
         service, _, path = request.path.removeprefix("/").partition("/")
         if service in SERVICES and not path.startswith("pictures/"):
             return self._service(service, request, f"/{path}")
+        if request.path == "/robots.txt" and self.faults.robots_redirect is not None:
+            return Reply(status=302, headers={"Location": self.faults.robots_redirect})
         if request.path == "/robots.txt" and self.faults.robots is not None:
             return Reply(self.faults.robots.encode(), "text/plain")
         if service == "hostile" and path in FAULTS:
@@ -134,7 +153,7 @@ class LocalWeb:
         if not number.isdigit() or int(number) >= len(self.pictures):
             return Reply(b"no such picture", "text/plain", 404)
         picture = self.pictures[int(number)]
-        data = picture.path.read_bytes()
+        data = (self.pictures[0] if self.faults.same_bytes else picture).path.read_bytes()
         fault = self.faults.pictures.get(picture.number)
         if fault is not None:
             return FAULTS[fault](data)

@@ -17,36 +17,29 @@ def source_names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
+def source_class(spec: str) -> type[Source]:
+    """The source that `--source` names: "openverse", or "urls:list.csv" with an argument. Raises UserError."""
+    name = spec.partition(":")[0]
+    if name not in source_names():
+        raise UserError(f"There is no source '{name}': choose auto or one of {', '.join(source_names())}.")
+    return cast(type[Source], importlib.import_module(f"{__name__}.{name}").Search)
+
+
 def auto_order(keys: Mapping[str, str]) -> list[str]:
     """The sources that `auto` goes through, in order, without those that lack a key."""
     ranked = []
     for name in source_names():
-        search = _search_class(name)
+        search = source_class(name)
         if search.turn is not None and all(keys.get(key) for key in search.required_keys):
             ranked.append((search.turn, name))
     return [name for _, name in sorted(ranked)]
 
 
-def open_source(spec: str, fetcher: Fetcher, options: Options) -> tuple[str, Source]:
-    """Make the source that `--source` names: "openverse", or "urls:list.csv" with an argument.
-
-    Raises UserError where there is no such source, or where it lacks an argument or a key.
-    """
+def open_source(spec: str, fetcher: Fetcher, options: Options) -> Source:
+    """Make a source ready to be asked. Raises UserError where it lacks an argument or a key."""
+    search = source_class(spec)
     name, _, argument = spec.partition(":")
-    if name not in source_names():
-        raise UserError(f"there is no source '{name}': choose auto or one of {', '.join(source_names())}")
-    search = _search_class(name)
     for key in search.required_keys:
         if not options.keys.get(key):
-            raise UserError(f"the source '{name}' needs a key: set the environment variable {key}")
-    return name, search(Api(name, search.home, fetcher), replace(options, argument=argument))
-
-
-def warning(spec: str) -> str:
-    """What the user must know before this source starts; "" where there is nothing."""
-    name = spec.partition(":")[0]
-    return _search_class(name).warning if name in source_names() else ""
-
-
-def _search_class(name: str) -> type[Source]:
-    return cast(type[Source], importlib.import_module(f"{__name__}.{name}").Search)
+            raise UserError(f"The source '{name}' needs a key: set the environment variable {key}.")
+    return search(Api(name, search.home, fetcher), replace(options, argument=argument))

@@ -24,6 +24,7 @@ class Search:
 
     home: ClassVar[str] = "https://api.flickr.com"
     turn: ClassVar[int | None] = 5
+    tells_licenses: ClassVar[bool] = True
     required_keys: ClassVar[tuple[str, ...]] = ("FLICKR_API_KEY",)
     warning: ClassVar[str] = ""
 

@@ -27,6 +27,7 @@ class Search:
 
     home: ClassVar[str] = "https://api.gbif.org"
     turn: ClassVar[int | None] = 4
+    tells_licenses: ClassVar[bool] = True
     required_keys: ClassVar[tuple[str, ...]] = ()
     warning: ClassVar[str] = ""
 

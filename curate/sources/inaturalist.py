@@ -24,6 +24,7 @@ class Search:
 
     home: ClassVar[str] = "https://api.inaturalist.org"
     turn: ClassVar[int | None] = 3
+    tells_licenses: ClassVar[bool] = True
     required_keys: ClassVar[tuple[str, ...]] = ()
     warning: ClassVar[str] = ""
 

@@ -22,6 +22,7 @@ class Search:
 
     home: ClassVar[str] = "https://api.openverse.org"
     turn: ClassVar[int | None] = 1
+    tells_licenses: ClassVar[bool] = True
     required_keys: ClassVar[tuple[str, ...]] = ()
     warning: ClassVar[str] = ""
 

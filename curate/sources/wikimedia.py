@@ -26,6 +26,7 @@ class Search:
 
     home: ClassVar[str] = "https://commons.wikimedia.org"
     turn: ClassVar[int | None] = 2
+    tells_licenses: ClassVar[bool] = True
     required_keys: ClassVar[tuple[str, ...]] = ()
     warning: ClassVar[str] = ""
 
