@@ -98,15 +98,8 @@ class LocalWeb:
         return self.garden.pictures
 
     def network(self, **changes: Any) -> Network:
-        """The way to this web: its port opened, its services in the place of the real ones."""
-        services = {name: f"{self.url}/{name}" for name in SERVICES}
-        own = {
-            "contact": "the local web",
-            "loopback_ports": frozenset({self._server.port}),
-            "services": services,
-            "budgets": {"127.0.0.1": HostBudget(connections=16)},
-        }
-        return Network(**{**own, **changes})
+        """The way to this web."""
+        return network_to(self.port, **changes)
 
     def visits(self, start: str) -> list[Visit]:
         """The requests whose path starts so."""
@@ -161,6 +154,17 @@ class LocalWeb:
             self.faults.flaky[picture.number] -= 1
             return Reply(b"try again", "text/plain", 503)
         return Reply(data, picture.kind)
+
+
+def network_to(port: int, **changes: Any) -> Network:
+    """The way to a local web: its port opened, its services in the place of the real ones."""
+    own = {
+        "contact": "the local web",
+        "loopback_ports": frozenset({port}),
+        "services": {name: f"http://127.0.0.1:{port}/{name}" for name in SERVICES},
+        "budgets": {"127.0.0.1": HostBudget(connections=16)},
+    }
+    return Network(**{**own, **changes})
 
 
 def main() -> None:
