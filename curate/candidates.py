@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar, Protocol
 
 from curate.api import Api
@@ -55,12 +54,12 @@ class Page:
 
 @dataclass(frozen=True)
 class Options:
-    """What a source may be told: the licences wanted (None: any), its argument, and its keys."""
+    """What a source may be told: the licences wanted (None: any), the class folders to come, argument and keys."""
 
     licenses: frozenset[str] | None
+    labels: tuple[str, ...] = ()
     argument: str = ""
     keys: Mapping[str, str] = field(default_factory=dict)
-    scratch: Path | None = None
 
 
 class Source(Protocol):

@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS searches (
     source   TEXT NOT NULL,     -- as --source gave it: "openverse", "urls:list.csv"
     words    TEXT NOT NULL,     -- the query and the licences that it was limited to
     cursor   TEXT,              -- of the page to ask for next; NULL for the first, or where all are read
-    results  INTEGER NOT NULL,  -- candidates on the pages read so far, repeated ones too
+    repeats  INTEGER NOT NULL,  -- results that an earlier page of it had brought already
     complete INTEGER NOT NULL,  -- 1: there is no further page
     PRIMARY KEY (label, source, words)
 ) WITHOUT ROWID""",
@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS candidates (
     id               INTEGER PRIMARY KEY,  -- the order in which they are tried
     label            TEXT NOT NULL,
     source           TEXT NOT NULL,
+    words            TEXT NOT NULL,        -- of the search that found it first
     picture          TEXT NOT NULL,        -- the same for all URLs of one picture
     url              TEXT NOT NULL,
     source_id        TEXT NOT NULL,
@@ -102,15 +103,23 @@ class Findings:
     def add(self, query: Query, source: str, words: str, page: Page) -> None:
         """Enter a page and the way on from it, in one transaction: no page is asked for twice."""
         with self._catalog.transaction() as db:
-            db.executemany(
-                f"INSERT OR IGNORE INTO candidates VALUES (NULL{', ?' * 20})",
-                [_row(query.label, source, candidate) for candidate in page.candidates],
-            )
+            repeats = sum(self._enter(query.label, source, words, candidate) for candidate in page.candidates)
             db.execute(
                 "INSERT INTO searches VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-                "cursor = excluded.cursor, results = results + excluded.results, complete = excluded.complete",
-                (query.label, source, words, page.next, len(page.candidates), page.next is None),
+                "cursor = excluded.cursor, repeats = repeats + excluded.repeats, complete = excluded.complete",
+                (query.label, source, words, page.next, repeats, page.next is None),
             )
+
+    def _enter(self, label: str, source: str, words: str, candidate: Candidate) -> bool:
+        """Insert one candidate; whether the same search had found it before."""
+        row = _row(label, source, words, candidate)
+        if self._db.execute(f"INSERT OR IGNORE INTO candidates VALUES (NULL{', ?' * len(row)})", row).rowcount:
+            return False
+        (first,) = self._db.execute(
+            "SELECT words FROM candidates WHERE label = ? AND source = ? AND picture = ?",
+            (label, source, picture_key(candidate.url)),
+        ).fetchone()
+        return bool(first == words)
 
     def after(self, label: str, source: str, last: int) -> Finding | None:
         """The first candidate behind the id `last` that is still to be tried."""
@@ -192,16 +201,16 @@ class Findings:
         return int(count)
 
     def tally(self, labels: Iterable[str]) -> dict[tuple[str, str], tuple[int, Counter[tuple[str, str]]]]:
-        """(class, source) → (results on the pages read, (status, kind) → candidates), first asked first."""
+        """(class, source) → (repeated results, (status, kind) → candidates), first asked first."""
         wanted = set(labels)
         counts: dict[tuple[str, str], tuple[int, Counter[tuple[str, str]]]] = {}
         rows = self._db.execute(
-            "SELECT label, source, SUM(results) FROM searches GROUP BY label, source ORDER BY (SELECT MIN(id) "
+            "SELECT label, source, SUM(repeats) FROM searches GROUP BY label, source ORDER BY (SELECT MIN(id) "
             "FROM candidates WHERE candidates.label = searches.label AND candidates.source = searches.source)"
         )
-        for label, source, results in rows:
+        for label, source, repeats in rows:
             if label in wanted:
-                counts[label, source] = (results, Counter())
+                counts[label, source] = (repeats, Counter())
         rows = self._db.execute("SELECT label, source, status, kind, COUNT(*) FROM candidates GROUP BY 1, 2, 3, 4")
         for label, source, status, kind, count in rows:
             if (label, source) in counts:
@@ -215,11 +224,12 @@ class Findings:
         return _finding(tuple(row)) if row is not None else None
 
 
-def _row(label: str, source: str, candidate: Candidate) -> tuple[object, ...]:
+def _row(label: str, source: str, words: str, candidate: Candidate) -> tuple[object, ...]:
     license_ = candidate.license
     return (
         label,
         source,
+        words,
         picture_key(candidate.url),
         candidate.url,
         candidate.source_id,
@@ -237,7 +247,7 @@ def _row(label: str, source: str, candidate: Candidate) -> tuple[object, ...]:
 
 
 def _finding(row: tuple[object, ...]) -> Finding:
-    number, label, source, picture, url, source_id, landing_page, title, author, *rest = row
+    number, label, source, _, picture, url, source_id, landing_page, title, author, *rest = row
     code, version, deed, width, height, group, status, _, _, _, sha256, path = rest
     license_ = License(str(code), str(version), str(deed))
     size = (width if isinstance(width, int) else None, height if isinstance(height, int) else None)

@@ -1,9 +1,8 @@
 """From what `--source` says to sources that are ready to be asked."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from curate.candidates import Options, Source
+from curate.candidates import Options, Query, Source
 from curate.errors import UserError
 from curate.fetch import Fetcher
 from curate.sources import auto_order, open_source, source_class
@@ -34,8 +33,8 @@ def warnings_for(specs: Sequence[str], keys: Mapping[str, str], wish: Wish) -> l
 
 
 def open_sources(
-    specs: Sequence[str], fetcher: Fetcher, wish: Wish, keys: Mapping[str, str], scratch: Path | None
+    specs: Sequence[str], fetcher: Fetcher, wish: Wish, queries: Sequence[Query], keys: Mapping[str, str]
 ) -> list[tuple[str, Source]]:
     """(what `--source` said, the source) in order. Raises UserError where an argument or a key is missing."""
-    options = Options(wish.licenses, keys=keys, scratch=scratch)
+    options = Options(wish.licenses, tuple(query.label for query in queries), keys=keys)
     return [(spec, open_source(spec, fetcher, options)) for spec in specs]

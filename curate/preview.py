@@ -56,7 +56,7 @@ def preview(
     async def work(findings: Findings) -> tuple[list[Listed], dict[str, str]]:
         async with Fetcher(network or Network()) as fetcher:
             searches = Searches(findings, wish)
-            opened = open_sources(specs, fetcher, wish, keys, None)
+            opened = open_sources(specs, fetcher, wish, queries, keys)
             listed = [entry for query in queries for entry in await _list(findings, searches, wish, query, opened)]
             return listed, searches.closed
 

@@ -68,7 +68,7 @@ def scrape(
 
         async def work() -> Hunt:
             async with Fetcher(network or Network()) as fetcher:
-                opened = open_sources(specs, fetcher, wish, keys, dataset.home)
+                opened = open_sources(specs, fetcher, wish, queries, keys)
                 hunt = Hunt(stage, wish, fetcher, opened)
                 await hunt.run(queries, progress)
                 return hunt

@@ -32,18 +32,19 @@ def measure(findings: Findings, labels: Iterable[str]) -> list[Yield]:
     """The yield of every search made so far for these classes, in their order."""
     order = list(labels)
     measured = []
-    for (label, source), (results, counts) in findings.tally(order).items():
+    for (label, source), (repeats, counts) in findings.tally(order).items():
         by_status: Counter[str] = Counter()
         lost: Counter[str] = Counter()
         for (status, kind), count in counts.items():
             by_status[status] += count
             if status != "kept":
                 lost[_word(status, kind)] += count
-        repeated = results - counts.total()
-        if repeated:
-            lost["found before"] += repeated
+        if repeats:
+            lost["found before"] += repeats
         allowed, fetched, intact = (sum(by_status[s] for s in stage) for stage in (_ALLOWED, _FETCHED, _INTACT))
-        measured.append(Yield(label, source, results, allowed, fetched, intact, by_status["kept"], lost))
+        measured.append(
+            Yield(label, source, counts.total() + repeats, allowed, fetched, intact, by_status["kept"], lost)
+        )
     return sorted(measured, key=lambda one: order.index(one.label))
 
 

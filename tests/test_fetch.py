@@ -285,14 +285,14 @@ class secure_server:  # noqa: N801
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.seen.protocols.append(writer.get_extra_info("ssl_object").selected_alpn_protocol())
-        link = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
+        link = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
         link.initiate_connection()
         writer.write(link.data_to_send())
         while data := await reader.read(65536):
             for event in link.receive_data(data):
                 if isinstance(event, h2.events.RequestReceived):
-                    headers = dict(event.headers)
-                    self.seen.hosts.append(headers[":authority"])
+                    (host,) = [value for key, value in event.headers if key == b":authority"]
+                    self.seen.hosts.append(host.decode())
                     length = str(len(self.picture))
                     answer = [(":status", "200"), ("content-type", "image/jpeg"), ("content-length", length)]
                     link.send_headers(event.stream_id, answer)

@@ -83,9 +83,9 @@ def test_each_kept_picture_has_its_licence_and_author(name: str, web: LocalWeb, 
     with Catalog.open(scraped.dataset.catalog_path) as catalog:
         kept = {picture.sha256: picture for picture in catalog.pictures()}
         rows = catalog.db.execute("SELECT sha256, source, author, license, license_url, landing_page FROM credits")
-        credits = {row[0]: row[1:] for row in rows}
-    assert kept.keys() == credits.keys() == expected.keys()
-    for sha256, (source, author, license_, license_url, landing_page) in credits.items():
+        credited = {row[0]: row[1:] for row in rows}
+    assert kept.keys() == credited.keys() == expected.keys()
+    for sha256, (source, author, license_, license_url, landing_page) in credited.items():
         truth = expected[sha256]
         assert (out / kept[sha256].path).read_bytes() == truth.path.read_bytes()
         assert source == name
@@ -243,7 +243,7 @@ def test_a_source_that_has_changed_is_named_and_the_others_go_on(web: LocalWeb, 
     assert scraped.new == len(open_ones(web, "rose")) + len(open_ones(web, "iris"))
     (problem,) = scraped.problems
     assert problem.startswith("openverse: its answer has changed shape")
-    assert len(web.visits("/openverse/")) == 1, "it is not asked again in this run"
+    assert len(web.visits("/openverse/")) <= 2, "once for each class that was under way, and no more"
     web.faults.changed.clear()
     assert bring(web, out, sources=("openverse", "wikimedia")).problems == []
 
@@ -311,7 +311,8 @@ def test_a_flat_dataset_keeps_its_catalog_beside_it(web: LocalWeb, tmp_path: Pat
     assert sorted(path.name for path in flat.iterdir() if path.is_dir()) == ["iris", "rose"]
     assert len(files(flat)) == 7
     assert (tmp_path / "mine.florilegium" / "catalog.sqlite").is_file()
-    assert {row["file_name"] for row in csv.DictReader((flat / "metadata.csv").open())} == set(files(flat))
+    rows = csv.DictReader(io.StringIO((flat / "metadata.csv").read_text()))
+    assert {row["file_name"] for row in rows} == set(files(flat))
 
 
 def test_lists_of_urls(web: LocalWeb, out: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """DuckDuckGo's image search, through the package ddgs.
 
-Its traps: it knows neither licence nor author; "auto" picks an engine at random, so one is named; finding nothing
-is an exception like any other; and it disguises itself as a browser, which is why it is never chosen by `auto`.
+Its traps: it knows neither licence nor author; "auto" picks an engine at random, so one is named; it stops at ten
+results unless told otherwise; finding nothing is an exception like any other; and it disguises itself as a browser,
+which is one more reason why `auto` never chooses it.
 Source: the package ddgs.
 """
 
@@ -46,7 +47,8 @@ def _images(words: str, number: int) -> list[Mapping[str, Any]]:
     from ddgs.exceptions import DDGSException, RatelimitException, TimeoutException
 
     try:
-        return list(DDGS(timeout=TIMEOUT).images(words, page=number, backend="duckduckgo", safesearch="moderate"))
+        search = DDGS(timeout=TIMEOUT)
+        return list(search.images(words, page=number, backend="duckduckgo", safesearch="moderate", max_results=None))
     except RatelimitException as error:
         raise SourceLimited("duckduckgo", "it refuses further searches for now; try again later") from error
     except TimeoutException as error:

@@ -31,6 +31,12 @@ class Search:
         self._root = Path(options.argument).expanduser().resolve()
         if not self._root.is_dir():
             raise UserError(f"There is no folder {options.argument}: give one with --source folder:DIR.")
+        self._subfolders = [path for path in self._root.iterdir() if path.is_dir() and not path.is_symlink()]
+        if len(options.labels) > 1 and not self._subfolders:
+            raise UserError(
+                f"{self._root} does not say which class its pictures belong to: choose one with --classes, "
+                "or put them into a subfolder per class."
+            )
         self._credits = _read_credits(self._root / "metadata.csv")
 
     async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002
@@ -42,9 +48,8 @@ class Search:
         return Page(tuple(self._candidate(path) for path in part), str(following) if following < len(files) else None)
 
     def _files(self, query: Query) -> list[Path]:
-        subfolders = [path for path in self._root.iterdir() if path.is_dir() and not path.is_symlink()]
-        own = [path for path in subfolders if path.name.lower() in (query.label.lower(), query.name.lower())]
-        folders = own if subfolders else [self._root]
+        own = (query.label.lower(), query.name.lower())
+        folders = [path for path in self._subfolders if path.name.lower() in own] if self._subfolders else [self._root]
         found = [path for folder in folders for path in folder.rglob("*")]
         hidden = (".", "metadata.csv")
         return sorted(

@@ -16,6 +16,7 @@ from curate.licenses import UNKNOWN, read_license
 
 LARGEST_PAGE = 200
 SMALLEST_PAGE = 30
+CC_VERSION = "4.0"  # of every Creative Commons licence there; the answer gives the bare code
 UNLICENSED_HOST = "static.inaturalist.org"
 
 
@@ -65,7 +66,7 @@ def _candidates(observation: Answer) -> Iterator[Candidate]:
         title = taxon.optional_text("preferred_common_name") or taxon.optional_text("name")
     for photo in observation.items("photos"):
         url = photo.text("url")
-        license_ = read_license(photo.optional_text("license_code"))
+        license_ = read_license(photo.optional_text("license_code"), version=CC_VERSION)
         size = photo.at("original_dimensions") if photo.has("original_dimensions") else None
         yield Candidate(
             url=url.replace("/square.", "/large.", 1),

@@ -21,7 +21,7 @@ PAGE_SIZE = 500
 
 
 class Search:
-    """Rows whose label is the query's; rows without a label belong to whichever class is asked for."""
+    """Rows whose label is the query's; rows without a label belong to the one class that is asked for."""
 
     home: ClassVar[str] = ""
     turn: ClassVar[int | None] = None
@@ -34,28 +34,20 @@ class Search:
             raise UserError("The source 'urls' needs a file: --source urls:FILE.")
         self._file = Path(options.argument).expanduser()
         self._rows = list(_rows(self._file))
-        self._owner: str | None = None
+        if len(options.labels) > 1 and not all(row.get("label") for row in self._rows):
+            raise UserError(
+                f"{self._file} does not say which class its URLs belong to: choose one with --classes, "
+                "or give every URL a `label`."
+            )
 
     async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002
         """The number of rows listed so far is the cursor."""
         start = int(cursor or 0)
         own = {query.label.lower(), query.name.lower()}
-        rows = [row for row in self._rows if self._belongs(row, own, query)]
+        rows = [row for row in self._rows if row.get("label", query.label).lower() in own]
         part = rows[start : start + PAGE_SIZE]
         following = start + PAGE_SIZE
         return Page(tuple(map(_candidate, part)), str(following) if following < len(rows) else None)
-
-    def _belongs(self, row: dict[str, str], own: set[str], query: Query) -> bool:
-        label = row.get("label", "")
-        if label:
-            return label.lower() in own
-        if self._owner not in (None, query.label):
-            raise UserError(
-                f"{self._file} does not say which class its URLs belong to: choose one with --classes, "
-                "or give it a column `label`."
-            )
-        self._owner = query.label
-        return True
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
