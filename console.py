@@ -5,6 +5,7 @@ Results go to standard output, progress and mistakes to standard error, so that 
 
 import errno
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
@@ -19,6 +20,13 @@ def say(text: str) -> None:
     from rich.console import Console
 
     Console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def heading(text: str) -> None:
+    """Announce a stage, on standard error, among the bars."""
+    from rich.console import Console
+
+    Console(stderr=True).print(text, style="bold", highlight=False, markup=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, last_is_total: bool = False) -> None:
@@ -60,11 +68,13 @@ def bars(description: str, total: int) -> Iterator[Callable[[int], None]]:
                TextColumn("{task.fields[rate]}"), TimeRemainingColumn(elapsed_when_finished=True))  # fmt: skip
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(description, total=total, rate="")
+        started = time.monotonic()
 
         def advance(done: int) -> None:
+            # Over the whole of the work, and not rich's own: that guesses wildly where work comes in few large steps.
             progress.advance(task, done)
-            speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
-            progress.update(task, rate=f"{speed:,.0f}/s" if speed and speed >= 10 else f"{speed or 0:.1f}/s")
+            rate = progress.tasks[0].completed / max(time.monotonic() - started, 1e-6)
+            progress.update(task, rate=f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
 
         yield advance
 

@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import combinations, pairwise
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from PIL import Image
 
-from curate.parallel import processors
+from curate.parallel import ordered_map, processors
 
 Hashes = NDArray[np.uint64]
 Indices = NDArray[np.intp]
@@ -19,13 +18,15 @@ Indices = NDArray[np.intp]
 MAX_RADIUS = 12
 
 # What one step of the search costs in nanoseconds, for choosing between plans; only the proportions matter.
-_SORT_NS, _COMPARE_NS, _TABLE_NS = 12.0, 1.5, 200_000.0
+_SORT_NS, _COMPARE_NS, _TABLE_NS = 9.0, 0.8, 300_000.0
 _MOST_TABLES = 5_000
 _SAMPLE = 4_096
 _CELLS = 1 << 16  # distances in flight at once: they stay in the second-level cache
 _CHUNK = 1 << 15  # hashes rearranged at once, for the same reason
 _WIDE_RUN = 256  # runs up to this length are compared many at once, longer ones one by one
 _SPLIT_RUN = 8_192  # a run beyond this length is searched like a set of its own
+_GATHER = 1 << 18  # so many pairs found go through the last steps at once
+_THREADED = 5_000  # so many hashes are worth threads
 
 
 def coefficients(pixels: Image.Image) -> NDArray[np.float64]:
@@ -54,27 +55,17 @@ def from_coefficients(low: NDArray[np.float64]) -> int:
 def phash(pixels: Image.Image) -> int:
     """Give the 64-bit pHash of a picture, in [0, 2⁶⁴): bit for bit `imagehash.phash` of the same pixels.
 
-    Source: http://www.hackerfactor.com/blog/index.php?/archives/432-Looks-Like-It.html, as imagehash 4.3 has it.
+    Source: N. Krawetz, "Looks Like It", hackerfactor.com, 2011, as imagehash 4.3 carries it out.
     """
     return from_coefficients(coefficients(pixels))
-
-
-def to_signed(value: int) -> int:
-    """Turn a hash in [0, 2⁶⁴) into the signed 64-bit integer with the same bits, which SQLite can hold."""
-    return value - (1 << 64) if value >> 63 else value
-
-
-def from_signed(values: ArrayLike) -> Hashes:
-    """Turn signed 64-bit integers, as SQLite returns them, back into hashes: uint64 of the same shape."""
-    return np.asarray(values, dtype=np.int64).view(np.uint64)
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
     """All pairs of n hashes within a radius, kept small: pictures with equal hashes are one unique hash.
 
-    `unique` uint64[u] holds the different hashes in ascending order, `inverse` intp[n] the place of each input
-    hash in `unique`. `first`, `second` int32[p] are places in `unique`, first < second, in ascending order of
+    `unique` uint64[u] holds the different hashes in ascending order, `inverse` intp[n] the place in it of each
+    input. `first`, `second` int32[p] are places in `unique`, first < second, in ascending order of
     (first, second); `distance` uint8[p] is between 1 and the radius. The pairs at distance 0 are not listed:
     they are those of one `members` group.
     """
@@ -104,13 +95,14 @@ class Pairs:
         """Give the inputs whose hash is `unique[place]`, ascending."""
         return self.order[self.offsets[place] : self.offsets[place + 1]]
 
-    def __len__(self) -> int:
-        """How many pairs of inputs there are, those with equal hashes included; none is made to count them."""
+    @cached_property
+    def total(self) -> int:
+        """How many pairs of inputs `expand` would give, those with equal hashes included."""
         equal = self.counts * (self.counts - 1) // 2
         return int(equal.sum() + (self.counts[self.first] * self.counts[self.second]).sum())
 
     def expand(self, batch: int = 1 << 20) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]]:
-        """Give every pair of inputs, at most `batch` at once: i, j int32 with i < j, and their distance uint8.
+        """Give every pair of inputs, at most `batch` at once: i and j int32, i < j, and their distance uint8.
 
         The order is not defined. Memory is bounded by `batch`, however large the groups are.
         """
@@ -157,39 +149,53 @@ def pairs_within(hashes: Hashes, radius: int) -> Pairs:
     if hashes.dtype != np.uint64 or hashes.ndim != 1:
         raise ValueError(f"hashes must be uint64[n], not {hashes.dtype}{list(hashes.shape)}")
     unique, inverse = np.unique(hashes, return_inverse=True)
-    i, j = _search(unique, radius, workers=processors())
-    # One sort of packed pairs puts them in the promised order, whatever the threads did.
-    packed = np.minimum(i, j).astype(np.uint64) << 32 | np.maximum(i, j).astype(np.uint64)
-    packed.sort()
-    first, second = (packed >> 32).astype(np.int32), (packed & 0xFFFFFFFF).astype(np.int32)
-    return Pairs(unique, inverse, first, second, np.bitwise_count(unique[first] ^ unique[second]))
+    packed = _search(unique, radius, workers=processors())
+    packed.sort()  # the promised order, whatever the threads did
+    first, second = _unpack(packed)
+    distance = np.empty(len(packed), np.uint8)
+    for c in range(0, len(packed), _CHUNK):
+        part = slice(c, c + _CHUNK)
+        np.bitwise_count(unique[first[part]] ^ unique[second[part]], out=distance[part])
+    return Pairs(unique, inverse, first, second, distance)
 
 
-def _search(hashes: Hashes, radius: int, workers: int = 1) -> tuple[Indices, Indices]:
-    """Give the indices of every pair of the different `hashes` within the radius, each pair once."""
+def _unpack(packed: Hashes) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    return (packed >> 32).astype(np.int32), packed.astype(np.uint32).view(np.int32)
+
+
+def _search(hashes: Hashes, radius: int, workers: int = 1) -> Hashes:
+    """Give the indices i < j of every pair of the different `hashes` within the radius, each once, as i·2³² + j."""
     if radius == 0 or len(hashes) < 2:
-        return np.empty(0, np.intp), np.empty(0, np.intp)
+        return np.empty(0, np.uint64)
     arranged, free = _arrange(hashes)
     tables, blocks = _plan(arranged, free, radius)
-    order = np.argsort(arranged)
+    order = np.argsort(arranged).astype(np.uint64)
     ranked = arranged[order]
 
-    def look(table: tuple[int, ...]) -> tuple[Indices, Indices]:
-        chosen = [blocks[b] for b in table]
-        a, b = _scan(_lift(ranked, chosen), sum(width for _, width in chosen), radius)
-        a, b = _lower(a, chosen), _lower(b, chosen)
-        # The blocks before the table's last that it leaves out must differ: else an earlier table has this pair.
-        new = np.ones(len(a), bool)
-        for low, width in (blocks[b] for b in range(max(table, default=0)) if b not in table):
-            new &= (a ^ b) >> low & ((1 << width) - 1) != 0
-        return order[np.searchsorted(ranked, a[new])], order[np.searchsorted(ranked, b[new])]
+    def look(prefix: tuple[int, ...]) -> list[Hashes]:
+        begun = _lift(ranked, [blocks[b] for b in prefix])
+        return [look_in(begun, table) for table in tables if table[:-1] == prefix]
 
-    if workers > 1 and len(tables) > 1 and len(hashes) > 5_000:
-        with ThreadPoolExecutor(workers) as pool:
-            found = list(pool.map(look, tables))
-    else:
-        found = [look(table) for table in tables]
-    return np.concatenate([i for i, _ in found]), np.concatenate([j for _, j in found])
+    def look_in(begun: Hashes, table: tuple[int, ...]) -> Hashes:
+        chosen = [blocks[b] for b in table]
+        left_out = [blocks[b] for b in range(max(table, default=0)) if b not in table]
+        lifted = _lift(begun, chosen[-1:])
+        lifted.sort()
+        packed = [np.empty(0, np.uint64)]
+        for a, b in _gathered(_scan(lifted, sum(width for _, width in chosen), radius)):
+            a, b = _lower(a, chosen), _lower(b, chosen)
+            # The blocks left out before the table's last must differ: else an earlier table has this pair.
+            new = np.ones(len(a), bool)
+            for low, width in left_out:
+                new &= (a ^ b) >> low & ((1 << width) - 1) != 0
+            i, j = order[np.searchsorted(ranked, a[new])], order[np.searchsorted(ranked, b[new])]
+            packed.append(np.minimum(i, j) << np.uint64(32) | np.maximum(i, j))
+        return np.concatenate(packed)
+
+    prefixes = sorted({table[:-1] for table in tables})
+    threads = workers > 1 and len(prefixes) > 1 and len(hashes) > _THREADED
+    found = ordered_map(look, prefixes, workers=workers) if threads else map(look, prefixes)
+    return np.concatenate([packed for several in found for packed in several])
 
 
 def _arrange(hashes: Hashes) -> tuple[Hashes, int]:
@@ -224,7 +230,7 @@ def _plan(arranged: Hashes, free: int, radius: int) -> tuple[list[tuple[int, ...
     No table but the empty one means: compare all with all.
     """
     n = len(arranged)
-    sample = arranged[np.random.default_rng(n).integers(0, n, _SAMPLE)] if n > _SAMPLE else arranged
+    sample = np.random.default_rng(n).choice(arranged, min(n, _SAMPLE), replace=False, shuffle=False)
     best = n * (n - 1) / 2 * _COMPARE_NS
     plan: tuple[list[tuple[int, ...]], list[tuple[int, int]]] = ([()], [])
     for k in range(1, free - radius + 1):
@@ -250,28 +256,27 @@ def _collisions(sample: Hashes, blocks: list[tuple[int, int]]) -> float:
 
 
 def _lift(hashes: Hashes, blocks: list[tuple[int, int]]) -> Hashes:
-    """Bring the blocks, given from high to low, to the top bits, and sort."""
+    """Bring the blocks, given from high to low, to the top bits: a copy."""
     lifted = np.empty_like(hashes)
     for c in range(0, len(hashes), _CHUNK):
         part = hashes[c : c + _CHUNK]
         for low, width in blocks:
-            below, top = (1 << low) - 1, ((1 << width) - 1) << (64 - width)
-            part = part & below | part >> width & (below ^ (1 << 64) - 1) | part << (64 - width - low) & top
+            below, top = np.uint64((1 << low) - 1), np.uint64(((1 << width) - 1) << (64 - width))
+            part = part & below | part >> np.uint64(width) & ~below | part << np.uint64(64 - width - low) & top
         lifted[c : c + _CHUNK] = part
-    lifted.sort()
     return lifted
 
 
 def _lower(lifted: Hashes, blocks: list[tuple[int, int]]) -> Hashes:
     """Put the lifted blocks back into their places."""
     for low, width in reversed(blocks):
-        below, block = (1 << low) - 1, ((1 << width) - 1) << low
-        above = (1 << 64) - 1 ^ below ^ block
-        lifted = lifted & below | lifted << width & above | lifted >> (64 - width - low) & block
+        below, block = np.uint64((1 << low) - 1), np.uint64(((1 << width) - 1) << low)
+        place = lifted >> np.uint64(64 - width - low) & block
+        lifted = lifted & below | lifted << np.uint64(width) & ~(below | block) | place
     return lifted
 
 
-def _scan(lifted: Hashes, key_bits: int, radius: int) -> tuple[Hashes, Hashes]:
+def _scan(lifted: Hashes, key_bits: int, radius: int) -> Iterator[tuple[Hashes, Hashes]]:
     """Find the pairs within the radius among sorted hashes that agree in the top `key_bits`."""
     if key_bits:
         changes = np.flatnonzero((lifted[1:] ^ lifted[:-1]) >= 1 << (64 - key_bits)) + 1
@@ -284,23 +289,36 @@ def _scan(lifted: Hashes, key_bits: int, radius: int) -> tuple[Hashes, Hashes]:
     several = several[np.argsort(np.minimum(sizes[several], 0xFFFF).astype(np.uint16), kind="stable")]
     starts, sizes = starts[several], sizes[several]
 
-    found: list[tuple[Hashes, Hashes]] = [(lifted[:0], lifted[:0])]
     end = len(sizes)
     while end and sizes[end - 1] > _WIDE_RUN:
         end -= 1
         run = lifted[starts[end] : starts[end] + sizes[end]]
         if key_bits and len(run) > _SPLIT_RUN:
-            i, j = _search(run, radius)
-            found.append((run[i], run[j]))
+            packed = _search(run, radius)
+            for c in range(0, len(packed), _GATHER):
+                i, j = _unpack(packed[c : c + _GATHER])
+                yield run[i], run[j]
         else:
-            found.extend(_compare_run(run, radius))
+            yield from _compare_run(run, radius)
     while end:
         longest = int(sizes[end - 1])
         # Runs of about the same length go together: those much shorter would be padded in vain.
-        begin = max(end - max(1, _CELLS // longest), int(np.searchsorted(sizes, 0.8 * longest)))
-        found.extend(_compare_runs(lifted, starts[begin:end], sizes[begin:end], radius))
+        begin = max(end - max(1, _CELLS // longest), int(np.searchsorted(sizes, longest * 4 // 5)))
+        yield from _compare_runs(lifted, starts[begin:end], sizes[begin:end], radius)
         end = begin
-    return np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found])
+
+
+def _gathered(parts: Iterator[tuple[Hashes, Hashes]]) -> Iterator[tuple[Hashes, Hashes]]:
+    """Join small parts into few, none so large that what is made of it would not fit in memory."""
+    held, size = [], 0
+    for part in parts:
+        held.append(part)
+        size += len(part[0])
+        if size >= _GATHER:
+            yield np.concatenate([a for a, _ in held]), np.concatenate([b for _, b in held])
+            held, size = [], 0
+    if held:
+        yield np.concatenate([a for a, _ in held]), np.concatenate([b for _, b in held])
 
 
 def _compare_run(run: Hashes, radius: int) -> Iterator[tuple[Hashes, Hashes]]:
@@ -310,24 +328,38 @@ def _compare_run(run: Hashes, radius: int) -> Iterator[tuple[Hashes, Hashes]]:
         row = run[top : top + rows, None]
         for left in range(top, len(run), columns):
             column = run[left : left + columns]
-            i, j = np.nonzero(np.bitwise_count(row ^ column) <= radius)
+            i, j = divmod(np.flatnonzero(np.bitwise_count(row ^ column) <= radius), len(column))
             once = i + top < j + left
             yield row[i[once], 0], column[j[once]]
 
 
+@cache
+def _triangle(size: int) -> tuple[Indices, Indices]:
+    return np.triu_indices(size, 1)
+
+
 def _compare_runs(lifted: Hashes, starts: Indices, sizes: Indices, radius: int) -> Iterator[tuple[Hashes, Hashes]]:
-    """Compare the hashes within each of several runs, which are in ascending order of size, all runs at once."""
+    """Compare the hashes within each of several runs, all runs at once; `sizes` is in ascending order."""
     longest = int(sizes[-1])
     # Column r holds run r; below its end lie hashes of its neighbours, whose pairs are dropped.
-    runs = lifted.take(np.arange(longest)[:, None] + starts, mode="clip")
-    differences, distances = np.empty_like(runs), np.empty(runs.shape, np.uint8)
+    runs = np.empty((longest, len(starts)), np.uint64)
+    for i in range(longest):
+        lifted[i:].take(starts, out=runs[i], mode="clip")
+    differences = np.empty_like(runs)
+    # Row by row, the distances of hash i to those after it; looked through when many rows have come together.
+    distances = np.empty((max(longest, 4 * _CELLS // len(starts)), len(starts)), np.uint8)
+    done = filled = 0
     for i in range(longest - 1):
         rest = longest - 1 - i
         np.bitwise_xor(runs[i + 1 :], runs[i], out=differences[:rest])
-        np.bitwise_count(differences[:rest], out=distances[:rest])
-        near = np.flatnonzero(distances[:rest] <= radius)
-        if len(near):
-            step, run = divmod(near, len(sizes))
-            inside = i + 1 + step < sizes[run]
-            step, run = step[inside], run[inside]
-            yield runs[i, run], runs[i + 1 + step, run]
+        np.bitwise_count(differences[:rest], out=distances[filled : filled + rest])
+        filled += rest
+        if rest == 1 or filled + rest > len(distances):
+            near = np.flatnonzero(distances[:filled] <= radius)
+            if len(near):
+                row, run = divmod(near, len(sizes))
+                first, second = (side[done:][row] for side in _triangle(longest))
+                inside = second < sizes[run]
+                first, second, run = first[inside], second[inside], run[inside]
+                yield runs[first, run], runs[second, run]
+            done, filled = done + filled, 0

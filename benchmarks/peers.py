@@ -1,0 +1,39 @@
+"""Runs a benchmark's own script in an environment of its own, where a peer is installed."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def run(script: Path, arguments: Sequence[str], packages: Sequence[str] = ()) -> dict[str, Any]:
+    """Run `script` with uv and `packages`, or with this Python where there are none; give the JSON of its last line.
+
+    The environment is thrown away afterwards, so no peer's dependency meets ours. Raises RuntimeError with the
+    end of the script's error output when it fails.
+    """
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    isolated = ["uv", "run", "--quiet", "--isolated", "--no-project", "--python", python]
+    withs = [part for package in packages for part in ("--with", package)]
+    command = [*isolated, *withs, "python"] if packages else [sys.executable]
+    done = subprocess.run([*command, str(script), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{script.name} {' '.join(arguments)} failed: {done.stderr[-2000:]}")
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def peak_rss() -> int:
+    """Tell the largest resident memory of this process so far, in bytes.
+
+    From /proc where there is one: `getrusage` of a fresh process starts at what its parent held.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

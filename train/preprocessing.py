@@ -1,0 +1,91 @@
+"""What a network wants its pictures to look like: scaled, cropped, normalised, never bent."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+# Raised when the pixels that `clean` gives for a picture change, so that no bank keeps features of the old ones.
+PIXELS_VERSION: Final = 1
+
+INTERPOLATIONS: Final = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "hamming": Image.Resampling.HAMMING,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+# A strip of 1 × 50,000 pixels scaled to a short side of 256 would take 10 GB: beyond this ratio its ends go first.
+_LONGEST_RATIO: Final = 8
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Scale the short side to `resize`, cut the middle `crop` × `crop`, subtract `mean`, divide by `std`.
+
+    Equal bit for bit to torchvision's `Resize(resize)`, `CenterCrop(crop)`, `ToTensor()` on the same pixels. The
+    normalisation is applied to a whole batch at once, so a picture travels as 8-bit pixels until then.
+    """
+
+    resize: int
+    crop: int
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if not 0 < self.crop <= self.resize:
+            raise ValueError(f"a crop of {self.crop} pixels does not fit a short side of {self.resize}")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"unknown interpolation {self.interpolation!r}")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError(f"mean {self.mean} and std {self.std} are not three channels")
+
+    def clean(self, picture: Image.Image) -> NDArray[np.uint8]:
+        """The view that is evaluated and predicted from: (crop, crop, 3) 8-bit RGB."""
+        picture = _without_far_ends(picture)
+        width, height = picture.size
+        short = min(width, height)
+        # torchvision truncates the long side and rounds the offset; both are kept to be equal to it
+        scaled = int(self.resize * width / short), int(self.resize * height / short)
+        if picture.size != scaled:
+            picture = picture.resize(scaled, INTERPOLATIONS[self.interpolation])
+        left, top = round((scaled[0] - self.crop) / 2), round((scaled[1] - self.crop) / 2)
+        return np.asarray(picture.crop((left, top, left + self.crop, top + self.crop)), dtype=np.uint8)
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Turn 8-bit pixels (N, crop, crop, 3) into the network's input, (N, 3, crop, crop) float32, channels last."""
+        mean = torch.tensor(self.mean, device=pixels.device)
+        std = torch.tensor(self.std, device=pixels.device)
+        return pixels.to(torch.float32).div_(255).sub_(mean).div_(std).permute(0, 3, 1, 2)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types alone, as a checkpoint keeps it."""
+        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "Preprocessing":
+        """Read what `to_dict` wrote; raises TypeError, KeyError or ValueError where it is not that."""
+        red, green, blue = (float(value) for value in plain["mean"])
+        spread_red, spread_green, spread_blue = (float(value) for value in plain["std"])
+        return cls(
+            resize=int(plain["resize"]),
+            crop=int(plain["crop"]),
+            interpolation=str(plain["interpolation"]),
+            mean=(red, green, blue),
+            std=(spread_red, spread_green, spread_blue),
+        )
+
+
+def _without_far_ends(picture: Image.Image) -> Image.Image:
+    width, height = picture.size
+    longest = min(width, height) * _LONGEST_RATIO
+    if max(width, height) <= longest:
+        return picture
+    left, top = max(0, (width - longest) // 2), max(0, (height - longest) // 2)
+    return picture.crop((left, top, left + min(width, longest), top + min(height, longest)))
