@@ -1,4 +1,4 @@
-"""The files that are on their way into a dataset, and the lock that lets one scrape at a time bring them."""
+"""The files that are on their way into a dataset, and the lock that lets one process at a time bring them."""
 
 import hashlib
 import shutil
@@ -25,7 +25,7 @@ class Incoming:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other scrapes out. Raises UserError where one is at work.
+        """Keep others out. Raises UserError where one is at work.
 
         SQLite holds the lock, because its locks end with the process that held them, on every platform.
         """
@@ -39,7 +39,7 @@ class Incoming:
                 lock.execute("BEGIN EXCLUSIVE")
             except sqlite3.OperationalError as error:
                 raise UserError(
-                    f"Another scrape is at work in {self.folder.parent}: wait for it, or stop it."
+                    f"Another scrape or download is at work in {self.folder.parent}: wait for it, or stop it."
                 ) from error
             yield
 

@@ -11,8 +11,8 @@ import shutil
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -67,14 +67,11 @@ def our_google(certificate: trustme.LeafCert, page: bytes, asked: list[str]) -> 
         writer.close()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        with suppress(OSError):
             while data := await reader.read(65536):
                 writer.write(data)
                 await writer.drain()
-        except OSError:
-            pass
-        finally:
-            writer.close()
+        writer.close()
 
     async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         first = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split()
@@ -83,21 +80,15 @@ def our_google(certificate: trustme.LeafCert, page: bytes, asked: list[str]) -> 
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
 
-    async def quietly(
-        handler: "asyncio.Future[None]",
-    ) -> None:
-        try:
-            await handler
-        except (OSError, asyncio.IncompleteReadError, ssl.SSLError):
-            pass
+    async def quietly(work: Awaitable[None]) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await work
 
     async def serve() -> None:
         stop = asyncio.Event()
         stops.append(stop)
-        google = await asyncio.start_server(
-            lambda r, w: quietly(asyncio.ensure_future(answer(r, w))), "127.0.0.1", 0, ssl=context
-        )
-        proxy = await asyncio.start_server(lambda r, w: quietly(asyncio.ensure_future(tunnel(r, w))), "127.0.0.1", 0)
+        google = await asyncio.start_server(lambda r, w: quietly(answer(r, w)), "127.0.0.1", 0, ssl=context)
+        proxy = await asyncio.start_server(lambda r, w: quietly(tunnel(r, w)), "127.0.0.1", 0)
         ports.extend(server.sockets[0].getsockname()[1] for server in (google, proxy))
         ready.set()
         await stop.wait()
@@ -151,7 +142,7 @@ def test_says_what_the_package_said_when_it_fails(tmp_path: Path, monkeypatch: p
     driver.write_text("#!/bin/sh\nexit 3\n")
     driver.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    with pytest.raises(SourceFailed, match="google: google-images-download failed: .*chromedriver"):
+    with pytest.raises(SourceFailed, match=r"google: google-images-download failed: .*chromedriver"):
         search()
 
 

@@ -383,7 +383,7 @@ def test_classes_are_chosen_by_folder_or_name(tmp_path: Path) -> None:
 
 def test_two_scrapes_do_not_work_in_one_place(web: LocalWeb, out: Path) -> None:
     bring(web, out, "rose", limit=1)
-    with Incoming(out / "incoming").locked(), pytest.raises(UserError, match="Another scrape is at work"):
+    with Incoming(out / "incoming").locked(), pytest.raises(UserError, match="Another scrape or download is at work"):
         bring(web, out, "rose", limit=2)
     assert bring(web, out, "rose", limit=2).new == 1
 
