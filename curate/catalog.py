@@ -30,7 +30,8 @@ CREATE TABLE pictures (
     height    INTEGER NOT NULL,
     phash     INTEGER NOT NULL,     -- 64 bits in two's complement
     broken    TEXT NOT NULL,        -- why it gives no pixels; "" for an intact picture
-    state     TEXT NOT NULL         -- "present", "quarantined" or "missing"
+    state     TEXT NOT NULL,        -- "present", "quarantined" or "missing"
+    fingerprint BLOB NOT NULL       -- more hashes, as `curate.fingerprint` packs them; empty where unknown
 ) WITHOUT ROWID;
 CREATE INDEX pictures_by_folder ON pictures (folder);
 CREATE INDEX pictures_by_sha256 ON pictures (sha256);
@@ -98,6 +99,7 @@ class Picture:
     phash: int
     broken: str
     state: str
+    fingerprint: bytes = b""
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Picture))

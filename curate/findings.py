@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from curate.candidates import Candidate, Page, Query
+from curate.image_search import Candidate, Page, Query
 from curate.catalog import Catalog
 from curate.licenses import License
 from curate.picture_urls import picture_key

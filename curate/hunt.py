@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from curate.candidates import Query, Source
+from curate.image_search import Query, Source
 from curate.catalog import Catalog, Picture
 from curate.dataset import Dataset
 from curate.fetch import Fetcher

@@ -10,6 +10,7 @@ from pathlib import Path
 from curate.catalog import Catalog, Picture
 from curate.dataset import ClassFolder, Dataset
 from curate.errors import UserError
+from curate.fingerprint import fingerprint
 from curate.image import BrokenImage, decode
 from curate.parallel import ordered_map
 from curate.phash import phash
@@ -26,7 +27,8 @@ _COMMIT_SECONDS = 1.0
 class Facts:
     """What one read of a file tells. `broken` is "" for an intact picture, else why there are no pixels.
 
-    `phash` is unsigned, 64 bits; `width` and `height` are pixels of the upright picture at full scale.
+    `phash` is unsigned, 64 bits; `width` and `height` are pixels of the upright picture at full scale;
+    `fingerprint` is that of `curate.fingerprint`.
     """
 
     sha256: str
@@ -35,6 +37,7 @@ class Facts:
     height: int
     phash: int
     broken: str
+    fingerprint: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,9 @@ def inspect(data: bytes, path: str = "<bytes>") -> Facts:
         image = decode(data, path=path, at_least=AT_LEAST)
     except BrokenImage as error:
         return Facts(sha256, "", 0, 0, 0, error.reason)
-    return Facts(sha256, image.format, image.width, image.height, phash(image.pixels), "")
+    grey = image.pixels.convert("L")
+    found = fingerprint(image.pixels, grey)
+    return Facts(sha256, image.format, image.width, image.height, phash(grey), "", found)
 
 
 def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> ScanReport:
@@ -136,6 +141,7 @@ def _read(root: Path, picture: Picture) -> Picture | None:
     return replace(
         picture, size=stat.st_size, mtime_ns=stat.st_mtime_ns, sha256=facts.sha256, format=facts.format,
         width=facts.width, height=facts.height, phash=facts.phash, broken=facts.broken,
+        fingerprint=facts.fingerprint,
     )  # fmt: skip
 
 

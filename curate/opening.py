@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from curate.candidates import Options, Query, Source
+from curate.image_search import Options, Query, Source
 from curate.errors import UserError
 from curate.fetch import Fetcher
 from curate.sources import auto_order, open_source, source_class

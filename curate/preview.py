@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.candidates import Candidate, Query, Source
+from curate.image_search import Candidate, Query, Source
 from curate.catalog import Catalog
 from curate.dataset import open_dataset
 from curate.errors import UserError

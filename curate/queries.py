@@ -3,7 +3,7 @@
 import difflib
 from pathlib import Path
 
-from curate.candidates import Query
+from curate.image_search import Query
 from curate.errors import UserError
 from curate.names import load_queries
 

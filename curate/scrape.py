@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.candidates import Query
+from curate.image_search import Query
 from curate.catalog import Catalog
 from curate.credits import write_credits, write_metadata
 from curate.dataset import Dataset, open_dataset

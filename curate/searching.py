@@ -1,7 +1,7 @@
 """Walks the pages of a search and hands out, one by one, the candidates that are worth fetching."""
 
 from curate.answers import SourceFailed
-from curate.candidates import Query, Source
+from curate.image_search import Query, Source
 from curate.findings import Finding, Findings
 from curate.wish import Wish
 

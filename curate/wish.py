@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from curate.candidates import Candidate
+from curate.image_search import Candidate
 
 DEFAULT_LIMIT = 100
 DEFAULT_MIN_SIZE = 224

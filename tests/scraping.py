@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from curate.candidates import Query
+from curate.image_search import Query
 from curate.licenses import OPEN
 from curate.scrape import scrape
 from curate.wish import Wish

@@ -19,7 +19,7 @@ import pytest
 import trustme
 
 from curate.answers import SourceFailed
-from curate.candidates import Candidate, Options, Query
+from curate.image_search import Candidate, Options, Query
 from curate.fetch import Fetcher
 from curate.network import Network
 from curate.sources import open_source

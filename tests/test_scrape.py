@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from curate.candidates import Query
+from curate.image_search import Query
 from curate.catalog import Catalog
 from curate.errors import UserError
 from curate.incoming import Incoming

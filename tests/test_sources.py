@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from curate.answers import SourceChanged, SourceFailed, SourceLimited
-from curate.candidates import Candidate, Options, Query
+from curate.image_search import Candidate, Options, Query
 from curate.errors import UserError
 from curate.fetch import Fetcher
 from curate.hosts import HostBudget

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import cast
 
 from curate.api import Api
-from curate.candidates import Options, Source
+from curate.image_search import Options, Source
 from curate.errors import UserError
 from curate.fetch import Fetcher
 

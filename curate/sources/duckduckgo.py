@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from curate.answers import Answer, SourceFailed, SourceLimited
 from curate.api import Api
-from curate.candidates import Candidate, Options, Page, Query
+from curate.image_search import Candidate, Options, Page, Query
 from curate.picture_urls import provenance_group
 
 PAGES = 5

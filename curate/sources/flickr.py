@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from curate.answers import Answer, SourceFailed, SourceLimited
 from curate.api import Api
-from curate.candidates import Candidate, Options, Page, Query
+from curate.image_search import Candidate, Options, Page, Query
 from curate.licenses import UNKNOWN, License, read_license
 
 RESULTS_PER_QUERY = 4000

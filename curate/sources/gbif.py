@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from curate.answers import Answer
 from curate.api import Api
-from curate.candidates import Candidate, Options, Page, Query
+from curate.image_search import Candidate, Options, Page, Query
 from curate.licenses import read_license
 from curate.picture_urls import modest_url, provenance_group
 

@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from curate.answers import Answer, SourceFailed
 from curate.api import Api
-from curate.candidates import Candidate, Options, Page, Query
+from curate.image_search import Candidate, Options, Page, Query
 from curate.picture_urls import provenance_group
 
 MOST = 100

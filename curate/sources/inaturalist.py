@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from curate.answers import Answer
 from curate.api import Api
-from curate.candidates import Candidate, Options, Page, Query
+from curate.image_search import Candidate, Options, Page, Query
 from curate.licenses import UNKNOWN, read_license
 
 LARGEST_PAGE = 200

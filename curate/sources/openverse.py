@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from curate.answers import Answer, SourceChanged, SourceFailed
 from curate.api import Api
-from curate.candidates import Candidate, Options, Page, Query
+from curate.image_search import Candidate, Options, Page, Query
 from curate.licenses import CREATIVE_COMMONS, read_license
 from curate.picture_urls import modest_url, provenance_group
 

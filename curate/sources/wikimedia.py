@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from curate.answers import Answer, SourceChanged, SourceFailed, SourceLimited
 from curate.api import Api
-from curate.candidates import Candidate, Options, Page, Query
+from curate.image_search import Candidate, Options, Page, Query
 from curate.licenses import License, read_license
 from curate.picture_urls import MODEST_WIDTH, provenance_group
 
