@@ -1,5 +1,6 @@
 """Every fact about a picture, in one read of its bytes; and the catalog brought up to date with its folder."""
 
+import errno
 import hashlib
 import os
 import stat
@@ -151,11 +152,11 @@ def _read(root: Path, picture: Picture) -> Picture:
                 reason = f"{status.st_size:,} bytes are over the limit of {MAX_BYTES:,} bytes"
                 return replace(picture, sha256=hashlib.file_digest(file, "sha256").hexdigest(), broken=reason)
             data = file.readall()
-    except (FileNotFoundError, NotADirectoryError):
-        if path.is_symlink():
-            return replace(picture, broken="a link that leads nowhere")
-        return replace(picture, state="missing")
     except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            if path.is_symlink():
+                return replace(picture, broken="a link that leads nowhere")
+            return replace(picture, state="missing")
         raise UserError(
             f"{path} cannot be read ({error.strerror}): give yourself the right to read it, or move it away."
         ) from error

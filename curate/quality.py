@@ -64,7 +64,7 @@ class View:
         if far < values.size / 4:
             return None
         near = _energy(values[:, 1:] - values[:, :-1]) + _energy(values[1:] - values[:-1])
-        return math.sqrt(near / far)
+        return math.sqrt(near / (SIDE - 1) / (far / (SIDE - 2)))
 
     @cached_property
     def common(self) -> float:
@@ -144,7 +144,7 @@ class Check:
 
 
 CHECKS = (
-    Check("blurred", 0.16, "it has no fine detail", sharp),
+    Check("blurred", 0.15, "it has no fine detail", sharp),
     Check("dark", 0.30, "even its brightest parts are dark", not_dark),
     Check("bright", 0.20, "even its darkest parts are nearly white", not_bright),
     Check("faint", 0.15, "it has little contrast", contrast),
