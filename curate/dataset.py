@@ -192,7 +192,10 @@ def _is_hidden(name: str) -> bool:
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     """Whether it is a folder. Raises `UserError` for a link to one, and for a folder whose name is not text."""
-    if not entry.is_dir() or _is_hidden(entry.name):
+    try:
+        if not entry.is_dir() or _is_hidden(entry.name):
+            return False
+    except OSError:  # a link that leads round in a circle
         return False
     if entry.is_symlink():
         # Files behind it are not ours to move, and a link to a folder above would be walked for ever.
