@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from curate.candidates import WHOLE, Candidates, find_candidates, view_name
 from curate.catalog import Picture
-from curate.fingerprint import is_flat, reduced
+from curate.colour import coloured_alike
+from curate.fingerprint import is_flat
 from curate.image import BrokenImage, load
 from curate.inspect import AT_LEAST
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 from curate.registration import IDENTITY, register
-from curate.second_look import Look, look_again
+from curate.second_look import Look, look_again, look_at
 
 DEFAULT_RADIUS = 8
 """Bits out of 64. Among 1.3 million pairs of real photographs of different scenes one lies within 8 bits and three
@@ -153,17 +154,20 @@ def _by_crowd(
     for crowd in by_hash.values():
         if len(crowd) > _CROWD:
             seen = [(at, found) for at, found in zip(crowd, ordered_map(look, crowd), strict=True) if found]
-            lumas = np.stack([found.luma for _, found in seen])
-            groups += [[seen[at][0] for at in group] for group in _groups(len(seen), _same_as(lumas))]
+            looks = [found for _, found in seen]
+            groups += [[seen[at][0] for at in group] for group in _groups(len(seen), _same_as(looks))]
     return _joined(contents, groups)
 
 
-def _same_as(lumas: NDArray[np.uint8]) -> Callable[[int, NDArray[np.intp]], NDArray[np.bool_]]:
+def _same_as(looks: list[Look]) -> Callable[[int, NDArray[np.intp]], NDArray[np.bool_]]:
+    lumas, chromas = np.stack([look.luma for look in looks]), np.stack([look.chroma for look in looks])
+
     def same(leader: int, others: NDArray[np.intp]) -> NDArray[np.bool_]:
-        frame = np.tile(np.array(IDENTITY, np.float32), (len(others), 1))
-        return register(
-            np.broadcast_to(lumas[leader], (len(others), *lumas[leader].shape)), lumas[others], frame, frame
-        ).same
+        n = len(others)
+        frame = np.tile(np.array(IDENTITY, np.float32), (n, 1))
+        found = register(np.repeat(lumas[leader][None], n, axis=0), lumas[others], frame, frame)
+        alike = coloured_alike(np.repeat(chromas[leader][None], n, axis=0), chromas[others], found.placement, frame)
+        return found.same & alike
 
     return same
 
@@ -232,4 +236,4 @@ def _look(path: Path) -> Look | None:
         pixels = load(path, at_least=AT_LEAST)
     except BrokenImage:
         return None
-    return Look(reduced(pixels.convert("L")), pixels.width, pixels.height)
+    return look_at(pixels)

@@ -173,6 +173,15 @@ def test_similarly_lit_strangers_are_told_apart_and_listed(folder: Folder) -> No
     assert not list(found.verified())
 
 
+def test_one_shape_in_two_colours_is_two_pictures(folder: Folder) -> None:
+    # As a shop shows its shirts; the luma is the same to the last level, the colours are not.
+    luma, planes = photograph(1).convert("L"), scene(2, 480, 360).convert("YCbCr").split()
+    for cb, cr in ((planes[1], planes[2]), (planes[2], planes[1])):
+        folder.add(encode(Image.merge("YCbCr", (luma, cb, cr)), quality=95))
+    found = folder.find()
+    assert list(found.told_apart()) == [(0, 1)]
+
+
 def star(seed: int, at: float) -> Image.Image:
     """One of a row of pictures that change into each other little by little."""
     return Image.blend(photograph(seed), photograph(seed + 1), at)
