@@ -91,10 +91,9 @@ def fingerprint(pixels: Image.Image, grey: Image.Image) -> bytes:
     return np.packbits(low > ((ranked[:, 31] + ranked[:, 32]) / 2)[:, None], axis=1).tobytes()
 
 
-def unpack(fingerprints: list[bytes], view: int) -> Hashes:
-    """One view's hash of each of n fingerprints: uint64[n]."""
-    packed = b"".join([whole[8 * view : 8 * view + 8] for whole in fingerprints])
-    return np.frombuffer(packed, dtype=">u8").astype(np.uint64)
+def unpack(fingerprints: list[bytes]) -> Hashes:
+    """The hashes of n fingerprints of pictures that are not flat: big-endian uint64[n, views]."""
+    return np.frombuffer(b"".join(fingerprints), dtype=">u8").reshape(-1, len(VIEWS))
 
 
 def is_flat(whole: bytes) -> bool:
