@@ -82,7 +82,7 @@ CREATE TABLE placements (           -- the files that `split` made, so that it m
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Picture:
     """One row of `pictures`, in the order of its columns. `phash` is unsigned here, signed in SQLite."""
 

@@ -188,7 +188,8 @@ def _by_crowd(
         if len(crowd) > _CROWD:
             seen = [(at, found) for at, found in zip(crowd, ordered_map(look, crowd), strict=True) if found]
             looks = [found for _, found in seen]
-            groups += [[seen[at][0] for at in group] for group in _groups(len(seen), _same_as(looks))]
+            if looks:
+                groups += [[seen[at][0] for at in group] for group in _groups(len(seen), _same_as(looks))]
     return _joined(contents, groups)
 
 

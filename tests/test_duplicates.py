@@ -298,6 +298,9 @@ def test_a_crowd_of_files_with_one_hash_is_compared_with_one_of_them(folder: Fol
     found = folder.find()
     assert len(found.first) <= 1
     assert folder.groups(found) == [set(range(150)), set(range(150, 300))]
+    for picture in folder.pictures:
+        (folder.root / picture.path).unlink()
+    assert folder.groups() == []
 
 
 def test_real_photographs_hold_one_pair_of_copies_and_no_false_one(flowers: Path, tmp_path: Path) -> None:
