@@ -34,7 +34,7 @@ within 10, while 99.9% of edited copies lie within 8; benchmarks/README.md has t
 
 _METHOD = 1  # raised whenever the same pictures would give another result
 
-_CROWD = 64  # different files of one hash, beyond which they are compared with one of them instead of each other
+_CROWD = 32  # different files of one hash, beyond which they are compared with one of them instead of each other
 _FLAT_COLOUR = 3  # levels by which the mean colours of two flat pictures may differ
 _FLAT_ASPECT = 0.02  # and the relative difference of their aspect ratios
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from curate.candidates import WHOLE, Candidates
 from curate.colour import CHROMA_SIDE, Chroma, chroma, coloured_alike
@@ -16,7 +14,7 @@ from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 from curate.registration import IDENTITY, Agreement, register
 
-_CHUNK = 16_384  # candidates whose pictures are held at once: at most 128 MiB of luma
+_CHUNK = 8_192  # candidates whose pictures are held at once: at most 64 MiB of luma
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +67,9 @@ def _chunks(candidates: Candidates) -> Iterator[NDArray[np.intp]]:
     """Cut into chunks that share few pictures: what hangs together stays together, each pair's guesses in order."""
     if not len(candidates):
         return
+    from scipy.sparse import coo_array  # takes a while to import
+    from scipy.sparse.csgraph import connected_components
+
     pictures, ends = np.unique(np.concatenate([candidates.first, candidates.second]), return_inverse=True)
     first, second = ends.reshape(2, -1)
     graph = coo_array((np.ones(len(first), np.bool_), (first, second)), shape=(len(pictures), len(pictures)))
