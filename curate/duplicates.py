@@ -7,7 +7,7 @@ kept, so a chain of near pairs never grows into one heap.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class NearDuplicates:
     `contents` holds, for each different content, the positions of the pictures that have it: the same bytes; flat
     pictures of one colour and shape; or, of a crowd that shares one pHash, those that a second look takes for the
     same. `first`, `second` (int32[p]) are indices into `contents`, `distance` (uint8[p]) is the Hamming distance of
-    the two hashes that met, `view` (int8[p]) says whose these were (`curate.candidates`), and `same` (bool[p]) what
+    the two hashes that met, `view` (int8[p]) says whose these were (`curate.candidates`; empty where unknown), and `same` (bool[p]) what
     the second look said: pairs of wholes that it told apart are kept, marked False.
     """
 
@@ -55,7 +55,7 @@ class NearDuplicates:
     second: NDArray[np.int32]
     distance: NDArray[np.uint8]
     same: NDArray[np.bool_]
-    view: NDArray[np.int8]
+    view: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
 
     def verified(self) -> Iterator[tuple[int, int, int]]:
         """(first, second, distance) of the pairs that are the same picture."""
@@ -71,6 +71,8 @@ class NearDuplicates:
 
     def relations(self) -> dict[tuple[int, int], str]:
         """What each copy found by more than its whole is to its original: (first, second) → "crop", "mirrored" …"""
+        if not len(self.view):
+            return {}
         framed = np.flatnonzero(self.same & (self.view != WHOLE)).tolist()
         return {(int(self.first[pair]), int(self.second[pair])): view_name(int(self.view[pair])) for pair in framed}
 
