@@ -46,8 +46,8 @@ class NearDuplicates:
     `contents` holds, for each different content, the positions of the pictures that have it: the same bytes; flat
     pictures of one colour and shape; or, of a crowd that shares one pHash, those that a second look takes for the
     same. `first`, `second` (int32[p]) are indices into `contents`, `distance` (uint8[p]) is the Hamming distance of
-    the two hashes that met, `view` (int8[p]) says whose these were (`curate.candidates`; empty where unknown), and `same` (bool[p]) what
-    the second look said: pairs of wholes that it told apart are kept, marked False.
+    the two hashes that met, `view` (int8[p]) says whose these were (as in `curate.candidates`; empty where unknown),
+    and `same` (bool[p]) what the second look said: pairs of wholes that it told apart are kept, marked False.
     """
 
     contents: list[list[int]]
