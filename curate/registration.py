@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 
 MIN_DETAIL = 0.88
 """Correlation of the detail. Among real photographs strangers within 14 bits stay below 0.82 (two orchids of one
-species, each before black), and copies, heavily edited ones too, above 0.92; benchmarks/README.md has the table.
+species, each before black), and copies, heavily edited ones too, above 0.89; benchmarks/README.md has the table.
 """
 
 MIN_WHOLE = 0.85
