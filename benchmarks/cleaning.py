@@ -1,6 +1,6 @@
 """What `clean` finds of the faults planted in real photographs, what it takes wrongly, and what `restore` gives back.
 
-    uv run python -m benchmarks.cleaning --flowers ../shared/flowers
+uv run python -m benchmarks.cleaning --flowers ../shared/flowers
 """
 
 import argparse

@@ -117,7 +117,7 @@ def find_leaks(found: NearDuplicates, pictures: Sequence[Picture], placed: Seque
     Each picture is paired with one picture of each other split, not with all.
     """
     everything = [*pictures, *placed]
-    content_of = {pictures[positions[0]].sha256: content for content, positions in enumerate(found.contents)}
+    content_of = {pictures[at].sha256: content for content, positions in enumerate(found.contents) for at in positions}
     contents = [list(positions) for positions in found.contents]
     for at, copy in enumerate(placed, start=len(pictures)):
         contents[content_of[copy.sha256]].append(at)

@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from painting import paint, save
 
 from curate.catalog import Catalog
 from curate.clean import clean
@@ -15,6 +14,7 @@ from curate.errors import UserError
 from curate.inspect import scan
 from curate.keepers import POLICIES, PolicyName
 from curate.quarantine import Decision
+from tests.painting import paint, save
 
 
 @pytest.fixture
