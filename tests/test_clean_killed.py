@@ -20,7 +20,7 @@ from tests.painting import contents, paint, save
 if sys.platform == "win32":
     pytest.skip("SIGKILL is POSIX's", allow_module_level=True)
 
-from demo.killing import count_deeds, kill_after, kill_at_deed
+from demo.killing import kill_after, kill_at_deed, list_deeds
 
 POINTS = 24
 """Instants at which each command is killed: spread evenly over all there are, the first and the last included."""
@@ -82,7 +82,7 @@ def killed_everywhere(
     undisturbed = shutil.copytree(start, tmp_path / "undisturbed" / "data")
     for extra in start.parent.glob("*.jsonl"):
         shutil.copy(extra, undisturbed.parent)
-    total = count_deeds(partial(work, undisturbed))
+    total = len(list_deeds(partial(work, undisturbed)))
     assert total > POINTS
     before = set(contents(start).values())
     for instant in spread(total):

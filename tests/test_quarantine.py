@@ -21,7 +21,7 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.moving import Outcome, move
 from curate.quarantine import Decision, RestoreReport, restore, set_aside, stored_files
-from demo.killing import CONTEXT, count_deeds, kill_at_deed
+from demo.killing import CONTEXT, kill_at_deed, list_deeds
 from tests.painting import contents, paint, save
 
 
@@ -390,7 +390,7 @@ def test_a_quarantine_on_another_disk_survives_a_kill(tmp_path: Path, mount: Cal
     root = plant(tmp_path / "data" / "raw").parent
     before = contents(root)
     disk = mount(root / "quarantine")
-    total = count_deeds(partial(clean, root))
+    total = len(list_deeds(partial(clean, root)))
     give_back(root)
     for instant in range(0, total, max(1, total // 12)):
         kill_at_deed(partial(clean, root), instant)
