@@ -74,7 +74,7 @@ CREATE TABLE assignments (          -- a split that was once drawn stays as it i
 ) WITHOUT ROWID;
 
 CREATE TABLE placements (           -- the files that `split` made, so that it may remove them again
-    out    TEXT NOT NULL,           -- the folder they were placed in, absolute
+    out    TEXT NOT NULL,           -- the folder they were placed in, relative to the dataset's root
     path   TEXT NOT NULL,           -- relative to it
     sha256 TEXT NOT NULL,
     PRIMARY KEY (out, path)

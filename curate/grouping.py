@@ -88,7 +88,9 @@ def groups_of(links: Links, mask: NDArray[np.uint8]) -> Iterator[Group]:
             continue
         if mask[a] or mask[b]:
             heap.put_beside(b if mask[a] else a, _splits(mask, [a, b]))
-        elif heap.size(a) + heap.size(b) <= MOST_BOUND and len(heap.fixed(a) | heap.fixed(b)) <= 1:
+        elif len(heap.fixed(a) | heap.fixed(b)) > 1:
+            heap.put_beside(a, heap.fixed(b))
+        elif heap.size(a) + heap.size(b) <= MOST_BOUND:
             heap.join(a, b)
     yield from heap.groups()
 

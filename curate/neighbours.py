@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from curate import duplicates, phash
+from curate import candidates, duplicates, fingerprint, phash, registration, second_look
 from curate.catalog import Catalog
 from curate.dataset import Dataset
 from curate.duplicates import NearDuplicates, find_near_duplicates
@@ -55,23 +55,31 @@ def find_neighbours(
     pictures = [picture for picture in catalog.pictures() if picture.path in paths]
     del paths
     found = find_near_duplicates(dataset.root, pictures, radius, progress)
-    neighbours = _by_content(found, np.array([pictures[group[0]].sha256 for group in found.contents], dtype="S64"))
+    neighbours = _by_content(found, np.array([picture.sha256 for picture in pictures], dtype="S64"), holdings)
     with catalog.transaction() as db:
         db.execute("INSERT OR REPLACE INTO searches VALUES (?, ?, ?)", (radius, searched, _pack(neighbours)))
     return neighbours
 
 
-def _by_content(found: NearDuplicates, sha256: NDArray[np.bytes_]) -> Neighbours:
-    """The same pairs, with the contents in order of their sha256."""
-    rank = np.empty(len(sha256), dtype=np.int32)
-    rank[np.argsort(sha256)] = np.arange(len(sha256), dtype=np.int32)
-    return Neighbours(rank[found.first], rank[found.second], found.distance, found.same)
+def _by_content(found: NearDuplicates, sha256: NDArray[np.bytes_], holdings: Holdings) -> Neighbours:
+    """The same pairs in terms of the holdings, and a pair for each two contents that the search took for one."""
+    content = holdings.find(sha256)[0].astype(np.int32)
+    leader = np.array([positions[0] for positions in found.contents], dtype=np.intp)
+    joined = [(positions[0], other) for positions in found.contents for other in positions[1:]]
+    stars = content[np.array(joined, dtype=np.intp).reshape(-1, 2)]
+    stars = np.unique(stars[stars[:, 0] != stars[:, 1]], axis=0)
+    return Neighbours(
+        np.concatenate([content[leader[found.first]], stars[:, 0]]),
+        np.concatenate([content[leader[found.second]], stars[:, 1]]),
+        np.concatenate([found.distance, np.zeros(len(stars), dtype=np.uint8)]),
+        np.concatenate([found.same, np.ones(len(stars), dtype=np.bool_)]),
+    )
 
 
 def _fingerprint(holdings: Holdings) -> str:
     """Names the contents, and the very code that searches: another method may find other pairs."""
     digest = hashlib.sha256(holdings.sha256.tobytes())
-    for module in (phash, duplicates):
+    for module in (phash, fingerprint, candidates, duplicates, second_look, registration):
         digest.update(Path(str(module.__file__)).read_bytes())
     return digest.hexdigest()
 

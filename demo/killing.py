@@ -37,6 +37,11 @@ def list_deeds(work: Callable[[], object]) -> list[str]:
     return deeds
 
 
+def count_deeds(work: Callable[[], object]) -> int:
+    """The number of instants that `kill_at_deed` may choose."""
+    return len(list_deeds(work))
+
+
 def kill_at_deed(work: Callable[[], object], instant: int) -> bool:
     """Kill the work just before or after its deeds, counted from 0. False where it had fewer and came to its end."""
     process = _start(work, instant, None)
