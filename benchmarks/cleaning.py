@@ -1,15 +1,18 @@
 """What `clean` finds of the faults planted in real photographs, what it takes wrongly, and what `restore` gives back.
 
-uv run python -m benchmarks.cleaning --flowers ../shared/flowers
+uv run benchmarks/cleaning.py --flowers ../shared/flowers
 """
 
 import argparse
 import hashlib
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from console import say, table
 from curate.catalog import Catalog

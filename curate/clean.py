@@ -49,13 +49,15 @@ def clean(
     radius: int = DEFAULT_RADIUS,
     keep: PolicyName = DEFAULT_POLICY,
     conflicts: ConflictMode = "quarantine",
+    geometry: bool = False,
     plan: Path | None = None,
     save_plan: Path | None = None,
     progress: Progress = silent,
 ) -> CleanReport:
     """Scan a dataset, plan what leaves it and, unless `dry_run`, move that to the quarantine.
 
-    `keep` names the policy that says which copy stays, `conflicts` says what becomes of one picture under two labels.
+    `keep` names the policy that says which copy stays, `conflicts` says what becomes of one picture under two labels;
+    with `geometry` turned and mirrored copies are found too.
     A dry run writes its plan to `save_plan`, or to plan.jsonl where the catalog is. With `plan`, that file is carried
     out instead, once all of it has been checked.
 
@@ -69,7 +71,7 @@ def clean(
         resumed = finish_moves(dataset, catalog, progress) if lines is None and not dry_run else 0
         scanned = scan(dataset, catalog, progress)
         if lines is None:
-            planned = make_plan(dataset, catalog, radius, progress, keep=keep, conflicts=conflicts)
+            planned = make_plan(dataset, catalog, radius, progress, keep=keep, conflicts=conflicts, geometry=geometry)
         else:
             planned = Plan(check_plan(lines, dataset, catalog), [], [])
         if dry_run:

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageOps
 
 from curate.catalog import Catalog
 from curate.clean import clean
@@ -109,6 +110,28 @@ def test_the_default_weighs_credit_against_a_few_pixels_and_not_against_many(cop
     for name in ("large", "sharp"):
         (copies / "raw" / "rose" / f"{name}.jpg").unlink()
     assert judged(copies, "best")["old"].detail.endswith("that one stays: its source is known")
+
+
+def test_a_border_makes_no_picture_larger(tmp_path: Path) -> None:
+    """A copy with a wide white border has the more pixels, and is not the better one."""
+    folder = tmp_path / "data" / "raw" / "rose"
+    save(paint(1, (400, 320)), folder / "z.jpg")
+    save(ImageOps.expand(paint(1, (400, 320)), 50, "white"), folder / "bordered.jpg")
+    save(paint(2), folder / "another.jpg")
+    (decision,) = clean(tmp_path / "data", dry_run=True).plan.decisions
+    assert (Path(decision.path).name, Path(decision.keeper).name) == ("bordered.jpg", "z.jpg")
+    assert "of this one is border" in decision.detail
+    assert "“border”" in decision.detail
+
+
+def test_mirrored_copies_are_found_when_asked_for(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "raw" / "rose"
+    save(paint(1), folder / "a.jpg")
+    save(paint(1, (160, 128)).transpose(Image.Transpose.FLIP_LEFT_RIGHT), folder / "b.jpg")
+    assert clean(tmp_path / "data", dry_run=True).plan.decisions == []
+    (decision,) = clean(tmp_path / "data", geometry=True).plan.decisions
+    assert (decision.path, decision.keeper) == ("raw/rose/b.jpg", "raw/rose/a.jpg")
+    assert "“mirrored”" in decision.detail
 
 
 def test_a_download_counts_from_when_it_was_fetched(copies: Path) -> None:
