@@ -13,11 +13,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from curate.image_search import Query, Source
 from curate.catalog import Catalog, Picture
 from curate.dataset import Dataset
 from curate.fetch import Fetcher
 from curate.findings import Finding, Findings
+from curate.image_search import Query, Source
 from curate.incoming import Incoming
 from curate.inspect import inspect
 from curate.judge import Judge

@@ -5,12 +5,12 @@ import os
 from pathlib import Path
 
 import pytest
-from test_quarantine import give_back
 
 from curate.clean import clean
 from curate.errors import UserError
 from curate.plan import FIELDS, read_plan
 from tests.painting import contents, paint, save
+from tests.test_quarantine import give_back
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from curate.image_search import Query
 from curate.catalog import Catalog
 from curate.errors import UserError
+from curate.image_search import Query
 from curate.incoming import Incoming
 from curate.licenses import OPEN
 from curate.network import Network

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import pytest
 
 from curate.answers import SourceChanged, SourceFailed, SourceLimited
-from curate.image_search import Candidate, Options, Query
 from curate.errors import UserError
 from curate.fetch import Fetcher
 from curate.hosts import HostBudget
+from curate.image_search import Candidate, Options, Query
 from curate.licenses import OPEN, allowed_licenses, read_license
 from curate.picture_urls import modest_url, picture_key, provenance_group
 from curate.sources import auto_order, open_source, source_class, source_names
