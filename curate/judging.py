@@ -15,6 +15,7 @@ from curate.dataset import SPLITS, Dataset, natural_key
 from curate.duplicates import DEFAULT_RADIUS, Cluster, NearDuplicates, clusters, find_near_duplicates
 from curate.errors import UserError
 from curate.keepers import DEFAULT_POLICY, POLICIES, Evidence, Policy
+from curate.neighbours import remember_search
 from curate.progress import Progress, silent
 from curate.quarantine import Decision, pending
 
@@ -65,6 +66,7 @@ def make_plan(
     sources, placed = part_placements(pictures)
     intact = [picture for picture in sources if not picture.broken]
     found = find_near_duplicates(dataset.root, intact, radius, progress)
+    remember_search(catalog, [picture.sha256 for picture in intact], found, radius)
     in_split = {origin: max((copy.split for copy in copies), key=SPLITS.index) for origin, copies in placed.items()}
     judge = _Judge(intact, found, policy, mode, Evidence.gather(dataset.root, catalog, in_split))
     decisions = [Decision(it.path, it.sha256, "broken", it.broken) for it in sources if it.broken]
