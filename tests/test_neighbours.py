@@ -11,6 +11,7 @@ import curate.neighbours as module
 from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import open_dataset
+from curate.duplicates import find_near_duplicates
 from curate.holdings import read_holdings
 from curate.inspect import scan
 from curate.neighbours import Neighbours, find_neighbours
@@ -39,7 +40,7 @@ def search(root: Path) -> Neighbours:
 def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with each search that is really made."""
     made: list[int] = []
-    real = module.find_near_duplicates
+    real = find_near_duplicates
 
     def counted(*arguments: object, **options: object) -> object:
         made.append(1)
