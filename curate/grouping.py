@@ -63,7 +63,11 @@ class Proof:
 def links_of(holdings: Holdings, catalog: Catalog, neighbours: Neighbours) -> Links:
     """Put together what the pixels, the hashes and the credits say."""
     pairs = np.column_stack([neighbours.first, neighbours.second])
-    return Links(pairs[neighbours.same], pairs[~neighbours.same], _origins(holdings, catalog))
+    # A crowd holds together by a link from each of its contents to the next.
+    crowd = neighbours.crowd[np.argsort(neighbours.crowd[:, 0], kind="stable")]
+    chained = crowd[1:, 0] == crowd[:-1, 0]
+    chain = np.column_stack([crowd[:-1, 1], crowd[1:, 1]])[chained]
+    return Links(np.concatenate([pairs[neighbours.same], chain]), pairs[~neighbours.same], _origins(holdings, catalog))
 
 
 def groups_of(links: Links, mask: NDArray[np.uint8]) -> Iterator[Group]:

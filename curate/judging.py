@@ -18,6 +18,7 @@ from curate.duplicates import DEFAULT_RADIUS, Cluster, NearDuplicates, clusters,
 from curate.errors import UserError
 from curate.fingerprint import VIEWS
 from curate.keepers import DEFAULT_POLICY, POLICIES, Evidence, Policy
+from curate.neighbours import remember_search
 from curate.progress import Progress, silent
 from curate.quarantine import Decision, pending
 
@@ -74,6 +75,8 @@ def make_plan(
     sources, placed = part_placements(pictures)
     intact = [picture for picture in sources if not picture.broken]
     found = find_near_duplicates(dataset.root, intact, radius, progress, geometry=geometry)
+    if not geometry:  # which a split does not look at: there, a mirrored copy is another picture
+        remember_search(catalog, [picture.sha256 for picture in intact], found, radius)
     in_split = {origin: max((copy.split for copy in copies), key=SPLITS.index) for origin, copies in placed.items()}
     evidence = Evidence.gather(dataset.root, catalog, in_split, _bordered(found, intact))
     judge = _Judge(intact, found, policy, mode, evidence)
