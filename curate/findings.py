@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from curate.image_search import Candidate, Page, Query
 from curate.catalog import Catalog
+from curate.image_search import Candidate, Page, Query
 from curate.licenses import License
 from curate.picture_urls import picture_key
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from curate.image_search import Query, Source
 from curate.catalog import Catalog, Picture
 from curate.dataset import Dataset
 from curate.fetch import Fetcher
 from curate.findings import Finding, Findings
+from curate.image_search import Query, Source
 from curate.incoming import Incoming
 from curate.inspect import inspect
 from curate.judge import Judge
@@ -173,6 +173,7 @@ class Hunt:
             path=path.resolve().as_posix(), folder=folder, label=finding.label, split=split, size=stat.st_size,
             mtime_ns=stat.st_mtime_ns, sha256=facts.sha256, format=facts.format, width=facts.width,
             height=facts.height, phash=facts.phash, broken=facts.broken, state="present",
+            fingerprint=facts.fingerprint,
         )  # fmt: skip
 
     def _missing(self, query: Query) -> int:

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from curate.image_search import Options, Query, Source
 from curate.errors import UserError
 from curate.fetch import Fetcher
+from curate.image_search import Options, Query, Source
 from curate.sources import auto_order, open_source, source_class
 from curate.wish import Wish
 

@@ -9,12 +9,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.image_search import Candidate, Query, Source
 from curate.catalog import Catalog
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.fetch import Fetcher
 from curate.findings import Findings
+from curate.image_search import Candidate, Query, Source
 from curate.network import Network
 from curate.opening import chosen_sources, open_sources
 from curate.searching import Searches

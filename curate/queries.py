@@ -3,8 +3,8 @@
 import difflib
 from pathlib import Path
 
-from curate.image_search import Query
 from curate.errors import UserError
+from curate.image_search import Query
 from curate.names import load_queries
 
 

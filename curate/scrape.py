@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.image_search import Query
 from curate.catalog import Catalog
 from curate.credits import write_credits, write_metadata
 from curate.dataset import Dataset, open_dataset
@@ -15,6 +14,7 @@ from curate.errors import UserError
 from curate.fetch import Fetcher
 from curate.findings import Findings
 from curate.hunt import Hunt, Stage
+from curate.image_search import Query
 from curate.incoming import Incoming
 from curate.inspect import scan
 from curate.judge import Judge

@@ -1,8 +1,8 @@
 """Walks the pages of a search and hands out, one by one, the candidates that are worth fetching."""
 
 from curate.answers import SourceFailed
-from curate.image_search import Query, Source
 from curate.findings import Finding, Findings
+from curate.image_search import Query, Source
 from curate.wish import Wish
 
 

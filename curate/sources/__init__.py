@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import cast
 
 from curate.api import Api
-from curate.image_search import Options, Source
 from curate.errors import UserError
 from curate.fetch import Fetcher
+from curate.image_search import Options, Source
 
 
 def source_names() -> list[str]:

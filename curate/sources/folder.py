@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from curate.api import Api
-from curate.image_search import Candidate, Options, Page, Query
 from curate.errors import UserError
+from curate.image_search import Candidate, Options, Page, Query
 from curate.licenses import read_license
 from curate.picture_urls import provenance_group
 
