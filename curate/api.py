@@ -84,7 +84,7 @@ class Api:
                     self._fetcher.hosts.turn(target.host),
                     asyncio.timeout(self._fetcher.network.timeouts.whole),
                     self._fetcher.client.stream(
-                        method, target, headers={"Accept": "application/json", **own}, data=form
+                        target, {"Accept": "application/json", **own}, method=method, form=form
                     ) as response,
                 ):
                     self._heed_limits(response)

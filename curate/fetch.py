@@ -10,7 +10,7 @@ import httpx2
 
 from curate.addresses import RefusedAddress, checked_url
 from curate.hosts import Hosts
-from curate.network import Network, open_client
+from curate.network import Client, Network
 from curate.retries import ATTEMPTS, FetchFailed, check_status, patiently, transport_failure
 from curate.robots import Robots, unwanted_by_tag
 
@@ -30,6 +30,7 @@ _SIGNATURES: tuple[tuple[str, int, bytes], ...] = (
     ("tif", 0, b"MM\x00*"),
     ("bmp", 0, b"BM"),
 )
+_WANTED = {"Accept": "image/*"}
 # What a server says of a file whose kind it does not know. The file's own bytes decide then.
 _UNDECLARED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
@@ -60,7 +61,7 @@ class Fetcher:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.hosts = Hosts(network.connections, network.budgets, network.otherwise)
-        self.client = open_client(network)
+        self.client = Client(network)
         self._robots = Robots(self.client, self.hosts, network.timeouts.whole)
 
     async def __aenter__(self) -> Self:
@@ -101,7 +102,7 @@ class Fetcher:
             async with (
                 self.hosts.turn(url.host),
                 asyncio.timeout(self.network.timeouts.whole),
-                self.client.stream("GET", url, headers={"Accept": "image/*"}) as response,
+                self.client.stream(url, _WANTED) as response,
             ):
                 if response.has_redirect_location:
                     return url.join(response.headers["Location"])
@@ -149,8 +150,9 @@ class Fetcher:
                     digest.update(chunk)
                     file.write(chunk)
             return self._whole(part, digest.hexdigest(), size, head, response)
-        finally:
+        except BaseException:
             part.unlink(missing_ok=True)
+            raise
 
     def _whole(self, part: Path, sha256: str, size: int, head: bytes, response: httpx2.Response) -> Fetched:
         host = response.request.url.host

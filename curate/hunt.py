@@ -173,6 +173,7 @@ class Hunt:
             path=path.resolve().as_posix(), folder=folder, label=finding.label, split=split, size=stat.st_size,
             mtime_ns=stat.st_mtime_ns, sha256=facts.sha256, format=facts.format, width=facts.width,
             height=facts.height, phash=facts.phash, broken=facts.broken, state="present",
+            fingerprint=facts.fingerprint,
         )  # fmt: skip
 
     def _missing(self, query: Query) -> int:

@@ -37,17 +37,27 @@ async def patiently(ask: Callable[[], Awaitable[Result]], attempts: int = ATTEMP
     Between attempts: exponential backoff with jitter, and never less than the server's Retry-After. A
     Retry-After beyond LONGEST_WAIT ends it at once. Raises the last FetchFailed.
     """
+    try:
+        return await ask()  # what succeeds at once, as nearly all does, need not pay for the machinery of retries
+    except FetchFailed as failed:
+        if attempts < 2 or not _worth_waiting_for(failed):
+            raise
+        first: FetchFailed | None = failed
+
+    async def again() -> Result:
+        nonlocal first
+        if first is not None:
+            failed, first = first, None
+            raise failed
+        return await ask()
+
     retrying = AsyncRetrying(
         stop=stop_after_attempt(attempts),
         wait=_wait,
         retry=retry_if_exception(_worth_waiting_for),
         reraise=True,
     )
-
-    async def once() -> Result:  # tenacity does not await what a lambda returns
-        return await ask()
-
-    return await retrying(once)
+    return await retrying(again)
 
 
 def _worth_waiting_for(error: BaseException) -> bool:

@@ -9,6 +9,7 @@ import httpx2
 
 from curate.addresses import checked_url
 from curate.hosts import Hosts
+from curate.network import Client
 from curate.retries import FetchFailed, transport_failure
 
 AGENT = "florilegium"
@@ -94,29 +95,29 @@ def unwanted_by_tag(values: Iterable[str], agent: str = AGENT) -> str | None:
 class Robots:
     """Each host's robots.txt, asked for once a run."""
 
-    def __init__(self, client: httpx2.AsyncClient, hosts: Hosts, whole: float) -> None:
+    def __init__(self, client: Client, hosts: Hosts, whole: float) -> None:
         self._client = client
         self._hosts = hosts
         self._whole = whole
-        self._rules: dict[str, asyncio.Future[tuple[Rule, ...]]] = {}
+        self._rules: dict[tuple[str, str, int | None], asyncio.Future[tuple[Rule, ...]]] = {}
 
     async def check(self, url: httpx2.URL) -> None:
         """Raise FetchFailed where robots.txt forbids this URL, or cannot be read (RFC 9309 § 2.3.1.4)."""
-        origin = str(url.copy_with(raw_path=b"/robots.txt", fragment=None))
+        origin = (url.scheme, url.host, url.port)
         if origin not in self._rules:
-            self._rules[origin] = asyncio.ensure_future(self._read(origin))
+            file = url.copy_with(raw_path=b"/robots.txt", fragment=None)
+            self._rules[origin] = asyncio.ensure_future(self._read(file))
         rules = await asyncio.shield(self._rules[origin])
-        if not allows(rules, str(url)):
+        if rules and not allows(rules, str(url)):
             raise FetchFailed("robots.txt", f"robots.txt of {url.host} forbids it")
 
-    async def _read(self, origin: str) -> tuple[Rule, ...]:
-        url = checked_url(origin)
+    async def _read(self, url: httpx2.URL) -> tuple[Rule, ...]:
         for _ in range(REDIRECTS + 1):
             try:
                 async with (
                     self._hosts.turn(url.host),
                     asyncio.timeout(self._whole),
-                    self._client.stream("GET", url) as response,
+                    self._client.stream(url) as response,
                 ):
                     if not response.has_redirect_location:
                         return await _rules_of(response)

@@ -88,7 +88,7 @@ class Transfer:
         try:
             async with (
                 self._fetcher.hosts.turn(url.host),
-                self._fetcher.client.stream("GET", url, headers=headers) as response,
+                self._fetcher.client.stream(url, headers) as response,
             ):
                 if response.has_redirect_location:
                     return url.join(response.headers["Location"])

@@ -101,6 +101,10 @@ class LocalWeb:
         """The way to this web."""
         return network_to(self.port, **changes)
 
+    def record(self, path: Path) -> None:
+        """Append each request that is answered to a file, as a line of JSON, instead of keeping it in `log`."""
+        self._server.recorder = path
+
     def visits(self, start: str) -> list[Visit]:
         """The requests whose path starts so."""
         return [visit for visit in self.log if visit.path.startswith(start)]
@@ -173,8 +177,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
+    parser.add_argument("--log", type=Path, help="a file that gets a line of JSON for each request answered")
     chosen = parser.parse_args()
     with LocalWeb(chosen.folder, port=chosen.port, latency=chosen.latency) as web:
+        if chosen.log is not None:
+            web.record(chosen.log)
         print(f"{len(web.pictures)} pictures on {web.url}", flush=True)  # noqa: T201
         threading.Event().wait()
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -55,6 +57,7 @@ class Server:
         self.log: list[Visit] = []
         self.latency = latency
         self.port = port
+        self.recorder: Path | None = None
         self._answer = answer
         self._connections: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -114,7 +117,8 @@ class Server:
         """Answer one request; whether the connection may serve another."""
         request = await _read_request(reader)
         visit = Visit(request.method, request.path, request.query, request.headers, time.monotonic())
-        self.log.append(visit)
+        if self.recorder is None:
+            self.log.append(visit)
         if self.latency:
             await asyncio.sleep(self.latency)
         reply = self._answer(request)
@@ -130,7 +134,14 @@ class Server:
             return False
         await writer.drain()
         visit.finished = time.monotonic()
+        if self.recorder is not None:
+            self._record(self.recorder, visit)
         return request.headers.get("connection", "").lower() != "close"
+
+    def _record(self, path: Path, visit: Visit) -> None:
+        line = {"path": visit.path, "status": visit.status, "started": visit.started, "finished": visit.finished}
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Request:
