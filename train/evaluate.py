@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from curate.dataset import open_dataset
 from curate.errors import UserError
@@ -17,6 +16,7 @@ from train.backbones import Backbone
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.device import Precision, resolve_device
 from train.extract import BATCH, BrokenPicture, Extraction, PictureRef, Views, extract
+from train.layers import Head
 from train.metrics import Accuracy, measure
 from train.pictures import LabelledPicture, labelled_pictures, require_known
 from train.predict import head_probabilities
@@ -91,9 +91,9 @@ def evaluate_pictures(
 
 
 def measure_head(
-    head: nn.Linear, features: torch.Tensor, labels: Sequence[str], order: Sequence[str]
+    head: Head, features: torch.Tensor, labels: Sequence[str], order: Sequence[str]
 ) -> tuple[Accuracy, NDArray[np.int64], NDArray[np.float32]]:
-    """Accuracy, class indices (M,) and probabilities (M, classes) of a last layer on features (M, dim)."""
+    """Accuracy, class indices (M,) and probabilities (M, classes) of a head on features (M, dim)."""
     if not labels:
         raise UserError("None of the pictures to be measured on can be read: look at the broken ones that were named.")
     index = {label: position for position, label in enumerate(order)}

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
 
 from curate.errors import UserError
 from curate.image import BrokenImage, load
@@ -19,6 +18,7 @@ from train.checkpoint import Checkpoint, load_checkpoint
 from train.device import resolve_device
 from train.extract import forward_halving
 from train.freeze import FrozenNetwork
+from train.layers import Head
 
 _BATCH = 32
 
@@ -103,7 +103,7 @@ class Predictor:
 
 
 @torch.inference_mode()
-def head_probabilities(head: nn.Linear, features: torch.Tensor) -> NDArray[np.float32]:
-    """Softmax of the last layer over features (N, dim), in float32: probabilities, not logits."""
+def head_probabilities(head: Head, features: torch.Tensor) -> NDArray[np.float32]:
+    """Softmax of the head over features (N, dim), in float32: probabilities, not logits."""
     rows: NDArray[np.float32] = torch.softmax(head(features.to(torch.float32)), dim=1).numpy()
     return rows
