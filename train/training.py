@@ -15,6 +15,7 @@ from curate.errors import UserError
 from curate.progress import Progress, silent
 from train.augmentation import Augmentation
 from train.backbones import Backbone, load_backbone
+from train.calibration import calibrate
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.device import fast_precision, resolve_device
 from train.evaluate import measure_head, side_by_side
@@ -22,6 +23,7 @@ from train.extract import BATCH, BrokenPicture, Extraction, Views
 from train.head import FittedHead, HeadSettings, fit_head
 from train.metrics import Accuracy
 from train.pictures import LabelledPicture, class_folder_labels, fingerprint, labelled_pictures, require_known
+from train.predict import head_logits
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def train_head(root: Path, options: TrainOptions | None = None, progress: Progre
         learnt.features, [index[label] for label in train_labels], len(labels), settings,
         valid=(measured.features[:, 0], [index[label] for label in valid_labels]), progress=progress,
     )  # fmt: skip
-    accuracy, _, _ = measure_head(fitted.linear, measured.features[:, 0], valid_labels, labels)
+    accuracy, truth, _ = measure_head(fitted.linear, measured.features, valid_labels, labels)
+    calibration = calibrate(head_logits(fitted.linear, measured.features[:, 0]), truth)
     clock.lap("head")
     content = [("train", learnt, train_labels), ("valid", measured, valid_labels)]
     checkpoint = Checkpoint(
@@ -111,6 +114,7 @@ def train_head(root: Path, options: TrainOptions | None = None, progress: Progre
         dataset=_dataset(content),
         versions=_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        calibration=calibration,
     )
     path = save_checkpoint(checkpoint, options.models)
     clock.lap("save")
