@@ -16,13 +16,14 @@ from torch import nn
 
 from curate.errors import UserError
 from train.backbones import CUTS, LIBRARIES, Backbone, empty_network, freeze_parameters, weights_digest
+from train.calibration import Calibration
 from train.layers import Head, describe_head, head_from_description, linears
 from train.metrics import Accuracy
 from train.preprocessing import Preprocessing
 from train.weights import UNREADABLE, fit_state, load_safely
 
 FORMAT: Final = "florilegium checkpoint"
-VERSION: Final = 1
+VERSION: Final = 2  # 1 had no calibration: a reader of 1 would give other probabilities
 
 _NAME = re.compile(r"model_(\d+\.\d\d)(?:_(\d+))?\.pth")
 _TEMPORARY = ".saving-"
@@ -30,7 +31,7 @@ _TEMPORARY = ".saving-"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A classifier and its story. Probabilities are softmax(head(features)), classes in order of `labels`.
+    """A classifier and its story. Probabilities are softmax(head(features) / temperature), in order of `labels`.
 
     With several backbones their features stand side by side, in the order of `backbones`.
     """
@@ -45,6 +46,12 @@ class Checkpoint:
     dataset: dict[str, Any]  # fingerprint, pictures by split
     versions: dict[str, str]
     created: str  # ISO 8601, UTC
+    calibration: Calibration | None = None  # learnt from valid; None where nothing was
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before the softmax; it makes no answer another one."""
+        return self.calibration.temperature if self.calibration else 1.0
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, measured_on: str = "valid") -> Path:
@@ -99,6 +106,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             dataset=dict(content["dataset"]),
             versions=dict(content["versions"]),
             created=str(content["created"]),
+            calibration=Calibration.from_dict(calibration) if (calibration := content.get("calibration")) else None,
         )
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"The checkpoint {path} is damaged ({_cause(error)}): train again or take another.") from error
@@ -132,6 +140,7 @@ def _to_plain(checkpoint: Checkpoint) -> dict[str, Any]:
         "history": _plain(checkpoint.history),
         "dataset": _plain(checkpoint.dataset),
         "versions": _plain(checkpoint.versions),
+        "calibration": checkpoint.calibration.to_dict() if checkpoint.calibration else None,
     }
 
 

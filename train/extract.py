@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from curate.errors import UserError
 from curate.image import BrokenImage, decode
@@ -61,7 +62,10 @@ class Views:
         self, data: bytes, path: str, sha256: str, numbers: Sequence[int], to: Preprocessing
     ) -> NDArray[np.uint8]:
         """Decode once and draw the views `numbers`, (len(numbers), crop, crop, 3); raises BrokenImage."""
-        picture = decode(data, path=path, at_least=to.resize).pixels
+        return self.draw(decode(data, path=path, at_least=to.resize).pixels, sha256, numbers, to)
+
+    def draw(self, picture: Image.Image, sha256: str, numbers: Sequence[int], to: Preprocessing) -> NDArray[np.uint8]:
+        """The same of a decoded picture whose content `sha256` names."""
         drawn = [
             to.clean(picture)
             if number == 0

@@ -17,6 +17,7 @@ from curate.errors import UserError
 from curate.progress import Progress, silent
 from train.augmentation import Augmentation
 from train.backbones import Backbone, Cut, load_backbone
+from train.calibration import calibrate
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.device import Precision, fast_precision, resolve_device
 from train.distributed import Processes
@@ -25,6 +26,7 @@ from train.extract import BATCH, BrokenPicture, Extraction, Views
 from train.head import fit_head
 from train.metrics import Accuracy
 from train.pictures import LabelledPicture, class_folder_labels, fingerprint, labelled_pictures, require_known
+from train.predict import head_logits
 from train.settings import FitSettings, Tuning
 from train.unfinished import UnfinishedRun
 
@@ -129,7 +131,8 @@ def train_head(
         device=place.device if settings.hidden else None, processes=place.processes, unfinished=unfinished,
         progress=progress,
     )  # fmt: skip
-    accuracy, _, _ = measure_head(fitted.head, measured.features[:, 0], valid_labels, labels)
+    accuracy, truth, _ = measure_head(fitted.head, measured.features, valid_labels, labels)
+    calibration = calibrate(head_logits(fitted.head, measured.features[:, 0]), truth)
     clock.lap("head")
     checkpoint = Checkpoint(
         backbones=backbones,
@@ -142,6 +145,7 @@ def train_head(
         dataset=dataset_facts(content),
         versions=versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        calibration=calibration,
     )
     path = save_first(checkpoint, options.models, place.processes)
     unfinished.discard()
