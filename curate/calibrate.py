@@ -13,13 +13,13 @@ from curate.dataset import open_dataset
 from curate.duplicates import DEFAULT_RADIUS
 from curate.edits import EDITS, Edit
 from curate.errors import UserError
-from curate.fingerprint import Luma, fingerprint, is_flat, reduced
+from curate.fingerprint import fingerprint, is_flat
 from curate.image import BrokenImage, decode, load
 from curate.inspect import AT_LEAST, scan
 from curate.parallel import ordered_map
 from curate.phash import MAX_RADIUS, phash
 from curate.progress import Progress, silent
-from curate.second_look import Look, Verdicts, look_again
+from curate.second_look import Look, Verdicts, look_again, look_at
 
 ENOUGH = 0.99
 """Recall of every plain edit that the recommended radius must reach."""
@@ -143,7 +143,7 @@ def _strangers(root: Path, pictures: Sequence[Picture], progress: Progress) -> t
             pixels = load(root / pictures[at].path, at_least=AT_LEAST)
         except BrokenImage:
             return None
-        return Look(reduced(pixels.convert("L")), pixels.width, pixels.height)
+        return look_at(pixels)
 
     hashes = np.array([picture.phash for picture in pictures], dtype=np.uint64)
     prints = [picture.fingerprint for picture in pictures]
@@ -174,8 +174,7 @@ def _edited(paths: Sequence[Path], edits: Sequence[Edit], progress: Progress) ->
 def _sight(data: bytes) -> _Sight:
     pixels = decode(data, at_least=AT_LEAST).pixels
     grey = pixels.convert("L")
-    luma: Luma = reduced(grey)
-    return _Sight(phash(grey), fingerprint(pixels, grey), Look(luma, pixels.width, pixels.height))
+    return _Sight(phash(grey), fingerprint(pixels, grey), look_at(pixels, grey))
 
 
 def _recall(edit: Edit, pairs: Sequence[tuple[_Sight, _Sight]], radius: int) -> EditRecall:

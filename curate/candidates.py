@@ -72,13 +72,13 @@ def find_candidates(
     in twice as many hashes, one after the other, so memory stays that of one search.
     """
     known = np.array([at for at, whole in enumerate(fingerprints) if len(whole) == 8 * len(VIEWS)], dtype=np.int32)
-    packed = [fingerprints[at] for at in known.tolist()]
+    unpacked = unpack([fingerprints[at] for at in known.tolist()])
     views = [*(range(len(FRAMED)) if framed else ()), *(range(len(FRAMED), len(VIEWS)) if geometry else ())]
     found = [_of_wholes(hashes, radius)]
     with progress("Searching for copies", 1 + len(views)) as advance:
         advance(1)
         for view in views:
-            found.append(_of_view(hashes, known, unpack(packed, view), view, min(radius, VIEW_RADIUS)))
+            found.append(_of_view(hashes, known, unpacked[:, view].astype(np.uint64), view, min(radius, VIEW_RADIUS)))
             advance(1)
     joined = Candidates(
         *(np.concatenate([getattr(part, name) for part in found]) for name in Candidates.__dataclass_fields__)

@@ -21,6 +21,7 @@ from curate.keepers import DEFAULT_POLICY, PolicyName
 from curate.plan import check_plan, read_plan, write_plan
 from curate.progress import Progress, silent
 from curate.quarantine import finish_moves, set_aside
+from curate.settled import is_settled, settle
 
 __all__ = ["REASONS", "CleanReport", "Plan", "clean", "make_plan", "part_placements"]
 
@@ -49,13 +50,15 @@ def clean(
     radius: int = DEFAULT_RADIUS,
     keep: PolicyName = DEFAULT_POLICY,
     conflicts: ConflictMode = "quarantine",
+    geometry: bool = False,
     plan: Path | None = None,
     save_plan: Path | None = None,
     progress: Progress = silent,
 ) -> CleanReport:
     """Scan a dataset, plan what leaves it and, unless `dry_run`, move that to the quarantine.
 
-    `keep` names the policy that says which copy stays, `conflicts` says what becomes of one picture under two labels.
+    `keep` names the policy that says which copy stays, `conflicts` says what becomes of one picture under two labels;
+    with `geometry` turned and mirrored copies are found too.
     A dry run writes its plan to `save_plan`, or to plan.jsonl where the catalog is. With `plan`, that file is carried
     out instead, once all of it has been checked.
 
@@ -68,8 +71,13 @@ def clean(
         # A plan by hand is checked before anything moves, be it the rest of an interrupted run.
         resumed = finish_moves(dataset, catalog, progress) if lines is None and not dry_run else 0
         scanned = scan(dataset, catalog, progress)
-        if lines is None:
-            planned = make_plan(dataset, catalog, radius, progress, keep=keep, conflicts=conflicts)
+        options = f"radius {radius}, keep {keep}, conflicts {conflicts}, geometry {geometry}"
+        if lines is None and is_settled(catalog, options):
+            planned = Plan([], [], [])
+        elif lines is None:
+            planned = make_plan(dataset, catalog, radius, progress, keep=keep, conflicts=conflicts, geometry=geometry)
+            if planned == Plan([], [], []):
+                settle(catalog, options)
         else:
             planned = Plan(check_plan(lines, dataset, catalog), [], [])
         if dry_run:

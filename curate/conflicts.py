@@ -2,9 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -15,6 +15,8 @@ ConflictMode = Literal["quarantine", "keep-best", "report"]
 """All copies leave, because nobody knows which label is right; or all but the one that the policy puts first; or none,
 and a person decides.
 """
+
+CONFLICT_MODES: tuple[str, ...] = get_args(ConflictMode)
 
 _MOST_PARTNERS = 3
 
@@ -70,14 +72,16 @@ def within_labels(found: NearDuplicates, pictures: Sequence[Picture]) -> NearDup
         split_of.append({label: len(contents) + number for number, label in enumerate(by_label)})
         contents += by_label.values()
     pairs = [
-        (split_of[first][label], split_of[second][label], distance)
-        for first, second, distance in found.verified()
+        (pair, split_of[first][label], split_of[second][label])
+        for pair, first, second in zip(
+            range(len(found.first)), found.first.tolist(), found.second.tolist(), strict=True
+        )
         for label in split_of[first].keys() & split_of[second].keys()
     ]
-    first, second, distance = (np.array([pair[column] for pair in pairs]) for column in range(3))
-    return replace(
-        found, contents=contents, first=first.astype(np.int32), second=second.astype(np.int32),
-        distance=distance.astype(np.uint8), same=np.ones(len(pairs), dtype=np.bool_),
+    chosen, first, second = np.array(pairs, dtype=np.int64).reshape(-1, 3).T
+    return NearDuplicates(
+        contents, first.astype(np.int32), second.astype(np.int32), found.distance[chosen], found.same[chosen],
+        found.view[chosen],
     )  # fmt: skip
 
 

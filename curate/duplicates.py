@@ -7,7 +7,7 @@ kept, so a chain of near pairs never grows into one heap.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,21 @@ from numpy.typing import NDArray
 
 from curate.candidates import WHOLE, Candidates, find_candidates, view_name
 from curate.catalog import Picture
-from curate.fingerprint import is_flat, reduced
+from curate.colour import coloured_alike
+from curate.fingerprint import is_flat
 from curate.image import BrokenImage, load
 from curate.inspect import AT_LEAST
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 from curate.registration import IDENTITY, register
-from curate.second_look import Look, look_again
+from curate.second_look import Look, look_again, look_at
 
 DEFAULT_RADIUS = 8
 """Bits out of 64. Among 1.3 million pairs of real photographs of different scenes one lies within 8 bits and three
 within 10, while 99.9% of edited copies lie within 8; benchmarks/README.md has the table.
 """
 
-_CROWD = 64  # different files of one hash, beyond which they are compared with one of them instead of each other
+_CROWD = 32  # different files of one hash, beyond which they are compared with one of them instead of each other
 _FLAT_COLOUR = 3  # levels by which the mean colours of two flat pictures may differ
 _FLAT_ASPECT = 0.02  # and the relative difference of their aspect ratios
 
@@ -41,8 +42,8 @@ class NearDuplicates:
     `contents` holds, for each different content, the positions of the pictures that have it: the same bytes; flat
     pictures of one colour and shape; or, of a crowd that shares one pHash, those that a second look takes for the
     same. `first`, `second` (int32[p]) are indices into `contents`, `distance` (uint8[p]) is the Hamming distance of
-    the two hashes that met, `view` (int8[p]) says whose these were (`curate.candidates`), and `same` (bool[p]) what
-    the second look said: pairs of wholes that it told apart are kept, marked False.
+    the two hashes that met, `view` (int8[p]) says whose these were (as in `curate.candidates`; empty where unknown),
+    and `same` (bool[p]) what the second look said: pairs of wholes that it told apart are kept, marked False.
     """
 
     contents: list[list[int]]
@@ -50,7 +51,7 @@ class NearDuplicates:
     second: NDArray[np.int32]
     distance: NDArray[np.uint8]
     same: NDArray[np.bool_]
-    view: NDArray[np.int8]
+    view: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
 
     def verified(self) -> Iterator[tuple[int, int, int]]:
         """(first, second, distance) of the pairs that are the same picture."""
@@ -66,6 +67,8 @@ class NearDuplicates:
 
     def relations(self) -> dict[tuple[int, int], str]:
         """What each copy found by more than its whole is to its original: (first, second) → "crop", "mirrored" …"""
+        if not len(self.view):
+            return {}
         framed = np.flatnonzero(self.same & (self.view != WHOLE)).tolist()
         return {(int(self.first[pair]), int(self.second[pair])): view_name(int(self.view[pair])) for pair in framed}
 
@@ -153,17 +156,21 @@ def _by_crowd(
     for crowd in by_hash.values():
         if len(crowd) > _CROWD:
             seen = [(at, found) for at, found in zip(crowd, ordered_map(look, crowd), strict=True) if found]
-            lumas = np.stack([found.luma for _, found in seen])
-            groups += [[seen[at][0] for at in group] for group in _groups(len(seen), _same_as(lumas))]
+            looks = [found for _, found in seen]
+            if looks:
+                groups += [[seen[at][0] for at in group] for group in _groups(len(seen), _same_as(looks))]
     return _joined(contents, groups)
 
 
-def _same_as(lumas: NDArray[np.uint8]) -> Callable[[int, NDArray[np.intp]], NDArray[np.bool_]]:
+def _same_as(looks: list[Look]) -> Callable[[int, NDArray[np.intp]], NDArray[np.bool_]]:
+    lumas, chromas = np.stack([look.luma for look in looks]), np.stack([look.chroma for look in looks])
+
     def same(leader: int, others: NDArray[np.intp]) -> NDArray[np.bool_]:
-        frame = np.tile(np.array(IDENTITY, np.float32), (len(others), 1))
-        return register(
-            np.broadcast_to(lumas[leader], (len(others), *lumas[leader].shape)), lumas[others], frame, frame
-        ).same
+        n = len(others)
+        frame = np.tile(np.array(IDENTITY, np.float32), (n, 1))
+        found = register(np.repeat(lumas[leader][None], n, axis=0), lumas[others], frame, frame)
+        alike = coloured_alike(np.repeat(chromas[leader][None], n, axis=0), chromas[others], found.placement, frame)
+        return found.same & alike
 
     return same
 
@@ -232,4 +239,4 @@ def _look(path: Path) -> Look | None:
         pixels = load(path, at_least=AT_LEAST)
     except BrokenImage:
         return None
-    return Look(reduced(pixels.convert("L")), pixels.width, pixels.height)
+    return look_at(pixels)

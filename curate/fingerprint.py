@@ -40,6 +40,10 @@ class View:
     turned: Image.Transpose | None = None
 
 
+_ODD = np.where(np.arange(8) % 2, -1, 1).astype(np.float32)
+_SIGNS = _ODD, _ODD[:, None], _ODD * _ODD[:, None]  # a mirrored picture's odd frequencies are negated
+
+
 def _windows() -> tuple[View, ...]:
     centred = [View("crop", (c, 1 - c, c, 1 - c)) for c in (0.025, 0.05, 0.075, 0.1)]
     sides = []
@@ -78,11 +82,11 @@ def fingerprint(pixels: Image.Image, grey: Image.Image) -> bytes:
     `grey` is `pixels` in mode "L"; both may be reduced.
     """
     luma = reduced(grey)
-    if float(luma.std()) < FLAT:
+    values = luma.astype(np.float32)
+    if _is_even(values):
         return np.asarray(pixels.resize((1, 1), Image.Resampling.BOX)).tobytes()
     down, across = _fixed_transforms()
-    values = luma.astype(np.float32)
-    frames = (down.reshape(-1, SIDE) @ values).reshape(-1, 8, SIDE) @ across.transpose(0, 2, 1)
+    frames = (down @ values).reshape(-1, 8, SIDE) @ across
     own = []
     for left, right, top, bottom in (square(grey.width, grey.height), without_border(luma)):
         own.append(_transform(top, bottom) @ values @ _transform(left, right).T)
@@ -91,10 +95,9 @@ def fingerprint(pixels: Image.Image, grey: Image.Image) -> bytes:
     return np.packbits(low > ((ranked[:, 31] + ranked[:, 32]) / 2)[:, None], axis=1).tobytes()
 
 
-def unpack(fingerprints: list[bytes], view: int) -> Hashes:
-    """One view's hash of each of n fingerprints: uint64[n]."""
-    packed = b"".join([whole[8 * view : 8 * view + 8] for whole in fingerprints])
-    return np.frombuffer(packed, dtype=">u8").astype(np.uint64)
+def unpack(fingerprints: list[bytes]) -> Hashes:
+    """The hashes of n fingerprints of pictures that are not flat: big-endian uint64[n, views]."""
+    return np.frombuffer(b"".join(fingerprints), dtype=">u8").reshape(-1, len(VIEWS))
 
 
 def is_flat(whole: bytes) -> bool:
@@ -122,6 +125,9 @@ def square(width: int, height: int) -> tuple[float, float, float, float]:
 def without_border(luma: Luma) -> tuple[float, float, float, float]:
     """The picture inside the even bars along its edges: a border, a letterbox; all of it where there are none."""
     values = luma.astype(np.float32)
+    edges = np.stack([values[0], values[-1], values[:, 0], values[:, -1]])
+    if edges.std(axis=1).min() > _BORDER_SPREAD:  # as of most pictures
+        return 0.0, 1.0, 0.0, 1.0
     left, right = _bars(values.std(axis=0), values.mean(axis=0))
     top, bottom = _bars(values.std(axis=1), values.mean(axis=1))
     return left, 1 - right, top, 1 - bottom
@@ -139,21 +145,26 @@ def _bars(spread: NDArray[np.float32], mean: NDArray[np.float32]) -> tuple[float
     return reach[0], reach[1]
 
 
+def _is_even(values: NDArray[np.float32]) -> bool:
+    flat = values.ravel() - values[0, 0]
+    mean = float(flat.mean())
+    return bool(float(flat @ flat) / flat.size - mean * mean < FLAT * FLAT)
+
+
 def _turn(low: NDArray[np.float32]) -> NDArray[np.float32]:
     """The 8 × 8 coefficients of a picture turned in each of the ways of `TURNED`, from its own."""
-    across = np.where(np.arange(8) % 2, -1, 1).astype(np.float32)
-    down = across[:, None]
-    both = across * down
     # A quarter turn to the left is a transposition, then upside down.
+    across, down, both = _SIGNS
     return np.stack([low * across, low * down, low * both, low.T, low.T * both, low.T * down])
 
 
 @lru_cache(maxsize=1)
 def _fixed_transforms() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """For the whole and the windows that are the same in every picture: float32[8n, 64] and float32[n, 64, 8]."""
     windows = [(0.0, 1.0, 0.0, 1.0), *(view.window for view in FRAMED if view.window is not None)]
     down = [_transform(top, bottom) for _, _, top, bottom in windows]
     across = [_transform(left, right) for left, right, _, _ in windows]
-    return np.stack(down), np.stack(across)
+    return np.concatenate(down), np.ascontiguousarray(np.stack(across).transpose(0, 2, 1))
 
 
 @lru_cache(maxsize=4096)

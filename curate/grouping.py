@@ -63,7 +63,11 @@ class Proof:
 def links_of(holdings: Holdings, catalog: Catalog, neighbours: Neighbours) -> Links:
     """Put together what the pixels, the hashes and the credits say."""
     pairs = np.column_stack([neighbours.first, neighbours.second])
-    return Links(pairs[neighbours.same], pairs[~neighbours.same], _origins(holdings, catalog))
+    # A crowd holds together by a link from each of its contents to the next.
+    crowd = neighbours.crowd[np.argsort(neighbours.crowd[:, 0], kind="stable")]
+    chained = crowd[1:, 0] == crowd[:-1, 0]
+    chain = np.column_stack([crowd[:-1, 1], crowd[1:, 1]])[chained]
+    return Links(np.concatenate([pairs[neighbours.same], chain]), pairs[~neighbours.same], _origins(holdings, catalog))
 
 
 def groups_of(links: Links, mask: NDArray[np.uint8]) -> Iterator[Group]:
@@ -88,7 +92,9 @@ def groups_of(links: Links, mask: NDArray[np.uint8]) -> Iterator[Group]:
             continue
         if mask[a] or mask[b]:
             heap.put_beside(b if mask[a] else a, _splits(mask, [a, b]))
-        elif heap.size(a) + heap.size(b) <= MOST_BOUND and len(heap.fixed(a) | heap.fixed(b)) <= 1:
+        elif len(heap.fixed(a) | heap.fixed(b)) > 1:
+            heap.put_beside(a, heap.fixed(b))
+        elif heap.size(a) + heap.size(b) <= MOST_BOUND:
             heap.join(a, b)
     yield from heap.groups()
 

@@ -3,6 +3,7 @@
 Columns, not objects: a million pictures are a few hundred megabytes of paths and a few dozen of numbers.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +64,8 @@ def outside_name(dataset: Dataset, path: str) -> str:
 
 
 def place_name(dataset: Dataset, out: Path) -> str:
-    """What the catalog calls an output folder: "." for the dataset itself, which may be moved as a whole."""
-    return "." if out.resolve() == dataset.root.resolve() else str(out.resolve())
+    """What the catalog calls an output folder: relative to the dataset, so that the two may be moved together."""
+    return Path(os.path.relpath(out.resolve(), dataset.root.resolve())).as_posix()
 
 
 def read_holdings(dataset: Dataset, catalog: Catalog) -> Holdings:

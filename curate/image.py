@@ -73,13 +73,16 @@ class DecodedImage:
     """Canonical pixels and what the file said of itself.
 
     `pixels` is 8-bit RGB in sRGB, upright, alpha over white, possibly at reduced scale;
-    `width` and `height` are those of the upright picture at full scale.
+    `width` and `height` are those of the upright picture at full scale. `box` (left, upper, right, lower, in pixels
+    of `pixels`) is what of them the picture covers: 500 pixels at an eighth of the scale are 62.5, so the last column
+    is half padding. What compares pictures resamples from this box, or sees them 1% stretched.
     """
 
     pixels: Image.Image
     format: str
     width: int
     height: int
+    box: tuple[float, float, float, float]
 
 
 def decode(data: bytes, *, path: str = "<bytes>", at_least: int | None = None) -> DecodedImage:
@@ -117,20 +120,34 @@ def _decode_opened(image: Image.Image, data: bytes, path: str, at_least: int | N
     file_format = image.format or "unknown"
     if file_format == "PNG" and _PNG_END not in data:  # Pillow does not miss the end of a PNG
         raise BrokenImage(path, _ENDS_EARLY)
-    if at_least is not None:
-        image.draft(image.mode, (at_least, at_least))
+    covered = None
+    if at_least is not None and (drafted := image.draft(image.mode, (at_least, at_least))):
+        covered = drafted[1][2:]
     # Not verify(): that passes on half a JPEG. load() decodes to the last row, and fails where the data ends early.
     image.load()
     orientation = _orientation(image)
     pixels = _to_rgb(image)
     if orientation in _TRANSPOSE:
         pixels = pixels.transpose(_TRANSPOSE[orientation])
-    # A TIFF turns itself upright in load(), so its sides are read off the pixels; only a JPEG can be at reduced scale.
-    if file_format in {"JPEG", "MPO"}:
-        width, height = (height, width) if orientation >= 5 else (width, height)
-    else:
-        width, height = pixels.size
-    return DecodedImage(pixels, "JPEG" if file_format == "MPO" else file_format, width, height)
+    if file_format not in {"JPEG", "MPO"}:  # only these can be at reduced scale, and a TIFF turns itself in load()
+        return DecodedImage(pixels, file_format, *pixels.size, box=(0, 0, *pixels.size))
+    box = _box(image.size, covered or image.size, orientation)
+    if orientation >= 5:
+        width, height = height, width
+    return DecodedImage(pixels, "JPEG", width, height, box)
+
+
+def _box(size: tuple[int, int], covered: tuple[float, float], orientation: int) -> tuple[float, float, float, float]:
+    """What the picture covers of its upright pixels; libjpeg pads it at the right and below, before it is turned."""
+    padding = size[0] - covered[0], size[1] - covered[1]
+    (left, right), (upper, lower) = (0.0, padding[0]), (0.0, padding[1])
+    if orientation in {2, 3, 7, 8}:
+        left, right = right, left
+    if orientation in {3, 4, 6, 7}:
+        upper, lower = lower, upper
+    if orientation >= 5:
+        return (upper, left, size[1] - lower, size[0] - right)
+    return (left, upper, size[0] - right, size[1] - lower)
 
 
 def _orientation(image: Image.Image) -> int:

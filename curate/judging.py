@@ -9,12 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import numpy as np
+
 from curate.catalog import Catalog, Picture
-from curate.conflicts import Conflict, ConflictMode, counterparts, find_conflicts, within_labels
+from curate.conflicts import CONFLICT_MODES, Conflict, counterparts, find_conflicts, within_labels
 from curate.dataset import SPLITS, Dataset, natural_key
 from curate.duplicates import DEFAULT_RADIUS, Cluster, NearDuplicates, clusters, find_near_duplicates
 from curate.errors import UserError
+from curate.fingerprint import VIEWS
 from curate.keepers import DEFAULT_POLICY, POLICIES, Evidence, Policy
+from curate.neighbours import remember_search
 from curate.progress import Progress, silent
 from curate.quarantine import Decision, pending
 
@@ -23,7 +27,7 @@ REASONS = ("broken", "duplicate", "leak", "conflict")
 one; a copy under another label, where both leave, because nobody knows which label is right.
 """
 
-CONFLICT_MODES: tuple[ConflictMode, ...] = ("quarantine", "keep-best", "report")
+_BORDER = next(at for at, view in enumerate(VIEWS) if view.name == "border")
 
 T = TypeVar("T")
 
@@ -55,8 +59,12 @@ def make_plan(
     *,
     keep: str = DEFAULT_POLICY,
     conflicts: str = "quarantine",
+    geometry: bool = False,
 ) -> Plan:
     """Decide from the catalog what leaves. Moves that an interrupted run left undone are decided already.
+
+    `keep` names the policy that says which copy stays, `conflicts` what becomes of one picture under two labels, and
+    `geometry` asks for turned and mirrored copies too.
 
     Raises `UserError` for an unknown policy or way with conflicts.
     """
@@ -66,9 +74,12 @@ def make_plan(
     pictures = [picture for picture in catalog.pictures() if picture.path not in decided]
     sources, placed = part_placements(pictures)
     intact = [picture for picture in sources if not picture.broken]
-    found = find_near_duplicates(dataset.root, intact, radius, progress)
+    found = find_near_duplicates(dataset.root, intact, radius, progress, geometry=geometry)
+    if not geometry:  # which a split does not look at: there, a mirrored copy is another picture
+        remember_search(catalog, [picture.sha256 for picture in intact], found, radius)
     in_split = {origin: max((copy.split for copy in copies), key=SPLITS.index) for origin, copies in placed.items()}
-    judge = _Judge(intact, found, policy, mode, Evidence.gather(dataset.root, catalog, in_split))
+    evidence = Evidence.gather(dataset.root, catalog, in_split, _bordered(found, intact))
+    judge = _Judge(intact, found, policy, mode, evidence)
     decisions = [Decision(it.path, it.sha256, "broken", it.broken) for it in sources if it.broken]
     decisions += judge.decisions()
     decisions += _placements_that_leave(decisions, placed)
@@ -81,6 +92,13 @@ def _chosen(name: str, known: Mapping[str, T], what: str) -> T:
     if name not in known:
         raise UserError(f"There is no {what} called {name!r}: choose among {', '.join(known)}.")
     return known[name]
+
+
+def _bordered(found: NearDuplicates, pictures: Sequence[Picture]) -> frozenset[str]:
+    """The contents that met another when the border of one was left out."""
+    met = found.same & (found.view == _BORDER)
+    contents = {*found.first[met].tolist(), *found.second[met].tolist()}
+    return frozenset(pictures[at].sha256 for content in contents for at in found.contents[content])
 
 
 def part_placements(pictures: Sequence[Picture]) -> tuple[list[Picture], dict[str, list[Picture]]]:
@@ -119,7 +137,7 @@ def find_leaks(found: NearDuplicates, pictures: Sequence[Picture], placed: Seque
     Each picture is paired with one picture of each other split, not with all.
     """
     everything = [*pictures, *placed]
-    content_of = {pictures[positions[0]].sha256: content for content, positions in enumerate(found.contents)}
+    content_of = {pictures[at].sha256: content for content, positions in enumerate(found.contents) for at in positions}
     contents = [list(positions) for positions in found.contents]
     for at, copy in enumerate(placed, start=len(pictures)):
         contents[content_of[copy.sha256]].append(at)
@@ -159,10 +177,11 @@ class _Judge:
     ) -> None:
         self.pictures = pictures
         self.policy = policy
-        self.mode = mode
         self.evidence = evidence
         joined = within_labels(found, pictures) if mode == "report" else found
         self.clusters = clusters(joined, lambda at: policy.rank(pictures[at], evidence))
+        self.content = {at: content for content, positions in enumerate(found.contents) for at in positions}
+        self.views = _views(found)
         self.disputed: dict[int, tuple[int, int]] = {}
         if mode == "quarantine":
             for at, other, distance in counterparts(found, lambda at: pictures[at].label, most=1):
@@ -186,9 +205,8 @@ class _Judge:
         keeper = self.pictures[cluster.keeper]
         for at, distance in zip(cluster.duplicates, cluster.distances, strict=True):
             copy = self.pictures[at]
-            detail = f"{_sameness(copy, keeper, distance)}; that one stays: " + self.policy.why(
-                keeper, copy, self.evidence
-            )
+            why = self.policy.why(keeper, copy, self.evidence)
+            detail = f"{self._sameness(at, cluster.keeper, distance)}; that one stays: {why}"
             splits = {self.evidence.split(copy), self.evidence.split(keeper)} - {""}
             reason = "leak" if len(splits) > 1 else "duplicate"
             if copy.label != keeper.label:
@@ -205,22 +223,32 @@ class _Judge:
             other = cluster.keeper if at != cluster.keeper else next(it for it in distances if it in self.disputed)
             distance = distances[at if at != cluster.keeper else other]
             picture = self.pictures[at]
-            detail = f"{_sameness(picture, self.pictures[other], distance)}, whose label is in doubt"
+            detail = f"{self._sameness(at, other, distance)}, whose label is in doubt"
             yield Decision(picture.path, picture.sha256, "conflict", detail, "", distance)
 
     def _disputed(self, at: int) -> Decision:
         other, distance = self.disputed[at]
         picture, counterpart = self.pictures[at], self.pictures[other]
         labels = _quoted(picture.label, counterpart.label)
-        detail = f"one picture under the labels {labels}: {_sameness(picture, counterpart, distance)}"
+        detail = f"one picture under the labels {labels}: {self._sameness(at, other, distance)}"
         return Decision(picture.path, picture.sha256, "conflict", detail, "", distance)
+
+    def _sameness(self, at: int, other: int, distance: int) -> str:
+        path = self.pictures[other].path
+        if self.pictures[at].sha256 == self.pictures[other].sha256:
+            return f"the same bytes as {path}"
+        view = self.views.get(frozenset((self.content[at], self.content[other])))
+        seen = f", one seen as “{view}”" if view else ""
+        return f"the same picture as {path} (pHash {distance} of 64 bits apart{seen})"
+
+
+def _views(found: NearDuplicates) -> dict[frozenset[int], str]:
+    """For pairs of contents that met by another view than both whole: its name."""
+    return {
+        frozenset((int(found.first[pair]), int(found.second[pair]))): VIEWS[found.view[pair]].name
+        for pair in np.flatnonzero(found.same & (found.view >= 0))
+    }
 
 
 def _quoted(*labels: str) -> str:
     return " and ".join(f"“{label}”" for label in sorted(labels, key=natural_key))
-
-
-def _sameness(copy: Picture, keeper: Picture, distance: int) -> str:
-    if copy.sha256 == keeper.sha256:
-        return f"the same bytes as {keeper.path}"
-    return f"the same picture as {keeper.path} (pHash {distance} of 64 bits apart)"

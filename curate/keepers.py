@@ -11,6 +11,7 @@ from PIL import Image
 
 from curate.catalog import Catalog, Picture
 from curate.dataset import natural_key
+from curate.fingerprint import reduced, without_border
 from curate.image import BrokenImage, load
 
 PolicyName = Literal["best", "largest", "sharpest", "first-seen", "most-credited"]
@@ -24,8 +25,12 @@ The 1,614 photographs of Oxford-102 that this was chosen on, JPEGs of quality 75
 CREDIT_WORTH = 1.25
 """A picture whose author or licence is known is worth a quarter more pixels: one without may not be published."""
 
+BORDER_WORTH = 0.9
+"""What a border costs beyond its own pixels: it is a flaw in itself, and its edge is known to a 64th only."""
+
 _LOSSLESS = {"PNG", "BMP", "DIB", "TIFF", "PPM", "TGA", "QOI", "SGI", "PCX", "PSD"}
 _SHARPNESS_SIDE = 512
+_BORDER_SIDE = 96
 _HELD_OUT = ("test", "valid", "train", "")
 
 
@@ -34,24 +39,27 @@ class Evidence:
     """What the catalog and the pixels know beyond a picture's own row.
 
     `credit` (by sha256) counts the facts known of a picture's origin, `fetched` is when it was downloaded, in seconds
-    since 1970, and `home` (by path) the split that a picture below raw/ was placed in.
+    since 1970, `home` (by path) the split that a picture below raw/ was placed in, and `bordered` holds the sha256 of
+    the pictures that are another one, or that another one is, but for a border.
     """
 
     root: Path
     credit: Mapping[str, int] = field(default_factory=dict)
     fetched: Mapping[str, float] = field(default_factory=dict)
     home: Mapping[str, str] = field(default_factory=dict)
+    bordered: frozenset[str] = frozenset()
     _sharpness: dict[str, float] = field(default_factory=dict)
+    _inside: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def gather(cls, root: Path, catalog: Catalog, home: Mapping[str, str]) -> "Evidence":
+    def gather(cls, root: Path, catalog: Catalog, home: Mapping[str, str], bordered: frozenset[str]) -> "Evidence":
         """Read the credits of all pictures."""
         rows = catalog.db.execute(
             "SELECT sha256, MAX((author != '') + (license != '') + (license_url != '') + (landing_page != '') "
             "+ (title != '')), MIN(fetched_at) FROM credits GROUP BY sha256"
         ).fetchall()
         fetched = {sha256: _seconds(moment) for sha256, _, moment in rows if _seconds(moment)}
-        return cls(root, {sha256: known for sha256, known, _ in rows}, fetched, home)
+        return cls(root, {sha256: known for sha256, known, _ in rows}, fetched, home, bordered)
 
     def split(self, picture: Picture) -> str:
         """The split that a picture is in, by its own place or by that of its copy; "" for none."""
@@ -70,6 +78,14 @@ class Evidence:
         if picture.sha256 not in self._sharpness:
             self._sharpness[picture.sha256] = _laplacian(self.root / picture.path)
         return self._sharpness[picture.sha256]
+
+    def inside(self, picture: Picture) -> float:
+        """The share of its area that lies inside a border, in (0, 1]: 1 for the pictures that have none."""
+        if picture.sha256 not in self.bordered:
+            return 1.0
+        if picture.sha256 not in self._inside:
+            self._inside[picture.sha256] = _without_border(self.root / picture.path)
+        return self._inside[picture.sha256]
 
 
 @dataclass(frozen=True)
@@ -102,9 +118,14 @@ class Policy:
 
 
 def worth(picture: Picture, evidence: Evidence) -> float:
-    """Resolution, recompression and credit in one figure, in pixels."""
-    credit = CREDIT_WORTH if evidence.credit.get(picture.sha256) else 1.0
-    return picture.width * picture.height * _share_of_detail(picture) * credit
+    """Resolution, recompression and credit in one figure, in pixels. Those of a border are worth nothing."""
+    pixels = picture.width * picture.height * evidence.inside(picture)
+    flaw = BORDER_WORTH if evidence.inside(picture) < 1 else 1.0
+    return pixels * flaw * _share_of_detail(picture) * _credit_worth(picture, evidence)
+
+
+def _credit_worth(picture: Picture, evidence: Evidence) -> float:
+    return CREDIT_WORTH if evidence.credit.get(picture.sha256) else 1.0
 
 
 def _share_of_detail(picture: Picture) -> float:
@@ -121,14 +142,13 @@ def bits_per_pixel(picture: Picture) -> float:
 
 def _why_worth_more(keeper: Picture, copy: Picture, evidence: Evidence) -> str:
     """Name the factors in which the keeper is ahead, the greatest first."""
+    area = keeper.width * keeper.height / max(1, copy.width * copy.height)
+    border = evidence.inside(keeper) / evidence.inside(copy)
     factors = [
-        (keeper.width * keeper.height / max(1, copy.width * copy.height), _larger(keeper, copy, evidence)),
+        (area, _larger(keeper, copy, evidence)),
+        (border, f"{1 - evidence.inside(copy):.0%} of this one is border"),
         (_share_of_detail(keeper) / _share_of_detail(copy), _less_squeezed(keeper, copy, evidence)),
-        (
-            (CREDIT_WORTH if evidence.credit.get(keeper.sha256) else 1.0)
-            / (CREDIT_WORTH if evidence.credit.get(copy.sha256) else 1.0),
-            "its source is known",
-        ),
+        (_credit_worth(keeper, evidence) / _credit_worth(copy, evidence), "its source is known"),
     ]
     factors.sort(key=lambda factor: -factor[0])
     return " and ".join(words for ratio, words in factors if ratio > 1)
@@ -207,3 +227,11 @@ def _laplacian(path: Path) -> float:
     centre = luma[1:-1, 1:-1]
     laplacian = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * centre
     return float(laplacian.std())
+
+
+def _without_border(path: Path) -> float:
+    try:
+        left, right, top, bottom = without_border(reduced(load(path, at_least=_BORDER_SIDE).convert("L")))
+    except BrokenImage:
+        return 1.0
+    return (right - left) * (bottom - top)

@@ -3,11 +3,11 @@
 The catalog records each file before it is made. So whatever a run was killed at, the next one knows what is ours.
 """
 
-import hashlib
 import os
 import shutil
+import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -18,6 +18,7 @@ from curate.dataset import SPLITS, Dataset
 from curate.errors import UserError
 from curate.holdings import NOWHERE, Holdings, outside_name, place_name
 from curate.progress import Progress, silent
+from curate.stale import remove_stale, sha256_of
 
 Mode = Literal["link", "copy", "symlink"]
 
@@ -27,13 +28,16 @@ _PARTIAL = ".partial"
 
 @dataclass(frozen=True)
 class Placement:
-    """Files made as hard links, as copies and as symbolic links; files that were there; stale ones removed."""
+    """Files made as hard links, as copies and as symbolic links; files that were there; stale ones removed, and those
+    of them set aside in the quarantine because their bytes were nowhere else.
+    """
 
     linked: int
     copied: int
     symlinked: int
     kept: int
     removed: int
+    set_aside: int
 
 
 def check_output(dataset: Dataset, out: Path) -> Path:
@@ -49,34 +53,39 @@ def check_output(dataset: Dataset, out: Path) -> Path:
     return out
 
 
-def adopt(dataset: Dataset, catalog: Catalog, out: Path, holdings: Holdings, *, record: bool) -> Splits:
-    """The splits that pictures have by where they lie: in the dataset, or in an output folder that no record tells of.
+@dataclass(frozen=True, eq=False)
+class Adopted:
+    """The splits that pictures have by where they lie, and the files (path → sha256) that are taken over for that."""
+
+    splits: Splits
+    files: dict[str, str]
+
+
+def adopt(dataset: Dataset, catalog: Catalog, out: Path, holdings: Holdings) -> Adopted:
+    """Look at what lies in split folders: those of the dataset, or an output folder's that no record tells of.
 
     Files without a record are ours where the catalog was lost, or another tool's; either way they are taken over
-    where they are pictures of this dataset, and the split furthest out counts where one lies in two. `record` says
-    whether to write that down. Raises `UserError` where a file there is of no picture of this dataset.
+    where they are pictures of this dataset, and the split furthest out counts where one lies in two. Raises
+    `UserError` where a file there is of no picture of this dataset.
     """
-    adopted = holdings.split.copy()
+    splits, files = holdings.split.copy(), dict[str, str]()
     if out == dataset.root.resolve():
-        return adopted
+        return Adopted(splits, files)
     recorded = _records(catalog, dataset, out)
     unknown = [path for path in _files_below(out) if path not in recorded]
     named = _by_name(dataset, holdings) if unknown else {}
-    found = []
     for path in unknown:
         split, name = path.split("/", 1)
         for at in named.get(name, ()):
             if _is_same(out / path, dataset.root / holdings.paths[at], holdings.digest(at)):
-                adopted[at] = max(adopted[at], SPLITS.index(split))
-                found.append((path, holdings.digest(at)))
+                splits[at] = max(splits[at], SPLITS.index(split))
+                files[path] = holdings.digest(at)
                 break
         else:
             raise UserError(
                 f"{out} holds files that are not of this dataset, such as {path}: give --out another folder."
             )
-    if record:
-        _record(catalog, dataset, out, found)
-    return adopted
+    return Adopted(splits, files)
 
 
 def place(
@@ -95,13 +104,15 @@ def place(
     """
     out = out.resolve()
     wanted = _targets(dataset, out, holdings, assigned)
+    _refuse_links_into(out, (dataset.root / holdings.paths[at] for at in wanted.values()))
     stale = {
         path: sha256
         for path, sha256 in _records(catalog, dataset, out).items()
         if path not in wanted or holdings.digest(wanted[path]) != sha256
     }
-    _record(catalog, dataset, out, ((path, holdings.digest(at)) for path, at in wanted.items()))
-    removed = _remove(dataset, catalog, out, stale, wanted)
+    with catalog.transaction() as db:
+        record(db, dataset, out, ((path, holdings.digest(at)) for path, at in wanted.items()))
+    removed, set_aside = remove_stale(dataset, catalog, out, stale, wanted)
     maker = _Maker(out, mode)
     made = Counter[str]()
     entries = []
@@ -115,7 +126,7 @@ def place(
     maker.tidy()
     if out == dataset.root.resolve():
         _enter(catalog, entries)
-    return Placement(made["linked"], made["copied"], made["symlinked"], made["kept"], removed)
+    return Placement(made["linked"], made["copied"], made["symlinked"], made["kept"], removed, set_aside)
 
 
 def _targets(dataset: Dataset, out: Path, holdings: Holdings, assigned: Splits) -> dict[str, int]:
@@ -133,6 +144,13 @@ def _targets(dataset: Dataset, out: Path, holdings: Holdings, assigned: Splits) 
         taken = path in wanted or (in_place and path in there)
         wanted[_with_mark(path, holdings.digest(at)) if taken else path] = at
     return wanted
+
+
+def _refuse_links_into(out: Path, sources: Iterable[Path]) -> None:
+    """A picture that is itself a link to a placed file would lose its bytes when that is placed anew."""
+    for source in sources:
+        if source.is_symlink() and any(source.resolve().is_relative_to(out / split) for split in SPLITS):
+            raise UserError(f"{source} is a link into the output {out}: put the picture itself in its place.")
 
 
 def _folders(holdings: Holdings) -> list[str]:
@@ -161,48 +179,11 @@ def _records(catalog: Catalog, dataset: Dataset, out: Path) -> dict[str, str]:
     return dict(rows.fetchall())
 
 
-def _record(catalog: Catalog, dataset: Dataset, out: Path, files: Iterable[tuple[str, str]]) -> None:
+def record(db: sqlite3.Connection, dataset: Dataset, out: Path, files: Iterable[tuple[str, str]]) -> None:
+    """Say that files (path, sha256) in an output are ours. To be called within a transaction."""
     name = place_name(dataset, out)
-    with catalog.transaction() as db:
-        db.executemany(
-            "INSERT OR REPLACE INTO placements VALUES (?, ?, ?)", ((name, path, sha256) for path, sha256 in files)
-        )
-
-
-def _remove(dataset: Dataset, catalog: Catalog, out: Path, stale: Mapping[str, str], wanted: Mapping[str, int]) -> int:
-    """Remove what an earlier split placed and this one does not want, where its bytes are safe elsewhere."""
-    removed = 0
-    for path, sha256 in stale.items():
-        file = out / path
-        if os.path.lexists(file) and (file.is_symlink() or _is_elsewhere(dataset, catalog, file, sha256)):
-            file.unlink()
-            removed += 1
-            _prune(file.parent, out)
-    name = place_name(dataset, out)
-    with catalog.transaction() as db:
-        gone = [path for path in stale if path not in wanted]
-        db.executemany("DELETE FROM placements WHERE out = ? AND path = ?", [(name, path) for path in gone])
-        if name == ".":
-            lost = [(path,) for path in gone if not os.path.lexists(out / path)]
-            db.executemany("UPDATE pictures SET state = 'missing' WHERE path = ? AND state = 'present'", lost)
-    return removed
-
-
-def _is_elsewhere(dataset: Dataset, catalog: Catalog, file: Path, sha256: str) -> bool:
-    """Whether another file of ours holds the same bytes: nothing is ever deleted that is not kept elsewhere."""
-    if _sha256(file) != sha256:
-        return False
-    present = catalog.db.execute("SELECT path FROM pictures WHERE sha256 = ? AND state = 'present'", (sha256,))
-    stored = catalog.db.execute("SELECT stored FROM quarantine WHERE sha256 = ? AND state = 'moved'", (sha256,))
-    others = [dataset.root / path for (path,) in present] + [dataset.quarantine / path for (path,) in stored]
-    return any(_keeps(other, file, sha256) for other in others)
-
-
-def _keeps(other: Path, file: Path, sha256: str) -> bool:
-    """Whether `other` has these bytes still when the name `file` is gone. A hard link is another name."""
-    if other.is_symlink() or not other.exists() or (other.parent.samefile(file.parent) and other.name == file.name):
-        return False
-    return other.samefile(file) or _sha256(other) == sha256
+    rows = ((name, path, sha256) for path, sha256 in files)
+    db.executemany("INSERT OR REPLACE INTO placements VALUES (?, ?, ?)", rows)
 
 
 class _Maker:
@@ -242,8 +223,6 @@ class _Maker:
             return False
         if target.is_symlink():
             return self.mode == "symlink" and target.resolve() == source.resolve()
-        if source.resolve() == target.resolve():  # the user's own link leads here: these are the bytes themselves
-            return True
         same = target.samefile(source)
         return not same if self.mode == "copy" else self.mode == "link" and (same or not _same_device(source, target))
 
@@ -303,7 +282,7 @@ def _is_same(target: Path, source: Path, sha256: str) -> bool:
         return True
     if there.st_size != own.st_size:
         return False
-    return there.st_mtime_ns == own.st_mtime_ns or _sha256(target) == sha256
+    return there.st_mtime_ns == own.st_mtime_ns or sha256_of(target) == sha256
 
 
 def _with_mark(path: str, sha256: str) -> str:
@@ -317,17 +296,3 @@ def _files_below(out: Path) -> Iterator[str]:
             for name in names:
                 if not name.startswith("."):
                     yield (Path(folder) / name).relative_to(out).as_posix()
-
-
-def _prune(folder: Path, out: Path) -> None:
-    while folder != out:
-        try:
-            folder.rmdir()
-        except OSError:  # not empty
-            return
-        folder = folder.parent
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -18,6 +18,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -50,7 +51,8 @@ def write_plan(file: Path, decisions: Sequence[Decision]) -> None:
         partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
         partial.replace(file)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise UserError(f"The plan {file} cannot be written ({error.strerror}): give it another place.") from error
 
 
@@ -125,12 +127,23 @@ def _parse(line: str, where: str) -> Decision:
             raise UserError(f'{where} has no "{name}": a decision needs path, reason and sha256.')
         if type(values[name]) is not wanted:
             raise UserError(f'{where}: "{name}" has to be {"a whole number" if wanted is int else "text"}.')
+        if wanted is str and not _is_unicode(values[name]):
+            raise UserError(f'{where}: "{name}" holds half a character, which no file name can.')
     path = PurePosixPath(values["path"])
     if path.is_absolute() or ".." in path.parts or path.as_posix() != values["path"] or "\0" in values["path"]:
         raise UserError(f"{where}: {values['path']!r} is no path inside the dataset.")
     if not _REASON.fullmatch(values["reason"]):
         raise UserError(f"{where}: the reason {values['reason']!r} has to be one word of the letters a to z.")
     return Decision(**{name: values[name] for name in FIELDS})
+
+
+def _is_unicode(text: str) -> bool:
+    """JSON can spell half of a surrogate pair, and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _sha256(file: Path) -> str:

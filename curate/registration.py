@@ -10,19 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.fingerprint import SIDE
+from curate.parallel import ordered_map
 
 Lumas = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 MIN_DETAIL = 0.88
 """Correlation of the detail. Among real photographs strangers within 14 bits stay below 0.82 (two orchids of one
-species, each before black), and copies, heavily edited ones too, above 0.92; benchmarks/README.md has the table.
+species, each before black), and copies, heavily edited ones too, above 0.89; benchmarks/README.md has the table.
 """
 
 MIN_WHOLE = 0.85
 _MIN_TEXTURE = 0.5  # levels: with less, the detail is what rounding and compression left
 _MIN_COMMON = 0.25
 _FARTHEST = 0.06  # frames that an edge may move from where it was guessed
+_CERTAIN = 0.97  # correlation of the detail where it was guessed: above, registering is not needed
 _HOPELESS = 0.5  # correlation of the luma where it was guessed: below, registering is not tried
 
 _COARSE, _FINE = (2.0, 8.0), (0.7, 3.0)  # band-pass: one Gaussian less another, by their widths in pixels
@@ -64,7 +66,7 @@ def register(first: Lumas, second: Lumas, placement: Floats, part: Floats) -> Ag
     projected out, on a band of low frequencies first and of higher ones after.
     """
     batches = [slice(start, start + _BATCH) for start in range(0, max(1, len(first)), _BATCH)]
-    parts = [_register(first[b], second[b], placement[b], part[b]) for b in batches]
+    parts = list(ordered_map(lambda b: _register(first[b], second[b], placement[b], part[b]), batches))
     placed, whole, detail, texture, common = (np.concatenate(found) for found in zip(*parts, strict=True))
     near = np.abs(placed - placement).max(axis=1, initial=0) <= _FARTHEST
     same = near & (whole >= MIN_WHOLE) & (detail >= MIN_DETAIL) & (texture >= _MIN_TEXTURE) & (common >= _MIN_COMMON)
@@ -74,21 +76,38 @@ def register(first: Lumas, second: Lumas, placement: Floats, part: Floats) -> Ag
 def _register(first: Lumas, second: Lumas, guess: Floats, part: Floats) -> tuple[Floats, ...]:
     a, b = first.astype(np.float32), second.astype(np.float32)
     placement = guess.astype(np.float32)
-    whole = _whole(a, _warp(b, placement), _overlap(placement, part, _GUESS_RIM))
-    detail, texture, common = (np.zeros(len(a), np.float32) for _ in range(3))
-    hopeful = np.flatnonzero(whole >= _HOPELESS)
-    if len(hopeful):
-        a, b, placed, part = a[hopeful], b[hopeful], placement[hopeful], part[hopeful]
-        for band, steps in _STEPS:
-            mask = _overlap(placed, part, _GUESS_RIM)
-            fixed = _band(a, mask, band)
-            for _ in range(steps):
-                placed = _step(fixed, _band(_warp(b, placed), mask, band), mask, placed)
-        warped, mask = _warp(b, placed), _overlap(placed, part, _RIM)
-        placement[hopeful], whole[hopeful] = placed, _whole(a, warped, mask)
-        detail[hopeful], texture[hopeful] = _detail(a, warped, mask)
-        common[hopeful] = mask[0].mean(axis=1) * mask[1].mean(axis=1)
-    return placement, whole, detail, texture, common
+    results = tuple(np.zeros(len(a), np.float32) for _ in range(4))
+
+    def compare(chosen: NDArray[np.intp]) -> None:
+        found = _compare(
+            a[chosen], _warp(b[chosen], placement[chosen]), _overlap(placement[chosen], part[chosen], _RIM)
+        )
+        for result, values in zip(results, found, strict=True):
+            result[chosen] = values
+
+    results[0][:] = _whole(a, _warp(b, placement), _overlap(placement, part, _GUESS_RIM))
+    hopeful = np.flatnonzero(results[0] >= _HOPELESS)
+    compare(hopeful)
+    # What agrees so well already needs no refining: a copy that fills the frame as its original does.
+    doubtful = hopeful[results[1][hopeful] < _CERTAIN]
+    if len(doubtful):
+        placement[doubtful] = _refine(a[doubtful], b[doubtful], placement[doubtful], part[doubtful])
+        compare(doubtful)
+    return placement, *results
+
+
+def _refine(a: Floats, b: Floats, placement: Floats, part: Floats) -> Floats:
+    for band, steps in _STEPS:
+        mask = _overlap(placement, part, _GUESS_RIM)
+        fixed = _band(a, mask, band)
+        for _ in range(steps):
+            placement = _step(fixed, _band(_warp(b, placement), mask, band), mask, placement)
+    return placement
+
+
+def _compare(a: Floats, b: Floats, mask: tuple[Floats, Floats]) -> tuple[Floats, ...]:
+    """(whole, detail, texture, common) of pictures that lie on each other."""
+    return _whole(a, b, mask), *_detail(a, b, mask), mask[0].mean(axis=1) * mask[1].mean(axis=1)
 
 
 def _grid() -> Floats:

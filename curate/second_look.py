@@ -6,23 +6,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from curate.candidates import WHOLE, Candidates
-from curate.fingerprint import FRAMED, SIDE, VIEWS, Luma, window_of
+from curate.colour import CHROMA_SIDE, Chroma, chroma, coloured_alike
+from curate.fingerprint import FRAMED, SIDE, VIEWS, Luma, reduced, window_of
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 from curate.registration import IDENTITY, Agreement, register
 
-_CHUNK = 16_384  # candidates whose pictures are held at once: at most 128 MiB of luma
+_CHUNK = 8_192  # candidates whose pictures are held at once: at most 64 MiB of luma
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What a second look sees of a picture: its luma, uint8[64, 64], and its shape in pixels."""
+    """What a second look sees of a picture: its luma uint8[64, 64], chroma uint8[2, 16, 16], and shape in pixels."""
 
     luma: Luma
+    chroma: Chroma
     width: int
     height: int
 
@@ -33,6 +33,11 @@ class Verdicts:
 
     same: NDArray[np.bool_]
     detail: NDArray[np.float32]
+
+
+def look_at(pixels: Image.Image, grey: Image.Image | None = None) -> Look:
+    """What is seen of canonical pixels, which may be reduced. `grey` is the same in mode "L", where it is at hand."""
+    return Look(reduced(grey or pixels.convert("L")), chroma(pixels), pixels.width, pixels.height)
 
 
 Looker = Callable[[int], Look | None]
@@ -62,6 +67,9 @@ def _chunks(candidates: Candidates) -> Iterator[NDArray[np.intp]]:
     """Cut into chunks that share few pictures: what hangs together stays together, each pair's guesses in order."""
     if not len(candidates):
         return
+    from scipy.sparse import coo_array  # takes a while to import
+    from scipy.sparse.csgraph import connected_components
+
     pictures, ends = np.unique(np.concatenate([candidates.first, candidates.second]), return_inverse=True)
     first, second = ends.reshape(2, -1)
     graph = coo_array((np.ones(len(first), np.bool_), (first, second)), shape=(len(pictures), len(pictures)))
@@ -101,6 +109,7 @@ def _turns(pair: NDArray[np.intp]) -> NDArray[np.intp]:
 def _compare(candidates: Candidates, looks: dict[int, Look | None]) -> Agreement:
     n = len(candidates)
     first, second = np.empty((2, n, SIDE, SIDE), np.uint8)
+    colours = np.empty((2, n, 2, CHROMA_SIDE, CHROMA_SIDE), np.uint8)
     placement, part = np.tile(np.array(IDENTITY, np.float32), (2, n, 1))
     for row, ((a, b), view, both) in enumerate(
         zip(_ends(candidates), candidates.view.tolist(), candidates.both.tolist(), strict=True)
@@ -108,19 +117,22 @@ def _compare(candidates: Candidates, looks: dict[int, Look | None]) -> Agreement
         of_a, of_b = looks[a], looks[b]
         assert of_a is not None
         assert of_b is not None
-        first[row], second[row] = of_a.luma, of_b.luma
+        first[row], second[row], colours[:, row] = of_a.luma, of_b.luma, (of_a.chroma, of_b.chroma)
         if view >= len(FRAMED):
-            second[row] = turned(of_b.luma, view)
+            second[row], colours[1, row] = turned(of_b.luma, view), [turned(plane, view) for plane in of_b.chroma]
         elif view != WHOLE:
             placement[row] = window_of(view, of_b.luma, of_b.width, of_b.height)
             if both:
                 part[row] = window_of(view, of_a.luma, of_a.width, of_a.height)
                 placement[row] = _beyond(placement[row], part[row])
-    return register(first, second, placement, part)
+    agreement = register(first, second, placement, part)
+    same = np.flatnonzero(agreement.same)
+    agreement.same[same] = coloured_alike(colours[0, same], colours[1, same], agreement.placement[same], part[same])
+    return agreement
 
 
 def turned(luma: Luma, view: int) -> Luma:
-    """The luma of a picture turned as a view of `TURNED` says."""
+    """One plane of a picture, uint8[n, n], turned as a view of `TURNED` says."""
     method = VIEWS[view].turned
     assert method is not None
     return np.asarray(Image.fromarray(luma).transpose(method))

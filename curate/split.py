@@ -5,13 +5,12 @@ iNaturalist observation, one source page). Groups are drawn in an order that dep
 alone, and a picture that was once assigned keeps its split.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.assignment import Draw, Ratio, Rules, Splits, assign
 from curate.catalog import Catalog
@@ -23,7 +22,7 @@ from curate.grouping import Proof, links_of, prove
 from curate.holdings import NOWHERE, Holdings, read_holdings
 from curate.inspect import scan
 from curate.neighbours import find_neighbours
-from curate.placing import Mode, Placement, adopt, check_output, place
+from curate.placing import Mode, Placement, adopt, check_output, place, record
 from curate.progress import Progress, silent
 from curate.quarantine import finish_moves
 
@@ -97,16 +96,21 @@ def split(
         _check_holdings(dataset, holdings)
         rules = Rules(ratio, seed, _frozen(freeze, holdings), min_per_class)
         scheme = f"seed {seed}, ratio {'/'.join(f'{share:g}' for share in ratio)}"
-        remembered = adopt(dataset, catalog, out, holdings, record=not dry_run)
-        if method == "stable":  # the library draws anew each time
-            remembered = _remembered(catalog, scheme, holdings, remembered)
+        adopted = adopt(dataset, catalog, out, holdings)
+        # The library remembers nothing, and draws anew what did not arrive in a split.
+        stable = method == "stable"
+        remembered = _remembered(catalog, scheme, holdings, adopted.splits) if stable else holdings.split
         had = remembered != NOWHERE
         links = links_of(holdings, catalog, find_neighbours(dataset, catalog, holdings, radius, progress))
         assigned, held_back = assign(holdings, links, remembered, rules, _draw(method))
         placement = None
         if not dry_run:
-            if method == "stable":
-                _remember(catalog, scheme, holdings, assigned, had)
+            with catalog.transaction() as db:
+                record(db, dataset, out, adopted.files.items())
+                if stable:
+                    learnt = ~had | (adopted.splits != holdings.split)
+                    rows = _rows(scheme, holdings, np.where(learnt, assigned, np.int8(NOWHERE)))
+                    db.executemany("INSERT OR REPLACE INTO assignments VALUES (?, ?, ?, ?)", rows)
             placement = place(dataset, catalog, out, holdings, assigned, mode, progress)
     counts = _counts(holdings, assigned)
     return SplitReport(
@@ -158,11 +162,10 @@ def _remembered(catalog: Catalog, scheme: str, holdings: Holdings, adopted: Spli
     return np.where(adopted != NOWHERE, adopted, earlier[place_of])
 
 
-def _remember(catalog: Catalog, scheme: str, holdings: Holdings, assigned: Splits, had: NDArray[np.bool_]) -> None:
-    new = np.flatnonzero(~had & (assigned != NOWHERE)).tolist()
-    rows = ((scheme, holdings.digest(at), holdings.labels[holdings.label[at]], SPLITS[assigned[at]]) for at in new)
-    with catalog.transaction() as db:
-        db.executemany("INSERT OR REPLACE INTO assignments VALUES (?, ?, ?, ?)", rows)
+def _rows(scheme: str, holdings: Holdings, assigned: Splits) -> Iterator[tuple[str, str, str, str]]:
+    """What the catalog is to remember of pictures that were assigned."""
+    for at in np.flatnonzero(assigned != NOWHERE).tolist():
+        yield scheme, holdings.digest(at), holdings.labels[holdings.label[at]], SPLITS[assigned[at]]
 
 
 def _frozen(freeze: Iterable[str] | None, holdings: Holdings) -> frozenset[int]:

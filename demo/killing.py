@@ -22,15 +22,24 @@ _PRELOADED = ("curate.clean", "curate.split", "demo.killing", "scipy.fftpack", "
 CONTEXT.set_forkserver_preload([*_PRELOADED, *({"pytest"} & sys.modules.keys())])
 
 
-def count_deeds(work: Callable[[], object]) -> int:
-    """Let the work run undisturbed in a process of its own; returns how many instants `kill_at_deed` may choose."""
+def list_deeds(work: Callable[[], object]) -> list[str]:
+    """Let the work run undisturbed in a process of its own: the call at each instant that `kill_at_deed` may choose."""
     here, there = CONTEXT.Pipe()
     process = _start(work, None, there)
     there.close()
+    try:
+        deeds: list[str] = here.recv()
+    except EOFError:
+        deeds = []
     process.join()
     if process.exitcode != 0:
         raise RuntimeError(f"the undisturbed work ended with exit code {process.exitcode}")
-    return int(here.recv())
+    return deeds
+
+
+def count_deeds(work: Callable[[], object]) -> int:
+    """The number of instants that `kill_at_deed` may choose."""
+    return len(list_deeds(work))
 
 
 def kill_at_deed(work: Callable[[], object], instant: int) -> bool:
@@ -76,10 +85,11 @@ class _Deeds:
 
     def __init__(self, instant: int | None) -> None:
         self.instant = instant
-        self.seen = 0
+        self.seen: list[str] = []
 
     def __call__(self, _: FrameType, event: str, argument: object) -> None:
-        if event in ("c_call", "c_return") and getattr(argument, "__name__", "") in _DEEDS:
-            if self.seen == self.instant:
+        name = getattr(argument, "__name__", "")
+        if event in ("c_call", "c_return") and name in _DEEDS:
+            if len(self.seen) == self.instant:
                 os.kill(os.getpid(), signal.SIGKILL)
-            self.seen += 1
+            self.seen.append(name)

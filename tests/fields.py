@@ -57,12 +57,12 @@ def bridge(number: int, radius: int) -> tuple[Field, Field, Field]:
 
 
 def tree(root: Path) -> dict[str, bytes]:
-    """Every file below a folder by its path, but for the catalog."""
+    """Every file below a folder by its path, but for the catalog and links that lead nowhere."""
     return {
         (Path(folder) / name).relative_to(root).as_posix(): (Path(folder) / name).read_bytes()
         for folder, _, names in os.walk(root)
         for name in names
-        if not name.startswith("catalog.sqlite")
+        if not name.startswith("catalog.sqlite") and (Path(folder) / name).exists()
     }
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -32,7 +33,7 @@ def test_every_edit_is_made_of_every_picture_and_counted(tmp_path: Path) -> None
 
 
 def test_what_cannot_be_found_is_not_counted_as_found(tmp_path: Path) -> None:
-    other = Edit("another picture", "plain", lambda picture: encode(scene(int(picture.getpixel((0, 0))[0]) + 5000)))
+    other = Edit("another picture", "plain", lambda picture: encode(scene(int(np.asarray(picture)[0, 0, 0]) + 5000)))
     report = calibrate(garden(tmp_path, 6), edits=[other])
     assert report.edits[0].found == 0
     assert report.edits[0].wrong == 0

@@ -1,6 +1,5 @@
 """A SIGKILL at any instant of `clean` or `restore`, and the same command finishes as if nothing had been."""
 
-import os
 import random
 import shutil
 import sqlite3
@@ -21,7 +20,7 @@ from tests.painting import contents, paint, save
 if sys.platform == "win32":
     pytest.skip("SIGKILL is POSIX's", allow_module_level=True)
 
-from demo.killing import count_deeds, kill_after, kill_at_deed
+from demo.killing import kill_after, kill_at_deed, list_deeds
 
 POINTS = 24
 """Instants at which each command is killed: spread evenly over all there are, the first and the last included."""
@@ -83,7 +82,7 @@ def killed_everywhere(
     undisturbed = shutil.copytree(start, tmp_path / "undisturbed" / "data")
     for extra in start.parent.glob("*.jsonl"):
         shutil.copy(extra, undisturbed.parent)
-    total = count_deeds(partial(work, undisturbed))
+    total = len(list_deeds(partial(work, undisturbed)))
     assert total > POINTS
     before = set(contents(start).values())
     for instant in spread(total):
@@ -136,30 +135,3 @@ def test_clean_and_restore_killed_at_random_instants(dirty: Path, cleaned: Path,
         work(root)
         assert contents(root) == contents(goal)
     assert killed > 0
-
-
-def test_a_move_to_another_file_system_killed_at_chosen_instants(dirty: Path, tmp_path: Path) -> None:
-    """The quarantine is a link to a disk of its own: files are copied there, and must not be left behind or doubled."""
-    memory = Path("/dev/shm")
-    if not memory.is_dir() or not os.access(memory, os.W_OK) or memory.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is no second file system to write to")
-    other = memory / f"florilegium-{os.getpid()}"
-    other.mkdir()
-    try:
-        root = shutil.copytree(dirty, tmp_path / "count" / "data")
-        (root / "quarantine").symlink_to(other)
-        total = count_deeds(partial(clean, root))
-        give_back(root)
-        assert contents(root) == contents(dirty)
-        for instant in list(spread(total))[::3]:
-            kill_at_deed(partial(clean, root), instant)
-            seen = set(contents(root).values()) | set(contents(other).values())
-            assert seen >= set(contents(dirty).values())
-            clean(root)
-            whole = {**contents(root), **contents(other)}
-            assert sorted(whole.values()) == sorted(contents(dirty).values()), "none lost, none double"
-            kill_at_deed(partial(give_back, root), instant)
-            give_back(root)
-            assert contents(root) == contents(dirty)
-    finally:
-        shutil.rmtree(other)

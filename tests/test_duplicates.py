@@ -3,6 +3,7 @@
 import io
 import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,7 @@ def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
 
 
+@cache
 def photograph(seed: int) -> Image.Image:
     return scene(seed, 480, 360)
 
@@ -85,7 +87,7 @@ def test_without_windows_only_what_fills_the_frame_is_found(folder: Folder) -> N
     assert list(found.relations().values()) == ["crop"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 500), share=st.floats(0, 0.11), border=st.booleans())
 def test_any_small_crop_or_border_is_found(
     tmp_path_factory: pytest.TempPathFactory, seed: int, share: float, border: bool
@@ -108,12 +110,12 @@ def test_a_caption_is_found_above_and_below(folder: Folder) -> None:
 
 
 def test_recompressed_copies_are_found_where_equal_hashes_miss_them(folder: Folder) -> None:
-    for seed in range(40):
+    for seed in range(20):
         folder.add(encode(photograph(seed)))
         folder.add(encode(scaled(photograph(seed), 0.4, 0.4), quality=30))
     hashes = [picture.phash for picture in folder.pictures]
-    assert any(hashes[at] != hashes[at + 1] for at in range(0, 80, 2))
-    assert len(folder.groups()) == 40
+    assert any(hashes[at] != hashes[at + 1] for at in range(0, 40, 2))
+    assert len(folder.groups()) == 20
 
 
 def test_hidden_colours_under_transparency_make_no_difference(folder: Folder) -> None:
@@ -171,6 +173,15 @@ def test_similarly_lit_strangers_are_told_apart_and_listed(folder: Folder) -> No
     found = folder.find()
     assert list(found.told_apart()) == [(0, 1)]
     assert not list(found.verified())
+
+
+def test_one_shape_in_two_colours_is_two_pictures(folder: Folder) -> None:
+    # As a shop shows its shirts; the luma is the same to the last level, the colours are not.
+    luma, planes = photograph(1).convert("L"), scene(2, 480, 360).convert("YCbCr").split()
+    for cb, cr in ((planes[1], planes[2]), (planes[2], planes[1])):
+        folder.add(encode(Image.merge("YCbCr", (luma, cb, cr)), quality=95))
+    found = folder.find()
+    assert list(found.told_apart()) == [(0, 1)]
 
 
 def star(seed: int, at: float) -> Image.Image:
@@ -258,6 +269,9 @@ def test_a_crowd_of_files_with_one_hash_is_compared_with_one_of_them(folder: Fol
     found = folder.find()
     assert len(found.first) <= 1
     assert folder.groups(found) == [set(range(150)), set(range(150, 300))]
+    for gone in folder.pictures:
+        (folder.root / gone.path).unlink()
+    assert folder.groups() == []
 
 
 def test_real_photographs_hold_one_pair_of_copies_and_no_false_one(flowers: Path, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ import pytest
 import trustme
 
 from curate.answers import SourceFailed
-from curate.image_search import Candidate, Options, Query
 from curate.fetch import Fetcher
+from curate.image_search import Candidate, Options, Query
 from curate.network import Network
 from curate.sources import open_source
 

@@ -30,7 +30,7 @@ edge = st.floats(0, 0.1)
 slip = st.floats(-0.012, 0.012)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 1000), st.tuples(edge, edge, edge, edge), st.tuples(slip, slip, slip, slip))
 def test_a_crop_is_found_where_it_was_cut(
     seed: int, cuts: tuple[float, float, float, float], slips: tuple[float, float, float, float]
@@ -39,11 +39,11 @@ def test_a_crop_is_found_where_it_was_cut(
     truth = np.array([cuts[0], 1 - cuts[1], cuts[2], 1 - cuts[3]])
     found = compare(window(picture, *truth), picture, tuple(truth + slips))
     assert found.same[0]
-    assert found.placement[0] == pytest.approx(truth, abs=0.5 / 64)
+    assert found.placement[0] == pytest.approx(truth, abs=0.75 / 64)
     assert found.detail[0] > 0.95
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 1000), st.integers(1001, 2000), st.tuples(edge, edge, edge, edge))
 def test_strangers_are_told_apart(seed: int, other: int, cuts: tuple[float, float, float, float]) -> None:
     found = compare(scene(seed), scene(other), (cuts[0], 1 - cuts[1], cuts[2], 1 - cuts[3]))

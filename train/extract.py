@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from curate.errors import UserError
 from curate.image import BrokenImage, decode
@@ -19,7 +20,7 @@ from curate.progress import Progress, silent
 from train.augmentation import Augmentation, view_draw
 from train.backbones import Backbone
 from train.bank import CLEAN, BankKey, FeatureBank
-from train.device import Precision
+from train.device import Precision, is_out_of_memory
 from train.freeze import FrozenNetwork
 from train.preprocessing import Preprocessing
 
@@ -61,7 +62,10 @@ class Views:
         self, data: bytes, path: str, sha256: str, numbers: Sequence[int], to: Preprocessing
     ) -> NDArray[np.uint8]:
         """Decode once and draw the views `numbers`, (len(numbers), crop, crop, 3); raises BrokenImage."""
-        picture = decode(data, path=path, at_least=to.resize).pixels
+        return self.draw(decode(data, path=path, at_least=to.resize).pixels, sha256, numbers, to)
+
+    def draw(self, picture: Image.Image, sha256: str, numbers: Sequence[int], to: Preprocessing) -> NDArray[np.uint8]:
+        """The same of a decoded picture whose content `sha256` names."""
         drawn = [
             to.clean(picture)
             if number == 0
@@ -245,7 +249,7 @@ def forward_halving(network: FrozenNetwork, pixels: torch.Tensor, batch: int) ->
             parts = [network(part).cpu() for part in torch.split(pixels, batch)]
             return torch.cat(parts), batch
         except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if min(batch, len(pixels)) == 1:
                 raise UserError(
@@ -254,12 +258,6 @@ def forward_halving(network: FrozenNetwork, pixels: torch.Tensor, batch: int) ->
         batch = max(1, min(batch, len(pixels)) // 2)
         if network.device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # On the CPU PyTorch raises a plain RuntimeError: "DefaultCPUAllocator: can't allocate memory"
-    words = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in words or "out of memory" in words
 
 
 def _prepared(run: _Run, pictures: Sequence[PictureRef], workers: int | None) -> Iterator[_Prepared | BrokenImage]:
