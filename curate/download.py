@@ -152,10 +152,9 @@ async def _bring(chosen: PublicSet, work: Path, network: Network, progress: Prog
     paths = []
     async with Fetcher(network) as fetcher:
         for file in chosen.files:
-            with progress(f"Downloading {file.name}", 0) as advance:
-                try:
-                    paths.append(await Transfer(fetcher, file, work, LARGEST).run(advance))
-                except FetchFailed as failed:
-                    again = "run the same command again to go on" if failed.passing else "check the address"
-                    raise UserError(f"{file.url} could not be downloaded ({failed.reason}): {again}.") from failed
+            try:
+                paths.append(await Transfer(fetcher, file, work, LARGEST).run(progress))
+            except FetchFailed as failed:
+                again = "run the same command again to go on" if failed.passing else "check the address"
+                raise UserError(f"{file.url} could not be downloaded ({failed.reason}): {again}.") from failed
     return paths

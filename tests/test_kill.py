@@ -37,10 +37,8 @@ def succeeded(out: Path) -> set[str]:
     with sqlite3.connect(out / "catalog.sqlite") as db:
         whole = [int(path.name.split(".")[0]) for path in (out / "incoming").glob("[0-9]*.jpg")]
         marks = ", ".join("?" * len(whole))
-        rows = db.execute(
-            f"SELECT url FROM candidates WHERE status IN ('fetched', 'kept', 'duplicate', 'broken') OR id IN ({marks})",
-            whole,
-        ).fetchall()
+        known = f"status IN ('fetched', 'kept', 'duplicate', 'broken') OR id IN ({marks})"
+        rows = db.execute(f"SELECT url FROM scrape_candidates WHERE {known}", whole).fetchall()
     db.close()
     return {url for (url,) in rows}
 
@@ -48,7 +46,8 @@ def succeeded(out: Path) -> set[str]:
 def outcome(out: Path) -> tuple[dict[str, bytes], list[tuple[str, ...]], list[tuple[str, ...]]]:
     pictures = {path.relative_to(out).as_posix(): path.read_bytes() for path in (out / "raw").rglob("*.jpg")}
     db = sqlite3.connect(out / "catalog.sqlite")
-    fates = db.execute("SELECT label, source, picture, status, kind, path FROM candidates ORDER BY 1, 2, 3").fetchall()
+    columns = "label, source, picture, status, kind, path"
+    fates = db.execute(f"SELECT {columns} FROM scrape_candidates ORDER BY 1, 2, 3").fetchall()
     credits_ = db.execute("SELECT sha256, url, author, license FROM credits ORDER BY 1, 2").fetchall()
     db.close()
     return pictures, fates, credits_
