@@ -95,6 +95,23 @@ def test_killed_ten_times_it_brings_the_same(tmp_path: Path) -> None:
     assert [path.name for path in (out / "incoming").iterdir()] == ["lock"]
 
 
+def test_interrupted_from_the_keyboard_it_goes_on(tmp_path: Path) -> None:
+    """Ctrl-C, which every network call and every thread has to survive, leaves no part of a file."""
+    with LocalWeb(plant(tmp_path / "garden", {"rose": 60, "iris": 4})) as web:
+        web.latency = 0.1
+        process = scrape_as_a_process(tmp_path / "out", web)
+        wait_for_visits(web, 30)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        assert process.returncode not in (0, None)
+        assert not list((tmp_path / "out" / "incoming").glob("*.part"))
+        done, before = succeeded(tmp_path / "out"), len(web.log)
+        assert done
+        web.latency = 0
+        finish(tmp_path / "out", web)
+        assert not done & fetched(web, before)
+
+
 def fetched(web: LocalWeb, start: int) -> set[str]:
     return {f"{web.url}{visit.path}" for visit in web.log[start:]}
 

@@ -27,6 +27,7 @@ from curate.scrape import Scraped, scrape
 from curate.sources import auto_order
 from curate.wish import Wish
 from curate.yields import Yield
+from demo.gathering import gather
 from demo.localapis import SERVICES
 from demo.localweb import LocalWeb
 from demo.offer import Picture
@@ -289,6 +290,22 @@ def test_credits_and_metadata_name_everybody(web: LocalWeb, out: Path) -> None:
         assert f"`raw/{row['file_name']}`" in text
         assert row["landing_page"] in text
     assert "## rose" in text
+
+
+def test_credits_keep_the_names_of_classes_that_a_run_leaves_out(web: LocalWeb, out: Path) -> None:
+    names = {"rose": "dog rose", "iris": "yellow iris"}
+    bring(web, out, "rose", limit=2, names=names)
+    scraped = bring(web, out, "iris", limit=2, names=names)
+    text = scraped.credits.read_text()
+    assert "## rose: dog rose" in text
+    assert "dog rose" in scraped.metadata[0].read_text()
+
+
+def test_the_demo_gathers_all_of_its_garden(web: LocalWeb, tmp_path: Path) -> None:
+    scraped = gather(web.pictures[0].path.parent.parent, tmp_path / "demo")
+    assert scraped.new == len(web.pictures)
+    assert {one.source for one in scraped.yields} == set(SERVICES)
+    assert scraped.problems == []
 
 
 def test_a_strangers_words_are_no_markup(web: LocalWeb, out: Path, tmp_path: Path) -> None:
