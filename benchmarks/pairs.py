@@ -88,7 +88,8 @@ def neighbours(hashes: Hashes, rng: np.random.Generator) -> Hashes:
     """Flip 0 to 12 random bits of each hash."""
     bits = np.uint64(1) << rng.random((len(hashes), 64)).argsort(axis=1).astype(np.uint64)[:, :12]
     flipped = np.arange(12) < rng.integers(0, 13, (len(hashes), 1))
-    return hashes ^ np.bitwise_xor.reduce(np.where(flipped, bits, np.uint64(0)), axis=1)
+    flips: Hashes = np.bitwise_xor.reduce(np.where(flipped, bits, np.uint64(0)), axis=1)
+    return hashes ^ flips
 
 
 def make_hashes(real: Floats, n: int) -> Hashes:

@@ -43,7 +43,8 @@ CREATE TABLE pictures (
     height    INTEGER NOT NULL,
     phash     INTEGER NOT NULL,     -- 64 bits in two's complement
     broken    TEXT NOT NULL,        -- why it gives no pixels; "" for an intact picture
-    state     TEXT NOT NULL         -- "present", "quarantined" or "missing"
+    state     TEXT NOT NULL,        -- "present", "quarantined" or "missing"
+    fingerprint BLOB NOT NULL       -- more hashes, as `curate.fingerprint` packs them; empty where unknown
     -- and for each of curate.quality.CHECKS its score, REAL: "blurred_score", 0 to 1, NULL for a broken file
 ) WITHOUT ROWID;
 CREATE INDEX pictures_by_folder ON pictures (folder);
@@ -87,7 +88,7 @@ CREATE TABLE assignments (          -- a split that was once drawn stays as it i
 ) WITHOUT ROWID;
 
 CREATE TABLE placements (           -- the files that `split` made, so that it may remove them again
-    out    TEXT NOT NULL,           -- the folder they were placed in, absolute
+    out    TEXT NOT NULL,           -- the folder they were placed in, relative to the dataset's root
     path   TEXT NOT NULL,           -- relative to it
     sha256 TEXT NOT NULL,
     PRIMARY KEY (out, path)
@@ -112,6 +113,7 @@ class Picture:
     phash: int
     broken: str
     state: str
+    fingerprint: bytes = b""
     scores: Scores = ()
 
 

@@ -161,7 +161,8 @@ def _layout(root: Path) -> Layout:
 
 def _top_folders(root: Path) -> list[tuple[str, str | None]]:
     """The folders that hold the class folders, where the root itself does not: (name, split), `raw` first."""
-    names = [name for name in _subfolders(root) if name.lower() == "raw" or name.lower() in _SPLIT_OF_FOLDER]
+    # Whatever else lies at the root is the user's own business, a link to a quarantine on another disk included.
+    names = _subfolders(root, among={"raw", *_SPLIT_OF_FOLDER})
     found = [(name, _SPLIT_OF_FOLDER.get(name.lower())) for name in names]
     order = (None, *SPLITS)
     return sorted(found, key=lambda top: order.index(top[1]))
@@ -174,10 +175,12 @@ def _home(root: Path, layout: Layout) -> Path:
     return resolved.parent / f"{resolved.name}.florilegium"
 
 
-def _subfolders(folder: Path) -> list[str]:
+def _subfolders(folder: Path, among: set[str] | None = None) -> list[str]:
+    """The names of a folder's folders in natural order, or of those whose lower-case name is `among` some."""
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if _is_folder(entry)]
+            wanted = (entry for entry in entries if among is None or entry.name.lower() in among)
+            names = [entry.name for entry in wanted if _is_folder(entry)]
     except (FileNotFoundError, NotADirectoryError):  # it was removed or replaced while we read
         return []
     return sorted(names, key=natural_key)

@@ -56,7 +56,7 @@ _SIGNATURES = {
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-class BrokenImage(Exception):  # noqa: N818 (it names the picture's state, as the design does)
+class BrokenImage(Exception):
     """A file that gives no pixels: `path` says which, `reason` says why, in words for people."""
 
     def __init__(self, path: str, reason: str) -> None:

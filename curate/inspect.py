@@ -14,6 +14,7 @@ from PIL import Image
 from curate.catalog import Catalog, Picture
 from curate.dataset import ClassFolder, Dataset
 from curate.errors import UserError
+from curate.fingerprint import fingerprint
 from curate.image import BrokenImage, decode
 from curate.parallel import ordered_map
 from curate.phash import phash
@@ -38,8 +39,8 @@ _COMMIT_SECONDS = 1.0
 class Facts:
     """What one read of a file tells. `broken` is "" for an intact picture, else why there are no pixels.
 
-    `phash` is unsigned, 64 bits; `width` and `height` are pixels of the upright picture at full scale; `scores` are
-    those of `curate.quality`, none for a broken file.
+    `phash` is unsigned, 64 bits; `width` and `height` are pixels of the upright picture at full scale; `fingerprint`
+    is that of `curate.fingerprint`; `scores` are those of `curate.quality`, none for a broken file.
     """
 
     sha256: str
@@ -48,6 +49,7 @@ class Facts:
     height: int
     phash: int
     broken: str
+    fingerprint: bytes = b""
     scores: Scores = ()
 
 
@@ -71,8 +73,9 @@ def inspect(data: bytes, path: str = "<bytes>") -> Facts:
     # imagehash resamples the whole of its pixels like this; a picture of that size already it leaves as it is.
     reduced = grey.resize((32, 32), Image.Resampling.LANCZOS, box=image.box)
     return Facts(
-        sha256, image.format, image.width, image.height, phash(reduced), broken="", scores=measure(image, grey)
-    )
+        sha256, image.format, image.width, image.height, phash(reduced), broken="",
+        fingerprint=fingerprint(image.pixels, grey), scores=measure(image, grey),
+    )  # fmt: skip
 
 
 def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> ScanReport:
@@ -163,7 +166,7 @@ def _read(root: Path, picture: Picture) -> Picture:
     facts = inspect(data, str(path))
     return replace(
         picture, sha256=facts.sha256, format=facts.format, width=facts.width, height=facts.height,
-        phash=facts.phash, broken=facts.broken, scores=facts.scores,
+        phash=facts.phash, broken=facts.broken, fingerprint=facts.fingerprint, scores=facts.scores,
     )  # fmt: skip
 
 

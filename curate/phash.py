@@ -25,6 +25,7 @@ _CELLS = 1 << 16  # distances in flight at once: they stay in the second-level c
 _CHUNK = 1 << 15  # hashes rearranged at once, for the same reason
 _WIDE_RUN = 256  # runs up to this length are compared many at once, longer ones one by one
 _SPLIT_RUN = 8_192  # a run beyond this length is searched like a set of its own
+_GATHER = 1 << 18  # so many pairs found go through the last steps at once
 _THREADED = 5_000  # so many hashes are worth threads
 
 
@@ -148,44 +149,53 @@ def pairs_within(hashes: Hashes, radius: int) -> Pairs:
     if hashes.dtype != np.uint64 or hashes.ndim != 1:
         raise ValueError(f"hashes must be uint64[n], not {hashes.dtype}{list(hashes.shape)}")
     unique, inverse = np.unique(hashes, return_inverse=True)
-    i, j = _search(unique, radius, workers=processors())
-    # One sort of packed pairs puts them in the promised order, whatever the threads did.
-    packed = np.minimum(i, j).astype(np.uint64) << 32 | np.maximum(i, j).astype(np.uint64)
-    packed.sort()
-    first, second = (packed >> 32).astype(np.int32), (packed & 0xFFFFFFFF).astype(np.int32)
-    return Pairs(unique, inverse, first, second, np.bitwise_count(unique[first] ^ unique[second]))
+    packed = _search(unique, radius, workers=processors())
+    packed.sort()  # the promised order, whatever the threads did
+    first, second = _unpack(packed)
+    distance = np.empty(len(packed), np.uint8)
+    for c in range(0, len(packed), _CHUNK):
+        part = slice(c, c + _CHUNK)
+        np.bitwise_count(unique[first[part]] ^ unique[second[part]], out=distance[part])
+    return Pairs(unique, inverse, first, second, distance)
 
 
-def _search(hashes: Hashes, radius: int, workers: int = 1) -> tuple[Indices, Indices]:
-    """Give the indices of every pair of the different `hashes` within the radius, each pair once."""
+def _unpack(packed: Hashes) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    return (packed >> 32).astype(np.int32), packed.astype(np.uint32).view(np.int32)
+
+
+def _search(hashes: Hashes, radius: int, workers: int = 1) -> Hashes:
+    """Give the indices i < j of every pair of the different `hashes` within the radius, each once, as i·2³² + j."""
     if radius == 0 or len(hashes) < 2:
-        return np.empty(0, np.intp), np.empty(0, np.intp)
+        return np.empty(0, np.uint64)
     arranged, free = _arrange(hashes)
     tables, blocks = _plan(arranged, free, radius)
-    order = np.argsort(arranged)
+    order = np.argsort(arranged).astype(np.uint64)
     ranked = arranged[order]
 
-    def look(prefix: tuple[int, ...]) -> list[tuple[Indices, Indices]]:
+    def look(prefix: tuple[int, ...]) -> list[Hashes]:
         begun = _lift(ranked, [blocks[b] for b in prefix])
         return [look_in(begun, table) for table in tables if table[:-1] == prefix]
 
-    def look_in(begun: Hashes, table: tuple[int, ...]) -> tuple[Indices, Indices]:
+    def look_in(begun: Hashes, table: tuple[int, ...]) -> Hashes:
         chosen = [blocks[b] for b in table]
+        left_out = [blocks[b] for b in range(max(table, default=0)) if b not in table]
         lifted = _lift(begun, chosen[-1:])
         lifted.sort()
-        a, b = _scan(lifted, sum(width for _, width in chosen), radius)
-        a, b = _lower(a, chosen), _lower(b, chosen)
-        # The blocks that it leaves out before its last must differ: else an earlier table has this pair.
-        new = np.ones(len(a), bool)
-        for low, width in (blocks[b] for b in range(max(table, default=0)) if b not in table):
-            new &= (a ^ b) >> low & ((1 << width) - 1) != 0
-        return order[np.searchsorted(ranked, a[new])], order[np.searchsorted(ranked, b[new])]
+        packed = [np.empty(0, np.uint64)]
+        for a, b in _gathered(_scan(lifted, sum(width for _, width in chosen), radius)):
+            a, b = _lower(a, chosen), _lower(b, chosen)
+            # The blocks left out before the table's last must differ: else an earlier table has this pair.
+            new = np.ones(len(a), bool)
+            for low, width in left_out:
+                new &= (a ^ b) >> low & ((1 << width) - 1) != 0
+            i, j = order[np.searchsorted(ranked, a[new])], order[np.searchsorted(ranked, b[new])]
+            packed.append(np.minimum(i, j) << np.uint64(32) | np.maximum(i, j))
+        return np.concatenate(packed)
 
     prefixes = sorted({table[:-1] for table in tables})
     threads = workers > 1 and len(prefixes) > 1 and len(hashes) > _THREADED
     found = ordered_map(look, prefixes, workers=workers) if threads else map(look, prefixes)
-    first, second = zip(*(pair for pairs in found for pair in pairs), strict=True)
-    return np.concatenate(first), np.concatenate(second)
+    return np.concatenate([packed for several in found for packed in several])
 
 
 def _arrange(hashes: Hashes) -> tuple[Hashes, int]:
@@ -266,7 +276,7 @@ def _lower(lifted: Hashes, blocks: list[tuple[int, int]]) -> Hashes:
     return lifted
 
 
-def _scan(lifted: Hashes, key_bits: int, radius: int) -> tuple[Hashes, Hashes]:
+def _scan(lifted: Hashes, key_bits: int, radius: int) -> Iterator[tuple[Hashes, Hashes]]:
     """Find the pairs within the radius among sorted hashes that agree in the top `key_bits`."""
     if key_bits:
         changes = np.flatnonzero((lifted[1:] ^ lifted[:-1]) >= 1 << (64 - key_bits)) + 1
@@ -279,23 +289,36 @@ def _scan(lifted: Hashes, key_bits: int, radius: int) -> tuple[Hashes, Hashes]:
     several = several[np.argsort(np.minimum(sizes[several], 0xFFFF).astype(np.uint16), kind="stable")]
     starts, sizes = starts[several], sizes[several]
 
-    found: list[tuple[Hashes, Hashes]] = [(lifted[:0], lifted[:0])]
     end = len(sizes)
     while end and sizes[end - 1] > _WIDE_RUN:
         end -= 1
         run = lifted[starts[end] : starts[end] + sizes[end]]
         if key_bits and len(run) > _SPLIT_RUN:
-            i, j = _search(run, radius)
-            found.append((run[i], run[j]))
+            packed = _search(run, radius)
+            for c in range(0, len(packed), _GATHER):
+                i, j = _unpack(packed[c : c + _GATHER])
+                yield run[i], run[j]
         else:
-            found.extend(_compare_run(run, radius))
+            yield from _compare_run(run, radius)
     while end:
         longest = int(sizes[end - 1])
         # Runs of about the same length go together: those much shorter would be padded in vain.
         begin = max(end - max(1, _CELLS // longest), int(np.searchsorted(sizes, longest * 4 // 5)))
-        found.extend(_compare_runs(lifted, starts[begin:end], sizes[begin:end], radius))
+        yield from _compare_runs(lifted, starts[begin:end], sizes[begin:end], radius)
         end = begin
-    return np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found])
+
+
+def _gathered(parts: Iterator[tuple[Hashes, Hashes]]) -> Iterator[tuple[Hashes, Hashes]]:
+    """Join small parts into few, none so large that what is made of it would not fit in memory."""
+    held, size = [], 0
+    for part in parts:
+        held.append(part)
+        size += len(part[0])
+        if size >= _GATHER:
+            yield np.concatenate([a for a, _ in held]), np.concatenate([b for _, b in held])
+            held, size = [], 0
+    if held:
+        yield np.concatenate([a for a, _ in held]), np.concatenate([b for _, b in held])
 
 
 def _compare_run(run: Hashes, radius: int) -> Iterator[tuple[Hashes, Hashes]]:

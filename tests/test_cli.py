@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import REPOSITORY
-
+REPOSITORY = Path(__file__).resolve().parent.parent
 COMMANDS = ("clean", "restore", "split", "train", "evaluate", "predict", "predict-random", "demo")
 OFFLINE = (
     "import socket\ndef refuse(*_a, **_k):\n    raise OSError('no network here')\nsocket.socket.connect = refuse\n"
@@ -94,7 +94,7 @@ def damaged_catalog(folder: Path) -> Path:
     return root
 
 
-WRONG = {
+WRONG: dict[str, tuple[Callable[[Path], Path], tuple[str, ...], str]] = {
     "missing folder": (lambda folder: folder / "nowhere", ("clean",), "nowhere"),
     "missing folder to train on": (lambda folder: folder / "nowhere", ("train",), "nowhere"),
     "file instead of a folder": (a_file, ("clean",), "file.txt is a file"),

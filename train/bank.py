@@ -73,6 +73,7 @@ class FeatureBank:
         self.file = folder / key.file_name()
         self.rebuilt = False
         self._dtype = DTYPES[key.precision]
+        self._damaged: list[tuple[int]] = []  # rowids
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -115,7 +116,10 @@ class FeatureBank:
             self._db.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?)", packed)
 
     def read(self, pictures: Sequence[str], views: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (N, K, dim) in the bank's precision, and which of them are there, (N, K) bool; others are zero."""
+        """Features (N, K, dim) in the bank's precision, and which of them are there, (N, K) bool; others are zero.
+
+        A row that is damaged is removed, and so counts as not there.
+        """
         features = torch.zeros(len(pictures), len(views), self.key.dim, dtype=self._dtype)
         there = torch.zeros(len(pictures), len(views), dtype=torch.bool)
         with self._failing_in_words():
@@ -130,6 +134,10 @@ class FeatureBank:
                 for positions, block in self._blocks(view):
                     features[positions, column] = block
                     there[positions, column] = True
+            if self._damaged:
+                with self._failing_in_words(), self._db:
+                    self._db.executemany("DELETE FROM features WHERE rowid = ?", self._damaged)
+                self._damaged.clear()
         except sqlite3.DatabaseError as error:
             self._give_up_on(error)
             return torch.zeros_like(features), torch.zeros_like(there)
@@ -137,11 +145,14 @@ class FeatureBank:
 
     def _blocks(self, view: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         cursor = self._db.execute(
-            "SELECT position, vector, crc32 FROM wanted CROSS JOIN features USING (sha256) WHERE view = ?", (view,)
+            "SELECT position, vector, crc32, features.rowid FROM wanted CROSS JOIN features USING (sha256)"
+            " WHERE view = ?",
+            (view,),
         )
         length = self.key.dim * self._dtype.itemsize
         while rows := cursor.fetchmany(_READ_AT_ONCE):
             whole = [row for row in rows if len(row[1]) == length and zlib.crc32(row[1]) == row[2]]
+            self._damaged += [(row[3],) for row in rows if row not in whole] if len(whole) < len(rows) else []
             if whole:
                 numbers = bytearray(b"".join(row[1] for row in whole))
                 block = torch.frombuffer(numbers, dtype=self._dtype).view(len(whole), self.key.dim)
@@ -193,7 +204,7 @@ class FeatureBank:
             raise UserError(f"The feature bank {self.file} is damaged ({error}): delete it and run again.") from error
 
 
-class _Damaged(Exception):  # noqa: N818  never leaves this module
+class _Damaged(Exception):
     """The file is no bank of this key."""
 
 

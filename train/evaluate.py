@@ -2,24 +2,55 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.progress import Progress, silent
 from train.backbones import Backbone
+from train.calibration import (
+    Abstention,
+    Bin,
+    answered_right,
+    cross_entropy,
+    expected_calibration_error,
+    reliability,
+)
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.device import Precision, resolve_device
 from train.extract import BATCH, BrokenPicture, Extraction, PictureRef, Views, extract
+from train.layers import Head
 from train.metrics import Accuracy, measure
-from train.pictures import LabelledPicture, labelled_pictures, require_known
-from train.predict import head_probabilities
+from train.openings import Opening, complete_opening, content_of, note_opening, now
+from train.pictures import LabelledPicture, fingerprint, labelled_pictures, require_known
+from train.predict import mean_probabilities, require_abstention
+from train.views import prediction_views
+
+
+@dataclass(frozen=True)
+class Reliance:
+    """How well confidence fits the share that is right, before and after the temperature."""
+
+    temperature: float
+    error: float  # expected calibration error, 15 bins, of the probabilities that are given
+    error_at_one: float  # and of those that temperature 1 would give
+    cross_entropy: float  # mean, in nats
+    cross_entropy_at_one: float
+    bins: list[Bin]
+
+
+@dataclass(frozen=True)
+class Abstaining:
+    """A threshold from valid, and what it does on the split that was measured."""
+
+    found: Abstention
+    answered: int
+    right: int
 
 
 @dataclass(frozen=True)
@@ -31,9 +62,15 @@ class Evaluation:
     names: list[str]
     paths: list[str]  # (M,) of the pictures that were measured
     truth: NDArray[np.int64]  # (M,) class indices
-    probabilities: NDArray[np.float32]  # (M, classes)
+    probabilities: NDArray[np.float32]  # (M, classes), the mean over views at the checkpoint's temperature
     broken: list[BrokenPicture]
     seconds: float
+    views: int
+    reliance: Reliance
+    abstaining: Abstaining | None
+    fingerprint: str  # SHA-256 of the sorted (label, sha256) of the pictures
+    split: str = ""  # "" where the pictures were given one by one
+    openings: int = 0  # how often test has been opened with this checkpoint, this time included; 0 for other splits
 
 
 def evaluate(
@@ -43,15 +80,34 @@ def evaluate(
     split: str = "test",
     device: str = "auto",
     bank: Path | None = None,
+    views: int = 1,
+    abstain: float | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Measure a checkpoint on one split of a dataset folder.
 
-    `bank` is a folder of feature banks to read from and add to; without one, features are kept nowhere. Raises
-    UserError where the split is missing or has a class that the checkpoint lacks.
+    `bank` is a folder of feature banks to read from and add to; without one, features are kept nowhere. A look at
+    test is noted beside the checkpoint before it is taken. Raises UserError where the split is missing or has a
+    class that the checkpoint lacks.
     """
     pictures = labelled_pictures(open_dataset(root), split)
-    return evaluate_pictures(load_checkpoint(checkpoint), pictures, device=device, bank=bank, progress=progress)
+    loaded = load_checkpoint(checkpoint)
+    _require_known(loaded, pictures)
+    prediction_views(views)  # what is wrong is said before test is opened
+    require_abstention(loaded, abstain, views)
+    openings, opening = 0, None
+    if split == "test":
+        opening = Opening(content_of(loaded), now(), len(pictures), "", views)
+        openings = note_opening(checkpoint, opening)
+    found = evaluate_pictures(
+        loaded, pictures, device=device, bank=bank, views=views, abstain=abstain, progress=progress
+    )
+    if opening:
+        complete_opening(
+            checkpoint, opening,
+            pictures=found.accuracy.n, fingerprint=found.fingerprint, correct=found.accuracy.correct,
+        )  # fmt: skip
+    return replace(found, split=split, openings=openings)
 
 
 def evaluate_pictures(
@@ -60,10 +116,13 @@ def evaluate_pictures(
     *,
     device: str = "auto",
     bank: Path | None = None,
+    views: int = 1,
+    abstain: float | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Measure a loaded checkpoint on any labelled pictures; see `evaluate`."""
-    require_known({picture.label for picture in pictures}, checkpoint.labels, where="The data", owner="the checkpoint")
+    _require_known(checkpoint, pictures)
+    wanted, threshold = prediction_views(views), require_abstention(checkpoint, abstain, views)
     with tempfile.TemporaryDirectory(prefix="florilegium-") as temporary:
         found = side_by_side(
             checkpoint.backbones,
@@ -71,13 +130,16 @@ def evaluate_pictures(
             bank=bank or Path(temporary),
             device=resolve_device(device),
             precision="float32",
+            views=wanted,
             progress=progress,
             description="Evaluating",
         )
     kept = [pictures[position] for position in found.kept]
+    labels = [picture.label for picture in kept]
     accuracy, truth, probabilities = measure_head(
-        checkpoint.head, found.features[:, 0], [picture.label for picture in kept], checkpoint.labels
+        checkpoint.head, found.features, labels, checkpoint.labels, temperature=checkpoint.temperature
     )
+    plain = mean_probabilities(checkpoint.head, found.features)
     return Evaluation(
         accuracy=accuracy,
         labels=checkpoint.labels,
@@ -87,19 +149,41 @@ def evaluate_pictures(
         probabilities=probabilities,
         broken=found.broken,
         seconds=found.seconds,
+        views=views,
+        reliance=Reliance(
+            temperature=checkpoint.temperature,
+            error=expected_calibration_error(probabilities, truth),
+            error_at_one=expected_calibration_error(plain, truth),
+            cross_entropy=cross_entropy(probabilities, truth),
+            cross_entropy_at_one=cross_entropy(plain, truth),
+            bins=reliability(probabilities, truth),
+        ),
+        abstaining=Abstaining(threshold, *answered_right(probabilities, truth, threshold.threshold))
+        if threshold
+        else None,
+        fingerprint=fingerprint((label, "", sha256) for label, sha256 in zip(labels, found.sha256, strict=True)),
     )
 
 
 def measure_head(
-    head: nn.Linear, features: torch.Tensor, labels: Sequence[str], order: Sequence[str]
+    head: Head,
+    features: torch.Tensor,
+    labels: Sequence[str],
+    order: Sequence[str],
+    *,
+    temperature: float = 1.0,
 ) -> tuple[Accuracy, NDArray[np.int64], NDArray[np.float32]]:
-    """Accuracy, class indices (M,) and probabilities (M, classes) of a last layer on features (M, dim)."""
+    """Accuracy, class indices (M,) and probabilities (M, classes) of a head on features (M, K, dim) of K views."""
     if not labels:
         raise UserError("None of the pictures to be measured on can be read: look at the broken ones that were named.")
     index = {label: position for position, label in enumerate(order)}
     truth = np.array([index[label] for label in labels], dtype=np.int64)
-    probabilities = head_probabilities(head, features)
+    probabilities = mean_probabilities(head, features, temperature)
     return measure(probabilities, truth, len(order)), truth, probabilities
+
+
+def _require_known(checkpoint: Checkpoint, pictures: Sequence[LabelledPicture]) -> None:
+    require_known({picture.label for picture in pictures}, checkpoint.labels, where="The data", owner="the checkpoint")
 
 
 def side_by_side(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from curate.errors import UserError
 from curate.image import BrokenImage, decode
@@ -19,7 +20,7 @@ from curate.progress import Progress, silent
 from train.augmentation import Augmentation, view_draw
 from train.backbones import Backbone
 from train.bank import CLEAN, BankKey, FeatureBank
-from train.device import Precision
+from train.device import Precision, is_out_of_memory
 from train.freeze import FrozenNetwork
 from train.preprocessing import Preprocessing
 
@@ -61,7 +62,10 @@ class Views:
         self, data: bytes, path: str, sha256: str, numbers: Sequence[int], to: Preprocessing
     ) -> NDArray[np.uint8]:
         """Decode once and draw the views `numbers`, (len(numbers), crop, crop, 3); raises BrokenImage."""
-        picture = decode(data, path=path, at_least=to.resize).pixels
+        return self.draw(decode(data, path=path, at_least=to.resize).pixels, sha256, numbers, to)
+
+    def draw(self, picture: Image.Image, sha256: str, numbers: Sequence[int], to: Preprocessing) -> NDArray[np.uint8]:
+        """The same of a decoded picture whose content `sha256` names."""
         drawn = [
             to.clean(picture)
             if number == 0
@@ -118,22 +122,27 @@ def extract(
     views = views or Views()
     names = views.names()
     with FeatureBank(bank, bank_key(backbone, precision)) as store:
-        run = _Run(backbone, store, views, device, precision, batch, known=store.views_of(names))
-        with progress(description, len(pictures)) as advance:
-            for position, found in enumerate(_prepared(run, pictures, workers)):
-                run.take(position, found, str(pictures[position].path))
-                advance(1)
-            run.finish()
-        shas = [sha for sha in run.sha256 if sha is not None]
-        features, there = store.read(shas, names)
-        if not bool(there.all()):
-            raise UserError(f"The feature bank {store.file} lost rows while it was in use: run the command again.")
+        computed = 0
+        for _ in range(2):  # reading may find damaged rows, which the second pass computes again
+            run = _Run(backbone, store, views, device, precision, batch, known=store.views_of(names))
+            with progress(description, len(pictures)) as advance:
+                for position, found in enumerate(_prepared(run, pictures, workers)):
+                    run.take(position, found, str(pictures[position].path))
+                    advance(1)
+                run.finish()
+            computed += run.computed
+            shas = [sha for sha in run.sha256 if sha is not None]
+            features, there = store.read(shas, names)
+            if bool(there.all()):
+                break
+        else:
+            raise UserError(f"The feature bank {store.file} loses what is written to it: check the disk it lies on.")
         return Extraction(
             features=features,
             sha256=shas,
             kept=[position for position, sha in enumerate(run.sha256) if sha is not None],
             broken=run.broken,
-            computed=run.computed,
+            computed=computed,
             batch=run.batch,
             bank_rebuilt=store.rebuilt,
             seconds=time.perf_counter() - started,
@@ -240,7 +249,7 @@ def forward_halving(network: FrozenNetwork, pixels: torch.Tensor, batch: int) ->
             parts = [network(part).cpu() for part in torch.split(pixels, batch)]
             return torch.cat(parts), batch
         except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if min(batch, len(pixels)) == 1:
                 raise UserError(
@@ -249,12 +258,6 @@ def forward_halving(network: FrozenNetwork, pixels: torch.Tensor, batch: int) ->
         batch = max(1, min(batch, len(pixels)) // 2)
         if network.device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # On the CPU PyTorch raises a plain RuntimeError: "DefaultCPUAllocator: can't allocate memory"
-    words = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in words or "out of memory" in words
 
 
 def _prepared(run: _Run, pictures: Sequence[PictureRef], workers: int | None) -> Iterator[_Prepared | BrokenImage]:

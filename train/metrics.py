@@ -82,6 +82,29 @@ class Accuracy:
         return cls(int(plain["n"]), int(plain["correct"]), int(plain["correct_top5"]), confusion)
 
 
+@dataclass(frozen=True)
+class Confusion:
+    """Pictures of class `truth` that were taken for class `answer`: `count` of the `n` that the split has of it."""
+
+    truth: int
+    answer: int
+    count: int
+    n: int
+
+
+def most_confused(accuracy: Accuracy, limit: int = 10) -> list[Confusion]:
+    """The pairs of classes confused most often, by count, then by share of the true class, then by index."""
+    wrong = accuracy.confusion.copy()
+    np.fill_diagonal(wrong, 0)
+    seen = accuracy.confusion.sum(axis=1)
+    found = [
+        Confusion(int(truth), int(answer), int(wrong[truth, answer]), int(seen[truth]))
+        for truth, answer in np.argwhere(wrong)
+    ]
+    found.sort(key=lambda one: (-one.count, -one.count / one.n, one.truth, one.answer))
+    return found[:limit]
+
+
 def measure(scores: NDArray[np.floating[Any]], labels: NDArray[np.int64], classes: int) -> Accuracy:
     """Count right answers from `scores` (N, classes), probabilities or logits, and `labels` (N,); N is at least 1.
 

@@ -1,5 +1,6 @@
 """From a checkpoint alone to probabilities: for pictures in memory, and for files, broken ones among them."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -10,17 +11,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
 
 from curate.errors import UserError
-from curate.image import BrokenImage, load
+from curate.image import BrokenImage
 from curate.parallel import ordered_map
+from train.calibration import Abstention, abstention
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.device import resolve_device
 from train.extract import forward_halving
 from train.freeze import FrozenNetwork
+from train.layers import Head
+from train.views import prediction_views
 
 _BATCH = 32
+
+# One picture's views for one network, (views, crop, crop, 3) 8-bit RGB
+Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -34,18 +40,28 @@ class Guess:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest classes of one file, best first."""
+    """The likeliest classes of one file, best first; `sure` is False where the best is below the threshold."""
 
     path: str
     guesses: list[Guess]
+    sure: bool = True
 
 
 class Predictor:
-    """A checkpoint made ready. It computes in float32, as `evaluate` does, so both give the same probabilities."""
+    """A checkpoint made ready. It computes in float32, as `evaluate` does, so both give the same probabilities.
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
+    With several `views` the probabilities are their mean. With `abstain`, a precision such as 0.98, answers less
+    sure than the threshold that reached it on valid are marked `sure=False`.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, device: str = "auto", *, views: int = 1, abstain: float | None = None
+    ) -> None:
+        """Raises UserError for a device, a number of views or a precision that can't be had."""
         self.checkpoint = checkpoint
         self.device = resolve_device(device)
+        self.views = prediction_views(views)
+        self.abstention = require_abstention(checkpoint, abstain, views)
         self._networks = [
             FrozenNetwork(backbone.network, backbone.preprocessing, self.device, "float32")
             for backbone in checkpoint.backbones
@@ -53,25 +69,13 @@ class Predictor:
         self._batch = _BATCH
 
     @classmethod
-    def from_checkpoint(cls, path: Path, device: str = "auto") -> Self:
+    def from_checkpoint(cls, path: Path, device: str = "auto", *, views: int = 1, abstain: float | None = None) -> Self:
         """Load the file and nothing else; raises UserError as `load_checkpoint` does."""
-        return cls(load_checkpoint(path), device)
-
-    @property
-    def at_least(self) -> int:
-        """Pixels of the short side at which a JPEG may be decoded for this classifier."""
-        return max(backbone.preprocessing.resize for backbone in self.checkpoint.backbones)
+        return cls(load_checkpoint(path), device, views=views, abstain=abstain)
 
     def probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Probabilities (N, classes) of decoded RGB pictures; each row sums to 1."""
-        if not images:
-            return np.zeros((0, len(self.checkpoint.labels)), dtype=np.float32)
-        parts = []
-        for network in self._networks:
-            pixels = np.stack([network.preprocessing.clean(image) for image in images])
-            features, self._batch = forward_halving(network, torch.from_numpy(pixels), self._batch)
-            parts.append(features)
-        return head_probabilities(self.checkpoint.head, torch.cat(parts, dim=1))
+        return self._probabilities([self._pixels(image) for image in images])
 
     def predict_files(self, paths: Iterable[Path], *, top_k: int = 5) -> Iterator[Prediction | BrokenImage]:
         """One answer per file, in order: its `top_k` likeliest classes (all, if there are fewer), or why there is none.
@@ -82,28 +86,72 @@ class Predictor:
             raise UserError(f"--top-k {top_k} asks for no class at all: give 1 or more.")
         loaded = ordered_map(self._load, paths)
         while group := list(islice(loaded, _BATCH)):
-            images = [found for _, found in group if isinstance(found, Image.Image)]
-            rows = iter(self.probabilities(images))
+            rows = iter(self._probabilities([found for _, found in group if not isinstance(found, BrokenImage)]))
             for path, found in group:
-                if isinstance(found, BrokenImage):
-                    yield found
-                else:
-                    yield Prediction(str(path), self._best(next(rows), top_k))
+                yield found if isinstance(found, BrokenImage) else self._answer(str(path), next(rows), top_k)
 
-    def _load(self, path: Path) -> tuple[Path, Image.Image | BrokenImage]:
+    def _load(self, path: Path) -> tuple[Path, list[Pixels] | BrokenImage]:
+        """Read, decode and draw in a worker thread, each network its own scale, as `extract` does for the bank."""
         try:
-            return path, load(path, at_least=self.at_least)
+            data = path.read_bytes()
+        except OSError as error:
+            return path, BrokenImage(str(path), f"cannot be read ({error.strerror})")
+        sha256 = hashlib.sha256(data).hexdigest()
+        try:
+            return path, [
+                self.views.pixels(data, str(path), sha256, range(self.views.count), network.preprocessing)
+                for network in self._networks
+            ]
         except BrokenImage as broken:
             return path, broken
 
-    def _best(self, probabilities: NDArray[np.float32], top_k: int) -> list[Guess]:
-        order = np.argsort(-probabilities, kind="stable")[:top_k]
+    def _pixels(self, image: Image.Image) -> list[Pixels]:
+        sha256 = hashlib.sha256(image.tobytes()).hexdigest() if self.views.count > 1 else ""
+        numbers = range(self.views.count)
+        return [self.views.draw(image, sha256, numbers, network.preprocessing) for network in self._networks]
+
+    def _probabilities(self, pictures: Sequence[Sequence[Pixels]]) -> NDArray[np.float32]:
+        if not pictures:
+            return np.zeros((0, len(self.checkpoint.labels)), dtype=np.float32)
+        parts = []
+        for number, network in enumerate(self._networks):
+            pixels = torch.from_numpy(np.concatenate([picture[number] for picture in pictures]))
+            features, self._batch = forward_halving(network, pixels, self._batch)
+            parts.append(features.reshape(len(pictures), self.views.count, -1))
+        return mean_probabilities(self.checkpoint.head, torch.cat(parts, dim=2), self.checkpoint.temperature)
+
+    def _answer(self, path: str, probabilities: NDArray[np.float32], top_k: int) -> Prediction:
+        order = np.argsort(-probabilities, kind="stable")
         labels, names = self.checkpoint.labels, self.checkpoint.names
-        return [Guess(labels[index], names[index], float(probabilities[index])) for index in order]
+        guesses = [Guess(labels[index], names[index], float(probabilities[index])) for index in order[:top_k]]
+        sure = self.abstention is None or guesses[0].probability >= self.abstention.threshold
+        return Prediction(path, guesses, sure)
+
+
+def require_abstention(checkpoint: Checkpoint, precision: float | None, views: int = 1) -> Abstention | None:
+    """The threshold for a precision, from what the checkpoint knows of valid; UserError where it can't tell."""
+    if precision is None:
+        return None
+    if checkpoint.calibration is None:
+        raise UserError("This checkpoint knows nothing of its answers on valid, so --abstain has no threshold: train.")
+    if views != 1:
+        raise UserError(
+            f"The threshold of --abstain was found with one view and says nothing of {views}: use --views 1."
+        )
+    return abstention(checkpoint.calibration, precision)
 
 
 @torch.inference_mode()
-def head_probabilities(head: nn.Linear, features: torch.Tensor) -> NDArray[np.float32]:
-    """Softmax of the last layer over features (N, dim), in float32: probabilities, not logits."""
-    rows: NDArray[np.float32] = torch.softmax(head(features.to(torch.float32)), dim=1).numpy()
+def head_logits(head: Head, features: torch.Tensor) -> NDArray[np.float32]:
+    """What the head says of features (N, dim), in float32: (N, classes)."""
+    logits: NDArray[np.float32] = head(features.to(torch.float32)).numpy()
+    return logits
+
+
+@torch.inference_mode()
+def mean_probabilities(head: Head, features: torch.Tensor, temperature: float = 1.0) -> NDArray[np.float32]:
+    """Softmax of the head at a temperature, averaged over views: features (N, K, dim) → (N, classes) float32."""
+    logits = head(features.to(torch.float32).flatten(0, 1)) / temperature
+    each = torch.softmax(logits, dim=1).reshape(*features.shape[:2], -1)
+    rows: NDArray[np.float32] = each.mean(dim=1).numpy()
     return rows

@@ -2,6 +2,8 @@
 
 import pickle
 import re
+import struct
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +16,12 @@ from curate.errors import UserError
 # Trainers wrap the state dict under one of these, and add this prefix to every key when run on several devices.
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 _PARALLEL = "module."
+
+# What torch.load was seen to raise on files that are cut off, damaged, or of another kind.
+UNREADABLE = (
+    OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, AttributeError, OverflowError, MemoryError,
+    AssertionError, pickle.UnpicklingError, zipfile.BadZipFile, struct.error,
+)  # fmt: skip
 
 # torchvision's published DenseNets were saved when a module's name could still hold a dot
 _DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.\w+)$")
@@ -28,7 +36,7 @@ def read_state(file: Path) -> dict[str, torch.Tensor]:
         raise UserError(f"There is no weights file {file}.")
     try:
         content = _read(file)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise UserError(
             f"The weights file {file} can't be read ({_first_line(error)}): it is cut off, or no state dict."
         ) from error
@@ -65,6 +73,14 @@ def fit_state(network: nn.Module, state: Mapping[str, torch.Tensor], *, network_
         raise UserError(f"The weights {source} don't fit {network_name}: of its keys, {'; '.join(faults)}.")
     counts = {key: value for key, value in expected.items() if key not in state}
     network.load_state_dict({**counts, **state}, strict=True)
+
+
+def load_safely(file: Path) -> object:
+    """`torch.load` of tensors and plain types alone; whatever a damaged or foreign file makes it raise, it raises."""
+    with warnings.catch_warnings():
+        # It reads other pickle protocols than its own well enough, and what it can't read it refuses
+        warnings.filterwarnings("ignore", message="Detected pickle protocol")
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def drop_keys(state: Mapping[str, torch.Tensor], prefixes: tuple[str, ...]) -> dict[str, torch.Tensor]:
@@ -109,7 +125,7 @@ def _read(file: Path) -> object:
         from safetensors.torch import load_file
 
         return load_file(file)
-    return torch.load(file, map_location="cpu", weights_only=True)
+    return load_safely(file)
 
 
 def _plain(key: str) -> str:

@@ -1,0 +1,188 @@
+"""Calibration: the error as defined, a temperature that is the minimum, a threshold that keeps its word on valid."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from curate.errors import UserError
+from train.calibration import (
+    Calibration,
+    abstention,
+    answered_right,
+    calibrate,
+    cross_entropy,
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+)
+
+
+def drawn(n: int, classes: int = 10, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Logits whose softmax is the very probability with which each label was drawn."""
+    source = np.random.default_rng(seed)
+    logits = source.normal(size=(n, classes)) * 2
+    cumulative = softmax(logits, axis=1).cumsum(axis=1)
+    truth = (source.random((n, 1)) > cumulative).sum(axis=1).clip(max=classes - 1)
+    return logits, truth.astype(np.int64)
+
+
+def test_the_error_of_a_table_worked_by_hand() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.92, 0.08], [0.3, 0.7], [0.55, 0.45]])
+    truth = np.array([0, 1, 1, 0])
+    # (13/15, 14/15]: 0.9 and 0.92, one of two right; (10/15, 11/15]: 0.7, right; (8/15, 9/15]: 0.55, right
+    expected = (2 * abs(0.91 - 0.5) + abs(0.7 - 1) + abs(0.55 - 1)) / 4
+    assert expected_calibration_error(probabilities, truth) == pytest.approx(expected)
+    bins = reliability(probabilities, truth)
+    assert [one.n for one in bins] == [0] * 8 + [1, 0, 1, 0, 0, 2, 0]
+    assert bins[13].confidence == pytest.approx(0.91)
+    assert bins[13].accuracy == 0.5
+    assert np.isnan(bins[0].accuracy)
+
+
+@pytest.mark.parametrize(("confidence", "number"), [(0.2, 2), (0.2000001, 3), (1.0, 14), (0.5, 7)])
+def test_a_bin_holds_its_upper_bound(confidence: float, number: int) -> None:
+    rest = (1 - confidence) / 9
+    bins = reliability(np.array([[confidence, *[rest] * 9]]), np.array([0]))
+    assert [one.n for one in bins].index(1) == number
+
+
+def test_honest_probabilities_have_little_error_and_need_no_temperature() -> None:
+    logits, truth = drawn(40_000)
+    assert expected_calibration_error(softmax(logits, axis=1), truth) < 0.01
+    assert fit_temperature(logits, truth) == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("scale", [0.2, 0.7, 1.5, 4.0])
+def test_a_temperature_that_was_put_in_is_found(scale: float) -> None:
+    logits, truth = drawn(20_000)
+    assert fit_temperature(logits * scale, truth) == pytest.approx(scale, rel=0.03)
+    found = calibrate(logits * scale, truth)
+    assert found.error_after < 0.015 < found.error_before
+
+
+@given(st.integers(2, 60), st.integers(2, 6), st.integers(0, 10**6))
+def test_it_is_the_minimum_of_the_cross_entropy(n: int, classes: int, seed: int) -> None:
+    source = np.random.default_rng(seed)
+    logits, truth = source.normal(size=(n, classes)) * source.uniform(0.1, 8), source.integers(classes, size=n)
+    doubt = 1 / (n + 2)
+    targets = np.full((n, classes), doubt / (classes - 1))
+    targets[np.arange(n), truth] = 1 - doubt
+
+    def loss(log_temperature: float) -> float:
+        return float(-(targets * log_softmax(logits / np.exp(log_temperature), axis=1)).sum(axis=1).mean())
+
+    found = fit_temperature(logits, truth)
+    best = minimize_scalar(loss, bounds=(np.log(0.01), np.log(100)), method="bounded", options={"xatol": 1e-10})
+    assert loss(np.log(found)) <= best.fun + 1e-9
+
+
+def test_a_faultless_classifier_is_not_declared_infallible() -> None:
+    """Plain cross-entropy would fall for ever as the temperature goes to 0."""
+    truth = np.arange(30) % 3
+    logits = np.eye(3)[truth] * 5.0
+    sure = softmax(logits / fit_temperature(logits, truth), axis=1).max()
+    assert sure == pytest.approx(1 - 1 / 32, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("logits", "expected"),
+    [(np.zeros((4, 3)), 1.0), (np.full((4, 3), 7.0), 1.0), (np.zeros((4, 1)), 1.0)],
+    ids=["all alike", "all alike and large", "one class"],
+)
+def test_logits_that_say_nothing_keep_their_temperature(logits: NDArray[np.float64], expected: float) -> None:
+    assert fit_temperature(logits, np.array([0] * 4)) == expected
+
+
+def test_a_classifier_that_is_always_wrong_gets_the_flattest_answers() -> None:
+    logits = np.tile([5.0, 0.0], (20, 1))
+    assert fit_temperature(logits, np.ones(20, dtype=np.int64)) == pytest.approx(100)
+
+
+def test_logits_of_any_size_are_taken() -> None:
+    logits, truth = drawn(500)
+    expected = fit_temperature(logits, truth)
+    assert fit_temperature(logits + 1e5, truth) == pytest.approx(expected, rel=1e-6)
+    huge = fit_temperature((logits * 20).astype(np.float32), truth)
+    assert huge == pytest.approx(20 * expected, rel=1e-4)
+
+
+@given(arrays.arrays(np.float64, st.tuples(st.integers(1, 40), st.integers(2, 5)), elements=st.floats(-30, 30)))
+def test_no_temperature_makes_an_answer_another_one(logits: NDArray[np.float64]) -> None:
+    temperature = fit_temperature(logits, np.zeros(len(logits), dtype=np.int64))
+    best = np.take_along_axis(logits, (logits / temperature).argmax(axis=1)[:, None], axis=1)[:, 0]
+    np.testing.assert_allclose(best, logits.max(axis=1), rtol=1e-14)
+
+
+def test_cross_entropy_is_finite_where_the_true_class_was_ruled_out() -> None:
+    assert cross_entropy(np.array([[1.0, 0.0], [0.5, 0.5]]), np.array([0, 0])) == pytest.approx(np.log(2) / 2)
+    assert np.isfinite(cross_entropy(np.array([[1.0, 0.0]]), np.array([1])))
+
+
+def known(*answers: tuple[float, bool]) -> Calibration:
+    confidence, right = zip(*sorted(answers, reverse=True), strict=True)
+    return Calibration(1.0, np.array(confidence, np.float32), np.array(right), 0.1, 0.1)
+
+
+def test_the_threshold_of_a_table_worked_by_hand() -> None:
+    table = known((0.9, True), (0.8, True), (0.7, False), (0.6, True), (0.5, True), (0.4, False))
+    at = {share: abstention(table, share) for share in (1.0, 0.8, 0.6)}
+    assert [(one.answered, one.right) for one in at.values()] == [(2, 2), (5, 4), (6, 4)]
+    assert at[1.0].threshold == pytest.approx(0.75)
+    assert at[0.8].threshold == pytest.approx(0.45)
+    assert at[0.6].threshold == 0.0  # everything is answered
+    assert (at[0.8].coverage, at[0.8].precision) == (5 / 6, 0.8)
+    assert at[0.8].interval.low < 0.8 < at[0.8].interval.high
+
+
+def test_answers_of_one_confidence_stay_together() -> None:
+    table = known((0.9, True), (0.5, True), (0.5, False), (0.5, False))
+    assert abstention(table, 0.8).answered == 1
+    assert abstention(table, 0.5).answered == 4
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1, width=16), st.booleans()), min_size=1, max_size=60),
+    st.floats(0.01, 1),
+)
+def test_a_threshold_keeps_its_word_and_no_lower_one_would(answers: list[tuple[float, bool]], wanted: float) -> None:
+    table = known(*answers)
+    confidence, right = table.confidence, table.right
+
+    def kept(threshold: float) -> tuple[int, int]:
+        return int((confidence >= threshold).sum()), int(right[confidence >= threshold].sum())
+
+    possible = [(n, r) for n, r in (kept(float(value)) for value in set(confidence)) if n and r / n >= wanted]
+    if not possible:
+        with pytest.raises(UserError, match="No threshold gives a precision"):
+            abstention(table, wanted)
+        return
+    found = abstention(table, wanted)
+    assert kept(found.threshold) == (found.answered, found.right) == max(possible)
+
+
+@pytest.mark.parametrize("wanted", [0, -0.5, 1.01, 98, float("nan")])
+def test_what_is_no_share_is_refused(wanted: float) -> None:
+    with pytest.raises(UserError, match="is no share"):
+        abstention(known((0.9, True)), wanted)
+
+
+def test_answers_are_counted_on_another_split() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
+    assert answered_right(probabilities, np.array([0, 1, 0]), 0.7) == (2, 1)
+    assert answered_right(probabilities, np.array([0, 1, 0]), 0.95) == (0, 0)
+
+
+def test_it_comes_back_from_plain_types() -> None:
+    found = calibrate(*drawn(50))
+    again = Calibration.from_dict(found.to_dict())
+    assert again.temperature == found.temperature
+    np.testing.assert_array_equal(again.confidence, found.confidence)
+    np.testing.assert_array_equal(again.right, found.right)
+    for fault in ({"temperature": 0.0}, {"temperature": float("nan")}, {"right": found.to_dict()["right"][:-1]}):
+        with pytest.raises(ValueError, match=r"temperature|number"):
+            Calibration.from_dict({**found.to_dict(), **fault})

@@ -1,0 +1,81 @@
+"""Accuracy from integers: its interval, its floor, its classes."""
+
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from train.metrics import Accuracy, floored_percent, measure, wilson_interval
+
+
+@pytest.mark.parametrize(("correct", "n"), [(8, 10), (0, 10), (10, 10), (218, 258), (1, 1), (779, 818)])
+def test_wilson_agrees_with_scipy(correct: int, n: int) -> None:
+    expected = binomtest(correct, n).proportion_ci(confidence_level=0.95, method="wilson")
+    interval = wilson_interval(correct, n)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@given(st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_holds_the_share_and_solves_its_equation(counts: tuple[int, int]) -> None:
+    correct, n = counts
+    interval, share = wilson_interval(correct, n), correct / n
+    assert 0 <= interval.low <= share <= interval.high <= 1
+    for bound in (interval.low, interval.high):
+        # Wilson's bounds are the shares p from which the observed one lies exactly z deviations away
+        if 0 < bound < 1:
+            assert (share - bound) ** 2 == pytest.approx(1.959963984540054**2 * bound * (1 - bound) / n, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("correct", "n", "text"),
+    [
+        (29, 100, "29.00"), (28, 100, "28.00"), (57, 100, "57.00"), (946, 1000, "94.60"), (954, 1000, "95.40"),
+        (99_999, 100_000, "99.99"), (1, 1, "100.00"), (0, 3, "0.00"), (2, 3, "66.66"), (779, 818, "95.23"),
+    ],
+)  # fmt: skip
+def test_percentages_are_floored_from_integers(correct: int, n: int, text: str) -> None:
+    """Trap: 100 * round(acc, 2) makes 0.946 to 0.954 all 95.0, and 0.29 reads 28.999999999999996."""
+    assert str(floored_percent(correct, n)) == text
+
+
+@given(st.integers(1, 10**7).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_no_name_claims_more_than_was_reached(counts: tuple[int, int]) -> None:
+    correct, n = counts
+    percent = floored_percent(correct, n)
+    assert percent * n <= 100 * correct < (percent + Decimal("0.01")) * n
+
+
+def test_the_figures_of_a_small_table() -> None:
+    scores = np.array(
+        [
+            [0.5, 0.3, 0.1, 0.1, 0, 0, 0],
+            [0.1, 0.2, 0.3, 0.4, 0, 0, 0],
+            [0, 0, 0, 0, 0.1, 0.5, 0.4],
+            [0, 1, 0, 0, 0, 0, 0],
+        ]
+    )
+    accuracy = measure(scores, np.array([0, 2, 4, 1]), 7)
+    assert (accuracy.n, accuracy.correct, accuracy.correct_top5) == (4, 2, 4)
+    assert accuracy.confusion[2, 3] == accuracy.confusion[4, 5] == accuracy.confusion[0, 0] == 1
+    assert accuracy.confusion.sum() == 4
+    np.testing.assert_array_equal(accuracy.per_class, [1, 1, 0, np.nan, 0, np.nan, np.nan])
+    assert accuracy.mean_per_class == 0.5
+    assert accuracy.percent() == Decimal("50.00")
+    again = Accuracy.from_dict(accuracy.to_dict())
+    assert np.array_equal(again.confusion, accuracy.confusion)
+    assert (again.n, again.correct, again.correct_top5) == (4, 2, 4)
+
+
+def test_top5_of_fewer_classes_is_all_of_them() -> None:
+    accuracy = measure(np.array([[0.1, 0.9], [0.2, 0.8]]), np.array([0, 0]), 2)
+    assert (accuracy.top1, accuracy.top5) == (0.0, 1.0)
+
+
+def test_nothing_measured_is_no_accuracy() -> None:
+    with pytest.raises(ValueError, match="0 labels"):
+        measure(np.zeros((0, 3)), np.zeros(0, dtype=np.int64), 3)
+    with pytest.raises(ValueError, match="no share"):
+        wilson_interval(0, 0)

@@ -1,0 +1,200 @@
+"""Probabilities that mean what they say: how far off they are, the temperature that mends it, and when to say so."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import softmax
+
+from curate.errors import UserError
+from train.metrics import Interval, wilson_interval
+
+BINS: Final = 15
+
+# 1 / temperature lies between these whatever the pictures are: beyond, every answer is a coin's or an oracle's.
+_SHARPEST, _FLATTEST = 100.0, 0.01
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The answers whose confidence lies in (low, high]; both means are NaN where there are none."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float  # mean probability of the first answer
+    accuracy: float  # share of them that is right
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What valid taught about confidence: the temperature, and each first answer's confidence at it and whether right.
+
+    The answers are kept, sorted from sure to unsure, so that a threshold for any precision follows from the
+    checkpoint alone.
+    """
+
+    temperature: float
+    confidence: NDArray[np.float32]  # (N,) descending
+    right: NDArray[np.bool_]  # (N,)
+    error_before: float  # expected calibration error on valid at temperature 1
+    error_after: float  # and at `temperature`, which was fitted on the same pictures
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types and tensors, as a checkpoint keeps it."""
+        return {
+            "temperature": self.temperature,
+            "confidence": torch.from_numpy(self.confidence.copy()),
+            "right": torch.from_numpy(self.right.copy()),
+            "error_before": self.error_before,
+            "error_after": self.error_after,
+        }
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "Calibration":
+        """Read what `to_dict` wrote; raises ValueError where it can't be that."""
+        confidence, right = plain["confidence"].numpy(), plain["right"].numpy()
+        temperature = float(plain["temperature"])
+        if not (confidence.shape == right.shape and confidence.ndim == 1 and right.dtype == np.bool_):
+            raise ValueError("the calibration's answers differ in number")
+        if not (np.isfinite(temperature) and temperature > 0):
+            raise ValueError(f"{temperature} is no temperature")
+        return cls(temperature, confidence, right, float(plain["error_before"]), float(plain["error_after"]))
+
+
+@dataclass(frozen=True)
+class Abstention:
+    """From which confidence on an answer is given, and what that did to the valid pictures it was found on."""
+
+    wanted: float  # precision asked for
+    threshold: float
+    n: int  # valid pictures
+    answered: int
+    right: int  # among those answered
+
+    @property
+    def coverage(self) -> float:
+        """Share of the valid pictures that are answered."""
+        return self.answered / self.n
+
+    @property
+    def precision(self) -> float:
+        """Share right among those answered."""
+        return self.right / self.answered
+
+    @property
+    def interval(self) -> Interval:
+        """Wilson's 95% interval of the precision."""
+        return wilson_interval(self.right, self.answered)
+
+
+def calibrate(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> Calibration:
+    """Fit the temperature on logits (N, classes) of pictures that were not trained on, and note every first answer."""
+    temperature = fit_temperature(logits, truth)
+    before = softmax(np.asarray(logits, dtype=np.float64), axis=1)
+    after = softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1)
+    confidence = after.max(axis=1).astype(np.float32)
+    right = after.argmax(axis=1) == truth
+    order = np.argsort(-confidence, kind="stable")
+    return Calibration(
+        temperature=temperature,
+        confidence=confidence[order],
+        right=right[order],
+        error_before=expected_calibration_error(before, truth),
+        error_after=expected_calibration_error(after, truth),
+    )
+
+
+def fit_temperature(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> float:
+    """The T for which softmax(logits / T) has the least cross-entropy; logits (N, classes), truth (N,), N ≥ 1.
+
+    C. Guo et al., "On calibration of modern neural networks", ICML 2017. Targets are not quite one-hot but J. Platt's
+    (1999): a picture more of a wrong answer, so that a classifier that makes no mistake on valid is not declared
+    infallible. In 1 / T the cross-entropy is convex, so the root of its slope is the one minimum; float64 throughout.
+    """
+    z = np.asarray(logits, dtype=np.float64)
+    n, classes = z.shape
+    if n == 0 or len(truth) != n:
+        raise ValueError(f"logits of shape {z.shape} do not belong to {len(truth)} labels")
+    if classes == 1:
+        return 1.0
+    z = z - z.max(axis=1, keepdims=True)
+    doubt = 1 / (n + 2)
+    true_class = z[np.arange(n), truth]
+    wanted = (1 - doubt) * true_class + doubt * (z.sum(axis=1) - true_class) / (classes - 1)
+
+    def slope(inverse: float) -> float:
+        return float(((softmax(z * inverse, axis=1) * z).sum(axis=1) - wanted).mean())
+
+    if slope(_FLATTEST) >= 0 or not z.any():
+        return 1.0 if not z.any() else 1 / _FLATTEST
+    if slope(_SHARPEST) <= 0:
+        return 1 / _SHARPEST
+    return 1 / float(brentq(slope, _FLATTEST, _SHARPEST, xtol=1e-9, rtol=1e-12))
+
+
+def cross_entropy(probabilities: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> float:
+    """Mean negative log probability of the true class, in nats; a probability of 0 counts as the least float32."""
+    chosen = np.asarray(probabilities, dtype=np.float64)[np.arange(len(truth)), truth]
+    return float(-np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).mean())
+
+
+def reliability(probabilities: NDArray[np.floating[Any]], truth: NDArray[np.int64], bins: int = BINS) -> list[Bin]:
+    """First answers by confidence, in `bins` intervals of equal width: the numbers of a reliability diagram."""
+    confidence = np.asarray(probabilities, dtype=np.float64).max(axis=1)
+    right = probabilities.argmax(axis=1) == truth
+    # (low, high], as Guo et al. have it
+    number = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    counts = np.bincount(number, minlength=bins)
+    sums = np.bincount(number, weights=confidence, minlength=bins), np.bincount(number, weights=right, minlength=bins)
+    means = [np.divide(total, counts, out=np.full(bins, np.nan), where=counts > 0) for total in sums]
+    return [
+        Bin(index / bins, (index + 1) / bins, int(counts[index]), float(means[0][index]), float(means[1][index]))
+        for index in range(bins)
+    ]
+
+
+def expected_calibration_error(
+    probabilities: NDArray[np.floating[Any]], truth: NDArray[np.int64], bins: int = BINS
+) -> float:
+    """Mean distance of confidence and accuracy over bins of confidence, weighted by their pictures; 0 is perfect."""
+    found = [one for one in reliability(probabilities, truth, bins) if one.n]
+    return sum(one.n * abs(one.confidence - one.accuracy) for one in found) / sum(one.n for one in found)
+
+
+def abstention(calibration: Calibration, precision: float) -> Abstention:
+    """The lowest threshold at which the share right among valid's answers is at least `precision`.
+
+    Raises UserError for what is no share, and where not even the surest answers are right often enough.
+    """
+    if not 0 < precision <= 1:
+        raise UserError(f"--abstain {precision:g} is no share: give one above 0 and up to 1, such as 0.98.")
+    confidence, right = calibration.confidence.astype(np.float64), calibration.right
+    answered = np.arange(1, len(right) + 1)
+    share = np.cumsum(right) / answered
+    # Pictures of one confidence are answered together or not at all
+    ends = np.append(confidence[1:] < confidence[:-1], True) if len(right) else np.zeros(0, dtype=bool)
+    enough = np.flatnonzero(ends & (share >= precision))
+    if not len(enough):
+        best = float(share[ends].max()) if ends.any() else 0.0
+        raise UserError(
+            f"No threshold gives a precision of {precision:.1%} on the {len(right)} valid pictures: "
+            f"the best is {best:.1%}. Ask --abstain for less, or train on more pictures."
+        )
+    last = int(enough[-1])
+    below = confidence[last + 1] if last + 1 < len(confidence) else 0.0
+    # Half way to the next: a rounding elsewhere decides no picture of valid anew
+    threshold = float((confidence[last] + below) / 2) if last + 1 < len(confidence) else 0.0
+    return Abstention(precision, threshold, len(right), last + 1, int(right[: last + 1].sum()))
+
+
+def answered_right(
+    probabilities: NDArray[np.floating[Any]], truth: NDArray[np.int64], threshold: float
+) -> tuple[int, int]:
+    """(answered, right among them) of the pictures whose first answer reaches the threshold."""
+    given = probabilities.max(axis=1) >= threshold
+    right = probabilities.argmax(axis=1) == truth
+    return int(given.sum()), int((given & right).sum())

@@ -1,0 +1,128 @@
+"""What an evaluation found, as files for other programs: one JSON with the figures, four CSV tables."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curate.errors import UserError
+from train.atomic import write_whole
+from train.evaluate import Evaluation
+from train.metrics import most_confused, wilson_interval
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
+    """Write `evaluation.json`, `classes.csv`, `confusion.csv`, `confused.csv` and `pictures.csv` into `folder`.
+
+    Each appears whole, in place of an earlier one. Raises UserError where the folder can't be written.
+    """
+    texts = {
+        "evaluation.json": json.dumps(evaluation_figures(evaluation), indent=1, ensure_ascii=False) + "\n",
+        "classes.csv": _csv(("label", "name", "n", "right", "share", "low95", "high95"), _classes(evaluation)),
+        "confusion.csv": _csv(("true \\ answer", *evaluation.labels), _confusion(evaluation)),
+        "confused.csv": _csv(("true", "true name", "answer", "answer name", "count", "n"), _confused(evaluation)),
+        "pictures.csv": _csv(
+            ("path", "true", "answer", "confidence", "true's probability", "right"), _each(evaluation)
+        ),
+    }
+    try:
+        for name, text in texts.items():
+            write_whole(folder / name, text)
+    except OSError as error:
+        raise UserError(
+            f"The figures can't be written into {folder} ({error.strerror}): give another folder."
+        ) from error
+    return [folder / name for name in texts]
+
+
+def evaluation_figures(evaluation: Evaluation) -> dict[str, Any]:
+    """Every figure in plain types; shares are 0 to 1, and a class that the split lacks has null for its share."""
+    reliance, abstaining = evaluation.reliance, evaluation.abstaining
+    accuracy = evaluation.accuracy.to_dict()
+    confusion = accuracy.pop("confusion")
+    return {
+        "split": evaluation.split,
+        **accuracy,
+        "views": evaluation.views,
+        "fingerprint": evaluation.fingerprint,
+        "test_opened": evaluation.openings,
+        "calibration": {
+            "temperature": reliance.temperature,
+            "expected_calibration_error": reliance.error,
+            "expected_calibration_error_at_temperature_1": reliance.error_at_one,
+            "cross_entropy": reliance.cross_entropy,
+            "cross_entropy_at_temperature_1": reliance.cross_entropy_at_one,
+            "bins": [
+                {
+                    "low": one.low,
+                    "high": one.high,
+                    "n": one.n,
+                    "confidence": one.confidence if one.n else None,
+                    "accuracy": one.accuracy if one.n else None,
+                }
+                for one in reliance.bins
+            ],
+        },
+        "abstaining": None
+        if abstaining is None
+        else {
+            "precision_wanted": abstaining.found.wanted,
+            "threshold": abstaining.found.threshold,
+            "valid": {"n": abstaining.found.n, "answered": abstaining.found.answered, "right": abstaining.found.right},
+            "answered": abstaining.answered,
+            "right": abstaining.right,
+        },
+        "classes": [
+            {"label": label, "name": name, "n": n, "right": right, "share": right / n if n else None}
+            for label, name, n, right in _counts(evaluation)
+        ],
+        "confusion": {"labels": evaluation.labels, "rows_are_true_classes": confusion},
+        "broken": [{"path": broken.path, "reason": broken.reason} for broken in evaluation.broken],
+    }
+
+
+def _counts(evaluation: Evaluation) -> Iterable[tuple[str, str, int, int]]:
+    confusion = evaluation.accuracy.confusion
+    seen, right = confusion.sum(axis=1).tolist(), np.diagonal(confusion).tolist()
+    return zip(evaluation.labels, evaluation.names, seen, right, strict=True)
+
+
+def _classes(evaluation: Evaluation) -> Iterable[Sequence[object]]:
+    for label, name, n, right in _counts(evaluation):
+        if n:
+            interval = wilson_interval(right, n)
+            yield label, name, n, right, f"{right / n:.6f}", f"{interval.low:.6f}", f"{interval.high:.6f}"
+        else:
+            yield label, name, 0, 0, "", "", ""
+
+
+def _confusion(evaluation: Evaluation) -> Iterable[Sequence[object]]:
+    for label, row in zip(evaluation.labels, evaluation.accuracy.confusion.tolist(), strict=True):
+        yield label, *row
+
+
+def _confused(evaluation: Evaluation) -> Iterable[Sequence[object]]:
+    labels, names = evaluation.labels, evaluation.names
+    for one in most_confused(evaluation.accuracy, limit=len(labels) ** 2):
+        yield labels[one.truth], names[one.truth], labels[one.answer], names[one.answer], one.count, one.n
+
+
+def _each(evaluation: Evaluation) -> Iterable[Sequence[object]]:
+    answers = evaluation.probabilities.argmax(axis=1)
+    labels = evaluation.labels
+    for path, truth, answer, row in zip(
+        evaluation.paths, evaluation.truth.tolist(), answers.tolist(), evaluation.probabilities.tolist(), strict=True
+    ):
+        yield path, labels[truth], labels[answer], f"{row[answer]:.6f}", f"{row[truth]:.6f}", int(truth == answer)
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return stream.getvalue()
