@@ -61,9 +61,9 @@ def make_hashes(real: Floats, rows: int) -> Hashes:
 def make_catalog(root: Path, files: list[tuple[str, str, int]], hashes: Hashes) -> int:
     """Enter all files as scanned, and the pairs within the radius as told apart; returns the number of pairs."""
     from curate.catalog import Catalog, Picture
+    from curate.clean import judged_by
     from curate.dataset import open_dataset
     from curate.fingerprint import VIEWS
-    from curate.keepers import DEFAULT_POLICY
     from curate.neighbours import Neighbours, keep
     from curate.phash import pairs_within
     from curate.settled import settle
@@ -88,7 +88,7 @@ def make_catalog(root: Path, files: list[tuple[str, str, int]], hashes: Hashes) 
         )
         none = np.empty((0, 2), np.int32)
         apart = np.zeros(len(first), np.bool_)
-        settle(catalog, f"radius {RADIUS}, keep {DEFAULT_POLICY}, conflicts quarantine")
+        settle(catalog, judged_by(RADIUS))
         keep(catalog, Neighbours(np.sort(digests), rank[first], rank[second], distance, apart, none), RADIUS)
     return len(first)
 
