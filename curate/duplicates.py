@@ -8,7 +8,6 @@ kept, so a chain of near pairs never grows into one heap.
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,19 @@ from numpy.typing import NDArray
 
 from curate.candidates import WHOLE, Candidates, find_candidates, view_name
 from curate.catalog import Picture
-from curate.colour import MIN_COLOUR, coloured_alike
+from curate.colour import coloured_alike
 from curate.fingerprint import is_flat
 from curate.image import BrokenImage, load
 from curate.inspect import AT_LEAST
-from curate.memory import Arrays, key_of, recall, remember
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
-from curate.registration import IDENTITY, MIN_DETAIL, MIN_WHOLE, register
+from curate.registration import IDENTITY, register
 from curate.second_look import Look, look_again, look_at
 
 DEFAULT_RADIUS = 8
 """Bits out of 64. Among 1.3 million pairs of real photographs of different scenes one lies within 8 bits and three
 within 10, while 99.9% of edited copies lie within 8; benchmarks/README.md has the table.
 """
-
-_METHOD = 1  # raised whenever the same pictures would give another result
 
 _CROWD = 32  # different files of one hash, beyond which they are compared with one of them instead of each other
 _FLAT_COLOUR = 3  # levels by which the mean colours of two flat pictures may differ
@@ -94,42 +90,13 @@ def find_near_duplicates(
     *,
     framed: bool = True,
     geometry: bool = False,
-    memory: Path | None = None,
 ) -> NearDuplicates:
     """Find all pairs of intact pictures that may be one picture, and look at each a second time.
 
     `framed` also finds small crops, borders and captions, `geometry` turned and mirrored copies, both for pictures
-    whose fingerprint is known. A file that can no longer be decoded matches nothing but its own bytes. With `memory`,
-    a file, the result is kept there, and comes from there while the same pictures are looked at in the same way.
+    whose fingerprint is known. A file that can no longer be decoded matches nothing but its own bytes.
     """
-    if memory is None:
-        return _find(root, pictures, radius, progress, framed=framed, geometry=geometry)
-    key = key_of(pictures, (_METHOD, radius, framed, geometry, MIN_DETAIL, MIN_WHOLE, MIN_COLOUR))
-    held = recall(memory, key)
-    if held is not None:
-        return _unpacked(held)
-    found = _find(root, pictures, radius, progress, framed=framed, geometry=geometry)
-    remember(memory, key, _packed(found))
-    return found
 
-
-def _packed(found: NearDuplicates) -> Arrays:
-    positions = np.array([position for positions in found.contents for position in positions], dtype=np.int32)
-    ends = np.cumsum([len(positions) for positions in found.contents], dtype=np.int64)
-    pairs = {name: getattr(found, name) for name in ("first", "second", "distance", "same", "view")}
-    return {"positions": positions, "ends": ends, **pairs}
-
-
-def _unpacked(held: Arrays) -> NearDuplicates:
-    positions, ends = held.pop("positions").tolist(), held.pop("ends").tolist()
-    contents = [positions[start:end] for start, end in pairwise([0, *ends])]
-    pairs: dict[str, Any] = dict(held)
-    return NearDuplicates(contents, **pairs)
-
-
-def _find(
-    root: Path, pictures: Sequence[Picture], radius: int, progress: Progress, *, framed: bool, geometry: bool
-) -> NearDuplicates:
     def look(content: int) -> Look | None:
         return _look(root / pictures[contents[content][0]].path)
 

@@ -26,7 +26,7 @@ def processors() -> int:
 def ordered_map(
     function: Callable[[T], R], items: Iterable[T], *, workers: int | None = None, ahead: int | None = None
 ) -> Iterator[R]:
-    """`map(function, items)` in threads; results in the order of `items`, `ahead` of them (or a few a worker) in memory.
+    """`map(function, items)` in threads; results in order, `ahead` of them (or a few a worker) in memory.
 
     An exception in `function` is raised where its result would have come; work not yet begun is dropped.
     """

@@ -230,37 +230,6 @@ def test_pictures_without_a_fingerprint_are_compared_whole(folder: Folder) -> No
     assert folder.groups() == [{0, 1}]
 
 
-def test_what_was_found_is_remembered_while_nothing_changes(folder: Folder, tmp_path: Path) -> None:
-    for quality in (90, 40, 90):
-        folder.add(encode(photograph(1), quality=quality))
-    memory = tmp_path / "near-duplicates.npz"
-
-    def find(radius: int = 8) -> NearDuplicates:
-        return find_near_duplicates(folder.root, folder.pictures, radius, memory=memory)
-
-    first = find()
-    for picture in folder.pictures:
-        (folder.root / picture.path).unlink()  # so that looking again could not give the same
-    again = find()
-    assert again.contents == first.contents == [[0, 2], [1]]
-    assert list(again.verified()) == list(first.verified()) != []
-    assert list(find(radius=6).verified()) == []  # another way of looking
-    assert list(find().verified()) == []  # and the memory holds one result, the last
-    memory.write_bytes(memory.read_bytes()[:100])
-    assert find().contents == [[0, 2], [1]]  # damaged: looked for anew
-
-
-def test_the_order_and_content_of_the_pictures_is_part_of_the_memory(folder: Folder, tmp_path: Path) -> None:
-    for number, seed in enumerate((1, 1, 2)):
-        folder.add(encode(photograph(seed), quality=90 - 10 * number))
-    memory = tmp_path / "near-duplicates.npz"
-    found = [find_near_duplicates(folder.root, folder.pictures, memory=memory)]
-    folder.pictures.reverse()
-    found.append(find_near_duplicates(folder.root, folder.pictures, memory=memory))
-    expected = find_near_duplicates(folder.root, folder.pictures)
-    assert list(found[1].verified()) == list(expected.verified()) != list(found[0].verified())
-
-
 def test_many_byte_identical_pictures_cost_nothing(folder: Folder) -> None:
     folder.add(encode(photograph(1)))
     folder.pictures *= 100_000
@@ -300,8 +269,8 @@ def test_a_crowd_of_files_with_one_hash_is_compared_with_one_of_them(folder: Fol
     found = folder.find()
     assert len(found.first) <= 1
     assert folder.groups(found) == [set(range(150)), set(range(150, 300))]
-    for picture in folder.pictures:
-        (folder.root / picture.path).unlink()
+    for gone in folder.pictures:
+        (folder.root / gone.path).unlink()
     assert folder.groups() == []
 
 
