@@ -133,7 +133,12 @@ def truth(answer: Prediction | BrokenImage, label: str, checkpoint: Checkpoint) 
 
 
 def tour(report: Tour) -> None:
-    """Planted against found, and the figures of the demo's classifier."""
+    """What was scraped, planted against found, and the figures of the demo's classifier."""
+    services = len({one.source for one in report.scraping.yields})
+    say(
+        f"Scraped: {report.scraping.new} of {len(report.garden.files)} drawings, from {services} services of the local "
+        f"web; each is credited in {report.scraping.credits}."
+    )
     rows = [(kind.value, planted, report.found.get(kind, 0)) for kind, planted in report.planted.items()]
     totals = ("all", sum(report.planted.values()), sum(report.found.values()))
     table("Faults in the garden", ("kind", "planted", "found"), [*rows, totals], last_is_total=True)

@@ -27,8 +27,9 @@ from curate.scrape import Scraped, scrape
 from curate.sources import auto_order
 from curate.wish import Wish
 from curate.yields import Yield
-from demo.localapis import SERVICES, Picture
+from demo.localapis import SERVICES
 from demo.localweb import LocalWeb
+from demo.offer import Picture
 from tests.drawn import draw, plant, plant_one
 
 KEYS = {"FLICKR_API_KEY": "a key"}
