@@ -5,16 +5,29 @@ again by reading them. It is written in WAL mode, so a process killed at any ins
 """
 
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from curate.errors import UserError
+from curate.quality import CHECKS, Scores
 
 SCHEMA_VERSION = 1
+
+_APPLICATION_ID = 0x464C4F52
+"""Marks the file as ours ("FLOR"), so that nobody else's database is ever written to."""
+
+_CANNOT_WRITE = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY,
+}  # fmt: skip
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 
 _SCHEMA = """
 CREATE TABLE pictures (
@@ -30,7 +43,9 @@ CREATE TABLE pictures (
     height    INTEGER NOT NULL,
     phash     INTEGER NOT NULL,     -- 64 bits in two's complement
     broken    TEXT NOT NULL,        -- why it gives no pixels; "" for an intact picture
-    state     TEXT NOT NULL         -- "present", "quarantined" or "missing"
+    state     TEXT NOT NULL,        -- "present", "quarantined" or "missing"
+    fingerprint BLOB NOT NULL       -- more hashes, as `curate.fingerprint` packs them; empty where unknown
+    -- and for each of curate.quality.CHECKS its score, REAL: "blurred_score", 0 to 1, NULL for a broken file
 ) WITHOUT ROWID;
 CREATE INDEX pictures_by_folder ON pictures (folder);
 CREATE INDEX pictures_by_sha256 ON pictures (sha256);
@@ -73,7 +88,7 @@ CREATE TABLE assignments (          -- a split that was once drawn stays as it i
 ) WITHOUT ROWID;
 
 CREATE TABLE placements (           -- the files that `split` made, so that it may remove them again
-    out    TEXT NOT NULL,           -- the folder they were placed in, absolute
+    out    TEXT NOT NULL,           -- the folder they were placed in, relative to the dataset's root
     path   TEXT NOT NULL,           -- relative to it
     sha256 TEXT NOT NULL,
     PRIMARY KEY (out, path)
@@ -81,9 +96,9 @@ CREATE TABLE placements (           -- the files that `split` made, so that it m
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # slots: there may be a million of them
 class Picture:
-    """One row of `pictures`, in the order of its columns. `phash` is unsigned here, signed in SQLite."""
+    """One row of `pictures`. `phash` is unsigned here, signed in SQLite; `scores` has a column for each check."""
 
     path: str
     folder: str
@@ -98,10 +113,17 @@ class Picture:
     phash: int
     broken: str
     state: str
+    fingerprint: bytes = b""
+    scores: Scores = ()
 
 
-_COLUMNS = ", ".join(field.name for field in fields(Picture))
-_PLACES = ", ".join("?" for _ in fields(Picture))
+_NAMES = [field.name for field in fields(Picture) if field.name != "scores"]
+_SCORES = [check.column for check in CHECKS]
+_COLUMNS = ", ".join(_NAMES + _SCORES)
+_PLACES = ", ".join("?" for _ in _NAMES + _SCORES)
+_PHASH = _NAMES.index("phash")
+_SHARED = [_NAMES.index(name) for name in ("folder", "label", "split", "format", "state")]
+_values = attrgetter(*_NAMES)
 
 
 class Catalog:
@@ -113,13 +135,13 @@ class Catalog:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open or make the catalog. Raises `UserError` where it is damaged, newer than this program, or unwritable."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        """Open or make the catalog. Raises `UserError` where it is damaged, not ours, newer than us, or unwritable."""
+        with _in_words(path):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"The folder {path.parent} cannot be written ({error.strerror}).") from error
             db = sqlite3.connect(path, timeout=60, isolation_level=None)
-        except (OSError, sqlite3.OperationalError) as error:
-            raise UserError(f"The catalog {path} cannot be opened for writing ({error}).") from error
-        with _damage_as_user_error(path):
             try:
                 _prepare(path, db)
             except BaseException:
@@ -135,7 +157,7 @@ class Catalog:
     ) -> None:
         self.db.close()
         if isinstance(error, sqlite3.Error):
-            with _damage_as_user_error(self.path):
+            with _in_words(self.path):
                 raise error
 
     @contextmanager
@@ -144,15 +166,16 @@ class Catalog:
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield self.db
+            self.db.execute("COMMIT")
         except BaseException:
-            self.db.execute("ROLLBACK")
+            if self.db.in_transaction:  # a full disk has rolled it back already
+                self.db.execute("ROLLBACK")
             raise
-        self.db.execute("COMMIT")
 
     def put(self, pictures: Iterable[Picture]) -> None:
         """Insert or replace rows of `pictures`."""
         rows = (_row(picture) for picture in pictures)
-        self.db.executemany(f"INSERT OR REPLACE INTO pictures VALUES ({_PLACES})", rows)
+        self.db.executemany(f"INSERT OR REPLACE INTO pictures ({_COLUMNS}) VALUES ({_PLACES})", rows)
 
     def pictures(self, where: str = "state = 'present'", parameters: tuple[object, ...] = ()) -> list[Picture]:
         """The rows that satisfy an SQL condition, sorted by path."""
@@ -175,48 +198,90 @@ class Catalog:
 
 
 def _prepare(path: Path, db: sqlite3.Connection) -> None:
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")
-    (version,) = db.execute("PRAGMA user_version").fetchone()
+    version, mark = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id"))
+    empty = not db.execute("PRAGMA schema_version").fetchone()[0]
+    if not empty and mark != _APPLICATION_ID:
+        raise UserError(f"{path} is a database of another program: move it away, and run the command again.")
     if version > SCHEMA_VERSION:
         raise UserError(
             f"The catalog {path} was written by a newer version of florilegium (schema {version}, this one knows "
             f"{SCHEMA_VERSION}): update florilegium."
         )
-    if version == 0:
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    if empty:
         # One transaction, so that a kill in between leaves an empty file and not half a schema; where another
         # process was faster, its tables are there when our turn comes.
         db.execute("BEGIN IMMEDIATE")
-        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+        if not db.execute("PRAGMA user_version").fetchone()[0]:
             for statement in _SCHEMA.split(";\n"):
                 db.execute(statement)
+            db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")
+    _add_columns(db)
     problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
-        raise sqlite3.DatabaseError(problem)
+        raise _damaged(path, problem)
+
+
+def _add_columns(db: sqlite3.Connection) -> None:
+    """Make room for the scores of checks that the catalog does not know yet, and have every picture read again."""
+    if _known_scores(db) == _SCORES:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    for column in set(_SCORES) - set(_known_scores(db)):
+        db.execute(f"ALTER TABLE pictures ADD COLUMN {column} REAL")
+        db.execute("UPDATE pictures SET mtime_ns = -1")
+    db.execute("COMMIT")
+
+
+def _known_scores(db: sqlite3.Connection) -> list[str]:
+    columns = [name for _, name, *_ in db.execute("PRAGMA table_info(pictures)")]
+    return [name for name in _SCORES if name in columns]
 
 
 @contextmanager
-def _damage_as_user_error(path: Path) -> Iterator[None]:
+def _in_words(path: Path) -> Iterator[None]:
+    """Turn what the user can mend into `UserError`; a mistake in our own SQL stays what it is."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        raise UserError(
-            f"The catalog {path} cannot be written ({error}): check the disk's free space and your rights."
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise UserError(
-            f"The catalog {path} is damaged ({error}): move it away and run the command again, which writes a new one "
-            f"from the pictures."
-        ) from error
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _DAMAGED:
+            raise _damaged(path, error) from error
+        if code == sqlite3.SQLITE_BUSY:
+            raise UserError(f"The catalog {path} is in use by another process: wait for it to end.") from error
+        if code in _CANNOT_WRITE:
+            raise UserError(
+                f"The catalog {path} cannot be written ({error}): check the disk's free space and your rights."
+            ) from error
+        raise
 
 
-def _row(picture: Picture) -> tuple[object, ...]:
-    phash = picture.phash
-    return astuple(replace(picture, phash=phash - (1 << 64) if phash >= 1 << 63 else phash))
+def _damaged(path: Path, problem: object) -> UserError:
+    return UserError(
+        f"The catalog {path} is damaged ({' '.join(str(problem).split())}): move it away and run the command again, "
+        f"which writes a new one from the pictures."
+    )
+
+
+def _row(picture: Picture) -> list[object]:
+    values = list(_values(picture))
+    values[_PHASH] = picture.phash - (1 << 64) if picture.phash >> 63 else picture.phash
+    return values + list(picture.scores or [None] * len(_SCORES))
 
 
 def _picture(row: tuple[Any, ...]) -> Picture:
-    picture = Picture(*row)
-    return picture if picture.phash >= 0 else replace(picture, phash=picture.phash + (1 << 64))
+    values = list(row[: len(_NAMES)])
+    values[_PHASH] %= 1 << 64
+    for place in _SHARED:  # SQLite gives each of a million rows a string of its own
+        values[place] = sys.intern(values[place])
+    scores = row[len(_NAMES) :]
+    values.append(() if None in scores else tuple(map(_shared_score, scores)))
+    return Picture(*values)
+
+
+@lru_cache(maxsize=1024)  # to three decimals there are 1,001 scores
+def _shared_score(score: float) -> float:
+    return score

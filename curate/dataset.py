@@ -2,6 +2,8 @@
 
 import os
 import re
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ SPLITS = ("train", "valid", "test")
 
 _SPLIT_OF_FOLDER = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 _NOT_PICTURES = {"thumbs.db", "desktop.ini"}
+_NOT_CLASSES = {"__macosx", "@eadir"}  # what archives and file servers leave beside the class folders
 
 Layout = Literal["flat", "raw", "split"]
 
@@ -44,8 +47,9 @@ class Dataset:
     """A folder of class folders in one of three layouts.
 
     `flat`: `<root>/<label>/`; `raw`: `<root>/raw/<label>/`; `split`: `<root>/train/<label>/` and so on, where `raw/`
-    may stand beside. `home` is where the catalog and the quarantine live: the root itself, or for a flat dataset
-    the folder `<name>.florilegium` beside it, so that torchvision's `ImageFolder` never reads them as classes.
+    may stand beside; "val" and "validation" are "valid", and capitals do not matter. `home` is where the catalog and
+    the quarantine live: the root itself, or for a flat dataset the folder `<name>.florilegium` beside it, so that
+    torchvision's `ImageFolder` never reads them as classes.
     """
 
     root: Path
@@ -66,11 +70,11 @@ class Dataset:
         """Every class folder, raw ones first, then by split, each in natural order of the labels."""
         if self.layout == "flat":
             return [ClassFolder(name, name, None) for name in _subfolders(self.root)]
-        found = [ClassFolder(f"raw/{label}", label, None) for label in _subfolders(self.root / "raw")]
-        for folder, split in _SPLIT_OF_FOLDER.items():
-            labels = _subfolders(self.root / folder)
-            found += [ClassFolder(f"{folder}/{label}", label, split) for label in labels]
-        return found
+        return [
+            ClassFolder(f"{folder}/{label}", label, split)
+            for folder, split in _top_folders(self.root)
+            for label in _subfolders(self.root / folder)
+        ]
 
     def files(self) -> list[PictureFile]:
         """Every file of every class folder, folder by folder, sorted by path within each."""
@@ -84,7 +88,8 @@ class Dataset:
         """The files of one class folder and what `stat` says of each, sorted by path.
 
         Subfolders are walked as torchvision does; hidden files are passed over. A file that vanished in between,
-        or a link that leads nowhere, has None for its stat.
+        or a link that leads nowhere, has None for its stat. Raises `UserError` for a folder that may not be read,
+        a link to a folder and a name that is not text.
         """
         return sorted(_walk(self.root, folder.path), key=lambda found: found[0])
 
@@ -96,21 +101,22 @@ class Dataset:
 def open_dataset(root: Path) -> Dataset:
     """Find out a folder's layout. Raises `UserError` where there is no folder, or no class folder in it."""
     root = Path(root)
-    if not root.exists():
-        raise UserError(f"There is no folder {root}: give the folder that holds your class folders.")
-    if not root.is_dir():
-        raise UserError(f"{root} is a file: give the folder that holds your class folders.")
     try:
+        if not root.exists():
+            raise UserError(f"There is no folder {root}: give the folder that holds your class folders.")
+        if not root.is_dir():
+            raise UserError(f"{root} is a file: give the folder that holds your class folders.")
         layout = _layout(root)
         dataset = Dataset(root, layout, _home(root, layout))
-        has_classes = bool(dataset.class_folders())
+        folders = dataset.class_folders()
     except PermissionError as error:
         raise UserError(f"The folder {error.filename} cannot be read: give yourself the right to.") from error
-    if not has_classes:
+    if not folders:
         raise UserError(
             f"{root} holds no class folders: put each class's pictures into a folder of their own, "
             f"{root}/<class>/ or {root}/raw/<class>/."
         )
+    _refuse_twins(folders)
     return dataset
 
 
@@ -120,11 +126,46 @@ def natural_key(label: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(part), part) if part[0] in "0123456789" else (1, 0, part) for part in parts)
 
 
+def _refuse_twins(folders: list[ClassFolder]) -> None:
+    """Raise `UserError` where one class seems to be spelt in two ways.
+
+    Two spellings that people cannot tell apart (é may be one code point or two) are never meant. Two that differ in
+    capitals are, where they stand side by side, as "a" and "A" do among handwritten letters; not where one split
+    has "Rose" and another has "rose".
+    """
+    spellings = defaultdict[str, dict[str, ClassFolder]](dict)
+    for folder in folders:
+        spellings[unicodedata.normalize("NFC", folder.label).casefold()].setdefault(folder.label, folder)
+    side_by_side = {(folder.split, folder.label) for folder in folders}
+    for first, *others in (list(variants.values()) for variants in spellings.values()):
+        for other in others:
+            if unicodedata.normalize("NFC", first.label) == unicodedata.normalize("NFC", other.label):
+                how = "in the Unicode form of their names"
+            elif (first.split, other.label) in side_by_side or (other.split, first.label) in side_by_side:
+                continue
+            else:
+                how = "in upper and lower case"
+            raise UserError(
+                f"The class folders {first.path} and {other.path} differ only {how}: give them the same name, or "
+                f"names that differ in more."
+            )
+
+
 def _layout(root: Path) -> Layout:
     # A class may be called "train" in a flat dataset of vehicles: a split folder is one that holds folders.
-    if any(_subfolders(root / folder) for folder in _SPLIT_OF_FOLDER):
+    tops = [split for folder, split in _top_folders(root) if _subfolders(root / folder)]
+    if any(tops):
         return "split"
-    return "raw" if _subfolders(root / "raw") else "flat"
+    return "raw" if tops else "flat"
+
+
+def _top_folders(root: Path) -> list[tuple[str, str | None]]:
+    """The folders that hold the class folders, where the root itself does not: (name, split), `raw` first."""
+    # Whatever else lies at the root is the user's own business, a link to a quarantine on another disk included.
+    names = _subfolders(root, among={"raw", *_SPLIT_OF_FOLDER})
+    found = [(name, _SPLIT_OF_FOLDER.get(name.lower())) for name in names]
+    order = (None, *SPLITS)
+    return sorted(found, key=lambda top: order.index(top[1]))
 
 
 def _home(root: Path, layout: Layout) -> Path:
@@ -134,42 +175,61 @@ def _home(root: Path, layout: Layout) -> Path:
     return resolved.parent / f"{resolved.name}.florilegium"
 
 
-def _subfolders(folder: Path) -> list[str]:
-    if not folder.is_dir():
+def _subfolders(folder: Path, among: set[str] | None = None) -> list[str]:
+    """The names of a folder's folders in natural order, or of those whose lower-case name is `among` some."""
+    try:
+        with os.scandir(folder) as entries:
+            wanted = (entry for entry in entries if among is None or entry.name.lower() in among)
+            names = [entry.name for entry in wanted if _is_folder(entry)]
+    except (FileNotFoundError, NotADirectoryError):  # it was removed or replaced while we read
         return []
-    with os.scandir(folder) as entries:
-        names = [
-            entry.name for entry in entries if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
-        ]
     return sorted(names, key=natural_key)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _NOT_CLASSES
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder. Raises `UserError` for a link to one, and for a folder whose name is not text."""
+    try:
+        if not entry.is_dir() or _is_hidden(entry.name):
+            return False
+    except OSError:  # a link that leads round in a circle
+        return False
+    if entry.is_symlink():
+        # Files behind it are not ours to move, and a link to a folder above would be walked for ever.
+        raise UserError(
+            f"{entry.path} is a link to another folder: put the folder itself there, or give the folder it leads to."
+        )
+    _refuse_no_text(entry)
+    return True
+
+
+def _refuse_no_text(entry: os.DirEntry[str]) -> None:
+    try:
+        entry.name.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"The file name {entry.path!a} is not valid UTF-8: rename the file.") from error
 
 
 def _walk(root: Path, folder: str) -> Iterator[tuple[str, os.stat_result | None]]:
     try:
         with os.scandir(root / folder) as entries:
             found = list(entries)
-    except FileNotFoundError:  # the folder was removed while we read
+    except (FileNotFoundError, NotADirectoryError):  # the folder was removed or replaced while we read
         return
     except PermissionError as error:
         raise UserError(f"The folder {error.filename} cannot be read: give yourself the right to.") from error
     for entry in found:
-        if entry.name.startswith(".") or entry.name.lower() in _NOT_PICTURES:
+        if _is_hidden(entry.name) or entry.name.lower() in _NOT_PICTURES:
             continue
         path = f"{folder}/{entry.name}"
-        if not _is_text(path):
-            raise UserError(f"The file name {path!r} is not valid UTF-8: rename the file.")
-        if entry.is_dir(follow_symlinks=False):
+        if _is_folder(entry):
             yield from _walk(root, path)
             continue
+        _refuse_no_text(entry)
         try:
             yield path, entry.stat()
         except OSError:
             yield path, None
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -1,39 +1,37 @@
 """Pairs → clusters → which copy to keep, and why.
 
-Two pictures are near-duplicates when their pHashes lie within a Hamming radius and a second look at their pixels
-agrees. Clusters are stars round the copy that is kept, so a chain of near pairs never grows into one heap.
+Two pictures are near-duplicates when a pHash of one, whole or of a window into it, lies within a Hamming radius of the
+other's and a second look at their pixels, laid over each other, agrees. Clusters are stars round the copy that is
+kept, so a chain of near pairs never grows into one heap.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from curate.candidates import WHOLE, Candidates, find_candidates, view_name
 from curate.catalog import Picture
+from curate.colour import coloured_alike
+from curate.fingerprint import is_flat
 from curate.image import BrokenImage, load
 from curate.inspect import AT_LEAST
 from curate.parallel import ordered_map
-from curate.phash import pairs_within
 from curate.progress import Progress, silent
+from curate.registration import IDENTITY, register
+from curate.second_look import Look, look_again, look_at
 
 DEFAULT_RADIUS = 8
 """Bits out of 64. Among 1.3 million pairs of real photographs of different scenes one lies within 8 bits and three
 within 10, while 99.9% of edited copies lie within 8; benchmarks/README.md has the table.
 """
 
-MIN_CORRELATION = 0.90
-"""Of luma at 32 × 32 pixels. On the same photographs, strangers within 14 bits reach 0.865 and copies, the most
-heavily edited ones included, stay above 0.927.
-"""
-
-_LOOK = 32
-_FLAT = 4.0  # standard deviation of luma, in levels of 0…255: with less there is no structure to correlate
-_FLAT_COLOUR = 3.0  # levels by which the mean colours of two flat pictures may differ
+_CROWD = 32  # different files of one hash, beyond which they are compared with one of them instead of each other
+_FLAT_COLOUR = 3  # levels by which the mean colours of two flat pictures may differ
 _FLAT_ASPECT = 0.02  # and the relative difference of their aspect ratios
 
 
@@ -41,9 +39,11 @@ _FLAT_ASPECT = 0.02  # and the relative difference of their aspect ratios
 class NearDuplicates:
     """All near-duplicates among a sequence of pictures.
 
-    `contents` holds, for each different content (sha256), the positions of the pictures that have it. `first`,
-    `second` (int32[p]) are indices into `contents`, `distance` (uint8[p]) is the Hamming distance of the pHashes,
-    and `same` (bool[p]) what the second look said: pairs that it told apart are kept, marked False.
+    `contents` holds, for each different content, the positions of the pictures that have it: the same bytes; flat
+    pictures of one colour and shape; or, of a crowd that shares one pHash, those that a second look takes for the
+    same. `first`, `second` (int32[p]) are indices into `contents`, `distance` (uint8[p]) is the Hamming distance of
+    the two hashes that met, `view` (int8[p]) says whose these were (as in `curate.candidates`; empty where unknown),
+    and `same` (bool[p]) what the second look said: pairs of wholes that it told apart are kept, marked False.
     """
 
     contents: list[list[int]]
@@ -51,6 +51,7 @@ class NearDuplicates:
     second: NDArray[np.int32]
     distance: NDArray[np.uint8]
     same: NDArray[np.bool_]
+    view: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
 
     def verified(self) -> Iterator[tuple[int, int, int]]:
         """(first, second, distance) of the pairs that are the same picture."""
@@ -64,6 +65,13 @@ class NearDuplicates:
         chosen = np.flatnonzero(~self.same)
         yield from zip(self.first[chosen].tolist(), self.second[chosen].tolist(), strict=True)
 
+    def relations(self) -> dict[tuple[int, int], str]:
+        """What each copy found by more than its whole is to its original: (first, second) → "crop", "mirrored" …"""
+        if not len(self.view):
+            return {}
+        framed = np.flatnonzero(self.same & (self.view != WHOLE)).tolist()
+        return {(int(self.first[pair]), int(self.second[pair])): view_name(int(self.view[pair])) for pair in framed}
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -75,24 +83,129 @@ class Cluster:
 
 
 def find_near_duplicates(
-    root: Path, pictures: Sequence[Picture], radius: int = DEFAULT_RADIUS, progress: Progress = silent
+    root: Path,
+    pictures: Sequence[Picture],
+    radius: int = DEFAULT_RADIUS,
+    progress: Progress = silent,
+    *,
+    framed: bool = True,
+    geometry: bool = False,
 ) -> NearDuplicates:
-    """Find all pairs of intact pictures within the radius and look at each a second time, at 32 × 32 pixels.
+    """Find all pairs of intact pictures that may be one picture, and look at each a second time.
 
-    A file that can no longer be decoded matches nothing but its own bytes.
+    `framed` also finds small crops, borders and captions, `geometry` turned and mirrored copies, both for pictures
+    whose fingerprint is known. A file that can no longer be decoded matches nothing but its own bytes.
     """
+
+    def look(content: int) -> Look | None:
+        return _look(root / pictures[contents[content][0]].path)
+
+    contents = _by_bytes(pictures)
+    contents = _by_colour(contents, pictures)
+    contents = _by_crowd(contents, pictures, look)
+    leaders = [pictures[positions[0]] for positions in contents]
+    hashes = np.array([picture.phash for picture in leaders], dtype=np.uint64)
+    structured = np.array([at for at, picture in enumerate(leaders) if not is_flat(picture.fingerprint)], np.int32)
+    candidates = find_candidates(
+        hashes[structured],
+        [leaders[at].fingerprint for at in structured.tolist()],
+        radius,
+        framed=framed,
+        geometry=geometry,
+        progress=progress,
+    ).of(structured)
+    return _decided(contents, candidates, look_again(candidates, look, progress).same)
+
+
+def _by_bytes(pictures: Sequence[Picture]) -> list[list[int]]:
     by_sha256: dict[str, list[int]] = defaultdict(list)
     for position, picture in enumerate(pictures):
         by_sha256[picture.sha256].append(position)
-    contents = list(by_sha256.values())
-    hashes = np.array([pictures[positions[0]].phash for positions in contents], dtype=np.uint64)
-    batches = list(pairs_within(hashes, radius).expand())
-    first = np.concatenate([np.empty(0, np.int32), *(batch[0] for batch in batches)])
-    second = np.concatenate([np.empty(0, np.int32), *(batch[1] for batch in batches)])
-    distance = np.concatenate([np.empty(0, np.uint8), *(batch[2] for batch in batches)])
-    looks = _Looks(root, [pictures[positions[0]] for positions in contents])
-    looks.take(np.unique(np.concatenate([first, second])), progress)
-    return NearDuplicates(contents, first, second, distance, looks.agree(first, second))
+    return list(by_sha256.values())
+
+
+def _by_colour(contents: list[list[int]], pictures: Sequence[Picture]) -> list[list[int]]:
+    """Join the contents of flat pictures that agree in colour and shape: their hashes are noise."""
+    flat = [at for at, positions in enumerate(contents) if is_flat(pictures[positions[0]].fingerprint)]
+    if len(flat) < 2:
+        return contents
+    leaders = [pictures[contents[at][0]] for at in flat]
+    colour = np.array([list(picture.fingerprint) for picture in leaders], dtype=np.int16)
+    aspect = np.log([picture.width / picture.height for picture in leaders])
+
+    def alike(leader: int, others: NDArray[np.intp]) -> NDArray[np.bool_]:
+        near: NDArray[np.bool_] = np.abs(colour[others] - colour[leader]).max(axis=1) <= _FLAT_COLOUR
+        near &= np.abs(aspect[others] - aspect[leader]) <= _FLAT_ASPECT
+        return near
+
+    return _joined(contents, [[flat[at] for at in group] for group in _groups(len(flat), alike)])
+
+
+def _by_crowd(
+    contents: list[list[int]], pictures: Sequence[Picture], look: Callable[[int], Look | None]
+) -> list[list[int]]:
+    """Join the contents that share one hash with very many others and are the same picture to a second look.
+
+    Of n such contents there are n² / 2 pairs, which nobody needs: each is compared with the first of its kind.
+    """
+    by_hash: dict[int, list[int]] = defaultdict(list)
+    for at, positions in enumerate(contents):
+        if not is_flat(pictures[positions[0]].fingerprint):
+            by_hash[pictures[positions[0]].phash].append(at)
+    groups = []
+    for crowd in by_hash.values():
+        if len(crowd) > _CROWD:
+            seen = [(at, found) for at, found in zip(crowd, ordered_map(look, crowd), strict=True) if found]
+            looks = [found for _, found in seen]
+            if looks:
+                groups += [[seen[at][0] for at in group] for group in _groups(len(seen), _same_as(looks))]
+    return _joined(contents, groups)
+
+
+def _same_as(looks: list[Look]) -> Callable[[int, NDArray[np.intp]], NDArray[np.bool_]]:
+    lumas, chromas = np.stack([look.luma for look in looks]), np.stack([look.chroma for look in looks])
+
+    def same(leader: int, others: NDArray[np.intp]) -> NDArray[np.bool_]:
+        n = len(others)
+        frame = np.tile(np.array(IDENTITY, np.float32), (n, 1))
+        found = register(np.repeat(lumas[leader][None], n, axis=0), lumas[others], frame, frame)
+        alike = coloured_alike(np.repeat(chromas[leader][None], n, axis=0), chromas[others], found.placement, frame)
+        return found.same & alike
+
+    return same
+
+
+def _groups(n: int, alike: Callable[[int, NDArray[np.intp]], NDArray[np.bool_]]) -> list[list[int]]:
+    """Group 0…n − 1 round leaders: the first that is left leads, and takes those that are like it. No chains."""
+    left = np.arange(n)
+    groups = []
+    while len(left):
+        leader, left = int(left[0]), left[1:]
+        taken = alike(leader, left)
+        groups.append([leader, *left[taken].tolist()])
+        left = left[~taken]
+    return groups
+
+
+def _joined(contents: list[list[int]], groups: list[list[int]]) -> list[list[int]]:
+    """Join the contents of each group into the group's first."""
+    joined = list(contents)
+    gone = set()
+    for leader, *others in groups:
+        joined[leader] = [*contents[leader], *(position for at in others for position in contents[at])]
+        gone.update(others)
+    return [positions for at, positions in enumerate(joined) if at not in gone]
+
+
+def _decided(contents: list[list[int]], candidates: Candidates, same: NDArray[np.bool_]) -> NearDuplicates:
+    """One row a pair: the guess that proved right, else the nearest; of pairs told apart only those of wholes."""
+    listed = np.flatnonzero(same | (candidates.view == WHOLE))
+    pair = candidates.pair()[listed]
+    order = np.lexsort((~same[listed], pair))
+    first_of_pair = np.unique(pair[order], return_index=True)[1]
+    chosen = listed[order[first_of_pair]]
+    best = candidates.take(chosen)
+    return NearDuplicates(contents, best.first, best.second, best.distance, same[chosen], best.view)
 
 
 def clusters(found: NearDuplicates, rank: Callable[[int], Any]) -> list[Cluster]:
@@ -121,60 +234,9 @@ def clusters(found: NearDuplicates, rank: Callable[[int], Any]) -> list[Cluster]
     return result
 
 
-class _Looks:
-    """The second look: luma at 32 × 32, and what a picture without structure can be told by."""
-
-    def __init__(self, root: Path, pictures: Sequence[Picture]) -> None:
-        self.root = root
-        self.pictures = pictures
-        self.row = np.full(len(pictures), -1, dtype=np.int64)
-        self.luma = np.empty((0, _LOOK * _LOOK), dtype=np.uint8)
-        self.colour = np.empty((0, 3), dtype=np.float32)
-        self.aspect = np.empty(0, dtype=np.float32)
-
-    def take(self, wanted: NDArray[np.int32], progress: Progress) -> None:
-        """Decode the wanted pictures (positions, ascending, once each)."""
-        self.row[wanted] = np.arange(len(wanted))
-        self.luma = np.zeros((len(wanted), _LOOK * _LOOK), dtype=np.uint8)
-        self.colour = np.full((len(wanted), 3), np.nan, dtype=np.float32)
-        self.aspect = np.ones(len(wanted), dtype=np.float32)
-        paths = (self.root / self.pictures[position].path for position in wanted.tolist())
-        with progress("Comparing look-alikes", len(wanted)) as advance:
-            for row, look in enumerate(ordered_map(_look, paths)):
-                if look is not None:
-                    self.luma[row], self.colour[row], self.aspect[row] = look
-                advance(1)
-
-    def agree(self, first: NDArray[np.int32], second: NDArray[np.int32], batch: int = 8192) -> NDArray[np.bool_]:
-        """Whether the pixels of each pair say that it is one picture: bool[p]."""
-        verdict = np.empty(len(first), dtype=np.bool_)
-        for start in range(0, len(first), batch):
-            chosen = slice(start, start + batch)
-            verdict[chosen] = self._agree(self.row[first[chosen]], self.row[second[chosen]])
-        return verdict
-
-    def _agree(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.bool_]:
-        luma_a, luma_b = self.luma[a].astype(np.float32), self.luma[b].astype(np.float32)
-        luma_a -= luma_a.mean(axis=1, keepdims=True)
-        luma_b -= luma_b.mean(axis=1, keepdims=True)
-        std_a, std_b = luma_a.std(axis=1), luma_b.std(axis=1)
-        covariance = np.einsum("ij,ij->i", luma_a, luma_b) / (_LOOK * _LOOK)
-        structured = (std_a >= _FLAT) & (std_b >= _FLAT)
-        alike = covariance >= MIN_CORRELATION * std_a * std_b
-        # Two flat pictures are the same only where their colour and their shape are; a flat one and one with
-        # structure never are. A picture that did not decode has NaN for its colour, and equals nothing.
-        colour = np.abs(self.colour[a] - self.colour[b]).max(axis=1)
-        shape = np.abs(np.log(self.aspect[a] / self.aspect[b]))
-        flat_alike = (std_a < _FLAT) & (std_b < _FLAT) & (colour <= _FLAT_COLOUR) & (shape <= _FLAT_ASPECT)
-        verdict: NDArray[np.bool_] = np.where(structured, alike & ~np.isnan(colour), flat_alike)
-        return verdict
-
-
-def _look(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32], float] | None:
+def _look(path: Path) -> Look | None:
     try:
         pixels = load(path, at_least=AT_LEAST)
     except BrokenImage:
         return None
-    small = np.asarray(pixels.convert("L").resize((_LOOK, _LOOK), Image.Resampling.LANCZOS)).reshape(-1)
-    colour = np.asarray(pixels.resize((1, 1), Image.Resampling.BOX), dtype=np.float32).reshape(3)
-    return small, colour, pixels.width / pixels.height
+    return look_at(pixels)

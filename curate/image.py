@@ -5,11 +5,15 @@ always speak of the same picture.
 """
 
 import io
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 MAX_PIXELS = 128 * 1024 * 1024
@@ -31,11 +35,28 @@ _TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 
-_CUT_OFF = ("truncated", "broken data stream", "unrecognized data stream", "not enough image data")
+_ORIENTATION_TAGS = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
+"""Where `Image.info` may say which way is up."""
+
+_PNG_END = b"IEND\xaeB`\x82"
+_STRIP = 256  # rows converted at a time, so that a large picture of 32 bits needs little beside itself
+
+_CUT_OFF = ("truncated", "broken data stream", "unrecognized data stream", "not enough image data", "but only got")
 """What Pillow's decoders say when a file ends too early."""
 
+_ENDS_EARLY = "cut off: the file ends before the picture does"
 
-class BrokenImage(Exception):  # noqa: N818 (it names the picture's state, as the design does)
+_SIGNATURES = {
+    b"\xff\xd8": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"WEBP": "WebP", b"II*\0": "TIFF", b"MM\0*": "TIFF",
+    b"BM": "BMP", b"\0\0\0\x0cjP": "JPEG 2000", b"\xff\x4f\xff\x51": "JPEG 2000", b"8BPS": "PSD", b"qoif": "QOI",
+    b"DDS ": "DDS", b"icns": "ICNS", b"\0\0\1\0": "ICO",
+}  # fmt: skip
+
+# What Pillow only warns of is decided here: a picture is whole, or it is a BrokenImage.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+class BrokenImage(Exception):
     """A file that gives no pixels: `path` says which, `reason` says why, in words for people."""
 
     def __init__(self, path: str, reason: str) -> None:
@@ -52,27 +73,31 @@ class DecodedImage:
     """Canonical pixels and what the file said of itself.
 
     `pixels` is 8-bit RGB in sRGB, upright, alpha over white, possibly at reduced scale;
-    `width` and `height` are those of the upright picture at full scale.
+    `width` and `height` are those of the upright picture at full scale. `box` (left, upper, right, lower, in pixels
+    of `pixels`) is what of them the picture covers: 500 pixels at an eighth of the scale are 62.5, so the last column
+    is half padding. What compares pictures resamples from this box, or sees them 1% stretched.
     """
 
     pixels: Image.Image
     format: str
     width: int
     height: int
+    box: tuple[float, float, float, float]
 
 
 def decode(data: bytes, *, path: str = "<bytes>", at_least: int | None = None) -> DecodedImage:
     """Decode a whole file to canonical pixels.
 
     With `at_least`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its scale as long as its short side keeps that many
-    pixels; every byte is still read, so a cut-off file is found all the same. Only the first frame of an animation
-    is looked at. Whatever goes wrong, including in Pillow itself, is raised as `BrokenImage`.
+    pixels; every byte is still read, so a cut-off file is found all the same. Of an animation, a multi-page TIFF or
+    an MPO only the first picture is looked at, so what is missing of the others is not missed. Whatever goes wrong,
+    including in Pillow itself, is raised as `BrokenImage`.
     """
     if not data:
         raise BrokenImage(path, "the file is empty")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return _decode_opened(image, path, at_least)
+            return _decode_opened(image, data, path, at_least)
     except BrokenImage:
         raise
     except Exception as error:  # Pillow's plugins raise nearly every built-in exception on damaged files
@@ -88,29 +113,47 @@ def load(path: Path, *, at_least: int | None = None) -> Image.Image:
     return decode(data, path=str(path), at_least=at_least).pixels
 
 
-def _decode_opened(image: Image.Image, path: str, at_least: int | None) -> DecodedImage:
+def _decode_opened(image: Image.Image, data: bytes, path: str, at_least: int | None) -> DecodedImage:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BrokenImage(path, f"{width} × {height} pixels is over the limit of {MAX_PIXELS:,} pixels")
     file_format = image.format or "unknown"
-    if at_least is not None:
-        image.draft(image.mode, (at_least, at_least))
+    if file_format == "PNG" and _PNG_END not in data:  # Pillow does not miss the end of a PNG
+        raise BrokenImage(path, _ENDS_EARLY)
+    covered = None
+    if at_least is not None and (drafted := image.draft(image.mode, (at_least, at_least))):
+        covered = drafted[1][2:]
     # Not verify(): that passes on half a JPEG. load() decodes to the last row, and fails where the data ends early.
     image.load()
     orientation = _orientation(image)
     pixels = _to_rgb(image)
     if orientation in _TRANSPOSE:
         pixels = pixels.transpose(_TRANSPOSE[orientation])
-    # A TIFF turns itself upright in load(), so its sides are read off the pixels; only a JPEG can be at reduced scale.
-    if file_format in {"JPEG", "MPO"}:
-        width, height = (height, width) if orientation >= 5 else (width, height)
-    else:
-        width, height = pixels.size
-    return DecodedImage(pixels, "JPEG" if file_format == "MPO" else file_format, width, height)
+    if file_format not in {"JPEG", "MPO"}:  # only these can be at reduced scale, and a TIFF turns itself in load()
+        return DecodedImage(pixels, file_format, *pixels.size, box=(0, 0, *pixels.size))
+    box = _box(image.size, covered or image.size, orientation)
+    if orientation >= 5:
+        width, height = height, width
+    return DecodedImage(pixels, "JPEG", width, height, box)
+
+
+def _box(size: tuple[int, int], covered: tuple[float, float], orientation: int) -> tuple[float, float, float, float]:
+    """What the picture covers of its upright pixels; libjpeg pads it at the right and below, before it is turned."""
+    padding = size[0] - covered[0], size[1] - covered[1]
+    (left, right), (upper, lower) = (0.0, padding[0]), (0.0, padding[1])
+    if orientation in {2, 3, 7, 8}:
+        left, right = right, left
+    if orientation in {3, 4, 6, 7}:
+        upper, lower = lower, upper
+    if orientation >= 5:
+        return (upper, left, size[1] - lower, size[0] - right)
+    return (left, upper, size[0] - right, size[1] - lower)
 
 
 def _orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8; a broken EXIF block says nothing, and is no reason to lose the picture."""
+    if _ORIENTATION_TAGS.isdisjoint(image.info):
+        return 1
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:
@@ -121,31 +164,62 @@ def _orientation(image: Image.Image) -> int:
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Whatever Pillow's mode, 8-bit sRGB with alpha laid over white."""
     profile = image.info.get("icc_profile")
-    if image.mode == "RGB" and profile is None and "transparency" not in image.info:
+    if image.mode == "RGB" and not profile and "transparency" not in image.info:
         return image
     if image.mode.startswith("I") or image.mode == "F":
         image = _to_eight_bits(image)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        alpha = image.getchannel("A")
-        canvas = Image.new("RGB", image.size, "white")
-        canvas.paste(_to_srgb(image.convert("RGB"), profile), mask=alpha)
-        return canvas
+        return _over_white(image, profile)
     if image.mode in {"1", "P"}:
-        image = image.convert("RGB")
+        image = image.convert("L" if image.mode == "1" else "RGB")
     return _to_srgb(image, profile)
 
 
+def _over_white(image: Image.Image, profile: object) -> Image.Image:
+    """Lay what is transparent over white, so that the colours hidden under it do not matter.
+
+    Grey stays grey until its profile is applied: a profile for grey says nothing of RGB.
+    """
+    image = image.convert("LA" if image.mode in {"1", "L", "LA", "La"} else "RGBA")
+    colour = image.getchannel("L") if image.mode == "LA" else image.convert("RGB")
+    canvas = Image.new("RGB", image.size, "white")
+    canvas.paste(_to_srgb(colour, profile), mask=image.getchannel("A"))
+    return canvas
+
+
 def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Greyscale of 16 or 32 bits, or float, scaled to 0…255: convert("L") would clip it to white."""
-    values = np.asarray(image).astype(np.float64)
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    highest = float(values.max(initial=0.0))
-    if image.mode.startswith("I;16") or (image.mode == "I" and highest > 255):
-        values = values / 257 if highest <= 65535 else values * (255 / highest)
-    elif image.mode == "F":
-        values = values * (255 if highest <= 1 else min(1.0, 255 / highest))
-    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8), "L")
+    """Grey of 16 or 32 bits, or float, scaled to 0…255, where convert("L") would clip it to white.
+
+    16 bits are divided by 257, whatever is in the picture. Wider numbers do not say where white is: floats up to 1
+    are taken for 0…1, anything up to 255 stays, integers up to 65,535 are taken for 16 bits, and beyond that the
+    highest value is white. Negative numbers and NaN are black.
+    """
+    values = np.asarray(image)
+    scale = 1 / 257
+    if not (image.mode.startswith("I;16") or (image.format == "PPM" and image.mode == "I")):
+        highest = max((float(strip[np.isfinite(strip)].max(initial=0)) for strip in _strips(values)), default=0.0)
+        scale = _eight_bit_scale(highest, is_float=image.mode == "F")
+    eight = np.empty(values.shape, np.uint8)
+    for strip, into in zip(_strips(values), _strips(eight), strict=True):
+        scaled = np.nan_to_num(strip.astype(np.float64) * scale, nan=0.0)
+        np.rint(np.clip(scaled, 0, 255), out=into, casting="unsafe")
+    result = Image.fromarray(eight)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):  # a PNG of 16 bits may call one grey transparent
+        result.putalpha(Image.fromarray(values != clear).convert("L"))
+    return result
+
+
+def _eight_bit_scale(highest: float, *, is_float: bool) -> float:
+    if is_float and highest <= 1:
+        return 255.0
+    if highest <= 255:
+        return 1.0
+    return 1 / 257 if highest <= 65535 and not is_float else 255 / highest
+
+
+def _strips(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    return (values[top : top + _STRIP] for top in range(0, len(values), _STRIP))
 
 
 def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
@@ -174,7 +248,7 @@ def _srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | N
         if mode == "RGB" and "sRGB" in (ImageCms.getProfileDescription(source) or ""):
             return None
         return ImageCms.buildTransform(source, _srgb_profile(), mode, "RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+    except Exception:  # whatever is wrong with a profile, the picture itself may be whole
         return None
 
 
@@ -187,13 +261,29 @@ def _reason(error: Exception, data: bytes) -> str:
     """Pillow's many exceptions as one clause a person can act on."""
     text = str(error)
     if isinstance(error, UnidentifiedImageError):
-        if data.lstrip()[:1] == b"<":
-            return "a web page or other markup, not a picture"
-        return "not a picture in a format that can be read"
+        return _what_it_is(data[:1024])
     if isinstance(error, Image.DecompressionBombError):
         return f"its header claims more than {MAX_PIXELS:,} pixels"
-    if isinstance(error, EOFError) or any(sign in text for sign in _CUT_OFF):
-        return "cut off: the file ends before the picture does"
+    if isinstance(error, EOFError) or any(sign in text.lower() for sign in _CUT_OFF):
+        return _ENDS_EARLY
     if isinstance(error, MemoryError):
         return "it does not fit into memory"
     return f"it cannot be decoded ({type(error).__name__}: {text[:120]})"
+
+
+def _what_it_is(start: bytes) -> str:
+    """Why no decoder takes a file that begins like this."""
+    container = start[8:12] if start.startswith(b"RIFF") else start
+    for signature, name in _SIGNATURES.items():
+        if container.startswith(signature):
+            return f"it begins like a {name}, but its header is damaged or cut off"
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"<"):
+        return "an SVG drawing, not a photograph" if b"<svg" in text else "a web page or other markup, not a picture"
+    if text.startswith(b"%PDF"):
+        return "a PDF document, not a picture"
+    if start[4:12] in {b"ftypheic", b"ftypheix", b"ftypmif1"}:
+        return "a HEIC picture, which cannot be read: convert it to JPEG"
+    if start and all(byte >= 32 or byte in b"\t\n\r" for byte in start):
+        return "text, not a picture"
+    return "not a picture in a format that can be read"

@@ -23,15 +23,19 @@ def processors() -> int:
         return os.cpu_count() or 1
 
 
-def ordered_map(function: Callable[[T], R], items: Iterable[T], *, workers: int | None = None) -> Iterator[R]:
-    """`map(function, items)` in threads. Results come in the order of `items`; memory holds a few per worker.
+def ordered_map(
+    function: Callable[[T], R], items: Iterable[T], *, workers: int | None = None, ahead: int | None = None
+) -> Iterator[R]:
+    """`map(function, items)` in threads; results in order, `ahead` of them (or a few a worker) in memory.
 
     An exception in `function` is raised where its result would have come; work not yet begun is dropped.
     """
     workers = workers or processors()
     remaining = iter(items)
     with ThreadPoolExecutor(workers, thread_name_prefix="curate") as pool:
-        running: deque[Future[R]] = deque(pool.submit(function, item) for item in islice(remaining, 4 * workers))
+        running: deque[Future[R]] = deque(
+            pool.submit(function, item) for item in islice(remaining, max(workers, ahead or 4 * workers))
+        )
         try:
             while running:
                 result = running.popleft().result()

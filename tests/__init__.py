@@ -1,0 +1,1 @@
+"""Tests written from the promise: real files, real servers, real processes."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import os
 import sqlite3
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from train import bank as bank_module
 from train.augmentation import Augmentation
 from train.backbones import Backbone, load_backbone
 from train.bank import CLEAN, BankKey, FeatureBank
+from train.device import Precision
 from train.extract import Extraction, PictureRef, Views, extract, forward_halving
 from train.freeze import FrozenNetwork
 
@@ -47,7 +47,7 @@ def run(tiny: Backbone, refs: list[PictureRef], folder: Path, views: Views | Non
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_what_was_put_is_read_bit_for_bit(precision: str, tmp_path: Path) -> None:
+def test_what_was_put_is_read_bit_for_bit(precision: Precision, tmp_path: Path) -> None:
     key = dataclasses.replace(KEY, precision=precision)
     rows = torch.randn(3, 8).to(torch.bfloat16 if precision == "bfloat16" else torch.float32)
     with FeatureBank(tmp_path, key) as bank:
@@ -86,7 +86,7 @@ def test_a_bank_of_another_version_is_never_read(tmp_path: Path, monkeypatch: py
     with FeatureBank(tmp_path, KEY) as newer:
         assert newer.views_of([CLEAN]) == {}
     # Even under the name of this version's file: what it says of itself counts
-    os.replace(bank.file, newer.file)
+    bank.file.replace(newer.file)
     with FeatureBank(tmp_path, KEY) as renamed:
         assert renamed.rebuilt
         assert renamed.views_of([CLEAN]) == {}

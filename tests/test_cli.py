@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import REPOSITORY
-
+REPOSITORY = Path(__file__).resolve().parent.parent
 COMMANDS = ("clean", "restore", "split", "train", "evaluate", "predict", "predict-random", "demo")
 OFFLINE = (
     "import socket\ndef refuse(*_a, **_k):\n    raise OSError('no network here')\nsocket.socket.connect = refuse\n"

@@ -1,204 +1,261 @@
-"""Exported files answer as the checkpoint does, fed by the words beside them alone; one that does not is not left."""
+"""What an export promises: the very pictures, splits kept, read by the tools it is for, and whole or not there."""
 
 import builtins
+import csv
+import hashlib
+import io
 import json
-import zipfile
-from collections.abc import Callable
+import shutil
+import sys
+import tarfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
-from numpy.typing import NDArray
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
+from curate.catalog import Catalog
+from curate.dataset import open_dataset
 from curate.errors import UserError
-from curate.progress import silent
-from tests.training_ground import TINY, grow, picture
-from train import export_formats
-from train.backbones import load_backbone
-from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from train.classifier import Classifier
-from train.export import _compare, export
-from train.export_formats import FORMATS
-from train.head import HeadSettings
-from train.predict import Predictor
-from train.training import TrainOptions, train_head
+from curate.export import Format, export
+from curate.shards import plan_shards
+from curate.split import split
+from curate.webdataset import write_webdataset
+from tests.fields import dataset, encoded, field, placed, tree, write
+
+FORMATS = pytest.mark.parametrize("format_", ["imagefolder", "webdataset", "parquet"])
+SPLITS = {"train": "train", "validation": "valid", "test": "test"}
 
 
-@pytest.fixture(scope="module")
-def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = grow(tmp_path_factory.mktemp("garden"), {"train": 6, "valid": 7})
-    picture((20, 200, 90), 5, (333, 1000)).save(root / "valid" / "rose" / "tall.png")
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Thirty split pictures of three classes, one of them credited; and a broken one."""
+    root = tmp_path / "data"
+    dataset(root / "raw", {"2": 10, "10": 10, 'ünïcödé, "rose"': 10})
+    write(root / "raw" / "2" / "broken.jpg", b"no picture")
+    split(root)
+    with Catalog.open(open_dataset(root).catalog_path) as catalog:
+        names = [row[1] for row in catalog.db.execute("PRAGMA table_info(credits)")]
+        sha256 = hashlib.sha256(encoded(field(0))).hexdigest()
+        values = {"sha256": sha256, "url": "https://example.org/a.jpg", "author": "A. Author", "license": "CC BY 4.0"}
+        with catalog.transaction() as db:
+            db.execute(f"INSERT INTO credits VALUES ({','.join('?' * len(names))})", [values.get(n, "") for n in names])
     return root
 
 
-@pytest.fixture(scope="module")
-def checkpoint(garden: Path) -> Path:
-    options = TrainOptions(
-        backbone=TINY, weights="none", models=garden / "models", device="cpu", head=HeadSettings(epochs=8)
-    )
-    return train_head(garden, options).checkpoint
+def digests(root: Path) -> dict[tuple[str, str], set[str]]:
+    """(split, label) → digests of the placed pictures."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for name, to in placed(root).items():
+        digest = hashlib.sha256((root / to / name).read_bytes()).hexdigest()
+        found.setdefault((to, name.split("/")[0]), set()).add(digest)
+    return found
 
 
-def pictures(garden: Path) -> list[Path]:
-    return sorted((garden / "valid").rglob("*.*"))
+def test_imagefolder_is_read_by_torchvision(root: Path, tmp_path: Path) -> None:
+    from torchvision.datasets import ImageFolder
+
+    report = export(root, tmp_path / "out")
+    assert report.counts == {"train": 24, "validation": 3, "test": 3}
+    assert (report.labels, report.files, report.broken) == (3, 33, ["raw/2/broken.jpg"])
+    for theirs, ours in SPLITS.items():
+        folder = ImageFolder(tmp_path / "out" / theirs)
+        found: dict[tuple[str, str], set[str]] = {}
+        for path, number in folder.samples:
+            digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            found.setdefault((ours, folder.classes[number]), set()).add(digest)
+        assert found == {key: value for key, value in digests(root).items() if key[0] == ours}
 
 
-@pytest.mark.parametrize("format_", FORMATS)
-def test_each_format_comes_back_with_the_same_probabilities(
-    format_: str, checkpoint: Path, garden: Path, tmp_path: Path
+def test_imagefolder_tells_of_each_picture(root: Path, tmp_path: Path) -> None:
+    export(root, tmp_path / "out")
+    rows = {}
+    for to in SPLITS:
+        with (tmp_path / "out" / to / "metadata.csv").open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                data = (tmp_path / "out" / to / row["file_name"]).read_bytes()
+                assert hashlib.sha256(data).hexdigest() == row["sha256"]
+                assert row["file_name"].split("/")[0] == row["label"]
+                rows[row["sha256"]] = row
+    assert len(rows) == 30
+    credited = rows[hashlib.sha256(encoded(field(0))).hexdigest()]
+    assert (credited["author"], credited["license"], credited["label"]) == ("A. Author", "CC BY 4.0", "2")
+    assert sum(bool(row["author"]) for row in rows.values()) == 1
+
+
+def test_imagefolder_gives_each_picture_a_name_of_its_own(tmp_path: Path) -> None:
+    """Subfolders are no classes, and a suffix that no tool knows gets one that they do."""
+    for number, name in enumerate(["a.jpg", "old/a.jpg", "old_a.jpg", "no suffix", "photo.jfif", "UPPER.JPG"]):
+        write(tmp_path / "data" / "1" / name, encoded(field(number)))
+    dataset(tmp_path / "data", {"2": 2}, first=50)
+    report = export(tmp_path / "data", tmp_path / "out")
+    assert report.counts == {"train": 8}
+    names = {file.name for file in (tmp_path / "out" / "train" / "1").iterdir()}
+    marked = hashlib.sha256(encoded(field(1))).hexdigest()[:8], hashlib.sha256(encoded(field(2))).hexdigest()[:8]
+    assert names - {f"old_a~{mark}.jpg" for mark in marked} == {
+        "a.jpg", "old_a.jpg", "no suffix.jpg", "photo.jfif.jpg", "UPPER.JPG",
+    }  # fmt: skip
+    assert len(names) == 6
+
+
+def members(shards: list[Path]) -> dict[str, dict[str, bytes]]:
+    """Key → suffix → bytes, as webdataset groups them."""
+    found: dict[str, dict[str, bytes]] = {}
+    for shard in shards:
+        with tarfile.open(shard) as tar:
+            for member in tar:
+                key, suffix = member.name.split(".", 1)
+                file = tar.extractfile(member)
+                assert file is not None
+                found.setdefault(key, {})[suffix] = file.read()
+                assert (member.mtime, member.uid, member.uname) == (0, 0, "")
+    return found
+
+
+def test_webdataset_holds_picture_class_and_credit(root: Path, tmp_path: Path) -> None:
+    report = export(root, tmp_path / "out", format="webdataset")
+    assert report.files == 4
+    labels = [entry["label"] for entry in json.loads((tmp_path / "out" / "labels.json").read_text())]
+    assert labels == ["2", "10", 'ünïcödé, "rose"']
+    for theirs, ours in SPLITS.items():
+        found: dict[tuple[str, str], set[str]] = {}
+        for example in members([tmp_path / "out" / f"{theirs}-00000.tar"]).values():
+            assert example.keys() == {"jpg", "cls", "json"}
+            told = json.loads(example["json"])
+            assert hashlib.sha256(example["jpg"]).hexdigest() == told["sha256"]
+            assert labels[int(example["cls"])] == told["label"]
+            found.setdefault((ours, told["label"]), set()).add(told["sha256"])
+        assert found == {key: value for key, value in digests(root).items() if key[0] == ours}
+
+
+def test_webdataset_shards_are_bounded_and_always_the_same(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if format_ == "onnx":
-        pytest.importorskip("onnxruntime")
-        pytest.importorskip("onnxscript")
-    report = export(checkpoint, format_, pictures(garden), out=tmp_path / "out")
-    assert report.pictures == report.same_answers == 22
-    assert 0 <= report.largest_difference <= 1e-4
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {report.file.name, f"{report.file.name}.json"}
-    assert report.file.stem == checkpoint.stem
-    assert report.size == report.file.stat().st_size > 100_000
-    beside = json.loads(report.beside.read_text(encoding="utf-8"))
-    assert beside["parity"]["largest_difference"] == report.largest_difference
-    assert beside["labels"] == load_checkpoint(checkpoint).labels
+    most = 30_000
+    monkeypatch.setattr("curate.webdataset.write_webdataset", partial(write_webdataset, most_bytes=most))
+    export(root, tmp_path / "one", format="webdataset")
+    shards = sorted((tmp_path / "one").glob("train-*.tar"))
+    assert len(shards) > 3
+    assert max(shard.stat().st_size for shard in shards) <= most
+    assert len(members(shards)) == 24
+    copy = tmp_path / "copy"
+    for file in sorted((root / "raw").rglob("*.jpg"), reverse=True):  # other times, another order
+        write(copy / file.relative_to(root), file.read_bytes())
+    for name, to in placed(root).items():
+        write(copy / to / name, (root / to / name).read_bytes())
+    shutil.copy(root / "catalog.sqlite", copy)  # for the credits
+    export(copy, tmp_path / "two", format="webdataset")
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
 
 
-def fed_by_the_words(beside: dict[str, Any], path: Path) -> NDArray[np.float32]:
-    """Another program's way: nothing but the JSON, Pillow and numpy."""
-    (entry,) = beside["inputs"]
-    image = Image.open(path).convert("RGB")
-    short, side, crop = min(image.size), entry["resize_short_side"], entry["crop"]
-    size = side * image.width // short, side * image.height // short
-    image = image.resize(size, Image.Resampling[entry["interpolation"].upper()])
-    left, top = round((size[0] - crop) / 2), round((size[1] - crop) / 2)
-    pixels = np.asarray(image.crop((left, top, left + crop, top + crop)), dtype=np.float32) / 255
-    return pixels.transpose(2, 0, 1)[None].astype(np.float32)
+def test_webdataset_gives_all_formats_one_suffix(tmp_path: Path) -> None:
+    """Hugging Face refuses shards whose first examples have different fields."""
+    dataset(tmp_path / "data", {"1": 2, "2": 2})
+    with Image.open(io.BytesIO(encoded(field(7)))) as image:
+        image.save(tmp_path / "data" / "1" / "other.png")
+    export(tmp_path / "data", tmp_path / "out", format="webdataset")
+    assert {frozenset(one) for one in members([tmp_path / "out" / "train-00000.tar"]).values()} == {
+        frozenset({"jpg", "cls", "json"})
+    }
 
 
-def test_onnx_explains_itself_to_a_stranger(checkpoint: Path, garden: Path, tmp_path: Path) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    report = export(checkpoint, "onnx", pictures(garden), out=tmp_path)
-    session = onnxruntime.InferenceSession(report.file, providers=["CPUExecutionProvider"])
-    beside = json.loads(report.beside.read_text(encoding="utf-8"))
-    inside = json.loads(session.get_modelmeta().custom_metadata_map["florilegium"])
-    assert {**inside, "parity": beside["parity"]} == beside
-    paths = pictures(garden)
-    batch = np.concatenate([fed_by_the_words(beside, path) for path in paths])
-    (given,) = session.run(None, {beside["inputs"][0]["name"]: batch})
-    predictor = Predictor.from_checkpoint(checkpoint, "cpu")
-    expected = predictor.probabilities([Image.open(path).convert("RGB") for path in paths])
-    np.testing.assert_allclose(given, expected, atol=1e-4)
-    np.testing.assert_allclose(given.sum(axis=1), 1, atol=1e-5)  # probabilities, not logits
+def test_parquet_has_hugging_faces_layout(root: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    export(root, tmp_path / "out", format="parquet")
+    for theirs, ours in SPLITS.items():
+        table = parquet.read_table(tmp_path / "out" / "data" / f"{theirs}-00000-of-00001.parquet")
+        features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+        assert features["image"] == {"_type": "Image"}
+        assert features["label"] == {"names": ["2", "10", 'ünïcödé, "rose"'], "_type": "ClassLabel"}
+        assert list(features) == table.column_names
+        found: dict[tuple[str, str], set[str]] = {}
+        for row in table.to_pylist():
+            assert row["image"].keys() == {"bytes", "path"}
+            assert hashlib.sha256(row["image"]["bytes"]).hexdigest() == row["sha256"]
+            found.setdefault((ours, features["label"]["names"][row["label"]]), set()).add(row["sha256"])
+        assert found == {key: value for key, value in digests(root).items() if key[0] == ours}
 
 
-def test_every_file_holds_its_description(checkpoint: Path, garden: Path, tmp_path: Path) -> None:
-    safetensors = pytest.importorskip("safetensors")
-    file = export(checkpoint, "safetensors", pictures(garden), out=tmp_path).file
-    with safetensors.safe_open(file, "pt") as opened:
-        assert json.loads(opened.metadata()["florilegium"])["labels"] == ["iris", "rose", "sun flower"]
-        assert "head.weight" in set(opened.keys())
-    for format_ in ("torchscript", "pt2"):
-        file = export(checkpoint, format_, pictures(garden), out=tmp_path).file
-        with zipfile.ZipFile(file) as archive:
-            (name,) = [name for name in archive.namelist() if name.endswith("florilegium.json")]
-            assert json.loads(archive.read(name))["format"] == format_
-
-
-def two_backbones() -> Checkpoint:
-    torch.manual_seed(3)
-    names = (TINY, "shufflenet_v2_x0_5", TINY)
-    backbones = [load_backbone(name, "none", seed=seed) for seed, name in enumerate(names)]
-    head = torch.nn.Sequential(torch.nn.Linear(96 + 1024 + 96, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
-    return Checkpoint(
-        backbones=backbones, head=head.eval().requires_grad_(False),  # type: ignore[arg-type]
-        labels=["a", "b", "c"], names=["a", "b", "c"], recipe={}, metrics={}, history=[], dataset={}, versions={},
-        created="",
-    )  # fmt: skip
-
-
-def test_several_backbones_and_deeper_heads_have_an_input_for_each_geometry(garden: Path) -> None:
-    checkpoint = two_backbones()
-    classifier = Classifier(checkpoint)
-    assert classifier.input_names() == ["pixels_1", "pixels_2"]
-    assert [geometry.crop for geometry in classifier.geometries] == [160, 224]
-    images = [Image.open(path).convert("RGB") for path in pictures(garden)[:4]]
-    run = export_formats._torch_runner(classifier)
-    difference, same = _compare(run, classifier.geometries, Predictor(checkpoint, "cpu"), images, silent)
-    assert difference < 1e-4
-    assert same == 4
-
-
-@pytest.mark.parametrize("spoil", [lambda rows: rows + 2e-4, lambda rows: rows * np.nan, lambda rows: rows[:, :2]])
-def test_a_file_that_answers_otherwise_is_not_left(
-    spoil: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-    checkpoint: Path, garden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    ending, write, read = FORMATS["safetensors"]
-
-    def read_badly(file: Path, loaded: Checkpoint) -> export_formats.Runner:
-        run = read(file, loaded)
-        return lambda arrays: spoil(run(arrays))
-
-    monkeypatch.setitem(FORMATS, "safetensors", (ending, write, read_badly))
-    with pytest.raises(UserError, match="was not kept"):
-        export(checkpoint, "safetensors", pictures(garden), out=tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_tensor_that_went_wrong_on_the_way_is_noticed(
-    checkpoint: Path, garden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ending, write, read = FORMATS["safetensors"]
-
-    def write_badly(classifier: Classifier, file: Path, description: str) -> None:
-        next(classifier.backbones.parameters()).mul_(1.05)
-        write(classifier, file, description)
-
-    monkeypatch.setitem(FORMATS, "safetensors", (ending, write_badly, read))
-    with pytest.raises(UserError, match="off by"):
-        export(checkpoint, "safetensors", pictures(garden), out=tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_mistakes_are_one_sentence(
-    checkpoint: Path, garden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(UserError, match="use onnx, torchscript, safetensors, pt2"):
-        export(checkpoint, "tflite", pictures(garden))
-    broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no picture")
-    with pytest.raises(UserError, match="there are none"):
-        export(checkpoint, "pt2", [broken])
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="can't be written"):
-        export(checkpoint, "safetensors", [broken, *pictures(garden)], out=tmp_path / "file")
+def test_parquet_without_pyarrow_names_the_extra(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
-    def without(name: str, *rest: Any) -> Any:
-        if name.startswith("onnx"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return real(name, *rest)
+    def without(name: str, *arguments: Any) -> Any:
+        if name.startswith("pyarrow"):
+            raise ImportError(name)
+        return real(name, *arguments)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    monkeypatch.setitem(FORMATS, "onnx", (".onnx", lambda *_: None, FORMATS["onnx"][2]))
-    with pytest.raises(UserError, match="uv sync --extra export"):
-        export(checkpoint, "onnx", pictures(garden), out=tmp_path)
+    with pytest.raises(UserError, match="uv sync --extra parquet"):
+        export(root, tmp_path / "out", format="parquet")
+    assert list(tmp_path.iterdir()) == [root]
 
 
-def test_a_broken_picture_has_a_stand_in(checkpoint: Path, garden: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no picture")
-    paths = [broken, *pictures(garden) * 5]
-    assert export(checkpoint, "safetensors", paths, out=tmp_path / "out").pictures == 64
+def test_exports_the_split_that_lies_elsewhere(tmp_path: Path) -> None:
+    dataset(tmp_path / "flat", {"1": 10, "2": 10})
+    out = split(tmp_path / "flat").out
+    report = export(tmp_path / "flat", tmp_path / "exported")
+    assert report.counts == {"train": 16, "validation": 2, "test": 2}
+    for name, to in placed(out).items():
+        theirs = next(theirs for theirs, ours in SPLITS.items() if ours == to)
+        assert (tmp_path / "exported" / theirs / name).read_bytes() == (out / to / name).read_bytes()
+    split(tmp_path / "flat", out=tmp_path / "second")
+    with pytest.raises(UserError, match=r"was split into 2 folders, \.\./flat_split, \.\./second"):
+        export(tmp_path / "flat", tmp_path / "third")
 
 
-def test_an_export_of_another_checkpoint_is_replaced_whole(checkpoint: Path, garden: Path, tmp_path: Path) -> None:
-    first = export(checkpoint, "safetensors", pictures(garden), out=tmp_path)
-    before = first.file.read_bytes()
-    loaded = load_checkpoint(checkpoint)
-    path = save_checkpoint(loaded, tmp_path / "models")
-    again = export(path, "safetensors", pictures(garden), out=tmp_path)
-    assert (again.file == first.file) == (path.stem == checkpoint.stem)
-    assert len(again.file.read_bytes()) == len(before)
+@FORMATS
+def test_a_second_export_into_one_place_is_refused(root: Path, tmp_path: Path, format_: Format) -> None:
+    export(root, tmp_path / "out", format=format_)
+    before = tree(tmp_path)
+    with pytest.raises(UserError, match="is there already"):
+        export(root, tmp_path / "out", format=format_)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("inside", ["data", "data/raw", "data/new", "."])
+def test_refuses_to_export_into_the_dataset(root: Path, tmp_path: Path, inside: str) -> None:
+    with pytest.raises(UserError, match="overlap"):
+        export(root, tmp_path / inside)
+
+
+def test_says_which_formats_there_are(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="choose among imagefolder, webdataset, parquet"):
+        export(root, tmp_path / "out", format="zip")  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@FORMATS
+def test_killed_at_any_deed_it_is_whole_or_not_there(root: Path, tmp_path: Path, format_: Format) -> None:
+    from demo.killing import count_deeds, kill_at_deed
+
+    export(root, tmp_path / "whole", format=format_)
+    out = tmp_path / "out"
+    work = partial(export, root, out, format=format_)
+    deeds = count_deeds(work)
+    shutil.rmtree(out)
+    for instant in range(0, deeds, max(1, deeds // 8)):
+        assert kill_at_deed(work, instant)
+        assert not out.exists() or tree(out) == tree(tmp_path / "whole")
+        shutil.rmtree(out, ignore_errors=True)
+    work()
+    assert tree(out) == tree(tmp_path / "whole")
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["data", "out", "whole"]
+
+
+@given(sizes=st.lists(st.integers(0, 100), min_size=1), most=st.integers(1, 150))
+def test_shards_hold_all_in_order_within_the_bound(sizes: list[int], most: int) -> None:
+    shards = plan_shards(sizes, most)
+    assert [at for shard in shards for at in shard] == list(range(len(sizes)))
+    for shard, after in zip(shards, [*shards[1:], None], strict=True):
+        assert len(shard) == 1 or sum(sizes[at] for at in shard) <= most
+        assert after is None or sum(sizes[at] for at in shard) + sizes[after[0]] > most
+
+
+def test_export_of_what_has_no_pictures(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "1" / "a.jpg", b"no picture")
+    with pytest.raises(UserError, match="holds no intact picture"):
+        export(tmp_path / "data", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,5 +1,7 @@
 """A frozen copy gives the network's own features, faster, and leaves the network as it was."""
 
+import platform
+
 import pytest
 import torch
 from torch import nn
@@ -104,3 +106,18 @@ def test_float32_is_used_where_bfloat16_would_be_emulated(monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
     assert fast_precision(CPU) == "bfloat16"
     assert fast_precision(torch.device("mps")) == "float32"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives large blocks back at once")
+def test_a_batch_does_not_fetch_its_memory_from_the_system_anew() -> None:
+    """Each layer's output mapped, cleared and unmapped again took half of the time."""
+    import resource
+
+    backbone = load_backbone("resnet18", "none")
+    frozen = FrozenNetwork(backbone.network, backbone.preprocessing, CPU, "float32")
+    pixels = torch.zeros(64, 224, 224, 3, dtype=torch.uint8)
+    frozen(pixels)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    frozen(pixels)
+    # One layer's output alone is 200 MB, 50,000 pages
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 20_000

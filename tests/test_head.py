@@ -30,7 +30,7 @@ def test_it_learns_and_says_how_well() -> None:
     features, labels = clusters()
     test, truth = clusters(seed=1, views=1)
     fitted = fit_head(features, labels, 4, QUICK, valid=(test[:, 0], truth))
-    answers = fitted.linear(test[:, 0]).argmax(dim=1)
+    answers = fitted.head(test[:, 0]).argmax(dim=1)
     accuracy = float((answers == torch.tensor(truth)).double().mean())
     assert accuracy > 0.85
     assert fitted.history[-1].valid_accuracy == pytest.approx(accuracy)  # the folded layer answers alike
@@ -38,8 +38,8 @@ def test_it_learns_and_says_how_well() -> None:
     assert fitted.history[-1].loss < fitted.history[0].loss
     assert 0.3 < fitted.coverage < 0.7
     assert not fitted.balanced
-    assert not fitted.linear.training
-    assert not fitted.linear.weight.requires_grad
+    assert not fitted.head.training
+    assert not fitted.head.weight.requires_grad
 
 
 def test_the_loss_is_a_mean_over_samples() -> None:
@@ -51,7 +51,7 @@ def test_the_loss_is_a_mean_over_samples() -> None:
     from train.sampler import ClassBalancedSampler
 
     drawn = ClassBalancedSampler(labels, seed=0).draw(0)
-    expected = functional.cross_entropy(fitted.linear(features[drawn, 0]), torch.tensor(labels)[drawn])
+    expected = functional.cross_entropy(fitted.head(features[drawn, 0]), torch.tensor(labels)[drawn])
     assert fitted.history[0].loss == pytest.approx(float(expected), rel=1e-4)
     assert 0.8 < fitted.history[0].loss < 2.5
 
@@ -65,11 +65,11 @@ def test_the_same_seed_gives_the_same_bits_and_no_global_state_matters() -> None
     np.random.seed(3)
     two = fit_head(features, labels, 4, QUICK)
     torch.manual_seed(2)
-    assert torch.equal(one.linear.weight, two.linear.weight)
-    assert torch.equal(one.linear.bias, two.linear.bias)
+    assert torch.equal(one.head.weight, two.head.weight)
+    assert torch.equal(one.head.bias, two.head.bias)
     assert one.history == two.history
     other = fit_head(features, labels, 4, HeadSettings(epochs=8, batch=32, seed=1))
-    assert not torch.equal(one.linear.weight, other.linear.weight)
+    assert not torch.equal(one.head.weight, other.head.weight)
     torch.set_rng_state(before)
     fit_head(features, labels, 4, QUICK)
     assert torch.equal(before, torch.get_rng_state())
@@ -81,7 +81,7 @@ def test_valid_is_watched_and_never_chosen_on() -> None:
     test, truth = clusters(seed=1, views=1)
     with_valid = fit_head(features, labels, 4, QUICK, valid=(test[:, 0], truth))
     without = fit_head(features, labels, 4, QUICK)
-    assert torch.equal(with_valid.linear.weight, without.linear.weight)
+    assert torch.equal(with_valid.head.weight, without.head.weight)
     assert without.history[-1].valid_accuracy is None
 
 
@@ -90,7 +90,7 @@ def test_features_of_any_scale_train_alike(scale: float) -> None:
     """A network of random weights gives features of any size."""
     features, labels = clusters()
     fitted = fit_head(features * scale + 3 * scale, labels, 4, QUICK)
-    answers = fitted.linear(features[:, 0] * scale + 3 * scale).argmax(dim=1)
+    answers = fitted.head(features[:, 0] * scale + 3 * scale).argmax(dim=1)
     assert float((answers == torch.tensor(labels)).double().mean()) > 0.85
 
 
@@ -102,7 +102,7 @@ def test_views_are_drawn_from_all_of_a_picture() -> None:
     features[:, 0] = torch.randn(120, 2) * 0.01
     features[:, 1, 0] = torch.tensor(labels) * 2.0 - 1
     fitted = fit_head(features, labels, 2, HeadSettings(epochs=60, batch=20))
-    answers = fitted.linear(features[:, 1]).argmax(dim=1)
+    answers = fitted.head(features[:, 1]).argmax(dim=1)
     assert answers.tolist() == labels
 
 
@@ -110,7 +110,7 @@ def test_bfloat16_features_are_taken_as_they_are() -> None:
     features, labels = clusters()
     rough = features.to(torch.bfloat16)
     one, two = fit_head(rough, labels, 4, QUICK), fit_head(rough.float(), labels, 4, QUICK)
-    assert torch.equal(one.linear.weight, two.linear.weight)
+    assert torch.equal(one.head.weight, two.head.weight)
 
 
 def test_balanced_classes_are_noticed() -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from train.preprocessing import INTERPOLATIONS, Preprocessing
 
@@ -24,6 +24,7 @@ class Augmentation:
     rotation: float = 20.0  # degrees either way
     smallest: float = 0.6  # side of the smallest square that is cut, as a share of the picture's short side
     flip: float = 0.5  # probability of mirroring left and right
+    jitter: float = 0.0  # how far brightness, contrast and saturation may each go either way, as a share
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types alone."""
@@ -55,12 +56,20 @@ class Augmentation:
         region = (left, top, min(width, left + box), min(height, top + box))
         square = picture.resize((scaled, scaled), INTERPOLATIONS[preprocessing.interpolation], box=region)
         turned = _turn(square, angle, preprocessing.crop, scaled / spread, mirrored=flipped < self.flip)
+        if self.jitter:
+            turned = _jittered(turned, source, self.jitter)
         return np.asarray(turned, dtype=np.uint8)
 
 
-def view_draw(seed: int, sha256: str, view: int) -> int:
+def view_draw(seed: int, sha256: str, view: int | str) -> int:
     """The seed of one view: it depends on nothing else, so neither order, nor batch, nor number of workers matters."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{sha256}:{view}".encode()).digest()[:8], "big")
+
+
+def _jittered(picture: Image.Image, source: random.Random, jitter: float) -> Image.Image:
+    for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+        picture = enhance(picture).enhance(1 + source.uniform(-jitter, jitter))
+    return picture
 
 
 def _turn(square: Image.Image, angle: float, crop: int, side: float, *, mirrored: bool) -> Image.Image:

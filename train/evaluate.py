@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from curate.dataset import open_dataset
 from curate.errors import UserError
@@ -25,6 +24,7 @@ from train.calibration import (
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.device import Precision, resolve_device
 from train.extract import BATCH, BrokenPicture, Extraction, PictureRef, Views, extract
+from train.layers import Head
 from train.metrics import Accuracy, measure
 from train.openings import Opening, complete_opening, content_of, note_opening, now
 from train.pictures import LabelledPicture, fingerprint, labelled_pictures, require_known
@@ -166,7 +166,7 @@ def evaluate_pictures(
 
 
 def measure_head(
-    head: nn.Module,
+    head: Head,
     features: torch.Tensor,
     labels: Sequence[str],
     order: Sequence[str],

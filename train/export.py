@@ -210,7 +210,7 @@ def _failing_in_words(checkpoint: Checkpoint, format_: str) -> Iterator[None]:
     except ImportError as error:
         raise UserError(
             f"Exporting as {format_} takes the package {error.name}, which is not installed: "
-            f"run `uv sync --extra export`."
+            f"run `uv sync --extra onnx`."
         ) from error
     except (UserError, OSError):
         raise

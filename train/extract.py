@@ -20,7 +20,7 @@ from curate.progress import Progress, silent
 from train.augmentation import Augmentation, view_draw
 from train.backbones import Backbone
 from train.bank import CLEAN, BankKey, FeatureBank
-from train.device import Precision
+from train.device import Precision, is_out_of_memory
 from train.freeze import FrozenNetwork
 from train.preprocessing import Preprocessing
 
@@ -249,7 +249,7 @@ def forward_halving(network: FrozenNetwork, pixels: torch.Tensor, batch: int) ->
             parts = [network(part).cpu() for part in torch.split(pixels, batch)]
             return torch.cat(parts), batch
         except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if min(batch, len(pixels)) == 1:
                 raise UserError(
@@ -258,12 +258,6 @@ def forward_halving(network: FrozenNetwork, pixels: torch.Tensor, batch: int) ->
         batch = max(1, min(batch, len(pixels)) // 2)
         if network.device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # On the CPU PyTorch raises a plain RuntimeError: "DefaultCPUAllocator: can't allocate memory"
-    words = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in words or "out of memory" in words
 
 
 def _prepared(run: _Run, pictures: Sequence[PictureRef], workers: int | None) -> Iterator[_Prepared | BrokenImage]:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
 
 from curate.errors import UserError
 from curate.image import BrokenImage
@@ -21,6 +20,7 @@ from train.checkpoint import Checkpoint, load_checkpoint
 from train.device import resolve_device
 from train.extract import forward_halving
 from train.freeze import FrozenNetwork
+from train.layers import Head
 from train.views import prediction_views
 
 _BATCH = 32
@@ -142,14 +142,14 @@ def require_abstention(checkpoint: Checkpoint, precision: float | None, views: i
 
 
 @torch.inference_mode()
-def head_logits(head: nn.Module, features: torch.Tensor) -> NDArray[np.float32]:
+def head_logits(head: Head, features: torch.Tensor) -> NDArray[np.float32]:
     """What the head says of features (N, dim), in float32: (N, classes)."""
     logits: NDArray[np.float32] = head(features.to(torch.float32)).numpy()
     return logits
 
 
 @torch.inference_mode()
-def mean_probabilities(head: nn.Module, features: torch.Tensor, temperature: float = 1.0) -> NDArray[np.float32]:
+def mean_probabilities(head: Head, features: torch.Tensor, temperature: float = 1.0) -> NDArray[np.float32]:
     """Softmax of the head at a temperature, averaged over views: features (N, K, dim) → (N, classes) float32."""
     logits = head(features.to(torch.float32).flatten(0, 1)) / temperature
     each = torch.softmax(logits, dim=1).reshape(*features.shape[:2], -1)

@@ -13,7 +13,10 @@ with warnings.catch_warnings():
 
 
 class ClassBalancedSampler(ImbalancedDatasetSampler):  # type: ignore[misc]
-    """Draw pictures with replacement, each class as often as the next.
+    """Draw pictures with replacement, each class as often as the next, or only nearer to that.
+
+    `balance` tempers it: a picture of a class of n weighs n**-balance. 1 is torchsampler as it is; 0 is a plain
+    shuffle, every picture once an epoch.
 
     torchsampler guesses labels from the dataset's type, pairs weights with unsorted indices wrongly, and draws from
     PyTorch's global generator. Here labels are given, indices are sorted, and every epoch has its own generator: the
@@ -21,7 +24,13 @@ class ClassBalancedSampler(ImbalancedDatasetSampler):  # type: ignore[misc]
     """
 
     def __init__(
-        self, labels: Sequence[int], *, seed: int, indices: Sequence[int] | None = None, num_samples: int | None = None
+        self,
+        labels: Sequence[int],
+        *,
+        seed: int,
+        balance: float = 1.0,
+        indices: Sequence[int] | None = None,
+        num_samples: int | None = None,
     ) -> None:
         """`labels` covers the whole dataset; `indices` chooses a part of it; `num_samples` is an epoch's length."""
         chosen = sorted(range(len(labels)) if indices is None else indices)
@@ -32,6 +41,9 @@ class ClassBalancedSampler(ImbalancedDatasetSampler):  # type: ignore[misc]
         drawn_from = [int(labels[index]) for index in chosen]
         super().__init__(dataset=None, labels=drawn_from, indices=chosen, num_samples=num_samples)
         self.class_counts = Counter(drawn_from)
+        self.balance = balance
+        if balance != 1:
+            self.weights: torch.Tensor = self.weights**balance
         self.seed = seed
         self.epoch = 0
 
@@ -45,7 +57,10 @@ class ClassBalancedSampler(ImbalancedDatasetSampler):  # type: ignore[misc]
     def draw(self, epoch: int) -> torch.Tensor:
         """The positions of one epoch, int64 (num_samples,)."""
         generator = torch.Generator().manual_seed(_mixed(self.seed, epoch))
-        picks = torch.multinomial(self.weights, self.num_samples, replacement=True, generator=generator)
+        if self.balance == 0 and self.num_samples == len(self.indices):
+            picks = torch.randperm(self.num_samples, generator=generator)
+        else:
+            picks = torch.multinomial(self.weights, self.num_samples, replacement=True, generator=generator)
         return torch.as_tensor(self.indices, dtype=torch.int64)[picks]
 
     @property

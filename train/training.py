@@ -10,20 +10,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from curate.dataset import Dataset, open_dataset
 from curate.errors import UserError
 from curate.progress import Progress, silent
 from train.augmentation import Augmentation
-from train.backbones import Backbone, load_backbone
+from train.backbones import Backbone, Cut, load_backbone
 from train.calibration import calibrate
 from train.checkpoint import Checkpoint, save_checkpoint
-from train.device import fast_precision, resolve_device
+from train.device import Precision, fast_precision, resolve_device
+from train.distributed import Processes
 from train.evaluate import measure_head, side_by_side
 from train.extract import BATCH, BrokenPicture, Extraction, Views
-from train.head import FittedHead, HeadSettings, fit_head
+from train.head import fit_head
 from train.metrics import Accuracy
 from train.pictures import LabelledPicture, class_folder_labels, fingerprint, labelled_pictures, require_known
 from train.predict import head_logits
+from train.settings import FitSettings, Tuning
+from train.unfinished import UnfinishedRun
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,13 @@ class TrainOptions:
     models: Path = Path("models")
     device: str = "auto"
     batch: int = BATCH
-    head: HeadSettings = field(default_factory=HeadSettings)
+    head: FitSettings = field(default_factory=FitSettings)
+    tuning: Tuning | None = None  # what trains besides the head; None: nothing, and the bank is used
+    features: Cut = "last"
+    crop: int = 0  # pixels a side of what the network sees; 0: what its weights were made for
+    precision: Precision | None = None  # None: what is fast on the device
+    recipe: str | None = None  # the name of the recipe these options came from
+    save_every: float = 60.0  # least seconds between two writes of the unfinished run
     augmentation: Augmentation = field(default_factory=Augmentation)
     names: Mapping[str, str] = field(default_factory=dict)  # label → human name; a label without one keeps its own
 
@@ -65,58 +76,79 @@ class TrainingReport:
     computed: int  # views that went through the network; all others were in the bank
     notes: list[str]  # sentences the user should read
     seconds: dict[str, float]  # "load", "features", "head", "save"
+    trained: str = "the head"  # and what else
+    recipe: str | None = None
 
 
-def train_head(root: Path, options: TrainOptions | None = None, progress: Progress = silent) -> TrainingReport:
-    """Train the last layer on `root`'s train split, measure it on valid, and save the checkpoint.
+@dataclass(frozen=True)
+class Place:
+    """Where a run computes, beside whom, and who watches."""
 
-    The bank lies in `<models>/bank`. Killed at any instant, the same call goes on from what the bank has. Raises
-    UserError for data or options that can't be trained on, with nothing written but the bank.
+    device: torch.device
+    precision: Precision  # of training; figures are always in float32
+    processes: Processes
+    progress: Progress
+
+    @classmethod
+    def of(cls, options: TrainOptions, processes: Processes | None, progress: Progress) -> "Place":
+        """As the options ask and this machine allows; raises UserError where it has no such device."""
+        processes = processes or Processes()
+        device = resolve_device(options.device, processes.local)
+        return cls(device, options.precision or fast_precision(device), processes, progress)
+
+
+def train_head(
+    root: Path, options: TrainOptions | None = None, progress: Progress = silent, processes: Processes | None = None
+) -> TrainingReport:
+    """Train the head on `root`'s train split, measure it on valid, and save the checkpoint.
+
+    The bank lies in `<models>/bank`. Killed at any instant, the same call goes on from what the bank has. Several
+    processes each extract their share into the one bank. Raises UserError for data or options that can't be trained
+    on, with nothing written but the bank.
     """
     options = options or TrainOptions()
-    train, valid, labels = _pictures(open_dataset(root))
-    device = resolve_device(options.device)
-    precision = fast_precision(device)
-    clock = _Clock()
-    backbones = load_backbones(options.backbone, options.weights, seed=options.seed)
+    train, valid, labels = pictures_of(open_dataset(root))
+    place = Place.of(options, processes, progress)
+    clock = Clock()
+    backbones = load_backbones(
+        options.backbone, options.weights, seed=options.seed, cut=options.features, crop=options.crop
+    )
     clock.lap("load")
-    bank = options.models / "bank"
     views = Views(options.views, options.seed, options.augmentation)
-    learnt = side_by_side(
-        backbones, train, bank=bank, device=device, precision=precision, views=views, batch=options.batch,
-        progress=progress, description="Training pictures",
-    )  # fmt: skip
-    measured = side_by_side(
-        backbones, valid, bank=bank, device=device, precision="float32", batch=options.batch,
-        progress=progress, description="Valid pictures",
-    )  # fmt: skip
+    learnt = banked(backbones, train, options, place, views, "Training pictures")
+    measured = banked(backbones, valid, options, replace(place, precision="float32"), None, "Valid pictures")
     clock.lap("features")
     train_labels, valid_labels = _labels_of(train, learnt), _labels_of(valid, measured)
-    _require_every_class(labels, train_labels, learnt.broken)
+    require_every_class(labels, train_labels, learnt.broken)
     settings = replace(options.head, seed=options.seed)
+    content = [("train", learnt.sha256, train_labels), ("valid", measured.sha256, valid_labels)]
+    unfinished = unfinished_run(options, settings, backbones, dataset_facts(content), place)
     index = {label: number for number, label in enumerate(labels)}
     fitted = fit_head(
         learnt.features, [index[label] for label in train_labels], len(labels), settings,
-        valid=(measured.features[:, 0], [index[label] for label in valid_labels]), progress=progress,
+        valid=(measured.features[:, 0], [index[label] for label in valid_labels]),
+        # One layer is fitted sooner on the CPU than its features reach a GPU
+        device=place.device if settings.hidden else None, processes=place.processes, unfinished=unfinished,
+        progress=progress,
     )  # fmt: skip
-    accuracy, truth, _ = measure_head(fitted.linear, measured.features, valid_labels, labels)
-    calibration = calibrate(head_logits(fitted.linear, measured.features[:, 0]), truth)
+    accuracy, truth, _ = measure_head(fitted.head, measured.features, valid_labels, labels)
+    calibration = calibrate(head_logits(fitted.head, measured.features[:, 0]), truth)
     clock.lap("head")
-    content = [("train", learnt, train_labels), ("valid", measured, valid_labels)]
     checkpoint = Checkpoint(
         backbones=backbones,
-        head=fitted.linear,
+        head=fitted.head,
         labels=labels,
         names=[options.names.get(label, label) for label in labels],
-        recipe=_recipe(options, settings, precision),
+        recipe=recipe_facts(options, settings, place.precision),
         metrics={"valid": accuracy},
         history=[vars(epoch) for epoch in fitted.history],
-        dataset=_dataset(content),
-        versions=_versions(),
+        dataset=dataset_facts(content),
+        versions=versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         calibration=calibration,
     )
-    path = save_checkpoint(checkpoint, options.models)
+    path = save_first(checkpoint, options.models, place.processes)
+    unfinished.discard()
     clock.lap("save")
     return TrainingReport(
         checkpoint=path,
@@ -126,28 +158,52 @@ def train_head(root: Path, options: TrainOptions | None = None, progress: Progre
         valid_pictures=len(valid_labels),
         views=options.views,
         backbones=[backbone.name for backbone in backbones],
-        precision=precision,
-        device=str(device),
+        precision=place.precision,
+        device=str(place.device),
         coverage=fitted.coverage,
         balanced=fitted.balanced,
         broken=learnt.broken + measured.broken,
         computed=learnt.computed + measured.computed,
-        notes=_notes(options, fitted, [learnt, measured], labels, valid_labels),
+        notes=fitted.notes + data_notes(settings, labels, valid_labels, balanced=fitted.balanced)
+        + _bank_notes(options, [learnt, measured]),
         seconds=clock.laps,
-    )
+        recipe=options.recipe,
+    )  # fmt: skip
 
 
-def load_backbones(names: str, weights: str | Path = "default", *, seed: int = 0) -> list[Backbone]:
+def load_backbones(
+    names: str, weights: str | Path = "default", *, seed: int = 0, cut: Cut = "last", crop: int = 0
+) -> list[Backbone]:
     """`load_backbone` for each of the names joined by "+"; a weights file or tag belongs to one backbone alone."""
     wanted = [name.strip() for name in names.split("+")]
     if len(wanted) > 1 and str(weights) not in {"default", "none"}:
         raise UserError(f"--weights {weights} can't be given to {len(wanted)} backbones at once: name one backbone.")
     if len(set(wanted)) < len(wanted):
         raise UserError(f"--backbone {names} names one network twice: its features would say nothing new.")
-    return [load_backbone(name, weights, seed=seed) for name in wanted]
+    return [load_backbone(name, weights, seed=seed, cut=cut, crop=crop) for name in wanted]
 
 
-def _pictures(dataset: Dataset) -> tuple[list[LabelledPicture], list[LabelledPicture], list[str]]:
+def banked(
+    backbones: Sequence[Backbone],
+    pictures: Sequence[LabelledPicture],
+    options: TrainOptions,
+    place: Place,
+    views: Views | None,
+    title: str,
+) -> Extraction:
+    """Features of `pictures` through the bank in `<models>/bank`; each process computes its share of what it lacks."""
+    found: Extraction | None = None
+    for part in [pictures[place.processes.rank :: place.processes.count], pictures][place.processes.count == 1 :]:
+        found = side_by_side(
+            backbones, part, bank=options.models / "bank", device=place.device, precision=place.precision,
+            views=views, batch=options.batch, progress=place.progress, description=title,
+        )  # fmt: skip
+        place.processes.wait()
+    assert found is not None
+    return found
+
+
+def pictures_of(dataset: Dataset) -> tuple[list[LabelledPicture], list[LabelledPicture], list[str]]:
     """Train pictures, valid pictures and the labels in index order; raises UserError before anything slow begins."""
     train, valid = labelled_pictures(dataset, "train"), labelled_pictures(dataset, "valid")
     labels = class_folder_labels(dataset, "train")
@@ -167,7 +223,8 @@ def _labels_of(pictures: Sequence[LabelledPicture], found: Extraction) -> list[s
     return [pictures[position].label for position in found.kept]
 
 
-def _require_every_class(labels: Sequence[str], have: Sequence[str], broken: Sequence[BrokenPicture]) -> None:
+def require_every_class(labels: Sequence[str], have: Sequence[str], broken: Sequence[BrokenPicture]) -> None:
+    """Raise UserError for a class whose pictures are all broken."""
     lost = [label for label in labels if label not in set(have)]
     if lost:
         example = broken[0]
@@ -177,42 +234,78 @@ def _require_every_class(labels: Sequence[str], have: Sequence[str], broken: Seq
         )
 
 
-def _recipe(options: TrainOptions, settings: HeadSettings, precision: str) -> dict[str, Any]:
+def recipe_facts(options: TrainOptions, settings: FitSettings, precision: str) -> dict[str, Any]:
+    """What a checkpoint keeps of how it was trained, in plain types."""
     return {
+        "name": options.recipe,
         "backbone": options.backbone,
+        "features": options.features,
+        "crop": options.crop,
         "views": options.views,
         "augmentation": options.augmentation.to_dict(),
         "seed": options.seed,
         "precision": precision,
-        "sampling": "class-balanced",
+        "tuning": None if options.tuning is None else options.tuning.to_dict(),
         "head": settings.to_dict(),
     }
 
 
-def _dataset(content: Sequence[tuple[str, Extraction, list[str]]]) -> dict[str, Any]:
+def dataset_facts(content: Sequence[tuple[str, Sequence[str], Sequence[str]]]) -> dict[str, Any]:
+    """What a checkpoint keeps of its pictures, from (split, sha256 of each, label of each)."""
     triples = [
-        (label, split, sha256)
-        for split, found, labels in content
-        for label, sha256 in zip(labels, found.sha256, strict=True)
+        (label, split, sha256) for split, shas, labels in content for label, sha256 in zip(labels, shas, strict=True)
     ]
     counts = {split: dict(Counter(labels)) for split, _, labels in content}
     return {"fingerprint": fingerprint(triples), "pictures": counts}
 
 
-def _versions() -> dict[str, str]:
+def unfinished_run(
+    options: TrainOptions,
+    settings: FitSettings,
+    backbones: Sequence[Backbone],
+    dataset: Mapping[str, Any],
+    place: Place,
+) -> UnfinishedRun:
+    """Where this run is kept while it is not finished: the same call on the same pictures and weights finds it."""
+    identity = {
+        "recipe": recipe_facts(options, settings, place.precision),
+        "weights": [backbone.weights_sha256 for backbone in backbones],
+        "dataset": dataset["fingerprint"],
+        "device": place.device.type,
+        "versions": versions(),
+    }
+    return UnfinishedRun(options.models / "unfinished", identity, every=options.save_every)
+
+
+def save_first(checkpoint: Checkpoint, models: Path, processes: Processes) -> Path:
+    """Save it in the first of the processes, and tell the others where."""
+    return Path(processes.tell(str(save_checkpoint(checkpoint, models)) if processes.first else ""))
+
+
+def versions() -> dict[str, str]:
+    """Of what a checkpoint's figures may depend on."""
     packages = {name: version(name) for name in ("torch", "torchvision", "timm", "pillow", "numpy")}
     return {**packages, "python": platform.python_version()}
 
 
-def _notes(
-    options: TrainOptions, fitted: FittedHead, found: Sequence[Extraction], labels: Sequence[str], valid: Sequence[str]
-) -> list[str]:
+def data_notes(settings: FitSettings, labels: Sequence[str], valid: Sequence[str], *, balanced: bool) -> list[str]:
+    """Sentences on what the pictures allow; `valid` are the labels of the pictures that were measured on."""
     notes = []
-    if fitted.balanced:
-        notes.append("All classes have the same number of training pictures, so balanced sampling changes nothing.")
+    if balanced and settings.balance:
+        how = {"sampling": "balanced sampling", "weights": "weighing them", "logits": "adjusting their logits"}
+        notes.append(
+            f"All classes have the same number of training pictures, so {how[settings.balance_by]} changes nothing."
+        )
     unmeasured = [label for label in labels if label not in set(valid)]
     if unmeasured:
         notes.append(f"{len(unmeasured)} of {len(labels)} classes have no valid picture, so nothing is known of them.")
+    if valid and settings.keep == "best":
+        notes.append("The epoch was chosen on valid, so its figure there is flattered: only test tells the truth.")
+    return notes
+
+
+def _bank_notes(options: TrainOptions, found: Sequence[Extraction]) -> list[str]:
+    notes = []
     if any(one.bank_rebuilt for one in found):
         notes.append("The feature bank was damaged and has been built anew.")
     smallest = min(one.batch for one in found)
@@ -221,7 +314,7 @@ def _notes(
     return notes
 
 
-class _Clock:
+class Clock:
     """Seconds of each part of a run."""
 
     def __init__(self) -> None:
@@ -229,5 +322,6 @@ class _Clock:
         self._last = time.perf_counter()
 
     def lap(self, part: str) -> None:
+        """End the part that runs."""
         now = time.perf_counter()
         self.laps[part], self._last = now - self._last, now

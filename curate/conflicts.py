@@ -1,0 +1,103 @@
+"""One picture under several labels: which pictures are in dispute, and with which others."""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, get_args
+
+import numpy as np
+
+from curate.catalog import Picture
+from curate.duplicates import NearDuplicates
+
+ConflictMode = Literal["quarantine", "keep-best", "report"]
+"""All copies leave, because nobody knows which label is right; or all but the one that the policy puts first; or none,
+and a person decides.
+"""
+
+CONFLICT_MODES: tuple[str, ...] = get_args(ConflictMode)
+
+_MOST_PARTNERS = 3
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """One picture under two labels: the paths of two copies, and the Hamming distance of their pHashes."""
+
+    first: str
+    first_label: str
+    second: str
+    second_label: str
+    distance: int
+
+
+def find_conflicts(found: NearDuplicates, pictures: Sequence[Picture]) -> list[Conflict]:
+    """Near-duplicates under different labels, each picture paired with three others at most."""
+    pairs = {
+        (min(a, b), max(a, b)): distance
+        for a, b, distance in counterparts(found, lambda at: pictures[at].label)
+    }  # fmt: skip
+    return [
+        Conflict(pictures[a].path, pictures[a].label, pictures[b].path, pictures[b].label, distance)
+        for (a, b), distance in sorted(pairs.items())
+    ]
+
+
+def counterparts(
+    found: NearDuplicates, kind: Callable[[int], Hashable], most: int = _MOST_PARTNERS
+) -> Iterator[tuple[int, int, int]]:
+    """(picture, a near-duplicate of another kind, distance): positions; pictures whose kind is None are passed over.
+
+    Each picture is paired with one picture of each of at most `most` other kinds, so that ten thousand copies of a
+    "not available" notice do not make a hundred million pairs.
+    """
+    kinds = [_first_of_kinds(positions, kind) for positions in found.contents]
+    for content, positions in enumerate(found.contents):
+        if len(kinds[content]) > 1:
+            yield from _across(positions, kinds[content], 0, kind, most)
+    for first, second, distance in found.verified():
+        yield from _across(found.contents[first], kinds[second], distance, kind, most)
+        yield from _across(found.contents[second], kinds[first], distance, kind, most)
+
+
+def within_labels(found: NearDuplicates, pictures: Sequence[Picture]) -> NearDuplicates:
+    """The same near-duplicates without the pairs that join two labels."""
+    contents: list[list[int]] = []
+    split_of: list[dict[str, int]] = []
+    for positions in found.contents:
+        by_label = defaultdict(list)
+        for at in positions:
+            by_label[pictures[at].label].append(at)
+        split_of.append({label: len(contents) + number for number, label in enumerate(by_label)})
+        contents += by_label.values()
+    pairs = [
+        (pair, split_of[first][label], split_of[second][label])
+        for pair, first, second in zip(
+            range(len(found.first)), found.first.tolist(), found.second.tolist(), strict=True
+        )
+        for label in split_of[first].keys() & split_of[second].keys()
+    ]
+    chosen, first, second = np.array(pairs, dtype=np.int64).reshape(-1, 3).T
+    return NearDuplicates(
+        contents, first.astype(np.int32), second.astype(np.int32), found.distance[chosen], found.same[chosen],
+        found.view[chosen],
+    )  # fmt: skip
+
+
+def _first_of_kinds(positions: Sequence[int], kind: Callable[[int], Hashable]) -> dict[Hashable, int]:
+    found: dict[Hashable, int] = {}
+    for at in positions:
+        if kind(at) is not None:
+            found.setdefault(kind(at), at)
+    return found
+
+
+def _across(
+    positions: Sequence[int], others: dict[Hashable, int], distance: int, kind: Callable[[int], Hashable], most: int
+) -> Iterator[tuple[int, int, int]]:
+    for at in positions:
+        mine = kind(at)
+        if mine is not None:
+            for other in islice((other for theirs, other in others.items() if theirs != mine), most):
+                yield at, other, distance

@@ -1,0 +1,178 @@
+"""The polite downloader: one URL → one whole picture file, or the reason why not."""
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import httpx2
+
+from curate.addresses import RefusedAddress, checked_url
+from curate.hosts import Hosts
+from curate.network import Client, Network
+from curate.retries import ATTEMPTS, FetchFailed, check_status, patiently, transport_failure
+from curate.robots import Robots, unwanted_by_tag
+
+REDIRECTS = 5
+SNIFFED = 16
+"""Bytes that tell a picture's format."""
+
+_SIGNATURES: tuple[tuple[str, int, bytes], ...] = (
+    ("jpg", 0, b"\xff\xd8\xff"),
+    ("png", 0, b"\x89PNG\r\n\x1a\n"),
+    ("gif", 0, b"GIF87a"),
+    ("gif", 0, b"GIF89a"),
+    ("webp", 8, b"WEBP"),
+    ("avif", 4, b"ftypavif"),
+    ("avif", 4, b"ftypavis"),
+    ("tif", 0, b"II*\x00"),
+    ("tif", 0, b"MM\x00*"),
+    ("bmp", 0, b"BM"),
+)
+_WANTED = {"Accept": "image/*"}
+# What a server says of a file whose kind it does not know. The file's own bytes decide then.
+_UNDECLARED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A picture that lies whole under `path`, named `<stem>.<sha256>.<extension>`."""
+
+    path: Path
+    sha256: str
+    size: int
+    extension: str
+    url: str
+    """Where it came from in the end, after redirects."""
+
+
+def sniff(head: bytes) -> str | None:
+    """The file extension for a picture's first bytes, or None where they are no picture's."""
+    for extension, offset, signature in _SIGNATURES:
+        if head[offset : offset + len(signature)] == signature:
+            return extension
+    return None
+
+
+class Fetcher:
+    """Fetches pictures over one client: `async with Fetcher(Network()) as fetcher: ...`."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.hosts = Hosts(network.connections, network.budgets, network.otherwise)
+        self.client = Client(network)
+        self._robots = Robots(self.client, self.hosts, network.timeouts.whole)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.client.aclose()
+
+    async def fetch(self, url: str, folder: Path, stem: str, *, attempts: int = ATTEMPTS) -> Fetched:
+        """Fetch one picture into `folder`, again and again as long as its failure may pass.
+
+        The bytes go to `<stem>.part`; the rename to a name that holds their sha256 is what makes them
+        whole, so a file without `.part` is never cut off. Raises FetchFailed.
+        """
+        return await patiently(lambda: self._attempt(url, folder, stem), attempts)
+
+    async def _attempt(self, url: str, folder: Path, stem: str) -> Fetched:
+        try:
+            hop = checked_url(url)
+            visited: set[str] = set()
+            while str(hop) not in visited:
+                visited.add(str(hop))
+                if len(visited) > REDIRECTS + 1:
+                    raise FetchFailed("redirects", f"more than {REDIRECTS} redirects")
+                outcome = await self._hop(hop, folder, stem)
+                if isinstance(outcome, Fetched):
+                    return outcome
+                hop = checked_url(outcome)
+            raise FetchFailed("redirects", f"the redirects lead back to {hop}")
+        except RefusedAddress as refused:
+            raise FetchFailed("refused address", str(refused)) from refused
+
+    async def _hop(self, url: httpx2.URL, folder: Path, stem: str) -> Fetched | httpx2.URL:
+        """Ask one URL: the picture, or the URL that it redirects to."""
+        if self.network.obey_robots:
+            await self._robots.check(url)
+        try:
+            async with (
+                self.hosts.turn(url.host),
+                asyncio.timeout(self.network.timeouts.whole),
+                self.client.stream(url, _WANTED) as response,
+            ):
+                if response.has_redirect_location:
+                    return url.join(response.headers["Location"])
+                self._check_answer(response)
+                return await self._receive(response, folder, stem)
+        except (httpx2.TransportError, TimeoutError) as error:
+            raise transport_failure(error, url.host) from error
+        except httpx2.InvalidURL as error:
+            raise FetchFailed("refused address", f"{url.host} redirects to no URL: {error}") from error
+        except FetchFailed as failed:
+            if failed.retry_after is not None:
+                self.hosts.pause(url.host, failed.retry_after)
+            raise
+
+    def _check_answer(self, response: httpx2.Response) -> None:
+        """Refuse by the headers alone what would have to be refused later."""
+        check_status(response)
+        headers, host = response.headers, response.request.url.host
+        if self.network.obey_robots_tag:
+            directive = unwanted_by_tag(headers.get_list("X-Robots-Tag"))
+            if directive is not None:
+                raise FetchFailed("x-robots-tag", f"{host} marks it '{directive}'")
+        if headers.get("Content-Encoding", "identity").lower() != "identity":
+            # Asked for as it is; a compressed answer may unpack to any size.
+            raise FetchFailed("not a picture", f"{host} sent it compressed though that was not asked for")
+        kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if not kind.startswith("image/") and kind not in _UNDECLARED:
+            raise FetchFailed("not a picture", f"{host} calls it {kind}")
+        announced = headers.get("Content-Length", "")
+        if announced.isdigit() and int(announced[:18]) > self.network.largest_picture:
+            raise self._too_large()
+
+    async def _receive(self, response: httpx2.Response, folder: Path, stem: str) -> Fetched:
+        part = folder / f"{stem}.part"
+        try:
+            digest, size, head = hashlib.sha256(), 0, b""
+            with part.open("wb") as file:
+                async for chunk in response.aiter_raw():
+                    size += len(chunk)
+                    if size > self.network.largest_picture:
+                        raise self._too_large()
+                    if len(head) < SNIFFED:
+                        head += chunk[:SNIFFED]
+                        self._check_signature(head, response)
+                    digest.update(chunk)
+                    file.write(chunk)
+            return self._whole(part, digest.hexdigest(), size, head, response)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+    def _whole(self, part: Path, sha256: str, size: int, head: bytes, response: httpx2.Response) -> Fetched:
+        host = response.request.url.host
+        self.hosts.received(host, size)
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdigit() and int(announced[:18]) != size:
+            reason = f"{host} announced {announced} bytes and sent {size}"
+            raise FetchFailed("cut off", reason, passing=True)
+        extension = sniff(head)
+        if extension is None:
+            raise FetchFailed("not a picture", f"{host} sent {size} bytes that are no picture")
+        path = part.with_name(f"{part.stem}.{sha256}.{extension}")
+        part.replace(path)
+        return Fetched(path, sha256, size, extension, str(response.request.url))
+
+    def _check_signature(self, head: bytes, response: httpx2.Response) -> None:
+        if len(head) >= SNIFFED and sniff(head) is None:
+            kind = response.headers.get("Content-Type", "a picture")
+            raise FetchFailed("not a picture", f"{response.request.url.host} sent no picture though it says {kind}")
+
+    def _too_large(self) -> FetchFailed:
+        limit = self.network.largest_picture / 2**20
+        return FetchFailed("too large", f"larger than {limit:g} MiB")

@@ -1,0 +1,154 @@
+"""A plan as JSON Lines: one decision a line, to be read, edited by hand, and carried out.
+
+The fields of a line, always these and in this order:
+
+    path      the picture that leaves, relative to the dataset's root, with "/" between folders
+    reason    one word, which is also the folder below quarantine/: broken, duplicate, leak, conflict, or one's own
+    keeper    the path of the copy that stays in its place, "" where there is none
+    distance  Hamming distance of the two pHashes in bits, -1 where there is no pair
+    detail    the reason in words
+    sha256    of the picture's bytes when the plan was made; a picture that changed since is not moved
+
+Delete a line, and its picture stays; write one, and its picture leaves. Further fields are passed over, and of the
+six only `path`, `reason` and `sha256` have to be there.
+"""
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from curate.catalog import Catalog
+from curate.dataset import Dataset
+from curate.errors import UserError
+from curate.quarantine import Decision, stored_files
+
+FIELDS = ("path", "reason", "keeper", "distance", "detail", "sha256")
+
+_REASON = re.compile(r"[a-z][a-z-]{0,30}")
+
+
+@dataclass(frozen=True)
+class PlanLine:
+    """One decision, and where it was read: "plan.jsonl, line 3"."""
+
+    decision: Decision
+    where: str
+
+
+def write_plan(file: Path, decisions: Sequence[Decision]) -> None:
+    """Write a plan, whole or not at all. The same decisions give the same bytes."""
+    lines = [
+        json.dumps({name: getattr(decision, name) for name in FIELDS}, ensure_ascii=False) for decision in decisions
+    ]
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+        partial.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise UserError(f"The plan {file} cannot be written ({error.strerror}): give it another place.") from error
+
+
+def read_plan(file: Path) -> list[PlanLine]:
+    """Read a plan. Raises `UserError`, naming the line, for what is no decision."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"The plan {file} cannot be read ({error.strerror}): write one with --dry-run.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not a plan: it is not text in UTF-8. Write one with --dry-run.") from error
+    lines: list[PlanLine] = []
+    seen: dict[str, str] = {}
+    # Not splitlines(): a file name may hold a line separator of Unicode's, and JSON does not escape those.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{file}, line {number}"
+        decision = _parse(line, where)
+        if decision.path in seen:
+            raise UserError(f"{where}: {decision.path} leaves already by {seen[decision.path]}; delete one of the two.")
+        seen[decision.path] = where
+        lines.append(PlanLine(decision, where))
+    return lines
+
+
+def check_plan(lines: Sequence[PlanLine], dataset: Dataset, catalog: Catalog) -> list[Decision]:
+    """The decisions that are still to be carried out. Raises `UserError` for the first that cannot be.
+
+    A picture that lies in the quarantine already has left, by an earlier run of the same plan. The catalog has to be
+    up to date with the folder.
+    """
+    present = {picture.path: picture.broken for picture in catalog.pictures()}
+    gone = defaultdict(list)
+    for file in stored_files(dataset, catalog):
+        gone[file.path].append(dataset.quarantine / file.stored)
+    leaving = {line.decision.path for line in lines}
+    to_do = []
+    for line in lines:
+        decision = line.decision
+        if decision.path not in present:
+            if any(_sha256(file) == decision.sha256 for file in gone[decision.path]):
+                continue
+            raise UserError(f"{line.where}: {dataset.root} holds no picture {decision.path}; delete the line.")
+        if _sha256(dataset.root / decision.path) != decision.sha256:
+            raise UserError(
+                f"{line.where}: {decision.path} has changed since the plan was made; make a new plan with --dry-run."
+            )
+        if decision.keeper and (decision.keeper in leaving or present.get(decision.keeper, "not there")):
+            raise UserError(
+                f"{line.where}: {decision.path} leaves because {decision.keeper} stays, which "
+                f"{'leaves too' if decision.keeper in leaving else 'is broken or not there'}; delete the line or "
+                'write "keeper": "".'
+            )
+        to_do.append(decision)
+    return to_do
+
+
+def _parse(line: str, where: str) -> Decision:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{where} is not JSON ({error}): each line is one decision, such as --dry-run writes."
+        ) from error
+    if not isinstance(values, dict):
+        raise UserError(f"{where} is not a decision: it has to be a JSON object with the fields {', '.join(FIELDS)}.")
+    values = {"keeper": "", "detail": "", "distance": -1, **values}
+    for name in FIELDS:
+        wanted = int if name == "distance" else str
+        if name not in values:
+            raise UserError(f'{where} has no "{name}": a decision needs path, reason and sha256.')
+        if type(values[name]) is not wanted:
+            raise UserError(f'{where}: "{name}" has to be {"a whole number" if wanted is int else "text"}.')
+        if wanted is str and not _is_unicode(values[name]):
+            raise UserError(f'{where}: "{name}" holds half a character, which no file name can.')
+    path = PurePosixPath(values["path"])
+    if path.is_absolute() or ".." in path.parts or path.as_posix() != values["path"] or "\0" in values["path"]:
+        raise UserError(f"{where}: {values['path']!r} is no path inside the dataset.")
+    if not _REASON.fullmatch(values["reason"]):
+        raise UserError(f"{where}: the reason {values['reason']!r} has to be one word of the letters a to z.")
+    return Decision(**{name: values[name] for name in FIELDS})
+
+
+def _is_unicode(text: str) -> bool:
+    """JSON can spell half of a surrogate pair, and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError:  # a link that leads nowhere has no bytes, and "" in the catalog
+        return ""

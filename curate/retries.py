@@ -1,0 +1,117 @@
+"""What failed on the way, whether it may pass, and how long to wait before asking again."""
+
+import email.utils
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import httpx2
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity.wait import wait_exponential, wait_random
+
+Result = TypeVar("Result")
+
+ATTEMPTS = 4
+LONGEST_WAIT = 120.0
+"""Seconds that one run waits for one answer; what a server asks for beyond that is left to a later run."""
+
+
+class FetchFailed(Exception):
+    """A transfer that brought nothing.
+
+    `kind` is one of a few words to count by, `reason` the sentence, `passing` whether a later attempt may
+    fare better, `retry_after` the seconds that the server asked for.
+    """
+
+    def __init__(self, kind: str, reason: str, *, passing: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+        self.passing = passing
+        self.retry_after = retry_after
+
+
+async def patiently(ask: Callable[[], Awaitable[Result]], attempts: int = ATTEMPTS) -> Result:
+    """Call `ask` until it succeeds, fails for good, or has failed `attempts` times for a passing reason.
+
+    Between attempts: exponential backoff with jitter, and never less than the server's Retry-After. A
+    Retry-After beyond LONGEST_WAIT ends it at once. Raises the last FetchFailed.
+    """
+    try:
+        return await ask()  # what succeeds at once, as nearly all does, need not pay for the machinery of retries
+    except FetchFailed as failed:
+        if attempts < 2 or not _worth_waiting_for(failed):
+            raise
+        first: FetchFailed | None = failed
+
+    async def again() -> Result:
+        nonlocal first
+        if first is not None:
+            failed, first = first, None
+            raise failed
+        return await ask()
+
+    retrying = AsyncRetrying(
+        stop=stop_after_attempt(attempts),
+        wait=_wait,
+        retry=retry_if_exception(_worth_waiting_for),
+        reraise=True,
+    )
+    return await retrying(again)
+
+
+def _worth_waiting_for(error: BaseException) -> bool:
+    return isinstance(error, FetchFailed) and error.passing and (error.retry_after or 0.0) <= LONGEST_WAIT
+
+
+_backoff = wait_exponential(multiplier=0.25, max=30.0) + wait_random(0.0, 0.5)
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked_for = error.retry_after if isinstance(error, FetchFailed) else None
+    return max(asked_for or 0.0, _backoff(state))
+
+
+def check_status(response: httpx2.Response) -> None:
+    """Raise FetchFailed unless the answer is a 200."""
+    status = response.status_code
+    if status == 200:
+        return
+    host = response.request.url.host
+    wait = retry_after(response)
+    if status == 429:
+        reason = f"{host} answered 429: too many requests"
+        raise FetchFailed("rate limited", reason, passing=True, retry_after=wait)
+    if status in (408, 425) or status >= 500:
+        raise FetchFailed("server error", f"{host} answered {status}", passing=True, retry_after=wait)
+    raise FetchFailed(f"http {status}", f"{host} answered {status}")
+
+
+def retry_after(response: httpx2.Response, longest: float = 7 * 86400.0) -> float | None:
+    """Seconds of a Retry-After header, given as a number or as a date; None where there is none."""
+    text = response.headers.get("Retry-After", "").strip()
+    if not text:
+        return None
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), longest)
+    try:
+        moment = email.utils.parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(moment - time.time(), 0.0), longest)
+
+
+def transport_failure(error: httpx2.TransportError | TimeoutError, host: str) -> FetchFailed:
+    """What the client ran into, in words that name the host."""
+    if isinstance(error, httpx2.ConnectTimeout):
+        return FetchFailed("unreachable", f"{host} did not accept a connection in time", passing=True)
+    if isinstance(error, httpx2.TimeoutException):
+        return FetchFailed("too slow", f"{host} fell silent", passing=True)
+    if isinstance(error, TimeoutError):
+        return FetchFailed("too slow", f"the transfer from {host} took too long as a whole", passing=True)
+    if isinstance(error, httpx2.ConnectError):
+        return FetchFailed("unreachable", f"{host} could not be reached: {error}", passing=True)
+    if isinstance(error, httpx2.RemoteProtocolError):
+        return FetchFailed("cut off", f"{host} broke off or broke the protocol: {error}", passing=True)
+    return FetchFailed("cut off", f"the connection to {host} broke: {error}", passing=True)

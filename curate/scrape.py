@@ -1,0 +1,98 @@
+"""Queries × sources → fetch → catalog: more pictures per class, credited, resumable at any instant."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from curate.catalog import Catalog
+from curate.credits import write_credits, write_metadata
+from curate.dataset import Dataset, open_dataset
+from curate.errors import UserError
+from curate.fetch import Fetcher
+from curate.findings import Findings
+from curate.hunt import Hunt, Stage
+from curate.image_search import Query
+from curate.incoming import Incoming
+from curate.inspect import scan
+from curate.judge import Judge
+from curate.network import Network
+from curate.opening import chosen_sources, open_sources
+from curate.progress import Progress, silent
+from curate.wish import Wish
+from curate.yields import Yield, measure
+
+
+@dataclass(frozen=True)
+class Scraped:
+    """What a scrape has done: `new` pictures in this run, `yields` of all runs so far for the classes asked for.
+
+    `problems` are the sources that could not go on, each with its name and why.
+    """
+
+    dataset: Dataset
+    new: int
+    yields: list[Yield]
+    problems: list[str]
+    credits: Path
+    metadata: list[Path]
+
+
+def scrape(
+    out: Path,
+    queries: Sequence[Query],
+    wish: Wish,
+    *,
+    sources: Sequence[str] = ("auto",),
+    network: Network | None = None,
+    keys: Mapping[str, str] | None = None,
+    progress: Progress = silent,
+) -> Scraped:
+    """Bring each class up to the wished number of scraped pictures, from the sources in turn.
+
+    `keys` are the services' keys by the names of their environment variables, which is where they come from by
+    default. Safe to stop at any instant: a second run goes on, fetches no URL again that had succeeded, and tries
+    again only what failed for a passing reason. Raises UserError for what the user can put right.
+    """
+    keys = os.environ if keys is None else keys
+    specs = chosen_sources(sources, keys, wish)
+    dataset = _target(Path(out), queries)
+    incoming = Incoming(dataset.home / "incoming")
+    with incoming.locked(), Catalog.open(dataset.catalog_path) as catalog:
+        findings = Findings(catalog)
+        incoming.recover(dataset.root, findings)
+        scan(dataset, catalog, progress)
+        stage = Stage(dataset, catalog, findings, incoming, Judge(dataset.root, catalog, wish.min_size))
+
+        async def work() -> Hunt:
+            async with Fetcher(network or Network()) as fetcher:
+                opened = open_sources(specs, fetcher, wish, queries, keys)
+                hunt = Hunt(stage, wish, fetcher, opened)
+                await hunt.run(queries, progress)
+                return hunt
+
+        hunt = asyncio.run(work())
+        names = {query.label: query.name for query in queries}
+        return Scraped(
+            dataset,
+            hunt.new,
+            measure(findings, names),
+            [f"{name}: {reason}" for name, reason in hunt.closed.items()],
+            write_credits(dataset, catalog, names),
+            write_metadata(dataset, catalog, names),
+        )
+
+
+def _target(out: Path, queries: Sequence[Query]) -> Dataset:
+    """The dataset to add to; a new one keeps its pictures below raw/."""
+    if not queries:
+        raise UserError("There is no class to scrape for: give some with --classes or --names.")
+    with contextlib.suppress(UserError):
+        return open_dataset(out)
+    try:
+        (out / "raw" / queries[0].label).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The folder {out} cannot be made or written ({error.strerror}): choose another.") from error
+    return open_dataset(out)

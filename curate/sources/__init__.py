@@ -1,0 +1,45 @@
+"""Where candidate pictures come from: one module per image search, found by its file name."""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import cast
+
+from curate.api import Api
+from curate.errors import UserError
+from curate.fetch import Fetcher
+from curate.image_search import Options, Source
+
+
+def source_names() -> list[str]:
+    """The modules of this folder."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def source_class(spec: str) -> type[Source]:
+    """The source that `--source` names: "openverse", or "urls:list.csv" with an argument. Raises UserError."""
+    name = spec.partition(":")[0]
+    if name not in source_names():
+        raise UserError(f"There is no source '{name}': choose auto or one of {', '.join(source_names())}.")
+    return cast(type[Source], importlib.import_module(f"{__name__}.{name}").Search)
+
+
+def auto_order(keys: Mapping[str, str]) -> list[str]:
+    """The sources that `auto` goes through, in order, without those that lack a key."""
+    ranked = []
+    for name in source_names():
+        search = source_class(name)
+        if search.turn is not None and all(keys.get(key) for key in search.required_keys):
+            ranked.append((search.turn, name))
+    return [name for _, name in sorted(ranked)]
+
+
+def open_source(spec: str, fetcher: Fetcher, options: Options) -> Source:
+    """Make a source ready to be asked. Raises UserError where it lacks an argument or a key."""
+    search = source_class(spec)
+    name, _, argument = spec.partition(":")
+    for key in search.required_keys:
+        if not options.keys.get(key):
+            raise UserError(f"The source '{name}' needs a key: set the environment variable {key}.")
+    return search(Api(name, search.home, fetcher), replace(options, argument=argument))

@@ -1,0 +1,98 @@
+"""Flickr: photographs with a licence number each, for callers with a free key.
+
+The API's traps: an error is a 200 whose `stat` is not "ok"; licence numbers mean what
+`flickr.photos.licenses.getInfo` says; only the first 4,000 results of a search are real, later pages repeat
+them; and a photo lacks the `url_*` of sizes that it does not have.
+https://api.flickr.com/services/rest/
+"""
+
+from typing import ClassVar
+
+from curate.answers import Answer, SourceFailed, SourceLimited
+from curate.api import Api
+from curate.image_search import Candidate, Options, Page, Query
+from curate.licenses import UNKNOWN, License, read_license
+
+RESULTS_PER_QUERY = 4000
+PAGE_SIZE = 500
+_SIZES = ("l", "o", "m")
+_UNAVAILABLE = ("105", "106")
+
+
+class Search:
+    """Text search, photos only, safe ones."""
+
+    home: ClassVar[str] = "https://api.flickr.com"
+    turn: ClassVar[int | None] = 5
+    tells_licenses: ClassVar[bool] = True
+    required_keys: ClassVar[tuple[str, ...]] = ("FLICKR_API_KEY",)
+    warning: ClassVar[str] = ""
+
+    def __init__(self, api: Api, options: Options) -> None:
+        self._api = api
+        self._options = options
+        self._licenses: dict[str, License] | None = None
+
+    async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002
+        """Page numbers are the cursor."""
+        if self._licenses is None:
+            self._licenses = await self._read_licenses()
+        number = int(cursor or 1)
+        params: dict[str, str | int] = {
+            "text": query.text,
+            "media": "photos",
+            "safe_search": 1,
+            "per_page": PAGE_SIZE,
+            "page": number,
+            "extras": "license,owner_name,o_dims,url_o,url_l,url_m",
+        }
+        wished = self._options.licenses
+        if wished is not None:
+            numbers = [key for key, license_ in self._licenses.items() if license_.code in wished]
+            if not numbers:
+                return Page(())
+            params["license"] = ",".join(sorted(numbers, key=int))
+        photos = (await self._call("flickr.photos.search", params)).at("photos")
+        found = tuple(self._candidate(photo) for photo in photos.items("photo"))
+        last = min(photos.number("pages"), RESULTS_PER_QUERY // PAGE_SIZE)
+        return Page(tuple(one for one in found if one), str(number + 1) if number < last and found else None)
+
+    async def _read_licenses(self) -> dict[str, License]:
+        answer = await self._call("flickr.photos.licenses.getInfo", {})
+        return {
+            entry.text("id"): read_license(entry.text("name"), url=entry.optional_text("url") or None)
+            for entry in answer.at("licenses").items("license")
+        }
+
+    async def _call(self, method: str, params: dict[str, str | int]) -> Answer:
+        key = self._options.keys["FLICKR_API_KEY"]
+        fixed: dict[str, str | int] = {
+            "method": method,
+            "api_key": key,
+            "format": "json",
+            "nojsoncallback": 1,
+        }
+        answer = await self._api.get("/services/rest/", {**fixed, **params})
+        if answer.text("stat") != "ok":
+            code, message = answer.optional_text("code"), answer.optional_text("message")
+            kind = SourceLimited if code in _UNAVAILABLE else SourceFailed
+            raise kind(answer.source, f"it answered with error {code}: {message}")
+        return answer
+
+    def _candidate(self, photo: Answer) -> Candidate | None:
+        size = next((size for size in _SIZES if photo.has(f"url_{size}")), None)
+        if size is None:
+            return None
+        owner, number = photo.text("owner"), photo.text("id")
+        assert self._licenses is not None
+        return Candidate(
+            url=photo.text(f"url_{size}"),
+            source_id=number,
+            landing_page=f"https://www.flickr.com/photos/{owner}/{number}",
+            title=photo.optional_text("title"),
+            author=photo.optional_text("ownername"),
+            license=self._licenses.get(photo.text("license"), UNKNOWN),
+            width=photo.optional_number(f"width_{size}"),
+            height=photo.optional_number(f"height_{size}"),
+            provenance_group=f"flickr.com/photos/{owner}/{number}",
+        )

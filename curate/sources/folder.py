@@ -1,0 +1,82 @@
+"""A local folder of pictures: `folder:DIR`, with one subfolder per class or all of one class.
+
+A `metadata.csv` in it (the form of `curate.credits`: file_name, author, license, …) credits its pictures.
+"""
+
+import csv
+from pathlib import Path
+from typing import ClassVar
+
+from curate.api import Api
+from curate.errors import UserError
+from curate.image_search import Candidate, Options, Page, Query
+from curate.licenses import read_license
+from curate.picture_urls import provenance_group
+
+PAGE_SIZE = 500
+
+
+class Search:
+    """Lists files; a class is the subfolder that bears its folder's or its human name."""
+
+    home: ClassVar[str] = ""
+    turn: ClassVar[int | None] = None
+    tells_licenses: ClassVar[bool] = True
+    required_keys: ClassVar[tuple[str, ...]] = ()
+    warning: ClassVar[str] = ""
+
+    def __init__(self, api: Api, options: Options) -> None:  # noqa: ARG002
+        if not options.argument:
+            raise UserError("The source 'folder' needs one: --source folder:DIR.")
+        self._root = Path(options.argument).expanduser().resolve()
+        if not self._root.is_dir():
+            raise UserError(f"There is no folder {options.argument}: give one with --source folder:DIR.")
+        self._subfolders = [path for path in self._root.iterdir() if path.is_dir() and not path.is_symlink()]
+        if len(options.labels) > 1 and not self._subfolders:
+            raise UserError(
+                f"{self._root} does not say which class its pictures belong to: choose one with --classes, "
+                "or put them into a subfolder per class."
+            )
+        self._credits = _read_credits(self._root / "metadata.csv")
+
+    async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002
+        """The number of files listed so far is the cursor."""
+        start = int(cursor or 0)
+        files = self._files(query)
+        part = files[start : start + PAGE_SIZE]
+        following = start + PAGE_SIZE
+        return Page(tuple(self._candidate(path) for path in part), str(following) if following < len(files) else None)
+
+    def _files(self, query: Query) -> list[Path]:
+        own = (query.label.lower(), query.name.lower())
+        folders = [path for path in self._subfolders if path.name.lower() in own] if self._subfolders else [self._root]
+        found = [path for folder in folders for path in folder.rglob("*")]
+        hidden = (".", "metadata.csv")
+        return sorted(
+            path for path in found if path.is_file() and not path.is_symlink() and not path.name.startswith(hidden)
+        )
+
+    def _candidate(self, path: Path) -> Candidate:
+        name = path.relative_to(self._root).as_posix()
+        credit = self._credits.get(name, {})
+        landing_page = credit.get("landing_page", "")
+        return Candidate(
+            url=path.as_uri(),
+            source_id=name,
+            landing_page=landing_page,
+            title=credit.get("title", "") or path.stem,
+            author=credit.get("author", ""),
+            license=read_license(credit.get("license"), url=credit.get("license_url") or None),
+            provenance_group=provenance_group(landing_page),
+        )
+
+
+def _read_credits(path: Path) -> dict[str, dict[str, str]]:
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read ({error}): correct it, or move it away.") from error
+    return {row["file_name"]: row for row in rows if "file_name" in row}

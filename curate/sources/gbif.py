@@ -1,0 +1,86 @@
+"""GBIF: the world's herbaria and observations, through one search.
+
+The API's traps: a name must first be matched to a taxon key, and one that is not found is matched to
+whatever lies above it, all plants if need be; one record holds several media, each with a
+licence of its own that may be stricter than the record's; much of it is iNaturalist, at other sizes of the
+same files; and from offset 10,000 on it is throttled.
+https://api.gbif.org/v1/occurrence/search
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from curate.answers import Answer
+from curate.api import Api
+from curate.image_search import Candidate, Options, Page, Query
+from curate.licenses import read_license
+from curate.picture_urls import modest_url, provenance_group
+
+LARGEST_PAGE = 300
+SMALLEST_PAGE = 50
+THROTTLED_FROM = 10_000
+_RECORD_LICENSES = {"cc0": "CC0_1_0", "by": "CC_BY_4_0", "by-nc": "CC_BY_NC_4_0"}
+
+
+class Search:
+    """Occurrences with still images, by the taxon that matches the query."""
+
+    home: ClassVar[str] = "https://api.gbif.org"
+    turn: ClassVar[int | None] = 4
+    tells_licenses: ClassVar[bool] = True
+    required_keys: ClassVar[tuple[str, ...]] = ()
+    warning: ClassVar[str] = ""
+
+    def __init__(self, api: Api, options: Options) -> None:
+        self._api = api
+        self._options = options
+
+    async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:
+        """`<taxon key>:<offset>` is the cursor."""
+        taxon, _, start = cursor.partition(":") if cursor else (await self._taxon(query), "", "0")
+        if not taxon:
+            return Page(())
+        offset = int(start)
+        limit = min(LARGEST_PAGE, max(SMALLEST_PAGE, wanted))
+        params: dict[str, str | int | list[str]] = {
+            "taxonKey": taxon,
+            "mediaType": "StillImage",
+            "limit": limit,
+            "offset": offset,
+        }
+        wished = self._options.licenses
+        offered = sorted(_RECORD_LICENSES[code] for code in wished or () if code in _RECORD_LICENSES)
+        if offered:
+            params["license"] = offered
+        answer = await self._api.get("/v1/occurrence/search", params)
+        records = list(answer.items("results"))
+        candidates = tuple(found for record in records for found in _candidates(record))
+        following = offset + answer.number("limit")
+        done = answer.at("endOfRecords").value is not False or not records or following >= THROTTLED_FROM
+        return Page(candidates, None if done else f"{taxon}:{following}")
+
+    async def _taxon(self, query: Query) -> str:
+        answer = await self._api.get("/v1/species/match", {"name": query.taxon})
+        kind = answer.text("matchType")
+        # HIGHERRANK means that only some ancestor was found: for a mistyped name, all plants.
+        return answer.text("usageKey") if kind in ("EXACT", "FUZZY") else ""
+
+
+def _candidates(record: Answer) -> Iterator[Candidate]:
+    key = record.text("key")
+    page = record.optional_text("references")
+    for index, media in enumerate(record.items("media")):
+        if media.optional_text("type") not in ("StillImage", "") or not media.has("identifier"):
+            continue
+        landing_page = page or media.optional_text("references") or f"https://www.gbif.org/occurrence/{key}"
+        stated = media.optional_text("license") or record.optional_text("license")
+        group = provenance_group(landing_page)
+        yield Candidate(
+            url=modest_url(media.text("identifier")),
+            source_id=f"{key}:{index}",
+            landing_page=landing_page,
+            title=record.optional_text("scientificName"),
+            author=media.optional_text("creator") or media.optional_text("rightsHolder"),
+            license=read_license(stated),
+            provenance_group=group if group.startswith("inaturalist:") else f"gbif:{key}",
+        )

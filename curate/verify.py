@@ -1,0 +1,236 @@
+"""Trust, but read again: every file against the catalog, and the split proved anew from the pixels.
+
+Nothing that `split` worked with is believed here: not the catalog's hashes, not its groups, not its record of what
+lies where. Each file is read and hashed afresh, and the pairs across splits are searched for among those hashes.
+"""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import combinations, product
+from pathlib import Path
+from typing import Literal
+
+from curate.catalog import Catalog, Picture
+from curate.dataset import SPLITS, open_dataset
+from curate.duplicates import DEFAULT_RADIUS, find_near_duplicates
+from curate.inspect import Facts, inspect
+from curate.parallel import ordered_map
+from curate.progress import Progress, silent
+
+Kind = Literal["picture", "origin", "look-alike"]
+
+_CHUNK = 16
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file that gives no pixels, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Two pictures in two splits that ought to be in one: of one `picture`, or of one `origin`; a `look-alike` has a
+    hash within the radius and other pixels, and is no leak. `distance` is in bits, -1 where hashes do not matter.
+    """
+
+    first: str
+    second: str
+    kind: Kind
+    distance: int
+
+
+@dataclass(frozen=True)
+class SplitProof:
+    """What was found in one folder with `counts[split]` intact pictures."""
+
+    folder: Path
+    counts: dict[str, int]
+    crossings: list[Crossing]
+
+    @property
+    def leaks(self) -> list[Crossing]:
+        """The crossings that are more than a likeness."""
+        return [crossing for crossing in self.crossings if crossing.kind != "look-alike"]
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """Paths are relative to the dataset's root. `changed`: other bytes than the catalog knows; `missing`: known and
+    not there; `new`: there and not known; `broken`: without pixels, whether that was known or not.
+    """
+
+    root: Path
+    files: int
+    changed: list[str]
+    missing: list[str]
+    new: list[str]
+    broken: list[Damage]
+    splits: list[SplitProof]
+
+    @property
+    def in_order(self) -> bool:
+        """Whether all is as the catalog says, intact, and without a leak."""
+        leaks = any(proof.leaks for proof in self.splits)
+        return not (self.changed or self.missing or self.new or self.broken or leaks)
+
+
+def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = silent) -> VerifyReport:
+    """Read every file of a dataset, and of the splits of it that lie elsewhere, and compare with the catalog.
+
+    Changes no file and no row. Without a catalog all files are new, and the split is proved all the same. Raises
+    `UserError` for what the user can put right.
+    """
+    dataset = open_dataset(root)
+    files = [_File(file.path, file.label, file.split or "", ".") for file in dataset.files()]
+    known: dict[str, str] = {}
+    origins: list[tuple[str, str]] = []
+    if dataset.catalog_path.exists():
+        with Catalog.open(dataset.catalog_path) as catalog:
+            outs, known = _known(catalog)
+            origins = catalog.db.execute("SELECT sha256, provenance_group FROM credits").fetchall()
+        files += [file for out in outs for file in _files_in(dataset.root, out)]
+    facts = _read(dataset.root, files, progress)
+    there = {file.path for file in files}
+    return VerifyReport(
+        root=dataset.root,
+        files=len(files),
+        changed=[
+            file.path
+            for file, fact in zip(files, facts, strict=True)
+            if file.path in known and known[file.path] != fact.sha256
+        ],
+        missing=sorted(known.keys() - there),
+        new=[file.path for file in files if file.path not in known],
+        broken=[Damage(file.path, fact.broken) for file, fact in zip(files, facts, strict=True) if fact.broken],
+        splits=[
+            _prove(dataset.root, out, pictures, radius, origins, progress)
+            for out, pictures in _by_folder(files, facts).items()
+        ],
+    )
+
+
+@dataclass(frozen=True)
+class _File:
+    """`path` is relative to the dataset's root, also where `out`, the folder of a split, lies elsewhere."""
+
+    path: str
+    label: str
+    split: str
+    out: str
+
+
+def _known(catalog: Catalog) -> tuple[list[str], dict[str, str]]:
+    """(the folders elsewhere that hold a split of the dataset, path → sha256 of what should be there)."""
+    known = dict(catalog.db.execute("SELECT path, sha256 FROM pictures WHERE state = 'present'").fetchall())
+    rows = catalog.db.execute("SELECT out, path, sha256 FROM placements WHERE out != '.' ORDER BY out").fetchall()
+    known |= {f"{out}/{path}": sha256 for out, path, sha256 in rows}
+    return list(dict.fromkeys(out for out, _, _ in rows)), known
+
+
+def _files_in(root: Path, out: str) -> Iterator[_File]:
+    if not (root / out).is_dir():
+        return
+    for split in SPLITS:
+        for folder, _, names in os.walk(root / out / split):
+            place = Path(folder).relative_to(root / out).as_posix()
+            for name in names:
+                if "/" in place and not name.startswith("."):
+                    yield _File(f"{out}/{place}/{name}", place.split("/")[1], split, out)
+
+
+def _read(root: Path, files: Sequence[_File], progress: Progress) -> list[Facts]:
+    """The facts of each file, from its bytes; those of several names of one file are read once."""
+    first: dict[tuple[int, int], int] = {}
+    read_as = []
+    for at, file in enumerate(files):
+        try:
+            stat = (root / file.path).stat()
+            read_as.append(first.setdefault((stat.st_dev, stat.st_ino), at))
+        except OSError:
+            read_as.append(at)
+    wanted = sorted(set(read_as))
+    chunks = [wanted[start : start + _CHUNK] for start in range(0, len(wanted), _CHUNK)]
+    facts: dict[int, Facts] = {}
+    with progress("Reading pictures again", len(wanted)) as advance:
+        for chunk, found in zip(
+            chunks, ordered_map(lambda chunk: [_facts(root / files[at].path) for at in chunk], chunks), strict=True
+        ):
+            facts.update(zip(chunk, found, strict=True))
+            advance(len(chunk))
+    return [facts[at] for at in read_as]
+
+
+def _facts(path: Path) -> Facts:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return replace(inspect(b""), sha256="", broken="a link that leads nowhere")
+    except OSError as error:
+        return replace(inspect(b""), sha256="", broken=f"cannot be read ({error.strerror})")
+    return inspect(data, str(path))
+
+
+def _by_folder(files: Sequence[_File], facts: Sequence[Facts]) -> dict[str, list[Picture]]:
+    """The intact pictures in each split folder, as rows made of nothing but what was read just now."""
+    names = {field.name for field in fields(Picture)}
+    found: dict[str, list[Picture]] = defaultdict(list)
+    for file, fact in zip(files, facts, strict=True):
+        if file.split and not fact.broken:
+            read = {name: value for name, value in vars(fact).items() if name in names}
+            found[file.out].append(
+                Picture(path=file.path, folder="", label=file.label, split=file.split, size=0, mtime_ns=0,
+                        state="present", **read)
+            )  # fmt: skip
+    return found
+
+
+def _prove(
+    root: Path, out: str, pictures: list[Picture], radius: int, origins: list[tuple[str, str]], progress: Progress
+) -> SplitProof:
+    counts = Counter(picture.split for picture in pictures)
+    crossings = [*_look_alikes(root, pictures, radius, progress), *_of_one_origin(pictures, origins)]
+    return SplitProof(
+        folder=Path(os.path.normpath(root / out)),
+        counts={split: counts[split] for split in SPLITS},
+        crossings=sorted(crossings, key=lambda crossing: (crossing.kind, crossing.first, crossing.second)),
+    )
+
+
+def _look_alikes(root: Path, pictures: list[Picture], radius: int, progress: Progress) -> Iterator[Crossing]:
+    found = find_near_duplicates(root, pictures, radius, progress)
+    for positions in found.contents:
+        for a, b in combinations(positions, 2):
+            if pictures[a].split != pictures[b].split:
+                yield _crossing(
+                    pictures[a], pictures[b], "picture", (pictures[a].phash ^ pictures[b].phash).bit_count()
+                )
+    for first, second, distance, same in zip(
+        found.first.tolist(), found.second.tolist(), found.distance.tolist(), found.same.tolist(), strict=True
+    ):
+        for a, b in product(found.contents[first], found.contents[second]):
+            if pictures[a].split != pictures[b].split:
+                yield _crossing(pictures[a], pictures[b], "picture" if same else "look-alike", distance)
+
+
+def _of_one_origin(pictures: list[Picture], origins: Iterable[tuple[str, str]]) -> Iterator[Crossing]:
+    by_sha256: dict[str, list[Picture]] = defaultdict(list)
+    for picture in pictures:
+        by_sha256[picture.sha256].append(picture)
+    members: dict[str, dict[str, Picture]] = defaultdict(dict)
+    for sha256, origin in origins:
+        if origin:
+            members[origin].update((picture.path, picture) for picture in by_sha256.get(sha256, ()))
+    for group in members.values():
+        for a, b in combinations(group.values(), 2):
+            if a.split != b.split:
+                yield _crossing(a, b, "origin", -1)
+
+
+def _crossing(a: Picture, b: Picture, kind: Kind, distance: int) -> Crossing:
+    first, second = sorted((a, b), key=lambda picture: (SPLITS.index(picture.split), picture.path))
+    return Crossing(first.path, second.path, kind, distance)

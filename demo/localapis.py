@@ -1,0 +1,357 @@
+"""The answers of Openverse, Wikimedia Commons, iNaturalist, GBIF and Flickr, over one folder of pictures."""
+
+import mimetypes
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from PIL import Image
+
+from demo.webserver import Request
+
+THUMBNAIL_WIDTHS = frozenset({20, 40, 60, 120, 250, 330, 500, 960, 1280, 1920, 3840})
+# Six of eight pictures are openly licensed; the last two are what a careful scraper must leave.
+_LICENSES = ("by", "by-sa", "cc0", "by", "by-sa", "pdm", "by-nc", "all rights reserved")
+_FLICKR_NUMBERS = {"all rights reserved": 0, "by-nc": 2, "by": 4, "by-sa": 5, "cc0": 9, "pdm": 10}
+_TOKEN = "a-token-of-the-local-web"  # noqa: S105 — it opens nothing
+
+Json = dict[str, Any]
+Answered = tuple[Json, dict[str, str]]
+
+
+class ServiceError(Exception):
+    """An answer that is not a 200."""
+
+    def __init__(self, status: int, answer: Json) -> None:
+        super().__init__(status)
+        self.status = status
+        self.answer = answer
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture on offer; `number` is its place among all, and decides its licence and author."""
+
+    number: int
+    label: str
+    path: Path
+    width: int
+    height: int
+
+    @property
+    def license(self) -> str:
+        """Its licence's code, or "all rights reserved"."""
+        return _LICENSES[self.number % len(_LICENSES)]
+
+    @property
+    def author(self) -> str:
+        """Whom to credit."""
+        return f"Botanist {self.observation % 7}"
+
+    @property
+    def observation(self) -> int:
+        """Two neighbours of one class were taken of one plant."""
+        return 1000 + self.number // 2
+
+    @property
+    def kind(self) -> str:
+        """Its media type."""
+        return mimetypes.guess_type(self.path.name)[0] or "application/octet-stream"
+
+
+class Garden:
+    """The pictures that all services share, or have divided among them, and which class a search means."""
+
+    def __init__(self, folder: Path, names: Mapping[str, tuple[str, str]], *, divided: bool = False) -> None:
+        self.base = ""
+        self._words = names
+        self._divided = divided
+        files = sorted(path for path in folder.glob("*/*") if path.is_file())
+        self.pictures = [_picture(number, path) for number, path in enumerate(files)]
+
+    def search(self, service: str, words: str) -> list[Picture]:
+        """The pictures of the class whose folder, name or query the words are."""
+        wanted = words.lower().strip()
+        place = list(SERVICES).index(service)
+        return [
+            picture
+            for picture in self.pictures
+            if wanted in self._terms(picture.label) and (not self._divided or picture.number % len(SERVICES) == place)
+        ]
+
+    def url(self, service: str, picture: Picture, size: str = "original") -> str:
+        """Where a service keeps a picture."""
+        return f"{self.base}/{service}/pictures/{picture.number}/{size}{picture.path.suffix}"
+
+    def _terms(self, label: str) -> set[str]:
+        return {label.lower(), *(term.lower() for term in self._words.get(label, ()))}
+
+
+def _picture(number: int, path: Path) -> Picture:
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+    except OSError:
+        width, height = 0, 0
+    return Picture(number, path.parent.name, path, width, height)
+
+
+def _license_url(code: str) -> str:
+    public = {"cc0": "publicdomain/zero/1.0/", "pdm": "publicdomain/mark/1.0/"}
+    return f"https://creativecommons.org/{public.get(code, f'licenses/{code}/4.0/')}"
+
+
+def openverse(garden: Garden, request: Request, path: str) -> Answered:
+    """20 results a page without a token, 50 with one; 240 in all; limits in the headers."""
+    token = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if path == "/v1/auth_tokens/token/":
+        form = parse_qs(request.body.decode())
+        if form.get("grant_type") != ["client_credentials"] or "client_secret" not in form:
+            raise ServiceError(401, {"error": "invalid_client"})
+        return {"access_token": _TOKEN, "expires_in": 36000, "token_type": "Bearer", "scope": "read"}, {}
+    if path != "/v1/images/":
+        raise ServiceError(404, {"detail": "Not found."})
+    query = request.query
+    page, size = int(query.get("page", 1)), int(query.get("page_size", 20))
+    if size > (50 if token == _TOKEN else 20):
+        raise ServiceError(401, {"detail": {"page_size": "must be at most 20 for anonymous requests"}})
+    if page * size > 240:
+        raise ServiceError(400, {"detail": {"page": "at most 240 results per query"}})
+    wanted = set(query["license"].split(",")) if "license" in query else None
+    found = [
+        picture
+        for picture in garden.search("openverse", query.get("q", ""))
+        if picture.license in (wanted or set(_LICENSES)) and picture.license != "all rights reserved"
+    ]
+    pages = min(-(-len(found) // size), 240 // size)
+    answer = {
+        "result_count": len(found),
+        "page_count": pages,
+        "page_size": size,
+        "page": page,
+        "results": [_openverse_result(garden, one) for one in found[(page - 1) * size : page * size]],
+    }
+    headers = {"X-RateLimit-Limit-anon_burst": "20/min", "X-RateLimit-Available-anon_burst": "19"}
+    return answer, headers
+
+
+def _openverse_result(garden: Garden, picture: Picture) -> Json:
+    version = "1.0" if picture.license in ("cc0", "pdm") else "4.0"
+    return {
+        "id": f"00000000-0000-4000-8000-{picture.number:012d}",
+        "title": picture.path.stem,
+        "url": garden.url("openverse", picture),
+        "foreign_landing_url": f"https://flowers.example/pictures/{picture.number}",
+        "creator": picture.author,
+        "license": picture.license,
+        "license_version": version,
+        "license_url": _license_url(picture.license),
+        "attribution": f'"{picture.path.stem}" by {picture.author}',
+        "provider": "flowers",
+        "source": "flowers",
+        "width": picture.width,
+        "height": picture.height,
+        "filetype": picture.path.suffix[1:],
+        "tags": [],
+    }
+
+
+def wikimedia(garden: Garden, request: Request, path: str) -> Answered:
+    """50 files a call, `continue` until absent; thumbnails at the documented widths alone."""
+    query = request.query
+    if path != "/w/api.php" or query.get("action") != "query":
+        raise ServiceError(404, {"error": {"code": "badvalue", "info": "Unrecognized value"}})
+    if int(query.get("iiurlwidth", 960)) not in THUMBNAIL_WIDTHS:
+        raise ServiceError(429, {"error": {"code": "ratelimited", "info": "Use a documented thumbnail width"}})
+    limit, offset = min(int(query.get("gsrlimit", 10)), 50), int(query.get("gsroffset", 0))
+    found = garden.search("wikimedia", query.get("gsrsearch", "").removesuffix("filetype:bitmap"))
+    part = found[offset : offset + limit]
+    answer: Json = {"batchcomplete": True}
+    if part:
+        pages = [_wikimedia_page(garden, one, offset + place) for place, one in enumerate(part, 1)]
+        # By page id, as the service answers: `index` holds the order of the search.
+        answer["query"] = {"pages": sorted(pages, key=lambda page: -int(page["pageid"]))}
+    if offset + limit < len(found):
+        answer["continue"] = {"gsroffset": offset + limit, "continue": "gsroffset||"}
+    return answer, {}
+
+
+def _wikimedia_page(garden: Garden, picture: Picture, index: int) -> Json:
+    title = f"File:{picture.path.name}"
+    free = picture.license != "all rights reserved"
+    short = {"cc0": "CC0", "pdm": "Public domain"}.get(picture.license, f"CC {picture.license.upper()} 4.0")
+    metadata = {
+        "Artist": {"value": f'<a href="//commons.wikimedia.org/wiki/User:B">{picture.author}</a>', "source": "x"},
+        "LicenseShortName": {"value": short if free else "Fair use", "source": "x"},
+    }
+    if free and picture.license != "pdm":
+        code = "cc0" if picture.license == "cc0" else f"cc-{picture.license}-4.0"
+        metadata["License"] = {"value": code, "source": "x"}
+        metadata["LicenseUrl"] = {"value": _license_url(picture.license), "source": "x"}
+    info = {
+        "url": garden.url("wikimedia", picture),
+        "thumburl": garden.url("wikimedia", picture, "960px"),
+        "descriptionurl": f"https://commons.wikimedia.org/wiki/{title}?{picture.number}",
+        "width": picture.width,
+        "height": picture.height,
+        "size": picture.path.stat().st_size,
+        "mime": picture.kind,
+        "sha1": f"{picture.number:040x}",
+        "user": "Uploader",
+        "extmetadata": metadata,
+    }
+    return {"pageid": 5000 + picture.number, "ns": 6, "title": title, "index": index, "imageinfo": [info]}
+
+
+def inaturalist(garden: Garden, request: Request, path: str) -> Answered:
+    """Observations of up to two photos each, by ascending id; no deep pages."""
+    query = request.query
+    if path != "/v1/observations":
+        raise ServiceError(404, {"error": "Not found", "status": 404})
+    if int(query.get("page", 1)) * int(query.get("per_page", 30)) > 10_000:
+        raise ServiceError(403, {"error": "Result window is too large", "status": 403})
+    size, above = min(int(query.get("per_page", 30)), 200), int(query.get("id_above", 0))
+    wanted = set(query["photo_license"].split(",")) if "photo_license" in query else None
+    observations: dict[int, list[Picture]] = {}
+    for picture in garden.search("inaturalist", query.get("taxon_name", "")):
+        observations.setdefault(picture.observation, []).append(picture)
+    found = [
+        (number, photos)
+        for number, photos in sorted(observations.items())
+        if wanted is None or any(_inaturalist_code(photo) in wanted for photo in photos)
+    ]
+    rest = [one for one in found if one[0] > above]
+    results = [_observation(garden, number, photos) for number, photos in rest[:size]]
+    return {"total_results": len(rest), "page": 1, "per_page": size, "results": results}, {}
+
+
+def _inaturalist_code(picture: Picture) -> str | None:
+    codes = {"cc0": "cc0", "pdm": "pd", "all rights reserved": None}
+    return codes.get(picture.license, f"cc-{picture.license}")
+
+
+def _observation(garden: Garden, number: int, photos: list[Picture]) -> Json:
+    return {
+        "id": number,
+        "uri": f"https://www.inaturalist.org/observations/{number}",
+        "user": {"login": f"botanist{number % 7}", "name": photos[0].author},
+        "taxon": {"name": photos[0].label, "preferred_common_name": photos[0].label},
+        "photos": [
+            {
+                "id": photo.number,
+                "url": garden.url("inaturalist", photo, "square"),
+                "attribution": f"(c) {photo.author}",
+                "license_code": _inaturalist_code(photo),
+                "original_dimensions": {"width": photo.width, "height": photo.height},
+            }
+            for photo in photos
+        ],
+    }
+
+
+def gbif(garden: Garden, request: Request, path: str) -> Answered:
+    """A taxon for a name, then its occurrences; the media's licence may be stricter than the record's."""
+    query = request.query
+    labels = sorted({picture.label for picture in garden.pictures})
+    if path == "/v1/species/match":
+        found = garden.search("gbif", query.get("name", ""))
+        if not found:
+            return {"confidence": 100, "matchType": "HIGHERRANK", "usageKey": 6, "rank": "KINGDOM"}, {}
+        return {"usageKey": labels.index(found[0].label) + 100, "matchType": "EXACT", "rank": "SPECIES"}, {}
+    if path != "/v1/occurrence/search":
+        raise ServiceError(404, {"message": "Not found"})
+    limit, offset = min(int(query.get("limit", 20)), 300), int(query.get("offset", 0))
+    if offset + limit > 100_000:
+        raise ServiceError(400, {"message": "Max offset of 100001 exceeded"})
+    key = int(query.get("taxonKey", 0)) - 100
+    if not 0 <= key < len(labels):
+        return {"offset": offset, "limit": limit, "endOfRecords": True, "count": 0, "results": []}, {}
+    found = garden.search("gbif", labels[key])
+    part = found[offset : offset + limit]
+    answer = {
+        "offset": offset,
+        "limit": limit,
+        "endOfRecords": offset + limit >= len(found),
+        "count": len(found),
+        "results": [_occurrence(garden, one) for one in part],
+    }
+    return answer, {}
+
+
+def _occurrence(garden: Garden, picture: Picture) -> Json:
+    stricter = picture.license == "all rights reserved"
+    media = {
+        "type": "StillImage",
+        "format": picture.kind,
+        "identifier": garden.url("gbif", picture),
+        "creator": picture.author,
+        "rightsHolder": picture.author,
+        "license": "© all rights reserved" if stricter else _license_url(picture.license),
+    }
+    return {
+        "key": 90_000 + picture.number,
+        "datasetKey": "00000000-0000-4000-8000-000000000000",
+        "license": "http://creativecommons.org/licenses/by/4.0/legalcode",
+        "references": f"https://herbarium.example/sheets/{picture.number}",
+        "scientificName": picture.label,
+        "media": [media, {"type": "Sound", "format": "audio/wav"}],
+    }
+
+
+def flickr(garden: Garden, request: Request, path: str) -> Answered:
+    """Errors are a 200 with `stat` "fail"; only 4,000 results are real."""
+    query = request.query
+    if path != "/services/rest/":
+        raise ServiceError(404, {"stat": "fail", "code": 112, "message": "Method not found"})
+    if not query.get("api_key") or query["api_key"] == "wrong":
+        return {"stat": "fail", "code": 100, "message": "Invalid API Key (Key has invalid format)"}, {}
+    if query.get("method") == "flickr.photos.licenses.getInfo":
+        return {"stat": "ok", "licenses": {"license": _flickr_licenses()}}, {}
+    size, page = min(int(query.get("per_page", 100)), 500), int(query.get("page", 1))
+    wanted = set(query["license"].split(",")) if "license" in query else None
+    found = [
+        picture
+        for picture in garden.search("flickr", query.get("text", ""))
+        if wanted is None or str(_FLICKR_NUMBERS[picture.license]) in wanted
+    ]
+    part = found[(page - 1) * size : page * size]
+    photos = {
+        "page": page,
+        "pages": -(-len(found) // size),
+        "perpage": size,
+        "total": len(found),
+        "photo": [_flickr_photo(garden, one) for one in part],
+    }
+    return {"stat": "ok", "photos": photos}, {}
+
+
+def _flickr_licenses() -> list[Json]:
+    return [
+        {"id": str(number), "name": code, "url": "" if number == 0 else _license_url(code)}
+        for code, number in _FLICKR_NUMBERS.items()
+    ]
+
+
+def _flickr_photo(garden: Garden, picture: Picture) -> Json:
+    return {
+        "id": str(7000 + picture.number),
+        "owner": f"{picture.number % 7}@N00",
+        "title": picture.path.stem,
+        "license": str(_FLICKR_NUMBERS[picture.license]),
+        "ownername": picture.author,
+        "url_l": garden.url("flickr", picture, "large"),
+        "width_l": str(picture.width),
+        "height_l": picture.height,
+    }
+
+
+SERVICES: dict[str, Callable[[Garden, Request, str], Answered]] = {
+    "openverse": openverse,
+    "wikimedia": wikimedia,
+    "inaturalist": inaturalist,
+    "gbif": gbif,
+    "flickr": flickr,
+}
+"""Service → the function that answers for it; a query's JSON and extra headers, or ServiceError."""

@@ -1,0 +1,190 @@
+"""The local web: five picture services over one folder of class folders, on loopback, with every fault at hand."""
+
+import argparse
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from curate.hosts import HostBudget
+from curate.network import Network
+from demo.hostile import FAULTS
+from demo.localapis import SERVICES, Garden, Picture, ServiceError
+from demo.webserver import Reply, Request, Server, Visit
+
+
+@dataclass
+class Faults:
+    """The switches. All off, the local web behaves as the services document; tests turn them while it runs.
+
+    `limit_next`: service → seconds of the Retry-After with which its next call is answered (429).
+    `changed`: services whose answers have another shape. `nonsense`: ones that answer with HTML.
+    `down`: ones that answer 503. `lagging`: calls that Wikimedia still answers with a maxlag error.
+    `pictures`: picture number → fault of `demo.hostile` in its place.
+    `flaky`: picture number → times it is still answered with 503. `same_bytes`: every picture is the first one.
+    `robots`: the text of robots.txt; `robots_redirect`: where it redirects to instead.
+    """
+
+    limit_next: dict[str, float] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
+    nonsense: set[str] = field(default_factory=set)
+    down: set[str] = field(default_factory=set)
+    lagging: int = 0
+    pictures: dict[int, str] = field(default_factory=dict)
+    flaky: dict[int, int] = field(default_factory=dict)
+    same_bytes: bool = False
+    robots: str | None = None
+    robots_redirect: str | None = None
+
+
+class LocalWeb:
+    """`with LocalWeb(folder) as web: scrape(..., network=web.network())`.
+
+    The services lie under `/openverse`, `/wikimedia`, `/inaturalist`, `/gbif` and `/flickr`; each answers on
+    the paths of the real one. `names` maps a class folder to (name, query); `divided` gives each picture to
+    one service alone instead of to all.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        names: Mapping[str, tuple[str, str]] | None = None,
+        *,
+        divided: bool = False,
+        port: int = 0,
+        latency: float = 0.0,
+    ) -> None:
+        self.faults = Faults()
+        self.garden = Garden(folder, names or {}, divided=divided)
+        self._server = Server(self._answer, port=port, latency=latency)
+
+    def __enter__(self) -> Self:
+        self._server.__enter__()
+        self.garden.base = self.url
+        return self
+
+    def __exit__(self, *trace: object) -> None:
+        self._server.__exit__(*trace)
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:<port>`."""
+        return self._server.url
+
+    @property
+    def port(self) -> int:
+        """The port on 127.0.0.1."""
+        return self._server.port
+
+    @property
+    def latency(self) -> float:
+        """Seconds before each answer."""
+        return self._server.latency
+
+    @latency.setter
+    def latency(self, seconds: float) -> None:
+        self._server.latency = seconds
+
+    @property
+    def log(self) -> list[Visit]:
+        """Every request so far, in order of arrival."""
+        return self._server.log
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """All pictures on offer."""
+        return self.garden.pictures
+
+    def network(self, **changes: Any) -> Network:
+        """The way to this web."""
+        return network_to(self.port, **changes)
+
+    def record(self, path: Path) -> None:
+        """Append each request that is answered to a file, as a line of JSON, instead of keeping it in `log`."""
+        self._server.recorder = path
+
+    def visits(self, start: str) -> list[Visit]:
+        """The requests whose path starts so."""
+        return [visit for visit in self.log if visit.path.startswith(start)]
+
+    def _answer(self, request: Request) -> Reply:
+        service, _, path = request.path.removeprefix("/").partition("/")
+        if service in SERVICES and not path.startswith("pictures/"):
+            return self._service(service, request, f"/{path}")
+        if request.path == "/robots.txt" and self.faults.robots_redirect is not None:
+            return Reply(status=302, headers={"Location": self.faults.robots_redirect})
+        if request.path == "/robots.txt" and self.faults.robots is not None:
+            return Reply(self.faults.robots.encode(), "text/plain")
+        if service == "hostile" and path in FAULTS:
+            return FAULTS[path](self.pictures[0].path.read_bytes() if self.pictures else b"")
+        if service in SERVICES:
+            return self._picture(path)
+        return Reply(b"nothing here", "text/plain", 404)
+
+    def _service(self, service: str, request: Request, path: str) -> Reply:
+        faults = self.faults
+        seconds = faults.limit_next.pop(service, None)
+        if seconds is not None:
+            return Reply(b"{}", "application/json", 429, {"Retry-After": f"{seconds:g}"})
+        if service in faults.down:
+            return Reply(b"down", "text/plain", 503)
+        if service in faults.nonsense:
+            return Reply(b"<html>We have moved</html>", "text/html")
+        if service == "wikimedia" and faults.lagging > 0:
+            faults.lagging -= 1
+            error = {"error": {"code": "maxlag", "info": "Waiting for a database server: 6 seconds lagged."}}
+            return Reply(json.dumps(error).encode(), "application/json", headers={"Retry-After": "5"})
+        try:
+            answer, headers = SERVICES[service](self.garden, request, path)
+        except ServiceError as error:
+            return Reply(json.dumps(error.answer).encode(), "application/json", error.status)
+        if service in faults.changed:
+            answer = {"data": answer, "version": 2}
+        return Reply(json.dumps(answer).encode(), "application/json", headers=headers)
+
+    def _picture(self, path: str) -> Reply:
+        """`pictures/<number>/<whatever size>.<extension>`: the file's own bytes, at every size."""
+        number = path.split("/")[1]
+        if not number.isdigit() or int(number) >= len(self.pictures):
+            return Reply(b"no such picture", "text/plain", 404)
+        picture = self.pictures[int(number)]
+        data = (self.pictures[0] if self.faults.same_bytes else picture).path.read_bytes()
+        fault = self.faults.pictures.get(picture.number)
+        if fault is not None:
+            return FAULTS[fault](data)
+        if self.faults.flaky.get(picture.number, 0) > 0:
+            self.faults.flaky[picture.number] -= 1
+            return Reply(b"try again", "text/plain", 503)
+        return Reply(data, picture.kind)
+
+
+def network_to(port: int, **changes: Any) -> Network:
+    """The way to a local web: its port opened, its services in the place of the real ones."""
+    own = {
+        "contact": "the local web",
+        "loopback_ports": frozenset({port}),
+        "services": {name: f"http://127.0.0.1:{port}/{name}" for name in SERVICES},
+        "budgets": {"127.0.0.1": HostBudget(connections=16)},
+    }
+    return Network(**{**own, **changes})
+
+
+def main() -> None:
+    """Serve a folder until the process is ended: `python -m demo.localweb FOLDER --port 8000`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
+    parser.add_argument("--log", type=Path, help="a file that gets a line of JSON for each request answered")
+    chosen = parser.parse_args()
+    with LocalWeb(chosen.folder, port=chosen.port, latency=chosen.latency) as web:
+        if chosen.log is not None:
+            web.record(chosen.log)
+        print(f"{len(web.pictures)} pictures on {web.url}", flush=True)  # noqa: T201
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

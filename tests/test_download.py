@@ -1,0 +1,268 @@
+"""Downloads: resumed where they broke, checked against their digest, laid out as a dataset."""
+
+import asyncio
+import hashlib
+import io
+import re
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.io
+
+from curate.download import PUBLIC, Downloaded, PublicSet, download
+from curate.errors import UserError
+from curate.network import Network
+from curate.transfer import RemoteFile
+from demo.webserver import Reply, Request, Server
+from tests.drawn import draw
+from tests.test_unpack import tar, zipped
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class Shelf:
+    """A server of files with ranges and versions, which breaks off when told to."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    breaks: list[int] = field(default_factory=list)
+    """Bytes after which the next answers break off."""
+    ranges: bool = True
+    version: str = '"1"'
+    pace: float = 0.0
+    """Seconds per 16 KiB."""
+    asked: list[str] = field(default_factory=list)
+    server: Server = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.server = Server(self.answer)
+
+    def url(self, name: str) -> str:
+        return f"{self.server.url}/{name}"
+
+    @property
+    def network(self) -> Network:
+        return Network(loopback_ports=frozenset({self.server.port}))
+
+    def answer(self, request: Request) -> Reply:
+        self.asked.append(request.headers.get("range", ""))
+        data = self.files.get(request.path.removeprefix("/"))
+        if data is None:
+            return Reply(b"gone", "text/plain", 404)
+        start, status, headers = 0, 200, {"ETag": self.version, "Accept-Ranges": "bytes"}
+        wanted = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+        if self.ranges and wanted and request.headers.get("if-range") == self.version:
+            start, status = int(wanted[1]), 206
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        part = data[start:]
+        end = self.breaks.pop(0) if self.breaks else len(part)
+
+        async def send(writer: asyncio.StreamWriter) -> None:
+            for position in range(0, min(end, len(part)), 16384):
+                writer.write(part[position : min(position + 16384, end)])
+                await writer.drain()
+                await asyncio.sleep(self.pace)
+
+        headers["Content-Length"] = str(len(part))
+        return Reply(kind="application/octet-stream", status=status, headers=headers, raw=send)
+
+
+@pytest.fixture
+def shelf() -> Iterator[Shelf]:
+    made = Shelf()
+    with made.server:
+        yield made
+
+
+def archive(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as packed:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            packed.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def split_archive(count: int = 4) -> bytes:
+    members = {
+        f"flower_data/{split}/{label}/image_{number}.jpg": draw(
+            number + 10 * ord(split[0]) + 100 * ord(label), (60, 60)
+        )
+        for split in ("train", "valid", "test")
+        for label in "12"
+        for number in range(count)
+    }
+    return archive({**members, "flower_data/LICENSE.txt": b"free"})
+
+
+def bring(shelf: Shelf, what: str, out: Path, **options: Any) -> Downloaded:
+    return download(what, out, network=shelf.network, **options)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_archive_with_a_split_keeps_it(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.files["data.tar.gz"] = split_archive()
+    done = bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out")
+    assert done.counts == {"train": 8, "valid": 8, "test": 8}
+    assert not done.drawn
+    assert not done.verified
+    expected = {f"{s}/{c}/image_{n}.jpg" for s in ("train", "valid", "test") for c in "12" for n in range(4)}
+    assert files(tmp_path / "out") == expected | {"LICENSE.txt"}
+
+
+def test_an_archive_without_a_split_gets_one(shelf: Shelf, tmp_path: Path) -> None:
+    members = {f"photos/{label}/{n}.jpg": draw(n + 50 * k) for k, label in enumerate("ab") for n in range(10)}
+    shelf.files["photos.zip"] = zipped(tmp_path / "x", members).read_bytes()
+    done = bring(shelf, shelf.url("photos.zip"), tmp_path / "out")
+    assert done.drawn
+    assert sum(done.counts.values()) == 20
+    assert min(done.counts.values()) >= 2
+    assert len(files(tmp_path / "out" / "raw")) == 20
+
+
+def test_a_broken_transfer_goes_on_where_it_broke(shelf: Shelf, tmp_path: Path) -> None:
+    data = shelf.files["data.tar.gz"] = split_archive(20)
+    shelf.breaks = [20_000, 20_000, 5_000]
+    assert len(data) > 60_000
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    public = {"roses": PublicSet((RemoteFile(shelf.url("data.tar.gz"), digest),))}
+    done = bring(shelf, "roses", tmp_path / "out", public=public)
+    assert done.verified
+    assert shelf.asked == ["", "bytes=20000-", "bytes=40000-", "bytes=45000-"]
+
+
+def test_another_version_begins_anew(shelf: Shelf, tmp_path: Path) -> None:
+    data = split_archive(20)
+    shelf.files["data.tar.gz"] = bytes(len(data))
+    shelf.breaks = [20_000] + [0] * 4  # more failures in a row than one run puts up with
+    with pytest.raises(UserError, match="run the same command again"):
+        bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out")
+    shelf.files["data.tar.gz"], shelf.version = data, '"2"'
+    assert bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out").counts["train"] == 40
+    assert shelf.asked[-1] == "bytes=20000-"
+
+
+def test_a_server_without_ranges_is_asked_for_all_of_it(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.files["data.tar.gz"] = split_archive(20)
+    shelf.ranges, shelf.breaks = False, [20_000]
+    assert bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out").counts["train"] == 40
+
+
+def test_a_wrong_digest_is_refused_and_begun_anew(shelf: Shelf, tmp_path: Path) -> None:
+    good = split_archive()
+    shelf.files["data.tar.gz"] = good[:-20] + bytes(20)
+    digest = f"md5:{hashlib.md5(good, usedforsecurity=False).hexdigest()}"
+    public = {"roses": PublicSet((RemoteFile(shelf.url("data.tar.gz"), digest),))}
+    with pytest.raises(UserError, match="instead of the published"):
+        bring(shelf, "roses", tmp_path / "out", public=public)
+    assert not (tmp_path / "out" / "train").exists()
+    shelf.files["data.tar.gz"] = good
+    assert bring(shelf, "roses", tmp_path / "out", public=public).verified
+
+
+def test_killed_in_the_middle_it_goes_on(shelf: Shelf, tmp_path: Path) -> None:
+    data = shelf.files["data.tar.gz"] = split_archive(40)
+    shelf.pace = 0.1
+    command = [sys.executable, "-m", "tests.downloading", str(tmp_path / "out"), shelf.url("data.tar.gz")]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    part = tmp_path / "out" / "downloads" / "data.tar.gz.part"
+    deadline = time.monotonic() + 30
+    while not (part.exists() and part.stat().st_size > 40_000):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    have = part.stat().st_size
+    assert have < len(data)
+    shelf.pace = 0
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert again.stdout.strip() == "{'train': 80, 'valid': 80, 'test': 80}"
+    assert shelf.asked == ["", f"bytes={have}-"]
+    assert not (tmp_path / "out" / "downloads").exists()
+
+
+def oxford(shelf: Shelf, tmp_path: Path, last: int = 6) -> PublicSet:
+    """Six pictures of three labels, with .mat files as Oxford's are."""
+    labels, sets = tmp_path / "imagelabels.mat", tmp_path / "setid.mat"
+    scipy.io.savemat(labels, {"labels": np.array([[3, 3, 1, 1, 2, 3]], dtype=np.uint8)})
+    scipy.io.savemat(
+        sets, {"trnid": np.array([[1, 3, 5]]), "valid": np.array([[2]]), "tstid": np.array([[4, last]], np.uint16)}
+    )
+    pictures = {f"jpg/image_{number:05d}.jpg": draw(number) for number in range(1, 7)}
+    contents = {
+        "102flowers.tgz": tar(tmp_path / "102flowers.tgz", pictures).read_bytes(),
+        "imagelabels.mat": labels.read_bytes(),
+        "setid.mat": sets.read_bytes(),
+    }
+    shelf.files.update(contents)
+    remote = (
+        RemoteFile(shelf.url(name), f"md5:{hashlib.md5(data, usedforsecurity=False).hexdigest()}")
+        for name, data in contents.items()
+    )
+    return PublicSet(tuple(remote))
+
+
+def test_oxford_is_laid_out_by_its_own_labels(shelf: Shelf, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = bring(shelf, "flowers102", out, public={"flowers102": oxford(shelf, tmp_path)})
+    assert done.counts == {"train": 3, "valid": 1, "test": 2}
+    assert done.verified
+    assert files(out) == {
+        "train/3/image_00001.jpg",
+        "train/1/image_00003.jpg",
+        "train/2/image_00005.jpg",
+        "valid/3/image_00002.jpg",
+        "test/1/image_00004.jpg",
+        "test/3/image_00006.jpg",
+    }
+    assert (out / "train/2/image_00005.jpg").read_bytes() == draw(5)
+
+
+def test_labels_that_do_not_fit_are_refused(shelf: Shelf, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"setid\.mat names picture 7"):
+        bring(shelf, "flowers102", tmp_path / "out", public={"flowers102": oxford(shelf, tmp_path, last=7)})
+
+
+def test_mistakes_get_one_sentence(shelf: Shelf, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no dataset 'tulips'"):
+        bring(shelf, "tulips", tmp_path / "out")
+    with pytest.raises(UserError, match="no split 'mine'"):
+        bring(shelf, "flowers102", tmp_path / "out", split="mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="not empty"):
+        bring(shelf, shelf.url("data.tar.gz"), tmp_path / "full")
+    with pytest.raises(UserError, match="404"):
+        bring(shelf, shelf.url("nothing"), tmp_path / "out")
+    with pytest.raises(UserError, match="is not finished"):
+        bring(shelf, shelf.url("something else"), tmp_path / "out")
+    shelf.files["page"] = b"<html>"
+    with pytest.raises(UserError, match="was not unpacked"):
+        bring(shelf, shelf.url("page"), tmp_path / "page")
+    shelf.files["words"] = archive({"a/readme.txt": b"no pictures"})
+    with pytest.raises(UserError, match="no class folders"):
+        bring(shelf, shelf.url("words"), tmp_path / "words")
+    for url in ("http://169.254.169.254/x.tgz", "file:///etc/passwd", "http://127.0.0.1:9/x.tgz"):
+        with pytest.raises(UserError, match="could not be downloaded"):
+            bring(shelf, url, tmp_path / "refused" / str(len(url)))
+
+
+def test_every_public_set_can_be_named() -> None:
+    assert {"flowers102", "flower-photos", "landmarks"} <= set(PUBLIC)
+    for public in PUBLIC.values():
+        for file in public.files:
+            assert file.name
+            assert re.fullmatch(r"(|md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})", file.digest)

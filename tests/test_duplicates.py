@@ -1,0 +1,300 @@
+"""Copies are found, strangers are not, and clusters stay round what is kept."""
+
+import io
+import time
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
+
+from curate.catalog import Catalog, Picture
+from curate.dataset import open_dataset
+from curate.duplicates import NearDuplicates, clusters, find_near_duplicates
+from curate.edits import EDITS, Edit, bordered, captioned, cropped, encode, scaled
+from curate.inspect import inspect, scan
+from tests.scenes import scene
+
+
+class Folder:
+    """A folder of pictures, and their rows as a scan would write them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.pictures: list[Picture] = []
+
+    def add(self, data: bytes) -> int:
+        position = len(self.pictures)
+        path = f"a/{position}"
+        (self.root / "a").mkdir(exist_ok=True)
+        (self.root / path).write_bytes(data)
+        facts = inspect(data)
+        assert not facts.broken
+        self.pictures.append(
+            Picture(
+                path=path, folder="a", label="a", split="", size=len(data), mtime_ns=0, sha256=facts.sha256,
+                format=facts.format, width=facts.width, height=facts.height, phash=facts.phash, broken="",
+                state="present", fingerprint=facts.fingerprint,
+            )
+        )  # fmt: skip
+        return position
+
+    def find(self, radius: int = 8, *, framed: bool = True, geometry: bool = False) -> NearDuplicates:
+        return find_near_duplicates(self.root, self.pictures, radius, framed=framed, geometry=geometry)
+
+    def groups(self, found: NearDuplicates | None = None) -> list[set[int]]:
+        stars = clusters(found or self.find(), lambda position: position)
+        return [{star.keeper, *star.duplicates} for star in stars]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+@cache
+def photograph(seed: int) -> Image.Image:
+    return scene(seed, 480, 360)
+
+
+@pytest.mark.parametrize("edit", [edit for edit in EDITS if edit.kind != "turned"], ids=lambda edit: edit.name)
+def test_a_copy_is_found_with_its_original_and_with_nothing_else(folder: Folder, edit: Edit) -> None:
+    for seed in range(8):
+        folder.add(encode(photograph(seed)))
+        folder.add(edit.make(photograph(seed)))
+    assert folder.groups() == [{2 * seed, 2 * seed + 1} for seed in range(8)]
+
+
+@pytest.mark.parametrize("edit", [edit for edit in EDITS if edit.kind == "turned"], ids=lambda edit: edit.name)
+def test_turned_copies_are_found_when_asked_for_and_only_then(folder: Folder, edit: Edit) -> None:
+    for seed in range(8):
+        folder.add(encode(photograph(seed)))
+        folder.add(edit.make(photograph(seed)))
+    assert folder.groups(folder.find(geometry=True)) == [{2 * seed, 2 * seed + 1} for seed in range(8)]
+    assert folder.groups() == []
+
+
+def test_without_windows_only_what_fills_the_frame_is_found(folder: Folder) -> None:
+    folder.add(encode(photograph(1)))
+    folder.add(encode(cropped(photograph(1), 0.08)))
+    assert folder.groups(folder.find(framed=False)) == []
+    found = folder.find()
+    assert folder.groups(found) == [{0, 1}]
+    assert list(found.relations().values()) == ["crop"]
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 500), share=st.floats(0, 0.11), border=st.booleans())
+def test_any_small_crop_or_border_is_found(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, share: float, border: bool
+) -> None:
+    folder = Folder(tmp_path_factory.mktemp("crop"))
+    folder.add(encode(photograph(seed)))
+    copy = bordered(photograph(seed), share, "white") if border else cropped(photograph(seed), share)
+    folder.add(encode(copy, quality=80))
+    folder.add(encode(photograph(seed + 1000)))
+    assert folder.groups() == [{0, 1}]
+
+
+def test_a_caption_is_found_above_and_below(folder: Folder) -> None:
+    folder.add(encode(photograph(3)))
+    folder.add(encode(captioned(photograph(3), 0.09, below=True)))
+    upside_down = captioned(photograph(4).transpose(Image.Transpose.ROTATE_180), 0.06, below=True)
+    folder.add(encode(photograph(4)))
+    folder.add(encode(upside_down.transpose(Image.Transpose.ROTATE_180)))
+    assert folder.groups() == [{0, 1}, {2, 3}]
+
+
+def test_recompressed_copies_are_found_where_equal_hashes_miss_them(folder: Folder) -> None:
+    for seed in range(20):
+        folder.add(encode(photograph(seed)))
+        folder.add(encode(scaled(photograph(seed), 0.4, 0.4), quality=30))
+    hashes = [picture.phash for picture in folder.pictures]
+    assert any(hashes[at] != hashes[at + 1] for at in range(0, 40, 2))
+    assert len(folder.groups()) == 20
+
+
+def test_hidden_colours_under_transparency_make_no_difference(folder: Folder) -> None:
+    shape = Image.new("L", (300, 200), 0)
+    draw = ImageDraw.Draw(shape)
+    draw.ellipse((60, 30, 250, 190), fill=255)
+    draw.line((0, 10, 300, 150), fill=255, width=9)
+    for seed in (1, 2):
+        hidden = scene(seed, 300, 200)
+        hidden.paste((90, 40, 160), mask=shape)
+        hidden.putalpha(shape)
+        folder.add(encode(hidden, "PNG"))
+    assert folder.pictures[0].sha256 != folder.pictures[1].sha256
+    assert folder.groups() == [{0, 1}]
+
+
+def test_black_pictures_of_other_shapes_are_no_copies(folder: Folder) -> None:
+    for size in ((100, 200), (200, 100)):
+        folder.add(encode(Image.new("RGB", size, "black"), "PNG"))
+    assert folder.groups() == []
+
+
+def test_flat_pictures_are_the_same_only_in_one_colour(folder: Folder) -> None:
+    for colour in ("black", "white", (250, 10, 10), (10, 10, 250)):
+        folder.add(encode(Image.new("RGB", (200, 150), colour), "PNG"))
+        folder.add(encode(Image.new("RGB", (400, 300), colour)))
+    assert folder.groups() == [{0, 1}, {2, 3}, {4, 5}, {6, 7}]
+
+
+def test_a_flat_picture_is_no_copy_of_one_with_something_on_it(folder: Folder) -> None:
+    folder.add(encode(Image.new("RGB", (200, 200), "white"), "PNG"))
+    page = Image.new("RGB", (200, 200), "white")
+    page.paste((0, 0, 0), (40, 40, 50, 42))
+    folder.add(encode(page, "PNG"))
+    assert folder.groups() == []
+
+
+def test_night_skies_are_told_apart_by_their_stars(folder: Folder) -> None:
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        sky = Image.new("RGB", (300, 200), (3, 3, 6))
+        for x, y in rng.integers(0, (297, 197), (60, 2)).tolist():
+            sky.paste((220, 220, 200), (x, y, x + 3, y + 3))
+        folder.add(encode(sky, "PNG"))
+        folder.add(encode(sky, quality=85))
+    assert folder.groups() == [{2 * seed, 2 * seed + 1} for seed in range(6)]
+
+
+def test_similarly_lit_strangers_are_told_apart_and_listed(folder: Folder) -> None:
+    # One picture's large light and shade, under the fine detail of two others.
+    shade = np.asarray(photograph(1).filter(ImageFilter.GaussianBlur(24)), dtype=float)
+    for seed in (2, 3):
+        detail = np.asarray(photograph(seed), float) - np.asarray(photograph(seed).filter(ImageFilter.GaussianBlur(12)))
+        folder.add(encode(Image.fromarray(np.clip(shade + detail, 0, 255).astype(np.uint8)), quality=95))
+    found = folder.find()
+    assert list(found.told_apart()) == [(0, 1)]
+    assert not list(found.verified())
+
+
+def test_one_shape_in_two_colours_is_two_pictures(folder: Folder) -> None:
+    # As a shop shows its shirts; the luma is the same to the last level, the colours are not.
+    luma, planes = photograph(1).convert("L"), scene(2, 480, 360).convert("YCbCr").split()
+    for cb, cr in ((planes[1], planes[2]), (planes[2], planes[1])):
+        folder.add(encode(Image.merge("YCbCr", (luma, cb, cr)), quality=95))
+    found = folder.find()
+    assert list(found.told_apart()) == [(0, 1)]
+
+
+def star(seed: int, at: float) -> Image.Image:
+    """One of a row of pictures that change into each other little by little."""
+    return Image.blend(photograph(seed), photograph(seed + 1), at)
+
+
+def test_a_chain_of_near_pairs_does_not_become_one_heap(folder: Folder) -> None:
+    for step in range(21):
+        folder.add(encode(star(10, step / 20), quality=95))
+    found = folder.find()
+    pairs = {(a, b): distance for a, b, distance in found.verified()}
+    assert all((at, at + 1) in pairs for at in range(20))  # the chain is there, from end to end
+    stars = clusters(found, lambda position: position)
+    assert len(stars) > 1
+    for cluster in stars:
+        for member, distance in zip(cluster.duplicates, cluster.distances, strict=True):
+            assert distance == pairs[cluster.keeper, member] <= 8
+    members = [position for cluster in stars for position in (cluster.keeper, *cluster.duplicates)]
+    assert len(members) == len(set(members))
+    keepers = {cluster.keeper for cluster in stars}
+    assert not any(a in keepers and b in keepers for a, b in pairs)
+
+
+def test_the_best_ranked_is_kept(folder: Folder) -> None:
+    for quality in (30, 60, 90):
+        folder.add(encode(photograph(2), quality=quality))
+    found = folder.find()
+    for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
+        (cluster,) = clusters(found, order.index)
+        assert (cluster.keeper, cluster.duplicates) == (order[0], tuple(order[1:]))
+
+
+def test_a_file_that_went_away_matches_its_own_bytes_alone(folder: Folder) -> None:
+    folder.add(encode(photograph(1), quality=90))
+    folder.add(encode(photograph(1), quality=90))
+    folder.add(encode(photograph(1), quality=60))
+    (folder.root / folder.pictures[0].path).unlink()
+    assert folder.groups() == [{0, 1}]
+
+
+def test_pictures_without_a_fingerprint_are_compared_whole(folder: Folder) -> None:
+    for quality in (90, 40):
+        folder.add(encode(photograph(1), quality=quality))
+    folder.pictures = [replace(picture, fingerprint=b"") for picture in folder.pictures]
+    assert folder.groups() == [{0, 1}]
+
+
+def test_many_byte_identical_pictures_cost_nothing(folder: Folder) -> None:
+    folder.add(encode(photograph(1)))
+    folder.pictures *= 100_000
+    began = time.monotonic()
+    found = folder.find()
+    (cluster,) = clusters(found, lambda position: position)
+    assert len(cluster.duplicates) == 99_999
+    assert time.monotonic() - began < 5
+
+
+def test_ten_thousand_flat_pictures_do_not_make_fifty_million_pairs(folder: Folder) -> None:
+    folder.add(encode(Image.new("RGB", (100, 100), "black"), "PNG"))
+    black = folder.pictures[0]
+    folder.pictures = [
+        replace(black, sha256=f"{at:064x}", fingerprint=bytes((at % 5 * 40, 0, 0))) for at in range(10_000)
+    ]
+    began = time.monotonic()
+    found = folder.find()
+    stars = clusters(found, lambda position: position)
+    assert [len(cluster.duplicates) for cluster in stars] == [1_999] * 5
+    assert len(found.first) == 0
+    assert time.monotonic() - began < 5
+
+
+def test_a_crowd_of_files_with_one_hash_is_compared_with_one_of_them(folder: Folder) -> None:
+    # The same picture saved again and again with other metadata, and a stranger saved as often that shares its hash.
+    def saved(picture: Image.Image, number: int) -> bytes:
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=90, comment=str(number).encode())
+        return file.getvalue()
+
+    for picture in (photograph(1), photograph(2)):
+        for number in range(150):
+            folder.add(saved(picture, number))
+    one = folder.pictures[0].phash
+    folder.pictures = [replace(picture, phash=one) for picture in folder.pictures]
+    found = folder.find()
+    assert len(found.first) <= 1
+    assert folder.groups(found) == [set(range(150)), set(range(150, 300))]
+    for gone in folder.pictures:
+        (folder.root / gone.path).unlink()
+    assert folder.groups() == []
+
+
+def test_real_photographs_hold_one_pair_of_copies_and_no_false_one(flowers: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(flowers)
+    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
+        scan(dataset, catalog)
+        pictures = catalog.pictures()
+    found = find_near_duplicates(flowers, pictures, geometry=True)
+    (cluster,) = clusters(found, lambda position: pictures[position].path)
+    paths = [pictures[position].path for position in (cluster.keeper, *cluster.duplicates)]
+    assert paths == ["train/94/image_07307.jpg", "train/94/image_07309.jpg"]
+    assert not list(found.verified())
+
+
+def test_real_photographs_edited_are_found(flowers: Path, folder: Folder) -> None:
+    paths = sorted(flowers.glob("*/*/*.jpg"))[::160]
+    mirrored = 0
+    for path in paths:
+        picture = Image.open(path).convert("RGB")
+        folder.add(path.read_bytes())
+        folder.add(encode(cropped(picture, 0.06), quality=70))
+        folder.add(encode(bordered(picture, 0.05, "white")))
+        mirrored = folder.add(encode(ImageOps.mirror(picture)))
+    groups = folder.groups(folder.find(geometry=True))
+    assert len(groups) == len(paths) == (mirrored + 1) // 4
+    assert all(group == set(range(min(group), min(group) + 4)) for group in groups)

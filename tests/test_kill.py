@@ -1,0 +1,107 @@
+"""A scrape that is killed again and again brings what an undisturbed one brings, and fetches nothing twice."""
+
+import hashlib
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from curate.image import decode
+from demo.localweb import LocalWeb
+from tests.drawn import plant
+
+KILLS = 10
+LIMIT = 36
+LABELS = ("rose", "iris")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def scrape_as_a_process(out: Path, web: LocalWeb) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.scraping", str(out), str(web.port), str(LIMIT), *LABELS]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def finish(out: Path, web: LocalWeb) -> None:
+    process = scrape_as_a_process(out, web)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, b"")
+
+
+def succeeded(out: Path) -> set[str]:
+    """The URLs whose picture is known to have come whole: by the ledger, or by a whole file among the incoming."""
+    if not (out / "catalog.sqlite").exists():
+        return set()
+    with sqlite3.connect(out / "catalog.sqlite") as db:
+        whole = [int(path.name.split(".")[0]) for path in (out / "incoming").glob("[0-9]*.jpg")]
+        marks = ", ".join("?" * len(whole))
+        rows = db.execute(
+            f"SELECT url FROM candidates WHERE status IN ('fetched', 'kept', 'duplicate', 'broken') OR id IN ({marks})",
+            whole,
+        ).fetchall()
+    db.close()
+    return {url for (url,) in rows}
+
+
+def outcome(out: Path) -> tuple[dict[str, bytes], list[tuple[str, ...]], list[tuple[str, ...]]]:
+    pictures = {path.relative_to(out).as_posix(): path.read_bytes() for path in (out / "raw").rglob("*.jpg")}
+    db = sqlite3.connect(out / "catalog.sqlite")
+    fates = db.execute("SELECT label, source, picture, status, kind, path FROM candidates ORDER BY 1, 2, 3").fetchall()
+    credits_ = db.execute("SELECT sha256, url, author, license FROM credits ORDER BY 1, 2").fetchall()
+    db.close()
+    return pictures, fates, credits_
+
+
+def test_killed_ten_times_it_brings_the_same(tmp_path: Path) -> None:
+    """Ten kills at random instants, some at start-up; then one run to the end."""
+    garden = plant(tmp_path / "garden", {"rose": 70, "iris": 30})
+    # A copy in another class and copies in the same one: which of them is kept depends on the order of judging.
+    (garden / "iris" / "0003.jpg").write_bytes((garden / "rose" / "0004.jpg").read_bytes())
+    (garden / "rose" / "0010.jpg").write_bytes((garden / "rose" / "0001.jpg").read_bytes())
+    (garden / "rose" / "0019.jpg").write_bytes((garden / "rose" / "0020.jpg").read_bytes())
+    with LocalWeb(garden) as web:
+        web.faults.pictures = {33: "gone", 35: "half", 41: "html"}
+        finish(tmp_path / "undisturbed", web)
+        expected = outcome(tmp_path / "undisturbed")
+        assert len(expected[0]) > 50
+        web.log.clear()
+        web.latency = 0.12
+        out, chance = tmp_path / "killed", random.Random(20261120)
+        seen = 0
+        for kill in range(KILLS):
+            done = succeeded(out)
+            before = len(web.log)
+            process = scrape_as_a_process(out, web)
+            if kill % 5 != 4:  # every fifth is killed wherever its start-up happens to be
+                wait_for_visits(web, before)
+            time.sleep(chance.uniform(0, 0.45))
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            assert process.returncode == -signal.SIGKILL
+            assert not done & fetched(web, before), "fetched again after it had succeeded"
+            assert done <= succeeded(out)
+            seen = max(seen, len(succeeded(out)))
+        assert 0 < seen < len(expected[1]), "the kills fell into the middle of the work"
+        done, before = succeeded(out), len(web.log)
+        web.latency = 0
+        finish(out, web)
+        assert not done & fetched(web, before)
+    pictures, fates, credits_ = outcome(out)
+    assert (pictures, fates, credits_) == expected
+    for path, data in pictures.items():
+        assert Path(path).stem == hashlib.sha256(data).hexdigest()[:32]
+        decode(data)
+    assert [path.name for path in (out / "incoming").iterdir()] == ["lock"]
+
+
+def fetched(web: LocalWeb, start: int) -> set[str]:
+    return {f"{web.url}{visit.path}" for visit in web.log[start:]}
+
+
+def wait_for_visits(web: LocalWeb, before: int) -> None:
+    deadline = time.monotonic() + 30
+    while len(web.log) <= before:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

@@ -1,0 +1,176 @@
+"""Prediction from the checkpoint alone: the evaluation's own probabilities, in a process that has no network."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from curate.dataset import open_dataset
+from curate.errors import UserError
+from curate.image import BrokenImage, load
+from tests.training_ground import TINY, grow
+from train.checkpoint import best_checkpoint, load_checkpoint
+from train.evaluate import evaluate, evaluate_pictures
+from train.head import HeadSettings
+from train.pictures import LabelledPicture, labelled_pictures
+from train.predict import Prediction, Predictor
+from train.training import TrainingReport, TrainOptions, train_head
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingReport]:
+    """Labels chosen so that their order as text, "10" before "2", is not the order of indices."""
+    root = tmp_path_factory.mktemp("flowers")
+    grow(root, {"train": 14, "valid": 5, "test": 6})
+    for split in ("train", "valid", "test"):
+        for old, new in (("rose", "10"), ("iris", "2"), ("sun flower", "1")):
+            (root / split / old).rename(root / split / new)
+    options = TrainOptions(
+        backbone=TINY, weights="none", views=2, models=root / "models", names={"10": "rose", "1": "sun flower"},
+        head=HeadSettings(epochs=20), device="cpu",
+    )  # fmt: skip
+    return root, train_head(root, options)
+
+
+def test_it_gives_the_evaluations_own_probabilities_without_a_network(trained: tuple[Path, TrainingReport]) -> None:
+    """Traps: a backbone downloaded again for every prediction; a class index guessed from the order of JSON keys."""
+    root, report = trained
+    found = evaluate(report.checkpoint, root, split="test", device="cpu", bank=root / "models" / "bank")
+    code = """
+import json, socket, sys
+def refuse(*_): raise OSError("no network here")
+socket.socket.connect = refuse
+socket.getaddrinfo = refuse
+from pathlib import Path
+from train.predict import Predictor
+predictor = Predictor.from_checkpoint(Path(sys.argv[1]), "cpu")
+answers = predictor.predict_files([Path(path) for path in sys.argv[2:]], top_k=3)
+print(json.dumps([{guess.label: guess.probability for guess in answer.guesses} for answer in answers]))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "HOME": str(root / "no home"), "TORCH_HOME": "nowhere"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(report.checkpoint), *found.paths],
+        env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    answers = json.loads(done.stdout)
+    assert len(answers) == 18
+    for answer, row, truth in zip(answers, found.probabilities, found.truth, strict=True):
+        assert [answer[label] for label in found.labels] == pytest.approx(row.tolist(), abs=1e-4)
+        assert sum(answer.values()) == pytest.approx(1, abs=1e-5)
+        assert found.labels[truth] in answer
+    assert found.accuracy.top1 > 0.8
+
+
+def test_the_figures_of_training_are_those_of_evaluation(trained: tuple[Path, TrainingReport]) -> None:
+    """Trap: random rotation applied to validation; validation shuffled; no eval() in the test function."""
+    root, report = trained
+    for bank in (None, root / "models" / "bank"):
+        found = evaluate(report.checkpoint, root, split="valid", device="cpu", bank=bank)
+        assert found.accuracy.to_dict() == report.valid.to_dict()
+    assert load_checkpoint(report.checkpoint).metrics["valid"].to_dict() == report.valid.to_dict()
+
+
+def test_classes_are_looked_up_by_folder_never_by_number(trained: tuple[Path, TrainingReport]) -> None:
+    root, report = trained
+    predictor = Predictor.from_checkpoint(report.checkpoint, "cpu")
+    assert predictor.checkpoint.labels == ["1", "2", "10"]
+    assert predictor.checkpoint.names == ["sun flower", "2", "rose"]
+    right = 0
+    for label, name in (("1", "sun flower"), ("2", "2"), ("10", "rose")):
+        for answer in predictor.predict_files(sorted((root / "test" / label).iterdir()), top_k=1):
+            assert isinstance(answer, Prediction)
+            best = answer.guesses[0]
+            right += (best.label, best.name) == (label, name)
+    assert right >= 15
+
+
+def test_probabilities_not_logits(trained: tuple[Path, TrainingReport]) -> None:
+    """Traps: logits reported as probabilities; normalisation forgotten; the model left in train mode."""
+    root, report = trained
+    checkpoint = load_checkpoint(report.checkpoint)
+    predictor = Predictor(checkpoint, "cpu")
+    images = [load(path) for path in sorted((root / "test" / "10").iterdir())]
+    rows = predictor.probabilities(images)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-5)
+    assert ((rows > 0) & (rows < 1)).all()
+    network, shape = checkpoint.backbones[0].network, checkpoint.backbones[0].preprocessing
+    with torch.no_grad():
+        pixels = torch.from_numpy(np.stack([shape.clean(image) for image in images]))
+        expected = torch.softmax(checkpoint.head(network(shape.normalise(pixels))), dim=1)
+    np.testing.assert_allclose(rows, expected.numpy(), atol=1e-4)
+    # Alone or in company, first time or second: nothing is left in training mode
+    np.testing.assert_allclose(predictor.probabilities(images[2:3])[0], rows[2], atol=1e-5)
+    assert predictor.probabilities([]).shape == (0, 3)
+
+
+def test_a_picture_that_lies_on_its_side_is_set_upright(trained: tuple[Path, TrainingReport], tmp_path: Path) -> None:
+    """Trap: EXIF orientation ignored by a predictor costs three points of accuracy."""
+    root, report = trained
+    image = Image.open(next((root / "test" / "10").iterdir()))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.rotate(90, expand=True).save(tmp_path / "side.png", exif=exif)
+    image.save(tmp_path / "upright.png")
+    assert ImageOps.exif_transpose(Image.open(tmp_path / "side.png")).size == image.size
+    predictor = Predictor.from_checkpoint(report.checkpoint, "cpu")
+    one, other = predictor.predict_files([tmp_path / "side.png", tmp_path / "upright.png"])
+    assert isinstance(one, Prediction)
+    assert isinstance(other, Prediction)
+    assert [g.probability for g in one.guesses] == pytest.approx([g.probability for g in other.guesses], abs=1e-5)
+
+
+def test_broken_files_stand_in_their_place(trained: tuple[Path, TrainingReport], tmp_path: Path) -> None:
+    root, report = trained
+    whole = sorted((root / "test" / "1").iterdir())
+    half = tmp_path / "half äöü 花.jpg"
+    half.write_bytes(whole[0].read_bytes()[:1500])
+    asked = [half, *whole * 12, tmp_path / "absent.jpg"]  # more than one batch
+    answers = list(Predictor.from_checkpoint(report.checkpoint, "cpu").predict_files(asked, top_k=99))
+    assert len(answers) == len(asked)
+    assert isinstance(answers[0], BrokenImage)
+    assert isinstance(answers[-1], BrokenImage)
+    assert "half äöü 花.jpg" in str(answers[0])
+    for path, answer in zip(asked[1:-1], answers[1:-1], strict=True):
+        assert isinstance(answer, Prediction)
+        assert answer.path == str(path)
+        assert len(answer.guesses) == 3  # --top-k beyond the number of classes is all of them
+        probabilities = [guess.probability for guess in answer.guesses]
+        assert probabilities == sorted(probabilities, reverse=True)
+    with pytest.raises(UserError, match="top-k 0"):
+        next(Predictor.from_checkpoint(report.checkpoint, "cpu").predict_files(asked, top_k=0))
+
+
+def test_classes_that_the_checkpoint_lacks_are_named(trained: tuple[Path, TrainingReport], tmp_path: Path) -> None:
+    root, report = trained
+    grow(tmp_path, {"test": 1}, classes=4)
+    with pytest.raises(UserError, match=r"4 classes that the checkpoint lacks \('iris'"):
+        evaluate(report.checkpoint, tmp_path, split="test", device="cpu")
+    with pytest.raises(UserError, match="has no train pictures"):
+        evaluate(report.checkpoint, tmp_path, split="train", device="cpu")
+    pictures = labelled_pictures(open_dataset(root), "test")
+    one_class = [picture for picture in pictures if picture.label == "2"]
+    broken = LabelledPicture(tmp_path / "absent.jpg", "1")
+    found = evaluate_pictures(load_checkpoint(report.checkpoint), [*one_class, broken], device="cpu")
+    assert (found.accuracy.n, len(found.broken)) == (6, 1)
+    with pytest.raises(UserError, match="None of the pictures"):
+        evaluate_pictures(load_checkpoint(report.checkpoint), [broken], device="cpu")
+
+
+def test_the_best_checkpoint_is_found(trained: tuple[Path, TrainingReport]) -> None:
+    root, report = trained
+    assert best_checkpoint(root / "models") == report.checkpoint
+
+
+@pytest.mark.parametrize("device", ["tpu", "gpu", "cuda:99", "meta"])
+def test_a_device_that_is_not_there_is_refused(device: str, trained: tuple[Path, TrainingReport]) -> None:
+    with pytest.raises(UserError, match="evice"):
+        Predictor.from_checkpoint(trained[1].checkpoint, device)

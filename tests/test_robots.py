@@ -1,0 +1,73 @@
+"""robots.txt as RFC 9309 reads it, and X-Robots-Tag."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.robots import allows, parse_robots, unwanted_by_tag
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "expected"),
+    [
+        ("", "/a.jpg", True),
+        ("User-agent: *\nDisallow: /", "/a.jpg", False),
+        ("User-agent: *\nDisallow:", "/a.jpg", True),
+        ("user-AGENT : *\ndisallow : /private # not these\n", "/private/a.jpg", False),
+        ("User-agent: *\nDisallow: /private\nAllow: /private/open", "/private/open/a.jpg", True),
+        ("User-agent: *\nAllow: /private/open\nDisallow: /private", "/private/shut/a.jpg", False),
+        ("User-agent: *\nDisallow: /a\nAllow: /a", "/a.jpg", True),
+        ("User-agent: *\nDisallow: /\nUser-agent: florilegium\nDisallow: /x", "/a.jpg", True),
+        ("User-agent: *\nDisallow:\nUser-agent: Florilegium\nDisallow: /", "/a.jpg", False),
+        ("User-agent: florilegium\nDisallow:\nUser-agent: *\nDisallow: /", "/a.jpg", True),
+        ("User-agent: other\nUser-agent: florilegium\nDisallow: /", "/a.jpg", False),
+        ("User-agent: florilegium\nDisallow: /a\nUser-agent: florilegium\nDisallow: /b", "/b.jpg", False),
+        ("User-agent: other\nDisallow: /", "/a.jpg", True),
+        ("User-agent: *\nDisallow: /*.jpg$", "/a/b.jpg", False),
+        ("User-agent: *\nDisallow: /*.jpg$", "/a/b.jpg?size=1", True),
+        ("User-agent: *\nDisallow: /*.jpg", "/a/b.jpg?size=1", False),
+        ("User-agent: *\nDisallow: /a*b*c$", "/a.b.c.b.c", False),
+        ("User-agent: *\nDisallow: /a*$", "/abc", False),
+        ("User-agent: *\nDisallow: /exact$", "/exact", False),
+        ("User-agent: *\nDisallow: /exact$", "/exactly", True),
+        ("User-agent: *\nDisallow: /with%20space", "/with%20space/a.jpg", False),
+        ("Sitemap: https://x/\nDisallow: /\n", "/a.jpg", True),
+        ("<html>\nnot: robots\n</html>", "/a.jpg", True),
+    ],
+)
+def test_decides(text: str, path: str, expected: bool) -> None:
+    assert allows(parse_robots(text), f"https://example.org{path}") is expected
+
+
+@given(st.text())
+def test_any_text_can_be_read(text: str) -> None:
+    allows(parse_robots(text), "https://example.org/a.jpg")
+
+
+def test_a_pattern_made_to_stall_does_not() -> None:
+    rules = parse_robots("User-agent: *\nDisallow: /" + "*a" * 5000 + "$")
+    begun = time.monotonic()
+    allows(rules, "https://example.org/" + "a" * 4000 + "b")
+    assert time.monotonic() - begun < 1
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], None),
+        (["all"], None),
+        (["noarchive, max-image-preview: large"], None),
+        (["noai"], "noai"),
+        (["NoImageAI"], "noimageai"),
+        (["noarchive", "noindex, nofollow"], "noindex"),
+        (["none"], "none"),
+        (["googlebot: noindex"], None),
+        (["googlebot: noarchive, noai"], None),
+        (["florilegium: noai"], "noai"),
+        (["unavailable_after: 25 Jun 2010 15:00:00 PST, noai"], "noai"),
+    ],
+)
+def test_reads_the_tag(values: list[str], expected: str | None) -> None:
+    assert unwanted_by_tag(values) == expected

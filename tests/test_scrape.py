@@ -1,0 +1,408 @@
+"""A whole scrape over the local web: what is kept and credited, what is left, and what a second run does."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from curate.catalog import Catalog
+from curate.errors import UserError
+from curate.image_search import Query
+from curate.incoming import Incoming
+from curate.licenses import OPEN
+from curate.network import Network
+from curate.opening import warnings_for
+from curate.preview import preview
+from curate.queries import plan_queries
+from curate.scrape import Scraped, scrape
+from curate.sources import auto_order
+from curate.wish import Wish
+from curate.yields import Yield
+from demo.localapis import SERVICES, Picture
+from demo.localweb import LocalWeb
+from tests.drawn import draw, plant, plant_one
+
+KEYS = {"FLICKR_API_KEY": "a key"}
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[LocalWeb]:
+    with LocalWeb(plant(tmp_path / "garden", {"rose": 24, "iris": 16})) as server:
+        yield server
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "flower_data"
+
+
+def bring(
+    web: LocalWeb, out: Path, *labels: str, limit: int = 100, licenses: frozenset[str] | None = OPEN, **options: Any
+) -> Scraped:
+    queries = [Query(label, label, label) for label in labels or ("rose", "iris")]
+    network = options.pop("network", None) or web.network()
+    wish = Wish(limit, licenses, options.pop("min_size", 100))
+    options.setdefault("sources", ("openverse",))
+    return scrape(out, queries, wish, network=network, keys=options.pop("keys", KEYS), **options)
+
+
+def only(yields: list[Yield], label: str, source: str = "openverse") -> Yield:
+    (found,) = [one for one in yields if (one.label, one.source) == (label, source)]
+    return found
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.jpg")}
+
+
+def fetches(web: LocalWeb) -> Counter[str]:
+    return Counter(visit.path for visit in web.log if "/pictures/" in visit.path)
+
+
+def open_ones(web: LocalWeb, label: str) -> list[Picture]:
+    return [picture for picture in web.pictures if picture.label == label and picture.license in OPEN]
+
+
+def ledger(out: Path) -> sqlite3.Connection:
+    return sqlite3.connect(out / "catalog.sqlite")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_kept_picture_has_its_licence_and_author(name: str, web: LocalWeb, out: Path) -> None:
+    scraped = bring(web, out, "rose", sources=(name,))
+    expected = {hashlib.sha256(one.path.read_bytes()).hexdigest(): one for one in open_ones(web, "rose")}
+    with Catalog.open(scraped.dataset.catalog_path) as catalog:
+        kept = {picture.sha256: picture for picture in catalog.pictures()}
+        rows = catalog.db.execute("SELECT sha256, source, author, license, license_url, landing_page FROM credits")
+        credited = {row[0]: row[1:] for row in rows}
+    assert kept.keys() == credited.keys() == expected.keys()
+    for sha256, (source, author, license_, license_url, landing_page) in credited.items():
+        truth = expected[sha256]
+        assert (out / kept[sha256].path).read_bytes() == truth.path.read_bytes()
+        assert source == name
+        assert author == truth.author
+        assert license_ == {"cc0": "CC0 1.0", "pdm": "public domain"}.get(
+            truth.license, f"CC {truth.license.upper()} 4.0"
+        )
+        assert license_url.startswith("https://creativecommons.org/") or license_ == "public domain"
+        assert landing_page.startswith("https://")
+
+
+def test_yields_tell_where_the_rest_went(web: LocalWeb, out: Path) -> None:
+    roses = open_ones(web, "rose")
+    web.faults.pictures = {roses[0].number: "gone", roses[1].number: "html", roses[2].number: "half"}
+    found = only(bring(web, out, "rose", sources=("wikimedia",)).yields, "rose", "wikimedia")
+    assert (found.found, found.allowed) == (24, len(roses))
+    assert (found.fetched, found.intact, found.unique) == (len(roses) - 2, len(roses) - 3, len(roses) - 3)
+    assert found.lost == {"licence": 24 - len(roses), "http 404": 1, "not a picture": 1, "not intact": 1}
+    assert found.unique + found.lost.total() == found.found
+
+
+def test_a_second_run_asks_for_nothing_again(web: LocalWeb, out: Path) -> None:
+    first = bring(web, out)
+    before, log = files(out), list(web.log)
+    second = bring(web, out)
+    assert (second.new, second.yields) == (0, first.yields)
+    assert files(out) == before
+    assert web.log == log
+
+
+def test_a_higher_limit_goes_on_where_it_was(web: LocalWeb, out: Path) -> None:
+    bring(web, out, "rose", limit=4)
+    assert len(files(out)) == 4
+    assert fetches(web).total() == 4, "no picture is fetched beyond the limit"
+    bring(web, out, "rose", limit=9)
+    assert len(files(out)) == 9
+    assert set(fetches(web).values()) == {1}
+
+
+def test_only_what_may_pass_is_tried_again(web: LocalWeb, out: Path) -> None:
+    gone, down = open_ones(web, "rose")[:2]
+    web.faults.pictures = {gone.number: "gone", down.number: "down"}
+    first = bring(web, out, "rose")
+    assert only(first.yields, "rose").lost["server error"] == 1
+    web.faults.pictures = {}
+    asked = fetches(web)
+    second = bring(web, out, "rose")
+    again = fetches(web) - asked
+    assert set(again) == {f"/openverse/pictures/{down.number}/original.jpg"}
+    assert second.new == 1
+    assert only(second.yields, "rose").lost == only(first.yields, "rose").lost - Counter({"server error": 1})
+
+
+def test_unknown_licences_come_only_when_asked_for(web: LocalWeb, out: Path) -> None:
+    bring(web, out, "rose", sources=("wikimedia",))
+    some = set(files(out))
+    bring(web, out, "rose", sources=("wikimedia",), licenses=None)
+    assert some < set(files(out))
+    assert len(files(out)) == 24
+
+
+def test_a_refused_licence_is_never_fetched(web: LocalWeb, out: Path) -> None:
+    bring(web, out, sources=("wikimedia", "inaturalist", "gbif"), licenses=frozenset({"cc0"}))
+    numbers = {int(path.split("/")[3]) for path in fetches(web)}
+    assert {web.pictures[number].license for number in numbers} == {"cc0"}
+
+
+def test_auto_goes_to_the_next_source_where_one_runs_dry(tmp_path: Path, out: Path) -> None:
+    with LocalWeb(plant(tmp_path / "garden", {"rose": 40}), divided=True) as web:
+        scraped = bring(web, out, "rose", sources=("auto",), limit=10, keys={})
+        assert [one.source for one in scraped.yields] == ["openverse", "wikimedia"]
+        assert scraped.new == 10
+        everything = bring(web, out, "rose", sources=("auto",), keys={})
+        assert [one.source for one in everything.yields] == ["openverse", "wikimedia", "inaturalist", "gbif"]
+        assert not web.visits("/flickr/"), "there is no key for it"
+        with_key = bring(web, out, "rose", sources=("auto",))
+    assert with_key.yields[-1].source == "flickr"
+    assert len(files(out)) == len(open_ones(web, "rose"))
+
+
+def test_one_picture_from_two_services_is_kept_once(web: LocalWeb, out: Path) -> None:
+    scraped = bring(web, out, "rose", sources=("openverse", "inaturalist"))
+    assert only(scraped.yields, "rose", "inaturalist").lost["duplicate"] == len(open_ones(web, "rose"))
+    assert len(files(out)) == len(open_ones(web, "rose"))
+
+
+def test_near_duplicates_are_kept_once(tmp_path: Path, out: Path) -> None:
+    garden = plant(tmp_path / "garden", {"rose": 6})
+    with Image.open(garden / "rose" / "0000.jpg") as original:
+        original.resize((640, 480)).save(garden / "rose" / "0003.jpg", quality=60)
+        original.crop((8, 6, 152, 114)).save(garden / "rose" / "0004.jpg", quality=90)
+    for number in (1, 5):  # two grey cards of one colour: flat pictures, whose hashes are noise
+        Image.new("RGB", (160, 120), (120 + number // 5, 121, 122)).save(garden / "rose" / f"000{number}.jpg")
+    with LocalWeb(garden) as web:
+        scraped = bring(web, out, "rose", licenses=None, sources=("wikimedia",))
+    assert only(scraped.yields, "rose", "wikimedia").lost == {"duplicate": 3}
+    assert len(files(out)) == 3
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_copy_of_a_held_out_picture_never_enters_train(split: str, web: LocalWeb, out: Path) -> None:
+    roses = open_ones(web, "rose")
+    plant(out / "train", {"rose": 0, "iris": 0})
+    (out / split / "rose").mkdir(parents=True)
+    with Image.open(roses[0].path) as picture:
+        picture.resize((300, 225)).save(out / split / "rose" / "held.jpg", quality=70)
+    (out / split / "rose" / "same.jpg").write_bytes(roses[1].path.read_bytes())
+    (out / "train" / "rose" / "old.jpg").write_bytes(draw(999))
+    scraped = bring(web, out, "rose")
+    assert only(scraped.yields, "rose").lost[f"copy of one in {split}"] == 2
+    held = {hashlib.sha256(roses[n].path.read_bytes()).hexdigest() for n in (0, 1)}
+    inside = {hashlib.sha256(data).hexdigest() for data in files(out / "train").values()}
+    assert not held & inside
+    assert scraped.new == len(roses) - 2
+    assert all(path.startswith("rose/") for path in files(out / "train"))
+
+
+def test_ten_thousand_results_that_are_one_picture(tmp_path: Path, out: Path) -> None:
+    with LocalWeb(plant_one(tmp_path / "garden", "rose", 10_000)) as web:
+        scraped = bring(web, out, "rose", sources=("inaturalist",), licenses=None)
+    assert len(files(out)) == 1
+    assert scraped.new == 1
+    assert fetches(web).total() <= 1 + 60 + 64, "a search that repeats itself is left"
+
+
+def test_ten_thousand_lines_that_are_one_url(web: LocalWeb, out: Path, tmp_path: Path) -> None:
+    listing = tmp_path / "list.txt"
+    listing.write_text(f"{web.url}/openverse/pictures/0/original.jpg\n" * 10_000)
+    scraped = bring(web, out, "rose", sources=(f"urls:{listing}",), licenses=None)
+    assert fetches(web).total() == 1
+    (found,) = scraped.yields
+    assert (found.found, found.unique, found.lost) == (10_000, 1, {"found before": 9_999})
+
+
+def test_one_picture_under_two_classes_goes_to_the_first(tmp_path: Path, out: Path) -> None:
+    garden = plant(tmp_path / "garden", {"rose": 6, "iris": 6})
+    (garden / "iris" / "0003.jpg").write_bytes((garden / "rose" / "0003.jpg").read_bytes())
+    with LocalWeb(garden) as web:
+        bring(web, out, "iris", "rose", sources=("wikimedia",), licenses=None)
+    assert len(files(out / "raw" / "iris")) == 6
+    assert len(files(out / "raw" / "rose")) == 5
+
+
+def test_too_small_ones_are_left(tmp_path: Path, out: Path) -> None:
+    garden = plant(tmp_path / "garden", {"rose": 4})
+    (garden / "rose" / "0001.jpg").write_bytes(draw(50, (120, 90)))
+    with LocalWeb(garden) as web:
+        told = bring(web, out, "rose", sources=("wikimedia",), licenses=None)
+        untold = bring(web, out / "other", "rose", sources=("gbif",), licenses=None)
+    assert told.yields[0].lost == untold.yields[0].lost == {"too small": 1}
+    assert told.yields[0].fetched == 3, "its source has told its size"
+    assert untold.yields[0].fetched == 4
+
+
+def test_a_source_that_has_changed_is_named_and_the_others_go_on(web: LocalWeb, out: Path) -> None:
+    web.faults.changed.add("openverse")
+    scraped = bring(web, out, sources=("openverse", "wikimedia"))
+    assert scraped.new == len(open_ones(web, "rose")) + len(open_ones(web, "iris"))
+    (problem,) = scraped.problems
+    assert problem.startswith("openverse: its answer has changed shape")
+    assert len(web.visits("/openverse/")) <= 2, "once for each class that was under way, and no more"
+    web.faults.changed.clear()
+    assert bring(web, out, sources=("openverse", "wikimedia")).problems == []
+
+
+def test_a_dry_run_lists_and_fetches_and_writes_nothing(web: LocalWeb, out: Path) -> None:
+    queries = [Query("rose", "rose", "rose")]
+    shown = preview(out, queries, Wish(8, OPEN, 100), sources=("openverse",), network=web.network(), keys={})
+    assert not out.exists()
+    assert not fetches(web)
+    roses = open_ones(web, "rose")[:8]
+    assert [entry.candidate.url for entry in shown.listed] == [
+        f"{web.url}/openverse/pictures/{rose.number}/original.jpg" for rose in roses
+    ]
+    assert [entry.candidate.license.code for entry in shown.listed] == [rose.license for rose in roses]
+    bring(web, out, "rose", limit=3)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")}
+    rest = preview(out, queries, Wish(8, OPEN, 100), sources=("openverse",), network=web.network(), keys={})
+    assert [entry.candidate.url for entry in rest.listed] == [entry.candidate.url for entry in shown.listed[3:]]
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")} == before
+
+
+def test_credits_and_metadata_name_everybody(web: LocalWeb, out: Path) -> None:
+    (out / "raw" / "rose").mkdir(parents=True)
+    (out / "raw" / "rose" / "mine.jpg").write_bytes(draw(777))
+    scraped = bring(web, out)
+    text = scraped.credits.read_text()
+    (table,) = scraped.metadata
+    rows = list(csv.DictReader(io.StringIO(table.read_text())))
+    assert table == out / "raw" / "metadata.csv"
+    assert {row["file_name"] for row in rows} == set(files(out / "raw"))
+    for row in rows:
+        assert row["label"] == row["file_name"].split("/")[0]
+        if row["file_name"] == "rose/mine.jpg":
+            assert row["author"] == row["license"] == ""
+            assert "mine.jpg" not in text
+            continue
+        assert row["author"]
+        assert row["license"] in text
+        assert f"`raw/{row['file_name']}`" in text
+        assert row["landing_page"] in text
+    assert "## rose" in text
+
+
+def test_a_strangers_words_are_no_markup(web: LocalWeb, out: Path, tmp_path: Path) -> None:
+    listing = tmp_path / "list.jsonl"
+    row = {
+        "url": f"{web.url}/openverse/pictures/0/original.jpg",
+        "title": "[x](javascript:alert(1)) <script>\n# Not a heading",
+        "author": "=HYPERLINK(1)|`ls`",
+        "license": "cc0",
+        "landing_page": "javascript:alert(2)",
+    }
+    listing.write_text(json.dumps(row))
+    text = bring(web, out, "rose", sources=(f"urls:{listing}",)).credits.read_text()
+    assert "(javascript:" not in text.replace("\\", "").replace("[x](javascript", "")
+    assert "<script>" not in text
+    assert "\n# Not" not in text
+
+
+def test_a_flat_dataset_keeps_its_catalog_beside_it(web: LocalWeb, tmp_path: Path) -> None:
+    flat = tmp_path / "mine"
+    (flat / "rose").mkdir(parents=True)
+    (flat / "rose" / "old.jpg").write_bytes(draw(888))
+    bring(web, flat, limit=3)
+    assert sorted(path.name for path in flat.iterdir() if path.is_dir()) == ["iris", "rose"]
+    assert len(files(flat)) == 7
+    assert (tmp_path / "mine.florilegium" / "catalog.sqlite").is_file()
+    rows = csv.DictReader(io.StringIO((flat / "metadata.csv").read_text()))
+    assert {row["file_name"] for row in rows} == set(files(flat))
+
+
+def test_lists_of_urls(web: LocalWeb, out: Path, tmp_path: Path) -> None:
+    address = f"{web.url}/openverse/pictures/{{}}/original.jpg".format
+    table = tmp_path / "list.csv"
+    lines = [f"{address(0)},rose,Anna,CC BY 4.0", f"{address(1)},IRIS,Bert,", f"{address(2)},tulip,Carl,cc0"]
+    table.write_text("url,label,author,license\n" + "\n".join(lines))
+    scraped = bring(web, out, sources=(f"urls:{table}",))
+    assert scraped.new == 1
+    with ledger(out) as db:
+        assert db.execute("SELECT author, license FROM credits").fetchall() == [("Anna", "CC BY 4.0")]
+    assert bring(web, out, sources=(f"urls:{table}",), licenses=None).new == 1
+    text = tmp_path / "list.txt"
+    text.write_text(f"# roses\n{address(5)}\nfile:///etc/passwd\n{web.url}/hostile/to-metadata\n")
+    scraped = bring(web, out, "rose", sources=(f"urls:{text}",), licenses=None)
+    assert scraped.new == 1
+    assert only(scraped.yields, "rose", f"urls:{text}").lost == {"refused address": 2}
+    with pytest.raises(UserError, match="does not say which class"):
+        bring(web, out, sources=(f"urls:{text}",), licenses=None)
+
+
+def test_a_local_folder_is_a_source(web: LocalWeb, out: Path, tmp_path: Path) -> None:
+    mine = plant(tmp_path / "mine", {"Rose": 3, "tulip": 2})
+    (mine / "Rose" / "notes.txt").write_text("not a picture")
+    (mine / "metadata.csv").write_text("file_name,author,license\nRose/0000.jpg,Anna,cc0\n")
+    assert bring(web, out, sources=(f"folder:{mine}",)).new == 1
+    scraped = bring(web, out, sources=(f"folder:{mine}",), licenses=None)
+    assert (scraped.new, len(files(out))) == (2, 3)
+    assert only(scraped.yields, "rose", f"folder:{mine}").lost == {"not a picture": 1}
+    assert len(files(mine)) == 5, "it is copied from, not moved"
+    assert web.log == []
+
+
+def test_mistakes_get_one_sentence(web: LocalWeb, out: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no source 'bing'"):
+        bring(web, out, sources=("bing",))
+    with pytest.raises(UserError, match="FLICKR_API_KEY"):
+        bring(web, out, sources=("flickr",), keys={})
+    with pytest.raises(UserError, match="--source urls:FILE"):
+        bring(web, out, sources=("urls",), licenses=None)
+    with pytest.raises(UserError, match="no folder"):
+        bring(web, out, sources=(f"folder:{tmp_path}/nowhere",))
+    with pytest.raises(UserError, match="--license any"):
+        bring(web, out, sources=("duckduckgo",))
+    occupied = tmp_path / "file"
+    occupied.write_text("")
+    with pytest.raises(UserError):
+        bring(web, occupied)
+    names = tmp_path / "names.json"
+    names.write_text('{"../../x": ["a", "b"]}')
+    with pytest.raises(UserError, match="cannot be a folder's name"):
+        plan_queries(names)
+
+
+def test_classes_are_chosen_by_folder_or_name(tmp_path: Path) -> None:
+    names = tmp_path / "names.json"
+    names.write_text(
+        '{"1": ["pink primrose", "Oenothera speciosa"], "21": ["fire lily", "Gloriosa superba"], "3": "x"}'
+    )
+    assert [query.label for query in plan_queries(names)] == ["1", "21", "3"]
+    assert [query.text for query in plan_queries(names, "Fire Lily, 1")] == ["Oenothera speciosa", "Gloriosa superba"]
+    with pytest.raises(UserError, match="did you mean fire lily"):
+        plan_queries(names, "fire lilly")
+    with pytest.raises(UserError, match="names no class"):
+        plan_queries(names, " , ")
+    assert Query("5", "x", "Calendula officinalis flower head").taxon == "Calendula officinalis"
+
+
+def test_two_scrapes_do_not_work_in_one_place(web: LocalWeb, out: Path) -> None:
+    bring(web, out, "rose", limit=1)
+    with Incoming(out / "incoming").locked(), pytest.raises(UserError, match="Another scrape or download is at work"):
+        bring(web, out, "rose", limit=2)
+    assert bring(web, out, "rose", limit=2).new == 1
+
+
+def test_google_says_what_it_is_before_it_starts() -> None:
+    (warning,) = warnings_for(("google",), {}, Wish(licenses=None))
+    assert "licence" in warning
+    assert "terms" in warning
+    assert "google" not in auto_order(os.environ)
+    with pytest.raises(UserError, match="--license any"):
+        warnings_for(("google",), {}, Wish(licenses=OPEN))
+
+
+def test_the_default_network_is_the_real_web() -> None:
+    network = Network()
+    assert network.loopback_ports == frozenset()
+    assert network.services == {}
+    assert network.obey_robots
+    assert network.obey_robots_tag

@@ -1,0 +1,263 @@
+"""Each JSON source against the local web: paging, licences, limits, and answers that are not what they were."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from curate.answers import SourceChanged, SourceFailed, SourceLimited
+from curate.errors import UserError
+from curate.fetch import Fetcher
+from curate.hosts import HostBudget
+from curate.image_search import Candidate, Options, Query
+from curate.licenses import OPEN, allowed_licenses, read_license
+from curate.picture_urls import modest_url, picture_key, provenance_group
+from curate.sources import auto_order, open_source, source_class, source_names
+from demo.localapis import SERVICES
+from demo.localweb import LocalWeb
+from tests.drawn import plant_one
+
+Result = TypeVar("Result")
+KEYS = {"FLICKR_API_KEY": "a key"}
+QUERY = Query("poppy", "corn poppy", "Papaver rhoeas flower")
+NAMES = {"poppy": ("papaver rhoeas", "Papaver rhoeas flower")}
+# Enough pictures that each service needs at least three pages for them.
+ENOUGH = {"openverse": 300, "wikimedia": 130, "inaturalist": 130, "gbif": 130, "flickr": 1100}
+
+
+def search(
+    web: LocalWeb,
+    name: str,
+    *,
+    query: Query = QUERY,
+    licenses: frozenset[str] | None = None,
+    keys: dict[str, str] | None = None,
+    pages: int = 100,
+    **network: Any,
+) -> list[Candidate]:
+    """All candidates of a search, page by page until there is none, at most `pages`."""
+
+    async def walk() -> list[Candidate]:
+        async with Fetcher(web.network(**network)) as fetcher:
+            source = open_source(name, fetcher, Options(licenses, keys=KEYS if keys is None else keys))
+            found: list[Candidate] = []
+            cursor = None
+            for _ in range(pages):
+                page = await source.page(query, 1, cursor)
+                found += page.candidates
+                cursor = page.next
+                if cursor is None:
+                    break
+            return found
+
+    return run(walk())
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    return asyncio.run(work)
+
+
+def number_of(candidate: Candidate) -> int:
+    return int(candidate.url.split("/pictures/")[1].split("/")[0])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_pages_to_the_end_with_author_and_licence(name: str, tmp_path: Path) -> None:
+    with LocalWeb(plant_one(tmp_path, "poppy", ENOUGH[name]), NAMES) as web:
+        found = search(web, name)
+        asked = [visit for visit in web.visits(f"/{name}/") if "token" not in visit.path]
+    numbers = [number_of(candidate) for candidate in found]
+    offered = [picture for picture in web.pictures if name != "openverse" or "rights" not in picture.license]
+    expected = [picture.number for picture in offered][: 240 if name == "openverse" else None]
+    assert numbers == expected, "in the service's order, none twice, none missing"
+    assert len(asked) >= 3
+    for candidate in found:
+        picture = web.pictures[number_of(candidate)]
+        free = "rights" not in picture.license
+        code = {"pdm": ("pdm", "pd")}.get(picture.license, (picture.license,))
+        assert candidate.license.code in (code if free else ("",))
+        assert candidate.author == picture.author
+        assert candidate.landing_page.startswith("https://")
+        assert candidate.source_id
+        assert candidate.provenance_group
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_asks_for_the_wanted_licences_only_where_it_can(name: str, tmp_path: Path) -> None:
+    with LocalWeb(plant_one(tmp_path, "poppy", 40), NAMES) as web:
+        found = search(web, name, licenses=OPEN)
+    codes = {candidate.license.code for candidate in found}
+    assert {"by", "by-sa", "cc0"} <= codes
+    if name in ("openverse", "flickr"):
+        assert codes <= OPEN
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_obeys_retry_after(name: str, tmp_path: Path) -> None:
+    with LocalWeb(plant_one(tmp_path, "poppy", 5), NAMES) as web:
+        web.faults.limit_next[name] = 1
+        assert search(web, name)
+        first, second = web.visits(f"/{name}/")[:2]
+    assert first.status == 429
+    assert second.started - first.started >= 1.0
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_gives_up_where_it_would_have_to_wait_for_hours(name: str, tmp_path: Path) -> None:
+    with LocalWeb(plant_one(tmp_path, "poppy", 5), NAMES) as web:
+        web.faults.limit_next[name] = 7200
+        begun = time.monotonic()
+        with pytest.raises(SourceLimited, match=f"{name}: .*120 minutes"):
+            search(web, name)
+        assert len(web.visits(f"/{name}/")) == 1
+    assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("fault", ["changed", "nonsense"])
+def test_says_whose_answer_has_changed(name: str, fault: str, tmp_path: Path) -> None:
+    with LocalWeb(plant_one(tmp_path, "poppy", 5), NAMES) as web:
+        getattr(web.faults, fault).add(name)
+        with pytest.raises(SourceChanged, match=f"^{name}: its answer has changed shape") as caught:
+            search(web, name)
+    assert caught.value.source == name
+
+
+def test_says_which_service_is_down_after_some_attempts(tmp_path: Path) -> None:
+    with LocalWeb(plant_one(tmp_path, "poppy", 5), NAMES) as web:
+        web.faults.down.add("gbif")
+        with pytest.raises(SourceFailed, match=r"gbif: 127\.0\.0\.1 answered 503"):
+            search(web, "gbif")
+        assert len(web.log) == 4
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_finds_nothing_for_a_name_nobody_knows(name: str, tmp_path: Path) -> None:
+    with LocalWeb(plant_one(tmp_path, "poppy", 5), NAMES) as web:
+        assert search(web, name, query=Query("x", "x", "Xyzzy xyzzy")) == []
+
+
+def test_openverse_takes_a_token_for_longer_pages(tmp_path: Path) -> None:
+    keys = {"OPENVERSE_CLIENT_ID": "me", "OPENVERSE_CLIENT_SECRET": "secret"}
+    with LocalWeb(plant_one(tmp_path, "poppy", 300), NAMES) as web:
+        found = search(web, "openverse", keys=keys)
+        pages = web.visits("/openverse/v1/images/")
+    assert {visit.query["page_size"] for visit in pages} == {"50"}
+    assert all(visit.headers["authorization"].startswith("Bearer ") for visit in pages)
+    assert len(found) == 200, "240 results in all: the fifth page of 50 would pass them"
+
+
+def test_wikimedia_waits_out_a_lagging_database(tmp_path: Path) -> None:
+    with LocalWeb(plant_one(tmp_path, "poppy", 3), NAMES) as web:
+        web.faults.lagging = 1
+        assert len(search(web, "wikimedia")) == 3
+        first, second = web.log
+    assert second.started - first.started >= 4.9
+
+
+def test_inaturalist_photos_of_one_observation_are_one_group(tmp_path: Path) -> None:
+    with LocalWeb(plant_one(tmp_path, "poppy", 6), NAMES) as web:
+        found = search(web, "inaturalist")
+    groups = [candidate.provenance_group for candidate in found]
+    assert groups[0] == groups[1] != groups[2] == groups[3]
+    assert all("/large." in candidate.url for candidate in found)
+
+
+def test_flickr_reports_its_own_errors(tmp_path: Path) -> None:
+    with LocalWeb(plant_one(tmp_path, "poppy", 3), NAMES) as web:
+        with pytest.raises(SourceFailed, match="flickr: it answered with error 100: Invalid API Key"):
+            search(web, "flickr", keys={"FLICKR_API_KEY": "wrong"})
+        with pytest.raises(UserError, match="FLICKR_API_KEY"):
+            search(web, "flickr", keys={})
+
+
+def test_a_host_budget_spaces_the_calls(tmp_path: Path) -> None:
+    with LocalWeb(plant_one(tmp_path, "poppy", 130), NAMES) as web:
+        search(web, "wikimedia", budgets={"127.0.0.1": HostBudget(connections=1, per_minute=300)})
+        starts = [visit.started for visit in web.log]
+    assert len(starts) == 3
+    assert starts[-1] - starts[0] >= 0.38
+
+
+def test_every_source_is_a_file_and_auto_knows_its_place() -> None:
+    assert set(SERVICES) < set(source_names())
+    assert auto_order({}) == ["openverse", "wikimedia", "inaturalist", "gbif"]
+    assert auto_order(KEYS) == ["openverse", "wikimedia", "inaturalist", "gbif", "flickr"]
+    for name in source_names():
+        assert isinstance(source_class(name).warning, str)
+
+
+@pytest.mark.parametrize(
+    ("words", "version", "url", "expected"),
+    [
+        ("by", "4.0", None, "CC BY 4.0"),
+        ("cc-by-nc", None, None, "CC BY-NC"),
+        ("cc0", None, None, "CC0 1.0"),
+        ("CC0_1_0", None, None, "CC0 1.0"),
+        ("CC_BY_NC_4_0", None, None, "CC BY-NC 4.0"),
+        ("CC BY-SA 3.0 de", None, None, "CC BY-SA 3.0"),
+        ("http://creativecommons.org/licenses/by-nc/4.0/legalcode", None, None, "CC BY-NC 4.0"),
+        ("Attribution License", None, "https://creativecommons.org/licenses/by/2.0/", "CC BY 2.0"),
+        ("PD-old-100", None, None, "public domain"),
+        ("pdm", "1.0", None, "public domain"),
+        ("© Somebody, all rights reserved", None, None, "unknown"),
+        ("by any means", None, None, "unknown"),
+        ("by 4.0, but not for you", None, None, "unknown"),
+        ("GFDL", None, None, "unknown"),
+        ("", None, None, "unknown"),
+        (None, None, None, "unknown"),
+    ],
+)
+def test_reads_licences(words: str | None, version: str | None, url: str | None, expected: str) -> None:
+    assert read_license(words, version, url).name == expected
+
+
+def test_what_the_licence_option_takes() -> None:
+    assert allowed_licenses("open") == OPEN
+    assert allowed_licenses("cc0, CC-BY") == frozenset({"cc0", "by"})
+    assert allowed_licenses("by,any") is None
+    for wrong in ("bye", "", ","):
+        with pytest.raises(UserError):
+            allowed_licenses(wrong)
+
+
+@pytest.mark.parametrize(
+    ("url", "other"),
+    [
+        (
+            "https://inaturalist-open-data.s3.amazonaws.com/photos/123/original.jpg",
+            "https://static.inaturalist.org/photos/123/large.jpeg?1",
+        ),
+        (
+            "https://upload.wikimedia.org/wikipedia/commons/a/ab/Fire_lily.jpg",
+            "https://upload.wikimedia.org/wikipedia/commons/thumb/a/ab/Fire_lily.jpg/960px-Fire_lily.jpg",
+        ),
+        (
+            "https://live.staticflickr.com/65535/52345_0123abcdef_b.jpg",
+            "https://farm3.staticflickr.com/2811/52345_0123abcdef.jpg",
+        ),
+    ],
+)
+def test_sizes_of_one_picture_are_one_picture(url: str, other: str) -> None:
+    assert picture_key(url) == picture_key(other)
+    assert picture_key(url) != picture_key(url.replace("123", "124").replace("Fire", "Frog").replace("5234", "5235"))
+
+
+def test_asks_for_modest_sizes() -> None:
+    original = "https://upload.wikimedia.org/wikipedia/commons/a/ab/Fire_lily.jpg"
+    thumbnail = "https://upload.wikimedia.org/wikipedia/commons/thumb/a/ab/Fire_lily.jpg/960px-Fire_lily.jpg"
+    assert modest_url(original, 4000) == thumbnail
+    assert modest_url(original, 900) == original
+    assert modest_url(original) == original
+    assert modest_url(original.replace(".jpg", ".tif"), 4000) == original.replace(".jpg", ".tif")
+    assert modest_url("https://static.inaturalist.org/photos/1/original.jpg").endswith("/large.jpg")
+    assert modest_url("https://example.org/original.jpg", 9000) == "https://example.org/original.jpg"
+
+
+def test_provenance_groups() -> None:
+    assert provenance_group("https://www.inaturalist.org/observations/42?locale=de") == "inaturalist:42"
+    assert provenance_group("https://www.flickr.com/photos/me/1/") == "flickr.com/photos/me/1"
+    assert provenance_group("") == ""

@@ -1,0 +1,579 @@
+"""What `split` promises: nothing leaks, nothing moves, nothing is lost, and it says what it did."""
+
+import random
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import imagehash
+import numpy as np
+import pytest
+from PIL import Image
+
+from curate.catalog import Catalog
+from curate.clean import clean
+from curate.dataset import open_dataset
+from curate.errors import UserError
+from curate.phash import phash
+from curate.split import SplitReport, split
+from tests.fields import bridge, dataset, encoded, field, picture, placed, tree, write
+
+RADIUS = 8
+
+
+@pytest.fixture
+def garden(tmp_path: Path) -> Path:
+    """Three classes of different pictures below raw/."""
+    root = tmp_path / "a dataset"
+    dataset(root / "raw", {"1": 40, "lily of Ünïcödé 百合": 20, "10": 10})
+    return root
+
+
+def test_fills_the_splits_by_ratio_under_each_label(garden: Path) -> None:
+    report = split(garden)
+    assert report.counts == {
+        "1": {"train": 32, "valid": 4, "test": 4},
+        "10": {"train": 8, "valid": 1, "test": 1},
+        "lily of Ünïcödé 百合": {"train": 16, "valid": 2, "test": 2},
+    }
+    assert Counter(placed(garden).values()) == {"train": 56, "valid": 7, "test": 7}
+    assert (report.new, report.kept, report.too_small) == (70, 0, [])
+
+
+def test_twice_gives_the_same_split(garden: Path) -> None:
+    split(garden)
+    before = tree(garden)
+    again = split(garden)
+    assert tree(garden) == before
+    assert (again.new, again.kept) == (0, 70)
+    assert again.placement is not None
+    assert (again.placement.linked, again.placement.removed) == (0, 0)
+
+
+def test_the_same_pictures_elsewhere_give_the_same_split(garden: Path, tmp_path: Path) -> None:
+    """Neither the folder, nor the order in which files were made, nor the catalog decides."""
+    other = tmp_path / "other"
+    files = sorted((garden / "raw").rglob("*.jpg"))
+    random.Random(3).shuffle(files)
+    for file in files:
+        write(other / file.relative_to(garden), file.read_bytes())
+    split(garden)
+    split(other)
+    assert placed(other) == placed(garden)
+
+
+def test_other_names_give_the_same_split(garden: Path, tmp_path: Path) -> None:
+    """The draw is keyed by content: renaming every file, so that it is listed elsewhere, moves none."""
+    renamed = tmp_path / "renamed"
+    for number, file in enumerate(sorted((garden / "raw").rglob("*.jpg"), reverse=True)):
+        write(renamed / "raw" / file.parent.name / f"{number}.jpg", file.read_bytes())
+    split(garden)
+    split(renamed)
+
+    def by_content(root: Path) -> dict[bytes, str]:
+        return {(root / to / name).read_bytes(): to for name, to in placed(root).items()}
+
+    assert by_content(renamed) == by_content(garden)
+
+
+def test_another_seed_gives_another_split_and_leaves_no_file_in_two(garden: Path) -> None:
+    split(garden)
+    first = placed(garden)
+    split(garden, seed=2)
+    second = placed(garden)  # which fails on a file in two splits
+    assert first.keys() == second.keys()
+    assert first != second
+    split(garden)
+    assert placed(garden) == first
+
+
+def test_adding_a_tenth_moves_no_old_picture(garden: Path) -> None:
+    split(garden)
+    before = placed(garden)
+    dataset(garden / "raw", {"1": 4, "lily of Ünïcödé 百合": 2, "10": 1}, first=1000)
+    report = split(garden)
+    after = placed(garden)
+    assert {name: after[name] for name in before} == before
+    assert report.new == 7
+    assert report.counts["1"] == {"train": 36, "valid": 4, "test": 4}
+
+
+@pytest.mark.parametrize("added", range(3))
+def test_adding_one_to_two_hundred_moves_none(tmp_path: Path, added: int) -> None:
+    dataset(tmp_path / "raw", {"a": 100, "b": 100})
+    split(tmp_path)
+    before = placed(tmp_path)
+    write(tmp_path / "raw" / "a" / "0 first of all.jpg", encoded(field(5000 + added)))
+    split(tmp_path)
+    after = placed(tmp_path)
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_copy_of_an_old_picture_joins_its_split(garden: Path) -> None:
+    split(garden)
+    before = placed(garden)
+    old = {to: name for name, to in before.items()}
+    for to, name in old.items():
+        with Image.open(garden / "raw" / name) as image:
+            image.resize((80, 80)).save(garden / "raw" / "1" / f"copy of {to}.jpg", quality=85)
+    report = split(garden)
+    after = placed(garden)
+    assert {to: after[f"1/copy of {to}.jpg"] for to in old} == {to: to for to in old}
+    assert report.proof.near_duplicates == 0
+
+
+def test_a_picture_that_bridges_two_splits_is_held_back(tmp_path: Path) -> None:
+    dataset(tmp_path / "raw", {"1": 30, "2": 30})
+    bridges = [bridge(number, RADIUS) for number in range(12)]
+    for number, (a, b, _) in enumerate(bridges):
+        write(tmp_path / "raw" / "1" / f"a{number}.jpg", encoded(a, 95))
+        write(tmp_path / "raw" / "1" / f"b{number}.jpg", encoded(b, 95))
+    split(tmp_path, ratio=(0.4, 0.3, 0.3))
+    before = placed(tmp_path)
+    for number, (_, _, middle) in enumerate(bridges):
+        write(tmp_path / "raw" / "1" / f"middle{number}.jpg", encoded(middle, 95))
+    report = split(tmp_path, ratio=(0.4, 0.3, 0.3))
+    after = placed(tmp_path)
+    assert {name: after[name] for name in before} == before
+    apart = {number for number in range(12) if before[f"1/a{number}.jpg"] != before[f"1/b{number}.jpg"]}
+    assert apart  # else the test shows nothing
+    assert {held.path for held in report.held_back} == {f"raw/1/middle{number}.jpg" for number in apart}
+    assert all("belongs together with pictures of" in held.reason for held in report.held_back)
+    for number in set(range(12)) - apart:
+        assert after[f"1/middle{number}.jpg"] == before[f"1/a{number}.jpg"]
+    assert report.proof.near_duplicates == 0
+
+
+def test_near_duplicates_never_part(garden: Path) -> None:
+    """Each picture ten times, in other qualities and sizes, also under another label."""
+    for number in range(12):
+        for turn in range(6):
+            image = picture(field(9000 + number), side=80 + 8 * turn)
+            target = garden / "raw" / ("1" if turn % 3 else "10") / f"copy {number} {turn}.jpg"
+            image.save(target, quality=70 + 4 * turn)
+    report = split(garden, ratio=(0.4, 0.3, 0.3))
+    where = placed(garden)
+    homes = defaultdict(set)
+    for name, to in where.items():
+        if "copy" in name:
+            homes[name.split()[1]].add(to)
+    assert len(homes) == 12
+    assert all(len(splits) == 1 for splits in homes.values())
+    assert report.proof.near_duplicates == report.proof.told_apart == 0
+
+
+def test_one_provenance_never_parts(garden: Path) -> None:
+    """Pictures of one observation look different, and belong together all the same, also across labels."""
+    with Catalog.open(open_dataset(garden).catalog_path):
+        pass  # the catalog is there before any picture is read
+    split(garden, dry_run=True)
+    groups: dict[str, list[str]] = defaultdict(list)
+    with Catalog.open(open_dataset(garden).catalog_path) as catalog:
+        for number, found in enumerate(sorted(catalog.pictures(), key=lambda found: found.sha256)):
+            group = f"observation {number // 5}"
+            groups[group].append(found.path)
+            credit(catalog, found.sha256, group)
+    report = split(garden, ratio=(0.4, 0.3, 0.3))
+    where = placed(garden)
+    for paths in groups.values():
+        assert len({where[path.removeprefix("raw/")] for path in paths}) == 1
+    assert report.proof.provenance == 0
+    assert set(where.values()) == {"train", "valid", "test"}
+
+
+def test_a_picture_with_two_credits_belongs_to_both_origins(garden: Path) -> None:
+    split(garden, dry_run=True)
+    with Catalog.open(open_dataset(garden).catalog_path) as catalog:
+        chain = [found.sha256 for found in catalog.pictures("label = '1'")]
+        names = {found.sha256: found.path.removeprefix("raw/") for found in catalog.pictures()}
+        for number, (one, next_one) in enumerate(pairwise(chain)):
+            credit(catalog, one, f"page {number}")
+            credit(catalog, next_one, f"page {number}")
+    split(garden, ratio=(0.4, 0.3, 0.3))
+    where = placed(garden)
+    assert len({where[names[sha256]] for sha256 in chain}) == 1
+
+
+def test_a_credit_learnt_later_takes_a_picture_back_and_moves_none(garden: Path) -> None:
+    split(garden)
+    before = placed(garden)
+    one = next(name for name, to in before.items() if to == "train")
+    other = next(name for name, to in before.items() if to == "test")
+    with Catalog.open(open_dataset(garden).catalog_path) as catalog:
+        for name in (one, other):
+            (found,) = catalog.pictures("path = ?", (f"raw/{name}",))
+            credit(catalog, found.sha256, "one observation")
+    report = split(garden)
+    assert report.held_back[0].path == f"raw/{one}"
+    assert placed(garden) == {name: to for name, to in before.items() if name != one}
+    assert report.proof.provenance == 0
+
+
+def credit(catalog: Catalog, sha256: str, group: str) -> None:
+    columns = [row[1] for row in catalog.db.execute("PRAGMA table_info(credits)")]
+    values = {"sha256": sha256, "url": f"https://example.org/{sha256}/{group}", "provenance_group": group}
+    row = [values.get(column, "") for column in columns]
+    with catalog.transaction() as db:
+        db.execute(f"INSERT INTO credits VALUES ({', '.join('?' * len(row))})", row)
+
+
+def test_a_class_of_one_goes_to_train(garden: Path) -> None:
+    dataset(garden / "raw", {"single": 1}, first=700)
+    report = split(garden)
+    assert report.counts["single"] == {"train": 1, "valid": 0, "test": 0}
+    assert report.too_small == ["single"]
+
+
+@pytest.mark.parametrize("count", range(2, 12))
+def test_small_classes_are_held_out_where_they_can_be(tmp_path: Path, count: int) -> None:
+    dataset(tmp_path / "raw", {"small": count, "large": 20})
+    counts = split(tmp_path).counts["small"]
+    assert sum(counts.values()) == count
+    assert counts["train"] >= 1
+    assert counts["valid"] >= 1
+    assert count == 2 or counts["test"] >= 1
+
+
+def test_a_large_group_does_not_leave_a_split_empty(tmp_path: Path) -> None:
+    """Two groups of four and one of two: none fits a quota of one, and each split gets one all the same."""
+    dataset(tmp_path / "raw", {"other": 10})
+    for number, size in enumerate((4, 4, 2)):
+        for turn in range(size):
+            write(tmp_path / "raw" / "grouped" / f"{number} {turn}.jpg", encoded(field(400 + number), 70 + 5 * turn))
+    counts = split(tmp_path).counts["grouped"]
+    assert sorted(counts.values()) == [2, 4, 4]
+
+
+@pytest.mark.parametrize("least", [0, 1, 3, 5])
+def test_min_per_class(tmp_path: Path, least: int) -> None:
+    dataset(tmp_path / "raw", {"12": 12, "20": 20, "7": 7})
+    report = split(tmp_path, min_per_class=least)
+    for label, counts in report.counts.items():
+        floor = min(least, int(label) // 3)
+        assert min(counts["valid"], counts["test"]) >= floor
+        assert counts["train"] >= int(label) // 3
+    assert report.too_small == {0: [], 1: [], 3: ["7"], 5: ["7", "12"]}[least]
+
+
+def test_leaves_the_global_random_generators_alone(garden: Path) -> None:
+    for method in ("stable", "split-folders"):
+        random.seed(5)
+        np.random.seed(5)
+        state, numpy_state = random.getstate(), np.random.get_state()
+        split(garden, method=method)
+        assert random.getstate() == state
+        assert all(np.array_equal(a, b) for a, b in zip(np.random.get_state(), numpy_state, strict=True))
+
+
+def arrived(root: Path) -> dict[str, str]:
+    """A dataset that comes with its split, in which the names do not tell where a picture would be drawn to."""
+    number = 0
+    for to, count in (("train", 12), ("valid", 4), ("test", 4)):
+        for label in ("1", "2"):
+            for _ in range(count):
+                write(root / to / label / f"image_{number:05}.jpg", encoded(field(number)))
+                number += 1
+    return placed(root)
+
+
+def test_a_split_that_arrived_stays_and_new_pictures_go_to_train(tmp_path: Path) -> None:
+    before = arrived(tmp_path)
+    dataset(tmp_path / "raw", {"1": 10, "2": 10, "3": 10}, first=300)
+    for to in ("train", "valid", "test"):
+        name = next(name for name, split_ in before.items() if split_ == to)
+        with Image.open(tmp_path / to / name) as image:
+            image.resize((80, 80)).save(tmp_path / "raw" / "1" / f"copy of {to}.jpg")
+    report = split(tmp_path)
+    after = placed(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert {to for name, to in after.items() if name not in before} == {"train"}
+    assert {held.path for held in report.held_back} == {"raw/1/copy of valid.jpg", "raw/1/copy of test.jpg"}
+    assert all("frozen" in held.reason for held in report.held_back)
+    assert report.frozen == ("valid", "test")
+    assert report.proof.near_duplicates == 0
+    assert report.too_small == ["3"]
+
+
+def test_a_dataset_with_valid_alone_gets_no_test_from_new_pictures(tmp_path: Path) -> None:
+    arrived(tmp_path)
+    shutil.rmtree(tmp_path / "test")
+    dataset(tmp_path / "raw", {"1": 5, "2": 5}, first=300)
+    split(tmp_path)
+    assert Counter(placed(tmp_path).values()) == {"train": 34, "valid": 8}
+    assert not (tmp_path / "test").exists()
+
+
+def test_thawed_splits_take_new_pictures_under_their_own_folder_names(tmp_path: Path) -> None:
+    arrived(tmp_path)
+    (tmp_path / "valid").rename(tmp_path / "val")
+    dataset(tmp_path / "raw", {"1": 40, "2": 40}, first=300)
+    report = split(tmp_path, freeze=())
+    assert report.frozen == ()
+    assert report.counts["1"] == {"train": 48, "valid": 6, "test": 6}
+    assert not (tmp_path / "valid").exists()
+    assert len(list((tmp_path / "val").rglob("*.jpg"))) == 12
+
+
+def test_freezing_holds_for_a_split_of_ours(garden: Path) -> None:
+    split(garden)
+    before = placed(garden)
+    dataset(garden / "raw", {"1": 30}, first=800)
+    split(garden, freeze=["test"])
+    after = Counter(placed(garden).values())
+    assert after["test"] == Counter(before.values())["test"]
+    assert after["valid"] > Counter(before.values())["valid"]
+
+
+def test_a_leak_that_arrived_is_counted(tmp_path: Path) -> None:
+    before = arrived(tmp_path)
+    leaking = next(name for name, to in before.items() if to == "test")
+    shutil.copy(tmp_path / "test" / leaking, tmp_path / "train" / "1" / "leak.jpg")
+    report = split(tmp_path)
+    assert report.proof.near_duplicates == 1
+    assert placed(tmp_path) == before | {"1/leak.jpg": "train"}
+
+
+def test_an_arrived_picture_that_lies_in_raw_as_well_is_left_alone(tmp_path: Path) -> None:
+    before = arrived(tmp_path)
+    for name, to in before.items():
+        write(tmp_path / "raw" / name.replace("image", "original"), (tmp_path / to / name).read_bytes())
+    split(tmp_path, seed=9)
+    assert placed(tmp_path) == before
+
+
+def crossing_pairs(out: Path) -> list[tuple[str, str]]:
+    """Pairs within the radius that lie in two splits, by imagehash and by comparing all with all."""
+    hashes = []
+    for name, to in placed(out).items():
+        with Image.open(out / to / name) as image:
+            hashes.append((to, name, int(str(imagehash.phash(image)), 16)))
+    return [
+        (a, b)
+        for (split_a, a, hash_a), (split_b, b, hash_b) in combinations(hashes, 2)
+        if split_a != split_b and (hash_a ^ hash_b).bit_count() <= RADIUS
+    ]
+
+
+def test_no_real_pair_within_the_radius_crosses(flowers: Path, tmp_path: Path) -> None:
+    """Photographs with recompressed copies planted, then a tenth more of both."""
+    files = sorted((flowers / "train").rglob("*.jpg"))[:330]
+    rng = random.Random(8)
+    for file in files[:300]:
+        link(file, tmp_path / "raw" / file.parent.name / file.name)
+    plant_copies(tmp_path / "raw", files[:300], rng, 60)
+    first = split(tmp_path)
+    before = placed(tmp_path)
+    assert (first.proof.near_duplicates, first.proof.told_apart) == (0, 0)
+    assert crossing_pairs(tmp_path) == []
+    for file in files[300:]:
+        link(file, tmp_path / "raw" / file.parent.name / file.name)
+    plant_copies(tmp_path / "raw", files, rng, 10)
+    second = split(tmp_path)
+    after = placed(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert (second.proof.near_duplicates, second.proof.told_apart) == (0, 0)
+    assert crossing_pairs(tmp_path) == []
+
+
+def link(file: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.hardlink_to(file)
+    except OSError:
+        shutil.copy(file, target)
+
+
+def plant_copies(raw: Path, files: list[Path], rng: random.Random, count: int) -> None:
+    """Recompressed copies, some under another label."""
+    labels = [folder.name for folder in raw.iterdir()]
+    for file in rng.sample(files, count):
+        label = rng.choice([file.parent.name, rng.choice(labels)])
+        with Image.open(file) as image:
+            image.save(raw / label / f"{file.stem} {rng.getrandbits(40):x}.jpg", quality=70)
+
+
+def test_hashes_that_are_near_by_chance_do_not_cross_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures that the pixels tell apart are kept together while they are few, old and new ones alike."""
+    monkeypatch.setattr("curate.registration.MIN_DETAIL", 1.1)  # now every pair is told apart
+    dataset(tmp_path / "raw", {"1": 30, "2": 30})
+    for number in range(10):
+        for quality in (70, 80, 90):
+            write(tmp_path / "raw" / "1" / f"{number} {quality}.jpg", encoded(field(600 + number), quality))
+    report = split(tmp_path, ratio=(0.4, 0.3, 0.3))
+    where = placed(tmp_path)
+    assert report.proof.told_apart == 0
+    assert len(crossing_pairs(tmp_path)) == 0
+    assert len({where[f"1/{number} 70.jpg"] for number in range(10)}) > 1
+
+
+def test_a_flat_dataset_is_split_beside_itself(tmp_path: Path) -> None:
+    root = tmp_path / "pictures"
+    dataset(root, {"1": 10, "2": 10})
+    before = tree(root)
+    report = split(root)
+    assert report.out == tmp_path / "pictures_split"
+    assert tree(root) == before
+    assert len(placed(report.out)) == 20
+
+
+def test_a_dry_run_places_and_remembers_nothing(garden: Path) -> None:
+    before = tree(garden)
+    dry = split(garden, dry_run=True)
+    assert tree(garden) == before
+    assert dry.placement is None
+    wet = split(garden)
+    assert (wet.new, wet.counts) == (70, dry.counts)
+
+
+def test_a_lost_catalog_moves_nothing(tmp_path: Path) -> None:
+    """Neither in the dataset itself nor in a folder beside it: what lies there is taken over."""
+    for root in (tmp_path / "flat", tmp_path / "with raw" / "raw"):
+        dataset(root, {"1": 30, "2": 30})
+    for root in (tmp_path / "flat", tmp_path / "with raw"):
+        out = split(root).out
+        before = placed(out)
+        dataset_ = open_dataset(root)
+        for file in dataset_.home.glob("catalog.sqlite*"):
+            file.unlink()
+        dataset(root / "raw" if root.name == "with raw" else root, {"1": 3}, first=900)
+        split(root)
+        after = placed(out)
+        assert {name: after[name] for name in before} == before
+        assert len(after) == 63
+
+
+def test_takes_over_what_another_tool_left_in_two_splits(tmp_path: Path) -> None:
+    root, out = tmp_path / "pictures", tmp_path / "out"
+    dataset(root, {"1": 20, "2": 20})
+    for seed in (1, 2):
+        rng = random.Random(seed)
+        for file in sorted(root.rglob("*.jpg")):
+            target = out / rng.choice(["train", "valid", "test"]) / file.parent.name / file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, target)
+    report = split(root, out=out)
+    assert len(placed(out)) == 40  # which fails on a file in two splits
+    assert report.kept == 40
+
+
+def test_nothing_stale_remains_after_clean_took_a_picture(garden: Path) -> None:
+    for number in range(5):
+        shutil.copy(garden / "raw" / "1" / f"picture {number}.jpg", garden / "raw" / "1" / f"twin {number}.jpg")
+    out = garden.parent / "out"
+    split(garden)
+    split(garden, out=out)
+    assert len(placed(garden)) == len(placed(out)) == 75
+    gone = {decision.path for decision in clean(garden).plan.decisions}
+    assert len([path for path in gone if path.startswith("raw/")]) == 5
+    split(garden)
+    split(garden, out=out)
+    assert placed(garden) == placed(out)
+    assert len(placed(garden)) == 70
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda _: None, "There is no folder"),
+        (lambda root: root.mkdir(), "holds no class folders"),
+        (lambda root: (root / "raw" / "1").mkdir(parents=True), "holds no intact picture"),
+        (lambda root: write(root / "raw" / "1" / "a.jpg", b"no picture"), "holds no intact picture"),
+        (lambda root: dataset(root / "raw", {"lily": 5}), "one class only, “lily”"),
+        (lambda root: write(root, b""), "is a file"),
+    ],
+)
+def test_says_what_is_wrong_with_a_dataset(tmp_path: Path, make: Callable[[Path], None], words: str) -> None:
+    make(tmp_path / "dataset")
+    with pytest.raises(UserError, match=words):
+        split(tmp_path / "dataset")
+
+
+@pytest.mark.parametrize(
+    "ratio",
+    [(0.8, 0.1, 0.2), (1.2, -0.1, -0.1), (0.0, 0.5, 0.5), (float("nan"), 0.5, 0.5), (0.9, 0.1), (80, 10, 10)],
+)
+def test_says_what_is_wrong_with_a_ratio(garden: Path, ratio: tuple[float, float, float]) -> None:
+    with pytest.raises(UserError, match="add up to 1"):
+        split(garden, ratio=ratio)
+
+
+def test_says_what_cannot_be_frozen(garden: Path) -> None:
+    with pytest.raises(UserError, match="'train' cannot be frozen"):
+        split(garden, freeze=["train"])
+
+
+def split_of(report: SplitReport) -> dict[str, int]:
+    return {to: sum(counts[to] for counts in report.counts.values()) for to in ("train", "valid", "test")}
+
+
+@pytest.mark.parametrize("ratio", [(0.8, 0.2, 0.0), (0.8, 0.0, 0.2), (1.0, 0.0, 0.0)])
+@pytest.mark.parametrize("method", ["stable", "split-folders"])
+def test_a_share_of_nothing_gets_nothing(garden: Path, ratio: tuple[float, float, float], method: str) -> None:
+    dataset(garden / "raw", {"odd": 7, "two": 2, "one": 1}, first=500)
+    counts = split_of(split(garden, ratio=ratio, method=method))  # type: ignore[arg-type]
+    for to, share in zip(counts, ratio, strict=True):
+        assert bool(counts[to]) == bool(share)
+
+
+def test_split_folders_keeps_groups_whole_and_leaves_nothing_behind(garden: Path) -> None:
+    for number in range(8):
+        for quality in (70, 80, 90):
+            label = "1" if quality > 70 else "10"
+            write(garden / "raw" / label / f"copy {number} {quality}.jpg", encoded(field(600 + number), quality))
+    dataset(garden / "raw", {"single": 1}, first=700)
+    for seed in (1, 2):
+        report = split(garden, method="split-folders", seed=seed, ratio=(0.4, 0.3, 0.3))
+        where = placed(garden)
+        assert len(where) == 95
+        assert report.proof.near_duplicates == 0
+        assert where["single/picture 700.jpg"] == "train"
+        for number in range(8):
+            assert len({to for name, to in where.items() if f"copy {number} " in name}) == 1
+
+
+def test_split_folders_is_the_library_itself(tmp_path: Path) -> None:
+    """Without groups, and with names that sort as the contents do, its own run gives the same split."""
+    import splitfolders
+
+    root = tmp_path / "pictures"
+    from hashlib import sha256
+
+    for label, count in (("a", 31), ("b", 17)):
+        for number in range(count):
+            data = encoded(field(number + 100 * count))
+            write(root / label / f"{sha256(data).hexdigest()}.jpg", data)
+    report = split(root, method="split-folders", seed=7)
+    state = random.getstate()
+    splitfolders.ratio(root, tmp_path / "theirs", seed=7, ratio=(0.8, 0.1, 0.1))
+    random.setstate(state)
+    (tmp_path / "theirs" / "val").rename(tmp_path / "theirs" / "valid")
+    assert placed(report.out) == placed(tmp_path / "theirs")
+
+
+def test_orphans_are_kept_and_named(garden: Path) -> None:
+    """A placed copy whose original was deleted is the only one left."""
+    split(garden, mode="copy")
+    before = placed(garden)
+    name = next(name for name, to in before.items() if to == "test")
+    (garden / "raw" / name).unlink()
+    report = split(garden, mode="copy", seed=2)
+    assert report.orphaned == [f"test/{name}"]
+    assert placed(garden)[name] == "test"
+    assert report.frozen == ()
+
+
+def test_a_relabelled_picture_leaves_its_old_class(garden: Path) -> None:
+    split(garden)
+    (garden / "raw" / "1" / "picture 0.jpg").rename(garden / "raw" / "10" / "moved.jpg")
+    split(garden)
+    where = placed(garden)
+    assert "1/picture 0.jpg" not in where
+    assert "10/moved.jpg" in where
+
+
+def test_hashes_of_drawn_pictures_are_far_apart() -> None:
+    """What the other tests build on."""
+    hashes = [phash(picture(field(number))) for number in range(200)]
+    assert min((a ^ b).bit_count() for a, b in combinations(hashes, 2)) > RADIUS

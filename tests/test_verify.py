@@ -1,0 +1,159 @@
+"""What `verify` finds: every change, every loss, every leak; and that it believes nothing it did not read."""
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from curate.catalog import Catalog
+from curate.dataset import open_dataset
+from curate.errors import UserError
+from curate.split import split
+from curate.verify import Crossing, verify
+from tests.fields import dataset, encoded, field, placed, tree, write
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A dataset that is split in place and, by copies, in a folder beside it."""
+    root = tmp_path / "data"
+    dataset(root / "raw", {"1": 20, "2": 20})
+    split(root)
+    split(root, out=tmp_path / "out", mode="copy")
+    return root
+
+
+def one(out: Path, to: str) -> Path:
+    return min((out / to).rglob("*.jpg"))
+
+
+def test_all_is_in_order(root: Path) -> None:
+    before = tree(root.parent)
+    report = verify(root)
+    assert report.in_order
+    assert report.files == 120
+    assert (report.changed, report.missing, report.new, report.broken) == ([], [], [], [])
+    assert {proof.folder: proof.counts for proof in report.splits} == {
+        root: {"train": 32, "valid": 4, "test": 4},
+        root.parent / "out": {"train": 32, "valid": 4, "test": 4},
+    }
+    assert all(proof.crossings == [] for proof in report.splits)
+    assert tree(root.parent) == before
+
+
+def test_finds_bytes_that_changed_behind_size_and_time(root: Path) -> None:
+    """One flipped bit, with size and modification time as they were: what no scan can see."""
+    file = one(root.parent / "out", "train")
+    stat = file.stat()
+    data = bytearray(file.read_bytes())
+    data[-20] ^= 1
+    file.write_bytes(data)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    report = verify(root)
+    assert report.changed == [os.path.relpath(file, root)]
+    assert not report.in_order
+
+
+def test_finds_what_is_missing_new_and_broken(root: Path) -> None:
+    missing, broken = one(root.parent / "out", "test"), one(root.parent / "out", "valid")
+    missing.unlink()
+    broken.write_bytes(broken.read_bytes()[:500])
+    write(root / "raw" / "1" / "new.jpg", encoded(field(900)))
+    write(root.parent / "out" / "train" / "1" / "stranger.jpg", encoded(field(901)))
+    report = verify(root)
+    assert report.missing == [f"../out/{missing.relative_to(root.parent / 'out').as_posix()}"]
+    assert sorted(report.new) == ["../out/train/1/stranger.jpg", "raw/1/new.jpg"]
+    assert [damage.path for damage in report.broken] == [f"../out/{broken.relative_to(root.parent / 'out').as_posix()}"]
+    assert "cut off" in report.broken[0].reason
+    assert [damage.path for damage in report.broken] == report.changed
+
+
+def test_finds_a_leak_that_the_catalog_does_not_know(root: Path) -> None:
+    """A recompressed copy of a test picture, put into train by hand; the catalog's hashes are falsified besides."""
+    victim = one(root, "test")
+    label = victim.parent.name
+    name = victim.relative_to(root).as_posix()
+    original = next(number for number in range(40) if encoded(field(number)) == victim.read_bytes())
+    write(root / "train" / label / "leak.jpg", encoded(field(original), 60))
+    with sqlite3.connect(root / "catalog.sqlite") as db:
+        db.execute("UPDATE pictures SET phash = random()")
+    report = verify(root)
+    (crossing,) = report.splits[0].leaks
+    assert (crossing.first, crossing.second, crossing.kind) == (f"train/{label}/leak.jpg", name, "picture")
+    assert 0 <= crossing.distance <= 8
+    assert report.new == [f"train/{label}/leak.jpg"]
+    assert not report.in_order
+
+
+def test_finds_the_same_bytes_in_two_splits_under_any_label(root: Path) -> None:
+    victim = one(root, "test")
+    other = "2" if victim.parent.name == "1" else "1"
+    shutil.copy(victim, root / "valid" / other / "twin.jpg")
+    report = verify(root)
+    assert report.splits[0].leaks == [
+        Crossing(f"valid/{other}/twin.jpg", victim.relative_to(root).as_posix(), "picture", 0)
+    ]
+
+
+def test_finds_one_origin_in_two_splits(root: Path) -> None:
+    with Catalog.open(open_dataset(root).catalog_path) as catalog:
+        width = len(catalog.db.execute("PRAGMA table_info(credits)").fetchall())
+        names = [row[1] for row in catalog.db.execute("PRAGMA table_info(credits)")]
+        for to in ("train", "test"):
+            (found,) = catalog.pictures("path = ?", (one(root, to).relative_to(root).as_posix(),))
+            row = {"sha256": found.sha256, "url": to, "provenance_group": "one observation"}
+            with catalog.transaction() as db:
+                db.execute(
+                    f"INSERT INTO credits VALUES ({', '.join('?' * width)})", [row.get(name, "") for name in names]
+                )
+    report = verify(root)
+    assert [(leak.kind, leak.distance) for proof in report.splits for leak in proof.leaks] == [("origin", -1)] * 2
+
+
+def test_a_likeness_is_no_leak(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.registration.MIN_DETAIL", 1.1)  # now the pixels tell every pair apart
+    original = next(number for number in range(40) if encoded(field(number)) == one(root, "test").read_bytes())
+    write(root / "train" / "1" / "like.jpg", encoded(field(original), 60))
+    (crossing,) = verify(root).splits[0].crossings
+    assert crossing.kind == "look-alike"
+    assert verify(root).splits[0].leaks == []
+
+
+def test_without_a_catalog_all_is_new_and_the_split_is_proved(tmp_path: Path) -> None:
+    dataset(tmp_path / "train", {"1": 4, "2": 4})
+    dataset(tmp_path / "test", {"1": 1, "2": 1})  # the same pictures as train's first
+    before = tree(tmp_path)
+    report = verify(tmp_path)
+    assert len(report.new) == report.files == 10
+    assert len(report.splits[0].leaks) == 2
+    assert tree(tmp_path) == before
+    assert not (tmp_path / "catalog.sqlite").exists()
+
+
+def test_a_link_that_leads_nowhere_is_broken(root: Path, tmp_path: Path) -> None:
+    split(root, out=tmp_path / "links", mode="symlink")
+    name, to = next(iter(placed(tmp_path / "links").items()))
+    (root / "raw" / name).unlink()
+    report = verify(root)
+    assert f"raw/{name}" in report.missing
+    assert [(damage.path, damage.reason) for damage in report.broken] == [
+        (f"../links/{to}/{name}", "a link that leads nowhere")
+    ]
+
+
+def test_says_what_is_wrong_with_a_dataset(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="There is no folder"):
+        verify(tmp_path / "nowhere")
+
+
+def test_proves_the_split_of_real_pictures(flowers: Path) -> None:
+    """The photographs' own split, straight from the folder, where nothing may be written."""
+    dataset_ = open_dataset(flowers)
+    if dataset_.catalog_path.exists():
+        pytest.skip("this folder has a catalog already")
+    report = verify(flowers)
+    assert report.broken == []
+    assert report.splits[0].leaks == []
+    assert not dataset_.catalog_path.exists()

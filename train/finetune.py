@@ -1,0 +1,256 @@
+"""Fits more than the last layer: from a split dataset, picture by picture, to a checkpoint."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from curate.dataset import open_dataset
+from curate.errors import UserError
+from curate.progress import Progress, silent
+from train.backbones import Backbone, freeze_parameters, load_backbone, weights_digest
+from train.checkpoint import Checkpoint
+from train.distributed import Processes
+from train.evaluate import evaluate_pictures
+from train.extract import BrokenPicture, Views
+from train.fitting import Fitting, Measured, Work
+from train.head import fit_head
+from train.layers import Head, build_head
+from train.optimiser import discriminative_groups, groups_of
+from train.pictures import LabelledPicture
+from train.pixels import PixelSource, Readable, readable_pictures
+from train.settings import FitSettings, Tuning
+from train.training import (
+    Clock,
+    Place,
+    TrainingReport,
+    TrainOptions,
+    banked,
+    data_notes,
+    dataset_facts,
+    pictures_of,
+    recipe_facts,
+    require_every_class,
+    save_first,
+    unfinished_run,
+    versions,
+)
+from train.unfreeze import Stage, set_train_mode, unfreeze
+
+
+class PixelClassifier(nn.Module):
+    """8-bit pixels (N, crop, crop, 3), or float32 ones where they were mixed, → logits (N, classes)."""
+
+    def __init__(self, backbone: Backbone, head: Head) -> None:
+        super().__init__()
+        self.network, self.head = backbone.network, head
+        self.preprocessing = backbone.preprocessing
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Logits, with a gradient where it is asked for."""
+        logits: torch.Tensor = self.head(self.network(self.preprocessing.normalise(pixels)))
+        return logits
+
+    def train(self, mode: bool = True) -> Self:
+        """Train mode for what is unfrozen alone."""
+        super().train(mode)
+        if mode:
+            set_train_mode(self.network)
+        return self
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What can be read of the pictures, and the classes' labels in index order."""
+
+    learnt: list[Readable]
+    measured: list[Readable]
+    broken: list[BrokenPicture]
+    labels: list[str]
+
+    def targets(self, pictures: Sequence[Readable]) -> torch.Tensor:
+        """Class indices, int64 (N,)."""
+        index = {label: number for number, label in enumerate(self.labels)}
+        return torch.tensor([index[one.label] for one in pictures], dtype=torch.int64)
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint keeps of them."""
+        splits = (("train", self.learnt), ("valid", self.measured))
+        return dataset_facts([(split, [o.sha256 for o in part], [o.label for o in part]) for split, part in splits])
+
+
+def train_network(
+    root: Path, options: TrainOptions, progress: Progress = silent, processes: Processes | None = None
+) -> TrainingReport:
+    """Train the head and what `options.tuning` unfreezes on `root`'s train split, measure on valid, save.
+
+    Killed at any instant, the same call goes on from what was last kept in `<models>/unfinished`. The figures are
+    those of the saved checkpoint, through the way that predicts. Raises UserError as `train_head` does.
+    """
+    tuning = options.tuning or Tuning()
+    train, valid, labels = pictures_of(open_dataset(root))
+    place = Place.of(options, processes, progress)
+    clock = Clock()
+    backbone = _one_backbone(options)
+    clock.lap("load")
+    data = _readable(train, valid, labels, backbone.preprocessing.resize, place.progress)
+    clock.lap("features")
+    settings = replace(options.head, seed=options.seed)
+    unfinished = unfinished_run(options, settings, [backbone], data.facts(), place)
+    head = _first_head(backbone, data, options, settings, place)
+    stages = unfreeze(backbone.network, tuning.unfreeze)
+    model = PixelClassifier(backbone, head).to(memory_format=torch.channels_last).to(place.device)
+    work = _work(model, stages, data, options, settings, place)
+    fitting = Fitting(work, settings, processes=place.processes, unfinished=unfinished)
+    history = fitting.run(place.progress)
+    clock.lap("head")
+    checkpoint = Checkpoint(
+        backbones=[_tuned(backbone)],
+        head=head.cpu().requires_grad_(False),
+        labels=labels,
+        names=[options.names.get(label, label) for label in labels],
+        recipe=recipe_facts(options, settings, place.precision),
+        metrics={},
+        history=[vars(epoch) for epoch in history],
+        dataset=data.facts(),
+        versions=versions(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    accuracy = evaluate_pictures(
+        checkpoint, _labelled(data.measured), device=str(place.device), progress=place.progress
+    ).accuracy
+    path = save_first(replace(checkpoint, metrics={"valid": accuracy}), options.models, place.processes)
+    unfinished.discard()
+    clock.lap("save")
+    balanced = fitting.sampler.is_balanced
+    return TrainingReport(
+        checkpoint=path,
+        valid=accuracy,
+        classes=len(labels),
+        train_pictures=len(data.learnt),
+        valid_pictures=len(data.measured),
+        views=len(history),
+        backbones=[backbone.name],
+        precision=place.precision,
+        device=str(place.device),
+        coverage=float(np.mean([fitting.sampler.coverage(number) for number in range(len(history))])),
+        balanced=balanced,
+        broken=data.broken,
+        computed=len(fitting.sampler) * len(history),
+        notes=fitting.notes + data_notes(settings, labels, [one.label for one in data.measured], balanced=balanced),
+        seconds=clock.laps,
+        trained=f"the head and {_told(stages)}",
+        recipe=options.recipe,
+    )
+
+
+def _one_backbone(options: TrainOptions) -> Backbone:
+    if "+" in options.backbone:
+        raise UserError(
+            f"--unfreeze trains one network, not {options.backbone}: name one, or leave them frozen side by side."
+        )
+    return load_backbone(options.backbone, options.weights, seed=options.seed, cut=options.features, crop=options.crop)
+
+
+def _readable(
+    train: Sequence[LabelledPicture],
+    valid: Sequence[LabelledPicture],
+    labels: list[str],
+    at_least: int,
+    progress: Progress,
+) -> _Data:
+    learnt, broken = readable_pictures(train, at_least, progress, "Reading training pictures")
+    measured, broken_valid = readable_pictures(valid, at_least, progress, "Reading valid pictures")
+    require_every_class(labels, [one.label for one in learnt], broken)
+    if not measured:
+        raise UserError("None of the valid pictures can be read: look at the broken ones with `clean --dry-run`.")
+    return _Data(learnt, measured, broken + broken_valid, labels)
+
+
+def _first_head(backbone: Backbone, data: _Data, options: TrainOptions, settings: FitSettings, place: Place) -> Head:
+    """A head of random values, or one that was fitted on the frozen network's features first."""
+    if options.tuning is None or not options.tuning.probe:
+        return build_head(
+            backbone.dim, len(data.labels), hidden=settings.hidden, activation=settings.activation,
+            dropout=settings.dropout, seed=settings.seed,
+        )  # fmt: skip
+    views = Views(options.views, options.seed, options.augmentation)
+    found = banked([backbone], _labelled(data.learnt), options, place, views, "Features for the first head")
+    # The defaults are those that the head alone was found to train best with; the layers are as asked for
+    alone = FitSettings(
+        hidden=settings.hidden, activation=settings.activation, dropout=settings.dropout, balance=settings.balance,
+        balance_by=settings.balance_by, seed=settings.seed,
+    )  # fmt: skip
+    targets = data.targets([data.learnt[position] for position in found.kept]).tolist()
+    fitted = fit_head(
+        found.features, targets, len(data.labels), alone, processes=place.processes, progress=place.progress
+    )
+    return fitted.head.requires_grad_(True)
+
+
+def _work(
+    model: PixelClassifier,
+    stages: Sequence[Stage],
+    data: _Data,
+    options: TrainOptions,
+    settings: FitSettings,
+    place: Place,
+) -> Work:
+    learnt, measured = (
+        PixelSource(part, model.preprocessing, options.augmentation, options.seed)
+        for part in (data.learnt, data.measured)
+    )
+    truth = data.targets(data.measured)
+
+    def validate(classifier: nn.Module) -> Measured:
+        """Measure this process's share of valid."""
+        mine = place.processes.share(torch.arange(len(truth)))
+        correct, loss = 0, 0.0
+        batches = measured.clean(mine.tolist(), settings.batch)
+        for places, pixels in zip(torch.split(mine, settings.batch), batches, strict=len(mine) > 0):
+            with torch.autocast(place.device.type, torch.bfloat16, enabled=place.precision == "bfloat16"):
+                logits = classifier(pixels.to(place.device)).to(torch.float32)
+            wanted = truth[places].to(place.device)
+            correct += int((logits.argmax(dim=1) == wanted).sum())
+            loss += float(functional.cross_entropy(logits, wanted, reduction="sum"))
+        return Measured(len(mine), correct, loss)
+
+    tuning = options.tuning or Tuning()
+    groups = groups_of(model.head.parameters(), weight_decay=settings.weight_decay) + discriminative_groups(
+        [stage.parameters for stage in stages],
+        scale=tuning.backbone_rate,
+        decay=tuning.rate_decay,
+        weight_decay=tuning.weight_decay,
+    )
+    return Work(
+        model=model,
+        groups=groups,
+        source=learnt,
+        targets=data.targets(data.learnt),
+        classes=len(data.labels),
+        validate=validate,
+        device=place.device,
+        precision=place.precision,
+        title=f"Training the head and {_told(stages)}",
+    )
+
+
+def _labelled(pictures: Sequence[Readable]) -> list[LabelledPicture]:
+    return [LabelledPicture(one.path, one.label, one.sha256) for one in pictures]
+
+
+def _tuned(backbone: Backbone) -> Backbone:
+    """The backbone with the weights it has now, frozen again, on the CPU."""
+    network = backbone.network.cpu().to(memory_format=torch.contiguous_format)
+    freeze_parameters(network)
+    return replace(backbone, weights=f"{backbone.weights}, trained on", weights_sha256=weights_digest(network))
+
+
+def _told(stages: Sequence[Stage]) -> str:
+    return stages[0].name if len(stages) == 1 else f"{len(stages)} stages from {stages[0].name} on"

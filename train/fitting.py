@@ -1,0 +1,319 @@
+"""The loop that fits a classifier, step by step; stopped at any instant, it goes on bit for bit."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from curate.errors import UserError
+from curate.progress import Progress, silent
+from train.balance import Objective
+from train.device import Precision, is_out_of_memory
+from train.distributed import Processes
+from train.ema import WeightAverage
+from train.mixing import Mix, draw_mix
+from train.optimiser import Group, make_optimizer, set_rates
+from train.sampler import ClassBalancedSampler
+from train.schedule import Schedule
+from train.settings import FitSettings
+from train.unfinished import UnfinishedRun
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch's figures; those of valid are None where there was nothing to measure on."""
+
+    number: int  # from 1
+    loss: float  # mean over the samples drawn: their sum divided by their number
+    train_accuracy: float  # share right among the samples drawn, while the weights still moved
+    valid_accuracy: float | None
+    valid_loss: float | None = None
+    learning_rate: float = 0.0  # of the head, at the epoch's last step
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What valid says: counts and sums, so that several processes can add theirs up."""
+
+    n: int
+    correct: int
+    loss: float  # sum over the samples
+
+
+class Source(Protocol):
+    """Where a step's inputs come from."""
+
+    def inputs(self, epoch: int, drawn: torch.Tensor, parts: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """For each part, which holds places in `drawn` (positions of samples), the inputs, (len(part), …)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be fitted, on what, and where."""
+
+    model: nn.Module  # inputs → logits; its `train()` leaves what is frozen in eval mode
+    groups: Sequence[Group]
+    source: Source
+    targets: torch.Tensor  # (N,) int64 class indices
+    classes: int
+    validate: Callable[[nn.Module], Measured] | None = None  # called in eval mode, without gradients
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: Precision = "float32"
+    title: str = "Training"
+
+
+class Fitting:
+    """Fits `work` as `settings` say. All that a step draws follows from (seed, step), so there is no hidden state.
+
+    With `unfinished`, what was done is kept there now and then, and a new `Fitting` of the same work goes on from it:
+    on one CPU process the result has the same bits as if nothing had happened.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        settings: FitSettings,
+        *,
+        processes: Processes | None = None,
+        unfinished: UnfinishedRun | None = None,
+    ) -> None:
+        self.work, self.settings = work, settings
+        self.processes = processes or Processes()
+        self.unfinished = unfinished
+        power = settings.balance if settings.balance_by == "sampling" else 0.0
+        self.sampler = ClassBalancedSampler(work.targets.tolist(), seed=settings.seed, balance=power)
+        self.steps_an_epoch = len(_steps_of(len(self.sampler), settings))
+        self.steps = settings.steps or settings.epochs * self.steps_an_epoch
+        self.epochs = math.ceil(self.steps / self.steps_an_epoch)
+        self.optimizer = make_optimizer(work.groups, settings)
+        self.schedule = Schedule(settings, self.steps_an_epoch, self.steps)
+        counts = torch.bincount(work.targets, minlength=work.classes)
+        self.objective = Objective(counts.tolist(), settings).to(work.device)
+        self.parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
+        self.average = WeightAverage(self.parameters, settings.ema) if settings.ema else None
+        self.history: list[Epoch] = []
+        self.resumed = False
+        self.pictures_at_once = settings.batch
+        self._epoch, self._step = 0, 0  # the next step's
+        self._sums = [0.0, 0.0, 0.0]  # loss, right, samples of this epoch so far
+        self._best: dict[str, torch.Tensor] = {}
+
+    def run(self, progress: Progress = silent) -> list[Epoch]:
+        """Fit to the end, leave the model in eval mode with the weights to keep, and return every epoch's figures."""
+        self._resume()
+        devices = [self.work.device] if self.work.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), progress(self.work.title, self.steps) as advance:
+            advance(self._epoch * self.steps_an_epoch + self._step)
+            while not self._finished():
+                self._run_epoch(advance)
+        if self._best:
+            self._restore(self._best)
+        elif self.average:
+            self.average.copy_into_parameters()
+        self.work.model.eval()
+        return self.history
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences the user should read."""
+        notes = ["It went on from where an earlier run was stopped."] if self.resumed else []
+        if self.pictures_at_once < self.settings.batch:
+            notes.append(
+                f"Memory ran out at {self.settings.batch} pictures a batch: {self.pictures_at_once} went through at "
+                f"once, with as many more batches a step."
+            )
+        if self.unfinished and self.unfinished.failed:
+            notes.append(self.unfinished.failed)
+        return notes
+
+    def _finished(self) -> bool:
+        if self._epoch >= self.epochs:
+            return True
+        patience = self.settings.early_stop
+        shares = [epoch.valid_accuracy for epoch in self.history if epoch.valid_accuracy is not None]
+        return bool(patience and shares and len(shares) - 1 - shares.index(max(shares)) >= patience)
+
+    def _run_epoch(self, advance: Callable[[int], None]) -> None:
+        drawn = self.sampler.draw(self._epoch)
+        steps = _steps_of(len(drawn), self.settings)[: self.steps - self._epoch * self.steps_an_epoch]
+        parts = [self.processes.share(step) for step in steps[self._step :]]
+        self.work.model.train()
+        for step, part, inputs in zip(
+            steps[self._step :], parts, self.work.source.inputs(self._epoch, drawn, parts), strict=True
+        ):
+            number = self._epoch * self.steps_an_epoch + self._step
+            rate = self.settings.learning_rate * self.schedule.factor(number)
+            set_rates(self.optimizer, rate)
+            loss, right = self._take_step(inputs, self.work.targets[drawn[part]], number, len(step))
+            self._sums = [self._sums[0] + loss, self._sums[1] + right, self._sums[2] + len(step)]
+            self._step += 1
+            advance(1)
+            if self._step == len(steps):
+                self._end_epoch(rate)
+            if self.unfinished and self.processes.first and self.unfinished.due():
+                self.unfinished.save(self._state())
+
+    def _take_step(self, inputs: torch.Tensor, targets: torch.Tensor, number: int, samples: int) -> tuple[float, float]:
+        """One step of the optimiser; returns the sum of the losses and the count of right answers, of all processes."""
+        seed = _mixed(self.settings.seed, number, self.processes.rank)
+        mix = draw_mix(self.settings, inputs, seed)
+        while True:
+            try:
+                loss, right = self._gradients(inputs, targets, mix, seed, samples)
+                break
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                at_once = min(self.pictures_at_once, len(inputs))
+                if at_once == 1:
+                    raise UserError(
+                        f"One picture alone does not fit the memory of {self.work.device}: choose a smaller --backbone."
+                    ) from error
+                self.pictures_at_once = math.ceil(at_once / 2)
+            if self.work.device.type == "cuda":
+                torch.cuda.empty_cache()
+        self.processes.sum_gradients(self.parameters)
+        loss, right = self.processes.sum([loss, right])
+        if not math.isfinite(loss):
+            raise UserError(f"The loss became {loss} in epoch {self._epoch + 1}: a lower --learning-rate is needed.")
+        if self.settings.clip:
+            nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
+        self.optimizer.step()
+        if self.average:
+            self.average.update()
+        return loss, right
+
+    def _gradients(
+        self, inputs: torch.Tensor, targets: torch.Tensor, mix: Mix | None, seed: int, samples: int
+    ) -> tuple[float, float]:
+        """Add up the gradients of this process's samples, so many at once as fit; `samples` are those of all."""
+        _seed_dropout(seed, self.work.device)
+        self.optimizer.zero_grad()
+        total, right = 0.0, 0.0
+        for rows in _slices(len(inputs), self.pictures_at_once):
+            own = inputs[rows] if mix is None else mix.apply(inputs, rows)
+            wanted = targets[rows].to(self.work.device)
+            with torch.autocast(self.work.device.type, torch.bfloat16, enabled=self.work.precision == "bfloat16"):
+                logits = self.work.model(own.to(self.work.device, non_blocking=True))
+            losses = self.objective(logits, wanted)
+            if mix is not None:
+                others = targets[mix.partner[rows]].to(self.work.device)
+                losses = mix.kept * losses + (1 - mix.kept) * self.objective(logits, others)
+            torch.autograd.backward(losses.sum() / samples)
+            total += float(losses.detach().sum())
+            right += float((logits.detach().argmax(dim=1) == wanted).sum())
+        return total, right
+
+    def _end_epoch(self, rate: float) -> None:
+        loss, right, samples = self._sums
+        self.processes.average(_moving_buffers(self.work.model))
+        accuracy, valid_loss = self._measure()
+        self.history.append(Epoch(self._epoch + 1, loss / samples, right / samples, accuracy, valid_loss, rate))
+        self.schedule.end_epoch(valid_loss)
+        self._epoch, self._step, self._sums = self._epoch + 1, 0, [0.0, 0.0, 0.0]
+
+    @torch.no_grad()
+    def _measure(self) -> tuple[float | None, float | None]:
+        """Accuracy and mean loss on valid, of the weights that would be kept; also remembers the best."""
+        if self.work.validate is None:
+            return None, None
+        if self.average:
+            with self.average.in_place():
+                return self._measure_weights()
+        return self._measure_weights()
+
+    def _measure_weights(self) -> tuple[float | None, float | None]:
+        assert self.work.validate is not None
+        self.work.model.eval()
+        found = self.work.validate(self.work.model)
+        self.work.model.train()
+        n, correct, loss = self.processes.sum([found.n, found.correct, found.loss])
+        if not n:
+            return None, None
+        before = [epoch.valid_accuracy for epoch in self.history if epoch.valid_accuracy is not None]
+        if self.settings.keep == "best" and correct / n > max(before, default=-1.0):
+            self._best = {name: value.detach().cpu().clone() for name, value in self._changing().items()}
+        return correct / n, loss / n
+
+    def _changing(self) -> dict[str, torch.Tensor]:
+        """The tensors that training changes, by name: what does not train is not worth keeping twice."""
+        training = self.work.model.training
+        self.work.model.train()
+        buffers = {id(buffer) for buffer in _moving_buffers(self.work.model)}
+        self.work.model.train(training)
+        moving = {id(parameter) for parameter in self.parameters} | buffers
+        return {
+            name: value for name, value in self.work.model.state_dict(keep_vars=True).items() if id(value) in moving
+        }
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "epoch": self._epoch,
+            "step": self._step,
+            "sums": self._sums,
+            "pictures_at_once": self.pictures_at_once,
+            "history": [asdict(epoch) for epoch in self.history],
+            "model": {name: value.detach() for name, value in self._changing().items()},
+            "best": self._best,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+        }
+
+    def _resume(self) -> None:
+        state = self.unfinished.load() if self.unfinished else None
+        # Nobody may write before all have read
+        self.processes.wait()
+        if state is None:
+            return
+        self._restore(state["model"])
+        self._best = state["best"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        self._epoch, self._step, self._sums = state["epoch"], state["step"], list(state["sums"])
+        self.pictures_at_once = state["pictures_at_once"]
+        self.resumed = True
+
+    @torch.no_grad()
+    def _restore(self, values: dict[str, torch.Tensor]) -> None:
+        for name, tensor in self._changing().items():
+            tensor.copy_(values[name])
+
+
+def _steps_of(samples: int, settings: FitSettings) -> list[torch.Tensor]:
+    """Places in an epoch's draws, step by step; a last one of one sample joins the one before: batch-norm needs two."""
+    steps = list(torch.split(torch.arange(samples), settings.batch * settings.accumulate))
+    if len(steps) > 1 and len(steps[-1]) == 1:
+        steps[-2:] = [torch.cat(steps[-2:])]
+    return steps
+
+
+def _slices(samples: int, most: int) -> list[slice]:
+    """As few slices of at most `most` as will do, even in size, so that none is left with a single sample."""
+    count = math.ceil(samples / most)
+    edges = [samples * number // count for number in range(count + 1)] if count else []
+    return [slice(start, stop) for start, stop in pairwise(edges)]
+
+
+def _moving_buffers(model: nn.Module) -> list[torch.Tensor]:
+    """Buffers of the modules that are in train mode, such as running means."""
+    return [buffer for module in model.modules() if module.training for buffer in module.buffers(recurse=False)]
+
+
+def _seed_dropout(seed: int, device: torch.device) -> None:
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
+def _mixed(seed: int, step: int, rank: int) -> int:
+    return ((seed * 1_000_003 + step) * 4096 + rank) % (1 << 63)

@@ -1,0 +1,83 @@
+"""The head's layers: one Linear, or hidden layers before it, built from numbers and described in plain types."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from train.settings import Activation
+
+Head = nn.Linear | nn.Sequential
+
+_ACTIVATIONS: Final[dict[Activation, type[nn.Module]]] = {
+    "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU
+}  # fmt: skip
+
+
+def build_head(
+    dim: int, classes: int, *, hidden: Sequence[int] = (), activation: Activation = "relu", dropout: float = 0.0,
+    seed: int = 0,
+) -> Head:  # fmt: skip
+    """Linear(dim, classes), or Linear, activation, dropout, …, Linear(…, classes): float32, features (N, dim) in.
+
+    PyTorch's own first values, drawn from `seed` and not from the global generator.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers: list[nn.Module] = []
+        for units in hidden:
+            layers += [nn.Linear(dim, units), _ACTIVATIONS[activation]()]
+            layers += [nn.Dropout(dropout)] if dropout else []
+            dim = units
+        if dropout and not hidden:
+            layers.append(nn.Dropout(dropout))
+        last = nn.Linear(dim, classes)
+        return nn.Sequential(*layers, last) if layers else last
+
+
+def linears(head: Head) -> list[nn.Linear]:
+    """Its fully connected layers, first to last."""
+    return [module for module in head.modules() if isinstance(module, nn.Linear)]
+
+
+def describe_head(head: Head) -> list[dict[str, Any]]:
+    """Say in plain types what `head_from_description` builds the same layers from, values apart."""
+    return [_describe(layer) for layer in ([head] if isinstance(head, nn.Linear) else head)]
+
+
+def head_from_description(layers: Sequence[Mapping[str, Any]], state: Mapping[str, torch.Tensor]) -> Head:
+    """Build the head that was described and load `state` into it, every key and shape.
+
+    Raises ValueError, KeyError, TypeError or RuntimeError where the two are not a head.
+    """
+    built = [_build(layer) for layer in layers]
+    head: Head = built[0] if len(built) == 1 and isinstance(built[0], nn.Linear) else nn.Sequential(*built)
+    chain = linears(head)
+    if not chain or any(one.out_features != other.in_features for one, other in pairwise(chain)):
+        raise ValueError("the head's layers do not fit each other")
+    head.load_state_dict(state, strict=True)
+    return head
+
+
+def _describe(layer: nn.Module) -> dict[str, Any]:
+    if isinstance(layer, nn.Linear):
+        return {"kind": "linear", "in": layer.in_features, "out": layer.out_features}
+    if isinstance(layer, nn.Dropout):
+        return {"kind": "dropout", "share": layer.p}
+    for name, kind in _ACTIVATIONS.items():
+        if type(layer) is kind:
+            return {"kind": name}
+    raise TypeError(f"a head has no layer of type {type(layer).__name__}")
+
+
+def _build(plain: Mapping[str, Any]) -> nn.Module:
+    kind = plain["kind"]
+    if kind == "linear":
+        return nn.Linear(int(plain["in"]), int(plain["out"]), device="meta").to_empty(device="cpu")
+    if kind == "dropout":
+        return nn.Dropout(float(plain["share"]))
+    if kind not in _ACTIVATIONS:
+        raise ValueError(f"an unknown kind of layer, {kind!r}")
+    return _ACTIVATIONS[kind]()

@@ -1,0 +1,55 @@
+"""Which parameters move, how fast each group of them does, and by which rule."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from train.settings import FitSettings
+
+Group = dict[str, Any]  # "params", "weight_decay" and "scale": the group's share of the learning rate
+
+
+def make_optimizer(groups: Sequence[Group], settings: FitSettings) -> torch.optim.Optimizer:
+    """The settings' optimiser over `groups`, each at its own share of the learning rate."""
+    scaled = [{**group, "lr": settings.learning_rate * group["scale"]} for group in groups if group["params"]]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(scaled, lr=settings.learning_rate, momentum=settings.momentum)
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(scaled, lr=settings.learning_rate)
+    return torch.optim.AdamW(scaled, lr=settings.learning_rate)
+
+
+def set_rates(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group its share of `rate`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["scale"]
+
+
+def groups_of(parameters: Iterable[nn.Parameter], *, weight_decay: float, scale: float = 1.0) -> list[Group]:
+    """Two groups: what shrinks, and what does not.
+
+    Biases and the scales of normalisations are vectors, and shrinking those pulls answers towards classes of average
+    size or layers towards silence; matrices and kernels shrink.
+    """
+    moving = [parameter for parameter in parameters if parameter.requires_grad]
+    return [
+        {"params": [one for one in moving if one.ndim > 1], "weight_decay": weight_decay, "scale": scale},
+        {"params": [one for one in moving if one.ndim <= 1], "weight_decay": 0.0, "scale": scale},
+    ]
+
+
+def discriminative_groups(
+    stages: Sequence[Sequence[nn.Parameter]], *, scale: float, decay: float, weight_decay: float
+) -> list[Group]:
+    """Groups of the parameters of an unfrozen network's stages, input to output.
+
+    The last has `scale`, each before it `decay` of the next.
+
+    J. Howard and S. Ruder, "Universal language model fine-tuning for text classification", ACL 2018.
+    """
+    groups: list[Group] = []
+    for height, stage in enumerate(reversed(stages)):
+        groups += groups_of(stage, weight_decay=weight_decay, scale=scale * decay**height)
+    return groups

@@ -1,0 +1,62 @@
+"""From a recipe to a checkpoint: on the bank where the network stays frozen, picture by picture where it does not."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from curate.progress import Progress, silent
+from train.augmentation import Augmentation
+from train.device import resolve_device
+from train.distributed import Processes, join_processes
+from train.finetune import train_network
+from train.recipe import Recipe
+from train.settings import Tuning
+from train.training import TrainingReport, TrainOptions, train_head
+
+
+def options_of(
+    recipe: Recipe,
+    *,
+    seed: int = 1337,
+    models: Path = Path("models"),
+    device: str = "auto",
+    names: Mapping[str, str] | None = None,
+) -> TrainOptions:
+    """What `train_recipe` needs to know, from a recipe and what no recipe says."""
+    tuning = Tuning(
+        unfreeze=recipe.unfreeze,
+        probe=recipe.probe,
+        backbone_rate=recipe.backbone_rate,
+        rate_decay=recipe.rate_decay,
+        weight_decay=recipe.backbone_weight_decay,
+    )
+    return TrainOptions(
+        backbone=recipe.backbone,
+        weights=recipe.weights,
+        views=recipe.views,
+        seed=seed,
+        models=models,
+        device=device,
+        head=replace(recipe.fit, seed=seed),
+        augmentation=Augmentation(recipe.rotation, recipe.smallest, recipe.flip, recipe.jitter),
+        names=names or {},
+        tuning=None if recipe.frozen else tuning,
+        features=recipe.features,
+        crop=recipe.crop,
+        precision=None if recipe.precision == "auto" else recipe.precision,
+        recipe=recipe.name,
+    )
+
+
+def train_recipe(
+    root: Path, options: TrainOptions, progress: Progress = silent, processes: Processes | None = None
+) -> TrainingReport:
+    """Train on `root` as `options` say, alone or as one of the processes that `torchrun` started.
+
+    Every process returns the same report; the first alone writes and shows progress. Raises UserError as
+    `train_head` and `train_network` do.
+    """
+    processes = processes or join_processes(resolve_device(options.device))
+    shown = progress if processes.first else silent
+    work = train_head if options.tuning is None else train_network
+    return work(root, options, shown, processes)

@@ -1,0 +1,76 @@
+"""The state of a run that is not finished, on disk: written whole or not at all, read back by the same run alone."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from train.weights import UNREADABLE, load_safely
+
+# Writing may take at most this share of a run's time, however large the network and slow the disk
+_SHARE = 0.05
+
+
+class UnfinishedRun:
+    """One file, `<folder>/<digest>.pth`, for the run that `identity` (plain types) tells from all others.
+
+    `every` is the least number of seconds between two writes. A kill loses what came after the last write; a full
+    disk leaves the last write as it was, and `failed` says why.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], *, every: float = 60.0) -> None:
+        text = json.dumps(identity, sort_keys=True)
+        self.digest = hashlib.sha256(text.encode()).hexdigest()
+        self.file = folder / f"{self.digest[:16]}.pth"
+        self.every = every
+        self.failed: str | None = None
+        self._written = time.monotonic()
+        self._cost = 0.0
+
+    def load(self) -> dict[str, Any] | None:
+        """What was written last; None where there is nothing, or nothing that can be read: the run then starts anew."""
+        if not self.file.is_file():
+            return None
+        try:
+            content = load_safely(self.file)
+        except UNREADABLE:
+            return None
+        whole = isinstance(content, dict) and content.get("identity") == self.digest
+        return content["state"] if isinstance(content, dict) and whole else None
+
+    def due(self) -> bool:
+        """Whether it is time to write."""
+        return time.monotonic() - self._written >= max(self.every, self._cost / _SHARE)
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write `state`, tensors and plain types, in place of what was there."""
+        started = time.monotonic()
+        temporary = self.file.with_suffix(f".{os.getpid()}")
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            for left in self.file.parent.glob(f"{self.file.stem}.[0-9]*"):  # of one that was killed while it wrote
+                left.unlink(missing_ok=True)
+            with temporary.open("wb") as file:
+                torch.save({"identity": self.digest, "state": state}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.file)
+            self.failed = None
+        except (OSError, RuntimeError) as error:  # torch hides some write errors in a RuntimeError
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+            self.failed = f"The unfinished run could not be written to {self.file} ({reason})."
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        self._written = time.monotonic()
+        self._cost = self._written - started
+
+    def discard(self) -> None:
+        """The run is finished."""
+        with suppress(OSError):
+            self.file.unlink(missing_ok=True)
