@@ -23,9 +23,7 @@ def gather(garden: Path, out: Path, progress: Progress = silent) -> Scraped:
     labels = sorted(folder.name for folder in garden.iterdir() if folder.is_dir())
     queries = [Query(label, label, label) for label in labels]
     for label in labels:  # or a garden that lies in `out` itself would pass for a class
-        (out / "raw" / label).mkdir(
-            parents=True, exist_ok=True
-        )
+        (out / "raw" / label).mkdir(parents=True, exist_ok=True)
     with LocalWeb(garden, divided=True, licenses=_LICENSES) as web:
         largest = max(Counter(picture.label for picture in web.pictures).values(), default=0)
         wish = Wish(limit=largest, licenses=OPEN, min_size=1)
