@@ -71,7 +71,7 @@ def clean(
         # A plan by hand is checked before anything moves, be it the rest of an interrupted run.
         resumed = finish_moves(dataset, catalog, progress) if lines is None and not dry_run else 0
         scanned = scan(dataset, catalog, progress)
-        options = f"radius {radius}, keep {keep}, conflicts {conflicts}, geometry {geometry}"
+        options = judged_by(radius, keep, conflicts, geometry)
         if lines is None and is_settled(catalog, options):
             planned = Plan([], [], [])
         elif lines is None:
@@ -87,6 +87,16 @@ def clean(
         run = datetime.now(UTC).isoformat(timespec="milliseconds")
         moved = set_aside(dataset, catalog, planned.decisions, run, progress)
         return CleanReport(dataset, scanned, planned, moved, resumed, run if moved else "")
+
+
+def judged_by(
+    radius: int = DEFAULT_RADIUS,
+    keep: PolicyName = DEFAULT_POLICY,
+    conflicts: ConflictMode = "quarantine",
+    geometry: bool = False,
+) -> str:
+    """What a plan depends on besides the pictures, in words."""
+    return f"radius {radius}, keep {keep}, conflicts {conflicts}, geometry {geometry}"
 
 
 def _save(plan: Plan, dataset: Dataset, file: Path | None) -> Path | None:

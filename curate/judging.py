@@ -27,8 +27,6 @@ REASONS = ("broken", "duplicate", "leak", "conflict")
 one; a copy under another label, where both leave, because nobody knows which label is right.
 """
 
-_BORDER = next(at for at, view in enumerate(VIEWS) if view.name == "border")
-
 T = TypeVar("T")
 
 
@@ -96,8 +94,7 @@ def _chosen(name: str, known: Mapping[str, T], what: str) -> T:
 
 def _bordered(found: NearDuplicates, pictures: Sequence[Picture]) -> frozenset[str]:
     """The contents that met another when the border of one was left out."""
-    met = found.same & (found.view == _BORDER)
-    contents = {*found.first[met].tolist(), *found.second[met].tolist()}
+    contents = {content for pair, view in _views(found).items() if view == "border" for content in pair}
     return frozenset(pictures[at].sha256 for content in contents for at in found.contents[content])
 
 
@@ -137,10 +134,19 @@ def find_leaks(found: NearDuplicates, pictures: Sequence[Picture], placed: Seque
     Each picture is paired with one picture of each other split, not with all.
     """
     everything = [*pictures, *placed]
-    content_of = {pictures[at].sha256: content for content, positions in enumerate(found.contents) for at in positions}
-    contents = [list(positions) for positions in found.contents]
+    if not any(picture.split for picture in everything):
+        return []
+    shas = {copy.sha256 for copy in placed}
+    content_of = {
+        pictures[at].sha256: content
+        for content, positions in enumerate(found.contents)
+        for at in positions
+        if pictures[at].sha256 in shas
+    }
+    contents = list(found.contents)
     for at, copy in enumerate(placed, start=len(pictures)):
-        contents[content_of[copy.sha256]].append(at)
+        content = content_of[copy.sha256]
+        contents[content] = [*contents[content], at]
     leaks = {
         Leak(*(everything[at].path for at in sorted((a, b), key=lambda at: SPLITS.index(everything[at].split))))
         for a, b, _ in counterparts(replace(found, contents=contents), lambda at: everything[at].split or None)
@@ -180,8 +186,9 @@ class _Judge:
         self.evidence = evidence
         joined = within_labels(found, pictures) if mode == "report" else found
         self.clusters = clusters(joined, lambda at: policy.rank(pictures[at], evidence))
-        self.content = {at: content for content, positions in enumerate(found.contents) for at in positions}
         self.views = _views(found)
+        seen = {content for pair in self.views for content in pair}
+        self.content = {at: content for content in seen for at in found.contents[content]}
         self.disputed: dict[int, tuple[int, int]] = {}
         if mode == "quarantine":
             for at, other, distance in counterparts(found, lambda at: pictures[at].label, most=1):
@@ -237,13 +244,15 @@ class _Judge:
         path = self.pictures[other].path
         if self.pictures[at].sha256 == self.pictures[other].sha256:
             return f"the same bytes as {path}"
-        view = self.views.get(frozenset((self.content[at], self.content[other])))
+        view = self.views.get(frozenset((self.content.get(at, -1), self.content.get(other, -1))))
         seen = f", one seen as “{view}”" if view else ""
         return f"the same picture as {path} (pHash {distance} of 64 bits apart{seen})"
 
 
 def _views(found: NearDuplicates) -> dict[frozenset[int], str]:
-    """For pairs of contents that met by another view than both whole: its name."""
+    """For pairs of contents that met by another view than both whole: its name. {} where views are unknown."""
+    if not len(found.view):
+        return {}
     return {
         frozenset((int(found.first[pair]), int(found.second[pair]))): VIEWS[found.view[pair]].name
         for pair in np.flatnonzero(found.same & (found.view >= 0))

@@ -345,7 +345,7 @@ def test_files_that_come_and_go_while_the_folder_is_read(roses: Path) -> None:
 
 def test_everything_planted_in_real_photographs_is_found_and_nothing_else(flowers: Path, tmp_path: Path) -> None:
     for label in ("1", "21", "45", "60", "73"):
-        shutil.copytree(flowers / "train" / label, tmp_path / "data" / "train" / label)
+        shutil.copytree(flowers / "train" / label, tmp_path / "data" / "train" / label).chmod(0o755)
     originals = contents(tmp_path / "data")
     faults = plant_faults(tmp_path / "data" / "train", seed=3)
     report = clean(tmp_path / "data")

@@ -15,6 +15,7 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.progress import Progress, silent
 from train.backbones import Backbone, freeze_parameters, load_backbone, weights_digest
+from train.calibration import calibrate_probabilities
 from train.checkpoint import Checkpoint
 from train.distributed import Processes
 from train.evaluate import evaluate_pictures
@@ -122,10 +123,10 @@ def train_network(
         versions=versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    accuracy = evaluate_pictures(
-        checkpoint, _labelled(data.measured), device=str(place.device), progress=place.progress
-    ).accuracy
-    path = save_first(replace(checkpoint, metrics={"valid": accuracy}), options.models, place.processes)
+    found = evaluate_pictures(checkpoint, _labelled(data.measured), device=str(place.device), progress=place.progress)
+    accuracy, calibration = found.accuracy, calibrate_probabilities(found.probabilities, found.truth)
+    whole = replace(checkpoint, metrics={"valid": accuracy}, calibration=calibration)
+    path = save_first(whole, options.models, place.processes)
     unfinished.discard()
     clock.lap("save")
     balanced = fitting.sampler.is_balanced
