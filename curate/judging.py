@@ -20,6 +20,7 @@ from curate.fingerprint import VIEWS
 from curate.keepers import DEFAULT_POLICY, POLICIES, Evidence, Policy
 from curate.neighbours import remember_search
 from curate.progress import Progress, silent
+from curate.quality import CHECKS
 from curate.quarantine import Decision, pending
 
 REASONS = ("broken", "duplicate", "leak", "conflict")
@@ -58,20 +59,25 @@ def make_plan(
     keep: str = DEFAULT_POLICY,
     conflicts: str = "quarantine",
     geometry: bool = False,
+    remove: Sequence[str] = (),
 ) -> Plan:
     """Decide from the catalog what leaves. Moves that an interrupted run left undone are decided already.
 
-    `keep` names the policy that says which copy stays, `conflicts` what becomes of one picture under two labels, and
-    `geometry` asks for turned and mirrored copies too.
+    `keep` names the policy that says which copy stays, `conflicts` what becomes of one picture under two labels;
+    `geometry` asks for turned and mirrored copies too, and `remove` for pictures with these quality flags.
 
-    Raises `UserError` for an unknown policy or way with conflicts.
+    Raises `UserError` for an unknown policy, way with conflicts or flag.
     """
+    for flag in remove:
+        _chosen(flag, {check.flag: check for check in CHECKS}, "quality flag")
     policy = _chosen(keep, POLICIES, "policy")
     mode = _chosen(conflicts, {name: name for name in CONFLICT_MODES}, "way with conflicts")
     decided = {decision.path: decision for decision in pending(catalog)}
     pictures = [picture for picture in catalog.pictures() if picture.path not in decided]
     sources, placed = part_placements(pictures)
-    intact = [picture for picture in sources if not picture.broken]
+    poor = [decision for picture in sources if (decision := _poor(picture, remove))]
+    leaving = {decision.path for decision in poor}
+    intact = [picture for picture in sources if not picture.broken and picture.path not in leaving]
     found = find_near_duplicates(dataset.root, intact, radius, progress, geometry=geometry)
     if not geometry:  # which a split does not look at: there, a mirrored copy is another picture
         remember_search(catalog, [picture.sha256 for picture in intact], found, radius)
@@ -79,11 +85,21 @@ def make_plan(
     evidence = Evidence.gather(dataset.root, catalog, in_split, _bordered(found, intact))
     judge = _Judge(intact, found, policy, mode, evidence)
     decisions = [Decision(it.path, it.sha256, "broken", it.broken) for it in sources if it.broken]
+    decisions += poor
     decisions += judge.decisions()
     decisions += _placements_that_leave(decisions, placed)
     everything = sorted([*decided.values(), *decisions], key=lambda decision: natural_key(decision.path))
     copies = [copy for copies in placed.values() for copy in copies]
     return Plan(everything, find_leaks(found, intact, copies), find_conflicts(found, intact))
+
+
+def _poor(picture: Picture, remove: Sequence[str]) -> Decision | None:
+    """The decision on a picture that fails a check for which pictures are to leave."""
+    for check, score in zip(CHECKS, picture.scores, strict=False):
+        if check.flag in remove and score < check.threshold:
+            detail = f"{check.means} (score {score:g}, below {check.threshold:g})"
+            return Decision(picture.path, picture.sha256, check.flag, detail)
+    return None
 
 
 def _chosen(name: str, known: Mapping[str, T], what: str) -> T:
