@@ -34,7 +34,9 @@ def scrape(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List URLs and licences; fetch nothing.")] = False,
 ) -> None:
-    """Find more pictures per class on the web: polite, credited, resumable.
+    """Find more pictures per class on the web, with their credits.
+
+    Polite, and resumable: a second run goes on where the first one was.
 
     Sources: openverse, wikimedia, inaturalist, gbif, flickr, duckduckgo, google, urls:FILE, folder:PATH.
 
@@ -76,7 +78,7 @@ def download(
     out: Annotated[Path, typer.Option(help="A new or empty folder.")] = DEFAULT_DATA,
     split: Annotated[Official, typer.Option(help="Which split of flowers102.")] = "official",
 ) -> None:
-    """Fetch a public dataset, checked and laid out as train/, valid/ and test/.
+    """Fetch a public dataset, checked, as train/, valid/, test/.
 
     Example: cli.py download flowers102 --split udacity
     """

@@ -27,7 +27,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="test, valid or train.")] = "test",
     device: Device = "auto",
 ) -> None:
-    """Measure a checkpoint on a split: accuracy with its interval, and each class.
+    """Measure a checkpoint on a split, with an interval.
 
     Example: cli.py evaluate flower_data --split test
     """
@@ -48,7 +48,9 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
     device: Device = "auto",
 ) -> None:
-    """Name what is in pictures, with probabilities. Needs the checkpoint and nothing else.
+    """Name what is in pictures, with probabilities.
+
+    Needs the checkpoint and nothing else.
 
     Example: cli.py predict rose.jpg tulip.jpg --top-k 3
     """
@@ -73,7 +75,9 @@ def predict_random(
     seed: Annotated[int | None, typer.Option(help="Draws the same picture again.")] = None,
     device: Device = "auto",
 ) -> None:
-    """Predict one picture drawn from test or valid, and name its true class.
+    """Predict a picture drawn from test or valid.
+
+    Names its true class beside the answer.
 
     Example: cli.py predict-random flower_data --seed 7
     """

@@ -17,7 +17,7 @@ def demo(
     ),
     seed: Annotated[int, typer.Option(help="Another seed draws another garden.")] = 1337,
 ) -> None:
-    """Go the whole way once, offline: draw a garden, scrape, clean, split, train, predict.
+    """Go the whole way once, offline, on a drawn garden.
 
     Example: cli.py demo
     """

@@ -13,6 +13,8 @@ from commands.options import (
     DEFAULT_MODELS,
     Data,
     Device,
+    Names,
+    names_of,
 )
 
 
@@ -28,20 +30,17 @@ def train(
     views: Annotated[int, typer.Option(min=1, help="Views of each training picture; 1 is the clean one alone.")] = 4,
     seed: Annotated[int, typer.Option(help="Decides views, first values and draws.")] = 1337,
     models: Annotated[Path, typer.Option(help="Where checkpoints and the feature bank go.")] = DEFAULT_MODELS,
-    names: Annotated[
-        Path | None, typer.Option(help="JSON: class folder → name.  [default: aux/, or DATA's own]")
-    ] = None,
+    names: Names = None,
     device: Device = "auto",
 ) -> None:
-    """Train the last layer and save a checkpoint named after its accuracy on valid.
+    """Train the last layer and save a checkpoint.
 
+    The checkpoint is named after its accuracy on valid.
     Each picture goes through the frozen network once; a second run finds its features in the bank.
 
     Example: cli.py train flower_data --backbone efficientnet_lite0
     """
-    from curate.dataset import open_dataset
-
-    labelled = _names(data, open_dataset(data).labels(), names)
+    labelled = names_of(data, names)
     # Only now: importing torch takes seconds, and a mistyped folder should be said at once.
     from train.training import TrainOptions, train_head
 
