@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from console import say, table
+from commands.console import say, table
 from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import open_dataset

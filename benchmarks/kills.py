@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from cleaning import copy_writable
 
-from console import say, table
+from commands.console import say, table
 from curate.clean import clean
 from demo.faults import plant_faults
 from demo.killing import kill_at_deed, list_deeds
