@@ -104,13 +104,18 @@ def decode(data: bytes, *, path: str = "<bytes>", at_least: int | None = None) -
         raise BrokenImage(path, _reason(error, data)) from error
 
 
-def load(path: Path, *, at_least: int | None = None) -> Image.Image:
+def read(path: Path, *, at_least: int | None = None) -> DecodedImage:
     """Read and decode one file; `decode` says how. A file that cannot be read is a `BrokenImage` too."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise BrokenImage(str(path), f"cannot be read ({error.strerror})") from error
-    return decode(data, path=str(path), at_least=at_least).pixels
+    return decode(data, path=str(path), at_least=at_least)
+
+
+def load(path: Path, *, at_least: int | None = None) -> Image.Image:
+    """The pixels that `read` gives."""
+    return read(path, at_least=at_least).pixels
 
 
 def _decode_opened(image: Image.Image, data: bytes, path: str, at_least: int | None) -> DecodedImage:
