@@ -19,6 +19,9 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 MAX_PIXELS = 128 * 1024 * 1024
 """A picture with more pixels than this is refused before any of them is allocated (128 MiPx is 384 MiB of RGB)."""
 
+MAX_SIDE = 65_535
+"""A longer side is refused too: no JPEG has one, and Pillow keeps 8 bytes for each row however short it is."""
+
 FORMATS = (
     "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "PSD", "QOI", "SGI", "PCX",
     "DIB", "DDS", "ICNS",
@@ -122,6 +125,8 @@ def _decode_opened(image: Image.Image, data: bytes, path: str, at_least: int | N
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BrokenImage(path, f"{width} × {height} pixels is over the limit of {MAX_PIXELS:,} pixels")
+    if max(width, height) > MAX_SIDE:
+        raise BrokenImage(path, f"{width} × {height} pixels is over the limit of {MAX_SIDE:,} pixels a side")
     file_format = image.format or "unknown"
     if file_format == "PNG" and _PNG_END not in data:  # Pillow does not miss the end of a PNG
         raise BrokenImage(path, _ENDS_EARLY)
