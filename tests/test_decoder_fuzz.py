@@ -46,10 +46,9 @@ HEADERS = [b"", *(data[:length] for data in fuzz.seeds().values() for length in 
 def test_any_bytes_after_any_header(header: bytes, rest: bytes) -> None:
     try:
         decoded = decode(header + rest)
-    except BrokenImage as error:
-        assert error.reason
-    else:
-        assert decoded.pixels.mode == "RGB"
+    except BrokenImage:
+        return
+    assert decoded.pixels.mode == "RGB"
 
 
 # -- the watch over the cases sees what it is there for
