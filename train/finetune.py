@@ -16,11 +16,7 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.progress import Progress, silent
 from train.backbones import Backbone, freeze_parameters, load_backbone, weights_digest
-<<<<<<< HEAD
-from train.calibration import calibrate_probabilities
-=======
 from train.calibration import Calibration, calibrate
->>>>>>> recipes
 from train.checkpoint import Checkpoint
 from train.distributed import Processes
 from train.evaluate import measure_head, side_by_side
@@ -136,14 +132,7 @@ def train_network(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         calibration=calibration,
     )
-<<<<<<< HEAD
-    found = evaluate_pictures(checkpoint, _labelled(data.measured), device=str(place.device), progress=place.progress)
-    accuracy, calibration = found.accuracy, calibrate_probabilities(found.probabilities, found.truth)
-    whole = replace(checkpoint, metrics={"valid": accuracy}, calibration=calibration)
-    path = save_first(whole, options.models, place.processes)
-=======
     path = save_first(checkpoint, options.models, place.processes)
->>>>>>> recipes
     unfinished.discard()
     clock.lap("save")
     balanced = fitting.sampler.is_balanced
