@@ -105,7 +105,8 @@ def test_probabilities_not_logits(trained: tuple[Path, TrainingReport]) -> None:
     network, shape = checkpoint.backbones[0].network, checkpoint.backbones[0].preprocessing
     with torch.no_grad():
         pixels = torch.from_numpy(np.stack([shape.clean(image) for image in images]))
-        expected = torch.softmax(checkpoint.head(network(shape.normalise(pixels))), dim=1)
+        logits = checkpoint.head(network(shape.normalise(pixels)))
+        expected = torch.softmax(logits / checkpoint.temperature, dim=1)
     np.testing.assert_allclose(rows, expected.numpy(), atol=1e-4)
     # Alone or in company, first time or second: nothing is left in training mode
     np.testing.assert_allclose(predictor.probabilities(images[2:3])[0], rows[2], atol=1e-5)

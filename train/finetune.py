@@ -114,7 +114,7 @@ def train_network(
         keep_freed_memory()
     model = PixelClassifier(backbone, head).to(memory_format=torch.channels_last).to(place.device)
     work = _work(model, stages, data, options, settings, place)
-    fitting = Fitting(work, settings, processes=place.processes, unfinished=unfinished)
+    fitting = Fitting(work, settings, processes=place.processes, unfinished=unfinished, watch=options.watch)
     history = fitting.run(place.progress)
     clock.lap("head")
     tuned, head = _tuned(backbone), head.cpu().requires_grad_(False)
