@@ -43,8 +43,9 @@ class Stream(httpcore2.AsyncNetworkStream):
                 await self._writer.drain()
 
     async def aclose(self) -> None:
-        """Hang up; what the other side still has to say no longer matters."""
-        self._writer.close()
+        """Hang up at once; what the other side still has to say no longer matters."""
+        self._writer.transport.abort()
+        await asyncio.sleep(0)  # the socket is closed on the loop's next turn
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
@@ -55,7 +56,7 @@ class Stream(httpcore2.AsyncNetworkStream):
                 async with asyncio.timeout(timeout):
                     await self._writer.start_tls(ssl_context, server_hostname=server_hostname)
         except BaseException:
-            self._writer.close()
+            await self.aclose()
             raise
         return Stream(self._reader, self._writer)
 

@@ -131,7 +131,7 @@ def test_a_budget_bounds_connections_and_rate_per_host(web: LocalWeb, tmp_path: 
     assert most_at_once([(v.started, v.finished) for v in one]) == 2
     assert most_at_once([(v.started, v.finished) for v in two]) <= 4
     starts = sorted(v.started for v in two)
-    assert starts[-1] - starts[0] >= 11 * 60 / 1200 * 0.95
+    assert starts[-1] - starts[0] >= 11 * 60 / 1200 * 0.8
 
 
 def most_at_once(spans: list[tuple[float, float]]) -> int:
