@@ -18,12 +18,11 @@ from curate.candidates import WHOLE, Candidates, find_candidates, view_name
 from curate.catalog import Picture
 from curate.colour import coloured_alike
 from curate.fingerprint import is_flat
-from curate.image import BrokenImage, load
-from curate.inspect import AT_LEAST
+from curate.image import BrokenImage, read
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 from curate.registration import IDENTITY, register
-from curate.second_look import Look, look_again, look_at
+from curate.second_look import LOOK_AT_LEAST, Look, look_again, look_at
 
 DEFAULT_RADIUS = 8
 """Bits out of 64. Among 1.3 million pairs of real photographs of different scenes one lies within 8 bits and three
@@ -218,11 +217,12 @@ def clusters(found: NearDuplicates, rank: Callable[[int], Any]) -> list[Cluster]
     for first, second, distance in found.verified():
         neighbours[first].append((second, distance))
         neighbours[second].append((first, distance))
-    members = [sorted(positions, key=rank) for positions in found.contents]
-    crowded = {content for content, positions in enumerate(members) if len(positions) > 1}
+    crowded = {content for content, positions in enumerate(found.contents) if len(positions) > 1}
+    # Only of what is double: to rank a picture may mean to decode it.
+    members = {content: sorted(found.contents[content], key=rank) for content in crowded | neighbours.keys()}
     taken: set[int] = set()
     result = []
-    for content in sorted(crowded | neighbours.keys(), key=lambda content: rank(members[content][0])):
+    for content in sorted(members, key=lambda content: rank(members[content][0])):
         if content in taken:
             continue
         star = [(content, 0)] + [near for near in neighbours[content] if near[0] not in taken]
@@ -236,7 +236,6 @@ def clusters(found: NearDuplicates, rank: Callable[[int], Any]) -> list[Cluster]
 
 def _look(path: Path) -> Look | None:
     try:
-        pixels = load(path, at_least=AT_LEAST)
+        return look_at(read(path, at_least=LOOK_AT_LEAST))
     except BrokenImage:
         return None
-    return look_at(pixels)

@@ -71,24 +71,29 @@ VIEWS = FRAMED + TURNED
 _SQUARE, _BORDER = len(FRAMED) - 2, len(FRAMED) - 1
 
 
-def reduced(grey: Image.Image) -> Luma:
-    """A picture's luma at 64 × 64, uint8[64, 64]. `grey` is of mode "L"."""
-    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX))
+Box = tuple[float, float, float, float]
 
 
-def fingerprint(pixels: Image.Image, grey: Image.Image) -> bytes:
+def reduced(grey: Image.Image, box: Box | None = None) -> Luma:
+    """A picture's luma at 64 × 64, uint8[64, 64]. `grey` is of mode "L"; `box` is what of it the picture covers.
+
+    Hamming's window keeps more of the detail than a triangle does, and unlike a box it may also enlarge.
+    """
+    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.HAMMING, box=box))
+
+
+def fingerprint(pixels: Image.Image, luma: Luma) -> bytes:
     """The hashes of `VIEWS`, 8 bytes each, big-endian; or of a flat picture, the 3 bytes of its mean colour.
 
-    `grey` is `pixels` in mode "L"; both may be reduced.
+    `luma` is that of `pixels`, as `reduced` gives it.
     """
-    luma = reduced(grey)
     values = luma.astype(np.float32)
     if _is_even(values):
         return np.asarray(pixels.resize((1, 1), Image.Resampling.BOX)).tobytes()
     down, across = _fixed_transforms()
     frames = (down @ values).reshape(-1, 8, SIDE) @ across
     own = []
-    for left, right, top, bottom in (square(grey.width, grey.height), without_border(luma)):
+    for left, right, top, bottom in (square(pixels.width, pixels.height), without_border(luma)):
         own.append(_transform(top, bottom) @ values @ _transform(left, right).T)
     low = np.concatenate([frames[1:], own, _turn(frames[0])]).reshape(len(VIEWS), -1)
     ranked = np.sort(low, axis=1)

@@ -14,7 +14,7 @@ from PIL import Image
 from curate.catalog import Catalog, Picture
 from curate.dataset import ClassFolder, Dataset
 from curate.errors import UserError
-from curate.fingerprint import fingerprint
+from curate.fingerprint import fingerprint, reduced
 from curate.image import BrokenImage, decode
 from curate.parallel import ordered_map
 from curate.phash import phash
@@ -71,11 +71,10 @@ def inspect(data: bytes, path: str = "<bytes>") -> Facts:
         return Facts(sha256, "", 0, 0, 0, error.reason)
     grey = image.pixels.convert("L")
     # imagehash resamples the whole of its pixels like this; a picture of that size already it leaves as it is.
-    reduced = grey.resize((32, 32), Image.Resampling.LANCZOS, box=image.box)
-    return Facts(
-        sha256, image.format, image.width, image.height, phash(reduced), broken="",
-        fingerprint=fingerprint(image.pixels, grey), scores=measure(image, grey),
-    )  # fmt: skip
+    whole = phash(grey.resize((32, 32), Image.Resampling.LANCZOS, box=image.box))
+    luma = reduced(grey, image.box)
+    prints, scores = fingerprint(image.pixels, luma), measure(luma, image.width, image.height)
+    return Facts(sha256, image.format, image.width, image.height, whole, "", prints, scores)
 
 
 def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> ScanReport:

@@ -15,27 +15,15 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from curate.image import DecodedImage
-
-SIDE = 64
-"""Pixels of each side of the luma that is looked at."""
-
-
-def luma(grey: Image.Image, box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
-    """The luma that `box` of a picture of mode "L" covers, at 64 × 64: uint8[64, 64].
-
-    Hamming's window keeps more of the detail than a box or a triangle does, and blur is what shows in the detail.
-    """
-    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.HAMMING, box=box))
+from curate.fingerprint import SIDE, Luma
 
 
 @dataclass(frozen=True, eq=False)
 class View:
     """What the checks look at: the luma, uint8[64, 64], and the sides of the whole picture in pixels."""
 
-    luma: NDArray[np.uint8]
+    luma: Luma
     width: int
     height: int
 
@@ -159,9 +147,9 @@ Scores = tuple[float, ...]
 """One score for each of `CHECKS`, in their order, to three decimals; empty for a file that gives no pixels."""
 
 
-def measure(decoded: DecodedImage, grey: Image.Image) -> Scores:
-    """Score a picture by every check. `grey` is its pixels in mode "L"."""
-    view = View(luma(grey, decoded.box), decoded.width, decoded.height)
+def measure(luma: Luma, width: int, height: int) -> Scores:
+    """Score a picture by every check: from its luma as `curate.fingerprint.reduced` gives it, and its true sides."""
+    view = View(luma, width, height)
     return tuple(round(min(1.0, max(0.0, check.measure(view))), 3) for check in CHECKS)
 
 

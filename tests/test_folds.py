@@ -14,14 +14,13 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from tests.training_ground import TINY, grow, picture
 from train.folds import NEVER, assign_folds, cross_validate, learning_set, near_duplicate_groups
-from train.head import HeadSettings
-from train.settings import Tuning
+from train.settings import FitSettings, Tuning
 from train.training import TrainOptions
 
 
 def options(models: Path, **changes: object) -> TrainOptions:
     given: dict[str, object] = {
-        "backbone": TINY, "weights": "none", "models": models, "device": "cpu", "head": HeadSettings(epochs=8)
+        "backbone": TINY, "weights": "none", "models": models, "device": "cpu", "head": FitSettings(epochs=8)
     }  # fmt: skip
     return TrainOptions(**{**given, **changes})  # type: ignore[arg-type]
 

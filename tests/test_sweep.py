@@ -10,11 +10,11 @@ from curate.errors import UserError
 from tests.test_folds import options
 from tests.training_ground import grow
 from train.folds import FoldResult, LearningSet, assign_folds
-from train.head import HeadSettings
 from train.metrics import measure
+from train.settings import FitSettings
 from train.sweep import GRID, Candidate, _paired, race, sweep
 
-QUICK = HeadSettings(epochs=4, batch=32)
+QUICK = FitSettings(epochs=4, batch=32)
 
 
 def learnable(n: int = 240, noise: float = 1.0, seed: int = 0) -> LearningSet:
@@ -34,8 +34,8 @@ def learnable(n: int = 240, noise: float = 1.0, seed: int = 0) -> LearningSet:
     )
 
 
-def with_rate(*rates: float) -> list[HeadSettings]:
-    return [HeadSettings(epochs=4, batch=32, learning_rate=rate, weight_decay=0.0) for rate in rates]
+def with_rate(*rates: float) -> list[FitSettings]:
+    return [FitSettings(epochs=4, batch=32, learning_rate=rate, weight_decay=0.0) for rate in rates]
 
 
 def test_better_settings_are_found_and_chosen() -> None:
@@ -111,4 +111,4 @@ def test_the_grid_names_settings() -> None:
     for name, values in GRID.items():
         assert hasattr(QUICK, name)
         for value in values:
-            HeadSettings(**{name: value})  # type: ignore[arg-type]
+            FitSettings(**{name: value})  # type: ignore[arg-type]

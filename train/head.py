@@ -18,8 +18,6 @@ from train.optimiser import groups_of
 from train.settings import FitSettings
 from train.unfinished import UnfinishedRun
 
-HeadSettings = FitSettings
-
 _BLOCK = 1024  # rows of features that are standardised at once
 
 
