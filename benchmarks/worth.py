@@ -1,8 +1,8 @@
 """What each piece of our training is worth: views, views at prediction, balance, regularisation, two backbones at once.
 
-    uv run benchmarks/worth.py --flowers ../shared/flowers \\
-        --weights resnet50=../shared/weights/resnet50_imagenet_fp16.pth
+    uv run benchmarks/worth.py --flowers ../shared/flowers --weights resnet50=FILE
 
+FILE is a state dict, such as ../shared/weights/resnet50_imagenet_fp16.pth; without it the library's weights are taken.
 Each line differs from the first of its backbone (four views, class-balanced, regularised, one clean view at prediction)
 in what it names and in nothing else. Heads are fitted from `--seeds` seeds on one set of views and measured on valid,
 which nothing here is chosen on: the settings are the program's defaults. ± in the second column is the spread over
