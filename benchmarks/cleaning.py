@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from console import say, table
+from commands.console import say, table
 from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import open_dataset
@@ -30,8 +30,15 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         data = Path(place) / "data"
-        shutil.copytree(arguments.flowers, data, ignore=shutil.ignore_patterns("catalog.sqlite*", "quarantine"))
+        copy_writable(arguments.flowers, data)
         measure(data, arguments.seed, arguments.times)
+
+
+def copy_writable(flowers: Path, data: Path) -> None:
+    """Copy a dataset without its catalog and quarantine, into folders that may be written though it may not."""
+    shutil.copytree(flowers, data, ignore=shutil.ignore_patterns("catalog.sqlite*", "quarantine"))
+    for folder in (data, *(place for place in data.rglob("*") if place.is_dir())):
+        folder.chmod(0o755)
 
 
 def measure(data: Path, seed: int, times: int) -> None:

@@ -25,7 +25,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from console import say, table
+from cleaning import copy_writable
+
+from commands.console import say, table
 from curate.clean import clean
 from demo.faults import plant_faults
 from demo.killing import kill_at_deed, list_deeds
@@ -51,7 +53,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         start = Path(place) / "start" / "data"
-        shutil.copytree(arguments.flowers, start, ignore=shutil.ignore_patterns("catalog.sqlite*", "quarantine"))
+        copy_writable(arguments.flowers, start)
         faults = plant_faults(start / "train", arguments.seed)
         measure(start, len(faults), arguments.instants, random.Random(arguments.seed))
 

@@ -4,7 +4,7 @@ Nothing is deleted: `curate.quarantine` moves the files and can bring each of th
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from curate.judging import REASONS, Plan, make_plan, part_placements
 from curate.keepers import DEFAULT_POLICY, PolicyName
 from curate.plan import check_plan, read_plan, write_plan
 from curate.progress import Progress, silent
+from curate.quality import CHECKS
 from curate.quarantine import finish_moves, set_aside
 from curate.settled import is_settled, settle
 
@@ -31,7 +32,8 @@ class CleanReport:
     """What a run found and did.
 
     `moved` counts what this run decided upon and set aside, `resumed` the moves of an interrupted run that it ended;
-    `run` names it for `restore`, "" where nothing was moved; `plan_file` is where a dry run wrote the plan.
+    `flagged` counts, for each quality flag, the pictures that bore it before this run; `run` names it for `restore`,
+    "" where nothing was moved; `plan_file` is where a dry run wrote the plan.
     """
 
     dataset: Dataset
@@ -39,6 +41,7 @@ class CleanReport:
     plan: Plan
     moved: int
     resumed: int
+    flagged: dict[str, int]
     run: str = ""
     plan_file: Path | None = None
 
@@ -51,6 +54,7 @@ def clean(
     keep: PolicyName = DEFAULT_POLICY,
     conflicts: ConflictMode = "quarantine",
     geometry: bool = False,
+    remove: Sequence[str] = (),
     plan: Path | None = None,
     save_plan: Path | None = None,
     progress: Progress = silent,
@@ -58,7 +62,8 @@ def clean(
     """Scan a dataset, plan what leaves it and, unless `dry_run`, move that to the quarantine.
 
     `keep` names the policy that says which copy stays, `conflicts` says what becomes of one picture under two labels;
-    with `geometry` turned and mirrored copies are found too.
+    with `geometry` turned and mirrored copies are found too, and pictures with one of the quality flags in `remove`
+    leave as well.
     A dry run writes its plan to `save_plan`, or to plan.jsonl where the catalog is. With `plan`, that file is carried
     out instead, once all of it has been checked.
 
@@ -71,22 +76,43 @@ def clean(
         # A plan by hand is checked before anything moves, be it the rest of an interrupted run.
         resumed = finish_moves(dataset, catalog, progress) if lines is None and not dry_run else 0
         scanned = scan(dataset, catalog, progress)
-        options = f"radius {radius}, keep {keep}, conflicts {conflicts}, geometry {geometry}"
+        options = judged_by(radius, keep, conflicts, geometry, remove)
         if lines is None and is_settled(catalog, options):
             planned = Plan([], [], [])
         elif lines is None:
-            planned = make_plan(dataset, catalog, radius, progress, keep=keep, conflicts=conflicts, geometry=geometry)
+            planned = make_plan(
+                dataset, catalog, radius, progress, keep=keep, conflicts=conflicts, geometry=geometry, remove=remove
+            )
             if planned == Plan([], [], []):
                 settle(catalog, options)
         else:
             planned = Plan(check_plan(lines, dataset, catalog), [], [])
+        flagged = count_flags(catalog)
         if dry_run:
-            return CleanReport(dataset, scanned, planned, 0, 0, plan_file=_save(planned, dataset, save_plan))
+            return CleanReport(dataset, scanned, planned, 0, 0, flagged, plan_file=_save(planned, dataset, save_plan))
         if lines is not None:
             resumed = finish_moves(dataset, catalog, progress)
         run = datetime.now(UTC).isoformat(timespec="milliseconds")
         moved = set_aside(dataset, catalog, planned.decisions, run, progress)
-        return CleanReport(dataset, scanned, planned, moved, resumed, run if moved else "")
+        return CleanReport(dataset, scanned, planned, moved, resumed, flagged, run if moved else "")
+
+
+def judged_by(
+    radius: int = DEFAULT_RADIUS,
+    keep: PolicyName = DEFAULT_POLICY,
+    conflicts: ConflictMode = "quarantine",
+    geometry: bool = False,
+    remove: Sequence[str] = (),
+) -> str:
+    """What a plan depends on besides the pictures, in words."""
+    return f"radius {radius}, keep {keep}, conflicts {conflicts}, geometry {geometry}, remove {sorted(remove)}"
+
+
+def count_flags(catalog: Catalog) -> dict[str, int]:
+    """How many present pictures bear each quality flag; flags that none bears are left out."""
+    sums = ", ".join(f"TOTAL({check.column} < {check.threshold})" for check in CHECKS)
+    counts = catalog.db.execute(f"SELECT {sums} FROM pictures WHERE state = 'present'").fetchone()
+    return {check.flag: int(count) for check, count in zip(CHECKS, counts, strict=True) if count}
 
 
 def _save(plan: Plan, dataset: Dataset, file: Path | None) -> Path | None:

@@ -52,13 +52,13 @@ def counterparts(
     Each picture is paired with one picture of each of at most `most` other kinds, so that ten thousand copies of a
     "not available" notice do not make a hundred million pairs.
     """
-    kinds = [_first_of_kinds(positions, kind) for positions in found.contents]
-    for content, positions in enumerate(found.contents):
-        if len(kinds[content]) > 1:
-            yield from _across(positions, kinds[content], 0, kind, most)
+    for positions in found.contents:
+        if len(positions) > 1:
+            yield from _across(positions, _first_of_kinds(positions, kind), 0, kind, most)
     for first, second, distance in found.verified():
-        yield from _across(found.contents[first], kinds[second], distance, kind, most)
-        yield from _across(found.contents[second], kinds[first], distance, kind, most)
+        some, others = found.contents[first], found.contents[second]
+        yield from _across(some, _first_of_kinds(others, kind), distance, kind, most)
+        yield from _across(others, _first_of_kinds(some, kind), distance, kind, most)
 
 
 def within_labels(found: NearDuplicates, pictures: Sequence[Picture]) -> NearDuplicates:
@@ -81,7 +81,7 @@ def within_labels(found: NearDuplicates, pictures: Sequence[Picture]) -> NearDup
     chosen, first, second = np.array(pairs, dtype=np.int64).reshape(-1, 3).T
     return NearDuplicates(
         contents, first.astype(np.int32), second.astype(np.int32), found.distance[chosen], found.same[chosen],
-        found.view[chosen],
+        found.view[chosen] if len(found.view) else found.view,
     )  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def download(
     out = Path(out)
     work = out / "downloads"
     _check_target(out, work)
-    with Incoming(work).locked():
+    with _nothing_left_of_nothing(work), Incoming(work).locked():
         _claim(work, f"{what} {split}", out)
         paths = asyncio.run(_bring(chosen, work, network or Network(), progress))
         unpacked = work / "unpacked"
@@ -148,14 +149,27 @@ def _claim(work: Path, plan: str, out: Path) -> None:
     note.write_text(json.dumps(plan), encoding="utf-8")
 
 
+@contextmanager
+def _nothing_left_of_nothing(work: Path) -> Iterator[None]:
+    """Where a download fails before its first byte, leave no folder behind that stands in the way of the next."""
+    made = not work.parent.exists()
+    try:
+        yield
+    except UserError:
+        if not any(path.name not in ("lock", "plan.json") for path in work.iterdir()):
+            shutil.rmtree(work)
+            if made:
+                work.parent.rmdir()
+        raise
+
+
 async def _bring(chosen: PublicSet, work: Path, network: Network, progress: Progress) -> list[Path]:
     paths = []
     async with Fetcher(network) as fetcher:
         for file in chosen.files:
-            with progress(f"Downloading {file.name}", 0) as advance:
-                try:
-                    paths.append(await Transfer(fetcher, file, work, LARGEST).run(advance))
-                except FetchFailed as failed:
-                    again = "run the same command again to go on" if failed.passing else "check the address"
-                    raise UserError(f"{file.url} could not be downloaded ({failed.reason}): {again}.") from failed
+            try:
+                paths.append(await Transfer(fetcher, file, work, LARGEST).run(progress))
+            except FetchFailed as failed:
+                again = "run the same command again to go on" if failed.passing else "check the address"
+                raise UserError(f"{file.url} could not be downloaded ({failed.reason}): {again}.") from failed
     return paths

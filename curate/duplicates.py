@@ -217,11 +217,12 @@ def clusters(found: NearDuplicates, rank: Callable[[int], Any]) -> list[Cluster]
     for first, second, distance in found.verified():
         neighbours[first].append((second, distance))
         neighbours[second].append((first, distance))
-    members = [sorted(positions, key=rank) for positions in found.contents]
-    crowded = {content for content, positions in enumerate(members) if len(positions) > 1}
+    crowded = {content for content, positions in enumerate(found.contents) if len(positions) > 1}
+    # Only of what is double: to rank a picture may mean to decode it.
+    members = {content: sorted(found.contents[content], key=rank) for content in crowded | neighbours.keys()}
     taken: set[int] = set()
     result = []
-    for content in sorted(crowded | neighbours.keys(), key=lambda content: rank(members[content][0])):
+    for content in sorted(members, key=lambda content: rank(members[content][0])):
         if content in taken:
             continue
         star = [(content, 0)] + [near for near in neighbours[content] if near[0] not in taken]

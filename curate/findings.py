@@ -13,7 +13,7 @@ from curate.picture_urls import picture_key
 
 _SCHEMA = (
     """
-CREATE TABLE IF NOT EXISTS searches (
+CREATE TABLE IF NOT EXISTS scrape_searches (
     label    TEXT NOT NULL,
     source   TEXT NOT NULL,     -- as --source gave it: "openverse", "urls:list.csv"
     words    TEXT NOT NULL,     -- the query and the licences that it was limited to
@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS searches (
     PRIMARY KEY (label, source, words)
 ) WITHOUT ROWID""",
     """
-CREATE TABLE IF NOT EXISTS candidates (
+CREATE TABLE IF NOT EXISTS scrape_candidates (
     id               INTEGER PRIMARY KEY,  -- the order in which they are tried
     label            TEXT NOT NULL,
     source           TEXT NOT NULL,
@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS candidates (
     path             TEXT NOT NULL,        -- once it was kept: relative to the dataset's root
     UNIQUE (label, source, picture)
 )""",
-    "CREATE INDEX IF NOT EXISTS candidates_by_picture ON candidates (picture)",
+    "CREATE INDEX IF NOT EXISTS scrape_candidates_by_picture ON scrape_candidates (picture)",
 )
 
 STATUSES = {
@@ -70,7 +70,7 @@ _TAKEN = ("retry", "failed", "fetched", "broken", "duplicate", "kept")
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of `candidates`, as far as the next step needs it."""
+    """One row of `scrape_candidates`, as far as the next step needs it."""
 
     id: int
     label: str
@@ -95,7 +95,7 @@ class Findings:
     def cursor(self, query: Query, source: str, words: str) -> tuple[str | None, bool]:
         """(the cursor of the page to ask for next, whether there is none any more)."""
         row = self._db.execute(
-            "SELECT cursor, complete FROM searches WHERE label = ? AND source = ? AND words = ?",
+            "SELECT cursor, complete FROM scrape_searches WHERE label = ? AND source = ? AND words = ?",
             (query.label, source, words),
         ).fetchone()
         return (row[0], bool(row[1])) if row else (None, False)
@@ -105,7 +105,7 @@ class Findings:
         with self._catalog.transaction() as db:
             repeats = sum(self._enter(query.label, source, words, candidate) for candidate in page.candidates)
             db.execute(
-                "INSERT INTO searches VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                "INSERT INTO scrape_searches VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
                 "cursor = excluded.cursor, repeats = repeats + excluded.repeats, complete = excluded.complete",
                 (query.label, source, words, page.next, repeats, page.next is None),
             )
@@ -113,10 +113,10 @@ class Findings:
     def _enter(self, label: str, source: str, words: str, candidate: Candidate) -> bool:
         """Insert one candidate; whether the same search had found it before."""
         row = _row(label, source, words, candidate)
-        if self._db.execute(f"INSERT OR IGNORE INTO candidates VALUES (NULL{', ?' * len(row)})", row).rowcount:
+        if self._db.execute(f"INSERT OR IGNORE INTO scrape_candidates VALUES (NULL{', ?' * len(row)})", row).rowcount:
             return False
         (first,) = self._db.execute(
-            "SELECT words FROM candidates WHERE label = ? AND source = ? AND picture = ?",
+            "SELECT words FROM scrape_candidates WHERE label = ? AND source = ? AND picture = ?",
             (label, source, picture_key(candidate.url)),
         ).fetchone()
         return bool(first == words)
@@ -137,7 +137,7 @@ class Findings:
         """Whether another candidate, of any class and source, is this picture and had its turn."""
         marks = ", ".join("?" * len(_TAKEN))
         row = self._db.execute(
-            f"SELECT 1 FROM candidates WHERE picture = ? AND id != ? AND status IN ({marks}) LIMIT 1",
+            f"SELECT 1 FROM scrape_candidates WHERE picture = ? AND id != ? AND status IN ({marks}) LIMIT 1",
             (finding.picture, finding.id, *_TAKEN),
         ).fetchone()
         return row is not None
@@ -146,24 +146,24 @@ class Findings:
         """Say what became of a candidate."""
         assert status in STATUSES
         self._db.execute(
-            "UPDATE candidates SET status = ?, kind = ?, reason = ? WHERE id = ?", (status, kind, reason, number)
+            "UPDATE scrape_candidates SET status = ?, kind = ?, reason = ? WHERE id = ?", (status, kind, reason, number)
         )
 
     def mark_failed(self, number: int, kind: str, reason: str, *, passing: bool) -> None:
         """One more run has tried it in vain."""
-        self._db.execute("UPDATE candidates SET runs = runs + 1 WHERE id = ?", (number,))
+        self._db.execute("UPDATE scrape_candidates SET runs = runs + 1 WHERE id = ?", (number,))
         self.mark(number, "retry" if passing else "failed", kind, reason)
 
     def mark_fetched(self, number: int, sha256: str) -> None:
         """Its bytes lie whole among the incoming files."""
-        self._db.execute("UPDATE candidates SET sha256 = ? WHERE id = ?", (sha256, number))
+        self._db.execute("UPDATE scrape_candidates SET sha256 = ? WHERE id = ?", (sha256, number))
         self.mark(number, "fetched")
 
     def keep(self, finding: Finding, sha256: str, path: str) -> None:
         """Enter a picture's place in the dataset and its credit. Belongs inside a transaction."""
         candidate = finding.candidate
         self._db.execute(
-            "UPDATE candidates SET status = 'kept', kind = '', reason = '', sha256 = ?, path = ? WHERE id = ?",
+            "UPDATE scrape_candidates SET status = 'kept', kind = '', reason = '', sha256 = ?, path = ? WHERE id = ?",
             (sha256, path, finding.id),
         )
         self._db.execute(
@@ -186,15 +186,15 @@ class Findings:
     def kept(self, label: str) -> int:
         """How many pictures of a class scraping has brought in."""
         (count,) = self._db.execute(
-            "SELECT COUNT(*) FROM candidates WHERE label = ? AND status = 'kept'", (label,)
+            "SELECT COUNT(*) FROM scrape_candidates WHERE label = ? AND status = 'kept'", (label,)
         ).fetchone()
         return int(count)
 
     def duplicates_in_a_row(self, label: str, source: str) -> int:
         """How many of the last judged candidates of a search were duplicates, one after the other."""
         (count,) = self._db.execute(
-            "SELECT COUNT(*) FROM candidates WHERE label = :label AND source = :source AND status = 'duplicate' "
-            "AND id > (SELECT COALESCE(MAX(id), 0) FROM candidates WHERE label = :label AND source = :source "
+            "SELECT COUNT(*) FROM scrape_candidates WHERE label = :label AND source = :source AND status = 'duplicate' "
+            "AND id > (SELECT COALESCE(MAX(id), 0) FROM scrape_candidates WHERE label = :label AND source = :source "
             "AND status IN ('kept', 'broken'))",
             {"label": label, "source": source},
         ).fetchone()
@@ -205,13 +205,15 @@ class Findings:
         wanted = set(labels)
         counts: dict[tuple[str, str], tuple[int, Counter[tuple[str, str]]]] = {}
         rows = self._db.execute(
-            "SELECT label, source, SUM(repeats) FROM searches GROUP BY label, source ORDER BY (SELECT MIN(id) "
-            "FROM candidates WHERE candidates.label = searches.label AND candidates.source = searches.source)"
+            "SELECT label, source, SUM(repeats) FROM scrape_searches AS search GROUP BY label, source ORDER BY (SELECT "
+            "MIN(id) FROM scrape_candidates AS found WHERE found.label = search.label AND found.source = search.source)"
         )
         for label, source, repeats in rows:
             if label in wanted:
                 counts[label, source] = (repeats, Counter())
-        rows = self._db.execute("SELECT label, source, status, kind, COUNT(*) FROM candidates GROUP BY 1, 2, 3, 4")
+        rows = self._db.execute(
+            "SELECT label, source, status, kind, COUNT(*) FROM scrape_candidates GROUP BY 1, 2, 3, 4"
+        )
         for label, source, status, kind, count in rows:
             if (label, source) in counts:
                 counts[label, source][1][status, kind] += count
@@ -219,7 +221,7 @@ class Findings:
 
     def _finding(self, where: str, parameters: tuple[object, ...]) -> Finding | None:
         row: sqlite3.Row | None = (
-            self._db.cursor().execute(f"SELECT * FROM candidates WHERE {where}", parameters).fetchone()
+            self._db.cursor().execute(f"SELECT * FROM scrape_candidates WHERE {where}", parameters).fetchone()
         )
         return _finding(tuple(row)) if row is not None else None
 

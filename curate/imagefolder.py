@@ -1,12 +1,16 @@
-"""The image folder that torchvision and Hugging Face read: `<split>/<label>/<picture>`, and a metadata.csv."""
+"""The image folder that torchvision and Hugging Face read: `<split>/<label>/<picture>`, and metadata.jsonl beside."""
 
-import csv
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from curate.credits import FIELDS, METADATA
 from curate.examples import Example, Examples
+
+METADATA = "metadata.jsonl"
+"""Not CSV: there Hugging Face guesses types split by split, and refuses a dataset in which only one split has a credit,
+or in which the labels of one split happen to be numbers.
+"""
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 """What torchvision takes for a picture; Hugging Face takes more."""
@@ -17,23 +21,21 @@ _SUFFIX_OF_FORMAT = {
 
 
 def write_imagefolder(examples: Examples, folder: Path, advance: Callable[[int], None]) -> None:
-    """Copy every picture, and tell of each in `<split>/metadata.csv`.
+    """Copy every picture, and tell of each in `<split>/metadata.jsonl`.
 
-    Where there is such a file, Hugging Face takes labels from it and not from the folders: it has a column for them.
+    Where there is such a file, Hugging Face takes labels from it and not from the folders, so it has them too.
     """
     for split, members in examples.splits.items():
         names = set[str]()
         (folder / split).mkdir()
-        with (folder / split / METADATA).open("w", encoding="utf-8", newline="") as file:
-            rows = csv.DictWriter(file, ["file_name", "label", "name", "sha256", *FIELDS], lineterminator="\n")
-            rows.writeheader()
+        with (folder / split / METADATA).open("w", encoding="utf-8", newline="\n") as file:
             for example in members:
                 name = _free_name(f"{examples.labels[example.label]}/{_name(example)}", example.sha256, names)
                 target = folder / split / name
                 target.parent.mkdir(exist_ok=True)
                 target.write_bytes(example.read())
                 shutil.copystat(example.file, target)
-                rows.writerow({"file_name": name, **examples.row(example)})
+                file.write(json.dumps({"file_name": name, **examples.row(example)}, ensure_ascii=False) + "\n")
                 advance(1)
 
 

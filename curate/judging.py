@@ -20,14 +20,13 @@ from curate.fingerprint import VIEWS
 from curate.keepers import DEFAULT_POLICY, POLICIES, Evidence, Policy
 from curate.neighbours import remember_search
 from curate.progress import Progress, silent
+from curate.quality import CHECKS
 from curate.quarantine import Decision, pending
 
 REASONS = ("broken", "duplicate", "leak", "conflict")
 """Why a picture leaves: no pixels; a better copy in the same split; a copy in a split that must stay apart from this
 one; a copy under another label, where both leave, because nobody knows which label is right.
 """
-
-_BORDER = next(at for at, view in enumerate(VIEWS) if view.name == "border")
 
 T = TypeVar("T")
 
@@ -60,20 +59,25 @@ def make_plan(
     keep: str = DEFAULT_POLICY,
     conflicts: str = "quarantine",
     geometry: bool = False,
+    remove: Sequence[str] = (),
 ) -> Plan:
     """Decide from the catalog what leaves. Moves that an interrupted run left undone are decided already.
 
-    `keep` names the policy that says which copy stays, `conflicts` what becomes of one picture under two labels, and
-    `geometry` asks for turned and mirrored copies too.
+    `keep` names the policy that says which copy stays, `conflicts` what becomes of one picture under two labels;
+    `geometry` asks for turned and mirrored copies too, and `remove` for pictures with these quality flags.
 
-    Raises `UserError` for an unknown policy or way with conflicts.
+    Raises `UserError` for an unknown policy, way with conflicts or flag.
     """
+    for flag in remove:
+        _chosen(flag, {check.flag: check for check in CHECKS}, "quality flag")
     policy = _chosen(keep, POLICIES, "policy")
     mode = _chosen(conflicts, {name: name for name in CONFLICT_MODES}, "way with conflicts")
     decided = {decision.path: decision for decision in pending(catalog)}
     pictures = [picture for picture in catalog.pictures() if picture.path not in decided]
     sources, placed = part_placements(pictures)
-    intact = [picture for picture in sources if not picture.broken]
+    poor = [decision for picture in sources if (decision := _poor(picture, remove))]
+    leaving = {decision.path for decision in poor}
+    intact = [picture for picture in sources if not picture.broken and picture.path not in leaving]
     found = find_near_duplicates(dataset.root, intact, radius, progress, geometry=geometry)
     if not geometry:  # which a split does not look at: there, a mirrored copy is another picture
         remember_search(catalog, [picture.sha256 for picture in intact], found, radius)
@@ -81,11 +85,21 @@ def make_plan(
     evidence = Evidence.gather(dataset.root, catalog, in_split, _bordered(found, intact))
     judge = _Judge(intact, found, policy, mode, evidence)
     decisions = [Decision(it.path, it.sha256, "broken", it.broken) for it in sources if it.broken]
+    decisions += poor
     decisions += judge.decisions()
     decisions += _placements_that_leave(decisions, placed)
     everything = sorted([*decided.values(), *decisions], key=lambda decision: natural_key(decision.path))
     copies = [copy for copies in placed.values() for copy in copies]
     return Plan(everything, find_leaks(found, intact, copies), find_conflicts(found, intact))
+
+
+def _poor(picture: Picture, remove: Sequence[str]) -> Decision | None:
+    """The decision on a picture that fails a check for which pictures are to leave."""
+    for check, score in zip(CHECKS, picture.scores, strict=False):
+        if check.flag in remove and score < check.threshold:
+            detail = f"{check.means} (score {score:g}, below {check.threshold:g})"
+            return Decision(picture.path, picture.sha256, check.flag, detail)
+    return None
 
 
 def _chosen(name: str, known: Mapping[str, T], what: str) -> T:
@@ -96,8 +110,7 @@ def _chosen(name: str, known: Mapping[str, T], what: str) -> T:
 
 def _bordered(found: NearDuplicates, pictures: Sequence[Picture]) -> frozenset[str]:
     """The contents that met another when the border of one was left out."""
-    met = found.same & (found.view == _BORDER)
-    contents = {*found.first[met].tolist(), *found.second[met].tolist()}
+    contents = {content for pair, view in _views(found).items() if view == "border" for content in pair}
     return frozenset(pictures[at].sha256 for content in contents for at in found.contents[content])
 
 
@@ -137,10 +150,19 @@ def find_leaks(found: NearDuplicates, pictures: Sequence[Picture], placed: Seque
     Each picture is paired with one picture of each other split, not with all.
     """
     everything = [*pictures, *placed]
-    content_of = {pictures[at].sha256: content for content, positions in enumerate(found.contents) for at in positions}
-    contents = [list(positions) for positions in found.contents]
+    if not any(picture.split for picture in everything):
+        return []
+    shas = {copy.sha256 for copy in placed}
+    content_of = {
+        pictures[at].sha256: content
+        for content, positions in enumerate(found.contents)
+        for at in positions
+        if pictures[at].sha256 in shas
+    }
+    contents = list(found.contents)
     for at, copy in enumerate(placed, start=len(pictures)):
-        contents[content_of[copy.sha256]].append(at)
+        content = content_of[copy.sha256]
+        contents[content] = [*contents[content], at]
     leaks = {
         Leak(*(everything[at].path for at in sorted((a, b), key=lambda at: SPLITS.index(everything[at].split))))
         for a, b, _ in counterparts(replace(found, contents=contents), lambda at: everything[at].split or None)
@@ -180,8 +202,9 @@ class _Judge:
         self.evidence = evidence
         joined = within_labels(found, pictures) if mode == "report" else found
         self.clusters = clusters(joined, lambda at: policy.rank(pictures[at], evidence))
-        self.content = {at: content for content, positions in enumerate(found.contents) for at in positions}
         self.views = _views(found)
+        seen = {content for pair in self.views for content in pair}
+        self.content = {at: content for content in seen for at in found.contents[content]}
         self.disputed: dict[int, tuple[int, int]] = {}
         if mode == "quarantine":
             for at, other, distance in counterparts(found, lambda at: pictures[at].label, most=1):
@@ -237,13 +260,15 @@ class _Judge:
         path = self.pictures[other].path
         if self.pictures[at].sha256 == self.pictures[other].sha256:
             return f"the same bytes as {path}"
-        view = self.views.get(frozenset((self.content[at], self.content[other])))
+        view = self.views.get(frozenset((self.content.get(at, -1), self.content.get(other, -1))))
         seen = f", one seen as “{view}”" if view else ""
         return f"the same picture as {path} (pHash {distance} of 64 bits apart{seen})"
 
 
 def _views(found: NearDuplicates) -> dict[frozenset[int], str]:
-    """For pairs of contents that met by another view than both whole: its name."""
+    """For pairs of contents that met by another view than both whole: its name. {} where views are unknown."""
+    if not len(found.view):
+        return {}
     return {
         frozenset((int(found.first[pair]), int(found.second[pair]))): VIEWS[found.view[pair]].name
         for pair in np.flatnonzero(found.same & (found.view >= 0))

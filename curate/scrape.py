@@ -48,13 +48,15 @@ def scrape(
     sources: Sequence[str] = ("auto",),
     network: Network | None = None,
     keys: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> Scraped:
     """Bring each class up to the wished number of scraped pictures, from the sources in turn.
 
-    `keys` are the services' keys by the names of their environment variables, which is where they come from by
-    default. Safe to stop at any instant: a second run goes on, fetches no URL again that had succeeded, and tries
-    again only what failed for a passing reason. Raises UserError for what the user can put right.
+    `names` (class folder → name) are for the credits, which also list classes that this run does not ask for; the
+    queries' own names by default. `keys` are the services' keys by the names of their environment variables, which is
+    where they come from by default. Safe to stop at any instant: a second run goes on, fetches no URL again that had
+    succeeded, and tries again only what failed for a passing reason. Raises UserError for what the user can put right.
     """
     keys = os.environ if keys is None else keys
     specs = chosen_sources(sources, keys, wish)
@@ -74,11 +76,11 @@ def scrape(
                 return hunt
 
         hunt = asyncio.run(work())
-        names = {query.label: query.name for query in queries}
+        names = {**(names or {}), **{query.label: query.name for query in queries}}
         return Scraped(
             dataset,
             hunt.new,
-            measure(findings, names),
+            measure(findings, [query.label for query in queries]),
             [f"{name}: {reason}" for name, reason in hunt.closed.items()],
             write_credits(dataset, catalog, names),
             write_metadata(dataset, catalog, names),

@@ -12,8 +12,10 @@ import httpx2
 
 from curate.addresses import RefusedAddress, checked_url
 from curate.fetch import REDIRECTS, Fetcher
+from curate.progress import Progress, silent
 from curate.retries import ATTEMPTS, LONGEST_WAIT, FetchFailed, check_status, transport_failure
 
+_MIB = 1 << 20
 STALL_SECONDS = 60.0
 STALL_BYTES = 64 * 1024
 """A transfer that brings less than this in STALL_SECONDS is given up, and resumed."""
@@ -34,7 +36,7 @@ class RemoteFile:
 
 
 class Transfer:
-    """`await Transfer(fetcher, file, folder, largest).run(advance)` → the whole, checked file.
+    """`await Transfer(fetcher, file, folder, largest).run(progress)` → the whole, checked file.
 
     The bytes lie under `<name>.part`, beside them in `<name>.part.json` what the server said of their version; a
     server that says otherwise the next time makes the transfer begin anew. The name without `.part` is a whole file.
@@ -48,8 +50,8 @@ class Transfer:
         self._part = folder / f"{file.name}.part"
         self._note = folder / f"{file.name}.part.json"
 
-    async def run(self, advance: Callable[[int], None]) -> Path:
-        """Bring the file; `advance` takes the bytes received. Raises FetchFailed.
+    async def run(self, progress: Progress = silent) -> Path:
+        """Bring the file, with a bar in MiB for each attempt. Raises FetchFailed.
 
         Attempts that brought something do not count: a line that breaks every few minutes still ends with a file.
         """
@@ -59,7 +61,7 @@ class Transfer:
         while True:
             before = self._size()
             try:
-                await self._attempt(advance)
+                await self._attempt(progress)
                 break
             except FetchFailed as failed:
                 failures = failures + 1 if self._size() <= before else 0
@@ -71,11 +73,11 @@ class Transfer:
         self._note.unlink(missing_ok=True)
         return self.path
 
-    async def _attempt(self, advance: Callable[[int], None]) -> None:
+    async def _attempt(self, progress: Progress) -> None:
         try:
             url = checked_url(self._file.url)
             for _ in range(REDIRECTS + 1):
-                following = await self._hop(url, advance)
+                following = await self._hop(url, progress)
                 if following is None:
                     return
                 url = checked_url(following)
@@ -83,7 +85,7 @@ class Transfer:
             raise FetchFailed("refused address", str(refused)) from refused
         raise FetchFailed("redirects", f"more than {REDIRECTS} redirects")
 
-    async def _hop(self, url: httpx2.URL, advance: Callable[[int], None]) -> httpx2.URL | None:
+    async def _hop(self, url: httpx2.URL, progress: Progress) -> httpx2.URL | None:
         headers = self._range()
         try:
             async with (
@@ -97,37 +99,44 @@ class Transfer:
                     raise FetchFailed("cut off", f"{url.host} has no such part of it", passing=True)
                 if response.status_code != 206:
                     check_status(response)
-                await self._receive(response, advance)
+                await self._receive(response, progress)
         except (httpx2.TransportError, TimeoutError) as error:
             raise transport_failure(error, url.host) from error
         except httpx2.InvalidURL as error:
             raise FetchFailed("refused address", f"{url.host} redirects to no URL: {error}") from error
         return None
 
-    async def _receive(self, response: httpx2.Response, advance: Callable[[int], None]) -> None:
+    async def _receive(self, response: httpx2.Response, progress: Progress) -> None:
         start = self._start(response)
         announced = response.headers.get("Content-Length", "")
         total = start + int(announced) if announced.isdigit() and len(announced) < 19 else None
         if total is not None and total > self._largest:
             raise FetchFailed("too large", f"{total / 2**30:.1f} GiB, over the limit of {self._largest / 2**30:g} GiB")
         self._remember(response)
+        with progress(f"{self._file.name}, MiB", -(-(total or 0) // _MIB)) as advance:
+            advance(start // _MIB)
+            size = await self._write(response, start, advance)
+        if total is not None and size != total:
+            raise FetchFailed("cut off", f"{size} bytes of {total} came", passing=True)
+
+    async def _write(self, response: httpx2.Response, start: int, advance: Callable[[int], None]) -> int:
+        """Write what comes behind the first `start` bytes; the size of the file then."""
         clock = asyncio.get_running_loop().time
         size, milestone, mark = start, clock() + STALL_SECONDS, start
         with self._part.open("r+b" if start else "wb") as file:
             file.seek(start)
             file.truncate()
             async for chunk in response.aiter_raw():
+                advance((size + len(chunk)) // _MIB - size // _MIB)
                 size += len(chunk)
                 if size > self._largest:
                     raise FetchFailed("too large", f"larger than {self._largest / 2**30:g} GiB")
                 file.write(chunk)
-                advance(len(chunk))
                 if clock() > milestone:
                     if size - mark < STALL_BYTES:
                         raise FetchFailed("too slow", "the transfer all but stands still", passing=True)
                     milestone, mark = clock() + STALL_SECONDS, size
-        if total is not None and size != total:
-            raise FetchFailed("cut off", f"{size} bytes of {total} came", passing=True)
+        return size
 
     def _start(self, response: httpx2.Response) -> int:
         """Where the bytes that now come belong: behind those that are here, or at the beginning."""

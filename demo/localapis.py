@@ -1,19 +1,13 @@
 """The answers of Openverse, Wikimedia Commons, iNaturalist, GBIF and Flickr, over one folder of pictures."""
 
-import mimetypes
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-from PIL import Image
-
+from demo.offer import LICENSES, Offer, Picture
 from demo.webserver import Request
 
 THUMBNAIL_WIDTHS = frozenset({20, 40, 60, 120, 250, 330, 500, 960, 1280, 1920, 3840})
-# Six of eight pictures are openly licensed; the last two are what a careful scraper must leave.
-_LICENSES = ("by", "by-sa", "cc0", "by", "by-sa", "pdm", "by-nc", "all rights reserved")
 _FLICKR_NUMBERS = {"all rights reserved": 0, "by-nc": 2, "by": 4, "by-sa": 5, "cc0": 9, "pdm": 10}
 _TOKEN = "a-token-of-the-local-web"  # noqa: S105 — it opens nothing
 
@@ -30,80 +24,12 @@ class ServiceError(Exception):
         self.answer = answer
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One picture on offer; `number` is its place among all, and decides its licence and author."""
-
-    number: int
-    label: str
-    path: Path
-    width: int
-    height: int
-
-    @property
-    def license(self) -> str:
-        """Its licence's code, or "all rights reserved"."""
-        return _LICENSES[self.number % len(_LICENSES)]
-
-    @property
-    def author(self) -> str:
-        """Whom to credit."""
-        return f"Botanist {self.observation % 7}"
-
-    @property
-    def observation(self) -> int:
-        """Two neighbours of one class were taken of one plant."""
-        return 1000 + self.number // 2
-
-    @property
-    def kind(self) -> str:
-        """Its media type."""
-        return mimetypes.guess_type(self.path.name)[0] or "application/octet-stream"
-
-
-class Garden:
-    """The pictures that all services share, or have divided among them, and which class a search means."""
-
-    def __init__(self, folder: Path, names: Mapping[str, tuple[str, str]], *, divided: bool = False) -> None:
-        self.base = ""
-        self._words = names
-        self._divided = divided
-        files = sorted(path for path in folder.glob("*/*") if path.is_file())
-        self.pictures = [_picture(number, path) for number, path in enumerate(files)]
-
-    def search(self, service: str, words: str) -> list[Picture]:
-        """The pictures of the class whose folder, name or query the words are."""
-        wanted = words.lower().strip()
-        place = list(SERVICES).index(service)
-        return [
-            picture
-            for picture in self.pictures
-            if wanted in self._terms(picture.label) and (not self._divided or picture.number % len(SERVICES) == place)
-        ]
-
-    def url(self, service: str, picture: Picture, size: str = "original") -> str:
-        """Where a service keeps a picture."""
-        return f"{self.base}/{service}/pictures/{picture.number}/{size}{picture.path.suffix}"
-
-    def _terms(self, label: str) -> set[str]:
-        return {label.lower(), *(term.lower() for term in self._words.get(label, ()))}
-
-
-def _picture(number: int, path: Path) -> Picture:
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-    except OSError:
-        width, height = 0, 0
-    return Picture(number, path.parent.name, path, width, height)
-
-
 def _license_url(code: str) -> str:
     public = {"cc0": "publicdomain/zero/1.0/", "pdm": "publicdomain/mark/1.0/"}
     return f"https://creativecommons.org/{public.get(code, f'licenses/{code}/4.0/')}"
 
 
-def openverse(garden: Garden, request: Request, path: str) -> Answered:
+def openverse(offer: Offer, request: Request, path: str) -> Answered:
     """20 results a page without a token, 50 with one; 240 in all; limits in the headers."""
     token = request.headers.get("authorization", "").removeprefix("Bearer ")
     if path == "/v1/auth_tokens/token/":
@@ -122,8 +48,8 @@ def openverse(garden: Garden, request: Request, path: str) -> Answered:
     wanted = set(query["license"].split(",")) if "license" in query else None
     found = [
         picture
-        for picture in garden.search("openverse", query.get("q", ""))
-        if picture.license in (wanted or set(_LICENSES)) and picture.license != "all rights reserved"
+        for picture in offer.search("openverse", query.get("q", ""))
+        if picture.license in (wanted or set(LICENSES)) and picture.license != "all rights reserved"
     ]
     pages = min(-(-len(found) // size), 240 // size)
     answer = {
@@ -131,18 +57,18 @@ def openverse(garden: Garden, request: Request, path: str) -> Answered:
         "page_count": pages,
         "page_size": size,
         "page": page,
-        "results": [_openverse_result(garden, one) for one in found[(page - 1) * size : page * size]],
+        "results": [_openverse_result(offer, one) for one in found[(page - 1) * size : page * size]],
     }
     headers = {"X-RateLimit-Limit-anon_burst": "20/min", "X-RateLimit-Available-anon_burst": "19"}
     return answer, headers
 
 
-def _openverse_result(garden: Garden, picture: Picture) -> Json:
+def _openverse_result(offer: Offer, picture: Picture) -> Json:
     version = "1.0" if picture.license in ("cc0", "pdm") else "4.0"
     return {
         "id": f"00000000-0000-4000-8000-{picture.number:012d}",
         "title": picture.path.stem,
-        "url": garden.url("openverse", picture),
+        "url": offer.url("openverse", picture),
         "foreign_landing_url": f"https://flowers.example/pictures/{picture.number}",
         "creator": picture.author,
         "license": picture.license,
@@ -158,7 +84,7 @@ def _openverse_result(garden: Garden, picture: Picture) -> Json:
     }
 
 
-def wikimedia(garden: Garden, request: Request, path: str) -> Answered:
+def wikimedia(offer: Offer, request: Request, path: str) -> Answered:
     """50 files a call, `continue` until absent; thumbnails at the documented widths alone."""
     query = request.query
     if path != "/w/api.php" or query.get("action") != "query":
@@ -166,11 +92,11 @@ def wikimedia(garden: Garden, request: Request, path: str) -> Answered:
     if int(query.get("iiurlwidth", 960)) not in THUMBNAIL_WIDTHS:
         raise ServiceError(429, {"error": {"code": "ratelimited", "info": "Use a documented thumbnail width"}})
     limit, offset = min(int(query.get("gsrlimit", 10)), 50), int(query.get("gsroffset", 0))
-    found = garden.search("wikimedia", query.get("gsrsearch", "").removesuffix("filetype:bitmap"))
+    found = offer.search("wikimedia", query.get("gsrsearch", "").removesuffix("filetype:bitmap"))
     part = found[offset : offset + limit]
     answer: Json = {"batchcomplete": True}
     if part:
-        pages = [_wikimedia_page(garden, one, offset + place) for place, one in enumerate(part, 1)]
+        pages = [_wikimedia_page(offer, one, offset + place) for place, one in enumerate(part, 1)]
         # By page id, as the service answers: `index` holds the order of the search.
         answer["query"] = {"pages": sorted(pages, key=lambda page: -int(page["pageid"]))}
     if offset + limit < len(found):
@@ -178,7 +104,7 @@ def wikimedia(garden: Garden, request: Request, path: str) -> Answered:
     return answer, {}
 
 
-def _wikimedia_page(garden: Garden, picture: Picture, index: int) -> Json:
+def _wikimedia_page(offer: Offer, picture: Picture, index: int) -> Json:
     title = f"File:{picture.path.name}"
     free = picture.license != "all rights reserved"
     short = {"cc0": "CC0", "pdm": "Public domain"}.get(picture.license, f"CC {picture.license.upper()} 4.0")
@@ -191,8 +117,8 @@ def _wikimedia_page(garden: Garden, picture: Picture, index: int) -> Json:
         metadata["License"] = {"value": code, "source": "x"}
         metadata["LicenseUrl"] = {"value": _license_url(picture.license), "source": "x"}
     info = {
-        "url": garden.url("wikimedia", picture),
-        "thumburl": garden.url("wikimedia", picture, "960px"),
+        "url": offer.url("wikimedia", picture),
+        "thumburl": offer.url("wikimedia", picture, "960px"),
         "descriptionurl": f"https://commons.wikimedia.org/wiki/{title}?{picture.number}",
         "width": picture.width,
         "height": picture.height,
@@ -205,7 +131,7 @@ def _wikimedia_page(garden: Garden, picture: Picture, index: int) -> Json:
     return {"pageid": 5000 + picture.number, "ns": 6, "title": title, "index": index, "imageinfo": [info]}
 
 
-def inaturalist(garden: Garden, request: Request, path: str) -> Answered:
+def inaturalist(offer: Offer, request: Request, path: str) -> Answered:
     """Observations of up to two photos each, by ascending id; no deep pages."""
     query = request.query
     if path != "/v1/observations":
@@ -215,7 +141,7 @@ def inaturalist(garden: Garden, request: Request, path: str) -> Answered:
     size, above = min(int(query.get("per_page", 30)), 200), int(query.get("id_above", 0))
     wanted = set(query["photo_license"].split(",")) if "photo_license" in query else None
     observations: dict[int, list[Picture]] = {}
-    for picture in garden.search("inaturalist", query.get("taxon_name", "")):
+    for picture in offer.search("inaturalist", query.get("taxon_name", "")):
         observations.setdefault(picture.observation, []).append(picture)
     found = [
         (number, photos)
@@ -223,7 +149,7 @@ def inaturalist(garden: Garden, request: Request, path: str) -> Answered:
         if wanted is None or any(_inaturalist_code(photo) in wanted for photo in photos)
     ]
     rest = [one for one in found if one[0] > above]
-    results = [_observation(garden, number, photos) for number, photos in rest[:size]]
+    results = [_observation(offer, number, photos) for number, photos in rest[:size]]
     return {"total_results": len(rest), "page": 1, "per_page": size, "results": results}, {}
 
 
@@ -232,7 +158,7 @@ def _inaturalist_code(picture: Picture) -> str | None:
     return codes.get(picture.license, f"cc-{picture.license}")
 
 
-def _observation(garden: Garden, number: int, photos: list[Picture]) -> Json:
+def _observation(offer: Offer, number: int, photos: list[Picture]) -> Json:
     return {
         "id": number,
         "uri": f"https://www.inaturalist.org/observations/{number}",
@@ -241,7 +167,7 @@ def _observation(garden: Garden, number: int, photos: list[Picture]) -> Json:
         "photos": [
             {
                 "id": photo.number,
-                "url": garden.url("inaturalist", photo, "square"),
+                "url": offer.url("inaturalist", photo, "square"),
                 "attribution": f"(c) {photo.author}",
                 "license_code": _inaturalist_code(photo),
                 "original_dimensions": {"width": photo.width, "height": photo.height},
@@ -251,12 +177,12 @@ def _observation(garden: Garden, number: int, photos: list[Picture]) -> Json:
     }
 
 
-def gbif(garden: Garden, request: Request, path: str) -> Answered:
+def gbif(offer: Offer, request: Request, path: str) -> Answered:
     """A taxon for a name, then its occurrences; the media's licence may be stricter than the record's."""
     query = request.query
-    labels = sorted({picture.label for picture in garden.pictures})
+    labels = sorted({picture.label for picture in offer.pictures})
     if path == "/v1/species/match":
-        found = garden.search("gbif", query.get("name", ""))
+        found = offer.search("gbif", query.get("name", ""))
         if not found:
             return {"confidence": 100, "matchType": "HIGHERRANK", "usageKey": 6, "rank": "KINGDOM"}, {}
         return {"usageKey": labels.index(found[0].label) + 100, "matchType": "EXACT", "rank": "SPECIES"}, {}
@@ -268,24 +194,24 @@ def gbif(garden: Garden, request: Request, path: str) -> Answered:
     key = int(query.get("taxonKey", 0)) - 100
     if not 0 <= key < len(labels):
         return {"offset": offset, "limit": limit, "endOfRecords": True, "count": 0, "results": []}, {}
-    found = garden.search("gbif", labels[key])
+    found = offer.search("gbif", labels[key])
     part = found[offset : offset + limit]
     answer = {
         "offset": offset,
         "limit": limit,
         "endOfRecords": offset + limit >= len(found),
         "count": len(found),
-        "results": [_occurrence(garden, one) for one in part],
+        "results": [_occurrence(offer, one) for one in part],
     }
     return answer, {}
 
 
-def _occurrence(garden: Garden, picture: Picture) -> Json:
+def _occurrence(offer: Offer, picture: Picture) -> Json:
     stricter = picture.license == "all rights reserved"
     media = {
         "type": "StillImage",
         "format": picture.kind,
-        "identifier": garden.url("gbif", picture),
+        "identifier": offer.url("gbif", picture),
         "creator": picture.author,
         "rightsHolder": picture.author,
         "license": "© all rights reserved" if stricter else _license_url(picture.license),
@@ -300,7 +226,7 @@ def _occurrence(garden: Garden, picture: Picture) -> Json:
     }
 
 
-def flickr(garden: Garden, request: Request, path: str) -> Answered:
+def flickr(offer: Offer, request: Request, path: str) -> Answered:
     """Errors are a 200 with `stat` "fail"; only 4,000 results are real."""
     query = request.query
     if path != "/services/rest/":
@@ -313,7 +239,7 @@ def flickr(garden: Garden, request: Request, path: str) -> Answered:
     wanted = set(query["license"].split(",")) if "license" in query else None
     found = [
         picture
-        for picture in garden.search("flickr", query.get("text", ""))
+        for picture in offer.search("flickr", query.get("text", ""))
         if wanted is None or str(_FLICKR_NUMBERS[picture.license]) in wanted
     ]
     part = found[(page - 1) * size : page * size]
@@ -322,7 +248,7 @@ def flickr(garden: Garden, request: Request, path: str) -> Answered:
         "pages": -(-len(found) // size),
         "perpage": size,
         "total": len(found),
-        "photo": [_flickr_photo(garden, one) for one in part],
+        "photo": [_flickr_photo(offer, one) for one in part],
     }
     return {"stat": "ok", "photos": photos}, {}
 
@@ -334,20 +260,20 @@ def _flickr_licenses() -> list[Json]:
     ]
 
 
-def _flickr_photo(garden: Garden, picture: Picture) -> Json:
+def _flickr_photo(offer: Offer, picture: Picture) -> Json:
     return {
         "id": str(7000 + picture.number),
         "owner": f"{picture.number % 7}@N00",
         "title": picture.path.stem,
         "license": str(_FLICKR_NUMBERS[picture.license]),
         "ownername": picture.author,
-        "url_l": garden.url("flickr", picture, "large"),
+        "url_l": offer.url("flickr", picture, "large"),
         "width_l": str(picture.width),
         "height_l": picture.height,
     }
 
 
-SERVICES: dict[str, Callable[[Garden, Request, str], Answered]] = {
+SERVICES: dict[str, Callable[[Offer, Request, str], Answered]] = {
     "openverse": openverse,
     "wikimedia": wikimedia,
     "inaturalist": inaturalist,

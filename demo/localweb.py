@@ -2,8 +2,11 @@
 
 import argparse
 import json
+import math
 import threading
-from collections.abc import Mapping
+import time
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +14,8 @@ from typing import Any, Self
 from curate.hosts import HostBudget
 from curate.network import Network
 from demo.hostile import FAULTS
-from demo.localapis import SERVICES, Garden, Picture, ServiceError
+from demo.localapis import SERVICES, ServiceError
+from demo.offer import LICENSES, Offer, Picture
 from demo.webserver import Reply, Request, Server, Visit
 
 
@@ -20,6 +24,7 @@ class Faults:
     """The switches. All off, the local web behaves as the services document; tests turn them while it runs.
 
     `limit_next`: service → seconds of the Retry-After with which its next call is answered (429).
+    `limits`: service → (requests, seconds): more of them in so short a time are answered with 429.
     `changed`: services whose answers have another shape. `nonsense`: ones that answer with HTML.
     `down`: ones that answer 503. `lagging`: calls that Wikimedia still answers with a maxlag error.
     `pictures`: picture number → fault of `demo.hostile` in its place.
@@ -28,6 +33,7 @@ class Faults:
     """
 
     limit_next: dict[str, float] = field(default_factory=dict)
+    limits: dict[str, tuple[int, float]] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     nonsense: set[str] = field(default_factory=set)
     down: set[str] = field(default_factory=set)
@@ -44,7 +50,7 @@ class LocalWeb:
 
     The services lie under `/openverse`, `/wikimedia`, `/inaturalist`, `/gbif` and `/flickr`; each answers on
     the paths of the real one. `names` maps a class folder to (name, query); `divided` gives each picture to
-    one service alone instead of to all.
+    one service alone instead of to all; `licenses` go round among the pictures.
     """
 
     def __init__(
@@ -53,16 +59,18 @@ class LocalWeb:
         names: Mapping[str, tuple[str, str]] | None = None,
         *,
         divided: bool = False,
+        licenses: Sequence[str] = LICENSES,
         port: int = 0,
         latency: float = 0.0,
     ) -> None:
         self.faults = Faults()
-        self.garden = Garden(folder, names or {}, divided=divided)
+        self._starts: dict[str, deque[float]] = defaultdict(deque)
+        self.offer = Offer(folder, names or {}, divided=divided, licenses=licenses)
         self._server = Server(self._answer, port=port, latency=latency)
 
     def __enter__(self) -> Self:
         self._server.__enter__()
-        self.garden.base = self.url
+        self.offer.base = self.url
         return self
 
     def __exit__(self, *trace: object) -> None:
@@ -95,7 +103,7 @@ class LocalWeb:
     @property
     def pictures(self) -> list[Picture]:
         """All pictures on offer."""
-        return self.garden.pictures
+        return self.offer.pictures
 
     def network(self, **changes: Any) -> Network:
         """The way to this web."""
@@ -103,7 +111,7 @@ class LocalWeb:
 
     def record(self, path: Path) -> None:
         """Append each request that is answered to a file, as a line of JSON, instead of keeping it in `log`."""
-        self._server.recorder = path
+        self._server.recorder = path.open("a", encoding="utf-8", buffering=1)
 
     def visits(self, start: str) -> list[Visit]:
         """The requests whose path starts so."""
@@ -128,6 +136,10 @@ class LocalWeb:
         seconds = faults.limit_next.pop(service, None)
         if seconds is not None:
             return Reply(b"{}", "application/json", 429, {"Retry-After": f"{seconds:g}"})
+        if service in faults.limits:
+            wait = self._over_limit(service, *faults.limits[service])
+            if wait > 0:
+                return Reply(b"{}", "application/json", 429, {"Retry-After": f"{math.ceil(wait)}"})
         if service in faults.down:
             return Reply(b"down", "text/plain", 503)
         if service in faults.nonsense:
@@ -137,12 +149,22 @@ class LocalWeb:
             error = {"error": {"code": "maxlag", "info": "Waiting for a database server: 6 seconds lagged."}}
             return Reply(json.dumps(error).encode(), "application/json", headers={"Retry-After": "5"})
         try:
-            answer, headers = SERVICES[service](self.garden, request, path)
+            answer, headers = SERVICES[service](self.offer, request, path)
         except ServiceError as error:
             return Reply(json.dumps(error.answer).encode(), "application/json", error.status)
         if service in faults.changed:
             answer = {"data": answer, "version": 2}
         return Reply(json.dumps(answer).encode(), "application/json", headers=headers)
+
+    def _over_limit(self, service: str, requests: int, seconds: float) -> float:
+        """Seconds until a service may be asked again; 0 where it may be now, and then this request counts."""
+        now, starts = time.monotonic(), self._starts[service]
+        while starts and starts[0] <= now - seconds:
+            starts.popleft()
+        if len(starts) >= requests:
+            return starts[0] + seconds - now
+        starts.append(now)
+        return 0.0
 
     def _picture(self, path: str) -> Reply:
         """`pictures/<number>/<whatever size>.<extension>`: the file's own bytes, at every size."""

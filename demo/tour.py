@@ -1,4 +1,4 @@
-"""The whole way once round, on a drawn garden with planted faults: draw, clean, split, train, evaluate, predict."""
+"""The whole way once round, on a drawn garden: draw, scrape, plant faults, clean, split, train, evaluate, predict."""
 
 import shutil
 from collections import Counter
@@ -10,9 +10,11 @@ from curate.clean import CleanReport, clean
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.progress import Progress, silent
+from curate.scrape import Scraped
 from curate.split import SplitReport, split
 from demo.faults import BROKEN, Fault, Kind, plant_faults
 from demo.garden import Garden, draw_garden
+from demo.gathering import gather
 from train.evaluate import Evaluation, evaluate
 from train.predict import Prediction, Predictor
 from train.random_picture import draw_held_out
@@ -29,6 +31,7 @@ class Tour:
     """What each stage reported, and of each kind of fault how many were planted and found."""
 
     garden: Garden
+    scraping: Scraped
     planted: dict[Kind, int]
     found: dict[Kind, int]
     wrongly_removed: list[str]
@@ -46,8 +49,10 @@ def walk(
 ) -> Tour:  # fmt: skip
     """Go the whole way in `folder`, which is drawn anew. Raises `UserError` where it holds anything of the user's."""
     _clear(folder)
-    announce("Drawing a garden (drawn pictures, not photographs), and planting faults in it")
-    garden = draw_garden(folder / "raw", seed, progress)
+    announce("Drawing a garden (drawn pictures, not photographs)")
+    garden = draw_garden(folder / "web", seed, progress)
+    announce("Scraping it from a local web that answers as five picture services do, and planting faults in it")
+    scraping = gather(folder / "web", folder, progress)
     faults = plant_faults(folder / "raw", seed)
     announce(f"Cleaning: {len(garden.files):,} drawings and {len(faults)} planted faults")
     cleaning = clean(folder, progress=progress)
@@ -64,6 +69,7 @@ def walk(
     found, wrongly = _compare(faults, cleaning)
     return Tour(
         garden=garden,
+        scraping=scraping,
         planted=Counter(fault.kind for fault in faults),
         found=found,
         wrongly_removed=wrongly,

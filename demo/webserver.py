@@ -7,8 +7,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Self
+from typing import Self, TextIO
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 REASONS = {200: "OK", 301: "Moved Permanently", 302: "Found", 429: "Too Many Requests"}
@@ -57,7 +56,7 @@ class Server:
         self.log: list[Visit] = []
         self.latency = latency
         self.port = port
-        self.recorder: Path | None = None
+        self.recorder: TextIO | None = None
         self._answer = answer
         self._connections: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -135,13 +134,9 @@ class Server:
         await writer.drain()
         visit.finished = time.monotonic()
         if self.recorder is not None:
-            self._record(self.recorder, visit)
+            line = {"path": visit.path, "status": visit.status, "started": visit.started, "finished": visit.finished}
+            self.recorder.write(json.dumps(line) + "\n")
         return request.headers.get("connection", "").lower() != "close"
-
-    def _record(self, path: Path, visit: Visit) -> None:
-        line = {"path": visit.path, "status": visit.status, "started": visit.started, "finished": visit.finished}
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Request:

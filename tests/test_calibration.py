@@ -15,6 +15,7 @@ from train.calibration import (
     abstention,
     answered_right,
     calibrate,
+    calibrate_probabilities,
     cross_entropy,
     expected_calibration_error,
     fit_temperature,
@@ -79,6 +80,12 @@ def test_it_is_the_minimum_of_the_cross_entropy(n: int, classes: int, seed: int)
     found = fit_temperature(logits, truth)
     best = minimize_scalar(loss, bounds=(np.log(0.01), np.log(100)), method="bounded", options={"xatol": 1e-10})
     assert loss(np.log(found)) <= best.fun + 1e-9
+
+
+def test_probabilities_do_where_logits_are_gone() -> None:
+    logits, truth = drawn(2_000)
+    found = calibrate_probabilities(softmax(logits * 3, axis=1).astype(np.float32), truth)
+    assert found.temperature == pytest.approx(fit_temperature(logits * 3, truth), rel=1e-4)
 
 
 def test_a_faultless_classifier_is_not_declared_infallible() -> None:

@@ -345,7 +345,7 @@ def test_files_that_come_and_go_while_the_folder_is_read(roses: Path) -> None:
 
 def test_everything_planted_in_real_photographs_is_found_and_nothing_else(flowers: Path, tmp_path: Path) -> None:
     for label in ("1", "21", "45", "60", "73"):
-        shutil.copytree(flowers / "train" / label, tmp_path / "data" / "train" / label)
+        shutil.copytree(flowers / "train" / label, tmp_path / "data" / "train" / label).chmod(0o755)
     originals = contents(tmp_path / "data")
     faults = plant_faults(tmp_path / "data" / "train", seed=3)
     report = clean(tmp_path / "data")
@@ -360,3 +360,19 @@ def test_everything_planted_in_real_photographs_is_found_and_nothing_else(flower
         explained |= pair
     assert found.keys() <= explained
     assert set(originals.values()) <= set(contents(tmp_path / "data").values())
+
+
+def test_quality_flags_are_counted_and_leave_only_when_asked(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for number in range(4):
+        save(paint(number), root / "raw" / "rose" / f"{number}.jpg")
+    dark = paint(9).point([value // 16 for value in range(256)] * 3)
+    save(dark, root / "raw" / "rose" / "night.jpg")
+    report = clean(root)
+    assert report.plan.decisions == []
+    assert report.flagged["dark"] == 1
+    (decision,) = clean(root, remove=["dark"]).plan.decisions
+    assert (decision.path, decision.reason) == ("raw/rose/night.jpg", "dark")
+    assert (root / "quarantine/dark/raw/rose/night.jpg").exists()
+    with pytest.raises(UserError, match="quality flag called 'ugly'"):
+        clean(root, remove=["ugly"])

@@ -247,6 +247,10 @@ def test_mistakes_get_one_sentence(shelf: Shelf, tmp_path: Path) -> None:
         bring(shelf, shelf.url("data.tar.gz"), tmp_path / "full")
     with pytest.raises(UserError, match="404"):
         bring(shelf, shelf.url("nothing"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    shelf.files["half"], shelf.breaks = bytes(50_000), [20_000, 0, 0, 0, 0]
+    with pytest.raises(UserError, match="run the same command again"):
+        bring(shelf, shelf.url("half"), tmp_path / "out")
     with pytest.raises(UserError, match="is not finished"):
         bring(shelf, shelf.url("something else"), tmp_path / "out")
     shelf.files["page"] = b"<html>"

@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +24,11 @@ from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.evaluate import evaluate
 from train.evaluation_files import evaluation_figures, write_evaluation
 from train.extract import PictureRef, extract
-from train.head import HeadSettings
 from train.inputs import expand
 from train.metrics import measure, most_confused
 from train.openings import openings_file, read_openings
 from train.predict import Prediction, Predictor
+from train.settings import FitSettings
 from train.training import TrainOptions, train_head
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -50,7 +52,7 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def checkpoint(garden: Path) -> Path:
     options = TrainOptions(
-        backbone=TINY, weights="none", models=garden / "models", device="cpu", head=HeadSettings(epochs=12)
+        backbone=TINY, weights="none", models=garden / "models", device="cpu", head=FitSettings(epochs=12)
     )
     return train_head(garden, options).checkpoint
 
@@ -101,9 +103,7 @@ def test_a_checkpoint_of_the_first_version_still_loads(checkpoint: Path, tmp_pat
 def test_prediction_gives_the_evaluations_probabilities(
     views: int, backbone: str, garden: Path, tmp_path: Path
 ) -> None:
-    options = TrainOptions(
-        backbone=backbone, weights="none", models=tmp_path, device="cpu", head=HeadSettings(epochs=3)
-    )
+    options = TrainOptions(backbone=backbone, weights="none", models=tmp_path, device="cpu", head=FitSettings(epochs=3))
     # One large JPEG, which networks of different size would decode at different scales
     root = grow(tmp_path / "data", {"train": 4, "valid": 2})
     picture((20, 200, 90), 5, (900, 1300)).save(root / "valid" / "rose" / "large.jpg")
@@ -255,18 +255,16 @@ def test_folders_and_lines_become_files(tmp_path: Path) -> None:
 
 def test_lines_are_read_as_they_are_needed() -> None:
     """A list of any length streams: what is not asked for is not read."""
+    given: list[int] = []
 
-    class Endless(io.StringIO):
-        given = 0
+    def endless() -> Iterator[str]:
+        for number in count(1):
+            given.append(number)
+            yield f"{number}.jpg\n"
 
-        def __next__(self) -> str:
-            self.given += 1
-            return f"{self.given}.jpg\n"
-
-    lines = Endless()
-    paths = expand(["-"], lines)
+    paths = expand(["-"], endless())
     assert [next(paths).name for _ in range(3)] == ["1.jpg", "2.jpg", "3.jpg"]
-    assert lines.given == 3
+    assert given == [1, 2, 3]
 
 
 def test_a_missing_file_and_a_picture_with_no_temperature_to_spare(checkpoint: Path, garden: Path) -> None:

@@ -1,7 +1,6 @@
 """What an export promises: the very pictures, splits kept, read by the tools it is for, and whole or not there."""
 
 import builtins
-import csv
 import hashlib
 import io
 import json
@@ -74,12 +73,12 @@ def test_imagefolder_tells_of_each_picture(root: Path, tmp_path: Path) -> None:
     export(root, tmp_path / "out")
     rows = {}
     for to in SPLITS:
-        with (tmp_path / "out" / to / "metadata.csv").open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                data = (tmp_path / "out" / to / row["file_name"]).read_bytes()
-                assert hashlib.sha256(data).hexdigest() == row["sha256"]
-                assert row["file_name"].split("/")[0] == row["label"]
-                rows[row["sha256"]] = row
+        for line in (tmp_path / "out" / to / "metadata.jsonl").read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            data = (tmp_path / "out" / to / row["file_name"]).read_bytes()
+            assert hashlib.sha256(data).hexdigest() == row["sha256"]
+            assert row["file_name"].split("/")[0] == row["label"]
+            rows[row["sha256"]] = row
     assert len(rows) == 30
     credited = rows[hashlib.sha256(encoded(field(0))).hexdigest()]
     assert (credited["author"], credited["license"], credited["label"]) == ("A. Author", "CC BY 4.0", "2")

@@ -37,10 +37,8 @@ def succeeded(out: Path) -> set[str]:
     with sqlite3.connect(out / "catalog.sqlite") as db:
         whole = [int(path.name.split(".")[0]) for path in (out / "incoming").glob("[0-9]*.jpg")]
         marks = ", ".join("?" * len(whole))
-        rows = db.execute(
-            f"SELECT url FROM candidates WHERE status IN ('fetched', 'kept', 'duplicate', 'broken') OR id IN ({marks})",
-            whole,
-        ).fetchall()
+        known = f"status IN ('fetched', 'kept', 'duplicate', 'broken') OR id IN ({marks})"
+        rows = db.execute(f"SELECT url FROM scrape_candidates WHERE {known}", whole).fetchall()
     db.close()
     return {url for (url,) in rows}
 
@@ -48,7 +46,8 @@ def succeeded(out: Path) -> set[str]:
 def outcome(out: Path) -> tuple[dict[str, bytes], list[tuple[str, ...]], list[tuple[str, ...]]]:
     pictures = {path.relative_to(out).as_posix(): path.read_bytes() for path in (out / "raw").rglob("*.jpg")}
     db = sqlite3.connect(out / "catalog.sqlite")
-    fates = db.execute("SELECT label, source, picture, status, kind, path FROM candidates ORDER BY 1, 2, 3").fetchall()
+    columns = "label, source, picture, status, kind, path"
+    fates = db.execute(f"SELECT {columns} FROM scrape_candidates ORDER BY 1, 2, 3").fetchall()
     credits_ = db.execute("SELECT sha256, url, author, license FROM credits ORDER BY 1, 2").fetchall()
     db.close()
     return pictures, fates, credits_
@@ -94,6 +93,23 @@ def test_killed_ten_times_it_brings_the_same(tmp_path: Path) -> None:
         assert Path(path).stem == hashlib.sha256(data).hexdigest()[:32]
         decode(data)
     assert [path.name for path in (out / "incoming").iterdir()] == ["lock"]
+
+
+def test_interrupted_from_the_keyboard_it_goes_on(tmp_path: Path) -> None:
+    """Ctrl-C, which every network call and every thread has to survive, leaves no part of a file."""
+    with LocalWeb(plant(tmp_path / "garden", {"rose": 60, "iris": 4})) as web:
+        web.latency = 0.1
+        process = scrape_as_a_process(tmp_path / "out", web)
+        wait_for_visits(web, 30)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        assert process.returncode not in (0, None)
+        assert not list((tmp_path / "out" / "incoming").glob("*.part"))
+        done, before = succeeded(tmp_path / "out"), len(web.log)
+        assert done
+        web.latency = 0
+        finish(tmp_path / "out", web)
+        assert not done & fetched(web, before)
 
 
 def fetched(web: LocalWeb, start: int) -> set[str]:

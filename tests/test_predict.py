@@ -17,9 +17,9 @@ from curate.image import BrokenImage, load
 from tests.training_ground import TINY, grow
 from train.checkpoint import best_checkpoint, load_checkpoint
 from train.evaluate import evaluate, evaluate_pictures
-from train.head import HeadSettings
 from train.pictures import LabelledPicture, labelled_pictures
 from train.predict import Prediction, Predictor
+from train.settings import FitSettings
 from train.training import TrainingReport, TrainOptions, train_head
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -35,7 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingRep
             (root / split / old).rename(root / split / new)
     options = TrainOptions(
         backbone=TINY, weights="none", views=2, models=root / "models", names={"10": "rose", "1": "sun flower"},
-        head=HeadSettings(epochs=20), device="cpu",
+        head=FitSettings(epochs=20), device="cpu",
     )  # fmt: skip
     return root, train_head(root, options)
 
@@ -105,7 +105,8 @@ def test_probabilities_not_logits(trained: tuple[Path, TrainingReport]) -> None:
     network, shape = checkpoint.backbones[0].network, checkpoint.backbones[0].preprocessing
     with torch.no_grad():
         pixels = torch.from_numpy(np.stack([shape.clean(image) for image in images]))
-        expected = torch.softmax(checkpoint.head(network(shape.normalise(pixels))), dim=1)
+        logits = checkpoint.head(network(shape.normalise(pixels)))
+        expected = torch.softmax(logits / checkpoint.temperature, dim=1)
     np.testing.assert_allclose(rows, expected.numpy(), atol=1e-4)
     # Alone or in company, first time or second: nothing is left in training mode
     np.testing.assert_allclose(predictor.probabilities(images[2:3])[0], rows[2], atol=1e-5)

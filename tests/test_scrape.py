@@ -1,37 +1,22 @@
 """A whole scrape over the local web: what is kept and credited, what is left, and what a second run does."""
 
-import csv
 import hashlib
-import io
-import json
-import os
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
 from curate.catalog import Catalog
-from curate.errors import UserError
 from curate.image_search import Query
-from curate.incoming import Incoming
 from curate.licenses import OPEN
-from curate.network import Network
-from curate.opening import warnings_for
 from curate.preview import preview
-from curate.queries import plan_queries
-from curate.scrape import Scraped, scrape
-from curate.sources import auto_order
 from curate.wish import Wish
-from curate.yields import Yield
-from demo.localapis import SERVICES, Picture
+from demo.localapis import SERVICES
 from demo.localweb import LocalWeb
+from tests.bringing import bring, fetches, files, only, open_ones
 from tests.drawn import draw, plant, plant_one
-
-KEYS = {"FLICKR_API_KEY": "a key"}
 
 
 @pytest.fixture
@@ -43,37 +28,6 @@ def web(tmp_path: Path) -> Iterator[LocalWeb]:
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "flower_data"
-
-
-def bring(
-    web: LocalWeb, out: Path, *labels: str, limit: int = 100, licenses: frozenset[str] | None = OPEN, **options: Any
-) -> Scraped:
-    queries = [Query(label, label, label) for label in labels or ("rose", "iris")]
-    network = options.pop("network", None) or web.network()
-    wish = Wish(limit, licenses, options.pop("min_size", 100))
-    options.setdefault("sources", ("openverse",))
-    return scrape(out, queries, wish, network=network, keys=options.pop("keys", KEYS), **options)
-
-
-def only(yields: list[Yield], label: str, source: str = "openverse") -> Yield:
-    (found,) = [one for one in yields if (one.label, one.source) == (label, source)]
-    return found
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.jpg")}
-
-
-def fetches(web: LocalWeb) -> Counter[str]:
-    return Counter(visit.path for visit in web.log if "/pictures/" in visit.path)
-
-
-def open_ones(web: LocalWeb, label: str) -> list[Picture]:
-    return [picture for picture in web.pictures if picture.label == label and picture.license in OPEN]
-
-
-def ledger(out: Path) -> sqlite3.Connection:
-    return sqlite3.connect(out / "catalog.sqlite")
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -266,143 +220,3 @@ def test_a_dry_run_lists_and_fetches_and_writes_nothing(web: LocalWeb, out: Path
     rest = preview(out, queries, Wish(8, OPEN, 100), sources=("openverse",), network=web.network(), keys={})
     assert [entry.candidate.url for entry in rest.listed] == [entry.candidate.url for entry in shown.listed[3:]]
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")} == before
-
-
-def test_credits_and_metadata_name_everybody(web: LocalWeb, out: Path) -> None:
-    (out / "raw" / "rose").mkdir(parents=True)
-    (out / "raw" / "rose" / "mine.jpg").write_bytes(draw(777))
-    scraped = bring(web, out)
-    text = scraped.credits.read_text()
-    (table,) = scraped.metadata
-    rows = list(csv.DictReader(io.StringIO(table.read_text())))
-    assert table == out / "raw" / "metadata.csv"
-    assert {row["file_name"] for row in rows} == set(files(out / "raw"))
-    for row in rows:
-        assert row["label"] == row["file_name"].split("/")[0]
-        if row["file_name"] == "rose/mine.jpg":
-            assert row["author"] == row["license"] == ""
-            assert "mine.jpg" not in text
-            continue
-        assert row["author"]
-        assert row["license"] in text
-        assert f"`raw/{row['file_name']}`" in text
-        assert row["landing_page"] in text
-    assert "## rose" in text
-
-
-def test_a_strangers_words_are_no_markup(web: LocalWeb, out: Path, tmp_path: Path) -> None:
-    listing = tmp_path / "list.jsonl"
-    row = {
-        "url": f"{web.url}/openverse/pictures/0/original.jpg",
-        "title": "[x](javascript:alert(1)) <script>\n# Not a heading",
-        "author": "=HYPERLINK(1)|`ls`",
-        "license": "cc0",
-        "landing_page": "javascript:alert(2)",
-    }
-    listing.write_text(json.dumps(row))
-    text = bring(web, out, "rose", sources=(f"urls:{listing}",)).credits.read_text()
-    assert "(javascript:" not in text.replace("\\", "").replace("[x](javascript", "")
-    assert "<script>" not in text
-    assert "\n# Not" not in text
-
-
-def test_a_flat_dataset_keeps_its_catalog_beside_it(web: LocalWeb, tmp_path: Path) -> None:
-    flat = tmp_path / "mine"
-    (flat / "rose").mkdir(parents=True)
-    (flat / "rose" / "old.jpg").write_bytes(draw(888))
-    bring(web, flat, limit=3)
-    assert sorted(path.name for path in flat.iterdir() if path.is_dir()) == ["iris", "rose"]
-    assert len(files(flat)) == 7
-    assert (tmp_path / "mine.florilegium" / "catalog.sqlite").is_file()
-    rows = csv.DictReader(io.StringIO((flat / "metadata.csv").read_text()))
-    assert {row["file_name"] for row in rows} == set(files(flat))
-
-
-def test_lists_of_urls(web: LocalWeb, out: Path, tmp_path: Path) -> None:
-    address = f"{web.url}/openverse/pictures/{{}}/original.jpg".format
-    table = tmp_path / "list.csv"
-    lines = [f"{address(0)},rose,Anna,CC BY 4.0", f"{address(1)},IRIS,Bert,", f"{address(2)},tulip,Carl,cc0"]
-    table.write_text("url,label,author,license\n" + "\n".join(lines))
-    scraped = bring(web, out, sources=(f"urls:{table}",))
-    assert scraped.new == 1
-    with ledger(out) as db:
-        assert db.execute("SELECT author, license FROM credits").fetchall() == [("Anna", "CC BY 4.0")]
-    assert bring(web, out, sources=(f"urls:{table}",), licenses=None).new == 1
-    text = tmp_path / "list.txt"
-    text.write_text(f"# roses\n{address(5)}\nfile:///etc/passwd\n{web.url}/hostile/to-metadata\n")
-    scraped = bring(web, out, "rose", sources=(f"urls:{text}",), licenses=None)
-    assert scraped.new == 1
-    assert only(scraped.yields, "rose", f"urls:{text}").lost == {"refused address": 2}
-    with pytest.raises(UserError, match="does not say which class"):
-        bring(web, out, sources=(f"urls:{text}",), licenses=None)
-
-
-def test_a_local_folder_is_a_source(web: LocalWeb, out: Path, tmp_path: Path) -> None:
-    mine = plant(tmp_path / "mine", {"Rose": 3, "tulip": 2})
-    (mine / "Rose" / "notes.txt").write_text("not a picture")
-    (mine / "metadata.csv").write_text("file_name,author,license\nRose/0000.jpg,Anna,cc0\n")
-    assert bring(web, out, sources=(f"folder:{mine}",)).new == 1
-    scraped = bring(web, out, sources=(f"folder:{mine}",), licenses=None)
-    assert (scraped.new, len(files(out))) == (2, 3)
-    assert only(scraped.yields, "rose", f"folder:{mine}").lost == {"not a picture": 1}
-    assert len(files(mine)) == 5, "it is copied from, not moved"
-    assert web.log == []
-
-
-def test_mistakes_get_one_sentence(web: LocalWeb, out: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no source 'bing'"):
-        bring(web, out, sources=("bing",))
-    with pytest.raises(UserError, match="FLICKR_API_KEY"):
-        bring(web, out, sources=("flickr",), keys={})
-    with pytest.raises(UserError, match="--source urls:FILE"):
-        bring(web, out, sources=("urls",), licenses=None)
-    with pytest.raises(UserError, match="no folder"):
-        bring(web, out, sources=(f"folder:{tmp_path}/nowhere",))
-    with pytest.raises(UserError, match="--license any"):
-        bring(web, out, sources=("duckduckgo",))
-    occupied = tmp_path / "file"
-    occupied.write_text("")
-    with pytest.raises(UserError):
-        bring(web, occupied)
-    names = tmp_path / "names.json"
-    names.write_text('{"../../x": ["a", "b"]}')
-    with pytest.raises(UserError, match="cannot be a folder's name"):
-        plan_queries(names)
-
-
-def test_classes_are_chosen_by_folder_or_name(tmp_path: Path) -> None:
-    names = tmp_path / "names.json"
-    names.write_text(
-        '{"1": ["pink primrose", "Oenothera speciosa"], "21": ["fire lily", "Gloriosa superba"], "3": "x"}'
-    )
-    assert [query.label for query in plan_queries(names)] == ["1", "21", "3"]
-    assert [query.text for query in plan_queries(names, "Fire Lily, 1")] == ["Oenothera speciosa", "Gloriosa superba"]
-    with pytest.raises(UserError, match="did you mean fire lily"):
-        plan_queries(names, "fire lilly")
-    with pytest.raises(UserError, match="names no class"):
-        plan_queries(names, " , ")
-    assert Query("5", "x", "Calendula officinalis flower head").taxon == "Calendula officinalis"
-
-
-def test_two_scrapes_do_not_work_in_one_place(web: LocalWeb, out: Path) -> None:
-    bring(web, out, "rose", limit=1)
-    with Incoming(out / "incoming").locked(), pytest.raises(UserError, match="Another scrape or download is at work"):
-        bring(web, out, "rose", limit=2)
-    assert bring(web, out, "rose", limit=2).new == 1
-
-
-def test_google_says_what_it_is_before_it_starts() -> None:
-    (warning,) = warnings_for(("google",), {}, Wish(licenses=None))
-    assert "licence" in warning
-    assert "terms" in warning
-    assert "google" not in auto_order(os.environ)
-    with pytest.raises(UserError, match="--license any"):
-        warnings_for(("google",), {}, Wish(licenses=OPEN))
-
-
-def test_the_default_network_is_the_real_web() -> None:
-    network = Network()
-    assert network.loopback_ports == frozenset()
-    assert network.services == {}
-    assert network.obey_robots
-    assert network.obey_robots_tag

@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 import pytest
 
-from curate.answers import SourceChanged, SourceFailed, SourceLimited
+from curate.answers import Answer, SourceChanged, SourceFailed, SourceLimited
 from curate.errors import UserError
 from curate.fetch import Fetcher
 from curate.hosts import HostBudget
 from curate.image_search import Candidate, Options, Query
 from curate.licenses import OPEN, allowed_licenses, read_license
 from curate.picture_urls import modest_url, picture_key, provenance_group
-from curate.sources import auto_order, open_source, source_class, source_names
+from curate.sources import auto_order, duckduckgo, open_source, source_class, source_names
 from demo.localapis import SERVICES
 from demo.localweb import LocalWeb
 from tests.drawn import plant_one
@@ -103,6 +103,17 @@ def test_obeys_retry_after(name: str, tmp_path: Path) -> None:
         first, second = web.visits(f"/{name}/")[:2]
     assert first.status == 429
     assert second.started - first.started >= 1.0
+
+
+def test_stays_inside_a_limit_that_it_was_not_told(tmp_path: Path) -> None:
+    """Five pages at three requests a second: some are answered with 429, and each page comes all the same."""
+    with LocalWeb(plant_one(tmp_path, "poppy", 110), NAMES) as web:
+        web.faults.limits["openverse"] = (2, 1.0)
+        found = search(web, "openverse")
+        statuses = [visit.status for visit in web.log]
+    assert len(found) == len({candidate.url for candidate in found}) == 97
+    assert statuses.count(200) == 5
+    assert statuses.count(429) <= 3, "it waits as long as it is told, instead of asking again and again"
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -261,3 +272,28 @@ def test_provenance_groups() -> None:
     assert provenance_group("https://www.inaturalist.org/observations/42?locale=de") == "inaturalist:42"
     assert provenance_group("https://www.flickr.com/photos/me/1/") == "flickr.com/photos/me/1"
     assert provenance_group("") == ""
+
+
+def test_duckduckgo_reads_what_its_package_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package's own answer, as its ImagesResult has the fields; the network is not asked."""
+    result = {
+        "title": "Corn poppy",
+        "image": "https://flowers.example/poppy.jpg",
+        "thumbnail": "https://tse.example/th",
+        "url": "https://flowers.example/poppies",
+        "height": 800,
+        "width": 1200,
+        "source": "Bing",
+    }
+    candidate = duckduckgo._candidate(Answer("duckduckgo", result))
+    assert (candidate.url, candidate.landing_page) == (result["image"], result["url"])
+    assert (candidate.width, candidate.height, candidate.license.code) == (1200, 800, "")
+    with pytest.raises(SourceChanged, match=r"duckduckgo: .*'image' is missing"):
+        duckduckgo._candidate(Answer("duckduckgo", {"picture": "x"}))
+
+
+def test_duckduckgo_that_cannot_be_reached_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real package, led by its own proxy variable to a port where nobody listens."""
+    monkeypatch.setenv("DDGS_PROXY", "http://127.0.0.1:9")
+    with LocalWeb(tmp_path) as web, pytest.raises(SourceFailed, match=r"^duckduckgo: "):
+        search(web, "duckduckgo")

@@ -108,6 +108,11 @@ def calibrate(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> Ca
     )
 
 
+def calibrate_probabilities(probabilities: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> Calibration:
+    """`calibrate` where only probabilities (N, classes) at temperature 1 are at hand: their logarithms are logits."""
+    return calibrate(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)), truth)
+
+
 def fit_temperature(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> float:
     """The T for which softmax(logits / T) has the least cross-entropy; logits (N, classes), truth (N,), N ≥ 1.
 

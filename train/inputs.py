@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
 from PIL import Image
 
@@ -15,7 +15,7 @@ from curate.image import FORMATS
 STANDARD_INPUT: Final = "-"
 
 
-def expand(inputs: Iterable[Path | str], lines: TextIO | None = None) -> Iterator[Path]:
+def expand(inputs: Iterable[Path | str], lines: Iterable[str] | None = None) -> Iterator[Path]:
     """Files as they are, folders with every picture below them, and for "-" the paths that `lines` gives, one a line.
 
     `lines` is standard input by default, and is read as the paths are asked for, so a list of any length streams.

@@ -22,8 +22,8 @@ class Stage:
 def stages_of(network: nn.Module) -> list[Stage]:
     """The network in stages, from its input to its output, in the order in which it registers them.
 
-    Children with parameters, where a child that holds nearly all of them, or that is a plain row of layers (VGG),
-    is opened in its turn. Parameters that belong to no child count to the first stage.
+    Children with parameters, where a child that holds nearly all of them is opened in its turn. Parameters that
+    belong to no child count to the first stage.
     """
     parts = _opened("", network)
     if not parts:
@@ -69,13 +69,9 @@ def _opened(prefix: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
     whole = sum(_size(child) for _, child in children)
     parts: list[tuple[str, nn.Module]] = []
     for name, child in children:
-        box = _size(child) >= _BOX * whole or _is_row_of_layers(child)
-        parts += _opened(f"{prefix}{name}.", child) if box and list(child.children()) else [(f"{prefix}{name}", child)]
+        box = _size(child) >= _BOX * whole and list(child.children())
+        parts += _opened(f"{prefix}{name}.", child) if box else [(f"{prefix}{name}", child)]
     return parts
-
-
-def _is_row_of_layers(module: nn.Module) -> bool:
-    return isinstance(module, nn.Sequential) and not any(list(layer.children()) for layer in module)
 
 
 def _size(module: nn.Module) -> int:

@@ -1,20 +1,18 @@
-"""How each stage's report is shown to a person."""
+"""How the reports of training and prediction are shown to a person."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from typing import TYPE_CHECKING
 
-from console import say, table
+from commands.console import say, table
+from commands.curation_reports import MOST_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from curate.clean import CleanReport
     from curate.image import BrokenImage
-    from curate.split import SplitReport
     from demo.tour import Tour
     from train.checkpoint import Checkpoint
     from train.evaluate import Evaluation
@@ -22,43 +20,10 @@ if TYPE_CHECKING:
     from train.predict import Prediction
     from train.training import TrainingReport
 
-_MOST_ROWS = 40
-
-
-def cleaning(report: CleanReport) -> None:
-    """What leaves and why, and what leaks across the splits."""
-    decisions = report.plan.decisions
-    if decisions:
-        shown = [(decision.reason, decision.path, decision.detail) for decision in decisions[:_MOST_ROWS]]
-        table("What leaves", ("reason", "picture", "why"), shown)
-        if len(decisions) > _MOST_ROWS:
-            say(f"… and {len(decisions) - _MOST_ROWS:,} more.")
-        counts = Counter(decision.reason for decision in decisions)
-        say("In all: " + ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) + ".")
-    for leak in report.plan.leaks[:_MOST_ROWS]:
-        say(f"Leak across the split: {leak.first} is the same picture as {leak.second}.")
-
-
-def splitting(report: SplitReport) -> None:
-    """Counts of each class, what was held back, and the proof."""
-    splits = ("train", "valid", "test")
-    rows = [(label, *(counts[split] for split in splits)) for label, counts in report.counts.items()]
-    totals = ("all", *(sum(counts[split] for counts in report.counts.values()) for split in splits))
-    table("Pictures", ("class", *splits), [*rows, totals], last_is_total=True)
-    for held in report.held_back[:_MOST_ROWS]:
-        say(f"Held back: {held.path}: {held.reason}.")
-    if report.broken:
-        say(f"Left out: {len(report.broken):,} broken files, such as {report.broken[0]}.")
-    proof = report.proof
-    say(
-        f"Proof: among {proof.pictures:,} pictures, near-duplicate pairs across splits = {proof.near_duplicates}, "
-        f"pairs of one origin = {proof.provenance}, look-alikes that their pixels tell apart = {proof.told_apart}."
-    )
-
 
 def training(report: TrainingReport) -> None:
     """What was learnt from, how well it went, and how long each part took."""
-    for broken in report.broken[:_MOST_ROWS]:
+    for broken in report.broken[:MOST_ROWS]:
         say(f"Left out: {broken.path}: {broken.reason}.")
     for note in report.notes:
         say(f"Note: {note}")
@@ -82,7 +47,7 @@ def evaluation(report: Evaluation) -> None:
         if n
     ]
     table("Classes", ("folder", "name", "n", "right"), rows)
-    for broken in report.broken[:_MOST_ROWS]:
+    for broken in report.broken[:MOST_ROWS]:
         say(f"Left out: {broken.path}: {broken.reason}.")
     say(f"Accuracy: {_accuracy(report.accuracy)}; top-5 {report.accuracy.top5:.2%}.")
 
@@ -133,7 +98,12 @@ def truth(answer: Prediction | BrokenImage, label: str, checkpoint: Checkpoint) 
 
 
 def tour(report: Tour) -> None:
-    """Planted against found, and the figures of the demo's classifier."""
+    """What was scraped, planted against found, and the figures of the demo's classifier."""
+    services = len({one.source for one in report.scraping.yields})
+    say(
+        f"Scraped: {report.scraping.new} of {len(report.garden.files)} drawings, from {services} services of the local "
+        f"web; each is credited in {report.scraping.credits}."
+    )
     rows = [(kind.value, planted, report.found.get(kind, 0)) for kind, planted in report.planted.items()]
     totals = ("all", sum(report.planted.values()), sum(report.found.values()))
     table("Faults in the garden", ("kind", "planted", "found"), [*rows, totals], last_is_total=True)

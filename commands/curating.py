@@ -1,0 +1,165 @@
+"""clean, restore, split, verify: from pictures to a split dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from commands import console, curation_reports
+from commands.options import DEFAULT_DATA, Data, Radius
+
+if TYPE_CHECKING:
+    from curate.placing import Mode
+
+Policy = Literal["best", "largest", "sharpest", "first-seen", "most-credited"]
+Conflicts = Literal["quarantine", "keep-best", "report"]
+Method = Literal["stable", "split-folders"]
+
+
+def clean(
+    data: Data = DEFAULT_DATA,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the plan and move nothing.")] = False,
+    radius: Radius = 8,
+    keep: Annotated[Policy, typer.Option(help="Which of several copies stays.")] = "best",
+    conflicts: Annotated[Conflicts, typer.Option(help="What becomes of one picture under two labels.")] = "quarantine",
+    geometry: Annotated[bool, typer.Option("--geometry", help="Find turned and mirrored copies too.")] = False,
+    remove: Annotated[str, typer.Option(help="Quality flags that make a picture leave, such as blurred,text.")] = "",
+    plan: Annotated[Path | None, typer.Option(help="Carry out this plan, edited or not.")] = None,
+    save_plan: Annotated[Path | None, typer.Option(help="Where --dry-run writes the plan, as JSON Lines.")] = None,
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure thresholds on DATA; move nothing.")] = False,
+) -> None:
+    """Set broken files, copies and mislabelled pictures aside.
+
+    Nothing is deleted: what leaves lies in quarantine/ with its reason, and `restore` brings it back.
+
+    Example: cli.py clean flower_data --dry-run
+    """
+    if calibrate:
+        from curate.calibrate import calibrate as run_calibrate
+
+        measured = run_calibrate(data, radius=radius, progress=console.bars)
+        curation_reports.calibration(measured)
+        console.say(f"Nothing was moved. Next: cli.py clean {data} --radius {measured.radius}")
+        return
+    from curate.clean import clean as run_clean
+
+    report = run_clean(
+        data, dry_run=dry_run, radius=radius, keep=keep, conflicts=conflicts, geometry=geometry,
+        remove=_words(remove), plan=plan, save_plan=save_plan, progress=console.bars,
+    )  # fmt: skip
+    curation_reports.cleaning(report)
+    decisions = report.plan.decisions
+    if dry_run and decisions:
+        written = f"The plan is {report.plan_file}; nothing was moved. " if report.plan_file else "Nothing was moved. "
+        console.say(f"{written}Next: cli.py clean {data}" + (f" --plan {report.plan_file}" if report.plan_file else ""))
+    elif report.moved or report.resumed:
+        console.say(f"Moved {report.moved + report.resumed:,} files to {report.dataset.quarantine}. "
+                    f"Next: cli.py split {data} (or take it back: cli.py restore {data})")  # fmt: skip
+    else:
+        console.say(f"Nothing to set aside among {report.scan.files:,} files in {data}. Next: cli.py split {data}")
+
+
+def restore(
+    data: Data = DEFAULT_DATA,
+    *,
+    reason: Annotated[list[str] | None, typer.Option(help="Only what left for this reason; repeatable.")] = None,
+    picture: Annotated[list[str] | None, typer.Option(help="Only this picture, by its old path; repeatable.")] = None,
+    label: Annotated[list[str] | None, typer.Option("--class", help="Only this class folder; repeatable.")] = None,
+    run: Annotated[str | None, typer.Option(help="Only what one clean moved: its time, or last.")] = None,
+) -> None:
+    """Bring pictures back from the quarantine.
+
+    Example: cli.py restore flower_data --reason conflict
+    """
+    from curate.catalog import Catalog
+    from curate.clean import REASONS
+    from curate.dataset import open_dataset
+    from curate.errors import UserError
+    from curate.quarantine import restore as run_restore
+    from curate.quarantine import stored_files
+
+    dataset = open_dataset(data)
+    with Catalog.open(dataset.catalog_path) as catalog:
+        files = stored_files(dataset, catalog)
+        known = {*REASONS, *(file.reason for file in files)}
+        if unknown := set(reason or ()) - known:
+            raise UserError(f"There is no reason {min(unknown)!r}: choose among {', '.join(sorted(known))}.")
+        if run == "last":
+            run = max((file.run for file in files), default=None)
+        report = run_restore(dataset, catalog, reason, console.bars, paths=picture, labels=label, run=run)
+    for path in report.occupied[: curation_reports.MOST_ROWS]:
+        console.say(f"Left in the quarantine, because another file has taken its place: {path}")
+    console.say(f"Brought {len(report.restored):,} files back into {data}. Next: cli.py clean {data} --dry-run")
+
+
+def split(
+    data: Data = DEFAULT_DATA,
+    *,
+    out: Annotated[Path | None, typer.Option(help="Where train/, valid/ and test/ go.  [default: DATA itself]")] = None,
+    ratio: Annotated[str, typer.Option(help="Shares of train, valid and test.")] = ".8,.1,.1",
+    seed: Annotated[int, typer.Option(help="Another seed draws another split.")] = 1337,
+    freeze: Annotated[str | None, typer.Option(help="Splits that take nothing new, such as valid,test.")] = None,
+    min_per_class: Annotated[int, typer.Option(min=0, help="Pictures of each class that valid and test need.")] = 1,
+    method: Annotated[Method, typer.Option(help="Our own draw, or split-folders given our groups.")] = "stable",
+    copy: Annotated[bool, typer.Option("--copy", help="Place copies.")] = False,
+    symlink: Annotated[bool, typer.Option("--symlink", help="Place symbolic links.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="Place hard links, where possible (the default).")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the split and place nothing.")] = False,
+) -> None:
+    """Split into train, valid and test without a leak.
+
+    Near-duplicates and pictures of one origin stay together; pictures added later never
+    move an old one.
+
+    Example: cli.py split flower_data --ratio .7,.15,.15
+    """
+    from curate.errors import UserError
+    from curate.split import split as run_split
+
+    if copy + symlink + link > 1:
+        raise UserError("--copy, --link and --symlink exclude each other: give one of them.")
+    mode: Mode = "copy" if copy else "symlink" if symlink else "link"
+    report = run_split(
+        data, out=out, ratio=_shares(ratio), seed=seed, freeze=None if freeze is None else _words(freeze),
+        min_per_class=min_per_class, method=method, mode=mode, dry_run=dry_run, progress=console.bars,
+    )  # fmt: skip
+    curation_reports.splitting(report)
+    if dry_run:
+        console.say(f"Nothing was placed. Next: cli.py split {data}")
+    else:
+        console.say(f"Wrote {report.out}/train, valid and test. Next: cli.py train {report.out}")
+
+
+def verify(data: Data = DEFAULT_DATA, *, radius: Radius = 8) -> None:
+    """Read every file again and prove the split anew.
+
+    Compares with the catalog. Exits with code 1 where something has changed, is missing, new or broken, or leaks.
+
+    Example: cli.py verify flower_data
+    """
+    from curate.verify import verify as run_verify
+
+    report = run_verify(data, radius=radius, progress=console.bars)
+    curation_reports.verification(report)
+    if report.in_order:
+        console.say(f"All {report.files:,} files of {data} are as the catalog says. Next: cli.py train {data}")
+        return
+    console.say(f"{data} is not as the catalog says, or leaks. Next: cli.py clean {data} --dry-run")
+    raise typer.Exit(1)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _shares(ratio: str) -> tuple[float, float, float]:
+    from curate.errors import UserError
+
+    try:
+        train, valid, test = (float(share) for share in ratio.split(","))
+    except ValueError:
+        raise UserError(f"The ratio {ratio!r} is no split: give three shares such as .8,.1,.1.") from None
+    return train, valid, test

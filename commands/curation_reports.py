@@ -1,0 +1,115 @@
+"""How the reports of scraping, cleaning and splitting are shown to a person."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from commands.console import say, table
+
+if TYPE_CHECKING:
+    from curate.calibrate import CalibrationReport
+    from curate.clean import CleanReport
+    from curate.split import SplitReport
+    from curate.verify import VerifyReport
+    from curate.yields import Yield
+
+MOST_ROWS = 40
+_SPLITS = ("train", "valid", "test")
+
+
+def cleaning(report: CleanReport) -> None:
+    """What leaves and why; what lies under two labels or leaks across splits; what the quality checks flag."""
+    decisions = report.plan.decisions
+    if decisions:
+        shown = [(decision.reason, decision.path, decision.detail) for decision in decisions[:MOST_ROWS]]
+        table("What leaves", ("reason", "picture", "why"), shown)
+        if len(decisions) > MOST_ROWS:
+            say(f"… and {len(decisions) - MOST_ROWS:,} more.")
+        counts = Counter(decision.reason for decision in decisions)
+        say("In all: " + ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) + ".")
+    for conflict in report.plan.conflicts[:MOST_ROWS]:
+        say(
+            f"One picture, two labels: {conflict.first} under {conflict.first_label}, "
+            f"{conflict.second} under {conflict.second_label}."
+        )
+    for leak in report.plan.leaks[:MOST_ROWS]:
+        say(f"Leak across the split: {leak.first} is the same picture as {leak.second}.")
+    if report.flagged:
+        flags = ", ".join(f"{count:,} {flag}" for flag, count in report.flagged.items())
+        say(f"Flagged, and left in place: {flags} (--remove {','.join(report.flagged)} sets them aside).")
+
+
+def calibration(report: CalibrationReport) -> None:
+    """Recall of each edit at each radius, and the strangers that lie as near."""
+    radii = (0, 2, 4, 6, 8, 10, 12)
+    rows = [
+        (
+            edit.edit,
+            *(f"{edit.within[radius] / edit.copies:.3f}" for radius in radii),
+            f"{edit.found / edit.copies:.3f}",
+        )
+        for edit in report.edits
+    ]
+    columns = ("edited copies found", *(f"{radius} bits" for radius in radii), "with the second look")
+    table(f"{report.originals:,} pictures of yours, edited", columns, rows)
+    per_million = 1e6 / max(1, report.pairs)
+    near = [f"{report.near[radius] * per_million:.2f}" for radius in radii]
+    merged = [f"{report.merged[radius] * per_million:.2f}" for radius in radii]
+    table(
+        f"Strangers per million pairs ({report.pairs:,} pairs looked at)",
+        ("", *(f"{radius} bits" for radius in radii)),
+        [("hashes as near", *near), ("taken for copies", *merged)],
+    )
+    for first, second in report.twins[:MOST_ROWS]:
+        say(f"Taken for copies; have a look: {first} and {second}.")
+    say(f"Recommended radius: {report.radius} bits.")
+
+
+def splitting(report: SplitReport) -> None:
+    """Counts of each class, what was held back, and the proof."""
+    rows = [(label, *(counts[split] for split in _SPLITS)) for label, counts in report.counts.items()]
+    totals = ("all", *(sum(counts[split] for counts in report.counts.values()) for split in _SPLITS))
+    table("Pictures", ("class", *_SPLITS), [*rows, totals], last_is_total=True)
+    for held in report.held_back[:MOST_ROWS]:
+        say(f"Held back: {held.path}: {held.reason}.")
+    if report.too_small:
+        say(f"Too small for every split: {', '.join(report.too_small)}.")
+    for path in report.orphaned[:MOST_ROWS]:
+        say(f"Kept as a picture of its own, because its original is gone: {path}.")
+    if report.broken:
+        say(f"Left out: {len(report.broken):,} broken files, such as {report.broken[0]}.")
+    proof = report.proof
+    say(
+        f"Proof: among {proof.pictures:,} pictures, near-duplicate pairs across splits = {proof.near_duplicates}, "
+        f"pairs of one origin = {proof.provenance}, look-alikes that their pixels tell apart = {proof.told_apart}."
+    )
+
+
+def verification(report: VerifyReport) -> None:
+    """What is not as the catalog says, and each split's proof."""
+    for what, paths in (("Changed", report.changed), ("Missing", report.missing), ("New", report.new)):
+        for path in paths[:MOST_ROWS]:
+            say(f"{what}: {path}")
+        if len(paths) > MOST_ROWS:
+            say(f"… and {len(paths) - MOST_ROWS:,} more that are {what.lower()}.")
+    for damage in report.broken[:MOST_ROWS]:
+        say(f"Broken: {damage.path}: {damage.reason}")
+    for proof in report.splits:
+        for crossing in proof.crossings[:MOST_ROWS]:
+            say(f"Crosses splits ({crossing.kind}, {crossing.distance} bits): {crossing.first} and {crossing.second}")
+        counts = ", ".join(f"{count:,} {split}" for split, count in proof.counts.items())
+        say(f"Proof of {proof.folder}: {counts}; leaking pairs = {len(proof.leaks)}.")
+
+
+def scraping(yields: list[Yield], problems: list[str]) -> None:
+    """The yield per class and source, and why the rest fell away."""
+    rows = [
+        (one.label, one.source, one.found, one.allowed, one.fetched, one.intact, one.unique,
+         ", ".join(f"{count} {why}" for why, count in one.lost.most_common(4)))
+        for one in yields
+    ]  # fmt: skip
+    columns = ("class", "source", "found", "allowed", "fetched", "intact", "unique", "the rest")
+    table("Yield", columns, rows)
+    for problem in problems:
+        say(f"Could not go on: {problem}")

@@ -1,0 +1,40 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_DATA = Path("flower_data")
+DEFAULT_MODELS = Path("models")
+
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="The dataset folder: <class>/, raw/<class>/ or train/…")]
+Checkpoint = Annotated[Path | None, typer.Option("--checkpoint", help="A checkpoint.  [default: the best in --models]")]
+Models = Annotated[Path, typer.Option(help="Where checkpoints are looked for.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Names = Annotated[Path | None, typer.Option(help="JSON: class folder → name.  [default: DATA's own, or aux/]")]
+Radius = Annotated[int, typer.Option(min=0, max=12, help="Bits in which near-duplicates' pHashes may differ.")]
+
+
+def chosen_checkpoint(checkpoint: Path | None, models: Path) -> Path:
+    """The checkpoint that was named or else the best one; raises `UserError` where there is none."""
+    from train.checkpoint import best_checkpoint
+
+    return checkpoint or best_checkpoint(models)
+
+
+def names_of(data: Path, file: Path | None) -> dict[str, str]:
+    """Class folder → name, for every class of a dataset; raises `UserError` where a names file lacks one."""
+    from curate.dataset import open_dataset
+    from curate.errors import UserError
+    from curate.names import names_for
+
+    names, missing = names_for(data, open_dataset(data).labels(), file)
+    if missing:
+        raise UserError(
+            f"{file} names no class for the folder{'s' if len(missing) > 1 else ''} {', '.join(missing[:5])}"
+            f"{', …' if len(missing) > 5 else ''} of {data}: add them to the file."
+        )
+    return names

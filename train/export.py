@@ -1,0 +1,219 @@
+"""A checkpoint as a file of another format, compared with the checkpoint on real pictures before it stays."""
+
+import json
+import os
+import secrets
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from curate.errors import UserError
+from curate.image import BrokenImage, load
+from curate.progress import Progress, silent
+from train.atomic import write_whole
+from train.checkpoint import Checkpoint, load_checkpoint
+from train.classifier import Classifier, Geometry
+from train.export_formats import FORMATS, Runner
+from train.openings import content_of
+from train.predict import Predictor
+from train.preprocessing import INTERPOLATIONS
+
+TOLERANCE: Final = 1e-4
+"""The largest difference of any probability of any picture that an exported file may show."""
+
+PICTURES: Final = 64
+
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written, and how close it comes to the checkpoint."""
+
+    file: Path
+    beside: Path  # JSON: inputs, preprocessing, labels, names, parity
+    format: str
+    pictures: int  # compared
+    largest_difference: float  # of any probability
+    same_answers: int  # pictures whose first answer is the same
+    size: int  # bytes
+    seconds: float
+
+
+def export(
+    checkpoint: Path,
+    format_: str,
+    pictures: Sequence[Path],
+    *,
+    out: Path | None = None,
+    progress: Progress = silent,
+) -> ExportReport:
+    """Write `<checkpoint's name><ending>` into `out` (default: beside it), and a JSON that says how to feed it.
+
+    The file is read back and run on up to 64 of `pictures`, spread evenly; where any probability is off by more than
+    1e-4 nothing is left. Raises UserError for that, for an unknown format, and where a package is missing.
+    """
+    if format_ not in FORMATS:
+        raise UserError(f"There is no export format {format_!r}: use {', '.join(FORMATS)}.")
+    ending, write, read = FORMATS[format_]
+    started = time.perf_counter()
+    loaded = load_checkpoint(checkpoint)
+    images = _sample(pictures)
+    classifier = Classifier(loaded)
+    description = describe(loaded, classifier, checkpoint.name, format_)
+    folder = out or checkpoint.parent
+    file = folder / f"{checkpoint.stem}{ending}"
+    with _unfinished(file) as temporary:
+        with _failing_in_words(loaded, format_):
+            write(classifier, temporary, json.dumps(description, ensure_ascii=False))
+            run = read(temporary, loaded)
+            found = _compare(run, classifier.geometries, Predictor(loaded, "cpu"), images, progress)
+        difference, same = found
+        if not difference <= TOLERANCE:
+            raise UserError(
+                f"The {format_} file gives probabilities that are off by {difference:.1e}, more than {TOLERANCE:g}, "
+                f"so it was not kept: take another --format."
+            )
+        size = temporary.stat().st_size
+        temporary.replace(file)
+    parity = {"pictures": len(images), "largest_difference": difference, "same_first_answers": same}
+    beside = file.with_name(f"{file.name}.json")
+    write_whole(beside, json.dumps({**description, "parity": parity}, indent=1, ensure_ascii=False) + "\n")
+    return ExportReport(
+        file=file, beside=beside, format=format_, pictures=len(images), largest_difference=difference,
+        same_answers=same, size=size, seconds=time.perf_counter() - started,
+    )  # fmt: skip
+
+
+def describe(checkpoint: Checkpoint, classifier: Classifier, name: str, format_: str) -> dict[str, Any]:
+    """All that another program needs to feed the file and to read its answers, in plain types."""
+    inputs = [
+        {
+            "name": input_name,
+            "dtype": "float32",
+            "shape": ["batch", 3, geometry.crop, geometry.crop],
+            "meaning": "RGB from 0 to 1, channels first",
+            "resize_short_side": geometry.resize,
+            "crop": geometry.crop,
+            "interpolation": geometry.interpolation,
+        }
+        for input_name, geometry in zip(classifier.input_names(), classifier.geometries, strict=True)
+    ]
+    return {
+        "made_from": name,
+        "checkpoint": content_of(checkpoint),
+        "format": format_,
+        "preprocessing": [
+            "decode the first frame; turn it upright as EXIF says; convert to sRGB; lay transparency over white",
+            "scale the short side to resize_short_side pixels, antialiased; the long side is rounded down",
+            "cut the middle crop × crop pixels",
+            "divide by 255; channels first. Normalisation is inside the model: do not normalise.",
+        ],
+        "inputs": inputs,
+        "output": {
+            "name": "probabilities", "dtype": "float32", "shape": ["batch", len(checkpoint.labels)],
+            "meaning": "they sum to 1; temperature and softmax are inside the model",
+        },
+        "temperature": checkpoint.temperature,
+        "labels": checkpoint.labels,
+        "names": checkpoint.names,
+        "backbones": [
+            {
+                "library": backbone.library,
+                "architecture": backbone.architecture,
+                "mean": list(backbone.preprocessing.mean),
+                "std": list(backbone.preprocessing.std),
+            }
+            for backbone in checkpoint.backbones
+        ],
+        "versions": {"torch": torch.__version__},
+    }  # fmt: skip
+
+
+def prepare(image: Image.Image, geometry: Geometry) -> NDArray[np.float32]:
+    """One picture as an exported file wants it, (3, crop, crop) float32 in [0, 1], by the description's words alone."""
+    width, height = image.size
+    short = min(width, height)
+    size = int(geometry.resize * width / short), int(geometry.resize * height / short)
+    scaled = image if size == image.size else image.resize(size, INTERPOLATIONS[geometry.interpolation])
+    left, top = (round((side - geometry.crop) / 2) for side in scaled.size)
+    square = np.asarray(scaled.crop((left, top, left + geometry.crop, top + geometry.crop)), dtype=np.float32)
+    return np.ascontiguousarray(square.transpose(2, 0, 1) / np.float32(255))
+
+
+def _sample(pictures: Sequence[Path]) -> list[Image.Image]:
+    """Up to 64 of them, spread evenly; a broken one's neighbour stands in for it."""
+    step = max(1, len(pictures) // PICTURES)
+    images: list[Image.Image] = []
+    for path in [*pictures[::step], *(path for at, path in enumerate(pictures) if at % step)]:
+        if len(images) == PICTURES:
+            break
+        with suppress(BrokenImage):
+            images.append(load(path))
+    if not images:
+        raise UserError(
+            "An export is compared with its checkpoint on real pictures, and there are none: name a folder."
+        )
+    return images
+
+
+def _compare(
+    run: Runner, geometries: Sequence[Geometry], predictor: Predictor, images: Sequence[Image.Image], progress: Progress
+) -> tuple[float, int]:
+    """(largest difference, same first answers): the first picture alone, then batches, to try both."""
+    difference, same = 0.0, 0
+    starts = [0, *range(1, len(images), _BATCH)]
+    with progress("Comparing", len(images)) as advance:
+        for start in starts:
+            group = images[start : start + (_BATCH if start else 1)]
+            expected = predictor.probabilities(group)
+            given = run([np.stack([prepare(image, geometry) for image in group]) for geometry in geometries])
+            if given.shape != expected.shape or not np.isfinite(given).all():
+                return float("inf"), same
+            difference = max(difference, float(np.abs(given - expected).max()))
+            same += int((given.argmax(axis=1) == expected.argmax(axis=1)).sum())
+            advance(len(group))
+    return difference, same
+
+
+@contextmanager
+def _unfinished(file: Path) -> Iterator[Path]:
+    """A name in the same folder to write under; whatever is still there in the end is removed."""
+    temporary = file.with_name(f".{file.stem}-{os.getpid()}-{secrets.token_hex(4)}{file.suffix}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+    except OSError as error:
+        raise UserError(f"{file} can't be written ({error.strerror}): give --out another folder.") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _failing_in_words(checkpoint: Checkpoint, format_: str) -> Iterator[None]:
+    names = " + ".join(backbone.name for backbone in checkpoint.backbones)
+    try:
+        with warnings.catch_warnings():
+            # PyTorch would rather see TorchScript go; as long as it is there, people need it
+            warnings.simplefilter("ignore")
+            yield
+    except ImportError as error:
+        raise UserError(
+            f"Exporting as {format_} takes the package {error.name}, which is not installed: "
+            f"run `uv sync --extra onnx`."
+        ) from error
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # the compilers behind each format raise whatever they like
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(f"{names} can't be exported as {format_} ({reason}): take another --format.") from error
