@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import console
 from console import say, table
+
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from train.export import PICTURES, TOLERANCE, export
