@@ -4,7 +4,7 @@
     uv run python benchmarks/fuzz.py --only 12345           one case again, in this process
 
 A case is made from its number alone, so that any of them can be looked at again. They run in processes that may
-reserve no more than 3 GiB and may think for 10 seconds about one case: whatever crashes or hangs does so in a
+reserve no more than 3 GiB and may think for 20 seconds about one case: whatever crashes or hangs does so in a
 process of its own, and is put down to the case it was at.
 """
 
@@ -36,7 +36,7 @@ from curate.image import BrokenImage  # noqa: E402
 from curate.inspect import inspect  # noqa: E402
 
 MEMORY = 3 << 30
-SECONDS = 10.0
+SECONDS = 20.0
 PICTURE = (72, 56)
 
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)

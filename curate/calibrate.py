@@ -13,13 +13,13 @@ from curate.dataset import open_dataset
 from curate.duplicates import DEFAULT_RADIUS
 from curate.edits import EDITS, Edit
 from curate.errors import UserError
-from curate.fingerprint import fingerprint, is_flat
-from curate.image import BrokenImage, decode, load
-from curate.inspect import AT_LEAST, scan
+from curate.fingerprint import is_flat
+from curate.image import BrokenImage, decode, read
+from curate.inspect import inspect, scan
 from curate.parallel import ordered_map
-from curate.phash import MAX_RADIUS, phash
+from curate.phash import MAX_RADIUS
 from curate.progress import Progress, silent
-from curate.second_look import Look, Verdicts, look_again, look_at
+from curate.second_look import LOOK_AT_LEAST, Look, Verdicts, look_again, look_at
 
 ENOUGH = 0.99
 """Recall of every plain edit that the recommended radius must reach."""
@@ -140,10 +140,9 @@ def _strangers(root: Path, pictures: Sequence[Picture], progress: Progress) -> t
 
     def look(at: int) -> Look | None:
         try:
-            pixels = load(root / pictures[at].path, at_least=AT_LEAST)
+            return look_at(read(root / pictures[at].path, at_least=LOOK_AT_LEAST))
         except BrokenImage:
             return None
-        return look_at(pixels)
 
     hashes = np.array([picture.phash for picture in pictures], dtype=np.uint64)
     prints = [picture.fingerprint for picture in pictures]
@@ -172,9 +171,8 @@ def _edited(paths: Sequence[Path], edits: Sequence[Edit], progress: Progress) ->
 
 
 def _sight(data: bytes) -> _Sight:
-    pixels = decode(data, at_least=AT_LEAST).pixels
-    grey = pixels.convert("L")
-    return _Sight(phash(grey), fingerprint(pixels, grey), look_at(pixels, grey))
+    facts = inspect(data)
+    return _Sight(facts.phash, facts.fingerprint, look_at(decode(data, at_least=LOOK_AT_LEAST)))
 
 
 def _recall(edit: Edit, pairs: Sequence[tuple[_Sight, _Sight]], radius: int) -> EditRecall:

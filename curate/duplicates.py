@@ -18,12 +18,11 @@ from curate.candidates import WHOLE, Candidates, find_candidates, view_name
 from curate.catalog import Picture
 from curate.colour import coloured_alike
 from curate.fingerprint import is_flat
-from curate.image import BrokenImage, load
-from curate.inspect import AT_LEAST
+from curate.image import BrokenImage, read
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 from curate.registration import IDENTITY, register
-from curate.second_look import Look, look_again, look_at
+from curate.second_look import LOOK_AT_LEAST, Look, look_again, look_at
 
 DEFAULT_RADIUS = 8
 """Bits out of 64. Among 1.3 million pairs of real photographs of different scenes one lies within 8 bits and three
@@ -237,7 +236,6 @@ def clusters(found: NearDuplicates, rank: Callable[[int], Any]) -> list[Cluster]
 
 def _look(path: Path) -> Look | None:
     try:
-        pixels = load(path, at_least=AT_LEAST)
+        return look_at(read(path, at_least=LOOK_AT_LEAST))
     except BrokenImage:
         return None
-    return look_at(pixels)

@@ -19,6 +19,9 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 MAX_PIXELS = 128 * 1024 * 1024
 """A picture with more pixels than this is refused before any of them is allocated (128 MiPx is 384 MiB of RGB)."""
 
+MAX_SIDE = 65_535
+"""A longer side is refused too: no JPEG has one, and Pillow keeps 8 bytes for each row however short it is."""
+
 FORMATS = (
     "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "PSD", "QOI", "SGI", "PCX",
     "DIB", "DDS", "ICNS",
@@ -104,19 +107,26 @@ def decode(data: bytes, *, path: str = "<bytes>", at_least: int | None = None) -
         raise BrokenImage(path, _reason(error, data)) from error
 
 
-def load(path: Path, *, at_least: int | None = None) -> Image.Image:
+def read(path: Path, *, at_least: int | None = None) -> DecodedImage:
     """Read and decode one file; `decode` says how. A file that cannot be read is a `BrokenImage` too."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise BrokenImage(str(path), f"cannot be read ({error.strerror})") from error
-    return decode(data, path=str(path), at_least=at_least).pixels
+    return decode(data, path=str(path), at_least=at_least)
+
+
+def load(path: Path, *, at_least: int | None = None) -> Image.Image:
+    """The pixels that `read` gives."""
+    return read(path, at_least=at_least).pixels
 
 
 def _decode_opened(image: Image.Image, data: bytes, path: str, at_least: int | None) -> DecodedImage:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BrokenImage(path, f"{width} × {height} pixels is over the limit of {MAX_PIXELS:,} pixels")
+    if max(width, height) > MAX_SIDE:
+        raise BrokenImage(path, f"{width} × {height} pixels is over the limit of {MAX_SIDE:,} pixels a side")
     file_format = image.format or "unknown"
     if file_format == "PNG" and _PNG_END not in data:  # Pillow does not miss the end of a PNG
         raise BrokenImage(path, _ENDS_EARLY)

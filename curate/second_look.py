@@ -10,6 +10,7 @@ from PIL import Image
 from curate.candidates import WHOLE, Candidates
 from curate.colour import CHROMA_SIDE, Chroma, chroma, coloured_alike
 from curate.fingerprint import FRAMED, SIDE, VIEWS, Luma, reduced, window_of
+from curate.image import DecodedImage
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 from curate.registration import IDENTITY, Agreement, register
@@ -35,9 +36,14 @@ class Verdicts:
     detail: NDArray[np.float32]
 
 
-def look_at(pixels: Image.Image, grey: Image.Image | None = None) -> Look:
-    """What is seen of canonical pixels, which may be reduced. `grey` is the same in mode "L", where it is at hand."""
-    return Look(reduced(grey or pixels.convert("L")), chroma(pixels), pixels.width, pixels.height)
+LOOK_AT_LEAST = 96
+"""Pixels of the short side at which a JPEG is looked at a second time, which is finer than the first."""
+
+
+def look_at(image: DecodedImage) -> Look:
+    """What is seen of a picture, which may be reduced."""
+    pixels = image.pixels
+    return Look(reduced(pixels.convert("L"), image.box), chroma(pixels), pixels.width, pixels.height)
 
 
 Looker = Callable[[int], Look | None]

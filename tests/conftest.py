@@ -1,6 +1,7 @@
 """What several test files share: the real photographs, where they are at hand."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,14 @@ def flowers() -> Path:
     if not (root / "train").is_dir():
         pytest.skip(f"no real photographs at {root}: set FLORILEGIUM_FLOWERS to Udacity's flower_data")
     return root
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """PyTorch with one thread: tiny networks are only slowed down by threads that wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -24,11 +24,11 @@ from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.evaluate import evaluate
 from train.evaluation_files import evaluation_figures, write_evaluation
 from train.extract import PictureRef, extract
-from train.head import HeadSettings
 from train.inputs import expand
 from train.metrics import measure, most_confused
 from train.openings import openings_file, read_openings
 from train.predict import Prediction, Predictor
+from train.settings import FitSettings
 from train.training import TrainOptions, train_head
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -52,7 +52,7 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def checkpoint(garden: Path) -> Path:
     options = TrainOptions(
-        backbone=TINY, weights="none", models=garden / "models", device="cpu", head=HeadSettings(epochs=12)
+        backbone=TINY, weights="none", models=garden / "models", device="cpu", head=FitSettings(epochs=12)
     )
     return train_head(garden, options).checkpoint
 
@@ -103,9 +103,7 @@ def test_a_checkpoint_of_the_first_version_still_loads(checkpoint: Path, tmp_pat
 def test_prediction_gives_the_evaluations_probabilities(
     views: int, backbone: str, garden: Path, tmp_path: Path
 ) -> None:
-    options = TrainOptions(
-        backbone=backbone, weights="none", models=tmp_path, device="cpu", head=HeadSettings(epochs=3)
-    )
+    options = TrainOptions(backbone=backbone, weights="none", models=tmp_path, device="cpu", head=FitSettings(epochs=3))
     # One large JPEG, which networks of different size would decode at different scales
     root = grow(tmp_path / "data", {"train": 4, "valid": 2})
     picture((20, 200, 90), 5, (900, 1300)).save(root / "valid" / "rose" / "large.jpg")

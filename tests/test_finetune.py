@@ -39,13 +39,7 @@ SMALL = FitSettings(
 COLOURFUL = Augmentation(rotation=10, smallest=0.6, flip=0.5, jitter=0.2)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks this small are only slowed down by threads that wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

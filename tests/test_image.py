@@ -538,6 +538,12 @@ def test_the_limit_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_PIXELS >= 100_000_000  # what cameras make fits
 
 
+def test_a_side_has_a_limit_too() -> None:
+    with pytest.raises(BrokenImage, match="1 × 65536 pixels is over the limit of 65,535 pixels a side"):
+        decode(b"P5 1 65536 255\n" + bytes(65_536))
+    assert decode(b"P5 1 65535 255\n" + bytes(65_535)).height == 65_535
+
+
 # -- scale and threads
 
 

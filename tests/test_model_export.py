@@ -22,8 +22,8 @@ from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.classifier import Classifier
 from train.export import _compare, export
 from train.export_formats import FORMATS
-from train.head import HeadSettings
 from train.predict import Predictor
+from train.settings import FitSettings
 from train.training import TrainOptions, train_head
 
 
@@ -37,7 +37,7 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def checkpoint(garden: Path) -> Path:
     options = TrainOptions(
-        backbone=TINY, weights="none", models=garden / "models", device="cpu", head=HeadSettings(epochs=8)
+        backbone=TINY, weights="none", models=garden / "models", device="cpu", head=FitSettings(epochs=8)
     )
     return train_head(garden, options).checkpoint
 

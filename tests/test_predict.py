@@ -17,9 +17,9 @@ from curate.image import BrokenImage, load
 from tests.training_ground import TINY, grow
 from train.checkpoint import best_checkpoint, load_checkpoint
 from train.evaluate import evaluate, evaluate_pictures
-from train.head import HeadSettings
 from train.pictures import LabelledPicture, labelled_pictures
 from train.predict import Prediction, Predictor
+from train.settings import FitSettings
 from train.training import TrainingReport, TrainOptions, train_head
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -35,7 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingRep
             (root / split / old).rename(root / split / new)
     options = TrainOptions(
         backbone=TINY, weights="none", views=2, models=root / "models", names={"10": "rose", "1": "sun flower"},
-        head=HeadSettings(epochs=20), device="cpu",
+        head=FitSettings(epochs=20), device="cpu",
     )  # fmt: skip
     return root, train_head(root, options)
 

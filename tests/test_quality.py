@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
-from curate.image import decode
-from curate.inspect import AT_LEAST
-from curate.quality import CHECKS, SIDE, Scores, View, flags, luma, measure
+from curate.fingerprint import SIDE, reduced
+from curate.inspect import inspect, inspect_many
+from curate.quality import CHECKS, Views, flags
 
 NAMES = [check.flag for check in CHECKS]
 
@@ -28,8 +28,7 @@ def encode(image: Image.Image, file_format: str = "JPEG", **options: Any) -> byt
 
 
 def scores_of(image: Image.Image, file_format: str = "JPEG", **options: Any) -> dict[str, float]:
-    decoded = decode(encode(image, file_format, **options), at_least=AT_LEAST)
-    return dict(zip(NAMES, measure(decoded, decoded.pixels.convert("L")), strict=True))
+    return dict(zip(NAMES, inspect(encode(image, file_format, **options)).scores, strict=True))
 
 
 def flags_of(image: Image.Image, **options: Any) -> list[str]:
@@ -75,11 +74,12 @@ def page(seed: int, *, dark: bool = False) -> Image.Image:
 # -- exact values
 
 
-def view(values: np.ndarray[Any, Any] | int, width: int = 640, height: int = 480) -> View:
-    return View(np.broadcast_to(np.asarray(values, np.uint8), (SIDE, SIDE)), width, height)
+def view(values: np.ndarray[Any, Any] | int, width: int = 640, height: int = 480) -> Views:
+    luma = np.broadcast_to(np.asarray(values, np.uint8), (1, SIDE, SIDE))
+    return Views(luma, np.array([width]), np.array([height]))
 
 
-def check(flag: str) -> Callable[[View], float]:
+def check(flag: str) -> Callable[[Views], Any]:
     return next(check.measure for check in CHECKS if check.flag == flag)
 
 
@@ -92,9 +92,7 @@ LEVELS = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) % 256
     ("flag", "looked_at", "expected"),
     [
         pytest.param("blurred", view(RAMP), 0.0, id="a ramp has no detail"),
-        pytest.param(
-            "blurred", view(np.tile([0, 0, 255, 255], 16)), 0.403, id="a step at every second pixel: √(31/63)"
-        ),
+        pytest.param("blurred", view(np.tile([0, 0, 255, 255], 16)), 0.403, id="every second step: √(31 of 63)"),
         pytest.param("blurred", view(7), 1.0, id="nothing is not blurred"),
         pytest.param("dark", view(0), 0.0, id="black"),
         pytest.param("dark", view(255), 1.0, id="white"),
@@ -119,17 +117,28 @@ LEVELS = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) % 256
         pytest.param("text", view(RAMP), 1.0, id="a ramp is no text"),
     ],
 )
-def test_exact_values(flag: str, looked_at: View, expected: float) -> None:
-    assert check(flag)(looked_at) == pytest.approx(expected, abs=0.001)
+def test_exact_values(flag: str, looked_at: Views, expected: float) -> None:
+    (found,) = check(flag)(looked_at)
+    assert found == pytest.approx(expected, abs=0.001)
 
 
-@given(arrays(np.uint8, (SIDE, SIDE)), st.integers(1, 10**6), st.integers(1, 10**6))
+@given(arrays(np.uint8, (3, SIDE, SIDE)), st.integers(1, 10**6), st.integers(1, 10**6))
 def test_scores_are_between_0_and_1(values: np.ndarray[Any, np.dtype[np.uint8]], width: int, height: int) -> None:
+    views = Views(values, np.full(3, width), np.full(3, height))
     for row in CHECKS:
-        score = row.measure(View(values, width, height))
-        assert np.isfinite(score)
+        found = row.measure(views)
+        assert found.shape == (3,)
+        assert np.isfinite(found).all()
         if row.flag not in {"blurred", "small"}:  # these may be beyond, and are cut off by measure()
-            assert 0 <= score <= 1 + 1e-9, row.flag
+            assert found.min() >= -1e-9, row.flag
+            assert found.max() <= 1 + 1e-9, row.flag
+
+
+def test_pictures_are_scored_together_as_they_are_alone() -> None:
+    files = [encode(picture) for picture in (photograph(), page(1), logo(), photograph(3).resize((40, 200)))]
+    together = inspect_many((data, "") for data in [*files[:2], b"broken", *files[2:]])
+    assert [facts for facts in together if not facts.broken] == [inspect(data) for data in files]
+    assert together[2].broken == "text, not a picture"
 
 
 # -- flags
@@ -181,8 +190,7 @@ def test_real_photographs_are_hardly_ever_flagged(flowers: Path) -> None:
     paths = sorted(flowers.rglob("*.jpg"))[::10]
     found = []
     for path in paths:
-        decoded = decode(path.read_bytes(), at_least=AT_LEAST)
-        found += flags(measure(decoded, decoded.pixels.convert("L")))
+        found += flags(inspect(path.read_bytes()).scores)
     assert len(found) <= 0.04 * len(paths), found
 
 
@@ -202,8 +210,7 @@ def test_real_photographs_are_hardly_ever_flagged(flowers: Path) -> None:
 def test_a_copy_has_the_same_scores(copy: Callable[[Image.Image], bytes], tolerance: float) -> None:
     for seed in range(3):
         original = photograph(seed, 1000, 750)
-        decoded = decode(copy(original), at_least=AT_LEAST)
-        found: Scores = measure(decoded, decoded.pixels.convert("L"))
+        found = inspect(copy(original)).scores
         assert np.abs(np.subtract(found, tuple(scores_of(original).values()))).max() <= tolerance
 
 
@@ -216,7 +223,7 @@ def test_more_blur_is_less_sharp() -> None:
 def test_luma_covers_the_box_alone() -> None:
     grey = Image.new("L", (100, 80), 200)
     grey.paste(0, (50, 0, 100, 80))
-    assert (luma(grey, (0, 0, 50, 80))[:, :-1] == 200).all()  # beside the edge, the filter sees a little beyond
+    assert (reduced(grey, (0, 0, 50, 80))[:, :-1] == 200).all()  # beside the edge, the filter sees a little beyond
 
 
 def test_the_table_is_sound() -> None:

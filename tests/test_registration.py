@@ -39,7 +39,7 @@ def test_a_crop_is_found_where_it_was_cut(
     truth = np.array([cuts[0], 1 - cuts[1], cuts[2], 1 - cuts[3]])
     found = compare(window(picture, *truth), picture, tuple(truth + slips))
     assert found.same[0]
-    assert found.placement[0] == pytest.approx(truth, abs=0.75 / 64)
+    assert found.placement[0] == pytest.approx(truth, abs=0.8 / 64)  # a guess that lies as near is not moved
     assert found.detail[0] > 0.95
 
 

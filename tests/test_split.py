@@ -16,6 +16,7 @@ from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import open_dataset
 from curate.errors import UserError
+from curate.inspect import scan
 from curate.phash import phash
 from curate.split import SplitReport, split
 from tests.fields import bridge, dataset, encoded, field, picture, placed, tree, write
@@ -577,3 +578,23 @@ def test_hashes_of_drawn_pictures_are_far_apart() -> None:
     """What the other tests build on."""
     hashes = [phash(picture(field(number))) for number in range(200)]
     assert min((a ^ b).bit_count() for a, b in combinations(hashes, 2)) > RADIUS
+
+
+def test_a_dry_run_leaves_an_interrupted_clean_alone(garden: Path) -> None:
+    """What is about to leave is not split, and does not leave by a dry run either."""
+    shutil.copy(garden / "raw" / "1" / "picture 0.jpg", garden / "raw" / "1" / "twin.jpg")
+    data = open_dataset(garden)
+    with Catalog.open(data.catalog_path) as catalog:
+        scan(data, catalog)
+        (twin,) = catalog.pictures("path = 'raw/1/twin.jpg'")
+        with catalog.transaction() as db:
+            db.execute(
+                "INSERT INTO quarantine (run, path, stored, sha256, reason, detail, keeper, distance, state) "
+                "VALUES ('', ?, ?, ?, 'duplicate', '', '', -1, 'moving')",
+                (twin.path, f"duplicate/{twin.path}", twin.sha256),
+            )
+    assert split_of(split(garden, dry_run=True)) == {"train": 56, "valid": 7, "test": 7}
+    assert (garden / twin.path).exists()
+    split(garden)
+    assert not (garden / twin.path).exists()
+    assert "1/twin.jpg" not in placed(garden)

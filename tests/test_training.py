@@ -20,8 +20,9 @@ from tests.training_ground import TINY, grow, picture
 from train.backbones import Backbone, load_backbone
 from train.checkpoint import load_checkpoint
 from train.freeze import FrozenNetwork
-from train.head import HeadSettings
+from train.layers import linears
 from train.predict import Prediction, Predictor
+from train.settings import FitSettings
 from train.training import TrainingReport, TrainOptions, train_head
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -29,7 +30,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def train(root: Path, models: Path, **changes: object) -> TrainingReport:
     settings: dict[str, object] = {
-        "backbone": TINY, "weights": "none", "models": models, "device": "cpu", "head": HeadSettings(epochs=15)
+        "backbone": TINY, "weights": "none", "models": models, "device": "cpu", "head": FitSettings(epochs=15)
     }  # fmt: skip
     return train_head(root, TrainOptions(**{**settings, **changes}))  # type: ignore[arg-type]
 
@@ -63,11 +64,11 @@ def test_the_same_seed_gives_the_same_checkpoint_and_the_bank_spares_the_work(ga
     assert two.computed == 0
     assert two.checkpoint.name == one.checkpoint.name.replace(".pth", "_2.pth")
     first, second = load_checkpoint(one.checkpoint), load_checkpoint(two.checkpoint)
-    assert torch.equal(first.head.weight, second.head.weight)
+    assert torch.equal(linears(first.head)[0].weight, linears(second.head)[0].weight)
     assert first.history == second.history
     assert first.dataset == second.dataset
     other = load_checkpoint(train(garden, tmp_path, views=2, seed=1).checkpoint)
-    assert not torch.equal(first.head.weight, other.head.weight)
+    assert not torch.equal(linears(first.head)[0].weight, linears(other.head)[0].weight)
 
 
 def test_several_backbones_stand_side_by_side(garden: Path, tmp_path: Path) -> None:
@@ -219,14 +220,14 @@ from pathlib import Path
 import torch
 from train import bank
 from train.freeze import FrozenNetwork
-from train.head import HeadSettings
+from train.settings import FitSettings
 from train.training import TrainOptions, train_head
 torch.set_num_threads(1)  # a pool of threads does not survive a fork
 root, models, delays = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
 from train import extract
 extract._COMMIT_SECONDS = 0.02
 options = TrainOptions(backbone="timm:test_resnet", weights="none", views=3, models=models, device="cpu",
-                       head=HeadSettings(epochs=15), batch=6)
+                       head=FitSettings(epochs=15), batch=6)
 for delay in delays:
     child = os.fork()
     if child == 0:
@@ -272,7 +273,7 @@ def test_killed_at_any_instant_the_same_command_finishes(garden: Path, tmp_path:
     expected = load_checkpoint(whole)
     for path in checkpoints:  # whole, and the same as if nothing had happened
         found = load_checkpoint(path)
-        assert torch.allclose(found.head.weight, expected.head.weight, atol=1e-3)
+        assert torch.allclose(linears(found.head)[0].weight, linears(expected.head)[0].weight, atol=1e-3)
         assert found.metrics["valid"].correct == expected.metrics["valid"].correct
         assert found.dataset == expected.dataset
     assert not list((tmp_path / "killed").glob(".saving-*"))

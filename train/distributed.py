@@ -1,7 +1,8 @@
 """Several processes that fit one classifier: who takes which samples, and how their gradients become one."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
@@ -73,20 +74,24 @@ class Processes:
             self.sum([0.0])
 
 
-def join_processes(device: torch.device | None = None) -> Processes:
-    """The processes that `torchrun` started (RANK and WORLD_SIZE are set), joined with NCCL on CUDA, else gloo."""
+@contextmanager
+def joined_processes(device: torch.device | None = None) -> Iterator[Processes]:
+    """The processes that `torchrun` started (RANK and WORLD_SIZE are set), joined by NCCL on CUDA, by gloo elsewhere.
+
+    They part again at the end of the block. Where `torchrun` started none, the one process is alone.
+    """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1 or not distributed.is_available():
-        return Processes()
-    if not distributed.is_initialized():
-        on_cuda = torch.cuda.is_available() if device is None else device.type == "cuda"
-        distributed.init_process_group("nccl" if on_cuda else "gloo", timeout=_PATIENCE)
-    return Processes(distributed.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
-
-
-def leave_processes() -> None:
-    """Say goodbye to the others, at the end of a run; PyTorch warns where nobody does."""
-    if distributed.is_available() and distributed.is_initialized():
+        yield Processes()
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    on_cuda = torch.cuda.is_available() if device is None else device.type == "cuda"
+    if on_cuda:
+        torch.cuda.set_device(local)
+    distributed.init_process_group("nccl" if on_cuda else "gloo", timeout=_PATIENCE)
+    try:
+        yield Processes(distributed.get_rank(), count, local)
+    finally:
         distributed.destroy_process_group()
 
 

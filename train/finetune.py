@@ -1,5 +1,6 @@
 """Fits more than the last layer: from a split dataset, picture by picture, to a checkpoint."""
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,17 +16,20 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.progress import Progress, silent
 from train.backbones import Backbone, freeze_parameters, load_backbone, weights_digest
-from train.calibration import calibrate_probabilities
+from train.calibration import Calibration, calibrate
 from train.checkpoint import Checkpoint
 from train.distributed import Processes
-from train.evaluate import evaluate_pictures
+from train.evaluate import measure_head, side_by_side
 from train.extract import BrokenPicture, Views
 from train.fitting import Fitting, Measured, Work
 from train.head import fit_head
 from train.layers import Head, build_head
+from train.memory import keep_freed_memory
+from train.metrics import Accuracy
 from train.optimiser import discriminative_groups, groups_of
 from train.pictures import LabelledPicture
 from train.pixels import PixelSource, Readable, readable_pictures
+from train.predict import head_logits
 from train.settings import FitSettings, Tuning
 from train.training import (
     Clock,
@@ -106,27 +110,29 @@ def train_network(
     unfinished = unfinished_run(options, settings, [backbone], data.facts(), place)
     head = _first_head(backbone, data, options, settings, place)
     stages = unfreeze(backbone.network, tuning.unfreeze)
+    if place.device.type == "cpu":
+        keep_freed_memory()
     model = PixelClassifier(backbone, head).to(memory_format=torch.channels_last).to(place.device)
     work = _work(model, stages, data, options, settings, place)
-    fitting = Fitting(work, settings, processes=place.processes, unfinished=unfinished)
+    fitting = Fitting(work, settings, processes=place.processes, unfinished=unfinished, watch=options.watch)
     history = fitting.run(place.progress)
     clock.lap("head")
+    tuned, head = _tuned(backbone), head.cpu().requires_grad_(False)
+    accuracy, calibration = _figures(tuned, head, data, place)
     checkpoint = Checkpoint(
-        backbones=[_tuned(backbone)],
-        head=head.cpu().requires_grad_(False),
+        backbones=[tuned],
+        head=head,
         labels=labels,
         names=[options.names.get(label, label) for label in labels],
         recipe=recipe_facts(options, settings, place.precision),
-        metrics={},
+        metrics={"valid": accuracy},
         history=[vars(epoch) for epoch in history],
         dataset=data.facts(),
         versions=versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        calibration=calibration,
     )
-    found = evaluate_pictures(checkpoint, _labelled(data.measured), device=str(place.device), progress=place.progress)
-    accuracy, calibration = found.accuracy, calibrate_probabilities(found.probabilities, found.truth)
-    whole = replace(checkpoint, metrics={"valid": accuracy}, calibration=calibration)
-    path = save_first(whole, options.models, place.processes)
+    path = save_first(checkpoint, options.models, place.processes)
     unfinished.discard()
     clock.lap("save")
     balanced = fitting.sampler.is_balanced
@@ -244,6 +250,18 @@ def _work(
 
 def _labelled(pictures: Sequence[Readable]) -> list[LabelledPicture]:
     return [LabelledPicture(one.path, one.label, one.sha256) for one in pictures]
+
+
+def _figures(tuned: Backbone, head: Head, data: _Data, place: Place) -> tuple[Accuracy, Calibration]:
+    """Accuracy and calibration on valid, through the frozen network that evaluates and predicts, in float32."""
+    with tempfile.TemporaryDirectory(prefix="florilegium-") as temporary:
+        found = side_by_side(
+            [tuned], _labelled(data.measured), bank=Path(temporary), device=place.device, precision="float32",
+            progress=place.progress, description="Valid pictures",
+        )  # fmt: skip
+    labels = [data.measured[position].label for position in found.kept]
+    accuracy, truth, _ = measure_head(head, found.features, labels, data.labels)
+    return accuracy, calibrate(head_logits(head, found.features[:, 0]), truth)
 
 
 def _tuned(backbone: Backbone) -> Backbone:

@@ -81,10 +81,12 @@ class Fitting:
         *,
         processes: Processes | None = None,
         unfinished: UnfinishedRun | None = None,
+        watch: Callable[[Epoch], None] | None = None,
     ) -> None:
         self.work, self.settings = work, settings
         self.processes = processes or Processes()
         self.unfinished = unfinished
+        self.watch = watch
         power = settings.balance if settings.balance_by == "sampling" else 0.0
         self.sampler = ClassBalancedSampler(work.targets.tolist(), seed=settings.seed, balance=power)
         self.steps_an_epoch = len(_steps_of(len(self.sampler), settings))
@@ -216,6 +218,8 @@ class Fitting:
         self.history.append(Epoch(self._epoch + 1, loss / samples, right / samples, accuracy, valid_loss, rate))
         self.schedule.end_epoch(valid_loss)
         self._epoch, self._step, self._sums = self._epoch + 1, 0, [0.0, 0.0, 0.0]
+        if self.watch and self.processes.first:
+            self.watch(self.history[-1])
 
     @torch.no_grad()
     def _measure(self) -> tuple[float | None, float | None]:
@@ -278,6 +282,9 @@ class Fitting:
         if self.average:
             self.average.load_state_dict(state["average"])
         self.history = [Epoch(**epoch) for epoch in state["history"]]
+        if self.watch and self.processes.first:
+            for epoch in self.history:  # the curves of a resumed run begin at its beginning
+                self.watch(epoch)
         self._epoch, self._step, self._sums = state["epoch"], state["step"], list(state["sums"])
         self.pictures_at_once = state["pictures_at_once"]
         self.resumed = True

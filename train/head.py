@@ -1,7 +1,7 @@
 """Fits the head on the bank's features: one layer or several, one of a picture's views at a time, one seed."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,6 @@ from train.layers import Head, build_head, linears
 from train.optimiser import groups_of
 from train.settings import FitSettings
 from train.unfinished import UnfinishedRun
-
-HeadSettings = FitSettings
 
 _BLOCK = 1024  # rows of features that are standardised at once
 
@@ -44,6 +42,7 @@ def fit_head(
     device: torch.device | None = None,
     processes: Processes | None = None,
     unfinished: UnfinishedRun | None = None,
+    watch: Callable[[Epoch], None] | None = None,
     progress: Progress = silent,
 ) -> FittedHead:
     """Train a head on features (N, K, dim), drawing one of K views of each sampled picture.
@@ -72,7 +71,7 @@ def fit_head(
         device=device,
         title="Training the head",
     )
-    fitting = Fitting(work, settings, processes=processes, unfinished=unfinished)
+    fitting = Fitting(work, settings, processes=processes, unfinished=unfinished, watch=watch)
     history = fitting.run(progress)
     coverage = float(np.mean([fitting.sampler.coverage(number) for number in range(len(history))]))
     whole = bank.folded_into(head.cpu()).eval().requires_grad_(False)

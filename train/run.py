@@ -1,13 +1,15 @@
 """From a recipe to a checkpoint: on the bank where the network stays frozen, picture by picture where it does not."""
 
+import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from curate.progress import Progress, silent
 from train.augmentation import Augmentation
 from train.device import resolve_device
-from train.distributed import Processes, join_processes
+from train.distributed import Processes, joined_processes
 from train.finetune import train_network
 from train.recipe import Recipe
 from train.settings import Tuning
@@ -53,10 +55,16 @@ def train_recipe(
 ) -> TrainingReport:
     """Train on `root` as `options` say, alone or as one of the processes that `torchrun` started.
 
+    Those are joined here, unless they have been and are given.
+
     Every process returns the same report; the first alone writes and shows progress. Raises UserError as
     `train_head` and `train_network` do.
     """
-    processes = processes or join_processes(resolve_device(options.device))
-    shown = progress if processes.first else silent
     work = train_head if options.tuning is None else train_network
-    return work(root, options, shown, processes)
+    with nullcontext(processes) if processes else joined_processes(resolve_device(options.device)) as joined:
+        return work(root, options, progress if joined.first else silent, joined)
+
+
+def is_first_process() -> bool:
+    """Whether this process is to print: it is the only one, or the first of those that `torchrun` started."""
+    return os.environ.get("RANK", "0") == "0"

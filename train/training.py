@@ -3,7 +3,7 @@
 import platform
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,6 +23,7 @@ from train.device import Precision, fast_precision, resolve_device
 from train.distributed import Processes
 from train.evaluate import measure_head, side_by_side
 from train.extract import BATCH, BrokenPicture, Extraction, Views
+from train.fitting import Epoch
 from train.head import fit_head
 from train.metrics import Accuracy
 from train.pictures import LabelledPicture, class_folder_labels, fingerprint, labelled_pictures, require_known
@@ -51,6 +52,7 @@ class TrainOptions:
     save_every: float = 60.0  # least seconds between two writes of the unfinished run
     augmentation: Augmentation = field(default_factory=Augmentation)
     names: Mapping[str, str] = field(default_factory=dict)  # label → human name; a label without one keeps its own
+    watch: Callable[[Epoch], None] | None = None  # told each epoch's figures, in the first process
 
     def __post_init__(self) -> None:
         if self.views < 1 or self.batch < 1:
@@ -129,7 +131,7 @@ def train_head(
         valid=(measured.features[:, 0], [index[label] for label in valid_labels]),
         # One layer is fitted sooner on the CPU than its features reach a GPU
         device=place.device if settings.hidden else None, processes=place.processes, unfinished=unfinished,
-        progress=progress,
+        watch=options.watch, progress=progress,
     )  # fmt: skip
     accuracy, truth, _ = measure_head(fitted.head, measured.features, valid_labels, labels)
     calibration = calibrate(head_logits(fitted.head, measured.features[:, 0]), truth)

@@ -20,8 +20,8 @@ _SHARE = 0.05
 class UnfinishedRun:
     """One file, `<folder>/<digest>.pth`, for the run that `identity` (plain types) tells from all others.
 
-    `every` is the least number of seconds between two writes. A kill loses what came after the last write; a full
-    disk leaves the last write as it was, and `failed` says why.
+    `every` is the least number of seconds between two writes; 0 writes after each step, whatever it costs. A kill
+    loses what came after the last write; a full disk leaves the last write as it was, and `failed` says why.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], *, every: float = 60.0) -> None:
@@ -46,7 +46,7 @@ class UnfinishedRun:
 
     def due(self) -> bool:
         """Whether it is time to write."""
-        return time.monotonic() - self._written >= max(self.every, self._cost / _SHARE)
+        return not self.every or time.monotonic() - self._written >= max(self.every, self._cost / _SHARE)
 
     def save(self, state: dict[str, Any]) -> None:
         """Write `state`, tensors and plain types, in place of what was there."""

@@ -1,0 +1,106 @@
+"""Imports run one way, cli → train → curate, and what is heavy waits until it is needed."""
+
+import ast
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FACE = {"cli", "reports", "console", "demo"}
+HEAVY = {"torch", "torchvision", "timm"}
+MODULES = sorted(
+    ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
+    for path in (REPOSITORY / "curate").rglob("*.py")
+)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports anywhere in it, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports by a relative name"
+            yield node.module or ""
+
+
+def loaded_after(code: str) -> set[str]:
+    """The top names of the modules that a fresh process holds after it has run the code."""
+    told = "import json, sys\nprint(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    script = f"{textwrap.dedent(code)}\n{told}"
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(("room", "may_not"), [("curate", FACE | {"train"}), ("train", FACE)])
+def test_imports_run_one_way(room: str, may_not: set[str]) -> None:
+    files = sorted((REPOSITORY / room).rglob("*.py"))
+    assert files
+    found = {
+        f"{path.relative_to(REPOSITORY)} imports {name}"
+        for path in files
+        for name in imports(path)
+        if name.split(".")[0] in may_not
+    }
+    assert found == set()
+
+
+def test_no_source_of_curate_names_torch() -> None:
+    found = {
+        f"{path.relative_to(REPOSITORY)} imports {name}"
+        for path in (REPOSITORY / "curate").rglob("*.py")
+        for name in imports(path)
+        if name.split(".")[0] in HEAVY
+    }
+    assert found == set()
+
+
+def test_curate_never_imports_torch() -> None:
+    """Nor does anything that it imports: all of its modules together, in a process that has nothing else."""
+    loaded = loaded_after("import importlib\n" + "\n".join(f"importlib.import_module({name!r})" for name in MODULES))
+    assert {"curate", "numpy", "PIL"} <= loaded
+    assert loaded & (HEAVY | {"train", "cli"}) == set()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_says_what_it_is_for(name: str) -> None:
+    path = REPOSITORY / Path(*name.split("."))
+    source = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(source)), f"{name} does not say what it is for"
+
+
+HELP = """
+    import sys
+    sys.argv = ["cli.py", *{arguments!r}]
+    import runpy
+    try:
+        runpy.run_path("cli.py", run_name="__main__")
+    except SystemExit as end:
+        assert not end.code, end.code
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["clean", "--help"], ["train", "--help"], ["predict", "--help"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    loaded = loaded_after(HELP.format(arguments=arguments))
+    assert "typer" in loaded
+    assert loaded & (HEAVY | {"numpy", "PIL", "scipy", "sqlite3", "train"}) == set()
+
+
+def test_clean_and_split_do_without_torch(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for label in ("a", "b"):
+        for number in range(5):
+            file = tmp_path / "data" / "raw" / label / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.effect_noise((80, 60), 60).save(file)
+    for command in ("clean", "split"):
+        loaded = loaded_after(HELP.format(arguments=[command, str(tmp_path / "data")]))
+        assert "PIL" in loaded
+        assert loaded & HEAVY == set(), command

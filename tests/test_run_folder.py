@@ -1,0 +1,162 @@
+"""The run folder: a recipe that trains again, a log of whole lines whenever the run dies, curves that are the run's."""
+
+import builtins
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from curate.errors import UserError
+from tests.training_ground import TINY, grow
+from train.checkpoint import load_checkpoint
+from train.recipe import Recipe, list_recipes, load_recipe
+from train.run import options_of
+from train.run_folder import RunFolder, read_curves, recipe_text, train_in_folder
+from train.training import TrainOptions, train_head
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return grow(tmp_path_factory.mktemp("garden"), {"train": 5, "valid": 3})
+
+
+def quick(**changes: Any) -> Recipe:
+    return load_recipe("best", {"backbone": TINY, "weights": "none", "epochs": 3, "views": 1, **changes})
+
+
+def options(recipe: Recipe, models: Path) -> TrainOptions:
+    return options_of(recipe, models=models, device="cpu")
+
+
+@pytest.mark.parametrize("recipe", list_recipes(), ids=lambda recipe: recipe.name)
+def test_every_recipe_comes_back_from_its_folder(recipe: Recipe, tmp_path: Path) -> None:
+    odd = replace(recipe, summary='of "quotes", \\ and ümläuts\x7f\n', unfreeze="layer4")
+    for one in (recipe, odd):
+        file = tmp_path / f"{recipe.name}.toml"
+        file.write_text(recipe_text(one), encoding="utf-8")
+        assert load_recipe(file) == one
+
+
+def log(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_run_tells_its_story(garden: Path, tmp_path: Path) -> None:
+    recipe = quick()
+    report, folder = train_in_folder(garden, options(recipe, tmp_path / "models"), recipe, runs=tmp_path / "runs")
+    assert folder is not None
+    assert folder.parent == tmp_path / "runs"
+    assert folder.name.endswith("_best")
+    assert sorted(path.name for path in folder.iterdir()) == ["curves.csv", "log.jsonl", "recipe.toml"]
+    lines = log(folder)
+    assert [line["event"] for line in lines] == ["started", *["epoch"] * 3, "finished"]
+    assert lines[0]["options"]["backbone"] == TINY
+    assert lines[-1]["checkpoint"] == str(report.checkpoint)
+    assert lines[-1]["valid"]["correct"] == report.valid.correct
+    history = load_checkpoint(report.checkpoint).history
+    for line, row, epoch in zip(lines[1:-1], read_curves(folder), history, strict=True):
+        for name, value in epoch.items():
+            assert line[name] == value
+            assert float(row[name]) == value
+    # The recipe in the folder trains the same bits again
+    again = train_head(garden, options(load_recipe(folder / "recipe.toml"), tmp_path / "models"))
+    one, other = load_checkpoint(report.checkpoint), load_checkpoint(again.checkpoint)
+    assert all(torch.equal(value, other.head.state_dict()[key]) for key, value in one.head.state_dict().items())
+
+
+def test_more_than_the_last_layer_is_watched_too(garden: Path, tmp_path: Path) -> None:
+    recipe = quick(unfreeze=1, epochs=2, weight_decay=0.01)
+    report, folder = train_in_folder(garden, options(recipe, tmp_path / "models"), recipe, runs=tmp_path / "runs")
+    assert folder is not None
+    assert len(read_curves(folder)) == 2
+    assert load_checkpoint(report.checkpoint).calibration is not None
+
+
+def test_two_runs_of_one_second_do_not_meet(tmp_path: Path) -> None:
+    folders = {RunFolder.begin(tmp_path / "runs", quick()).folder for _ in range(4)}
+    assert len(folders) == 4
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file"):
+        RunFolder.begin(tmp_path / "file", quick())
+
+
+def test_a_run_that_fails_says_why(tmp_path: Path) -> None:
+    recipe = quick()
+    with pytest.raises(UserError, match="no folder"):
+        train_in_folder(tmp_path / "absent", options(recipe, tmp_path), recipe, runs=tmp_path / "runs")
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert [line["event"] for line in log(folder)] == ["started", "failed"]
+    assert "There is no folder" in log(folder)[1]["reason"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_a_kill_leaves_whole_lines(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from pathlib import Path
+from tests.test_run_folder import quick
+from train.fitting import Epoch
+from train.run_folder import RunFolder
+run = RunFolder.begin(Path(sys.argv[1]), quick())
+print("begun", flush=True)
+number = 0
+while True:
+    number += 1
+    run.epoch(Epoch(number, 0.5, 0.5, None))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    (folder,) = tmp_path.iterdir()
+    while not (folder / "curves.csv").exists() or (folder / "curves.csv").stat().st_size < 3_000:
+        assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    lines, rows = log(folder), read_curves(folder)
+    assert [line["number"] for line in lines] == list(range(1, len(lines) + 1))
+    assert [int(row["number"]) for row in rows] == list(range(1, len(rows) + 1))
+    assert 0 <= len(lines) - len(rows) <= 1
+    assert rows[0]["valid_accuracy"] == ""
+
+
+def test_tensorboard_reads_what_was_written(garden: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    recipe = quick()
+    report, folder = train_in_folder(
+        garden, options(recipe, tmp_path / "models"), recipe, runs=tmp_path / "runs", tensorboard=True
+    )
+    events = EventAccumulator(str(folder)).Reload()
+    history = load_checkpoint(report.checkpoint).history
+    for tag, name in (("loss/train", "loss"), ("accuracy/valid", "valid_accuracy"), ("learning_rate", "learning_rate")):
+        found = events.Scalars(tag)
+        assert [one.step for one in found] == [1, 2, 3]
+        assert [one.value for one in found] == pytest.approx([epoch[name] for epoch in history], rel=1e-6)
+
+
+def test_without_tensorboard_there_is_a_sentence_and_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name.startswith("tensorboard"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UserError, match="uv sync --extra tensorboard"):
+        RunFolder.begin(tmp_path / "runs", quick(), tensorboard=True)
+    assert not (tmp_path / "runs").exists()

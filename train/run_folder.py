@@ -1,0 +1,197 @@
+"""The folder of a run: its recipe, a log, the curves, and TensorBoard's event files where they are asked for.
+
+`runs/<time>_<recipe>/` holds `recipe.toml`, which `train --recipe` takes again; `log.jsonl`, one JSON object a line,
+whole lines whenever the run dies; and `curves.csv`, one line an epoch.
+"""
+
+import csv
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, fields, replace
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from curate.errors import UserError
+from curate.progress import Progress, silent
+from train.device import resolve_device
+from train.distributed import Processes, joined_processes
+from train.fitting import Epoch
+from train.recipe import Recipe
+from train.run import train_recipe
+from train.training import TrainingReport, TrainOptions, versions
+
+_CURVES = [field.name for field in fields(Epoch)]
+
+
+class RunFolder:
+    """One run's folder, written while the run goes on. Raises UserError where it can't be."""
+
+    def __init__(self, folder: Path, *, tensorboard: bool = False) -> None:
+        self.folder = folder
+        self._started = time.perf_counter()
+        # First: without the package nothing shall be left that looks like a run
+        self._events = _event_writer(folder) if tensorboard else None
+
+    @classmethod
+    def begin(cls, runs: Path, recipe: Recipe, *, tensorboard: bool = False) -> Self:
+        """Make `<runs>/<time>_<recipe>/`, the first such name that is free, with the recipe in it."""
+        if tensorboard:
+            _require_tensorboard()
+        stem = f"{datetime.now().astimezone():%Y-%m-%d_%H-%M-%S}_{recipe.name}"
+        for number in count(1):
+            folder = runs / (stem if number == 1 else f"{stem}_{number}")
+            try:
+                folder.mkdir(parents=True)
+                break
+            except FileExistsError:
+                if not runs.is_dir():
+                    raise UserError(f"{runs} is a file: give --runs a folder.") from None
+            except OSError as error:
+                raise UserError(
+                    f"The folder {folder} can't be made ({error.strerror}): give --runs another."
+                ) from error
+        (folder / "recipe.toml").write_text(recipe_text(recipe), encoding="utf-8")
+        return cls(folder, tensorboard=tensorboard)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.log("failed", reason=f"{type(error).__name__}: {error}")
+        if self._events is not None:
+            self._events.close()
+
+    def log(self, event: str, **facts: Any) -> None:
+        """Add one line: what happened, when, how long after the start, and `facts` in plain types."""
+        line = {
+            "event": event,
+            "at": datetime.now().astimezone().isoformat(timespec="milliseconds"),
+            "seconds": round(time.perf_counter() - self._started, 3),
+            **facts,
+        }
+        self._append("log.jsonl", json.dumps(line, ensure_ascii=False) + "\n")
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Add one epoch to the log, to the curves and to the events."""
+        figures = asdict(epoch)
+        self.log("epoch", **figures)
+        if not (self.folder / "curves.csv").exists():
+            self._append("curves.csv", ",".join(_CURVES) + "\n")
+        self._append("curves.csv", ",".join("" if (v := figures[name]) is None else repr(v) for name in _CURVES) + "\n")
+        if self._events is not None:
+            for name, tag in _TAGS.items():
+                if figures[name] is not None:
+                    self._events.add_scalar(tag, figures[name], epoch.number)
+            self._events.flush()
+
+    def _append(self, name: str, text: str) -> None:
+        """One write of whole lines, so that a kill never leaves half a line before another."""
+        handle = os.open(self.folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            os.write(handle, text.encode())
+        finally:
+            os.close(handle)
+
+
+def train_in_folder(
+    root: Path,
+    options: TrainOptions,
+    recipe: Recipe,
+    *,
+    runs: Path = Path("runs"),
+    tensorboard: bool = False,
+    progress: Progress = silent,
+    processes: Processes | None = None,
+) -> tuple[TrainingReport, Path | None]:
+    """`train_recipe`, with a folder that tells its story; the folder is None in all processes but the first."""
+    with nullcontext(processes) if processes else joined_processes(resolve_device(options.device)) as joined:
+        if not joined.first:
+            return train_recipe(root, options, silent, joined), None
+        with RunFolder.begin(runs, recipe, tensorboard=tensorboard) as run:
+            run.log("started", data=str(root), options=_plain(options), versions=versions())
+            report = train_recipe(root, replace(options, watch=run.epoch), progress, joined)
+            run.log("finished", **_facts(report))
+        return report, run.folder
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """A recipe as TOML that `load_recipe` reads back to the same recipe."""
+    lines = [f"{key} = {_toml(value)}" for key, value in recipe.to_dict().items()]
+    return "\n".join([f"# The recipe {recipe.name}, with every option as it was in this run.", *lines]) + "\n"
+
+
+def read_curves(folder: Path) -> list[Mapping[str, str]]:
+    """The epochs of a run as its `curves.csv` has them."""
+    with (folder / "curves.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+_TAGS = {
+    "loss": "loss/train",
+    "valid_loss": "loss/valid",
+    "train_accuracy": "accuracy/train",
+    "valid_accuracy": "accuracy/valid",
+    "learning_rate": "learning_rate",
+}
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        # JSON's strings are TOML's, but for the one control character that JSON lets stand
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(one) for one in value) + "]"
+    if isinstance(value, int | float):
+        return repr(value)
+    raise TypeError(f"a recipe has no value of type {type(value).__name__}")
+
+
+def _plain(options: TrainOptions) -> dict[str, Any]:
+    found = {field.name: getattr(options, field.name) for field in fields(options) if field.name != "watch"}
+    plain = {name: asdict(value) if hasattr(value, "__dataclass_fields__") else value for name, value in found.items()}
+    return {
+        name: value if isinstance(value, bool | int | float | str | dict | None) else str(value)
+        for name, value in plain.items()
+    }
+
+
+def _facts(report: TrainingReport) -> dict[str, Any]:
+    accuracy = report.valid.to_dict()
+    del accuracy["confusion"]
+    return {
+        "checkpoint": str(report.checkpoint),
+        "valid": accuracy,
+        "train_pictures": report.train_pictures,
+        "valid_pictures": report.valid_pictures,
+        "broken": [broken.path for broken in report.broken],
+        "notes": report.notes,
+        "parts": {part: round(spent, 3) for part, spent in report.seconds.items()},
+    }
+
+
+def _require_tensorboard() -> None:
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            "Event files take the package tensorboard, which is not installed: run `uv sync --extra tensorboard`, "
+            "or leave --tensorboard out and read curves.csv."
+        ) from error
+
+
+def _event_writer(folder: Path) -> Any:
+    _require_tensorboard()
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(log_dir=str(folder))
