@@ -150,6 +150,7 @@ class _Pictures:
 
     def of(self, contents: list[int]) -> NDArray[np.intp]:
         """Their positions, ascending."""
-        starts = np.searchsorted(self._content, contents)
-        ends = np.searchsorted(self._content, contents, side="right")
+        wanted = np.array(contents, dtype=self._content.dtype)  # of another type, all of the others would be converted
+        starts = np.searchsorted(self._content, wanted)
+        ends = np.searchsorted(self._content, wanted, side="right")
         return np.sort(np.concatenate([self._positions[a:b] for a, b in zip(starts, ends, strict=True)]))

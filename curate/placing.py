@@ -227,27 +227,37 @@ class _Maker:
         return not same if self.mode == "copy" else self.mode == "link" and (same or not _same_device(source, target))
 
     def _make(self, source: Path, target: Path) -> str:
-        partial = self.out / _PARTIAL / "picture"  # short: the name in its place may be as long as a name can be
+        """A link is there at once or not at all; what takes the place of something grows beside it, as copies do."""
+        if self.mode != "copy":
+            place = self._partial() if os.path.lexists(target) else target
+            if how := self._link(source, target, place):
+                if place is not target:
+                    place.replace(target)
+                return how
+        partial = self._partial()
+        shutil.copy2(source, partial)
+        partial.replace(target)
+        return "copied"
+
+    def _link(self, source: Path, target: Path, place: Path) -> str:
+        """Make the link that belongs at `target`; returns "" where there cannot be one."""
+        if self.mode == "symlink":
+            place.symlink_to(os.path.relpath(source, target.parent.resolve()))
+            return "symlinked"
+        try:
+            place.hardlink_to(source)
+        except FileNotFoundError:
+            raise
+        except OSError:  # another file system, one without hard links, or too many links to one file
+            return ""
+        return "linked"
+
+    def _partial(self) -> Path:
+        """A free place for what is not whole yet. Its name is short: the one it gets may be as long as names can be."""
+        partial = self.out / _PARTIAL / "picture"
         partial.parent.mkdir(exist_ok=True)
         partial.unlink(missing_ok=True)
-        how = self._write(source, target, partial)
-        partial.replace(target)
-        return how
-
-    def _write(self, source: Path, target: Path, partial: Path) -> str:
-        if self.mode == "symlink":
-            partial.symlink_to(os.path.relpath(source, target.parent.resolve()))
-            return "symlinked"
-        if self.mode == "link":
-            try:
-                partial.hardlink_to(source)
-                return "linked"
-            except FileNotFoundError:
-                raise
-            except OSError:  # another file system, one without hard links, or too many links to one file
-                pass
-        shutil.copy2(source, partial)
-        return "copied"
+        return partial
 
 
 def _same_device(source: Path, target: Path) -> bool:

@@ -126,8 +126,9 @@ def test_a_copy_of_an_old_picture_joins_its_split(garden: Path) -> None:
 
 
 def test_a_picture_that_bridges_two_splits_is_held_back(tmp_path: Path) -> None:
+    tried = tmp_path.with_name(f"{tmp_path.name} tried")
     dataset(tmp_path / "raw", {"1": 30, "2": 30})
-    bridges = [bridge(number, RADIUS) for number in range(12)]
+    bridges = [bridge(number, tried) for number in range(12)]
     for number, (a, b, _) in enumerate(bridges):
         write(tmp_path / "raw" / "1" / f"a{number}.jpg", encoded(a, 95))
         write(tmp_path / "raw" / "1" / f"b{number}.jpg", encoded(b, 95))
