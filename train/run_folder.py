@@ -18,11 +18,10 @@ from typing import Any, Self
 
 from curate.errors import UserError
 from curate.progress import Progress, silent
-from train.device import resolve_device
-from train.distributed import Processes, join_processes
+from train.distributed import Processes
 from train.fitting import Epoch
 from train.recipe import Recipe
-from train.run import train_recipe
+from train.run import is_first_process, train_recipe
 from train.training import TrainingReport, TrainOptions, versions
 
 _CURVES = [field.name for field in fields(Epoch)]
@@ -112,14 +111,26 @@ def train_in_folder(
     processes: Processes | None = None,
 ) -> tuple[TrainingReport, Path | None]:
     """`train_recipe`, with a folder that tells its story; the folder is None in all processes but the first."""
-    processes = processes or join_processes(resolve_device(options.device))
-    if not processes.first:
+    if not is_first_process():
         return train_recipe(root, options, silent, processes), None
-    with RunFolder.begin(runs, recipe, tensorboard=tensorboard) as run:
+    with RunFolder.begin(runs, recipe_as_run(recipe, options), tensorboard=tensorboard) as run:
         run.log("started", data=str(root), options=_plain(options), versions=versions())
         report = train_recipe(root, replace(options, watch=run.epoch), progress, processes)
         run.log("finished", **_facts(report))
     return report, run.folder
+
+
+def recipe_as_run(recipe: Recipe, options: TrainOptions) -> Recipe:
+    """The recipe with what a budget or a sweep has put in its options' place."""
+    return replace(
+        recipe,
+        backbone=options.backbone,
+        weights=str(options.weights),
+        crop=options.crop,
+        views=options.views,
+        precision=options.precision or "auto",
+        fit=replace(options.head, seed=recipe.fit.seed),
+    )
 
 
 def recipe_text(recipe: Recipe) -> str:
