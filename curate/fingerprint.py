@@ -5,6 +5,7 @@ each picture keeps those of some windows into it (crops, the centred square, the
 the picture turned and mirrored. A copy's whole then meets its original's window, or the other way round.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -87,17 +88,34 @@ def fingerprint(pixels: Image.Image, luma: Luma) -> bytes:
 
     `luma` is that of `pixels`, as `reduced` gives it.
     """
-    values = luma.astype(np.float32)
-    if _is_even(values):
-        return np.asarray(pixels.resize((1, 1), Image.Resampling.BOX)).tobytes()
+    return fingerprints([pixels], luma[None])[0]
+
+
+def fingerprints(pictures: Sequence[Image.Image], lumas: NDArray[np.uint8]) -> list[bytes]:
+    """The `fingerprint` of each of n pictures, at less cost; `lumas` is uint8[n, 64, 64]."""
+    values = lumas.astype(np.float32)
     down, across = _fixed_transforms()
-    frames = (down @ values).reshape(-1, 8, SIDE) @ across
-    own = []
-    for left, right, top, bottom in (square(pixels.width, pixels.height), without_border(luma)):
-        own.append(_transform(top, bottom) @ values @ _transform(left, right).T)
-    low = np.concatenate([frames[1:], own, _turn(frames[0])]).reshape(len(VIEWS), -1)
-    ranked = np.sort(low, axis=1)
-    return np.packbits(low > ((ranked[:, 31] + ranked[:, 32]) / 2)[:, None], axis=1).tobytes()
+    rows: NDArray[np.float32] = (down @ values).reshape(len(values), -1, 8, SIDE)
+    frames: NDArray[np.float32] = rows @ across
+    whole = frames[:, 0]
+    # A square takes the whole of one side, and a picture without a border is its own inside.
+    squares, insides = np.empty_like(whole), whole.copy()
+    for at, picture in enumerate(pictures):
+        left, right, top, bottom = square(picture.width, picture.height)
+        lines = rows[at, 0] if top == 0 else _transform(top, bottom) @ values[at]
+        squares[at] = lines @ (across[0] if left == 0 else _transform(left, right).T)
+    for at in np.flatnonzero(_may_have_border(values)).tolist():
+        left, right, top, bottom = without_border(lumas[at])
+        insides[at] = _transform(top, bottom) @ values[at] @ _transform(left, right).T
+    own = np.stack([squares, insides], axis=1)
+    low = np.concatenate([frames[:, 1:], own, _turn(whole)], axis=1).reshape(len(values), len(VIEWS), 64)
+    ranked = np.sort(low, axis=2)
+    bits = np.packbits(low > ((ranked[:, :, 31] + ranked[:, :, 32]) / 2)[:, :, None], axis=2)
+    even = _are_even(values)
+    return [
+        np.asarray(picture.resize((1, 1), Image.Resampling.BOX)).tobytes() if even[at] else bits[at].tobytes()
+        for at, picture in enumerate(pictures)
+    ]
 
 
 def unpack(fingerprints: list[bytes]) -> Hashes:
@@ -130,12 +148,18 @@ def square(width: int, height: int) -> tuple[float, float, float, float]:
 def without_border(luma: Luma) -> tuple[float, float, float, float]:
     """The picture inside the even bars along its edges: a border, a letterbox; all of it where there are none."""
     values = luma.astype(np.float32)
-    edges = np.stack([values[0], values[-1], values[:, 0], values[:, -1]])
-    if edges.std(axis=1).min() > _BORDER_SPREAD:  # as of most pictures
+    if not _may_have_border(values[None])[0]:
         return 0.0, 1.0, 0.0, 1.0
     left, right = _bars(values.std(axis=0), values.mean(axis=0))
     top, bottom = _bars(values.std(axis=1), values.mean(axis=1))
     return left, 1 - right, top, 1 - bottom
+
+
+def _may_have_border(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which of float32[n, 64, 64] have an even edge, as few pictures do: bool[n]."""
+    edges = np.stack([values[:, 0], values[:, -1], values[:, :, 0], values[:, :, -1]])
+    even: NDArray[np.bool_] = edges.std(axis=2).min(axis=0) <= _BORDER_SPREAD
+    return even
 
 
 def _bars(spread: NDArray[np.float32], mean: NDArray[np.float32]) -> tuple[float, float]:
@@ -150,17 +174,21 @@ def _bars(spread: NDArray[np.float32], mean: NDArray[np.float32]) -> tuple[float
     return reach[0], reach[1]
 
 
-def _is_even(values: NDArray[np.float32]) -> bool:
-    flat = values.ravel() - values[0, 0]
-    mean = float(flat.mean())
-    return bool(float(flat @ flat) / flat.size - mean * mean < FLAT * FLAT)
+def _are_even(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which of float32[n, 64, 64] have no structure: bool[n]."""
+    flat = values.reshape(len(values), -1)
+    flat = flat - flat[:, :1]
+    variance = np.einsum("ni,ni->n", flat, flat) / flat.shape[1] - flat.mean(axis=1) ** 2
+    even: NDArray[np.bool_] = variance < FLAT * FLAT
+    return even
 
 
 def _turn(low: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The 8 × 8 coefficients of a picture turned in each of the ways of `TURNED`, from its own."""
+    """The coefficients of pictures turned in each of the ways of `TURNED`: float32[n, 8, 8] → [n, 6, 8, 8]."""
     # A quarter turn to the left is a transposition, then upside down.
     across, down, both = _SIGNS
-    return np.stack([low * across, low * down, low * both, low.T, low.T * both, low.T * down])
+    tilted = low.transpose(0, 2, 1)
+    return np.stack([low * across, low * down, low * both, tilted, tilted * both, tilted * down], axis=1)
 
 
 @lru_cache(maxsize=1)

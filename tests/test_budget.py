@@ -13,7 +13,7 @@ from curate.errors import UserError
 from tests.training_ground import TINY, grow
 from train import budget
 from train.budget import SIZES, VIEWS, Speed, choose, parse_duration, plan_budget, weights_at_hand
-from train.head import HeadSettings
+from train.settings import FitSettings
 from train.training import TrainOptions, train_head
 
 FAST = Speed("fast", 70.0, 224, 0.01, 0.002, 0.01, 0.02, overlap=False, head=1.0, load=0.5)
@@ -110,7 +110,7 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(models: Path) -> TrainOptions:
-    return TrainOptions(backbone=TINY, weights="none", models=models, device="cpu", head=HeadSettings(epochs=3))
+    return TrainOptions(backbone=TINY, weights="none", models=models, device="cpu", head=FitSettings(epochs=3))
 
 
 def test_it_measures_plans_and_the_run_keeps_to_it(garden: Path, tmp_path: Path) -> None:

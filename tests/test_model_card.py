@@ -11,9 +11,9 @@ from curate.errors import UserError
 from tests.training_ground import TINY, grow
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.evaluate import evaluate
-from train.head import HeadSettings
 from train.model_card import model_card, write_model_card
 from train.openings import Opening, complete_opening, content_of, note_opening
+from train.settings import FitSettings
 from train.training import TrainOptions, train_head
 
 
@@ -25,7 +25,7 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(garden: Path) -> Path:
     options = TrainOptions(
-        backbone=TINY, weights="none", models=garden / "models", device="cpu", head=HeadSettings(epochs=4),
+        backbone=TINY, weights="none", models=garden / "models", device="cpu", head=FitSettings(epochs=4),
         names={"rose": "Rosa | <b>canina</b>", "iris": "[Iris](http://x) *y*"},
     )  # fmt: skip
     return train_head(garden, options).checkpoint

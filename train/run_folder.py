@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
 from datetime import datetime
 from itertools import count
@@ -18,10 +19,11 @@ from typing import Any, Self
 
 from curate.errors import UserError
 from curate.progress import Progress, silent
-from train.distributed import Processes
+from train.device import resolve_device
+from train.distributed import Processes, joined_processes
 from train.fitting import Epoch
 from train.recipe import Recipe
-from train.run import is_first_process, train_recipe
+from train.run import train_recipe
 from train.training import TrainingReport, TrainOptions, versions
 
 _CURVES = [field.name for field in fields(Epoch)]
@@ -111,13 +113,14 @@ def train_in_folder(
     processes: Processes | None = None,
 ) -> tuple[TrainingReport, Path | None]:
     """`train_recipe`, with a folder that tells its story; the folder is None in all processes but the first."""
-    if not is_first_process():
-        return train_recipe(root, options, silent, processes), None
-    with RunFolder.begin(runs, recipe_as_run(recipe, options), tensorboard=tensorboard) as run:
-        run.log("started", data=str(root), options=_plain(options), versions=versions())
-        report = train_recipe(root, replace(options, watch=run.epoch), progress, processes)
-        run.log("finished", **_facts(report))
-    return report, run.folder
+    with nullcontext(processes) if processes else joined_processes(resolve_device(options.device)) as joined:
+        if not joined.first:
+            return train_recipe(root, options, silent, joined), None
+        with RunFolder.begin(runs, recipe_as_run(recipe, options), tensorboard=tensorboard) as run:
+            run.log("started", data=str(root), options=_plain(options), versions=versions())
+            report = train_recipe(root, replace(options, watch=run.epoch), progress, joined)
+            run.log("finished", **_facts(report))
+        return report, run.folder
 
 
 def recipe_as_run(recipe: Recipe, options: TrainOptions) -> Recipe:
