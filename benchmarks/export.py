@@ -14,14 +14,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-<<<<<<< HEAD
 from commands import console
 from commands.console import say, table
-=======
-import console
-from console import say, table
-
->>>>>>> main
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from train.export import PICTURES, TOLERANCE, export

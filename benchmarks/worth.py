@@ -25,14 +25,8 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-<<<<<<< HEAD
 from commands import console
 from commands.console import say, table
-=======
-import console
-from console import say, table
-
->>>>>>> main
 from curate.dataset import open_dataset
 from train.augmentation import Augmentation
 from train.backbones import Backbone, load_backbone
