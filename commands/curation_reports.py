@@ -10,8 +10,8 @@ from commands.console import say, table
 if TYPE_CHECKING:
     from curate.calibrate import CalibrationReport
     from curate.clean import CleanReport
-    from curate.preview import Preview
     from curate.scrape import Scraped
+    from curate.scraping.preview import Preview
     from curate.split import SplitReport
     from curate.verify import VerifyReport
 
@@ -83,9 +83,7 @@ def splitting(report: SplitReport) -> None:
     if report.frozen:
         say(f"Frozen, and so taking nothing new: {', '.join(report.frozen)}.")
     if report.placement and report.placement.set_aside:
-        say(
-            f"Set aside in the quarantine, because nothing else has their bytes: {report.placement.set_aside} old copies."
-        )
+        say(f"Old copies set aside in the quarantine, as nothing else has their bytes: {report.placement.set_aside}.")
     proof = report.proof
     say(
         f"Proof: among {proof.pictures:,} pictures, near-duplicate pairs across splits = {proof.near_duplicates}, "

@@ -43,11 +43,11 @@ def scrape(
 
     Example: cli.py scrape --classes "fire lily,21" --limit 50
     """
-    from curate.licenses import allowed_licenses
-    from curate.network import Network
-    from curate.opening import warnings_for
-    from curate.queries import plan_queries
-    from curate.wish import Wish
+    from curate.scraping.licenses import allowed_licenses
+    from curate.scraping.opening import warnings_for
+    from curate.scraping.queries import plan_queries
+    from curate.scraping.wish import Wish
+    from curate.web.network import Network
 
     queries = plan_queries(names, classes)
     wish = Wish(limit, allowed_licenses(license_), min_size)
@@ -56,7 +56,7 @@ def scrape(
         console.heading(f"Note on {warning}")
     network = Network(contact=contact, obey_robots=not ignore_robots, obey_robots_tag=not ignore_noai)
     if dry_run:
-        from curate.preview import preview
+        from curate.scraping.preview import preview
 
         shown = preview(out, queries, wish, sources=sources, network=network)
         curation_reports.scrape_preview(shown)
@@ -80,9 +80,7 @@ def download(
     ],
     *,
     out: Annotated[Path, typer.Option(help="A new or empty folder.")] = DEFAULT_DATA,
-    split: Annotated[
-        Official, typer.Option(help="Of flowers102: 1,020/1,020/6,149, or 6,552/818/819.")
-    ] = "official",
+    split: Annotated[Official, typer.Option(help="Of flowers102: 1,020/1,020/6,149, or 6,552/818/819.")] = "official",
 ) -> None:
     """Fetch a public dataset, checked, as train/, valid/, test/.
 

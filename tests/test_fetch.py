@@ -17,9 +17,9 @@ import pytest
 import trustme
 
 from curate.fetch import Fetched, Fetcher, sniff
-from curate.hosts import HostBudget, Hosts
-from curate.network import Network, Timeouts
-from curate.retries import FetchFailed
+from curate.web.hosts import HostBudget, Hosts
+from curate.web.network import Network, Timeouts
+from curate.web.retries import FetchFailed
 from demo.localweb import LocalWeb
 from tests.drawn import draw, plant
 

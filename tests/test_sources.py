@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 import pytest
 
-from curate.answers import Answer, SourceChanged, SourceFailed, SourceLimited
 from curate.errors import UserError
 from curate.fetch import Fetcher
-from curate.hosts import HostBudget
-from curate.image_search import Candidate, Options, Query
-from curate.licenses import OPEN, allowed_licenses, read_license
-from curate.picture_urls import modest_url, picture_key, provenance_group
+from curate.scraping.image_search import Candidate, Options, Query
+from curate.scraping.licenses import OPEN, allowed_licenses, read_license
+from curate.scraping.picture_urls import modest_url, picture_key, provenance_group
 from curate.sources import auto_order, duckduckgo, open_source, source_class, source_names
+from curate.web.answers import Answer, SourceChanged, SourceFailed, SourceLimited
+from curate.web.hosts import HostBudget
 from demo.localapis import SERVICES
 from demo.localweb import LocalWeb
 from tests.drawn import plant_one

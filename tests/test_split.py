@@ -398,7 +398,7 @@ def plant_copies(raw: Path, files: list[Path], rng: random.Random, count: int) -
 
 def test_hashes_that_are_near_by_chance_do_not_cross_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures that the pixels tell apart are kept together while they are few, old and new ones alike."""
-    monkeypatch.setattr("curate.registration.MIN_DETAIL", 1.1)  # now every pair is told apart
+    monkeypatch.setattr("curate.lookalikes.registration.MIN_DETAIL", 1.1)  # now every pair is told apart
     dataset(tmp_path / "raw", {"1": 30, "2": 30})
     for number in range(10):
         for quality in (70, 80, 90):
