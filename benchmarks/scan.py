@@ -1,12 +1,12 @@
 """Pictures a second: our scan, the plain way, imagededup and cleanvision, and the limit that decoding sets.
 
-    uv run python -m benchmarks.scan [--flowers DIR] [--rounds 3] [--ours]
+    uv run python benchmarks/scan.py [--flowers DIR] [--rounds 3] [--ours]
 
 The scan is all of what `clean` does up to its plan: every file read and decoded to its last byte, sha256, pHash, the
 fingerprint of its windows, all quality figures, and the catalog written. The plain way is Pillow's `load`, then
-`imagehash.phash`, in one process. The limit is Pillow's reduced decode alone, at the scale that the scan decodes at,
-in as many threads or processes as there are processors, whichever is faster. Each is run in turn, in a process of its
-own whose start does not count, and its best round does. The peers run in environments of their own, made by uv.
+`imagehash.phash`, in one process. The limit is Pillow's reduced decode alone, at the scale and of the channel that the
+scan decodes, in as many threads or processes as there are processors, whichever is faster. Each is run in turn, in a
+process of its own whose start does not count, and its best round does. The peers run in environments made by uv.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def decode_reduced(files: Sequence[Path]) -> int:
 
     for file in files:
         with Image.open(file) as image:
-            image.draft("RGB", (AT_LEAST, AT_LEAST))
+            image.draft("L", (AT_LEAST, AT_LEAST))
             image.load()
     return len(files)
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from PIL import Image
 from curate.catalog import Catalog, Picture
 from curate.dataset import ClassFolder, Dataset
 from curate.errors import UserError
-from curate.image import BrokenImage, DecodedImage, decode
+from curate.image import BrokenImage, decode
 from curate.lookalikes.fingerprint import fingerprints, reduced
 from curate.parallel import ordered_map
 from curate.phash import phashes
@@ -34,6 +35,7 @@ MAX_BYTES = 1 << 30
 """A larger file is no photograph: it is not read into memory, but broken."""
 
 _CHUNK = 16
+_LOW_CONTRAST = 64  # levels: of 4,096 pixels that deviate by less than one level, none can deviate by more
 _COMMIT_SECONDS = 1.0
 
 
@@ -74,43 +76,48 @@ def inspect_many(files: Iterable[tuple[bytes, str]]) -> list[Facts]:
 
     The files may be an iterator: of each only 5 kB stay in memory.
     """
-    facts, seen = list[Facts](), list[tuple[int, _Seen]]()
-    for data, path in files:
+    facts, seen = dict[int, Facts](), list[_Seen]()
+    for place, (data, path) in enumerate(files):
         sha256 = hashlib.sha256(data).hexdigest()
         try:
-            image = decode(data, path=path, at_least=AT_LEAST)
+            seen.append(_see(place, sha256, data, path))
         except BrokenImage as error:
-            facts.append(Facts(sha256, "", 0, 0, 0, error.reason))
-            continue
-        seen.append((len(facts), _see(image)))
-        facts.append(Facts(sha256, image.format, image.width, image.height, 0, ""))
-    if not seen:
-        return facts
-    places, views = zip(*seen, strict=True)
-    lumas = np.stack([view.luma for view in views])
-    width, height = (np.array([getattr(facts[place], side) for place in places]) for side in ("width", "height"))
-    hashes = phashes(np.stack([view.small for view in views]))
-    prints = fingerprints([view.pixels for view in views], lumas)
-    scores = measure(Views(lumas, width, height))
-    for place, *rest in zip(places, hashes, prints, scores, strict=True):
-        facts[place] = replace(facts[place], phash=rest[0], fingerprint=rest[1], scores=rest[2])
-    return facts
+            facts[place] = Facts(sha256, "", 0, 0, 0, error.reason)
+    if seen:
+        lumas = np.stack([view.luma for view in seen])
+        hashes = phashes(np.stack([view.small for view in seen]))
+        prints = fingerprints([view.pixels for view in seen], lumas)
+        sides = np.array([(view.width, view.height) for view in seen])
+        scores = measure(Views(lumas, sides[:, 0], sides[:, 1]))
+        for view, whole, windows, score in zip(seen, hashes, prints, scores, strict=True):
+            facts[view.place] = Facts(
+                view.sha256, view.format, view.width, view.height, whole, broken="", fingerprint=windows, scores=score
+            )
+    return [facts[place] for place in range(len(facts))]
 
 
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """Of one picture: its luma at 32 × 32 as pHash reduces it, and at 64 × 64; and its own shape and colours."""
+class _Seen(NamedTuple):
+    """Of one picture among several: what is known already, its luma at 32 × 32 and at 64 × 64, and reduced pixels."""
 
+    place: int
+    sha256: str
+    format: str
+    width: int
+    height: int
     small: NDArray[np.uint8]
     luma: NDArray[np.uint8]
     pixels: Image.Image
 
 
-def _see(image: DecodedImage) -> _Seen:
-    grey = image.pixels.convert("L")
+def _see(place: int, sha256: str, data: bytes, path: str) -> _Seen:
+    image = decode(data, path=path, at_least=AT_LEAST, luma=True)
     # imagehash resamples the whole of its pixels like this.
-    small = np.asarray(grey.resize((32, 32), Image.Resampling.LANCZOS, box=image.box))
-    return _Seen(small, reduced(grey, image.box), image.pixels)
+    small = np.asarray(image.pixels.resize((32, 32), Image.Resampling.LANCZOS, box=image.box))
+    luma = reduced(image.pixels, image.box)
+    pixels = image.pixels
+    if luma.max() - luma.min() < _LOW_CONTRAST:  # a flat picture is told by its colour
+        pixels = decode(data, path=path, at_least=AT_LEAST).pixels
+    return _Seen(place, sha256, image.format, image.width, image.height, small, luma, pixels)
 
 
 def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> ScanReport:
@@ -199,7 +206,8 @@ def _read(root: Path, picture: Picture) -> tuple[Picture, bytes | None]:
         with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
             # Size and time are of the very file that is read: one that changes meanwhile is read again next time.
             status = os.fstat(file.fileno())
-            picture = replace(picture, size=status.st_size, mtime_ns=status.st_mtime_ns)
+            if (status.st_size, status.st_mtime_ns) != (picture.size, picture.mtime_ns):
+                picture = replace(picture, size=status.st_size, mtime_ns=status.st_mtime_ns)
             if not stat.S_ISREG(status.st_mode):
                 return replace(picture, broken="not a file but a pipe, a device or a folder"), None
             if status.st_size > MAX_BYTES:

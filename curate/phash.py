@@ -64,7 +64,7 @@ def phashes(reduced: NDArray[np.uint8]) -> list[int]:
     """Hash many pictures that are grey and 32 × 32 already, uint8[n, 32, 32], each as `phash` does, at less cost."""
     from scipy.fftpack import dct
 
-    low = dct(dct(reduced, axis=1), axis=2)[:, :8, :8].reshape(-1, 64)
+    low = dct(dct(reduced, axis=1)[:, :8], axis=2)[:, :, :8].reshape(-1, 64)
     ranked = np.sort(low, axis=1)
     bits = np.packbits(low > ((ranked[:, 31] + ranked[:, 32]) / 2)[:, None], axis=1)
     hashes: list[int] = bits.view(">u8").ravel().tolist()

@@ -245,10 +245,10 @@ def test_a_folder_may_change_while_it_is_read(root: Path, monkeypatch: pytest.Mo
     for name in ("0.jpg", "1.jpg", "unseen.jpg"):
         (root / "raw/a" / name).write_bytes(encode(scene(50)))
 
-    def vanish(data: bytes, *, path: str, at_least: int) -> DecodedImage:
+    def vanish(data: bytes, *, path: str, at_least: int, luma: bool) -> DecodedImage:
         for name in ("0.jpg", "1.jpg", "unseen.jpg"):
             (root / "raw/a" / name).unlink(missing_ok=True)
-        return decode(data, path=path, at_least=at_least)
+        return decode(data, path=path, at_least=at_least, luma=luma)
 
     monkeypatch.setattr("curate.inspect.decode", vanish)
     _, rows = scanned(root)
