@@ -21,6 +21,8 @@ from train.run import options_of
 from train.run_folder import RunFolder, read_curves, recipe_as_run, recipe_text, train_in_folder
 from train.training import TrainOptions, train_head
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
