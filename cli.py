@@ -25,9 +25,13 @@ ROAD = (
     curating.split,
     curating.verify,
     training.train,
+    training.recipes,
+    training.bank,
     predicting.evaluate,
     predicting.predict,
     predicting.predict_random,
+    predicting.export,
+    predicting.model_card,
 )
 for command in ROAD:
     app.command(command.__name__.replace("_", "-"))(command)

@@ -79,6 +79,29 @@ def bars(description: str, total: int) -> Iterator[Callable[[int], None]]:
         yield advance
 
 
+@contextmanager
+def counter(description: str) -> Iterator[Callable[[int], None]]:
+    """A count with its rate, for work whose end is not known; shown on a terminal alone."""
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn
+
+    shown = Console(stderr=True)
+    if not shown.is_terminal:
+        yield lambda _done: None
+        return
+    started = time.monotonic()
+    with Progress(TextColumn("{task.description}"), console=shown, transient=True) as progress:
+        task = progress.add_task(description, total=None)
+
+        def advance(done: int) -> None:
+            progress.advance(task, done)
+            count = progress.tasks[0].completed
+            rate = count / max(time.monotonic() - started, 1e-6)
+            progress.update(task, description=f"{description}: {count:,.0f} at {rate:.1f}/s")
+
+        yield advance
+
+
 def run(command: Callable[[], object]) -> NoReturn:
     """Run the command line; a mistake that the user can mend is one sentence and exit code 2, without a traceback."""
     try:

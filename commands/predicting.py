@@ -1,9 +1,9 @@
-"""evaluate, predict, predict-random: what a checkpoint is worth, and what it says."""
+"""evaluate, predict, predict-random, export, model-card: what a checkpoint is worth, what it says, where it goes."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,8 +15,17 @@ from commands.options import (
     Data,
     Device,
     Models,
+    Names,
     chosen_checkpoint,
 )
+
+Split = Literal["test", "valid", "train"]
+Format = Literal["imagefolder", "webdataset", "parquet", "onnx", "torchscript", "safetensors", "pt2"]
+OF_DATASETS = ("imagefolder", "webdataset", "parquet")
+
+TopK = Annotated[int, typer.Option(min=1, help="How many classes to name.")]
+Views = Annotated[int, typer.Option(min=1, help="Look at each picture so often, and take the mean.")]
+Abstain = Annotated[float | None, typer.Option(help="Precision wanted, such as .98; below it: not sure.")]
 
 
 def evaluate(
@@ -24,27 +33,41 @@ def evaluate(
     *,
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
-    split: Annotated[str, typer.Option(help="test, valid or train.")] = "test",
+    split: Annotated[Split, typer.Option(help="The split to measure on.")] = "test",
+    views: Views = 1,
+    abstain: Abstain = None,
+    out: Annotated[Path | None, typer.Option(help="A folder for all figures, as JSON and CSV.")] = None,
     device: Device = "auto",
 ) -> None:
     """Measure a checkpoint on a split, with an interval.
+
+    Test is opened by this command alone, and the record beside the checkpoint says how often.
 
     Example: cli.py evaluate flower_data --split test
     """
     from train.evaluate import evaluate as run_evaluate
 
     file = chosen_checkpoint(checkpoint, models)
-    evaluation = run_evaluate(file, data, split=split, device=device, bank=models / "bank", progress=console.bars)
+    evaluation = run_evaluate(
+        file, data, split=split, device=device, bank=models / "bank", views=views, abstain=abstain,
+        progress=console.bars,
+    )  # fmt: skip
     training_reports.evaluation(evaluation)
+    if out:
+        from train.evaluation_files import write_evaluation
+
+        write_evaluation(evaluation, out)
     console.say(f"That is {file} on {split} of {data}. Next: cli.py predict-random {data} --checkpoint {file}")
 
 
 def predict(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES…", help="Pictures.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILES…", help="Pictures, folders, or - for paths on stdin.")],
     *,
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
-    top_k: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
+    top_k: TopK = 5,
+    views: Views = 1,
+    abstain: Abstain = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
     device: Device = "auto",
 ) -> None:
@@ -54,16 +77,21 @@ def predict(
 
     Example: cli.py predict rose.jpg tulip.jpg --top-k 3
     """
+    from train.inputs import expand
     from train.predict import Predictor
 
     file = chosen_checkpoint(checkpoint, models)
-    answers = list(Predictor.from_checkpoint(file, device).predict_files(files, top_k=top_k))
-    if as_json:
-        training_reports.predictions_as_json(answers)
-    else:
-        training_reports.predictions(answers)
+    predictor = Predictor.from_checkpoint(file, device, views=views, abstain=abstain)
+    show = training_reports.prediction_as_json if as_json else training_reports.prediction
+    failures = training_reports.Failures()
+    with console.counter("Predicting") as advance:
+        for answer in predictor.predict_files(expand(files), top_k=top_k):
+            show(answer)
+            failures.note(answer)
+            advance(1)
+    if not as_json:
         console.say(f"That is what {file} says.")
-    training_reports.fail_on_broken(answers)
+    failures.end()
 
 
 def predict_random(
@@ -71,7 +99,7 @@ def predict_random(
     *,
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
-    top_k: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
+    top_k: TopK = 5,
     seed: Annotated[int | None, typer.Option(help="Draws the same picture again.")] = None,
     device: Device = "auto",
 ) -> None:
@@ -88,8 +116,66 @@ def predict_random(
     from train.predict import Predictor
 
     predictor = Predictor.from_checkpoint(chosen_checkpoint(checkpoint, models), device)
-    answers = list(predictor.predict_files([picture.path], top_k=top_k))
-    training_reports.predictions(answers)
-    training_reports.fail_on_broken(answers)
-    training_reports.truth(answers[0], picture.label, predictor.checkpoint)
+    (answer,) = predictor.predict_files([picture.path], top_k=top_k)
+    training_reports.prediction(answer)
+    failures = training_reports.Failures()
+    failures.note(answer)
+    failures.end()
+    training_reports.truth(answer, picture.label, predictor.checkpoint)
     console.say(f"The picture is {picture.path}, drawn from {split}. Next: cli.py evaluate {data}")
+
+
+def export(
+    data: Data = DEFAULT_DATA,
+    *,
+    format_: Annotated[Format, typer.Option("--format", help="The first three: DATA; the rest: a checkpoint.")],
+    out: Annotated[Path | None, typer.Option(help="A folder.  [default: beside DATA or checkpoint]")] = None,
+    checkpoint: Checkpoint = None,
+    models: Models = DEFAULT_MODELS,
+    names: Names = None,
+) -> None:
+    """Write the dataset, or a checkpoint, for other tools.
+
+    A checkpoint's file is read back and compared on pictures of DATA before it is kept.
+
+    Example: cli.py export flower_data --format onnx
+    """
+    if format_ in OF_DATASETS:
+        from curate.export import export as export_dataset
+
+        resolved = data.resolve()
+        target = out or resolved.with_name(f"{resolved.name}_{format_}")
+        report = export_dataset(data, target, format=format_, names=names, progress=console.bars)  # type: ignore[arg-type]
+        counts = ", ".join(f"{count:,} {split}" for split, count in report.counts.items())
+        console.say(f"Wrote {report.files:,} files to {report.out}: {counts} pictures of {report.labels} classes.")
+        return
+    from curate.dataset import open_dataset
+
+    pictures = [data / file.path for file in open_dataset(data).files()]
+    from train.export import export as export_checkpoint
+
+    written = export_checkpoint(
+        chosen_checkpoint(checkpoint, models), format_, pictures, out=out, progress=console.bars
+    )
+    console.say(
+        f"Wrote {written.file} and {written.beside}; on {written.pictures} pictures its probabilities differ from the "
+        f"checkpoint's by {written.largest_difference:.1e} at most."
+    )
+
+
+def model_card(
+    *,
+    checkpoint: Checkpoint = None,
+    models: Models = DEFAULT_MODELS,
+    out: Annotated[Path | None, typer.Option(help="The file.  [default: beside the checkpoint]")] = None,
+    title: Annotated[str | None, typer.Option(help="The card's title.")] = None,
+    license_: Annotated[str, typer.Option("--license", help="A licence's identifier, such as cc-by-sa-4.0.")] = "other",
+) -> None:
+    """Write what others must know of a checkpoint.
+
+    Example: cli.py model-card --license cc-by-sa-4.0
+    """
+    from train.model_card import write_model_card
+
+    card = write_model_card(chosen_checkpoint(checkpoint, models), out, title=title, license_=license_)
+    console.say(f"Wrote {card}. Next: read it, and say what the figures cannot.")

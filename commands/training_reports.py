@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from commands.console import say, table
 from commands.curation_reports import MOST_ROWS
+
+_MOST_CONFUSED = 10
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from curate.image import BrokenImage
     from demo.tour import Tour
+    from train.bank_shelf import ShelvedBank
     from train.checkpoint import Checkpoint
     from train.evaluate import Evaluation
+    from train.folds import CrossValidation
     from train.metrics import Accuracy
     from train.predict import Prediction
+    from train.recipe import Recipe
+    from train.sweep import Sweep
     from train.training import TrainingReport
 
 
@@ -38,7 +45,7 @@ def training(report: TrainingReport) -> None:
 
 
 def evaluation(report: Evaluation) -> None:
-    """Each class, and the accuracy with its interval."""
+    """Each class, what is taken for what, and the accuracy with its interval."""
     share = report.accuracy.per_class
     seen = report.accuracy.confusion.sum(axis=1)
     rows = [
@@ -47,9 +54,67 @@ def evaluation(report: Evaluation) -> None:
         if n
     ]
     table("Classes", ("folder", "name", "n", "right"), rows)
+    from train.metrics import most_confused
+
+    pairs = most_confused(report.accuracy, _MOST_CONFUSED)
+    if pairs:
+        taken = [(report.names[pair.truth], report.names[pair.answer], pair.count) for pair in pairs]
+        table("Most often confused", ("true", "taken for", "pictures"), taken)
     for broken in report.broken[:MOST_ROWS]:
         say(f"Left out: {broken.path}: {broken.reason}.")
+    trust = report.reliance
+    say(
+        f"Calibration: expected error {trust.error:.3f} at temperature {trust.temperature:.2f} "
+        f"({trust.error_at_one:.3f} without)."
+    )
+    if report.abstaining:
+        found, answered = report.abstaining.found, report.abstaining.answered
+        share_right = report.abstaining.right / answered if answered else float("nan")
+        say(
+            f"Abstaining below a confidence of {found.threshold:.3f}: {answered:,} of {report.accuracy.n:,} answered, "
+            f"{share_right:.1%} of them right (asked for: {found.wanted:.1%})."
+        )
+    if report.openings:
+        say(f"Test has been opened {report.openings} time(s) with this checkpoint.")
     say(f"Accuracy: {_accuracy(report.accuracy)}; top-5 {report.accuracy.top5:.2%}.")
+
+
+def recipes(listed: Sequence[Recipe]) -> None:
+    """Each recipe's name, what it does and what it reproduces."""
+    rows = [(one.name, one.summary, one.reproduces, one.reported) for one in listed]
+    table("Recipes", ("name", "what it does", "reproduces", "as reported there"), rows)
+
+
+def banks(listed: Sequence[ShelvedBank]) -> None:
+    """Each bank's network, precision, features and size."""
+    rows = [
+        (one.architecture, one.precision, one.features, f"{one.size / 1e6:,.1f} MB", one.file.name) for one in listed
+    ]
+    if rows:
+        table("Feature banks", ("network", "precision", "features", "size"), rows)
+
+
+def cross_validation(report: CrossValidation) -> None:
+    """Each fold's accuracy, their mean and spread."""
+    rows = [(number + 1, fold.accuracy.n, f"{fold.accuracy.top1:.2%}") for number, fold in enumerate(report.folds)]
+    table("Folds", ("fold", "n", "right"), rows)
+    for note in report.notes:
+        say(f"Note: {note}")
+    say(f"Mean {report.mean:.2%}, standard deviation {report.spread:.2%}. All folds: {_accuracy(report.pooled)}.")
+
+
+def sweep(report: Sweep) -> None:
+    """The settings that went furthest, and whether the winner won by more than chance."""
+    names = list(report.axes)
+    rows = [
+        (*(f"{getattr(one.settings, name):g}" for name in names), one.folds, f"{one.accuracy:.2%}")
+        for one in report.candidates[:10]
+    ]
+    table(f"Sweep: {report.fits} fits on the bank, by folds within train", (*names, "folds", "right"), rows)
+    for note in report.notes:
+        say(f"Note: {note}")
+    verdict = "is taken" if report.chosen != report.given.settings else "is not taken: it may be luck"
+    say(f"The best gains {report.gain:+.2%} ± {report.gain_error:.2%} over what was given, and {verdict}.")
 
 
 def _accuracy(accuracy: Accuracy) -> str:
@@ -60,33 +125,45 @@ def _accuracy(accuracy: Accuracy) -> str:
     )
 
 
-def predictions(answers: Sequence[Prediction | BrokenImage]) -> None:
-    """The likeliest classes of each file."""
-    for answer in answers:
+def prediction(answer: Prediction | BrokenImage) -> None:
+    """The likeliest classes of one file; a broken one is named at the end."""
+    if isinstance(answer, Exception):
+        return
+    rows = [(guess.name, guess.label, f"{guess.probability:.1%}") for guess in answer.guesses]
+    table(answer.path + ("" if answer.sure else ": not sure"), ("name", "folder", "probability"), rows)
+
+
+def prediction_as_json(answer: Prediction | BrokenImage) -> None:
+    """One JSON object on a line; a broken file has `error` in place of `guesses`."""
+    if isinstance(answer, Exception):
+        line: dict[str, object] = {"path": answer.path, "error": answer.reason}
+    else:
+        line = {"path": answer.path, "guesses": [asdict(guess) for guess in answer.guesses], "sure": answer.sure}
+    sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+class Failures:
+    """The files that could not be predicted, to be said when all others have been."""
+
+    def __init__(self) -> None:
+        self.answers = 0
+        self.broken: list[BrokenImage] = []
+
+    def note(self, answer: Prediction | BrokenImage) -> None:
+        """Count an answer, and keep it if it is none."""
+        self.answers += 1
         if isinstance(answer, Exception):
-            continue
-        rows = [(guess.name, guess.label, f"{guess.probability:.1%}") for guess in answer.guesses]
-        table(answer.path, ("name", "folder", "probability"), rows)
+            self.broken.append(answer)
 
+    def end(self) -> None:
+        """Raise `UserError` where there were any, which ends the command with exit code 2."""
+        from curate.errors import UserError
 
-def predictions_as_json(answers: Sequence[Prediction | BrokenImage]) -> None:
-    """One JSON object a line, in the order of the files; a broken file has `error` in place of `guesses`."""
-    for answer in answers:
-        if isinstance(answer, Exception):
-            line: dict[str, object] = {"path": answer.path, "error": answer.reason}
-        else:
-            line = {"path": answer.path, "guesses": [vars(guess) for guess in answer.guesses]}
-        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def fail_on_broken(answers: Sequence[Prediction | BrokenImage]) -> None:
-    """Say which files could not be predicted, and end with exit code 2."""
-    from curate.errors import UserError
-
-    broken = [answer for answer in answers if isinstance(answer, Exception)]
-    if broken:
-        listed = "; ".join(str(answer) for answer in broken[:5]) + ("; …" if len(broken) > 5 else "")
-        raise UserError(f"{len(broken)} of {len(answers)} files could not be predicted: {listed}. Give pictures.")
+        if self.broken:
+            listed = "; ".join(str(one) for one in self.broken[:5]) + ("; …" if len(self.broken) > 5 else "")
+            raise UserError(
+                f"{len(self.broken)} of {self.answers} files could not be predicted: {listed}. Give pictures."
+            )
 
 
 def truth(answer: Prediction | BrokenImage, label: str, checkpoint: Checkpoint) -> None:

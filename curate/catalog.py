@@ -6,6 +6,7 @@ again by reading them. It is written in WAL mode, so a process killed at any ins
 
 import sqlite3
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -22,6 +23,8 @@ SCHEMA_VERSION = 1
 
 _APPLICATION_ID = 0x464C4F52
 """Marks the file as ours ("FLOR"), so that nobody else's database is ever written to."""
+
+_PATIENCE = 60.0  # seconds that another process's transaction is waited for
 
 _CANNOT_WRITE = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_LOCKED,
@@ -44,7 +47,7 @@ CREATE TABLE pictures (
     phash     INTEGER NOT NULL,     -- 64 bits in two's complement
     broken    TEXT NOT NULL,        -- why it gives no pixels; "" for an intact picture
     state     TEXT NOT NULL,        -- "present", "quarantined" or "missing"
-    fingerprint BLOB NOT NULL       -- more hashes, as `curate.fingerprint` packs them; empty where unknown
+    fingerprint BLOB NOT NULL       -- more hashes, as `curate.lookalikes.fingerprint` packs them; empty where unknown
     -- and for each of curate.quality.CHECKS its score, REAL: "blurred_score", 0 to 1, NULL for a broken file
 ) WITHOUT ROWID;
 CREATE INDEX pictures_by_folder ON pictures (folder);
@@ -141,7 +144,7 @@ class Catalog:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UserError(f"The folder {path.parent} cannot be written ({error.strerror}).") from error
-            db = sqlite3.connect(path, timeout=60, isolation_level=None)
+            db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
             try:
                 _prepare(path, db)
             except BaseException:
@@ -207,7 +210,7 @@ def _prepare(path: Path, db: sqlite3.Connection) -> None:
             f"The catalog {path} was written by a newer version of florilegium (schema {version}, this one knows "
             f"{SCHEMA_VERSION}): update florilegium."
         )
-    db.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(db)
     db.execute("PRAGMA synchronous = NORMAL")
     if empty:
         # One transaction, so that a kill in between leaves an empty file and not half a schema; where another
@@ -223,6 +226,20 @@ def _prepare(path: Path, db: sqlite3.Connection) -> None:
     problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
         raise _damaged(path, problem)
+
+
+def _write_ahead(db: sqlite3.Connection) -> None:
+    """Turn WAL mode on. While another process does the same, SQLite fails at once: it does not wait for this lock."""
+    deadline = time.monotonic() + _PATIENCE
+    while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return  # a file system that cannot share memory keeps its own mode
 
 
 def _add_columns(db: sqlite3.Connection) -> None:

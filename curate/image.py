@@ -75,7 +75,8 @@ class BrokenImage(Exception):
 class DecodedImage:
     """Canonical pixels and what the file said of itself.
 
-    `pixels` is 8-bit RGB in sRGB, upright, alpha over white, possibly at reduced scale;
+    `pixels` is 8-bit RGB (or luma, where that was asked for) in sRGB, upright, alpha over white, possibly at reduced
+    scale;
     `width` and `height` are those of the upright picture at full scale. `box` (left, upper, right, lower, in pixels
     of `pixels`) is what of them the picture covers: 500 pixels at an eighth of the scale are 62.5, so the last column
     is half padding. What compares pictures resamples from this box, or sees them 1% stretched.
@@ -88,19 +89,22 @@ class DecodedImage:
     box: tuple[float, float, float, float]
 
 
-def decode(data: bytes, *, path: str = "<bytes>", at_least: int | None = None) -> DecodedImage:
+def decode(data: bytes, *, path: str = "<bytes>", at_least: int | None = None, luma: bool = False) -> DecodedImage:
     """Decode a whole file to canonical pixels.
 
     With `at_least`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its scale as long as its short side keeps that many
     pixels; every byte is still read, so a cut-off file is found all the same. Of an animation, a multi-page TIFF or
     an MPO only the first picture is looked at, so what is missing of the others is not missed. Whatever goes wrong,
     including in Pillow itself, is raised as `BrokenImage`.
+
+    With `luma` the pixels are of mode "L"; of a JPEG at reduced scale they are the luma that is stored in it, which is
+    had without its colours and is that of its RGB but for rounding, and for colours that RGB has no room for.
     """
     if not data:
         raise BrokenImage(path, "the file is empty")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return _decode_opened(image, data, path, at_least)
+            return _decode_opened(image, data, path, at_least, luma=luma)
     except BrokenImage:
         raise
     except Exception as error:  # Pillow's plugins raise nearly every built-in exception on damaged files
@@ -121,7 +125,7 @@ def load(path: Path, *, at_least: int | None = None) -> Image.Image:
     return read(path, at_least=at_least).pixels
 
 
-def _decode_opened(image: Image.Image, data: bytes, path: str, at_least: int | None) -> DecodedImage:
+def _decode_opened(image: Image.Image, data: bytes, path: str, at_least: int | None, *, luma: bool) -> DecodedImage:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BrokenImage(path, f"{width} × {height} pixels is over the limit of {MAX_PIXELS:,} pixels")
@@ -131,12 +135,15 @@ def _decode_opened(image: Image.Image, data: bytes, path: str, at_least: int | N
     if file_format == "PNG" and _PNG_END not in data:  # Pillow does not miss the end of a PNG
         raise BrokenImage(path, _ENDS_EARLY)
     covered = None
-    if at_least is not None and (drafted := image.draft(image.mode, (at_least, at_least))):
+    colourless = luma and image.mode == "RGB" and not _needs_transform(image)
+    if at_least is not None and (drafted := image.draft("L" if colourless else image.mode, (at_least, at_least))):
         covered = drafted[1][2:]
     # Not verify(): that passes on half a JPEG. load() decodes to the last row, and fails where the data ends early.
     image.load()
     orientation = _orientation(image)
-    pixels = _to_rgb(image)
+    pixels = image if colourless and image.mode == "L" else _to_rgb(image)
+    if luma and pixels.mode != "L":
+        pixels = pixels.convert("L")
     if orientation in _TRANSPOSE:
         pixels = pixels.transpose(_TRANSPOSE[orientation])
     if file_format not in {"JPEG", "MPO"}:  # only these can be at reduced scale, and a TIFF turns itself in load()
@@ -230,6 +237,11 @@ def _eight_bit_scale(highest: float, *, is_float: bool) -> float:
 
 def _strips(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
     return (values[top : top + _STRIP] for top in range(0, len(values), _STRIP))
+
+
+def _needs_transform(image: Image.Image) -> bool:
+    profile = image.info.get("icc_profile")
+    return bool(profile) and _srgb_transform(profile, image.mode) is not None
 
 
 def _to_srgb(image: Image.Image, profile: object) -> Image.Image:

@@ -60,6 +60,17 @@ def phash(pixels: Image.Image) -> int:
     return from_coefficients(coefficients(pixels))
 
 
+def phashes(reduced: NDArray[np.uint8]) -> list[int]:
+    """Hash many pictures that are grey and 32 × 32 already, uint8[n, 32, 32], each as `phash` does, at less cost."""
+    from scipy.fftpack import dct
+
+    low = dct(dct(reduced, axis=1)[:, :8], axis=2)[:, :, :8].reshape(-1, 64)
+    ranked = np.sort(low, axis=1)
+    bits = np.packbits(low > ((ranked[:, 31] + ranked[:, 32]) / 2)[:, None], axis=1)
+    hashes: list[int] = bits.view(">u8").ravel().tolist()
+    return hashes
+
+
 @dataclass(frozen=True, eq=False)
 class Pairs:
     """All pairs of n hashes within a radius, kept small: pictures with equal hashes are one unique hash.

@@ -1,14 +1,13 @@
 """Quality figures: what may be wrong with a picture that decodes, as scores in [0, 1] where lower is worse.
 
 One table, `CHECKS`, holds every check: its name, its threshold and the function that measures it. To add a check,
-write one function of a `View` and add one row; the catalog gets its column, and each picture its score, by themselves.
+write one function of `Views` and add one row; the catalog gets its column, and each picture its score, by themselves.
 A score below the threshold flags a picture. A flag is a hint: nothing leaves a dataset for it unless asked.
 
 Everything is measured on the luma at 64 × 64 pixels, which the whole picture covers whatever its shape and scale, so
 that a picture and its resized copy get the same figures. benchmarks/README.md has the figures behind the thresholds.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,104 +15,123 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.fingerprint import SIDE, Luma
+from curate.lookalikes.fingerprint import SIDE
+
+_PIXELS = SIDE * SIDE
+_COUNTS = np.arange(1, _PIXELS + 1)
+_BITS = np.concatenate([[0], _COUNTS / _PIXELS * np.log2(_PIXELS / _COUNTS)])  # what a level borne by so many tells
+
+
+Figures = NDArray[np.float64]
+"""One number for each picture: float64[n]."""
 
 
 @dataclass(frozen=True, eq=False)
-class View:
-    """What the checks look at: the luma, uint8[64, 64], and the sides of the whole picture in pixels."""
+class Views:
+    """What the checks look at: the luma of n pictures, uint8[n, 64, 64], and their true sides in pixels, int64[n]."""
 
-    luma: Luma
-    width: int
-    height: int
+    luma: NDArray[np.uint8]
+    width: NDArray[np.int64]
+    height: NDArray[np.int64]
 
     @cached_property
     def histogram(self) -> NDArray[np.int64]:
-        """How many pixels have each level: int64[256]."""
-        return np.bincount(self.luma.ravel(), minlength=256)
+        """How many pixels have each level: int64[n, 256]."""
+        n = len(self.luma)
+        levels = self.luma.reshape(n, -1) + np.arange(0, 256 * n, 256)[:, None]
+        counts: NDArray[np.int64] = np.bincount(levels.ravel(), minlength=256 * n).reshape(n, 256)
+        return counts
 
     @cached_property
     def cumulative(self) -> NDArray[np.int64]:
-        """How many pixels have each level or a lower one: int64[256]."""
-        return np.cumsum(self.histogram)
+        """How many pixels have each level or a lower one, after a zero: int64[n, 257]."""
+        sums = np.zeros((len(self.luma), 257), np.int64)
+        np.cumsum(self.histogram, axis=1, out=sums[:, 1:])
+        return sums
 
-    def level(self, quantile: float) -> float:
-        """The level, in 0…1, that this part of the pixels does not exceed."""
-        return float(np.searchsorted(self.cumulative, quantile * self.luma.size)) / 255
+    def level(self, quantile: float) -> Figures:
+        """The level, in 0…1, that this part of the pixels does not exceed: float64[n]."""
+        found: Figures = (self.cumulative[:, 1:] >= quantile * _PIXELS).argmax(axis=1) / 255
+        return found
 
     @cached_property
-    def roughness(self) -> float | None:
+    def span(self) -> Figures:
+        """The levels, in 0…1, between the darkest and the brightest twentieth: float64[n]."""
+        span: Figures = self.level(0.95) - self.level(0.05)
+        return span
+
+    @cached_property
+    def roughness(self) -> Figures:
         """Root mean square step to the next pixel, over that to the one after: 0.5 for a ramp, 1 for white noise.
 
-        None where there are no steps to speak of.
+        NaN where there are no steps to speak of. float64[n].
         """
         values = self.luma.astype(np.float32)
-        far = _energy(values[:, 2:] - values[:, :-2]) + _energy(values[2:] - values[:-2])
-        if far < values.size / 4:
-            return None
-        near = _energy(values[:, 1:] - values[:, :-1]) + _energy(values[1:] - values[:-1])
-        return math.sqrt(near / (SIDE - 1) / (far / (SIDE - 2)))
+        near = _energy(values[:, :, 1:] - values[:, :, :-1]) + _energy(values[:, 1:] - values[:, :-1])
+        far = _energy(values[:, :, 2:] - values[:, :, :-2]) + _energy(values[:, 2:] - values[:, :-2])
+        far = np.where(far < _PIXELS / 4, np.nan, far)
+        ratio: Figures = np.sqrt(near / (SIDE - 1) / (far / (SIDE - 2)))
+        return ratio
 
     @cached_property
-    def common(self) -> float:
-        """The part of the pixels that lie within the 17 levels most pixels lie in."""
-        padded = np.concatenate([[0], self.cumulative])
-        return float((padded[17:] - padded[:-17]).max()) / self.luma.size
+    def common(self) -> Figures:
+        """The part of the pixels that lie within the 17 levels most pixels lie in: float64[n]."""
+        most: Figures = (self.cumulative[:, 17:] - self.cumulative[:, :-17]).max(axis=1) / _PIXELS
+        return most
 
 
-def _energy(steps: NDArray[np.float32]) -> float:
-    flat = steps.ravel()
-    return float(flat @ flat)
+def _energy(steps: NDArray[np.float32]) -> Figures:
+    energy: Figures = np.einsum("nij,nij->n", steps, steps).astype(np.float64)
+    return energy
 
 
-def sharp(view: View) -> float:
+def sharp(views: Views) -> Figures:
     """0 where each step is half of the double step, as on a blurred edge, however faint; 1 where they are equal."""
-    return 1.0 if view.roughness is None else 2 * view.roughness - 1
+    return np.nan_to_num(2 * views.roughness - 1, nan=1.0)
 
 
-def not_dark(view: View) -> float:
+def not_dark(views: Views) -> Figures:
     """The level that all but the brightest hundredth stay under."""
-    return view.level(0.99)
+    return views.level(0.99)
 
 
-def not_bright(view: View) -> float:
+def not_bright(views: Views) -> Figures:
     """How far the darkest twentieth is from white."""
-    return 1 - view.level(0.05)
+    return 1 - views.level(0.05)
 
 
-def contrast(view: View) -> float:
+def contrast(views: Views) -> Figures:
     """The span of levels, without the darkest and the brightest twentieth."""
-    return view.level(0.95) - view.level(0.05)
+    return views.span
 
 
-def information(view: View) -> float:
+def information(views: Views) -> Figures:
     """The entropy of the levels, in parts of the eight bits that it could be (Shannon 1948)."""
-    share = view.histogram[view.histogram > 0] / view.luma.size
-    return float(-(share * np.log2(share)).sum()) / 8
+    entropy: Figures = _BITS[views.histogram].sum(axis=1)
+    return entropy / 8
 
 
-def large(view: View) -> float:
+def large(views: Views) -> Figures:
     """The short side, in parts of 256 pixels, which is about what networks look at."""
-    return min(view.width, view.height) / 256
+    return np.minimum(views.width, views.height) / 256
 
 
-def compact(view: View) -> float:
+def compact(views: Views) -> Figures:
     """The short side over the long one."""
-    return min(view.width, view.height) / max(view.width, view.height)
+    return np.minimum(views.width, views.height) / np.maximum(views.width, views.height)
 
 
-def varied(view: View) -> float:
+def varied(views: Views) -> Figures:
     """The part of the pixels that differ from the most common level by more than eight."""
-    return 1 - view.common
+    return 1 - views.common
 
 
-def pictorial(view: View) -> float:
+def pictorial(views: Views) -> Figures:
     """Low for text: even paper, and on it marks so fine that neighbours have little to do with each other."""
-    if view.roughness is None:
-        return 1.0
-    marks = max(0.0, (view.roughness - 0.65) / 0.35)
-    legible = min(1.0, contrast(view) / 0.1)
-    return 1 - view.common * marks * legible
+    marks = np.nan_to_num(np.maximum(0, (views.roughness - 0.65) / 0.35), nan=0.0)
+    legible = np.minimum(1, views.span / 0.1)
+    score: Figures = 1 - views.common * marks * legible
+    return score
 
 
 @dataclass(frozen=True)
@@ -123,7 +141,7 @@ class Check:
     flag: str
     threshold: float
     means: str
-    measure: Callable[[View], float]
+    measure: Callable[[Views], Figures]
 
     @property
     def column(self) -> str:
@@ -147,10 +165,10 @@ Scores = tuple[float, ...]
 """One score for each of `CHECKS`, in their order, to three decimals; empty for a file that gives no pixels."""
 
 
-def measure(luma: Luma, width: int, height: int) -> Scores:
-    """Score a picture by every check: from its luma as `curate.fingerprint.reduced` gives it, and its true sides."""
-    view = View(luma, width, height)
-    return tuple(round(min(1.0, max(0.0, check.measure(view))), 3) for check in CHECKS)
+def measure(views: Views) -> list[Scores]:
+    """Score n pictures by every check."""
+    scores = np.stack([check.measure(views) for check in CHECKS], axis=1)
+    return [tuple(row) for row in np.clip(scores, 0, 1).round(3).tolist()]
 
 
 def flags(scores: Scores) -> list[str]:

@@ -22,7 +22,7 @@ from PIL import Image, ImageFilter
 from curate.catalog import Catalog, Picture
 from curate.dataset import open_dataset
 from curate.errors import UserError
-from curate.image import decode
+from curate.image import DecodedImage, decode
 from curate.inspect import AT_LEAST, Facts, ScanReport, inspect, scan
 from curate.quality import CHECKS
 
@@ -245,12 +245,12 @@ def test_a_folder_may_change_while_it_is_read(root: Path, monkeypatch: pytest.Mo
     for name in ("0.jpg", "1.jpg", "unseen.jpg"):
         (root / "raw/a" / name).write_bytes(encode(scene(50)))
 
-    def vanish(data: bytes, path: str = "") -> Facts:
+    def vanish(data: bytes, *, path: str, at_least: int, luma: bool) -> DecodedImage:
         for name in ("0.jpg", "1.jpg", "unseen.jpg"):
             (root / "raw/a" / name).unlink(missing_ok=True)
-        return inspect(data, path)
+        return decode(data, path=path, at_least=at_least, luma=luma)
 
-    monkeypatch.setattr("curate.inspect.inspect", vanish)
+    monkeypatch.setattr("curate.inspect.decode", vanish)
     _, rows = scanned(root)
     assert rows["raw/a/0.jpg"].state == "present"  # it was read first
     assert rows["raw/a/1.jpg"].state == "missing"

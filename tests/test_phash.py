@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from curate import phash as module
-from curate.phash import Pairs, coefficients, from_coefficients, pairs_within, phash
+from curate.phash import Pairs, coefficients, from_coefficients, pairs_within, phash, phashes
 
 Hashes = NDArray[np.uint64]
 
@@ -263,3 +263,12 @@ def test_refuses_another_radius(radius: int) -> None:
 def test_refuses_other_arrays(hashes: NDArray[np.generic]) -> None:
     with pytest.raises(ValueError, match="uint64"):
         pairs_within(hashes, 8)  # type: ignore[arg-type]
+
+
+def test_many_reduced_pictures_are_hashed_as_each_alone() -> None:
+    random = np.random.default_rng(7)
+    reduced = random.integers(0, 256, (60, 32, 32), dtype=np.uint8)
+    reduced[:20] = np.arange(20, dtype=np.uint8)[:, None, None]  # flat: the hash is the noise of rounding
+    reduced[20:30] //= 100
+    assert phashes(reduced) == [phash(Image.fromarray(picture)) for picture in reduced]
+    assert phashes(reduced[:1]) == [phash(Image.fromarray(reduced[0]))]

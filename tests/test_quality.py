@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
-from curate.fingerprint import SIDE, reduced
-from curate.inspect import inspect
-from curate.quality import CHECKS, View, flags
+from curate.inspect import inspect, inspect_many
+from curate.lookalikes.fingerprint import SIDE, reduced
+from curate.quality import CHECKS, Views, flags
 
 NAMES = [check.flag for check in CHECKS]
 
@@ -74,11 +74,12 @@ def page(seed: int, *, dark: bool = False) -> Image.Image:
 # -- exact values
 
 
-def view(values: np.ndarray[Any, Any] | int, width: int = 640, height: int = 480) -> View:
-    return View(np.broadcast_to(np.asarray(values, np.uint8), (SIDE, SIDE)), width, height)
+def view(values: np.ndarray[Any, Any] | int, width: int = 640, height: int = 480) -> Views:
+    luma = np.broadcast_to(np.asarray(values, np.uint8), (1, SIDE, SIDE))
+    return Views(luma, np.array([width]), np.array([height]))
 
 
-def check(flag: str) -> Callable[[View], float]:
+def check(flag: str) -> Callable[[Views], Any]:
     return next(check.measure for check in CHECKS if check.flag == flag)
 
 
@@ -116,17 +117,28 @@ LEVELS = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) % 256
         pytest.param("text", view(RAMP), 1.0, id="a ramp is no text"),
     ],
 )
-def test_exact_values(flag: str, looked_at: View, expected: float) -> None:
-    assert check(flag)(looked_at) == pytest.approx(expected, abs=0.001)
+def test_exact_values(flag: str, looked_at: Views, expected: float) -> None:
+    (found,) = check(flag)(looked_at)
+    assert found == pytest.approx(expected, abs=0.001)
 
 
-@given(arrays(np.uint8, (SIDE, SIDE)), st.integers(1, 10**6), st.integers(1, 10**6))
+@given(arrays(np.uint8, (3, SIDE, SIDE)), st.integers(1, 10**6), st.integers(1, 10**6))
 def test_scores_are_between_0_and_1(values: np.ndarray[Any, np.dtype[np.uint8]], width: int, height: int) -> None:
+    views = Views(values, np.full(3, width), np.full(3, height))
     for row in CHECKS:
-        score = row.measure(View(values, width, height))
-        assert np.isfinite(score)
+        found = row.measure(views)
+        assert found.shape == (3,)
+        assert np.isfinite(found).all()
         if row.flag not in {"blurred", "small"}:  # these may be beyond, and are cut off by measure()
-            assert 0 <= score <= 1 + 1e-9, row.flag
+            assert found.min() >= -1e-9, row.flag
+            assert found.max() <= 1 + 1e-9, row.flag
+
+
+def test_pictures_are_scored_together_as_they_are_alone() -> None:
+    files = [encode(picture) for picture in (photograph(), page(1), logo(), photograph(3).resize((40, 200)))]
+    together = inspect_many((data, "") for data in [*files[:2], b"broken", *files[2:]])
+    assert [facts for facts in together if not facts.broken] == [inspect(data) for data in files]
+    assert together[2].broken == "text, not a picture"
 
 
 # -- flags

@@ -82,7 +82,7 @@ def _read_safetensors(file: Path, checkpoint: Checkpoint) -> Runner:
     for parameter in classifier.head.parameters():
         parameter.zero_()
     for number, backbone in enumerate(checkpoint.backbones):
-        classifier.backbones[number] = empty_network(backbone.library, backbone.architecture)
+        classifier.backbones[number] = empty_network(backbone.library, backbone.architecture, backbone.cut)
     classifier.load_state_dict(load_file(file), strict=True)
     return _torch_runner(classifier.eval())
 

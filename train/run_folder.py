@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
 from datetime import datetime
 from itertools import count
@@ -19,7 +20,7 @@ from typing import Any, Self
 from curate.errors import UserError
 from curate.progress import Progress, silent
 from train.device import resolve_device
-from train.distributed import Processes, join_processes
+from train.distributed import Processes, joined_processes
 from train.fitting import Epoch
 from train.recipe import Recipe
 from train.run import train_recipe
@@ -112,14 +113,27 @@ def train_in_folder(
     processes: Processes | None = None,
 ) -> tuple[TrainingReport, Path | None]:
     """`train_recipe`, with a folder that tells its story; the folder is None in all processes but the first."""
-    processes = processes or join_processes(resolve_device(options.device))
-    if not processes.first:
-        return train_recipe(root, options, silent, processes), None
-    with RunFolder.begin(runs, recipe, tensorboard=tensorboard) as run:
-        run.log("started", data=str(root), options=_plain(options), versions=versions())
-        report = train_recipe(root, replace(options, watch=run.epoch), progress, processes)
-        run.log("finished", **_facts(report))
-    return report, run.folder
+    with nullcontext(processes) if processes else joined_processes(resolve_device(options.device)) as joined:
+        if not joined.first:
+            return train_recipe(root, options, silent, joined), None
+        with RunFolder.begin(runs, recipe_as_run(recipe, options), tensorboard=tensorboard) as run:
+            run.log("started", data=str(root), options=_plain(options), versions=versions())
+            report = train_recipe(root, replace(options, watch=run.epoch), progress, joined)
+            run.log("finished", **_facts(report))
+        return report, run.folder
+
+
+def recipe_as_run(recipe: Recipe, options: TrainOptions) -> Recipe:
+    """The recipe with what a budget or a sweep has put in its options' place."""
+    return replace(
+        recipe,
+        backbone=options.backbone,
+        weights=str(options.weights),
+        crop=options.crop,
+        views=options.views,
+        precision=options.precision or "auto",
+        fit=replace(options.head, seed=recipe.fit.seed),
+    )
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -1,0 +1,117 @@
+"""The model card: a header that YAML reads, every figure the checkpoint's own, no name that breaks its tables."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from curate.errors import UserError
+from tests.training_ground import TINY, grow
+from train.checkpoint import load_checkpoint, save_checkpoint
+from train.evaluate import evaluate
+from train.model_card import model_card, write_model_card
+from train.openings import Opening, complete_opening, content_of, note_opening
+from train.settings import FitSettings
+from train.training import TrainOptions, train_head
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return grow(tmp_path_factory.mktemp("garden"), {"train": 7, "valid": 4, "test": 3})
+
+
+@pytest.fixture(scope="module")
+def trained(garden: Path) -> Path:
+    options = TrainOptions(
+        backbone=TINY, weights="none", models=garden / "models", device="cpu", head=FitSettings(epochs=4),
+        names={"rose": "Rosa | <b>canina</b>", "iris": "[Iris](http://x) *y*"},
+    )  # fmt: skip
+    return train_head(garden, options).checkpoint
+
+
+@pytest.fixture
+def checkpoint(trained: Path, tmp_path: Path) -> Path:
+    mine = tmp_path / trained.name
+    mine.write_bytes(trained.read_bytes())
+    return mine
+
+
+def header(card: str) -> dict[str, object]:
+    assert card.startswith("---\n")
+    plain: dict[str, object] = yaml.safe_load(card.split("\n---\n")[0].removeprefix("---\n"))
+    return plain
+
+
+def test_the_header_is_what_the_hub_reads(checkpoint: Path) -> None:
+    accuracy = load_checkpoint(checkpoint).metrics["valid"]
+    card = model_card(checkpoint, title='Roses: "mine"', license_="cc-by-4.0")
+    plain = header(card)
+    assert plain["license"] == "cc-by-4.0"
+    assert plain["pipeline_tag"] == "image-classification"
+    (index,) = plain["model-index"]  # type: ignore[misc]
+    assert index["name"] == 'Roses: "mine"'  # type: ignore[has-type]
+    (result,) = index["results"]  # type: ignore[has-type]
+    assert result["dataset"]["split"] == "valid"
+    assert result["metrics"][0] == {"type": "accuracy", "value": pytest.approx(accuracy.top1, abs=1e-6)}
+
+
+def test_every_figure_is_the_checkpoints_own(checkpoint: Path) -> None:
+    loaded = load_checkpoint(checkpoint)
+    accuracy = loaded.metrics["valid"]
+    card = model_card(checkpoint)
+    assert loaded.dataset["fingerprint"] in card
+    assert "| train | 21 | 3 | 7 | 7 | 7 |" in card
+    assert "| valid | 12 | 3 | 4 | 4 | 4 |" in card
+    assert f"| {accuracy.percent()}% | {accuracy.interval.low:.1%} to {accuracy.interval.high:.1%} |" in card
+    assert f"temperature {loaded.temperature:.3f}" in card
+    assert "| head.epochs | 4 |" in card
+    assert f"torch {loaded.versions['torch']}" in card
+    assert "3 classes have fewer than 5 valid pictures" in card
+    assert f"--checkpoint {checkpoint.name}" in card
+    assert "Test was never opened" in card
+
+
+def test_test_appears_with_its_first_figure_and_how_often(checkpoint: Path, garden: Path) -> None:
+    first = evaluate(checkpoint, garden, split="test", device="cpu")
+    entry = Opening(content_of(load_checkpoint(checkpoint)), "2031-01-01T00:00:00+00:00", 9, "", 1)
+    assert note_opening(checkpoint, entry) == 2
+    complete_opening(checkpoint, entry, pictures=9, fingerprint="x", correct=0)
+    card = model_card(checkpoint)
+    assert "Test was opened 2 times" in card
+    assert f"| 9 | {first.accuracy.top1:.2%} |" in card
+    results = header(card)["model-index"][0]["results"]  # type: ignore[index]
+    assert [result["dataset"]["split"] for result in results] == ["valid", "test"]
+    assert results[1]["metrics"][0]["value"] == pytest.approx(first.accuracy.top1, abs=1e-6)
+
+
+def test_no_name_breaks_a_table_or_becomes_a_tag(checkpoint: Path) -> None:
+    card = model_card(checkpoint)
+    table = card[card.index("## Classes") :].splitlines()[2:]
+    assert all(len(re.findall(r"(?<!\\)\|", row)) == 6 for row in table if row)
+    assert "<b>" not in card
+    assert "[Iris](" not in card
+    assert r"Rosa \| \<b\>canina\</b\>" in card
+
+
+def test_confused_classes_are_named(checkpoint: Path, tmp_path: Path) -> None:
+    loaded = load_checkpoint(checkpoint)
+    confusion = loaded.metrics["valid"].confusion * 0
+    confusion[1, 2], confusion[1, 1] = 3, 1
+    worse = dataclasses.replace(loaded.metrics["valid"], n=4, correct=1, correct_top5=4, confusion=confusion)
+    path = save_checkpoint(dataclasses.replace(loaded, metrics={"valid": worse}), tmp_path / "models")
+    card = model_card(path)
+    assert "taken for sun flower (3 of 4)" in card
+    assert "Nothing is known of 2 classes" in card
+
+
+def test_it_is_written_whole_or_says_why(checkpoint: Path, tmp_path: Path) -> None:
+    assert write_model_card(checkpoint) == checkpoint.with_suffix(".md")
+    assert checkpoint.with_suffix(".md").read_text(encoding="utf-8") == model_card(checkpoint)
+    with pytest.raises(UserError, match="can't be written"):
+        write_model_card(checkpoint, checkpoint / "below a file" / "README.md")
+    with pytest.raises(UserError, match="no checkpoint"):
+        write_model_card(tmp_path / "absent.pth")

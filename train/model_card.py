@@ -1,0 +1,266 @@
+"""A model card in Hugging Face's form, written from the checkpoint: nothing in it that was not measured or recorded."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from curate.errors import UserError
+from train.atomic import write_whole
+from train.checkpoint import Checkpoint, load_checkpoint
+from train.metrics import most_confused, wilson_interval
+from train.openings import Opening, content_of, read_openings
+
+_MOST_CONFUSED = 8
+_FEWEST = 5  # valid pictures of a class below which its own figure says little
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """All that a card is written from."""
+
+    file: str
+    checkpoint: Checkpoint
+    openings: list[Opening]
+    title: str
+    license: str
+
+
+def write_model_card(
+    checkpoint: Path, out: Path | None = None, *, title: str | None = None, license_: str = "other"
+) -> Path:
+    """Write the card of a checkpoint beside it as `<name>.md`, or at `out`: the hub reads it as `README.md`.
+
+    `license_` is a licence's identifier on the hub; the pictures' own licences decide what it may be. Raises
+    UserError where the file can't be written.
+    """
+    out = out or checkpoint.with_suffix(".md")
+    text = model_card(checkpoint, title=title, license_=license_)
+    try:
+        write_whole(out, text)
+    except OSError as error:
+        raise UserError(f"The model card {out} can't be written ({error.strerror}): give --out another.") from error
+    return out
+
+
+def model_card(checkpoint: Path, *, title: str | None = None, license_: str = "other") -> str:
+    """The card as Markdown with its YAML header: data, counts, recipe, figures with intervals, limits, use.
+
+    Test's figures come from the record beside the checkpoint, and the card says how often test was opened.
+    """
+    loaded = load_checkpoint(checkpoint)
+    backbones = " + ".join(backbone.name for backbone in loaded.backbones)
+    facts = _Facts(
+        file=checkpoint.name,
+        checkpoint=loaded,
+        openings=read_openings(checkpoint, content_of(loaded)),
+        title=title or f"{len(loaded.labels)} classes through {backbones}",
+        license=license_,
+    )
+    parts = (_header, _opening, _data, _recipe, _figures, _limits, _use, _classes)
+    return "\n\n".join("\n".join(part(facts)) for part in parts) + "\n"
+
+
+def _header(facts: _Facts) -> Iterator[str]:
+    """YAML, written as JSON wherever a text could be read as something else: JSON is YAML."""
+    yield "---"
+    yield f"license: {json.dumps(facts.license)}"
+    yield "library_name: florilegium"
+    yield "pipeline_tag: image-classification"
+    yield "tags:\n- image-classification\n- florilegium"
+    yield "metrics:\n- accuracy"
+    yield "model-index:"
+    yield f"- name: {json.dumps(facts.title, ensure_ascii=False)}"
+    yield "  results:"
+    for split, accuracy in facts.checkpoint.metrics.items():
+        yield from _result(split, accuracy.top1, facts, mean_per_class=accuracy.mean_per_class)
+    if (first := _first_look(facts)) and first.correct is not None:
+        yield from _result("test", first.correct / first.pictures, facts)
+    yield "---"
+
+
+def _result(split: str, top1: float, facts: _Facts, mean_per_class: float | None = None) -> Iterator[str]:
+    yield "  - task: {type: image-classification}"
+    name = facts.checkpoint.dataset.get("fingerprint", "unknown")[:12]
+    yield f"    dataset: {{type: imagefolder, name: {json.dumps(f'pictures {name}')}, split: {split}}}"
+    yield "    metrics:"
+    yield f"    - {{type: accuracy, value: {top1:.6f}}}"
+    if mean_per_class is not None:
+        yield f"    - {{type: accuracy, name: mean per class, value: {mean_per_class:.6f}}}"
+
+
+def _opening(facts: _Facts) -> Iterator[str]:
+    checkpoint = facts.checkpoint
+    yield f"# {facts.title}"
+    yield ""
+    networks = " and ".join(
+        f"{backbone.name} ({backbone.library}, weights: {backbone.weights})" for backbone in checkpoint.backbones
+    )
+    trained = "with more than its last layer trained" if checkpoint.recipe.get("tuning") else "frozen"
+    yield (
+        f"Names what is in a picture, one of {len(checkpoint.labels)} classes. A classifier on the features of "
+        f"{networks}, {trained}; made {checkpoint.created} with Florilegium."
+    )
+
+
+def _data(facts: _Facts) -> Iterator[str]:
+    dataset = facts.checkpoint.dataset
+    yield "## Data"
+    yield ""
+    yield "| split | pictures | classes | fewest of a class | median | most |"
+    yield "|---|---:|---:|---:|---:|---:|"
+    pictures: Mapping[str, Mapping[str, int]] = dataset.get("pictures", {})
+    for split, counts in pictures.items():
+        sizes = [*counts.values()] or [0]
+        yield (f"| {split} | {sum(sizes):,} | {len(counts)} | {min(sizes):,} | {median(sizes):,g} | {max(sizes):,} |")
+    yield ""
+    yield f"Fingerprint, SHA-256 over every picture's label, split and content: `{dataset.get('fingerprint')}`."
+
+
+def _recipe(facts: _Facts) -> Iterator[str]:
+    yield "## Recipe"
+    yield ""
+    yield "| option | value |"
+    yield "|---|---|"
+    for name, value in _flat(facts.checkpoint.recipe):
+        yield f"| {name} | {_cell(value)} |"
+    versions = ", ".join(f"{package} {version}" for package, version in facts.checkpoint.versions.items())
+    yield ""
+    yield f"Versions: {versions}."
+    if facts.checkpoint.history:
+        last = facts.checkpoint.history[-1]
+        shown = ", ".join(f"{name} {value:g}" for name, value in last.items() if isinstance(value, int | float))
+        yield ""
+        yield f"The last of {len(facts.checkpoint.history)} epochs: {shown}."
+
+
+def _figures(facts: _Facts) -> Iterator[str]:
+    checkpoint = facts.checkpoint
+    yield "## Figures"
+    yield ""
+    yield "| split | n | accuracy | 95% interval (Wilson) | top-5 | mean per class |"
+    yield "|---|---:|---:|---|---:|---:|"
+    for split, accuracy in checkpoint.metrics.items():
+        low, high = accuracy.interval.low, accuracy.interval.high
+        yield (
+            f"| {split} | {accuracy.n:,} | {accuracy.percent()}% | {low:.1%} to {high:.1%} | {accuracy.top5:.2%} "
+            f"| {accuracy.mean_per_class:.2%} |"
+        )
+    first = _first_look(facts)
+    if first and first.correct is not None:
+        interval = wilson_interval(first.correct, first.pictures)
+        share = first.correct / first.pictures
+        yield (
+            f"| test, opened first {first.at[:10]} | {first.pictures:,} | {share:.2%} | {interval.low:.1%} to "
+            f"{interval.high:.1%} | | |"
+        )
+    yield ""
+    times = len(facts.openings)
+    if times:
+        yield f"Test was opened {times} time{'s' if times > 1 else ''} with this checkpoint; the first figure is shown."
+    else:
+        yield "Test was never opened with this checkpoint, as far as the record beside it tells."
+    if checkpoint.recipe.get("head", {}).get("keep") == "best":
+        yield "The epoch was chosen on valid, so its figure there is flattered."
+    if calibration := checkpoint.calibration:
+        yield ""
+        yield (
+            f"Probabilities are given at temperature {calibration.temperature:.3f}, fitted on valid. Their expected "
+            f"calibration error (15 bins) on those same pictures is {calibration.error_after:.3f}; without the "
+            f"temperature it would be {calibration.error_before:.3f}."
+        )
+
+
+def _limits(facts: _Facts) -> Iterator[str]:
+    checkpoint = facts.checkpoint
+    yield "## Limits"
+    yield ""
+    yield (
+        f"- It knows {len(checkpoint.labels)} classes and gives each picture one of them, whatever it shows. "
+        f"`predict --abstain` lets it say that it is not sure."
+    )
+    yield "- Its figures hold for pictures like those it was measured on: same origin, same manner, same quality."
+    valid = checkpoint.metrics.get("valid")
+    if valid is None:
+        return
+    seen = valid.confusion.sum(axis=1)
+    none, few = int((seen == 0).sum()), int(((seen > 0) & (seen < _FEWEST)).sum())
+    if none:
+        yield f"- Nothing is known of {none} classes: valid has no picture of them."
+    if few:
+        yield f"- {few} classes have fewer than {_FEWEST} valid pictures: their own figures say little."
+    pairs = most_confused(valid, _MOST_CONFUSED)
+    if pairs:
+        yield "- Confused most often on valid: " + "; ".join(
+            f"{_text(checkpoint.names[one.truth])} taken for {_text(checkpoint.names[one.answer])} "
+            f"({one.count} of {one.n})"
+            for one in pairs
+        ) + "."  # fmt: skip
+    yield "- The pictures' own licences bind whoever passes them on; the dataset's `CREDITS.md` names them."
+
+
+def _use(facts: _Facts) -> Iterator[str]:
+    yield "## Use"
+    yield ""
+    yield "```sh"
+    yield f"uv run cli.py predict picture.jpg --checkpoint {facts.file}"
+    yield "```"
+    yield ""
+    yield "```python"
+    yield "from pathlib import Path"
+    yield "from train.predict import Predictor"
+    yield ""
+    yield f'predictor = Predictor.from_checkpoint(Path("{facts.file}"))'
+    yield 'for answer in predictor.predict_files([Path("picture.jpg")]):'
+    yield "    print(answer)"
+    yield "```"
+    yield ""
+    yield "The file alone is needed: networks, classes, preprocessing and temperature are inside."
+    yield "A picture is scaled to"
+    for backbone in facts.checkpoint.backbones:
+        shape = backbone.preprocessing
+        yield (
+            f"a short side of {shape.resize} pixels ({shape.interpolation}), of which the middle {shape.crop} × "
+            f"{shape.crop} go to {backbone.name};"
+        )
+    yield "it is never bent."
+
+
+def _classes(facts: _Facts) -> Iterator[str]:
+    checkpoint = facts.checkpoint
+    valid = checkpoint.metrics.get("valid")
+    counts: Mapping[str, int] = checkpoint.dataset.get("pictures", {}).get("train", {})
+    yield "## Classes"
+    yield ""
+    yield "| folder | name | train | valid | right on valid |"
+    yield "|---|---|---:|---:|---:|"
+    for position, (label, name) in enumerate(zip(checkpoint.labels, checkpoint.names, strict=True)):
+        seen = int(valid.confusion[position].sum()) if valid else 0
+        right = int(valid.confusion[position, position]) if valid else 0
+        yield f"| {_text(label)} | {_text(name)} | {counts.get(label, 0):,} | {seen:,} | {right if seen else ''} |"
+
+
+def _first_look(facts: _Facts) -> Opening | None:
+    """The first look at test that came to an end: later ones may have been taken because of it."""
+    return next((opening for opening in facts.openings if opening.correct is not None), None)
+
+
+def _flat(plain: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in plain.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else _text(json.dumps(value, ensure_ascii=False))
+
+
+def _text(text: str) -> str:
+    """What a class or a path is called, as plain text in Markdown: no table, link or tag comes of it."""
+    for sign in "\\`*_[]<>|#":
+        text = text.replace(sign, f"\\{sign}")
+    return " ".join(text.split())
