@@ -142,13 +142,13 @@ def print_table(title: str, rows: Iterator[Row]) -> None:
     from train.recipe import load_recipe
 
     print(f"\n## {title}\n", flush=True)
-    print("| recipe | it reproduces, and that reported | here | weights | pictures | steps | loss | valid | seconds |")
+    print("| recipe | its row | here | weights | pictures | steps | loss | valid | seconds |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     for row in rows:
         recipe = load_recipe(row.recipe)
         print(
-            f"| `{row.recipe}` | {recipe.reproduces}: {recipe.reported} | {row.does} | {row.weights} | {row.pictures} "
-            f"| {row.steps} | {row.loss} | {row.valid} | {row.seconds:.0f} |",
+            f"| `{row.recipe}` | {recipe.summary}; reported: {recipe.reported} | {row.does} | {row.weights} "
+            f"| {row.pictures} | {row.steps} | {row.loss} | {row.valid} | {row.seconds:.0f} |",
             flush=True,
         )
 

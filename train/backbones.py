@@ -2,9 +2,10 @@
 
 import difflib
 import hashlib
+import sys
 import warnings
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -322,8 +323,8 @@ def _timm_preprocessing(settings: Mapping[str, Any]) -> Preprocessing:
 
 def _fetched(architecture: str, fetch: Any) -> Any:
     """Run what may download; whatever breaks on the way becomes a sentence that names a way on."""
-    quiet = warnings.catch_warnings() if architecture else nullcontext()
-    with quiet:
+    # PyTorch's hub announces downloads on standard output, where answers belong
+    with warnings.catch_warnings(), redirect_stdout(sys.stderr):
         try:
             return fetch()
         except Exception as error:  # urllib, requests, httpx and the hub each raise their own
