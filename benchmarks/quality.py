@@ -24,23 +24,6 @@ from curate.parallel import ordered_map  # noqa: E402
 from curate.quality import CHECKS, Scores, flags  # noqa: E402
 
 WORDS = ("petal", "stamen", "of", "the", "flowering", "garden", "lily", "into", "a", "sepals", "rose", "orchid", "leaf")
-    "petal",
-    "stamen",
-    "of",
-    "the",
-    "flowering",
-    "garden",
-    "lily",
-    "into",
-    "a",
-    "sepals",
-    "rose",
-    "orchid",
-    "leaf",
-    "under",
-    "light",
-    "species",
-]
 
 
 def blurred(radius: float) -> Callable[[Image.Image], Image.Image]:
