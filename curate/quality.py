@@ -158,7 +158,7 @@ CHECKS = (
     Check("small", 0.25, "its short side has fewer than 64 pixels", large),
     Check("narrow", 0.33, "one side is three times the other", compact),
     Check("uniform", 0.10, "nearly all of it has one level", varied),
-    Check("text", 0.88, "it looks like a page of text", pictorial),
+    Check("text", 0.85, "it looks like a page of text", pictorial),
 )
 
 Scores = tuple[float, ...]
