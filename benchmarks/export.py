@@ -14,9 +14,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import console
-from console import say, table
-
+from commands import console
+from commands.console import say, table
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from train.export import PICTURES, TOLERANCE, export

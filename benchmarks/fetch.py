@@ -38,8 +38,8 @@ def fetch_florilegium(urls: Path, out: Path, connections: int, budget: str) -> N
     """Ours: as many at once as there are connections, or as the budget allows."""
     sys.path.insert(0, str(ROOT))
     from curate.fetch import Fetcher
-    from curate.hosts import HostBudget
-    from curate.network import Network
+    from curate.web.hosts import HostBudget
+    from curate.web.network import Network
 
     addresses = iter(list(enumerate(urls.read_text().splitlines())))
     port = int(urls.read_text().split("/")[2].split(":")[1])

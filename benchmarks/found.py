@@ -2,8 +2,8 @@
 
 uv run python -m benchmarks.found [--flowers DIR] [--originals 400] [--ours]
 
-All photographs of the folder lie in the set; some of them once more for each edit of `curate.edits`. A copy is found
-where it is paired with its original; a merge of files of two different photographs is false. The peers run in
+All photographs of the folder lie in the set; some of them once more for each edit of `curate.lookalikes.edits`. A copy
+is found where it is paired with its original; a merge of files of two different photographs is false. The peers run in
 environments of their own, made by uv.
 """
 
@@ -24,9 +24,9 @@ import numpy as np
 from curate.catalog import Catalog
 from curate.dataset import open_dataset
 from curate.duplicates import find_near_duplicates
-from curate.edits import EDITS
 from curate.image import load
 from curate.inspect import scan
+from curate.lookalikes.edits import EDITS
 from curate.parallel import ordered_map
 
 HERE = Path(__file__).resolve().parent

@@ -62,11 +62,11 @@ def make_catalog(root: Path, files: list[tuple[str, str, int]], hashes: Hashes) 
     """Enter all files as scanned, and the pairs within the radius as told apart; returns the number of pairs."""
     from curate.catalog import Catalog, Picture
     from curate.clean import judged_by
+    from curate.cleaning.settled import settle
     from curate.dataset import open_dataset
-    from curate.fingerprint import VIEWS
-    from curate.neighbours import Neighbours, keep
+    from curate.lookalikes.fingerprint import VIEWS
     from curate.phash import pairs_within
-    from curate.settled import settle
+    from curate.splitting.neighbours import Neighbours, keep
 
     fingerprints = np.random.default_rng(0)
 

@@ -25,9 +25,8 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import console
-from console import say, table
-
+from commands import console
+from commands.console import say, table
 from curate.dataset import open_dataset
 from train.augmentation import Augmentation
 from train.backbones import Backbone, load_backbone

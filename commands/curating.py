@@ -11,7 +11,7 @@ from commands import console, curation_reports
 from commands.options import DEFAULT_DATA, Data, Radius
 
 if TYPE_CHECKING:
-    from curate.placing import Mode
+    from curate.splitting.placing import Mode
 
 Policy = Literal["best", "largest", "sharpest", "first-seen", "most-credited"]
 Conflicts = Literal["quarantine", "keep-best", "report"]

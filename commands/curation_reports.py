@@ -10,9 +10,10 @@ from commands.console import say, table
 if TYPE_CHECKING:
     from curate.calibrate import CalibrationReport
     from curate.clean import CleanReport
+    from curate.scrape import Scraped
+    from curate.scraping.preview import Preview
     from curate.split import SplitReport
     from curate.verify import VerifyReport
-    from curate.yields import Yield
 
 MOST_ROWS = 40
 _SPLITS = ("train", "valid", "test")
@@ -79,6 +80,10 @@ def splitting(report: SplitReport) -> None:
         say(f"Kept as a picture of its own, because its original is gone: {path}.")
     if report.broken:
         say(f"Left out: {len(report.broken):,} broken files, such as {report.broken[0]}.")
+    if report.frozen:
+        say(f"Frozen, and so taking nothing new: {', '.join(report.frozen)}.")
+    if report.placement and report.placement.set_aside:
+        say(f"Old copies set aside in the quarantine, as nothing else has their bytes: {report.placement.set_aside}.")
     proof = report.proof
     say(
         f"Proof: among {proof.pictures:,} pictures, near-duplicate pairs across splits = {proof.near_duplicates}, "
@@ -102,14 +107,27 @@ def verification(report: VerifyReport) -> None:
         say(f"Proof of {proof.folder}: {counts}; leaking pairs = {len(proof.leaks)}.")
 
 
-def scraping(yields: list[Yield], problems: list[str]) -> None:
-    """The yield per class and source, and why the rest fell away."""
+def scraping(report: Scraped) -> None:
+    """The yield per class and source, why the rest fell away, and which sources gave up."""
+    stages = ("found", "allowed", "fetched", "intact", "unique")
     rows = [
-        (one.label, one.source, one.found, one.allowed, one.fetched, one.intact, one.unique,
-         ", ".join(f"{count} {why}" for why, count in one.lost.most_common(4)))
-        for one in yields
-    ]  # fmt: skip
-    columns = ("class", "source", "found", "allowed", "fetched", "intact", "unique", "the rest")
-    table("Yield", columns, rows)
-    for problem in problems:
-        say(f"Could not go on: {problem}")
+        (one.label, one.source, *(getattr(one, stage) for stage in stages), _losses(one.lost)) for one in report.yields
+    ]
+    sums = (sum(getattr(one, stage) for one in report.yields) for stage in stages)
+    lost = sum((one.lost for one in report.yields), Counter[str]())
+    columns = ("class", "source", *stages, "why the rest fell away")
+    table("Yield of all runs so far", columns, [*rows, ("all", "", *sums, _losses(lost))], last_is_total=True)
+    for problem in report.problems:
+        say(f"Could not go on with {problem}.")
+
+
+def scrape_preview(shown: Preview) -> None:
+    """URLs and licences of what would be fetched."""
+    rows = [(o.label, o.source, o.candidate.license.name, o.candidate.author, o.candidate.url) for o in shown.listed]
+    table("Would be tried", ("class", "source", "licence", "author", "URL"), rows)
+    for problem in shown.problems:
+        say(f"Could not go on with {problem}.")
+
+
+def _losses(lost: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {kind}" for kind, count in lost.most_common())

@@ -25,49 +25,53 @@ def scrape(
     ] = None,
     license_: Annotated[str, typer.Option("--license", help="open, codes such as by,by-sa, or any.")] = "open",
     min_size: Annotated[int, typer.Option(min=1, help="Pixels of the shorter side.")] = 224,
-    contact: Annotated[str, typer.Option(help="An address for the services to complain to.")] = "",
-    ignore_robots: Annotated[
-        bool, typer.Option("--ignore-robots", help="Fetch what robots.txt asks to leave.")
-    ] = False,
-    ignore_robots_tag: Annotated[
-        bool, typer.Option("--ignore-robots-tag", help="Keep pictures whose host says noai or noindex.")
+    contact: Annotated[
+        str, typer.Option(envvar="FLORILEGIUM_CONTACT", help="Your address, for the services to complain to.")
+    ] = "",
+    ignore_robots: Annotated[bool, typer.Option("--ignore-robots", help="Fetch what robots.txt forbids.")] = False,
+    ignore_noai: Annotated[
+        bool, typer.Option("--ignore-noai", help="Fetch what is marked noai, noimageai or noindex (X-Robots-Tag).")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List URLs and licences; fetch nothing.")] = False,
 ) -> None:
     """Find more pictures per class on the web, with their credits.
 
-    Polite, and resumable: a second run goes on where the first one was.
+    Polite, and resumable: stopped at any time, the same command goes on. Openly licensed pictures
+    only, unless --license says otherwise.
 
-    Sources: openverse, wikimedia, inaturalist, gbif, flickr, duckduckgo, google, urls:FILE, folder:PATH.
+    Sources: openverse, wikimedia, inaturalist, gbif, flickr, duckduckgo, google, urls:FILE, folder:DIR.
 
-    Example: cli.py scrape --classes 1,5,orchid --limit 100 --dry-run
+    Example: cli.py scrape --classes "fire lily,21" --limit 50
     """
-    from curate.licenses import allowed_licenses
-    from curate.network import Network
-    from curate.opening import warnings_for
-    from curate.preview import preview
-    from curate.queries import plan_queries
-    from curate.scrape import scrape as run_scrape
-    from curate.wish import Wish
+    from curate.scraping.licenses import allowed_licenses
+    from curate.scraping.opening import warnings_for
+    from curate.scraping.queries import plan_queries
+    from curate.scraping.wish import Wish
+    from curate.web.network import Network
 
     queries = plan_queries(names, classes)
     wish = Wish(limit, allowed_licenses(license_), min_size)
-    sources = source or ["auto"]
+    sources = tuple(source or ("auto",))
     for warning in warnings_for(sources, os.environ, wish):
-        console.heading(warning)
-    network = Network(contact=contact, obey_robots=not ignore_robots, obey_robots_tag=not ignore_robots_tag)
+        console.heading(f"Note on {warning}")
+    network = Network(contact=contact, obey_robots=not ignore_robots, obey_robots_tag=not ignore_noai)
     if dry_run:
-        seen = preview(out, queries, wish, sources=sources, network=network)
-        for listed in seen.listed:
-            candidate = listed.candidate
-            console.say(f"{listed.label}\t{listed.source}\t{candidate.license.name}\t{candidate.url}")
-        curation_reports.scraping(seen.yields, seen.problems)
-        console.say(f"Listed {len(seen.listed):,} pictures and fetched none. Next: the same without --dry-run")
+        from curate.scraping.preview import preview
+
+        shown = preview(out, queries, wish, sources=sources, network=network)
+        curation_reports.scrape_preview(shown)
+        console.say(
+            f"Nothing was fetched: {len(shown.listed):,} pictures would be tried. Next: the same without --dry-run"
+        )
         return
-    report = run_scrape(out, queries, wish, sources=sources, network=network, progress=console.bars)
-    curation_reports.scraping(report.yields, report.problems)
-    console.say(f"Brought {report.new:,} new pictures into {out}; their credits are {report.credits}. "
-                f"Next: cli.py clean {out}")  # fmt: skip
+    from curate.scrape import scrape as run_scrape
+
+    known = {query.label: query.name for query in plan_queries(names)}
+    report = run_scrape(out, queries, wish, sources=sources, network=network, names=known, progress=console.bars)
+    curation_reports.scraping(report)
+    console.say(f"Brought {report.new:,} pictures into {out}, credited in {report.credits}. Next: cli.py clean {out}")
+    if report.problems and not report.new:
+        raise typer.Exit(1)
 
 
 def download(
@@ -76,15 +80,18 @@ def download(
     ],
     *,
     out: Annotated[Path, typer.Option(help="A new or empty folder.")] = DEFAULT_DATA,
-    split: Annotated[Official, typer.Option(help="Which split of flowers102.")] = "official",
+    split: Annotated[Official, typer.Option(help="Of flowers102: 1,020/1,020/6,149, or 6,552/818/819.")] = "official",
 ) -> None:
     """Fetch a public dataset, checked, as train/, valid/, test/.
+
+    A broken transfer resumes: run the same command again.
 
     Example: cli.py download flowers102 --split udacity
     """
     from curate.download import download as run_download
 
     report = run_download(what, out, split=split, progress=console.bars)
-    counts = ", ".join(f"{count:,} {name}" for name, count in report.counts.items())
-    checked = "its checksum agrees" if report.verified else "no checksum is published for it"
-    console.say(f"Wrote {report.root}: {counts}; {checked}. Next: cli.py clean {report.root} --dry-run")
+    counts = ", ".join(f"{count:,} in {name}" for name, count in report.counts.items())
+    how = "checked against its published digest" if report.verified else "no digest of it is published"
+    drawn = "; it came without a split, so one was drawn" if report.drawn else ""
+    console.say(f"Laid out {counts} ({how}{drawn}) in {out}. Next: cli.py clean {out} --dry-run")

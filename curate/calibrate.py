@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.candidates import WHOLE, Candidates, find_candidates
 from curate.catalog import Catalog, Picture
 from curate.dataset import open_dataset
 from curate.duplicates import DEFAULT_RADIUS
-from curate.edits import EDITS, Edit
 from curate.errors import UserError
-from curate.fingerprint import is_flat
 from curate.image import BrokenImage, decode, read
 from curate.inspect import inspect, scan
+from curate.lookalikes.candidates import WHOLE, Candidates, find_candidates
+from curate.lookalikes.edits import EDITS, Edit
+from curate.lookalikes.fingerprint import is_flat
+from curate.lookalikes.second_look import LOOK_AT_LEAST, Look, Verdicts, look_again, look_at
 from curate.parallel import ordered_map
 from curate.phash import MAX_RADIUS
 from curate.progress import Progress, silent
-from curate.second_look import LOOK_AT_LEAST, Look, Verdicts, look_again, look_at
 
 ENOUGH = 0.99
 """Recall of every plain edit that the recommended radius must reach."""

@@ -47,7 +47,7 @@ CREATE TABLE pictures (
     phash     INTEGER NOT NULL,     -- 64 bits in two's complement
     broken    TEXT NOT NULL,        -- why it gives no pixels; "" for an intact picture
     state     TEXT NOT NULL,        -- "present", "quarantined" or "missing"
-    fingerprint BLOB NOT NULL       -- more hashes, as `curate.fingerprint` packs them; empty where unknown
+    fingerprint BLOB NOT NULL       -- more hashes, as `curate.lookalikes.fingerprint` packs them; empty where unknown
     -- and for each of curate.quality.CHECKS its score, REAL: "blurred_score", 0 to 1, NULL for a broken file
 ) WITHOUT ROWID;
 CREATE INDEX pictures_by_folder ON pictures (folder);

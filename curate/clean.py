@@ -12,17 +12,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from curate.catalog import Catalog
-from curate.conflicts import ConflictMode
+from curate.cleaning.conflicts import ConflictMode
+from curate.cleaning.judging import REASONS, Plan, make_plan, part_placements
+from curate.cleaning.keepers import DEFAULT_POLICY, PolicyName
+from curate.cleaning.plan import check_plan, read_plan, write_plan
+from curate.cleaning.settled import is_settled, settle
 from curate.dataset import Dataset, open_dataset
 from curate.duplicates import DEFAULT_RADIUS
 from curate.inspect import ScanReport, scan
-from curate.judging import REASONS, Plan, make_plan, part_placements
-from curate.keepers import DEFAULT_POLICY, PolicyName
-from curate.plan import check_plan, read_plan, write_plan
 from curate.progress import Progress, silent
 from curate.quality import CHECKS
 from curate.quarantine import finish_moves, set_aside
-from curate.settled import is_settled, settle
 
 __all__ = ["REASONS", "CleanReport", "Plan", "clean", "make_plan", "part_placements"]
 

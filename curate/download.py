@@ -11,13 +11,13 @@ from pathlib import Path
 from curate.dataset import SPLITS, open_dataset
 from curate.errors import UserError
 from curate.fetch import Fetcher
-from curate.incoming import Incoming
-from curate.layout import lay_out_folders, lay_out_oxford
-from curate.network import Network
 from curate.progress import Progress, silent
-from curate.retries import FetchFailed
-from curate.transfer import RemoteFile, Transfer
-from curate.unpack import unpack
+from curate.scraping.incoming import Incoming
+from curate.web.layout import lay_out_folders, lay_out_oxford
+from curate.web.network import Network
+from curate.web.retries import FetchFailed
+from curate.web.transfer import RemoteFile, Transfer
+from curate.web.unpack import unpack
 
 LARGEST = 20 * 2**30
 _OXFORD = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102"

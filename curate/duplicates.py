@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.candidates import WHOLE, Candidates, find_candidates, view_name
 from curate.catalog import Picture
-from curate.colour import coloured_alike
-from curate.fingerprint import is_flat
 from curate.image import BrokenImage, read
+from curate.lookalikes.candidates import WHOLE, Candidates, find_candidates, view_name
+from curate.lookalikes.colour import coloured_alike
+from curate.lookalikes.fingerprint import is_flat
+from curate.lookalikes.registration import IDENTITY, register
+from curate.lookalikes.second_look import LOOK_AT_LEAST, Look, look_again, look_at
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
-from curate.registration import IDENTITY, register
-from curate.second_look import LOOK_AT_LEAST, Look, look_again, look_at
 
 DEFAULT_RADIUS = 8
 """Bits out of 64. Among 1.3 million pairs of real photographs of different scenes one lies within 8 bits and three
@@ -41,8 +41,8 @@ class NearDuplicates:
     `contents` holds, for each different content, the positions of the pictures that have it: the same bytes; flat
     pictures of one colour and shape; or, of a crowd that shares one pHash, those that a second look takes for the
     same. `first`, `second` (int32[p]) are indices into `contents`, `distance` (uint8[p]) is the Hamming distance of
-    the two hashes that met, `view` (int8[p]) says whose these were (as in `curate.candidates`; empty where unknown),
-    and `same` (bool[p]) what the second look said: pairs of wholes that it told apart are kept, marked False.
+    the two hashes that met, `view` (int8[p]) says whose these were (as in `curate.lookalikes.candidates`; empty where
+    unknown), and `same` (bool[p]) what the second look said: pairs of wholes that it told apart are kept, marked False.
     """
 
     contents: list[list[int]]

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from curate.catalog import Catalog
 from curate.dataset import open_dataset
 from curate.errors import UserError
-from curate.examples import Writer, read_examples
+from curate.exporting.examples import Writer, read_examples
 from curate.inspect import scan
 from curate.names import names_for
 from curate.progress import Progress, silent
@@ -89,15 +89,15 @@ def export(
 def _writer(chosen: Format) -> Writer:
     match chosen:
         case "imagefolder":
-            from curate.imagefolder import write_imagefolder
+            from curate.exporting.imagefolder import write_imagefolder
 
             return write_imagefolder
         case "webdataset":
-            from curate.webdataset import write_webdataset
+            from curate.exporting.webdataset import write_webdataset
 
             return write_webdataset
         case "parquet":
-            from curate.parquet import require_pyarrow, write_parquet
+            from curate.exporting.parquet import require_pyarrow, write_parquet
 
             require_pyarrow()
             return write_parquet

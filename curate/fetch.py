@@ -8,11 +8,11 @@ from typing import Self
 
 import httpx2
 
-from curate.addresses import RefusedAddress, checked_url
-from curate.hosts import Hosts
-from curate.network import Client, Network
-from curate.retries import ATTEMPTS, FetchFailed, check_status, patiently, transport_failure
-from curate.robots import Robots, unwanted_by_tag
+from curate.web.addresses import RefusedAddress, checked_url
+from curate.web.hosts import Hosts
+from curate.web.network import Client, Network
+from curate.web.retries import ATTEMPTS, FetchFailed, check_status, patiently, transport_failure
+from curate.web.robots import Robots, unwanted_by_tag
 
 REDIRECTS = 5
 SNIFFED = 16

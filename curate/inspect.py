@@ -17,8 +17,8 @@ from PIL import Image
 from curate.catalog import Catalog, Picture
 from curate.dataset import ClassFolder, Dataset
 from curate.errors import UserError
-from curate.fingerprint import fingerprints, reduced
 from curate.image import BrokenImage, decode
+from curate.lookalikes.fingerprint import fingerprints, reduced
 from curate.parallel import ordered_map
 from curate.phash import phashes
 from curate.progress import Progress, silent
@@ -44,7 +44,7 @@ class Facts:
     """What one read of a file tells. `broken` is "" for an intact picture, else why there are no pixels.
 
     `phash` is unsigned, 64 bits; `width` and `height` are pixels of the upright picture at full scale; `fingerprint`
-    is that of `curate.fingerprint`; `scores` are those of `curate.quality`, none for a broken file.
+    is that of `curate.lookalikes.fingerprint`; `scores` are those of `curate.quality`, none for a broken file.
     """
 
     sha256: str

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.fingerprint import SIDE
+from curate.lookalikes.fingerprint import SIDE
 
 _PIXELS = SIDE * SIDE
 _COUNTS = np.arange(1, _PIXELS + 1)

@@ -12,17 +12,17 @@ from curate.credits import write_credits, write_metadata
 from curate.dataset import Dataset, open_dataset
 from curate.errors import UserError
 from curate.fetch import Fetcher
-from curate.findings import Findings
-from curate.hunt import Hunt, Stage
-from curate.image_search import Query
-from curate.incoming import Incoming
 from curate.inspect import scan
-from curate.judge import Judge
-from curate.network import Network
-from curate.opening import chosen_sources, open_sources
 from curate.progress import Progress, silent
-from curate.wish import Wish
-from curate.yields import Yield, measure
+from curate.scraping.findings import Findings
+from curate.scraping.hunt import Hunt, Stage
+from curate.scraping.image_search import Query
+from curate.scraping.incoming import Incoming
+from curate.scraping.judge import Judge
+from curate.scraping.opening import chosen_sources, open_sources
+from curate.scraping.wish import Wish
+from curate.scraping.yields import Yield, measure
+from curate.web.network import Network
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,19 @@ from typing import Literal
 
 import numpy as np
 
-from curate.assignment import Draw, Ratio, Rules, Splits, assign
 from curate.catalog import Catalog
 from curate.dataset import SPLITS, Dataset, open_dataset
-from curate.drawing import draw_stable
 from curate.duplicates import DEFAULT_RADIUS
 from curate.errors import UserError
-from curate.grouping import Proof, links_of, prove
-from curate.holdings import NOWHERE, Holdings, read_holdings
 from curate.inspect import scan
-from curate.neighbours import find_neighbours
-from curate.placing import Mode, Placement, adopt, check_output, place, record
 from curate.progress import Progress, silent
 from curate.quarantine import finish_moves
+from curate.splitting.assignment import Draw, Ratio, Rules, Splits, assign
+from curate.splitting.drawing import draw_stable
+from curate.splitting.grouping import Proof, links_of, prove
+from curate.splitting.holdings import NOWHERE, Holdings, read_holdings
+from curate.splitting.neighbours import find_neighbours
+from curate.splitting.placing import Mode, Placement, adopt, check_output, place, record
 
 __all__ = ["HeldBack", "Method", "Mode", "Placement", "Proof", "Ratio", "SplitReport", "split"]
 
@@ -139,7 +139,7 @@ def default_output(dataset: Dataset) -> Path:
 def _draw(method: Method) -> Draw:
     if method == "stable":
         return draw_stable
-    from curate.split_folders import draw_with_split_folders
+    from curate.splitting.split_folders import draw_with_split_folders
 
     return draw_with_split_folders
 

@@ -3,11 +3,11 @@
 from collections import Counter
 from pathlib import Path
 
-from curate.image_search import Query
-from curate.licenses import OPEN
 from curate.progress import Progress, silent
 from curate.scrape import Scraped, scrape
-from curate.wish import Wish
+from curate.scraping.image_search import Query
+from curate.scraping.licenses import OPEN
+from curate.scraping.wish import Wish
 from demo.localweb import LocalWeb
 
 _LICENSES = ("by", "by-sa", "cc0", "pdm")

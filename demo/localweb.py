@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from curate.hosts import HostBudget
-from curate.network import Network
+from curate.web.hosts import HostBudget
+from curate.web.network import Network
 from demo.hostile import FAULTS
 from demo.localapis import SERVICES, ServiceError
 from demo.offer import LICENSES, Offer, Picture

@@ -5,11 +5,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from curate.image_search import Query
-from curate.licenses import OPEN
 from curate.scrape import Scraped, scrape
-from curate.wish import Wish
-from curate.yields import Yield
+from curate.scraping.image_search import Query
+from curate.scraping.licenses import OPEN
+from curate.scraping.wish import Wish
+from curate.scraping.yields import Yield
 from demo.localweb import LocalWeb
 from demo.offer import Picture
 

@@ -18,7 +18,7 @@ def flowers() -> Path:
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """PyTorch with one thread: tiny networks are only slowed down by threads that wait for each other."""
     import torch

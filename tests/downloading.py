@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx2
 
 from curate.download import download
-from curate.hosts import HostBudget
-from curate.network import Network
+from curate.web.hosts import HostBudget
+from curate.web.network import Network
 
 if __name__ == "__main__":
     out, url = sys.argv[1:]

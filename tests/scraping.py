@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from curate.image_search import Query
-from curate.licenses import OPEN
 from curate.scrape import scrape
-from curate.wish import Wish
+from curate.scraping.image_search import Query
+from curate.scraping.licenses import OPEN
+from curate.scraping.wish import Wish
 from demo.localweb import network_to
 
 if __name__ == "__main__":

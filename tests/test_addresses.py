@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.addresses import RefusedAddress, checked_url, public_addresses, refusal
+from curate.web.addresses import RefusedAddress, checked_url, public_addresses, refusal
 
 PUBLIC = ["93.184.216.34", "1.1.1.1", "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::5db8:d822", "2002:5db8:d822::1"]
 NOT_PUBLIC = [

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from curate.assignment import Draw, Rules, Splits, assign
-from curate.drawing import draw_stable, quota
-from curate.grouping import Links, prove
-from curate.holdings import NOWHERE, Holdings
-from curate.split_folders import draw_with_split_folders
+from curate.splitting.assignment import Draw, Rules, Splits, assign
+from curate.splitting.drawing import draw_stable, quota
+from curate.splitting.grouping import Links, prove
+from curate.splitting.holdings import NOWHERE, Holdings
+from curate.splitting.split_folders import draw_with_split_folders
 
 RATIO = (0.6, 0.2, 0.2)
 

@@ -16,6 +16,8 @@ from train.budget import SIZES, VIEWS, Speed, choose, parse_duration, plan_budge
 from train.settings import FitSettings
 from train.training import TrainOptions, train_head
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FAST = Speed("fast", 70.0, 224, 0.01, 0.002, 0.01, 0.02, overlap=False, head=1.0, load=0.5)
 SLOW = replace(FAST, backbone="slow", quality=80.0, network=0.1, exact=0.2)
 

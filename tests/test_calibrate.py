@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from curate.calibrate import EditRecall, calibrate, recommended
-from curate.edits import EDITS, Edit, encode
 from curate.errors import UserError
+from curate.lookalikes.edits import EDITS, Edit, encode
 from tests.scenes import scene
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from curate.catalog import Catalog
 from curate.clean import clean
+from curate.cleaning.plan import read_plan
 from curate.dataset import open_dataset
-from curate.plan import read_plan
 from curate.quarantine import RestoreReport, restore
 from tests.painting import contents, paint, save
 

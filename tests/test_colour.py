@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
-from curate.colour import chroma, coloured_alike
-from curate.registration import IDENTITY
+from curate.lookalikes.colour import chroma, coloured_alike
+from curate.lookalikes.registration import IDENTITY
 
 FRAME = np.array([IDENTITY], np.float32)
 

@@ -20,8 +20,8 @@ import scipy.io
 
 from curate.download import PUBLIC, Downloaded, PublicSet, download
 from curate.errors import UserError
-from curate.network import Network
-from curate.transfer import RemoteFile
+from curate.web.network import Network
+from curate.web.transfer import RemoteFile
 from demo.webserver import Reply, Request, Server
 from tests.drawn import draw
 from tests.test_unpack import tar, zipped

@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from curate.catalog import Catalog, Picture
 from curate.dataset import open_dataset
 from curate.duplicates import NearDuplicates, clusters, find_near_duplicates
-from curate.edits import EDITS, Edit, bordered, captioned, cropped, encode, scaled
 from curate.inspect import inspect, scan
+from curate.lookalikes.edits import EDITS, Edit, bordered, captioned, cropped, encode, scaled
 from tests.scenes import scene
 
 

@@ -20,9 +20,9 @@ from curate.catalog import Catalog
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.export import Format, export
-from curate.shards import plan_shards
+from curate.exporting.shards import plan_shards
+from curate.exporting.webdataset import write_webdataset
 from curate.split import split
-from curate.webdataset import write_webdataset
 from tests.fields import dataset, encoded, field, placed, tree, write
 
 FORMATS = pytest.mark.parametrize("format_", ["imagefolder", "webdataset", "parquet"])
@@ -134,7 +134,7 @@ def test_webdataset_shards_are_bounded_and_always_the_same(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     most = 30_000
-    monkeypatch.setattr("curate.webdataset.write_webdataset", partial(write_webdataset, most_bytes=most))
+    monkeypatch.setattr("curate.exporting.webdataset.write_webdataset", partial(write_webdataset, most_bytes=most))
     export(root, tmp_path / "one", format="webdataset")
     shards = sorted((tmp_path / "one").glob("train-*.tar"))
     assert len(shards) > 3

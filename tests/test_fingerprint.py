@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from curate.fingerprint import (
+from curate.lookalikes.fingerprint import (
     FRAMED,
     TURNED,
     VIEWS,

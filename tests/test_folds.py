@@ -17,6 +17,8 @@ from train.folds import NEVER, assign_folds, cross_validate, learning_set, near_
 from train.settings import FitSettings, Tuning
 from train.training import TrainOptions
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def options(models: Path, **changes: object) -> TrainOptions:
     given: dict[str, object] = {

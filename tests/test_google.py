@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from curate.answers import SourceFailed
 from curate.fetch import Fetcher
-from curate.image_search import Candidate, Options, Query
-from curate.network import Network
+from curate.scraping.image_search import Candidate, Options, Query
 from curate.sources import open_source
+from curate.web.answers import SourceFailed
+from curate.web.network import Network
 
 QUERY = Query("21", "fire lily", "Gloriosa superba, fire lily")
 PICTURES = [

@@ -10,8 +10,8 @@ import pytest
 
 from curate.fetch import Fetched, Fetcher
 from curate.inspect import inspect
-from curate.network import Network, Timeouts
-from curate.retries import FetchFailed
+from curate.web.network import Network, Timeouts
+from curate.web.retries import FetchFailed
 from demo.hostile import FAULTS, bomb
 from demo.localweb import LocalWeb
 from tests.drawn import plant

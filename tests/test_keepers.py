@@ -9,11 +9,11 @@ from PIL import Image, ImageOps
 
 from curate.catalog import Catalog
 from curate.clean import clean
-from curate.conflicts import ConflictMode
+from curate.cleaning.conflicts import ConflictMode
+from curate.cleaning.keepers import POLICIES, PolicyName
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.inspect import scan
-from curate.keepers import POLICIES, PolicyName
 from curate.quarantine import Decision
 from tests.painting import paint, save
 

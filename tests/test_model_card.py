@@ -16,6 +16,8 @@ from train.openings import Opening, complete_opening, content_of, note_opening
 from train.settings import FitSettings
 from train.training import TrainOptions, train_head
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -26,6 +26,8 @@ from train.predict import Predictor
 from train.settings import FitSettings
 from train.training import TrainOptions, train_head
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import curate.neighbours as module
+import curate.splitting.neighbours as module
 from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import open_dataset
 from curate.duplicates import find_near_duplicates
-from curate.holdings import read_holdings
 from curate.inspect import scan
-from curate.neighbours import Neighbours, find_neighbours
+from curate.splitting.holdings import read_holdings
+from curate.splitting.neighbours import Neighbours, find_neighbours
 from tests.fields import dataset, encoded, field, write
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from curate.clean import clean
+from curate.cleaning.plan import FIELDS, read_plan
 from curate.errors import UserError
-from curate.plan import FIELDS, read_plan
 from tests.painting import contents, paint, save
 from tests.test_quarantine import give_back
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
-from curate.fingerprint import SIDE, reduced
 from curate.inspect import inspect, inspect_many
+from curate.lookalikes.fingerprint import SIDE, reduced
 from curate.quality import CHECKS, Views, flags
 
 NAMES = [check.flag for check in CHECKS]

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from curate.catalog import Catalog
 from curate.clean import clean
+from curate.cleaning.moving import Outcome, move
 from curate.dataset import open_dataset
 from curate.errors import UserError
-from curate.moving import Outcome, move
 from curate.quarantine import Decision, RestoreReport, restore, set_aside, stored_files
 from demo.killing import CONTEXT, kill_at_deed, list_deeds
 from tests.painting import contents, paint, save

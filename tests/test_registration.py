@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
-from curate.fingerprint import reduced
-from curate.registration import IDENTITY, MIN_DETAIL, Agreement, register
+from curate.lookalikes.fingerprint import reduced
+from curate.lookalikes.registration import IDENTITY, MIN_DETAIL, Agreement, register
 from tests.scenes import scene
 
 

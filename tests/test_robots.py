@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.robots import allows, parse_robots, unwanted_by_tag
+from curate.web.robots import allows, parse_robots, unwanted_by_tag
 
 
 @pytest.mark.parametrize(

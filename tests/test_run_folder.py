@@ -18,8 +18,10 @@ from tests.training_ground import TINY, grow
 from train.checkpoint import load_checkpoint
 from train.recipe import Recipe, list_recipes, load_recipe
 from train.run import options_of
-from train.run_folder import RunFolder, read_curves, recipe_text, train_in_folder
+from train.run_folder import RunFolder, read_curves, recipe_as_run, recipe_text, train_in_folder
 from train.training import TrainOptions, train_head
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -79,6 +81,18 @@ def test_more_than_the_last_layer_is_watched_too(garden: Path, tmp_path: Path) -
     assert folder is not None
     assert len(read_curves(folder)) == 2
     assert load_checkpoint(report.checkpoint).calibration is not None
+
+
+def test_the_folder_has_the_recipe_as_it_was_run(garden: Path, tmp_path: Path) -> None:
+    """A budget or a sweep changes the options after the recipe was read."""
+    recipe = quick()
+    given = options(recipe, tmp_path / "models")
+    changed = replace(given, views=2, crop=96, head=replace(given.head, learning_rate=0.02, balance=0.5))
+    _, folder = train_in_folder(garden, changed, recipe, runs=tmp_path / "runs")
+    assert folder is not None
+    again = load_recipe(folder / "recipe.toml")
+    assert options(again, tmp_path / "models") == replace(changed, recipe="recipe")
+    assert recipe_as_run(recipe, given) == recipe
 
 
 def test_two_runs_of_one_second_do_not_meet(tmp_path: Path) -> None:

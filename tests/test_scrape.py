@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from curate.catalog import Catalog
-from curate.image_search import Query
-from curate.licenses import OPEN
-from curate.preview import preview
-from curate.wish import Wish
+from curate.scraping.image_search import Query
+from curate.scraping.licenses import OPEN
+from curate.scraping.preview import preview
+from curate.scraping.wish import Wish
 from demo.localapis import SERVICES
 from demo.localweb import LocalWeb
 from tests.bringing import bring, fetches, files, only, open_ones

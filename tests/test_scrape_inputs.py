@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from curate.errors import UserError
-from curate.image_search import Query
-from curate.incoming import Incoming
-from curate.licenses import OPEN
-from curate.network import Network
-from curate.opening import warnings_for
-from curate.queries import plan_queries
+from curate.scraping.image_search import Query
+from curate.scraping.incoming import Incoming
+from curate.scraping.licenses import OPEN
+from curate.scraping.opening import warnings_for
+from curate.scraping.queries import plan_queries
+from curate.scraping.wish import Wish
 from curate.sources import auto_order
-from curate.wish import Wish
+from curate.web.network import Network
 from demo.gathering import gather
 from demo.localapis import SERVICES
 from demo.localweb import LocalWeb

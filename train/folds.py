@@ -15,11 +15,11 @@ from curate.catalog import Catalog
 from curate.dataset import Dataset, open_dataset
 from curate.duplicates import DEFAULT_RADIUS
 from curate.errors import UserError
-from curate.grouping import groups_of, links_of
-from curate.holdings import read_holdings
 from curate.inspect import scan
-from curate.neighbours import find_neighbours
 from curate.progress import Progress, silent
+from curate.splitting.grouping import groups_of, links_of
+from curate.splitting.holdings import read_holdings
+from curate.splitting.neighbours import find_neighbours
 from train.calibration import cross_entropy
 from train.extract import BrokenPicture, Views
 from train.head import fit_head

@@ -116,11 +116,24 @@ def train_in_folder(
     with nullcontext(processes) if processes else joined_processes(resolve_device(options.device)) as joined:
         if not joined.first:
             return train_recipe(root, options, silent, joined), None
-        with RunFolder.begin(runs, recipe, tensorboard=tensorboard) as run:
+        with RunFolder.begin(runs, recipe_as_run(recipe, options), tensorboard=tensorboard) as run:
             run.log("started", data=str(root), options=_plain(options), versions=versions())
             report = train_recipe(root, replace(options, watch=run.epoch), progress, joined)
             run.log("finished", **_facts(report))
         return report, run.folder
+
+
+def recipe_as_run(recipe: Recipe, options: TrainOptions) -> Recipe:
+    """The recipe with what a budget or a sweep has put in its options' place."""
+    return replace(
+        recipe,
+        backbone=options.backbone,
+        weights=str(options.weights),
+        crop=options.crop,
+        views=options.views,
+        precision=options.precision or "auto",
+        fit=replace(options.head, seed=recipe.fit.seed),
+    )
 
 
 def recipe_text(recipe: Recipe) -> str:

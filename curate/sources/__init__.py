@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
-from curate.api import Api
 from curate.errors import UserError
 from curate.fetch import Fetcher
-from curate.image_search import Options, Source
+from curate.scraping.image_search import Options, Source
+from curate.web.api import Api
 
 
 def source_names() -> list[str]:

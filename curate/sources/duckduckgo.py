@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from curate.answers import Answer, SourceFailed, SourceLimited
-from curate.api import Api
-from curate.image_search import Candidate, Options, Page, Query
-from curate.picture_urls import provenance_group
+from curate.scraping.image_search import Candidate, Options, Page, Query
+from curate.scraping.picture_urls import provenance_group
+from curate.web.answers import Answer, SourceFailed, SourceLimited
+from curate.web.api import Api
 
 PAGES = 5
 TIMEOUT = 20

@@ -8,10 +8,10 @@ https://api.flickr.com/services/rest/
 
 from typing import ClassVar
 
-from curate.answers import Answer, SourceFailed, SourceLimited
-from curate.api import Api
-from curate.image_search import Candidate, Options, Page, Query
-from curate.licenses import UNKNOWN, License, read_license
+from curate.scraping.image_search import Candidate, Options, Page, Query
+from curate.scraping.licenses import UNKNOWN, License, read_license
+from curate.web.answers import Answer, SourceFailed, SourceLimited
+from curate.web.api import Api
 
 RESULTS_PER_QUERY = 4000
 PAGE_SIZE = 500

@@ -7,11 +7,11 @@ import csv
 from pathlib import Path
 from typing import ClassVar
 
-from curate.api import Api
 from curate.errors import UserError
-from curate.image_search import Candidate, Options, Page, Query
-from curate.licenses import read_license
-from curate.picture_urls import provenance_group
+from curate.scraping.image_search import Candidate, Options, Page, Query
+from curate.scraping.licenses import read_license
+from curate.scraping.picture_urls import provenance_group
+from curate.web.api import Api
 
 PAGE_SIZE = 500
 

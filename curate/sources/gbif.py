@@ -10,11 +10,11 @@ https://api.gbif.org/v1/occurrence/search
 from collections.abc import Iterator
 from typing import ClassVar
 
-from curate.answers import Answer
-from curate.api import Api
-from curate.image_search import Candidate, Options, Page, Query
-from curate.licenses import read_license
-from curate.picture_urls import modest_url, provenance_group
+from curate.scraping.image_search import Candidate, Options, Page, Query
+from curate.scraping.licenses import read_license
+from curate.scraping.picture_urls import modest_url, provenance_group
+from curate.web.answers import Answer
+from curate.web.api import Api
 
 LARGEST_PAGE = 300
 SMALLEST_PAGE = 50

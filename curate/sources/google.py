@@ -17,10 +17,10 @@ import tempfile
 from pathlib import Path
 from typing import ClassVar
 
-from curate.answers import Answer, SourceFailed
-from curate.api import Api
-from curate.image_search import Candidate, Options, Page, Query
-from curate.picture_urls import provenance_group
+from curate.scraping.image_search import Candidate, Options, Page, Query
+from curate.scraping.picture_urls import provenance_group
+from curate.web.answers import Answer, SourceFailed
+from curate.web.api import Api
 
 MOST = 100
 """Results of one search, as many as one page of Google shows without more scrolling than the package does."""

@@ -9,10 +9,10 @@ https://api.inaturalist.org/v1/observations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from curate.answers import Answer
-from curate.api import Api
-from curate.image_search import Candidate, Options, Page, Query
-from curate.licenses import UNKNOWN, read_license
+from curate.scraping.image_search import Candidate, Options, Page, Query
+from curate.scraping.licenses import UNKNOWN, read_license
+from curate.web.answers import Answer
+from curate.web.api import Api
 
 LARGEST_PAGE = 200
 SMALLEST_PAGE = 30

@@ -7,11 +7,11 @@ https://api.openverse.org/v1/
 
 from typing import ClassVar
 
-from curate.answers import Answer, SourceChanged, SourceFailed
-from curate.api import Api
-from curate.image_search import Candidate, Options, Page, Query
-from curate.licenses import CREATIVE_COMMONS, read_license
-from curate.picture_urls import modest_url, provenance_group
+from curate.scraping.image_search import Candidate, Options, Page, Query
+from curate.scraping.licenses import CREATIVE_COMMONS, read_license
+from curate.scraping.picture_urls import modest_url, provenance_group
+from curate.web.answers import Answer, SourceChanged, SourceFailed
+from curate.web.api import Api
 
 RESULTS_PER_QUERY = 240
 LONGEST_QUERY = 200

@@ -10,11 +10,11 @@ import json
 from html.parser import HTMLParser
 from typing import ClassVar
 
-from curate.answers import Answer, SourceChanged, SourceFailed, SourceLimited
-from curate.api import Api
-from curate.image_search import Candidate, Options, Page, Query
-from curate.licenses import License, read_license
-from curate.picture_urls import MODEST_WIDTH, provenance_group
+from curate.scraping.image_search import Candidate, Options, Page, Query
+from curate.scraping.licenses import License, read_license
+from curate.scraping.picture_urls import MODEST_WIDTH, provenance_group
+from curate.web.answers import Answer, SourceChanged, SourceFailed, SourceLimited
+from curate.web.api import Api
 
 MAXLAG_SECONDS = 5
 PATIENCE = 4

@@ -1,0 +1,1 @@
+"""How `clean` decides what leaves: policies, conflicts, plans and moves."""

@@ -1,0 +1,279 @@
+"""Facts → decisions: which pictures are to leave a dataset, and why.
+
+For each that leaves the plan says what is wrong with it and, for a copy, which picture stays in its place, at what
+distance, and why that one.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from curate.catalog import Catalog, Picture
+from curate.cleaning.conflicts import CONFLICT_MODES, Conflict, counterparts, find_conflicts, within_labels
+from curate.cleaning.keepers import DEFAULT_POLICY, POLICIES, Evidence, Policy
+from curate.dataset import SPLITS, Dataset, natural_key
+from curate.duplicates import DEFAULT_RADIUS, Cluster, NearDuplicates, clusters, find_near_duplicates
+from curate.errors import UserError
+from curate.lookalikes.fingerprint import VIEWS
+from curate.progress import Progress, silent
+from curate.quality import CHECKS
+from curate.quarantine import Decision, pending
+from curate.splitting.neighbours import remember_search
+
+REASONS = ("broken", "duplicate", "leak", "conflict")
+"""Why a picture leaves: no pixels; a better copy in the same split; a copy in a split that must stay apart from this
+one; a copy under another label, where both leave, because nobody knows which label is right.
+"""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Leak:
+    """One picture in two splits: the paths of both copies, the second one in the split further from training."""
+
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to leave, in order of path; what was found leaking across the splits that are there; and which
+    pictures lie under two labels.
+    """
+
+    decisions: list[Decision]
+    leaks: list[Leak]
+    conflicts: list[Conflict]
+
+
+def make_plan(
+    dataset: Dataset,
+    catalog: Catalog,
+    radius: int = DEFAULT_RADIUS,
+    progress: Progress = silent,
+    *,
+    keep: str = DEFAULT_POLICY,
+    conflicts: str = "quarantine",
+    geometry: bool = False,
+    remove: Sequence[str] = (),
+) -> Plan:
+    """Decide from the catalog what leaves. Moves that an interrupted run left undone are decided already.
+
+    `keep` names the policy that says which copy stays, `conflicts` what becomes of one picture under two labels;
+    `geometry` asks for turned and mirrored copies too, and `remove` for pictures with these quality flags.
+
+    Raises `UserError` for an unknown policy, way with conflicts or flag.
+    """
+    for flag in remove:
+        _chosen(flag, {check.flag: check for check in CHECKS}, "quality flag")
+    policy = _chosen(keep, POLICIES, "policy")
+    mode = _chosen(conflicts, {name: name for name in CONFLICT_MODES}, "way with conflicts")
+    decided = {decision.path: decision for decision in pending(catalog)}
+    pictures = [picture for picture in catalog.pictures() if picture.path not in decided]
+    sources, placed = part_placements(pictures)
+    poor = [decision for picture in sources if (decision := _poor(picture, remove))]
+    leaving = {decision.path for decision in poor}
+    intact = [picture for picture in sources if not picture.broken and picture.path not in leaving]
+    found = find_near_duplicates(dataset.root, intact, radius, progress, geometry=geometry)
+    if not geometry:  # which a split does not look at: there, a mirrored copy is another picture
+        remember_search(catalog, [picture.sha256 for picture in intact], found, radius)
+    in_split = {origin: max((copy.split for copy in copies), key=SPLITS.index) for origin, copies in placed.items()}
+    evidence = Evidence.gather(dataset.root, catalog, in_split, _bordered(found, intact))
+    judge = _Judge(intact, found, policy, mode, evidence)
+    decisions = [Decision(it.path, it.sha256, "broken", it.broken) for it in sources if it.broken]
+    decisions += poor
+    decisions += judge.decisions()
+    decisions += _placements_that_leave(decisions, placed)
+    everything = sorted([*decided.values(), *decisions], key=lambda decision: natural_key(decision.path))
+    copies = [copy for copies in placed.values() for copy in copies]
+    return Plan(everything, find_leaks(found, intact, copies), find_conflicts(found, intact))
+
+
+def _poor(picture: Picture, remove: Sequence[str]) -> Decision | None:
+    """The decision on a picture that fails a check for which pictures are to leave."""
+    for check, score in zip(CHECKS, picture.scores, strict=False):
+        if check.flag in remove and score < check.threshold:
+            detail = f"{check.means} (score {score:g}, below {check.threshold:g})"
+            return Decision(picture.path, picture.sha256, check.flag, detail)
+    return None
+
+
+def _chosen(name: str, known: Mapping[str, T], what: str) -> T:
+    if name not in known:
+        raise UserError(f"There is no {what} called {name!r}: choose among {', '.join(known)}.")
+    return known[name]
+
+
+def _bordered(found: NearDuplicates, pictures: Sequence[Picture]) -> frozenset[str]:
+    """The contents that met another when the border of one was left out."""
+    contents = {content for pair, view in _views(found).items() if view == "border" for content in pair}
+    return frozenset(pictures[at].sha256 for content in contents for at in found.contents[content])
+
+
+def part_placements(pictures: Sequence[Picture]) -> tuple[list[Picture], dict[str, list[Picture]]]:
+    """Tell pictures from the copies of them that `split` has placed.
+
+    An intact file in a split folder whose bytes and label are those of a picture below `raw/` is that picture once
+    more, not a duplicate. Returns the pictures proper, and for each raw path the copies of it, where it is placed.
+    """
+    raw: dict[tuple[str, str], list[Picture]] = defaultdict(list)
+    for picture in pictures:
+        if not picture.split and not picture.broken:
+            raw[picture.sha256, picture.label].append(picture)
+    sources, placed = [], defaultdict(list)
+    for picture in pictures:
+        origins = raw.get((picture.sha256, picture.label)) if picture.split and not picture.broken else None
+        if origins:
+            placed[_origin(picture, origins).path].append(picture)
+        else:
+            sources.append(picture)
+    return sources, dict(placed)
+
+
+def _origin(copy: Picture, origins: Sequence[Picture]) -> Picture:
+    """Of several raw files with the same bytes, the one of the same name: with it the copy comes and goes."""
+    namesake = (origin for origin in origins if _name(origin) == _name(copy))
+    return next(namesake, min(origins, key=lambda origin: natural_key(origin.path)))
+
+
+def _name(picture: Picture) -> str:
+    return picture.path.removeprefix(picture.folder)
+
+
+def find_leaks(found: NearDuplicates, pictures: Sequence[Picture], placed: Sequence[Picture] = ()) -> list[Leak]:
+    """Near-duplicates in two different splits, among `pictures` and the placed copies of some of them.
+
+    Each picture is paired with one picture of each other split, not with all.
+    """
+    everything = [*pictures, *placed]
+    if not any(picture.split for picture in everything):
+        return []
+    shas = {copy.sha256 for copy in placed}
+    content_of = {
+        pictures[at].sha256: content
+        for content, positions in enumerate(found.contents)
+        for at in positions
+        if pictures[at].sha256 in shas
+    }
+    contents = list(found.contents)
+    for at, copy in enumerate(placed, start=len(pictures)):
+        content = content_of[copy.sha256]
+        contents[content] = [*contents[content], at]
+    leaks = {
+        Leak(*(everything[at].path for at in sorted((a, b), key=lambda at: SPLITS.index(everything[at].split))))
+        for a, b, _ in counterparts(replace(found, contents=contents), lambda at: everything[at].split or None)
+    }
+    return sorted(leaks, key=lambda leak: (natural_key(leak.first), natural_key(leak.second)))
+
+
+def _placements_that_leave(decisions: Sequence[Decision], placed: Mapping[str, list[Picture]]) -> Iterator[Decision]:
+    """Copies leave with the picture they are copies of; and where one lies in several places, all but one."""
+    leaving = {decision.path: decision for decision in decisions}
+    for origin, copies in placed.items():
+        if origin in leaving:
+            why = leaving[origin]
+            yield from (
+                replace(why, path=copy.path, detail=f"placed copy of {origin}: {why.detail}") for copy in copies
+            )
+            continue
+        name = origin.split("/", 2)[2]
+        stays, *rest = sorted(
+            copies, key=lambda copy: (-SPLITS.index(copy.split), not copy.path.endswith(f"/{name}"), copy.path)
+        )
+        for copy in rest:
+            reason = "duplicate" if copy.split == stays.split else "leak"
+            merit = f"it is in {stays.split}" if reason == "leak" else f"it bears the name of {origin}"
+            detail = f"the same bytes as {stays.path}; that one stays: {merit}"
+            yield Decision(copy.path, copy.sha256, reason, detail, stays.path, 0)
+
+
+class _Judge:
+    """Says of each cluster of near-duplicates who leaves, and why."""
+
+    def __init__(
+        self, pictures: Sequence[Picture], found: NearDuplicates, policy: Policy, mode: str, evidence: Evidence
+    ) -> None:
+        self.pictures = pictures
+        self.policy = policy
+        self.evidence = evidence
+        joined = within_labels(found, pictures) if mode == "report" else found
+        self.clusters = clusters(joined, lambda at: policy.rank(pictures[at], evidence))
+        self.views = _views(found)
+        seen = {content for pair in self.views for content in pair}
+        self.content = {at: content for content in seen for at in found.contents[content]}
+        self.disputed: dict[int, tuple[int, int]] = {}
+        if mode == "quarantine":
+            for at, other, distance in counterparts(found, lambda at: pictures[at].label, most=1):
+                self.disputed.setdefault(at, (other, distance))
+
+    def decisions(self) -> Iterator[Decision]:
+        left = dict(self.disputed)
+        for cluster in self.clusters:
+            members = (cluster.keeper, *cluster.duplicates)
+            if any(at in self.disputed for at in members):
+                yield from self._conflict(cluster)
+                for at in members:
+                    left.pop(at, None)
+            else:
+                yield from self._duplicates(cluster)
+        # A near-duplicate of a member of another cluster, and not of its keeper, is under dispute all the same.
+        for at in left:
+            yield self._disputed(at)
+
+    def _duplicates(self, cluster: Cluster) -> Iterator[Decision]:
+        keeper = self.pictures[cluster.keeper]
+        for at, distance in zip(cluster.duplicates, cluster.distances, strict=True):
+            copy = self.pictures[at]
+            why = self.policy.why(keeper, copy, self.evidence)
+            detail = f"{self._sameness(at, cluster.keeper, distance)}; that one stays: {why}"
+            splits = {self.evidence.split(copy), self.evidence.split(keeper)} - {""}
+            reason = "leak" if len(splits) > 1 else "duplicate"
+            if copy.label != keeper.label:
+                reason = "conflict"
+                detail = f"one picture under the labels {_quoted(copy.label, keeper.label)}: {detail}"
+            yield Decision(copy.path, copy.sha256, reason, detail, keeper.path, distance)
+
+    def _conflict(self, cluster: Cluster) -> Iterator[Decision]:
+        distances = dict(zip(cluster.duplicates, cluster.distances, strict=True))
+        for at in (cluster.keeper, *cluster.duplicates):
+            if at in self.disputed:
+                yield self._disputed(at)
+                continue
+            other = cluster.keeper if at != cluster.keeper else next(it for it in distances if it in self.disputed)
+            distance = distances[at if at != cluster.keeper else other]
+            picture = self.pictures[at]
+            detail = f"{self._sameness(at, other, distance)}, whose label is in doubt"
+            yield Decision(picture.path, picture.sha256, "conflict", detail, "", distance)
+
+    def _disputed(self, at: int) -> Decision:
+        other, distance = self.disputed[at]
+        picture, counterpart = self.pictures[at], self.pictures[other]
+        labels = _quoted(picture.label, counterpart.label)
+        detail = f"one picture under the labels {labels}: {self._sameness(at, other, distance)}"
+        return Decision(picture.path, picture.sha256, "conflict", detail, "", distance)
+
+    def _sameness(self, at: int, other: int, distance: int) -> str:
+        path = self.pictures[other].path
+        if self.pictures[at].sha256 == self.pictures[other].sha256:
+            return f"the same bytes as {path}"
+        view = self.views.get(frozenset((self.content.get(at, -1), self.content.get(other, -1))))
+        seen = f", one seen as “{view}”" if view else ""
+        return f"the same picture as {path} (pHash {distance} of 64 bits apart{seen})"
+
+
+def _views(found: NearDuplicates) -> dict[frozenset[int], str]:
+    """For pairs of contents that met by another view than both whole: its name. {} where views are unknown."""
+    if not len(found.view):
+        return {}
+    return {
+        frozenset((int(found.first[pair]), int(found.second[pair]))): VIEWS[found.view[pair]].name
+        for pair in np.flatnonzero(found.same & (found.view >= 0))
+    }
+
+
+def _quoted(*labels: str) -> str:
+    return " and ".join(f"“{label}”" for label in sorted(labels, key=natural_key))

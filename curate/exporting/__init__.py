@@ -1,0 +1,1 @@
+"""How `export` writes a dataset for other tools."""

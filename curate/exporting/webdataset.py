@@ -1,0 +1,53 @@
+"""The shards that webdataset reads: tar files in which a picture, its class and what is known of it share a key."""
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+from curate.exporting.examples import Example, Examples
+from curate.exporting.shards import plan_shards
+
+MOST_BYTES = 256 << 20
+"""No shard is larger, unless a single picture is."""
+
+_END = tarfile.RECORDSIZE  # two empty blocks, and what fills the last record
+
+
+def write_webdataset(
+    examples: Examples, folder: Path, advance: Callable[[int], None], most_bytes: int = MOST_BYTES
+) -> None:
+    """Write `<split>-00000.tar` and so on, uncompressed, with nothing in them of this machine or this hour: the same
+    pictures give the same bytes. labels.json says which class each number in a `.cls` is.
+
+    Every picture has the same suffix, because Hugging Face wants the same fields of all; decoders look at the bytes.
+    """
+    formats = {example.format for members in examples.splits.values() for example in members}
+    suffix = "png" if formats == {"PNG"} else "jpg"
+    listed = [
+        {"class": at, "label": label, "name": name}
+        for at, (label, name) in enumerate(zip(examples.labels, examples.names, strict=True))
+    ]
+    (folder / "labels.json").write_text(json.dumps(listed, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    for split, members in examples.splits.items():
+        costs = [sum(_cost(size) for size in (it.size, *map(len, _told(examples, it).values()))) for it in members]
+        for number, part in enumerate(plan_shards(costs, most_bytes - _END)):
+            with tarfile.open(folder / f"{split}-{number:05}.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+                for at in part:
+                    for ending, data in ((suffix, members[at].read()), *_told(examples, members[at]).items()):
+                        member = tarfile.TarInfo(f"{at:09}.{ending}")  # no time, no owner
+                        member.size = len(data)
+                        tar.addfile(member, io.BytesIO(data))
+                    advance(1)
+
+
+def _told(examples: Examples, example: Example) -> dict[str, bytes]:
+    """Suffix → content of what accompanies a picture."""
+    row = {**examples.row(example), "file_name": example.name, "format": example.format}
+    return {"cls": str(example.label).encode(), "json": json.dumps(row, ensure_ascii=False, sort_keys=True).encode()}
+
+
+def _cost(size: int) -> int:
+    """What a member takes in a tar: a header, and its bytes in whole blocks."""
+    return tarfile.BLOCKSIZE * (1 + -(-size // tarfile.BLOCKSIZE))

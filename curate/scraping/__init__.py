@@ -1,0 +1,1 @@
+"""How `scrape` hunts: queries, candidates, findings, judgement and yield."""

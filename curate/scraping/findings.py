@@ -1,0 +1,259 @@
+"""The ledger of a scrape: every candidate that a search has found, and what became of it."""
+
+import datetime
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from curate.catalog import Catalog
+from curate.scraping.image_search import Candidate, Page, Query
+from curate.scraping.licenses import License
+from curate.scraping.picture_urls import picture_key
+
+_SCHEMA = (
+    """
+CREATE TABLE IF NOT EXISTS scrape_searches (
+    label    TEXT NOT NULL,
+    source   TEXT NOT NULL,     -- as --source gave it: "openverse", "urls:list.csv"
+    words    TEXT NOT NULL,     -- the query and the licences that it was limited to
+    cursor   TEXT,              -- of the page to ask for next; NULL for the first, or where all are read
+    repeats  INTEGER NOT NULL,  -- results that an earlier page of it had brought already
+    complete INTEGER NOT NULL,  -- 1: there is no further page
+    PRIMARY KEY (label, source, words)
+) WITHOUT ROWID""",
+    """
+CREATE TABLE IF NOT EXISTS scrape_candidates (
+    id               INTEGER PRIMARY KEY,  -- the order in which they are tried
+    label            TEXT NOT NULL,
+    source           TEXT NOT NULL,
+    words            TEXT NOT NULL,        -- of the search that found it first
+    picture          TEXT NOT NULL,        -- the same for all URLs of one picture
+    url              TEXT NOT NULL,
+    source_id        TEXT NOT NULL,
+    landing_page     TEXT NOT NULL,
+    title            TEXT NOT NULL,
+    author           TEXT NOT NULL,
+    license          TEXT NOT NULL,        -- the code: "by-sa"; "" where it is unknown
+    license_version  TEXT NOT NULL,
+    license_url      TEXT NOT NULL,
+    width            INTEGER,              -- pixels as the source tells them
+    height           INTEGER,
+    provenance_group TEXT NOT NULL,
+    status           TEXT NOT NULL,        -- one of findings.STATUSES
+    kind             TEXT NOT NULL,        -- why it fell away, in a word or two to count by
+    reason           TEXT NOT NULL,        -- the same as a sentence
+    runs             INTEGER NOT NULL,     -- how many runs have tried to fetch it
+    sha256           TEXT NOT NULL,        -- once it was fetched
+    path             TEXT NOT NULL,        -- once it was kept: relative to the dataset's root
+    UNIQUE (label, source, picture)
+)""",
+    "CREATE INDEX IF NOT EXISTS scrape_candidates_by_picture ON scrape_candidates (picture)",
+)
+
+STATUSES = {
+    "found": "waits to be tried",
+    "refused": "its licence or its announced size is not wanted",
+    "repeat": "the same picture was found before",
+    "retry": "could not be fetched, for a reason that may pass",
+    "failed": "could not be fetched",
+    "fetched": "lies whole among the incoming files, to be judged",
+    "broken": "is no intact picture, or too small",
+    "duplicate": "is a picture that the dataset holds already, or nearly so",
+    "kept": "is in the dataset",
+}
+RUNS = 5
+"""So many runs try a URL that fails for a passing reason."""
+_OPEN = ("found", "refused", "retry", "fetched")
+_TAKEN = ("retry", "failed", "fetched", "broken", "duplicate", "kept")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of `scrape_candidates`, as far as the next step needs it."""
+
+    id: int
+    label: str
+    source: str
+    picture: str
+    candidate: Candidate
+    status: str
+    sha256: str
+    path: str
+
+
+class Findings:
+    """The two tables, in the catalog's own file."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._db = catalog.db
+        with catalog.transaction() as db:
+            for statement in _SCHEMA:
+                db.execute(statement)
+
+    def cursor(self, query: Query, source: str, words: str) -> tuple[str | None, bool]:
+        """(the cursor of the page to ask for next, whether there is none any more)."""
+        row = self._db.execute(
+            "SELECT cursor, complete FROM scrape_searches WHERE label = ? AND source = ? AND words = ?",
+            (query.label, source, words),
+        ).fetchone()
+        return (row[0], bool(row[1])) if row else (None, False)
+
+    def add(self, query: Query, source: str, words: str, page: Page) -> None:
+        """Enter a page and the way on from it, in one transaction: no page is asked for twice."""
+        with self._catalog.transaction() as db:
+            repeats = sum(self._enter(query.label, source, words, candidate) for candidate in page.candidates)
+            db.execute(
+                "INSERT INTO scrape_searches VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                "cursor = excluded.cursor, repeats = repeats + excluded.repeats, complete = excluded.complete",
+                (query.label, source, words, page.next, repeats, page.next is None),
+            )
+
+    def _enter(self, label: str, source: str, words: str, candidate: Candidate) -> bool:
+        """Insert one candidate; whether the same search had found it before."""
+        row = _row(label, source, words, candidate)
+        if self._db.execute(f"INSERT OR IGNORE INTO scrape_candidates VALUES (NULL{', ?' * len(row)})", row).rowcount:
+            return False
+        (first,) = self._db.execute(
+            "SELECT words FROM scrape_candidates WHERE label = ? AND source = ? AND picture = ?",
+            (label, source, picture_key(candidate.url)),
+        ).fetchone()
+        return bool(first == words)
+
+    def after(self, label: str, source: str, last: int) -> Finding | None:
+        """The first candidate behind the id `last` that is still to be tried."""
+        marks = ", ".join("?" * len(_OPEN))
+        return self._finding(
+            f"label = ? AND source = ? AND id > ? AND status IN ({marks}) AND runs < ? ORDER BY id LIMIT 1",
+            (label, source, last, *_OPEN, RUNS),
+        )
+
+    def by_id(self, number: int) -> Finding | None:
+        """The candidate of this id."""
+        return self._finding("id = ?", (number,))
+
+    def taken_before(self, finding: Finding) -> bool:
+        """Whether another candidate, of any class and source, is this picture and had its turn."""
+        marks = ", ".join("?" * len(_TAKEN))
+        row = self._db.execute(
+            f"SELECT 1 FROM scrape_candidates WHERE picture = ? AND id != ? AND status IN ({marks}) LIMIT 1",
+            (finding.picture, finding.id, *_TAKEN),
+        ).fetchone()
+        return row is not None
+
+    def mark(self, number: int, status: str, kind: str = "", reason: str = "") -> None:
+        """Say what became of a candidate."""
+        assert status in STATUSES
+        self._db.execute(
+            "UPDATE scrape_candidates SET status = ?, kind = ?, reason = ? WHERE id = ?", (status, kind, reason, number)
+        )
+
+    def mark_failed(self, number: int, kind: str, reason: str, *, passing: bool) -> None:
+        """One more run has tried it in vain."""
+        self._db.execute("UPDATE scrape_candidates SET runs = runs + 1 WHERE id = ?", (number,))
+        self.mark(number, "retry" if passing else "failed", kind, reason)
+
+    def mark_fetched(self, number: int, sha256: str) -> None:
+        """Its bytes lie whole among the incoming files."""
+        self._db.execute("UPDATE scrape_candidates SET sha256 = ? WHERE id = ?", (sha256, number))
+        self.mark(number, "fetched")
+
+    def keep(self, finding: Finding, sha256: str, path: str) -> None:
+        """Enter a picture's place in the dataset and its credit. Belongs inside a transaction."""
+        candidate = finding.candidate
+        self._db.execute(
+            "UPDATE scrape_candidates SET status = 'kept', kind = '', reason = '', sha256 = ?, path = ? WHERE id = ?",
+            (sha256, path, finding.id),
+        )
+        self._db.execute(
+            "INSERT OR REPLACE INTO credits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                sha256,
+                candidate.url,
+                finding.source.partition(":")[0],
+                candidate.source_id,
+                candidate.landing_page,
+                candidate.title,
+                candidate.author,
+                candidate.license.name if candidate.license.code else "",
+                candidate.license.url,
+                candidate.provenance_group,
+                datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            ),
+        )
+
+    def kept(self, label: str) -> int:
+        """How many pictures of a class scraping has brought in."""
+        (count,) = self._db.execute(
+            "SELECT COUNT(*) FROM scrape_candidates WHERE label = ? AND status = 'kept'", (label,)
+        ).fetchone()
+        return int(count)
+
+    def duplicates_in_a_row(self, label: str, source: str) -> int:
+        """How many of the last judged candidates of a search were duplicates, one after the other."""
+        (count,) = self._db.execute(
+            "SELECT COUNT(*) FROM scrape_candidates WHERE label = :label AND source = :source AND status = 'duplicate' "
+            "AND id > (SELECT COALESCE(MAX(id), 0) FROM scrape_candidates WHERE label = :label AND source = :source "
+            "AND status IN ('kept', 'broken'))",
+            {"label": label, "source": source},
+        ).fetchone()
+        return int(count)
+
+    def tally(self, labels: Iterable[str]) -> dict[tuple[str, str], tuple[int, Counter[tuple[str, str]]]]:
+        """(class, source) → (repeated results, (status, kind) → candidates), first asked first."""
+        wanted = set(labels)
+        counts: dict[tuple[str, str], tuple[int, Counter[tuple[str, str]]]] = {}
+        rows = self._db.execute(
+            "SELECT label, source, SUM(repeats) FROM scrape_searches AS search GROUP BY label, source ORDER BY (SELECT "
+            "MIN(id) FROM scrape_candidates AS found WHERE found.label = search.label AND found.source = search.source)"
+        )
+        for label, source, repeats in rows:
+            if label in wanted:
+                counts[label, source] = (repeats, Counter())
+        rows = self._db.execute(
+            "SELECT label, source, status, kind, COUNT(*) FROM scrape_candidates GROUP BY 1, 2, 3, 4"
+        )
+        for label, source, status, kind, count in rows:
+            if (label, source) in counts:
+                counts[label, source][1][status, kind] += count
+        return counts
+
+    def _finding(self, where: str, parameters: tuple[object, ...]) -> Finding | None:
+        row: sqlite3.Row | None = (
+            self._db.cursor().execute(f"SELECT * FROM scrape_candidates WHERE {where}", parameters).fetchone()
+        )
+        return _finding(tuple(row)) if row is not None else None
+
+
+def _row(label: str, source: str, words: str, candidate: Candidate) -> tuple[object, ...]:
+    license_ = candidate.license
+    return (
+        label,
+        source,
+        words,
+        picture_key(candidate.url),
+        candidate.url,
+        candidate.source_id,
+        candidate.landing_page,
+        candidate.title,
+        candidate.author,
+        license_.code,
+        license_.version,
+        license_.url,
+        candidate.width,
+        candidate.height,
+        candidate.provenance_group,
+        *("found", "", "", 0, "", ""),
+    )
+
+
+def _finding(row: tuple[object, ...]) -> Finding:
+    number, label, source, _, picture, url, source_id, landing_page, title, author, *rest = row
+    code, version, deed, width, height, group, status, _, _, _, sha256, path = rest
+    license_ = License(str(code), str(version), str(deed))
+    size = (width if isinstance(width, int) else None, height if isinstance(height, int) else None)
+    texts = (str(url), str(source_id), str(landing_page), str(title), str(author))
+    candidate = Candidate(*texts, license_, *size, str(group))
+    assert isinstance(number, int)
+    return Finding(number, str(label), str(source), str(picture), candidate, str(status), str(sha256), str(path))

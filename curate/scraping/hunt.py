@@ -1,0 +1,189 @@
+"""One run of a scrape: candidates fetched side by side, and judged one after the other in the order of their finding.
+
+The order is what makes a run repeatable: whichever answers come first, and wherever a run was stopped, the same
+candidates are kept.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from curate.catalog import Catalog, Picture
+from curate.dataset import Dataset
+from curate.fetch import Fetcher
+from curate.inspect import inspect
+from curate.parallel import processors
+from curate.progress import Progress
+from curate.scraping.findings import Finding, Findings
+from curate.scraping.image_search import Query, Source
+from curate.scraping.incoming import Incoming
+from curate.scraping.judge import Judge
+from curate.scraping.searching import Searches
+from curate.scraping.wish import Wish
+from curate.web.retries import FetchFailed
+
+WINDOW = 64
+"""Candidates of one class that are under way at once."""
+PATIENCE = 60
+"""So many duplicates in a row, and a search has nothing new to say."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where a hunt takes place: the dataset and all that is kept of it."""
+
+    dataset: Dataset
+    catalog: Catalog
+    findings: Findings
+    incoming: Incoming
+    judge: Judge
+
+
+@dataclass(frozen=True)
+class Obtained:
+    """A whole file among the incoming ones, and its row for the catalog under its present, absolute path."""
+
+    path: Path
+    picture: Picture
+
+
+class Hunt:
+    """`await Hunt(...).run(queries, progress)`; then `new` and `closed` say what came of it."""
+
+    def __init__(self, stage: Stage, wish: Wish, fetcher: Fetcher, sources: Sequence[tuple[str, Source]]) -> None:
+        self.new = 0
+        self._stage = stage
+        self._wish = wish
+        self._fetcher = fetcher
+        self._sources = sources
+        self._searches = Searches(stage.findings, wish)
+        self._decoders = ThreadPoolExecutor(processors(), thread_name_prefix="decode")
+        self._advance: Callable[[int], None] = lambda done: None  # noqa: ARG005
+
+    @property
+    def closed(self) -> dict[str, str]:
+        """The sources that could not go on: name → why."""
+        return self._searches.closed
+
+    async def run(self, queries: Sequence[Query], progress: Progress) -> None:
+        """Fill the classes one after the other, each search's first page asked for one class ahead."""
+        missing = sum(max(self._missing(query), 0) for query in queries)
+        ahead: asyncio.Task[None] | None = None
+        try:
+            with progress("Scraping", missing) as self._advance:
+                for query, coming in zip(queries, [*queries[1:], None], strict=True):
+                    if ahead is not None:
+                        await ahead
+                    ahead = asyncio.create_task(self._look_ahead(coming)) if coming is not None else None
+                    await self._fill(query)
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)
+            self._decoders.shutdown(cancel_futures=True)
+
+    async def _look_ahead(self, query: Query) -> None:
+        for name, source in self._sources[:1]:
+            if self._missing(query) > 0 and self._searches.untouched(query, name):
+                await self._searches.ask(query, name, source, self._missing(query))
+
+    async def _fill(self, query: Query) -> None:
+        """Bring one class up to the limit, from one source after the other."""
+        before = self._missing(query)
+        for name, source in self._sources:
+            if self._missing(query) > 0:
+                await self._draw_on(query, name, source)
+        self._advance(max(self._missing(query), 0) if before > 0 else 0)  # what no source had
+
+    async def _draw_on(self, query: Query, name: str, source: Source) -> None:
+        """Take from one source until the class is full, the search dry, or nothing but duplicates comes."""
+        last, repeats = 0, self._stage.findings.duplicates_in_a_row(query.label, name)
+        under_way: deque[tuple[Finding, asyncio.Task[Obtained | FetchFailed]]] = deque()
+        try:
+            while True:
+                while len(under_way) < min(WINDOW, self._missing(query)) and repeats < PATIENCE:
+                    wanted = self._missing(query) - len(under_way)
+                    finding = await self._searches.following(query, name, source, last, wanted)
+                    if finding is None:
+                        break
+                    last = finding.id
+                    under_way.append((finding, asyncio.create_task(self._obtain(finding))))
+                if not under_way:
+                    return
+                finding, task = under_way.popleft()
+                status = await self._settle(finding, await task)
+                repeats = repeats + 1 if status == "duplicate" else 0 if status in ("kept", "broken") else repeats
+        finally:
+            for _, task in under_way:
+                task.cancel()
+            await asyncio.gather(*(task for _, task in under_way), return_exceptions=True)
+
+    async def _obtain(self, finding: Finding) -> Obtained | FetchFailed:
+        """Bring a candidate's file in, if it is not there yet, and read all that it tells."""
+        try:
+            path = self._stage.incoming.whole(finding) or await self._bring(finding)
+        except FetchFailed as failed:
+            self._stage.findings.mark_failed(finding.id, failed.kind, failed.reason, passing=failed.passing)
+            return failed
+        loop = asyncio.get_running_loop()
+        return Obtained(path, await loop.run_in_executor(self._decoders, self._read, finding, path))
+
+    async def _bring(self, finding: Finding) -> Path:
+        stage, url, stem = self._stage, finding.candidate.url, str(finding.id)
+        if finding.source.startswith("folder:"):
+            local = Path(url2pathname(urlsplit(url).path))
+            largest = self._fetcher.network.largest_picture
+            fetched = await asyncio.to_thread(stage.incoming.copy, local, stem, largest)
+        else:
+            fetched = await self._fetcher.fetch(url, stage.incoming.folder, stem)
+        stage.findings.mark_fetched(finding.id, fetched.sha256)
+        return fetched.path
+
+    async def _settle(self, finding: Finding, obtained: Obtained | FetchFailed) -> str:
+        """Judge a fetched file, and keep it or let it go. The new status."""
+        if isinstance(obtained, FetchFailed):
+            return "failed"
+        stage, path, picture = self._stage, obtained.path, obtained.picture
+        verdict = await asyncio.to_thread(stage.judge.judge, picture)
+        if verdict.status != "kept":
+            stage.findings.mark(finding.id, verdict.status, verdict.kind, verdict.reason)
+            path.unlink()
+            return verdict.status
+        placed = replace(picture, path=f"{picture.folder}/{picture.sha256[:32]}{path.suffix}")
+        with stage.catalog.transaction():
+            stage.findings.keep(finding, placed.sha256, placed.path)
+            stage.catalog.put([placed])
+        # The decision is on record; a run that is stopped here is finished by the next one.
+        stage.incoming.deliver(path, stage.dataset.root / placed.path)
+        stage.judge.admit(placed)
+        self.new += 1
+        self._advance(1)
+        return "kept"
+
+    def _read(self, finding: Finding, path: Path) -> Picture:
+        """The catalog's row for an incoming file, under its present, absolute path."""
+        stat, facts = path.stat(), inspect(path.read_bytes(), str(path))
+        folder, split = class_folder(self._stage.dataset, finding.label)
+        return Picture(
+            path=path.resolve().as_posix(), folder=folder, label=finding.label, split=split, size=stat.st_size,
+            mtime_ns=stat.st_mtime_ns, sha256=facts.sha256, format=facts.format, width=facts.width,
+            height=facts.height, phash=facts.phash, broken=facts.broken, state="present",
+            fingerprint=facts.fingerprint,
+        )  # fmt: skip
+
+    def _missing(self, query: Query) -> int:
+        return self._wish.limit - self._stage.findings.kept(query.label)
+
+
+def class_folder(dataset: Dataset, label: str) -> tuple[str, str]:
+    """(folder, split) where new pictures of a class go: below raw/ if there is one, else train/, else the root."""
+    if dataset.layout == "flat":
+        return label, ""
+    if dataset.layout == "raw" or (dataset.root / "raw").is_dir():
+        return f"raw/{label}", ""
+    return f"train/{label}", "train"

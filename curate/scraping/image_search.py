@@ -1,0 +1,93 @@
+"""The contract of an image search: a query and a cursor give one page of candidates."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+from curate.scraping.licenses import UNKNOWN, License
+from curate.web.api import Api
+
+_PLANT_PARTS = frozenset({"flower", "blossom", "bloom", "head", "plant"})
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is looked for: the class folder (`label`), its human `name`, and the words to search by."""
+
+    label: str
+    name: str
+    text: str
+
+    @property
+    def taxon(self) -> str:
+        """The words without those that help a text search but name no taxon: "Papaver rhoeas flower"."""
+        words = [word for word in self.text.split() if word.lower().rstrip("s") not in _PLANT_PARTS]
+        return " ".join(words) or self.text
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A picture that a source has found, and whom it belongs to. Nothing of it has been fetched.
+
+    `url` is where the picture lies (http, https; `file:` from the `folder` source alone). Pictures of one
+    `provenance_group` show the same thing and must stay on one side of a split.
+    """
+
+    url: str
+    source_id: str
+    landing_page: str = ""
+    title: str = ""
+    author: str = ""
+    license: License = UNKNOWN
+    width: int | None = None
+    height: int | None = None
+    provenance_group: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of candidates, best first, and the cursor of the next one (None: there is none)."""
+
+    candidates: tuple[Candidate, ...]
+    next: str | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a source may be told: the licences wanted (None: any), the class folders to come, argument and keys."""
+
+    licenses: frozenset[str] | None
+    labels: tuple[str, ...] = ()
+    argument: str = ""
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """A place that finds pictures. Each module of `curate.sources` is one, under the module's own name.
+
+    To add one, write a module there with a class `Search` that fulfils this protocol; nothing else needs
+    to know of it. `page` is the whole work: it asks for one page and says how to ask for the next. The
+    cursor is any text that the source makes up; it is kept in the catalog, so a search that was stopped
+    goes on where it was, in another process, without asking for a page twice.
+    """
+
+    home: ClassVar[str]
+    """The service's base URL; "" where there is none."""
+    turn: ClassVar[int | None]
+    """The place among the sources of `--source auto`; None: only when asked for by name."""
+    tells_licenses: ClassVar[bool]
+    """Whether it knows the licence of at least some of its pictures."""
+    required_keys: ClassVar[tuple[str, ...]]
+    """The environment variables without which it cannot work."""
+    warning: ClassVar[str]
+    """What the user must know before it starts; "" where there is nothing."""
+
+    def __init__(self, api: Api, options: Options) -> None:
+        """Raise UserError where an argument or a key is missing; ask for nothing yet."""
+
+    async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:
+        """One page of answers to the query, the first where `cursor` is None.
+
+        `wanted` says how many pictures are still needed: no reason to ask for a longer page. Candidates
+        come back with whatever licence they have; who asks decides. Raises SourceFailed.
+        """

@@ -1,0 +1,99 @@
+"""`scrape --dry-run`: what a scrape would fetch, found out on a copy of the catalog."""
+
+import asyncio
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from curate.catalog import Catalog
+from curate.dataset import open_dataset
+from curate.errors import UserError
+from curate.fetch import Fetcher
+from curate.scraping.findings import Findings
+from curate.scraping.image_search import Candidate, Query, Source
+from curate.scraping.opening import chosen_sources, open_sources
+from curate.scraping.searching import Searches
+from curate.scraping.wish import Wish
+from curate.scraping.yields import Yield, measure
+from curate.web.network import Network
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One picture that a scrape would fetch."""
+
+    label: str
+    source: str
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What would be fetched, what the searches found in all, and the sources that could not go on."""
+
+    listed: list[Listed]
+    yields: list[Yield]
+    problems: list[str]
+
+
+def preview(
+    out: Path,
+    queries: Sequence[Query],
+    wish: Wish,
+    *,
+    sources: Sequence[str] = ("auto",),
+    network: Network | None = None,
+    keys: Mapping[str, str] | None = None,
+) -> Preview:
+    """Ask the searches as `scrape` would; fetch no picture and write nothing. Raises UserError as `scrape` does."""
+    keys = os.environ if keys is None else keys
+    specs = chosen_sources(sources, keys, wish)
+
+    async def work(findings: Findings) -> tuple[list[Listed], dict[str, str]]:
+        async with Fetcher(network or Network()) as fetcher:
+            searches = Searches(findings, wish)
+            opened = open_sources(specs, fetcher, wish, queries, keys)
+            listed = [entry for query in queries for entry in await _list(findings, searches, wish, query, opened)]
+            return listed, searches.closed
+
+    with _borrowed(Path(out)) as findings:
+        listed, closed = asyncio.run(work(findings))
+        yields = measure(findings, [query.label for query in queries])
+    return Preview(listed, yields, [f"{name}: {reason}" for name, reason in closed.items()])
+
+
+async def _list(
+    findings: Findings, searches: Searches, wish: Wish, query: Query, sources: Sequence[tuple[str, Source]]
+) -> list[Listed]:
+    listed: list[Listed] = []
+    missing = wish.limit - findings.kept(query.label)
+    for name, source in sources:
+        last = 0
+        while len(listed) < missing:
+            finding = await searches.following(query, name, source, last, missing - len(listed))
+            if finding is None:
+                break
+            last = finding.id
+            listed.append(Listed(query.label, name, finding.candidate))
+    return listed
+
+
+@contextmanager
+def _borrowed(out: Path) -> Iterator[Findings]:
+    """The findings of earlier runs, in a copy that nobody will miss."""
+    with tempfile.TemporaryDirectory(prefix="florilegium-") as folder:
+        copy = Path(folder) / "catalog.sqlite"
+        try:
+            original = open_dataset(out).catalog_path
+        except UserError:
+            original = out / "catalog.sqlite"  # no pictures yet
+        if original.is_file():
+            address = f"{original.resolve().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(address, uri=True)) as source, closing(sqlite3.connect(copy)) as target:
+                source.backup(target)
+        with Catalog.open(copy) as catalog:
+            yield Findings(catalog)

@@ -1,0 +1,33 @@
+"""What a scrape is asked to bring, and which candidates it need not even fetch."""
+
+from dataclasses import dataclass
+
+from curate.scraping.image_search import Candidate
+
+DEFAULT_LIMIT = 100
+DEFAULT_MIN_SIZE = 224
+"""Pixels of the shorter side: a smaller picture would have to be blown up for the network."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Pictures per class, codes of the licences wanted (None: any, unknown ones too), pixels of the shorter side."""
+
+    limit: int = DEFAULT_LIMIT
+    licenses: frozenset[str] | None = None
+    min_size: int = DEFAULT_MIN_SIZE
+
+    @property
+    def words(self) -> str:
+        """What of it decides the answers of a search."""
+        return "any" if self.licenses is None else ",".join(sorted(self.licenses))
+
+    def refusal(self, candidate: Candidate) -> tuple[str, str] | None:
+        """(kind, reason) for which a candidate falls away by what its source says of it, or None."""
+        license_ = candidate.license
+        if self.licenses is not None and license_.code not in self.licenses:
+            return "licence", f"its licence is {license_.name}"
+        sides = [side for side in (candidate.width, candidate.height) if side]
+        if sides and min(sides) < self.min_size:
+            return "too small", f"announced as {candidate.width} × {candidate.height} pixels"
+        return None

@@ -1,0 +1,53 @@
+"""What a scrape has brought, class by class and source by source, and why the rest fell away."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from curate.scraping.findings import Findings
+
+_ALLOWED = ("retry", "failed", "fetched", "broken", "duplicate", "kept")
+_FETCHED = ("fetched", "broken", "duplicate", "kept")
+_INTACT = ("duplicate", "kept")
+
+
+@dataclass(frozen=True)
+class Yield:
+    """found → allowed → fetched → intact → unique, for one class and one source.
+
+    `lost` says why the others fell away, in a word or two each; the figures of it and `unique` add up to `found`.
+    """
+
+    label: str
+    source: str
+    found: int
+    allowed: int
+    fetched: int
+    intact: int
+    unique: int
+    lost: Counter[str]
+
+
+def measure(findings: Findings, labels: Iterable[str]) -> list[Yield]:
+    """The yield of every search made so far for these classes, in their order."""
+    order = list(labels)
+    measured = []
+    for (label, source), (repeats, counts) in findings.tally(order).items():
+        by_status: Counter[str] = Counter()
+        lost: Counter[str] = Counter()
+        for (status, kind), count in counts.items():
+            by_status[status] += count
+            if status != "kept":
+                lost[_word(status, kind)] += count
+        if repeats:
+            lost["found before"] += repeats
+        allowed, fetched, intact = (sum(by_status[s] for s in stage) for stage in (_ALLOWED, _FETCHED, _INTACT))
+        measured.append(
+            Yield(label, source, counts.total() + repeats, allowed, fetched, intact, by_status["kept"], lost)
+        )
+    return sorted(measured, key=lambda one: order.index(one.label))
+
+
+def _word(status: str, kind: str) -> str:
+    fixed = {"found": "not needed", "repeat": "found before", "fetched": "to be judged"}
+    return fixed.get(status, kind)

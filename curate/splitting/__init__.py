@@ -1,0 +1,1 @@
+"""How `split` binds, draws and places groups of pictures."""

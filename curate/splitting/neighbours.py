@@ -1,0 +1,126 @@
+"""The near-duplicates of a whole dataset, searched for once and remembered.
+
+Looking at a million hashes takes half a minute, and at the pixels of all that look alike much longer; whether two
+contents are one picture never changes, though. So the catalog keeps the last search at each radius, which serves as
+long as nothing was added: pictures that left take their pairs with them.
+"""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate import duplicates, phash
+from curate.catalog import Catalog
+from curate.dataset import Dataset
+from curate.duplicates import NearDuplicates, find_near_duplicates
+from curate.lookalikes import candidates, fingerprint, registration, second_look
+from curate.progress import Progress, silent
+from curate.splitting.holdings import Holdings
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS searches (   -- the last search for near-duplicates at each radius
+    radius  INTEGER PRIMARY KEY,
+    method  TEXT NOT NULL,              -- sha256 of the code that searched
+    result  BLOB NOT NULL               -- numpy arrays
+)
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """What a search found among different contents, which are numbered in order of their `sha256`, S64[c].
+
+    `first`, `second` int32[p] are pairs within the radius, `distance` uint8[p] is in bits, and `same` bool[p] says
+    whether the pixels agree that it is one picture. `crowd` int32[q, 2] is (number of a crowd, content): contents of
+    one crowd are one picture too, too many of them to list each pair.
+    """
+
+    sha256: NDArray[np.bytes_]
+    first: NDArray[np.int32]
+    second: NDArray[np.int32]
+    distance: NDArray[np.uint8]
+    same: NDArray[np.bool_]
+    crowd: NDArray[np.int32]
+
+    def among(self, sha256: NDArray[np.bytes_]) -> "Neighbours | None":
+        """What was found among some of the contents, S64[d] ascending; None where some were not searched."""
+        place = np.minimum(np.searchsorted(self.sha256, sha256), max(0, len(self.sha256) - 1))
+        if len(sha256) > len(self.sha256) or not np.array_equal(self.sha256[place], sha256):
+            return None
+        number = np.full(len(self.sha256), -1, dtype=np.int32)
+        number[place] = np.arange(len(sha256), dtype=np.int32)
+        first, second = number[self.first], number[self.second]
+        left = (first >= 0) & (second >= 0)
+        crowd = np.column_stack([self.crowd[:, 0], number[self.crowd[:, 1]]])
+        return Neighbours(
+            sha256, first[left], second[left], self.distance[left], self.same[left], crowd[crowd[:, 1] >= 0]
+        )
+
+
+def find_neighbours(
+    dataset: Dataset, catalog: Catalog, holdings: Holdings, radius: int, progress: Progress = silent
+) -> Neighbours:
+    """Recall what a search at this radius found among the holdings or, where there was none, search and remember."""
+    known = _recall(catalog, radius)
+    among = known.among(holdings.sha256) if known else None
+    del known
+    if among is None:
+        paths = set(holdings.paths)
+        pictures = [picture for picture in catalog.pictures() if picture.path in paths]
+        found = find_near_duplicates(dataset.root, pictures, radius, progress)
+        among = remember_search(catalog, [picture.sha256 for picture in pictures], found, radius)
+    return among
+
+
+def remember_search(catalog: Catalog, sha256: Sequence[str], found: NearDuplicates, radius: int) -> Neighbours:
+    """Keep what `find_near_duplicates`, left to its own options, found among pictures of these digests."""
+    neighbours = _by_content(found, np.array(sha256, dtype="S64"))
+    keep(catalog, neighbours, radius)
+    return neighbours
+
+
+def keep(catalog: Catalog, neighbours: Neighbours, radius: int) -> None:
+    """Write a search down in place of the last one at this radius."""
+    stream = io.BytesIO()
+    np.savez(stream, **vars(neighbours))
+    with catalog.transaction() as db:
+        db.execute(_TABLE)
+        db.execute("INSERT OR REPLACE INTO searches VALUES (?, ?, ?)", (radius, _method(), stream.getbuffer()))
+
+
+def _recall(catalog: Catalog, radius: int) -> Neighbours | None:
+    if not catalog.db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'searches'").fetchone():
+        return None
+    row = catalog.db.execute(
+        "SELECT result FROM searches WHERE radius = ? AND method = ?", (radius, _method())
+    ).fetchone()
+    if row is None:
+        return None
+    with np.load(io.BytesIO(row[0]), allow_pickle=False) as arrays:
+        return Neighbours(**{name: arrays[name] for name in arrays.files})
+
+
+def _method() -> str:
+    """Names the very code that searches: another method may find other pairs."""
+    digest = hashlib.sha256()
+    for module in (phash, fingerprint, candidates, duplicates, second_look, registration):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.hexdigest()
+
+
+def _by_content(found: NearDuplicates, sha256: NDArray[np.bytes_]) -> Neighbours:
+    """The same in terms of contents by their digests, where the search counts in pictures, S64[n]."""
+    contents, number = np.unique(sha256, return_inverse=True)
+    number = number.astype(np.int32)
+    leader = np.array([number[positions[0]] for positions in found.contents], dtype=np.int32)
+    crowds = [(at, other) for at, positions in enumerate(found.contents) if len(positions) > 1 for other in positions]
+    crowd = np.array(crowds, dtype=np.int32).reshape(-1, 2)
+    crowd[:, 1] = number[crowd[:, 1]]
+    crowd = np.unique(crowd, axis=0)
+    several = np.bincount(crowd[:, 0], minlength=1)[crowd[:, 0]] > 1  # copies of one content are no crowd
+    return Neighbours(contents, leader[found.first], leader[found.second], found.distance, found.same, crowd[several])

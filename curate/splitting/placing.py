@@ -1,0 +1,308 @@
+"""The files of a split on disk: hard links where the file system allows, copies where not, and nothing stale.
+
+The catalog records each file before it is made. So whatever a run was killed at, the next one knows what is ours.
+"""
+
+import os
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from curate.catalog import Catalog
+from curate.dataset import SPLITS, Dataset
+from curate.errors import UserError
+from curate.progress import Progress, silent
+from curate.splitting.assignment import Splits
+from curate.splitting.holdings import NOWHERE, Holdings, outside_name, place_name
+from curate.splitting.stale import remove_stale, sha256_of
+
+Mode = Literal["link", "copy", "symlink"]
+
+_PARTIAL = ".partial"
+"""A folder in the output where copies are made before they are renamed to their place."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Files made as hard links, as copies and as symbolic links; files that were there; stale ones removed, and those
+    of them set aside in the quarantine because their bytes were nowhere else.
+    """
+
+    linked: int
+    copied: int
+    symlinked: int
+    kept: int
+    removed: int
+    set_aside: int
+
+
+def check_output(dataset: Dataset, out: Path) -> Path:
+    """The output folder, resolved. Raises `UserError` where its splits would lie among the dataset's own folders."""
+    out, root, home = out.resolve(), dataset.root.resolve(), dataset.home.resolve()
+    if out == root and dataset.layout != "flat":
+        return out
+    if out.is_file():
+        raise UserError(f"{out} is a file: give --out a folder.")
+    inside = next((folder for folder in (root, home) if out == folder or folder in out.parents), None)
+    if inside or any(root.is_relative_to(out / split) for split in SPLITS):
+        raise UserError(f"The output folder {out} and the dataset {inside or root} overlap: give --out another folder.")
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class Adopted:
+    """The splits that pictures have by where they lie, and the files (path → sha256) that are taken over for that."""
+
+    splits: Splits
+    files: dict[str, str]
+
+
+def adopt(dataset: Dataset, catalog: Catalog, out: Path, holdings: Holdings) -> Adopted:
+    """Look at what lies in split folders: those of the dataset, or an output folder's that no record tells of.
+
+    Files without a record are ours where the catalog was lost, or another tool's; either way they are taken over
+    where they are pictures of this dataset, and the split furthest out counts where one lies in two. Raises
+    `UserError` where a file there is of no picture of this dataset.
+    """
+    splits, files = holdings.split.copy(), dict[str, str]()
+    if out == dataset.root.resolve():
+        return Adopted(splits, files)
+    recorded = _records(catalog, dataset, out)
+    unknown = [path for path in _files_below(out) if path not in recorded]
+    named = _by_name(dataset, holdings) if unknown else {}
+    for path in unknown:
+        split, name = path.split("/", 1)
+        for at in named.get(name, ()):
+            if _is_same(out / path, dataset.root / holdings.paths[at], holdings.digest(at)):
+                splits[at] = max(splits[at], SPLITS.index(split))
+                files[path] = holdings.digest(at)
+                break
+        else:
+            raise UserError(
+                f"{out} holds files that are not of this dataset, such as {path}: give --out another folder."
+            )
+    return Adopted(splits, files)
+
+
+def place(
+    dataset: Dataset,
+    catalog: Catalog,
+    out: Path,
+    holdings: Holdings,
+    assigned: Splits,
+    mode: Mode = "link",
+    progress: Progress = silent,
+) -> Placement:
+    """Make `<out>/<split>/<label>/` hold what was assigned, and nothing that an earlier split left there.
+
+    Pictures that lie in a split folder of the dataset by themselves stay as they are. Stopped at any instant, a
+    second run gives the same folder.
+    """
+    out = out.resolve()
+    wanted = _targets(dataset, out, holdings, assigned)
+    _refuse_links_into(out, (dataset.root / holdings.paths[at] for at in wanted.values()))
+    stale = {
+        path: sha256
+        for path, sha256 in _records(catalog, dataset, out).items()
+        if path not in wanted or holdings.digest(wanted[path]) != sha256
+    }
+    with catalog.transaction() as db:
+        record(db, dataset, out, ((path, holdings.digest(at)) for path, at in wanted.items()))
+    removed, set_aside = remove_stale(dataset, catalog, out, stale, wanted)
+    maker = _Maker(out, mode)
+    made = Counter[str]()
+    entries = []
+    with progress("Placing pictures", len(wanted)) as advance:
+        for path, at in wanted.items():
+            how = maker.make(dataset.root / holdings.paths[at], path, holdings.digest(at))
+            made[how] += 1
+            if how != "kept":
+                entries.append((path, SPLITS[assigned[at]], holdings.paths[at]))
+            advance(1)
+    maker.tidy()
+    if out == dataset.root.resolve():
+        _enter(catalog, entries)
+    return Placement(made["linked"], made["copied"], made["symlinked"], made["kept"], removed, set_aside)
+
+
+def _targets(dataset: Dataset, out: Path, holdings: Holdings, assigned: Splits) -> dict[str, int]:
+    """Place relative to `out` → position of the picture that belongs there, but for those that are there already."""
+    in_place = out == dataset.root.resolve()
+    folders = _folders(holdings) if in_place else SPLITS
+    there = {path for path, split in zip(holdings.paths, holdings.split.tolist(), strict=True) if split != NOWHERE}
+    wanted: dict[str, int] = {}
+    for at in sorted(range(len(holdings)), key=lambda at: holdings.split[at] == NOWHERE):  # those that arrived first
+        if assigned[at] == NOWHERE or (in_place and holdings.split[at] != NOWHERE):
+            continue
+        name = outside_name(dataset, holdings.paths[at])
+        path = f"{folders[assigned[at]]}/{holdings.labels[holdings.label[at]]}/{name}"
+        # A scraped picture may bear the name of one that came in a split, and be put into that split.
+        taken = path in wanted or (in_place and path in there)
+        wanted[_with_mark(path, holdings.digest(at)) if taken else path] = at
+    return wanted
+
+
+def _refuse_links_into(out: Path, sources: Iterable[Path]) -> None:
+    """A picture that is itself a link to a placed file would lose its bytes when that is placed anew."""
+    for source in sources:
+        if source.is_symlink() and any(source.resolve().is_relative_to(out / split) for split in SPLITS):
+            raise UserError(f"{source} is a link into the output {out}: put the picture itself in its place.")
+
+
+def _folders(holdings: Holdings) -> list[str]:
+    """What a dataset itself calls its splits: one that came with `val` gets no `valid` beside it."""
+    folders = list(SPLITS)
+    for number in range(len(SPLITS)):
+        arrived = (holdings.split == number) & holdings.arrived
+        if arrived.any():
+            folders[number] = holdings.paths[int(arrived.argmax())].split("/", 1)[0]
+    return folders
+
+
+def _by_name(dataset: Dataset, holdings: Holdings) -> dict[str, list[int]]:
+    """Every name that a picture may have below a split folder → positions."""
+    named: dict[str, list[int]] = {}
+    for at, path in enumerate(holdings.paths):
+        name = f"{holdings.labels[holdings.label[at]]}/{outside_name(dataset, path)}"
+        named.setdefault(name, []).append(at)
+        named.setdefault(_with_mark(name, holdings.digest(at)), []).append(at)
+    return named
+
+
+def _records(catalog: Catalog, dataset: Dataset, out: Path) -> dict[str, str]:
+    """Path → sha256 of the files in `out` that a split of this dataset made."""
+    rows = catalog.db.execute("SELECT path, sha256 FROM placements WHERE out = ?", (place_name(dataset, out),))
+    return dict(rows.fetchall())
+
+
+def record(db: sqlite3.Connection, dataset: Dataset, out: Path, files: Iterable[tuple[str, str]]) -> None:
+    """Say that files (path, sha256) in an output are ours. To be called within a transaction."""
+    name = place_name(dataset, out)
+    rows = ((name, path, sha256) for path, sha256 in files)
+    db.executemany("INSERT OR REPLACE INTO placements VALUES (?, ?, ?)", rows)
+
+
+class _Maker:
+    """Puts pictures in their places."""
+
+    def __init__(self, out: Path, mode: Mode) -> None:
+        self.out = out
+        self.mode = mode
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what an interrupted run had begun to copy."""
+        shutil.rmtree(self.out / _PARTIAL, ignore_errors=True)
+
+    def make(self, source: Path, path: str, sha256: str) -> str:
+        """Put one picture in its place; says how: "linked", "copied", "symlinked" or "kept"."""
+        target = self.out / path
+        # A symbolic link holds no bytes, so one that leads elsewhere may be made anew.
+        if os.path.lexists(target) and not target.is_symlink() and not _is_same(target, source, sha256):
+            raise UserError(f"{target} has changed since it was placed: move it away and run the same command again.")
+        if self._is_as_asked(source, target):
+            return "kept"
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            return self._make(source.resolve(), target)
+        except FileNotFoundError as error:
+            raise UserError(f"{source} vanished while it was placed: run the same command again.") from error
+        except OSError as error:
+            raise UserError(
+                f"{target} cannot be written ({error.strerror}): check the disk's free space and your rights, and run "
+                "the same command again."
+            ) from error
+
+    def _is_as_asked(self, source: Path, target: Path) -> bool:
+        """Whether a link or a copy is there as the mode wants it; where hard links cannot be, a copy will do."""
+        if not target.exists():
+            return False
+        if target.is_symlink():
+            return self.mode == "symlink" and target.resolve() == source.resolve()
+        same = target.samefile(source)
+        return not same if self.mode == "copy" else self.mode == "link" and (same or not _same_device(source, target))
+
+    def _make(self, source: Path, target: Path) -> str:
+        """A link is there at once or not at all; what takes the place of something grows beside it, as copies do."""
+        if self.mode != "copy":
+            place = self._partial() if os.path.lexists(target) else target
+            if how := self._link(source, target, place):
+                if place is not target:
+                    place.replace(target)
+                return how
+        partial = self._partial()
+        shutil.copy2(source, partial)
+        partial.replace(target)
+        return "copied"
+
+    def _link(self, source: Path, target: Path, place: Path) -> str:
+        """Make the link that belongs at `target`; returns "" where there cannot be one."""
+        if self.mode == "symlink":
+            place.symlink_to(os.path.relpath(source, target.parent.resolve()))
+            return "symlinked"
+        try:
+            place.hardlink_to(source)
+        except FileNotFoundError:
+            raise
+        except OSError:  # another file system, one without hard links, or too many links to one file
+            return ""
+        return "linked"
+
+    def _partial(self) -> Path:
+        """A free place for what is not whole yet. Its name is short: the one it gets may be as long as names can be."""
+        partial = self.out / _PARTIAL / "picture"
+        partial.parent.mkdir(exist_ok=True)
+        partial.unlink(missing_ok=True)
+        return partial
+
+
+def _same_device(source: Path, target: Path) -> bool:
+    return source.stat().st_dev == target.stat().st_dev
+
+
+def _enter(catalog: Catalog, placed: Iterable[tuple[str, str, str]]) -> None:
+    """Enter placed files (path, split, path of the original) into the catalog: the facts are known, and the next
+    scan need not read them again.
+    """
+    columns = [column[0] for column in catalog.db.execute("SELECT * FROM pictures LIMIT 0").description]
+    own = {"path": ":path", "folder": ":folder", "split": ":split"}
+    rows = (
+        {"path": path, "folder": "/".join(path.split("/", 2)[:2]), "split": split, "source": source}
+        for path, split, source in placed
+    )
+    with catalog.transaction() as db:
+        db.executemany(
+            f"INSERT OR REPLACE INTO pictures SELECT {', '.join(own.get(name, name) for name in columns)} "
+            "FROM pictures WHERE path = :source",
+            rows,
+        )
+
+
+def _is_same(target: Path, source: Path, sha256: str) -> bool:
+    """Whether what lies in a place is the picture that belongs there."""
+    try:
+        there, own = target.stat(), source.stat()
+    except FileNotFoundError:
+        return False
+    if os.path.samestat(there, own):
+        return True
+    if there.st_size != own.st_size:
+        return False
+    return there.st_mtime_ns == own.st_mtime_ns or sha256_of(target) == sha256
+
+
+def _with_mark(path: str, sha256: str) -> str:
+    file = PurePosixPath(path)
+    return file.with_name(f"{file.stem}~{sha256[:8]}{file.suffix}").as_posix()
+
+
+def _files_below(out: Path) -> Iterator[str]:
+    for split in SPLITS:
+        for folder, _, names in os.walk(out / split):
+            for name in names:
+                if not name.startswith("."):
+                    yield (Path(folder) / name).relative_to(out).as_posix()

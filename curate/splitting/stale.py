@@ -1,0 +1,96 @@
+"""What an earlier split placed and a later one does not want: removed, but never the last copy of a picture."""
+
+import hashlib
+import os
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from curate.catalog import Catalog
+from curate.cleaning.moving import move
+from curate.dataset import Dataset
+from curate.splitting.holdings import place_name
+
+REASON = "orphaned"
+
+
+def remove_stale(
+    dataset: Dataset, catalog: Catalog, out: Path, stale: Mapping[str, str], wanted: Collection[str]
+) -> tuple[int, int]:
+    """Remove files of `out` (path → the sha256 it was placed with), and forget those that are not among `wanted`.
+
+    A file that was changed since is left alone. One whose bytes are nowhere else, because its original was deleted,
+    is set aside in the quarantine; below the dataset itself it stays, and counts as a picture. Returns how many were
+    removed and how many set aside.
+    """
+    removed, set_aside = 0, 0
+    inside = place_name(dataset, out) == "."
+    for path, sha256 in stale.items():
+        file = out / path
+        if file.is_symlink() or (file.exists() and sha256_of(file) == sha256):
+            if file.is_symlink() or _is_elsewhere(dataset, catalog, file, sha256):
+                file.unlink()
+                removed += 1
+            elif not inside:
+                _set_aside(dataset, catalog, file, path, sha256)
+                set_aside += 1
+            _prune(file.parent, out)
+    gone = [path for path in stale if path not in wanted]
+    with catalog.transaction() as db:
+        name = place_name(dataset, out)
+        db.executemany("DELETE FROM placements WHERE out = ? AND path = ?", [(name, path) for path in gone])
+        if inside:
+            lost = [(path,) for path in gone if not os.path.lexists(out / path)]
+            db.executemany("UPDATE pictures SET state = 'missing' WHERE path = ? AND state = 'present'", lost)
+    return removed, set_aside
+
+
+def sha256_of(file: Path) -> str:
+    """The digest of a file's bytes, in hexadecimal."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _is_elsewhere(dataset: Dataset, catalog: Catalog, file: Path, sha256: str) -> bool:
+    """Whether another file of ours holds the same bytes."""
+    present = catalog.db.execute("SELECT path FROM pictures WHERE sha256 = ? AND state = 'present'", (sha256,))
+    stored = catalog.db.execute("SELECT stored FROM quarantine WHERE sha256 = ? AND state = 'moved'", (sha256,))
+    others = [dataset.root / path for (path,) in present] + [dataset.quarantine / path for (path,) in stored]
+    return any(_keeps(other, file, sha256) for other in others)
+
+
+def _keeps(other: Path, file: Path, sha256: str) -> bool:
+    """Whether `other` has these bytes still when the name `file` is gone. A hard link is another name."""
+    if other.is_symlink() or not other.exists() or (other.parent.samefile(file.parent) and other.name == file.name):
+        return False
+    return other.samefile(file) or sha256_of(other) == sha256
+
+
+def _set_aside(dataset: Dataset, catalog: Catalog, file: Path, path: str, sha256: str) -> None:
+    """Move the last copy of a picture to the quarantine, from where `restore` puts it back into its class folder."""
+    _, label, name = path.split("/", 2)
+    origin = f"{label}/{name}" if dataset.layout == "flat" else f"raw/{label}/{name}"
+    stored, number = f"{REASON}/{origin}", 1
+    while os.path.lexists(dataset.quarantine / stored):
+        number += 1
+        stored = f"{REASON} ({number})/{origin}"
+    move(file, dataset.quarantine / stored)
+    with catalog.transaction() as db:
+        db.execute(
+            "INSERT INTO quarantine (run, path, stored, sha256, reason, detail, keeper, distance, state) "
+            "VALUES (?, ?, ?, ?, ?, ?, '', -1, 'moved')",
+            (
+                datetime.now(UTC).isoformat(timespec="seconds"), origin, stored, sha256, REASON,
+                f"the last copy, placed at {file}, of a picture that is gone from the dataset",
+            ),
+        )  # fmt: skip
+
+
+def _prune(folder: Path, out: Path) -> None:
+    """Remove the folders that became empty."""
+    while folder != out:
+        try:
+            folder.rmdir()
+        except OSError:  # not empty
+            return
+        folder = folder.parent

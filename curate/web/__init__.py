@@ -1,0 +1,1 @@
+"""The polite way to other hosts: addresses, budgets, robots, retries, answers, archives."""

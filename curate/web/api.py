@@ -1,0 +1,133 @@
+"""The JSON half of the web: one service's API, asked within its limits and waited for when it says so."""
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+
+import httpx2
+
+from curate.fetch import Fetcher
+from curate.web.addresses import RefusedAddress, checked_url
+from curate.web.answers import Answer, SourceFailed, SourceLimited
+from curate.web.retries import FetchFailed, check_status, patiently, transport_failure
+
+LARGEST_ANSWER = 32 * 2**20
+REDIRECTS = 3
+_LIMIT = re.compile(r"(\d+)\s*/\s*(s|m|h|d)")
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Api:
+    """Asks one service. Its pictures are fetched by the same `Fetcher`, under the same budgets."""
+
+    def __init__(self, source: str, home: str, fetcher: Fetcher) -> None:
+        self.source = source
+        self.home = fetcher.network.services.get(source, home).rstrip("/")
+        self._fetcher = fetcher
+
+    @property
+    def host(self) -> str:
+        """The service's host name, by which its budget goes."""
+        return httpx2.URL(self.home).host
+
+    def pause(self, seconds: float) -> None:
+        """Ask this service nothing for so long."""
+        self._fetcher.hosts.pause(self.host, seconds)
+
+    def allow(self, per_minute: float) -> None:
+        """Note a rate that the service documents for callers such as this one."""
+        self._fetcher.hosts.allow(self.host, per_minute)
+
+    async def get(
+        self,
+        path: str,
+        params: Mapping[str, str | int | list[str]],
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """GET a path of the service. Raises SourceFailed where it answers anything but JSON."""
+        url = httpx2.URL(self.home + path, params=httpx2.QueryParams(dict(params)))
+        return await self._ask("GET", url, headers or {}, None)
+
+    async def post(self, path: str, form: Mapping[str, str]) -> Answer:
+        """POST a form to a path of the service. Raises SourceFailed as `get` does."""
+        return await self._ask("POST", httpx2.URL(self.home + path), {}, form)
+
+    async def _ask(
+        self, method: str, url: httpx2.URL, headers: Mapping[str, str], form: Mapping[str, str] | None
+    ) -> Answer:
+        async def once() -> bytes:
+            return await self._attempt(method, url, headers, form)
+
+        try:
+            body = await patiently(once)
+        except RefusedAddress as refused:
+            raise SourceFailed(self.source, str(refused)) from refused
+        except FetchFailed as failed:
+            if failed.kind == "rate limited":
+                raise SourceLimited(self.source, _limit(failed)) from failed
+            raise SourceFailed(self.source, failed.reason) from failed
+        try:
+            return Answer(self.source, json.loads(body))
+        except (ValueError, RecursionError) as error:
+            raise Answer(self.source, None).changed("it is not JSON") from error
+
+    async def _attempt(
+        self, method: str, url: httpx2.URL, headers: Mapping[str, str], form: Mapping[str, str] | None
+    ) -> bytes:
+        for _ in range(REDIRECTS + 1):
+            target = checked_url(url)
+            # A key that was meant for this service goes to no other.
+            own = dict(headers) if target.host == self.host else {}
+            try:
+                async with (
+                    self._fetcher.hosts.turn(target.host),
+                    asyncio.timeout(self._fetcher.network.timeouts.whole),
+                    self._fetcher.client.stream(
+                        target, {"Accept": "application/json", **own}, method=method, form=form
+                    ) as response,
+                ):
+                    self._heed_limits(response)
+                    if not (response.has_redirect_location and method == "GET"):
+                        return await self._body(response)
+                    url = target.join(response.headers["Location"])
+            except (httpx2.TransportError, TimeoutError) as error:
+                raise transport_failure(error, target.host) from error
+            except FetchFailed as failed:
+                if failed.retry_after is not None:
+                    self._fetcher.hosts.pause(target.host, failed.retry_after)
+                raise
+        raise FetchFailed("redirects", f"{url.host} redirects without end")
+
+    async def _body(self, response: httpx2.Response) -> bytes:
+        if response.status_code in (401, 403):
+            reason = f"{response.request.url.host} answered {response.status_code}: it wants a valid key"
+            raise FetchFailed("refused", reason)
+        check_status(response)
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise FetchFailed("compressed", "it sent a compressed answer though none was asked for")
+        content = bytearray()
+        async for chunk in response.aiter_raw():
+            content += chunk
+            if len(content) > LARGEST_ANSWER:
+                raise FetchFailed("too large", f"its answer is larger than {LARGEST_ANSWER >> 20} MiB")
+        return bytes(content)
+
+    def _heed_limits(self, response: httpx2.Response) -> None:
+        """Slow down before a limit is hit: `X-RateLimit-Limit[-scope]: 20/min`, `…-Available[-scope]: 0`."""
+        for key, value in response.headers.items():
+            left = re.fullmatch(r"x-ratelimit-(available|remaining)(-\w+)?", key)
+            if left is None or value.strip() != "0":
+                continue
+            limit = _LIMIT.match(response.headers.get(f"x-ratelimit-limit{left[2] or ''}", ""))
+            if limit is not None and limit[2] != "d":
+                # The window slides: one place in it comes free after this long on average.
+                self._fetcher.hosts.pause(self.host, _SECONDS[limit[2]] / max(int(limit[1]), 1))
+
+
+def _limit(failed: FetchFailed) -> str:
+    if failed.retry_after is None:
+        return f"{failed.reason}; run the same command again later"
+    wait = failed.retry_after
+    span = f"{wait:.0f} seconds" if wait < 120 else f"{wait / 60:.0f} minutes"
+    return f"{failed.reason}; run the same command again in {span}"

@@ -1,0 +1,118 @@
+"""How often and how widely each host may be asked: budgets from the providers' documented limits."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from curate.web.retries import LONGEST_WAIT, FetchFailed
+
+
+@dataclass(frozen=True)
+class HostBudget:
+    """What one provider allows: requests at once, requests a minute, bytes an hour. None: no limit."""
+
+    connections: int = 4
+    per_minute: float | None = None
+    bytes_per_hour: float | None = None
+
+
+COURTESY = HostBudget(connections=4, per_minute=600)
+"""For hosts that document nothing."""
+
+DOCUMENTED: Mapping[str, HostBudget] = {
+    # 20 a minute and 200 a day without a token; a token lifts the first (see sources/openverse.py).
+    "api.openverse.org": HostBudget(connections=1, per_minute=20),
+    # "In series", and anonymous callers "hundreds per hour".
+    "commons.wikimedia.org": HostBudget(connections=1, per_minute=10),
+    "upload.wikimedia.org": HostBudget(connections=2, per_minute=120),
+    "api.inaturalist.org": HostBudget(connections=1, per_minute=60),
+    # 5 GB an hour and 24 GB a day: the daily figure is 1 GB an hour, kept to throughout.
+    "inaturalist-open-data.s3.amazonaws.com": HostBudget(connections=4, per_minute=600, bytes_per_hour=1e9),
+    "static.inaturalist.org": HostBudget(connections=4, per_minute=600, bytes_per_hour=1e9),
+    "api.gbif.org": HostBudget(connections=2, per_minute=120),
+    # 3,600 calls an hour.
+    "api.flickr.com": HostBudget(connections=1, per_minute=60),
+    "staticflickr.com": HostBudget(connections=4, per_minute=600),
+}
+"""By host; a domain covers its subdomains, which then share one budget."""
+
+
+class _Provider:
+    """One budget being spent."""
+
+    def __init__(self, budget: HostBudget) -> None:
+        self.budget = budget
+        self.places = asyncio.Semaphore(budget.connections)
+        self.next_start = 0.0
+        self.paused_until = 0.0
+
+    async def wait_for_start(self, host: str) -> None:
+        """Take the next slot of the rate, then sit out whatever pause has been asked for meanwhile.
+
+        Raises FetchFailed where that pause is longer than a run should wait.
+        """
+        clock = asyncio.get_running_loop().time
+        start = max(clock(), self.next_start)
+        self.next_start = start + (60.0 / self.budget.per_minute if self.budget.per_minute else 0.0)
+        await asyncio.sleep(start - clock())
+        while (pause := self.paused_until - clock()) > 0:
+            if pause > LONGEST_WAIT:
+                reason = f"{host} asks to be left alone for another {pause / 60:.0f} minutes"
+                raise FetchFailed("rate limited", reason, passing=True, retry_after=pause)
+            await asyncio.sleep(pause)
+
+
+class Hosts:
+    """Hands out turns: `async with hosts.turn("upload.wikimedia.org"): ...` is one request."""
+
+    def __init__(
+        self,
+        connections: int,
+        budgets: Mapping[str, HostBudget] = DOCUMENTED,
+        otherwise: HostBudget = COURTESY,
+    ) -> None:
+        self._anywhere = asyncio.Semaphore(connections)
+        self._budgets = dict(budgets)
+        self._otherwise = otherwise
+        self._providers: dict[str, _Provider] = {}
+
+    @asynccontextmanager
+    async def turn(self, host: str) -> AsyncIterator[None]:
+        """Wait until the host may be asked once more, and hold one of its connections meanwhile.
+
+        The host's own place is taken before one of the places that all share: many waiting for a slow
+        host do not keep the others from being asked. Raises FetchFailed where the host has asked for
+        a pause beyond LONGEST_WAIT.
+        """
+        provider = self._provider(host)
+        async with provider.places:
+            await provider.wait_for_start(host)
+            async with self._anywhere:
+                yield
+
+    def pause(self, host: str, seconds: float) -> None:
+        """Ask nothing of this host for so long: its Retry-After, or an exhausted limit."""
+        provider = self._provider(host)
+        provider.paused_until = max(provider.paused_until, asyncio.get_running_loop().time() + seconds)
+
+    def received(self, host: str, size: int) -> None:
+        """Book the bytes of a transfer; the next request waits for as long as they use up the allowance."""
+        provider = self._provider(host)
+        if provider.budget.bytes_per_hour is not None:
+            provider.next_start = max(provider.next_start, asyncio.get_running_loop().time())
+            provider.next_start += size / provider.budget.bytes_per_hour * 3600
+
+    def allow(self, host: str, per_minute: float) -> None:
+        """Replace a host's rate by the one that its own answer has just documented."""
+        provider = self._provider(host)
+        budget = provider.budget
+        provider.budget = HostBudget(budget.connections, per_minute, budget.bytes_per_hour)
+
+    def _provider(self, host: str) -> _Provider:
+        labels = host.lower().rstrip(".").split(".")
+        domains = [".".join(labels[start:]) for start in range(len(labels))]
+        name = next((domain for domain in domains if domain in self._budgets), domains[0])
+        if name not in self._providers:
+            self._providers[name] = _Provider(self._budgets.get(name, self._otherwise))
+        return self._providers[name]

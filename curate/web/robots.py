@@ -1,0 +1,142 @@
+"""robots.txt as RFC 9309 reads it, and X-Robots-Tag: whether a host wants its pictures taken."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+import httpx2
+
+from curate.web.addresses import checked_url
+from curate.web.hosts import Hosts
+from curate.web.network import Client
+from curate.web.retries import FetchFailed, transport_failure
+
+AGENT = "florilegium"
+LARGEST_FILE = 500 * 1024  # RFC 9309 § 2.5: at least so much must be read
+REDIRECTS = 5
+_UNWANTED = frozenset({"noai", "noimageai", "noindex", "none"})
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One Allow or Disallow line that applies to us."""
+
+    allow: bool
+    pattern: str
+
+    def matches(self, target: str) -> bool:
+        """Whether path and query fall under the pattern: a prefix, with `*` and a closing `$`.
+
+        Piece by piece from the left, which decides any pattern of `*` in linear time; a regular expression
+        would let a hostile file keep us busy for ever.
+        """
+        first, *others = self.pattern.removesuffix("$").split("*")
+        if not target.startswith(first):
+            return False
+        position = len(first)
+        for piece in others:
+            found = target.find(piece, position)
+            if found < 0:
+                return False
+            position = found + len(piece)
+        if not self.pattern.endswith("$"):
+            return True
+        last = others[-1] if others else ""
+        return position == len(target) or (bool(others) and target.endswith(last))
+
+
+def parse_robots(text: str, agent: str = AGENT) -> tuple[Rule, ...]:
+    """The rules for `agent`: those of every group that names it, else those of the groups for `*`."""
+    rules: dict[str, list[Rule]] = {}
+    agents: list[str] = []
+    in_rules = False
+    for line in text.splitlines():
+        key, _, value = line.partition("#")[0].partition(":")
+        key, value = key.strip().lower(), value.strip()
+        if key == "user-agent":
+            agents = [*([] if in_rules else agents), value.lower()]
+            in_rules = False
+            rules.setdefault(value.lower(), [])
+        elif key in ("allow", "disallow"):
+            in_rules = True
+            for name in agents if value else ():
+                rules[name].append(Rule(key == "allow", unquote(value)))
+    return tuple(rules.get(agent, rules.get("*", ())))
+
+
+def allows(rules: Iterable[Rule], url: str) -> bool:
+    """The longest matching rule decides, Allow wins a tie, and what no rule covers is allowed."""
+    parts = urlsplit(url)
+    target = unquote(parts.path or "/") + (f"?{unquote(parts.query)}" if parts.query else "")
+    matching = [rule for rule in rules if rule.matches(target)]
+    if not matching:
+        return True
+    return max(matching, key=lambda rule: (len(rule.pattern), rule.allow)).allow
+
+
+def unwanted_by_tag(values: Iterable[str], agent: str = AGENT) -> str | None:
+    """The directive of these X-Robots-Tag headers that asks us to leave the picture alone, or None.
+
+    A header may be meant for one robot alone (`googlebot: noindex`); then it is not for us.
+    """
+    for value in values:
+        scope = ""
+        for item in value.lower().split(","):
+            name, colon, rest = item.partition(":")
+            if colon and name.strip() not in ("unavailable_after", "max-snippet", "max-image-preview"):
+                scope = name.strip()
+            directive = (rest if scope and colon else item).strip()
+            if directive in _UNWANTED and scope in ("", agent):
+                return directive
+    return None
+
+
+class Robots:
+    """Each host's robots.txt, asked for once a run."""
+
+    def __init__(self, client: Client, hosts: Hosts, whole: float) -> None:
+        self._client = client
+        self._hosts = hosts
+        self._whole = whole
+        self._rules: dict[tuple[str, str, int | None], asyncio.Future[tuple[Rule, ...]]] = {}
+
+    async def check(self, url: httpx2.URL) -> None:
+        """Raise FetchFailed where robots.txt forbids this URL, or cannot be read (RFC 9309 § 2.3.1.4)."""
+        origin = (url.scheme, url.host, url.port)
+        if origin not in self._rules:
+            file = url.copy_with(raw_path=b"/robots.txt", fragment=None)
+            self._rules[origin] = asyncio.ensure_future(self._read(file))
+        rules = await asyncio.shield(self._rules[origin])
+        if rules and not allows(rules, str(url)):
+            raise FetchFailed("robots.txt", f"robots.txt of {url.host} forbids it")
+
+    async def _read(self, url: httpx2.URL) -> tuple[Rule, ...]:
+        for _ in range(REDIRECTS + 1):
+            try:
+                async with (
+                    self._hosts.turn(url.host),
+                    asyncio.timeout(self._whole),
+                    self._client.stream(url) as response,
+                ):
+                    if not response.has_redirect_location:
+                        return await _rules_of(response)
+                    url = checked_url(url.join(response.headers["Location"]))
+            except (httpx2.TransportError, TimeoutError) as error:
+                raise transport_failure(error, url.host) from error
+        return ()  # § 2.3.1.2: more redirects than one need follow count as no robots.txt
+
+
+async def _rules_of(response: httpx2.Response) -> tuple[Rule, ...]:
+    """Nothing forbidden where there is no such file; everything for now where the server is in trouble."""
+    if response.status_code == 429 or response.status_code >= 500:
+        reason = f"robots.txt of {response.request.url.host} answered {response.status_code}"
+        raise FetchFailed("robots.txt", reason, passing=True)
+    if response.status_code != 200:
+        return ()
+    content = bytearray()
+    async for chunk in response.aiter_raw():
+        content += chunk
+        if len(content) >= LARGEST_FILE:
+            break
+    return parse_robots(content[:LARGEST_FILE].decode("utf-8", "replace"))

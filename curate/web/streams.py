@@ -1,0 +1,100 @@
+"""Connections over asyncio's own streams, in the shape that the HTTP pool wants.
+
+The pool's stock backend goes through anyio, whose timeouts and socket attributes cost more than all the rest of a
+short transfer; this one asks the socket itself.
+"""
+
+import asyncio
+import select
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpcore2
+
+BUFFER = 256 * 1024
+"""Bytes that may wait to be read on one connection."""
+
+
+class Stream(httpcore2.AsyncNetworkStream):
+    """One connection. Raises httpcore2's exceptions."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._socket: socket.socket = writer.get_extra_info("socket")
+        self._encrypted: ssl.SSLObject | None = writer.get_extra_info("ssl_object")
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """The next bytes, b"" at the end."""
+        with _errors(httpcore2.ReadTimeout, httpcore2.ReadError):
+            async with asyncio.timeout(timeout):
+                return await self._reader.read(max_bytes)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send bytes, or wait until enough of them are on their way."""
+        if not buffer:
+            return
+        with _errors(httpcore2.WriteTimeout, httpcore2.WriteError):
+            self._writer.write(buffer)
+            async with asyncio.timeout(timeout):
+                await self._writer.drain()
+
+    async def aclose(self) -> None:
+        """Hang up at once; what the other side still has to say no longer matters."""
+        self._writer.transport.abort()
+        await asyncio.sleep(0)  # the socket is closed on the loop's next turn
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> "Stream":
+        """Go on encrypted, with the certificate checked against `server_hostname`."""
+        try:
+            with _errors(httpcore2.ConnectTimeout, httpcore2.ConnectError):
+                async with asyncio.timeout(timeout):
+                    await self._writer.start_tls(ssl_context, server_hostname=server_hostname)
+        except BaseException:
+            await self.aclose()
+            raise
+        return Stream(self._reader, self._writer)
+
+    def get_extra_info(self, info: str) -> Any:
+        """What the pool wants to know: the TLS object, and whether something waits to be read."""
+        if info == "ssl_object":
+            return self._encrypted
+        if info == "is_readable":
+            return self._reader.at_eof() or self._writer.is_closing() or _readable(self._socket)
+        if info == "socket":
+            return self._socket
+        return None
+
+
+async def connect(address: str, port: int, timeout: float | None) -> Stream:
+    """Connect to an IP address. Raises httpcore2's ConnectTimeout or ConnectError."""
+    with _errors(httpcore2.ConnectTimeout, httpcore2.ConnectError):
+        async with asyncio.timeout(timeout):
+            return Stream(*await asyncio.open_connection(address, port, limit=BUFFER))
+
+
+def _readable(sock: socket.socket) -> bool:
+    """Whether the operating system has something for us, an end of the connection included."""
+    number = sock.fileno()
+    if number < 0:
+        return True
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([number], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+@contextmanager
+def _errors(timeout: type[Exception], otherwise: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise timeout(str(error)) from error
+    except OSError as error:  # ssl.SSLError is one
+        raise otherwise(str(error)) from error

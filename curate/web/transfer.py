@@ -1,0 +1,179 @@
+"""One large file from the web, resumed where it broke off, and checked against its digest."""
+
+import asyncio
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+from curate.fetch import REDIRECTS, Fetcher
+from curate.progress import Progress, silent
+from curate.web.addresses import RefusedAddress, checked_url
+from curate.web.retries import ATTEMPTS, LONGEST_WAIT, FetchFailed, check_status, transport_failure
+
+_MIB = 1 << 20
+STALL_SECONDS = 60.0
+STALL_BYTES = 64 * 1024
+"""A transfer that brings less than this in STALL_SECONDS is given up, and resumed."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to bring: where it lies, and `md5:…` or `sha256:…` of its content ("" where nobody has published it)."""
+
+    url: str
+    digest: str = ""
+
+    @property
+    def name(self) -> str:
+        """A file name for it, made of harmless characters only."""
+        last = httpx2.URL(self.url).path.rstrip("/").rpartition("/")[2]
+        return re.sub(r"[^A-Za-z0-9._-]", "_", last)[-100:].lstrip(".") or "download"
+
+
+class Transfer:
+    """`await Transfer(fetcher, file, folder, largest).run(progress)` → the whole, checked file.
+
+    The bytes lie under `<name>.part`, beside them in `<name>.part.json` what the server said of their version; a
+    server that says otherwise the next time makes the transfer begin anew. The name without `.part` is a whole file.
+    """
+
+    def __init__(self, fetcher: Fetcher, file: RemoteFile, folder: Path, largest: int) -> None:
+        self._fetcher = fetcher
+        self._file = file
+        self._largest = largest
+        self.path = folder / file.name
+        self._part = folder / f"{file.name}.part"
+        self._note = folder / f"{file.name}.part.json"
+
+    async def run(self, progress: Progress = silent) -> Path:
+        """Bring the file, with a bar in MiB for each attempt. Raises FetchFailed.
+
+        Attempts that brought something do not count: a line that breaks every few minutes still ends with a file.
+        """
+        if self.path.is_file():
+            return self.path
+        failures = 0
+        while True:
+            before = self._size()
+            try:
+                await self._attempt(progress)
+                break
+            except FetchFailed as failed:
+                failures = failures + 1 if self._size() <= before else 0
+                if not failed.passing or failures >= ATTEMPTS:
+                    raise
+                await asyncio.sleep(min(max(failed.retry_after or 0.0, 0.25 * 2**failures), LONGEST_WAIT))
+        self._check_digest()
+        self._part.replace(self.path)
+        self._note.unlink(missing_ok=True)
+        return self.path
+
+    async def _attempt(self, progress: Progress) -> None:
+        try:
+            url = checked_url(self._file.url)
+            for _ in range(REDIRECTS + 1):
+                following = await self._hop(url, progress)
+                if following is None:
+                    return
+                url = checked_url(following)
+        except RefusedAddress as refused:
+            raise FetchFailed("refused address", str(refused)) from refused
+        raise FetchFailed("redirects", f"more than {REDIRECTS} redirects")
+
+    async def _hop(self, url: httpx2.URL, progress: Progress) -> httpx2.URL | None:
+        headers = self._range()
+        try:
+            async with (
+                self._fetcher.hosts.turn(url.host),
+                self._fetcher.client.stream(url, headers) as response,
+            ):
+                if response.has_redirect_location:
+                    return url.join(response.headers["Location"])
+                if response.status_code == 416:
+                    self._part.unlink(missing_ok=True)  # what we have is not a beginning of what it has
+                    raise FetchFailed("cut off", f"{url.host} has no such part of it", passing=True)
+                if response.status_code != 206:
+                    check_status(response)
+                await self._receive(response, progress)
+        except (httpx2.TransportError, TimeoutError) as error:
+            raise transport_failure(error, url.host) from error
+        except httpx2.InvalidURL as error:
+            raise FetchFailed("refused address", f"{url.host} redirects to no URL: {error}") from error
+        return None
+
+    async def _receive(self, response: httpx2.Response, progress: Progress) -> None:
+        start = self._start(response)
+        announced = response.headers.get("Content-Length", "")
+        total = start + int(announced) if announced.isdigit() and len(announced) < 19 else None
+        if total is not None and total > self._largest:
+            raise FetchFailed("too large", f"{total / 2**30:.1f} GiB, over the limit of {self._largest / 2**30:g} GiB")
+        self._remember(response)
+        with progress(f"{self._file.name}, MiB", -(-(total or 0) // _MIB)) as advance:
+            advance(start // _MIB)
+            size = await self._write(response, start, advance)
+        if total is not None and size != total:
+            raise FetchFailed("cut off", f"{size} bytes of {total} came", passing=True)
+
+    async def _write(self, response: httpx2.Response, start: int, advance: Callable[[int], None]) -> int:
+        """Write what comes behind the first `start` bytes; the size of the file then."""
+        clock = asyncio.get_running_loop().time
+        size, milestone, mark = start, clock() + STALL_SECONDS, start
+        with self._part.open("r+b" if start else "wb") as file:
+            file.seek(start)
+            file.truncate()
+            async for chunk in response.aiter_raw():
+                advance((size + len(chunk)) // _MIB - size // _MIB)
+                size += len(chunk)
+                if size > self._largest:
+                    raise FetchFailed("too large", f"larger than {self._largest / 2**30:g} GiB")
+                file.write(chunk)
+                if clock() > milestone:
+                    if size - mark < STALL_BYTES:
+                        raise FetchFailed("too slow", "the transfer all but stands still", passing=True)
+                    milestone, mark = clock() + STALL_SECONDS, size
+        return size
+
+    def _start(self, response: httpx2.Response) -> int:
+        """Where the bytes that now come belong: behind those that are here, or at the beginning."""
+        if response.status_code != 206:
+            return 0
+        found = re.match(r"bytes (\d{1,18})-", response.headers.get("Content-Range", ""))
+        if found is None or int(found[1]) != self._size():
+            self._part.unlink(missing_ok=True)
+            raise FetchFailed("cut off", "the server sent another part than was asked for", passing=True)
+        return int(found[1])
+
+    def _range(self) -> dict[str, str]:
+        """Ask for the rest, if it is still the rest of the same file."""
+        if not self._size() or not self._note.is_file():
+            return {}
+        try:
+            version = json.loads(self._note.read_text(encoding="utf-8")).get("version", "")
+        except (ValueError, AttributeError):
+            return {}
+        return {"Range": f"bytes={self._size()}-", "If-Range": version} if version else {}
+
+    def _remember(self, response: httpx2.Response) -> None:
+        etag = response.headers.get("ETag", "")
+        strong = etag if not etag.startswith("W/") else ""
+        version = strong or response.headers.get("Last-Modified", "")
+        self._note.write_text(json.dumps({"version": version}), encoding="utf-8")
+
+    def _size(self) -> int:
+        return self._part.stat().st_size if self._part.is_file() else 0
+
+    def _check_digest(self) -> None:
+        algorithm, _, expected = self._file.digest.partition(":")
+        if not expected:
+            return
+        with self._part.open("rb") as file:
+            actual = hashlib.file_digest(file, algorithm).hexdigest()
+        if actual != expected:
+            self._part.unlink()
+            reason = f"{self._file.url} has the {algorithm} {actual} instead of the published {expected}"
+            raise FetchFailed("another file", reason)
