@@ -18,13 +18,14 @@ import pytest
 from PIL import Image
 
 from curate.image import MAX_PIXELS, BrokenImage, decode, load
-from tests.encoded import palette_with_alpha, (
+from tests.encoded import (
     ADOBE_RGB,
     SAMPLES,
     STORED,
     encode,
     exif,
     four_corners,
+    palette_with_alpha,
     photograph,
     pixels,
 )
