@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from curate.image import BrokenImage
     from demo.tour import Tour
-    from train.bank_shelf import ShelvedBank
     from train.checkpoint import Checkpoint
     from train.evaluate import Evaluation
+    from train.features.bank_shelf import ShelvedBank
     from train.folds import CrossValidation
     from train.metrics import Accuracy
     from train.predict import Prediction

@@ -10,8 +10,8 @@ from torch.nn import functional
 from tests.training_ground import TINY
 from train.backbones import load_backbone
 from train.device import fast_precision
-from train.freeze import FrozenNetwork, fold_batch_norm
-from train.preprocessing import Preprocessing
+from train.features.freeze import FrozenNetwork, fold_batch_norm
+from train.features.preprocessing import Preprocessing
 
 CPU = torch.device("cpu")
 

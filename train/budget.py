@@ -20,8 +20,8 @@ from curate.progress import Progress, silent
 from train.backbones import OFFLINE, Backbone
 from train.bank import CLEAN, FeatureBank
 from train.device import one_thread
-from train.extract import Views, bank_key
-from train.freeze import FrozenNetwork
+from train.features.extract import Views, bank_key
+from train.features.freeze import FrozenNetwork
 from train.head import fit_head
 from train.pictures import LabelledPicture
 from train.training import Place, TrainOptions, load_backbones, pictures_of

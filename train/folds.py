@@ -21,11 +21,11 @@ from curate.splitting.holdings import read_holdings
 from curate.splitting.neighbours import find_neighbours
 from train.calibration import cross_entropy
 from train.device import one_thread
-from train.extract import BrokenPicture, Views
+from train.features.extract import BrokenPicture, Views
 from train.head import fit_head
 from train.metrics import Accuracy, measure
+from train.optimising.settings import FitSettings
 from train.predict import mean_probabilities
-from train.settings import FitSettings
 from train.training import Place, TrainOptions, banked, load_backbones, pictures_of
 
 NEVER = -1

@@ -16,21 +16,21 @@ import torch
 from curate.dataset import Dataset, open_dataset
 from curate.errors import UserError
 from curate.progress import Progress, silent
-from train.augmentation import Augmentation
 from train.backbones import Backbone, Cut, load_backbone
 from train.calibration import calibrate
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.device import Precision, fast_precision, one_thread, resolve_device
-from train.distributed import Processes
 from train.evaluate import measure_head, side_by_side
-from train.extract import BATCH, BrokenPicture, Extraction, Views
-from train.fitting import Epoch
+from train.features.augmentation import Augmentation
+from train.features.extract import BATCH, BrokenPicture, Extraction, Views
 from train.head import fit_head
 from train.metrics import Accuracy
+from train.optimising.distributed import Processes
+from train.optimising.fitting import Epoch
+from train.optimising.settings import FitSettings, Tuning
+from train.optimising.unfinished import UnfinishedRun
 from train.pictures import LabelledPicture, class_folder_labels, fingerprint, labelled_pictures, require_known
 from train.predict import head_logits
-from train.settings import FitSettings, Tuning
-from train.unfinished import UnfinishedRun
 
 
 @dataclass(frozen=True)
