@@ -544,7 +544,9 @@ def test_the_folded_checkpoint_of_a_tuned_network_answers_as_the_network_did(gar
         np.stack([backbone.preprocessing.clean(Image.open(path)) for path in sorted((garden / "valid/rose").iterdir())])
     )
     with torch.inference_mode():
-        plain = torch.softmax(PixelClassifier(backbone, checkpoint.head).eval()(pixels), dim=1).numpy()
+        logits = PixelClassifier(backbone, checkpoint.head).eval()(pixels)
+    assert checkpoint.calibration is not None
+    plain = torch.softmax(logits / checkpoint.calibration.temperature, dim=1).numpy()
     predictor = Predictor(checkpoint, "cpu")
     images = [Image.open(path).convert("RGB") for path in sorted((garden / "valid/rose").iterdir())]
     assert np.abs(predictor.probabilities(images) - plain).max() < 1e-4
