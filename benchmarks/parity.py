@@ -47,7 +47,7 @@ def main() -> None:
     difference = np.abs(predicted - evaluation.probabilities)
     same = (predicted.argmax(1) == evaluation.probabilities.argmax(1)).sum()
     print(f"{len(predicted)} pictures, {predicted.shape[1]} classes, no network in the predicting process")
-    print(f"largest difference of any probability: {difference.max():.1e}; same first answer: {same} of {len(predicted)}")
+    print(f"largest difference of a probability: {difference.max():.1e}; same first answer: {same} of {len(predicted)}")
 
 
 if __name__ == "__main__":
