@@ -19,7 +19,7 @@ from commands.console import say, table
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from train.export import PICTURES, TOLERANCE, export
-from train.export_formats import FORMATS
+from train.exporting.export_formats import FORMATS
 from train.pictures import labelled_pictures
 from train.training import TrainOptions, train_head
 

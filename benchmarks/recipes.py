@@ -57,7 +57,7 @@ class Row:
 
 def run(root: Path, models: Path, name: str, overrides: dict[str, Any]) -> Row:
     from train.checkpoint import load_checkpoint
-    from train.layers import linears
+    from train.optimising.layers import linears
     from train.recipe import load_recipe
     from train.run import options_of, train_recipe
 

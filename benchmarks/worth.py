@@ -28,19 +28,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from commands import console
 from commands.console import say, table
 from curate.dataset import open_dataset
-from train.augmentation import Augmentation
 from train.backbones import Backbone, load_backbone
 from train.calibration import calibrate, cross_entropy, expected_calibration_error
 from train.device import fast_precision, resolve_device
 from train.evaluate import side_by_side
-from train.extract import Views
+from train.features.augmentation import Augmentation
+from train.features.extract import Views
+from train.features.views import prediction_views
 from train.head import fit_head
-from train.layers import Head
 from train.metrics import measure, wilson_interval
+from train.optimising.layers import Head
+from train.optimising.settings import FitSettings
 from train.pictures import LabelledPicture, labelled_pictures
 from train.predict import head_logits, mean_probabilities
-from train.settings import FitSettings
-from train.views import prediction_views
 
 DEFAULT = FitSettings()
 VIEWS = 4

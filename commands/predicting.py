@@ -150,9 +150,11 @@ def export(
         console.say(f"Wrote {report.files:,} files to {report.out}: {counts} pictures of {report.labels} classes.")
         return
     from curate.dataset import open_dataset
-
-    pictures = [data / file.path for file in open_dataset(data).files()]
     from train.export import export as export_checkpoint
+    from train.pictures import labelled_pictures
+
+    # Of valid: to compare on test would be to open it.
+    pictures = [picture.path for picture in labelled_pictures(open_dataset(data), "valid")]
 
     written = export_checkpoint(
         chosen_checkpoint(checkpoint, models), format_, pictures, out=out, progress=console.bars

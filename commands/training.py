@@ -125,7 +125,7 @@ def bank(
     Example: cli.py bank --clear --keep 2
     """
     from curate.errors import UserError
-    from train.bank_shelf import clear_banks, list_banks
+    from train.features.bank_shelf import clear_banks, list_banks
 
     if show and clear:
         raise UserError("--list and --clear exclude each other: give one of them.")

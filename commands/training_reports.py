@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from curate.image import BrokenImage
     from demo.tour import Tour
-    from train.bank_shelf import ShelvedBank
     from train.checkpoint import Checkpoint
     from train.evaluate import Evaluation
+    from train.features.bank_shelf import ShelvedBank
     from train.folds import CrossValidation
     from train.metrics import Accuracy
     from train.predict import Prediction
@@ -113,6 +113,9 @@ def sweep(report: Sweep) -> None:
     table(f"Sweep: {report.fits} fits on the bank, by folds within train", (*names, "folds", "right"), rows)
     for note in report.notes:
         say(f"Note: {note}")
+    if report.best is report.given:
+        say("Nothing beat what was given.")
+        return
     verdict = "is taken" if report.chosen != report.given.settings else "is not taken: it may be luck"
     say(f"The best gains {report.gain:+.2%} ± {report.gain_error:.2%} over what was given, and {verdict}.")
 

@@ -8,6 +8,10 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+# The files of tests are dealt to one process for each processor: in there, and in the programs that tests start, more
+# threads would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def flowers() -> Path:

@@ -17,7 +17,7 @@ from torchvision import models
 from curate.errors import UserError
 from tests.training_ground import TINY
 from train.backbones import empty_network, load_backbone, resolve_name, weights_digest
-from train.weights import lite0_file
+from train.features.weights import lite0_file
 
 
 def test_lite0_has_the_tensors_of_its_package_one_by_one() -> None:

@@ -13,12 +13,12 @@ from PIL import Image
 from curate.errors import UserError
 from tests.training_ground import TINY, grow, picture
 from train import bank as bank_module
-from train.augmentation import Augmentation
 from train.backbones import Backbone, load_backbone
 from train.bank import CLEAN, BankKey, FeatureBank
 from train.device import Precision
-from train.extract import Extraction, PictureRef, Views, extract, forward_halving
-from train.freeze import FrozenNetwork
+from train.features.augmentation import Augmentation
+from train.features.extract import Extraction, PictureRef, Views, extract, forward_halving
+from train.features.freeze import FrozenNetwork
 
 CPU = torch.device("cpu")
 KEY = BankKey("timm:net", "00" * 32, {"resize": 256}, "float32", 8)

@@ -13,7 +13,7 @@ from curate.errors import UserError
 from tests.training_ground import TINY, grow
 from train import budget
 from train.budget import SIZES, VIEWS, Speed, choose, parse_duration, plan_budget, weights_at_hand
-from train.settings import FitSettings
+from train.optimising.settings import FitSettings
 from train.training import TrainOptions, train_head
 
 pytestmark = pytest.mark.usefixtures("one_thread")

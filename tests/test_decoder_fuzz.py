@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import fuzz
+from benchmarks import damage, fuzz
 from curate.image import BrokenImage, decode
 from curate.inspect import inspect
 
@@ -28,17 +28,17 @@ def test_damaged_files_of_every_format_give_pixels_or_a_reason() -> None:
 
 
 def test_what_is_damaged_was_whole() -> None:
-    for name, data in fuzz.seeds().items():
+    for name, data in damage.seeds().items():
         assert inspect(data).broken == "", name
 
 
 def test_a_case_is_made_from_its_number_alone() -> None:
-    cases = [fuzz.case(number) for number in range(60)]
+    cases = [damage.case(number) for number in range(60)]
     random.seed(99)
-    assert [fuzz.case(number) for number in reversed(range(60))] == cases[::-1]
+    assert [damage.case(number) for number in reversed(range(60))] == cases[::-1]
 
 
-HEADERS = [b"", *(data[:length] for data in fuzz.seeds().values() for length in (4, 16, 40, 200))]
+HEADERS = [b"", *(data[:length] for data in damage.seeds().values() for length in (4, 16, 40, 200))]
 
 
 @settings(max_examples=150, deadline=None)

@@ -23,12 +23,12 @@ from tests.training_ground import COLOURS, TINY, grow, picture
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.evaluate import evaluate
 from train.evaluation_files import evaluation_figures, write_evaluation
-from train.extract import PictureRef, extract
+from train.features.extract import PictureRef, extract
 from train.inputs import expand
 from train.metrics import measure, most_confused
 from train.openings import openings_file, read_openings
+from train.optimising.settings import FitSettings
 from train.predict import Prediction, Predictor
-from train.settings import FitSettings
 from train.training import TrainOptions, train_head
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -15,23 +15,23 @@ from torch.nn import functional
 
 from curate.errors import UserError
 from tests.training_ground import TINY, grow
-from train.augmentation import Augmentation
 from train.backbones import Backbone, load_backbone
-from train.balance import Objective
 from train.checkpoint import Checkpoint, load_checkpoint
-from train.ema import WeightAverage
+from train.features.augmentation import Augmentation
+from train.features.pixels import PixelSource, readable_pictures
 from train.finetune import PixelClassifier, train_network
-from train.fitting import Fitting, Measured, Work
-from train.layers import build_head
-from train.mixing import draw_mix
-from train.optimiser import discriminative_groups, groups_of, make_optimizer
+from train.optimising.balance import Objective
+from train.optimising.ema import WeightAverage
+from train.optimising.fitting import Fitting, Measured, Work
+from train.optimising.layers import build_head
+from train.optimising.mixing import draw_mix
+from train.optimising.optimiser import discriminative_groups, groups_of, make_optimizer
+from train.optimising.settings import FitSettings, Tuning
+from train.optimising.unfreeze import stages_of, unfreeze
 from train.pictures import LabelledPicture
-from train.pixels import PixelSource, readable_pictures
 from train.predict import Prediction, Predictor
 from train.sampler import ClassBalancedSampler
-from train.settings import FitSettings, Tuning
 from train.training import TrainingReport, TrainOptions
-from train.unfreeze import stages_of, unfreeze
 
 SMALL = FitSettings(
     optimizer="sgd", learning_rate=0.05, weight_decay=0.0, epochs=2, batch=8, label_smoothing=0.0, balance=0.0
@@ -475,7 +475,7 @@ def test_mixed_targets_weigh_as_much_as_their_pixels() -> None:
     run = fitting(replace(SMALL, mixup=1.0, batch=60, epochs=1, momentum=0.0, schedule="constant"))
     start = [parameter.detach().clone() for parameter in run.parameters]
     drawn = run.sampler.draw(0)
-    from train.fitting import _mixed
+    from train.optimising.fitting import _mixed
 
     mix = draw_mix(run.settings, inputs[drawn], _mixed(0, 0, 0))
     assert mix is not None
@@ -544,7 +544,9 @@ def test_the_folded_checkpoint_of_a_tuned_network_answers_as_the_network_did(gar
         np.stack([backbone.preprocessing.clean(Image.open(path)) for path in sorted((garden / "valid/rose").iterdir())])
     )
     with torch.inference_mode():
-        plain = torch.softmax(PixelClassifier(backbone, checkpoint.head).eval()(pixels), dim=1).numpy()
+        logits = PixelClassifier(backbone, checkpoint.head).eval()(pixels)
+    assert checkpoint.calibration is not None
+    plain = torch.softmax(logits / checkpoint.calibration.temperature, dim=1).numpy()
     predictor = Predictor(checkpoint, "cpu")
     images = [Image.open(path).convert("RGB") for path in sorted((garden / "valid/rose").iterdir())]
     assert np.abs(predictor.probabilities(images) - plain).max() < 1e-4

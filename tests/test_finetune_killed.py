@@ -16,11 +16,11 @@ from torch import nn
 from curate.errors import UserError
 from tests.training_ground import grow
 from train.checkpoint import load_checkpoint
-from train.fitting import Fitting, Measured, Work
-from train.layers import build_head
-from train.optimiser import groups_of
-from train.settings import FitSettings
-from train.unfinished import UnfinishedRun
+from train.optimising.fitting import Fitting, Measured, Work
+from train.optimising.layers import build_head
+from train.optimising.optimiser import groups_of
+from train.optimising.settings import FitSettings
+from train.optimising.unfinished import UnfinishedRun
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -137,7 +137,7 @@ def test_what_is_of_another_run_or_damaged_is_not_read(tmp_path: Path) -> None:
 
 def test_writing_takes_a_small_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr("train.unfinished.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("train.optimising.unfinished.time.monotonic", lambda: clock[0])
     run = UnfinishedRun(tmp_path, {}, every=60)
     assert not run.due()
     clock[0] += 61
@@ -148,7 +148,7 @@ def test_writing_takes_a_small_share_of_the_time(tmp_path: Path, monkeypatch: py
         clock[0] += 10  # a large network on a slow disk
         save(*args)
 
-    monkeypatch.setattr("train.unfinished.torch.save", slow)
+    monkeypatch.setattr("train.optimising.unfinished.torch.save", slow)
     run.save({})
     clock[0] += 100
     assert not run.due()
@@ -163,10 +163,10 @@ import torch
 torch.set_num_threads(1)
 from curate.errors import UserError
 from tests.training_ground import TINY
-from train.augmentation import Augmentation
+from train.features.augmentation import Augmentation
 from train.backbones import load_backbone
 from train.finetune import train_network
-from train.settings import FitSettings, Tuning
+from train.optimising.settings import FitSettings, Tuning
 from train.training import TrainOptions
 
 def train(root, models, save_every=0.0):
@@ -280,7 +280,7 @@ def test_a_full_disk_costs_no_checkpoint(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_for_a_while_is_said_and_borne(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = fitting(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr("train.unfinished.torch.save", no_space)
+        patched.setattr("train.optimising.unfinished.torch.save", no_space)
         run.run()
     assert "could not be written" in run.notes[-1]
     assert "No space left on device" in run.notes[-1]

@@ -14,7 +14,7 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from tests.training_ground import TINY, grow, picture
 from train.folds import NEVER, assign_folds, cross_validate, learning_set, near_duplicate_groups
-from train.settings import FitSettings, Tuning
+from train.optimising.settings import FitSettings, Tuning
 from train.training import TrainOptions
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from curate.errors import UserError
 from train.head import FittedHead, fit_head
-from train.layers import linears
-from train.settings import FitSettings
+from train.optimising.layers import linears
+from train.optimising.settings import FitSettings
 
 QUICK = FitSettings(epochs=8, batch=32)
 

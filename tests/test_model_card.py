@@ -13,7 +13,7 @@ from train.checkpoint import load_checkpoint, save_checkpoint
 from train.evaluate import evaluate
 from train.model_card import model_card, write_model_card
 from train.openings import Opening, complete_opening, content_of, note_opening
-from train.settings import FitSettings
+from train.optimising.settings import FitSettings
 from train.training import TrainOptions, train_head
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -16,14 +16,14 @@ from PIL import Image
 from curate.errors import UserError
 from curate.progress import silent
 from tests.training_ground import TINY, grow, picture
-from train import export_formats
 from train.backbones import load_backbone
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from train.classifier import Classifier
 from train.export import _compare, export
-from train.export_formats import FORMATS
+from train.exporting import export_formats
+from train.exporting.classifier import Classifier
+from train.exporting.export_formats import FORMATS
+from train.optimising.settings import FitSettings
 from train.predict import Predictor
-from train.settings import FitSettings
 from train.training import TrainOptions, train_head
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -17,9 +17,9 @@ from curate.image import BrokenImage, load
 from tests.training_ground import TINY, grow
 from train.checkpoint import best_checkpoint, load_checkpoint
 from train.evaluate import evaluate, evaluate_pictures
+from train.optimising.settings import FitSettings
 from train.pictures import LabelledPicture, labelled_pictures
 from train.predict import Prediction, Predictor
-from train.settings import FitSettings
 from train.training import TrainingReport, TrainOptions, train_head
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from torchvision.transforms import functional, v2
 
-from train.augmentation import Augmentation, view_draw
-from train.preprocessing import Preprocessing
+from train.features.augmentation import Augmentation, view_draw
+from train.features.preprocessing import Preprocessing
 
 IMAGENET = Preprocessing(64, 56, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 BICUBIC = Preprocessing(64, 64, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

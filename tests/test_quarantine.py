@@ -289,7 +289,7 @@ def test_an_unreadable_class_folder_is_one_sentence(public: Path, warm: Path) ->
 def test_a_read_only_dataset_is_one_sentence_and_can_be_looked_at(public: Path, warm: Path) -> None:
     before = contents(public)
     sentence = refusal(partial(clean, public), partial(become_nobody, warm))
-    assert "catalog.sqlite cannot be opened for writing" in sentence
+    assert "catalog.sqlite cannot be written" in sentence
     assert refusal(partial(clean, public, dry_run=True), partial(become_nobody, warm)) == ""
     assert contents(public) == before
     assert not (public / "catalog.sqlite").exists()

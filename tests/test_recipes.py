@@ -16,12 +16,12 @@ from curate.errors import UserError
 from tests.training_ground import TINY, grow
 from train.backbones import load_backbone
 from train.checkpoint import load_checkpoint
-from train.layers import build_head, describe_head, head_from_description, linears
+from train.optimising.layers import build_head, describe_head, head_from_description, linears
+from train.optimising.schedule import Schedule
+from train.optimising.settings import FitSettings
 from train.predict import Prediction, Predictor
 from train.recipe import FOLDER, Recipe, list_recipes, load_recipe, parse_overrides, recipe_names
 from train.run import options_of, train_recipe
-from train.schedule import Schedule
-from train.settings import FitSettings
 from train.training import TrainingReport
 
 OF_OTHERS = ["inception-bottleneck", "landmarks", "resnet152", "scratch-cnn", "vgg-classifier", "vgg16-notebook"]

@@ -118,7 +118,7 @@ def test_a_kill_leaves_whole_lines(tmp_path: Path) -> None:
 import os, signal, sys
 from pathlib import Path
 from tests.test_run_folder import quick
-from train.fitting import Epoch
+from train.optimising.fitting import Epoch
 from train.run_folder import RunFolder
 run = RunFolder.begin(Path(sys.argv[1]), quick())
 print("begun", flush=True)

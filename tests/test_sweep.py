@@ -11,7 +11,7 @@ from tests.test_folds import options
 from tests.training_ground import grow
 from train.folds import FoldResult, LearningSet, assign_folds
 from train.metrics import measure
-from train.settings import FitSettings
+from train.optimising.settings import FitSettings
 from train.sweep import GRID, Candidate, _paired, race, sweep
 
 pytestmark = pytest.mark.usefixtures("one_thread")

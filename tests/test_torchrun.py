@@ -28,8 +28,9 @@ SCRIPT = """
 import json, os, sys
 from collections import Counter
 from pathlib import Path
-from train import extract, pixels
-from train.distributed import joined_processes
+from train.features import extract
+from train.features import pixels
+from train.optimising.distributed import joined_processes
 from train.recipe import load_recipe
 from train.run import is_first_process, options_of, train_recipe
 

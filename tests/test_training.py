@@ -19,10 +19,10 @@ from curate.inspect import scan
 from tests.training_ground import TINY, grow, picture
 from train.backbones import Backbone, load_backbone
 from train.checkpoint import load_checkpoint
-from train.freeze import FrozenNetwork
-from train.layers import linears
+from train.features.freeze import FrozenNetwork
+from train.optimising.layers import linears
+from train.optimising.settings import FitSettings
 from train.predict import Prediction, Predictor
-from train.settings import FitSettings
 from train.training import TrainingReport, TrainOptions, train_head
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -219,12 +219,12 @@ import os, signal, sys, time
 from pathlib import Path
 import torch
 from train import bank
-from train.freeze import FrozenNetwork
-from train.settings import FitSettings
+from train.features.freeze import FrozenNetwork
+from train.optimising.settings import FitSettings
 from train.training import TrainOptions, train_head
 torch.set_num_threads(1)  # a pool of threads does not survive a fork
 root, models, delays = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
-from train import extract
+from train.features import extract
 extract._COMMIT_SECONDS = 0.02
 options = TrainOptions(backbone="timm:test_resnet", weights="none", views=3, models=models, device="cpu",
                        head=FitSettings(epochs=15), batch=6)

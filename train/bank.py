@@ -16,7 +16,7 @@ import torch
 
 from curate.errors import UserError
 from train.device import DTYPES, Precision
-from train.preprocessing import PIXELS_VERSION
+from train.features.preprocessing import PIXELS_VERSION
 
 # Raised when the tables or the meaning of their bytes change. It is part of the key and so of the file's name:
 # a bank written by another version is never read, and is left alone for that version.

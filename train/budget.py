@@ -4,6 +4,7 @@ import math
 import re
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -18,8 +19,9 @@ from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 from train.backbones import OFFLINE, Backbone
 from train.bank import CLEAN, FeatureBank
-from train.extract import Views, bank_key
-from train.freeze import FrozenNetwork
+from train.device import one_thread
+from train.features.extract import Views, bank_key
+from train.features.freeze import FrozenNetwork
 from train.head import fit_head
 from train.pictures import LabelledPicture
 from train.training import Place, TrainOptions, load_backbones, pictures_of
@@ -248,7 +250,8 @@ def _time_head(dim: int, pictures: int, classes: int, options: TrainOptions) -> 
     features = torch.randn(count, 1, dim, generator=generator)
     labels = [number % classes for number in range(count)]
     started = time.perf_counter()
-    fit_head(features, labels, classes, replace(options.head, epochs=1, steps=0))
+    with nullcontext() if options.head.hidden else one_thread():
+        fit_head(features, labels, classes, replace(options.head, epochs=1, steps=0))
     return (time.perf_counter() - started) * pictures / count * options.head.epochs
 
 

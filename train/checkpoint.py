@@ -17,10 +17,10 @@ from torch import nn
 from curate.errors import UserError
 from train.backbones import CUTS, LIBRARIES, Backbone, empty_network, freeze_parameters, weights_digest
 from train.calibration import Calibration
-from train.layers import Head, describe_head, head_from_description, linears
+from train.features.preprocessing import Preprocessing
+from train.features.weights import UNREADABLE, fit_state, load_safely
 from train.metrics import Accuracy
-from train.preprocessing import Preprocessing
-from train.weights import UNREADABLE, fit_state, load_safely
+from train.optimising.layers import Head, describe_head, head_from_description, linears
 
 FORMAT: Final = "florilegium checkpoint"
 VERSION: Final = 2  # 1 had no calibration: a reader of 1 would give other probabilities

@@ -23,13 +23,13 @@ from train.calibration import (
 )
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.device import Precision, resolve_device
-from train.extract import BATCH, BrokenPicture, Extraction, PictureRef, Views, extract
-from train.layers import Head
+from train.features.extract import BATCH, BrokenPicture, Extraction, PictureRef, Views, extract
+from train.features.views import prediction_views
 from train.metrics import Accuracy, measure
 from train.openings import Opening, complete_opening, content_of, note_opening, now
+from train.optimising.layers import Head
 from train.pictures import LabelledPicture, fingerprint, labelled_pictures, require_known
 from train.predict import mean_probabilities, require_abstention
-from train.views import prediction_views
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from curate.image import BrokenImage, load
 from curate.progress import Progress, silent
 from train.atomic import write_whole
 from train.checkpoint import Checkpoint, load_checkpoint
-from train.classifier import Classifier, Geometry
-from train.export_formats import FORMATS, Runner
+from train.exporting.classifier import Classifier, Geometry
+from train.exporting.export_formats import FORMATS, Runner
+from train.features.preprocessing import INTERPOLATIONS
 from train.openings import content_of
 from train.predict import Predictor
-from train.preprocessing import INTERPOLATIONS
 
 TOLERANCE: Final = 1e-4
 """The largest difference of any probability of any picture that an exported file may show."""

@@ -18,19 +18,20 @@ from curate.progress import Progress, silent
 from train.backbones import Backbone, freeze_parameters, load_backbone, weights_digest
 from train.calibration import Calibration, calibrate
 from train.checkpoint import Checkpoint
-from train.distributed import Processes
 from train.evaluate import measure_head, side_by_side
-from train.extract import BrokenPicture, Views
-from train.fitting import Fitting, Measured, Work
+from train.features.extract import BrokenPicture, Views
+from train.features.memory import keep_freed_memory
+from train.features.pixels import PixelSource, Readable, readable_pictures
 from train.head import fit_head
-from train.layers import Head, build_head
-from train.memory import keep_freed_memory
 from train.metrics import Accuracy
-from train.optimiser import discriminative_groups, groups_of
+from train.optimising.distributed import Processes
+from train.optimising.fitting import Fitting, Measured, Work
+from train.optimising.layers import Head, build_head
+from train.optimising.optimiser import discriminative_groups, groups_of
+from train.optimising.settings import FitSettings, Tuning
+from train.optimising.unfreeze import Stage, set_train_mode, unfreeze
 from train.pictures import LabelledPicture
-from train.pixels import PixelSource, Readable, readable_pictures
 from train.predict import head_logits
-from train.settings import FitSettings, Tuning
 from train.training import (
     Clock,
     Place,
@@ -46,7 +47,6 @@ from train.training import (
     unfinished_run,
     versions,
 )
-from train.unfreeze import Stage, set_train_mode, unfreeze
 
 
 class PixelClassifier(nn.Module):

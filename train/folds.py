@@ -2,8 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,11 +20,12 @@ from curate.splitting.grouping import groups_of, links_of
 from curate.splitting.holdings import read_holdings
 from curate.splitting.neighbours import find_neighbours
 from train.calibration import cross_entropy
-from train.extract import BrokenPicture, Views
+from train.device import one_thread
+from train.features.extract import BrokenPicture, Views
 from train.head import fit_head
 from train.metrics import Accuracy, measure
+from train.optimising.settings import FitSettings
 from train.predict import mean_probabilities
-from train.settings import FitSettings
 from train.training import Place, TrainOptions, banked, load_backbones, pictures_of
 
 NEVER = -1
@@ -198,7 +198,7 @@ def fit_fold(data: LearningSet, fold: int, settings: FitSettings) -> FoldResult:
     """Fit on every other fold and measure on the clean view of this one."""
     learnt, held = torch.from_numpy(data.fold != fold), torch.from_numpy(data.fold == fold)
     truth = data.targets[held.numpy()]
-    with _one_thread():
+    with one_thread():
         fitted = fit_head(data.features[learnt], data.targets[learnt.numpy()].tolist(), len(data.labels), settings)
         probabilities = mean_probabilities(fitted.head, data.features[held][:, :1])
     return FoldResult(
@@ -206,20 +206,6 @@ def fit_fold(data: LearningSet, fold: int, settings: FitSettings) -> FoldResult:
         cross_entropy=cross_entropy(probabilities, truth),
         right=probabilities.argmax(axis=1) == truth,
     )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One layer on a hundred pictures is too little to share: two threads wait for each other longer than they work.
-
-    On a machine that is busy besides, the same fit took 15 s with two threads and 0.5 s with one.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _draw(seed: int, key: str) -> bytes:

@@ -11,12 +11,12 @@ from torch.nn import functional
 
 from curate.errors import UserError
 from curate.progress import Progress, silent
-from train.distributed import Processes
-from train.fitting import Epoch, Fitting, Measured, Work
-from train.layers import Head, build_head, linears
-from train.optimiser import groups_of
-from train.settings import FitSettings
-from train.unfinished import UnfinishedRun
+from train.optimising.distributed import Processes
+from train.optimising.fitting import Epoch, Fitting, Measured, Work
+from train.optimising.layers import Head, build_head, linears
+from train.optimising.optimiser import groups_of
+from train.optimising.settings import FitSettings
+from train.optimising.unfinished import UnfinishedRun
 
 _BLOCK = 1024  # rows of features that are standardised at once
 

@@ -18,10 +18,10 @@ from curate.parallel import ordered_map
 from train.calibration import Abstention, abstention
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.device import resolve_device
-from train.extract import forward_halving
-from train.freeze import FrozenNetwork
-from train.layers import Head
-from train.views import prediction_views
+from train.features.extract import forward_halving
+from train.features.freeze import FrozenNetwork
+from train.features.views import prediction_views
+from train.optimising.layers import Head
 
 _BATCH = 32
 

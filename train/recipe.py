@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from curate.errors import UserError
-from train.settings import FitSettings
+from train.optimising.settings import FitSettings
 
 FOLDER: Final = Path(__file__).parent / "recipes"
 DEFAULT: Final = "best"

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from curate.progress import Progress, silent
-from train.augmentation import Augmentation
 from train.device import resolve_device
-from train.distributed import Processes, joined_processes
+from train.features.augmentation import Augmentation
 from train.finetune import train_network
+from train.optimising.distributed import Processes, joined_processes
+from train.optimising.settings import Tuning
 from train.recipe import Recipe
-from train.settings import Tuning
 from train.training import TrainingReport, TrainOptions, train_head
 
 

@@ -20,8 +20,8 @@ from typing import Any, Self
 from curate.errors import UserError
 from curate.progress import Progress, silent
 from train.device import resolve_device
-from train.distributed import Processes, joined_processes
-from train.fitting import Epoch
+from train.optimising.distributed import Processes, joined_processes
+from train.optimising.fitting import Epoch
 from train.recipe import Recipe
 from train.run import train_recipe
 from train.training import TrainingReport, TrainOptions, versions

@@ -17,7 +17,7 @@ import numpy as np
 from curate.errors import UserError
 from curate.progress import Progress, silent
 from train.folds import CrossValidation, FoldResult, LearningSet, fit_fold, learning_set, summary
-from train.settings import FitSettings
+from train.optimising.settings import FitSettings
 from train.training import TrainOptions
 
 Grid = Mapping[str, Sequence[float]]

@@ -4,6 +4,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,21 +16,21 @@ import torch
 from curate.dataset import Dataset, open_dataset
 from curate.errors import UserError
 from curate.progress import Progress, silent
-from train.augmentation import Augmentation
 from train.backbones import Backbone, Cut, load_backbone
 from train.calibration import calibrate
 from train.checkpoint import Checkpoint, save_checkpoint
-from train.device import Precision, fast_precision, resolve_device
-from train.distributed import Processes
+from train.device import Precision, fast_precision, one_thread, resolve_device
 from train.evaluate import measure_head, side_by_side
-from train.extract import BATCH, BrokenPicture, Extraction, Views
-from train.fitting import Epoch
+from train.features.augmentation import Augmentation
+from train.features.extract import BATCH, BrokenPicture, Extraction, Views
 from train.head import fit_head
 from train.metrics import Accuracy
+from train.optimising.distributed import Processes
+from train.optimising.fitting import Epoch
+from train.optimising.settings import FitSettings, Tuning
+from train.optimising.unfinished import UnfinishedRun
 from train.pictures import LabelledPicture, class_folder_labels, fingerprint, labelled_pictures, require_known
 from train.predict import head_logits
-from train.settings import FitSettings, Tuning
-from train.unfinished import UnfinishedRun
 
 
 @dataclass(frozen=True)
@@ -126,13 +127,14 @@ def train_head(
     content = [("train", learnt.sha256, train_labels), ("valid", measured.sha256, valid_labels)]
     unfinished = unfinished_run(options, settings, backbones, dataset_facts(content), place)
     index = {label: number for number, label in enumerate(labels)}
-    fitted = fit_head(
-        learnt.features, [index[label] for label in train_labels], len(labels), settings,
-        valid=(measured.features[:, 0], [index[label] for label in valid_labels]),
-        # One layer is fitted sooner on the CPU than its features reach a GPU
-        device=place.device if settings.hidden else None, processes=place.processes, unfinished=unfinished,
-        watch=options.watch, progress=progress,
-    )  # fmt: skip
+    # One layer is fitted sooner on the CPU than its features reach a GPU, and by one thread than by several
+    with nullcontext() if settings.hidden else one_thread():
+        fitted = fit_head(
+            learnt.features, [index[label] for label in train_labels], len(labels), settings,
+            valid=(measured.features[:, 0], [index[label] for label in valid_labels]),
+            device=place.device if settings.hidden else None, processes=place.processes, unfinished=unfinished,
+            watch=options.watch, progress=progress,
+        )  # fmt: skip
     accuracy, truth, _ = measure_head(fitted.head, measured.features, valid_labels, labels)
     calibration = calibrate(head_logits(fitted.head, measured.features[:, 0]), truth)
     clock.lap("head")

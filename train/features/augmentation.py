@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from train.preprocessing import INTERPOLATIONS, Preprocessing
+from train.features.preprocessing import INTERPOLATIONS, Preprocessing
 
 # Raised when the pixels of a view change for the same seed, so that no bank keeps features of the old ones.
 VIEWS_VERSION: Final = 1

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from train.weights import UNREADABLE, load_safely
+from train.features.weights import UNREADABLE, load_safely
 
 # Writing may take at most this share of a run's time, however large the network and slow the disk
 _SHARE = 0.05

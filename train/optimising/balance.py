@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from train.settings import FitSettings
+from train.optimising.settings import FitSettings
 
 
 class Objective(nn.Module):

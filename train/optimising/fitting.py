@@ -11,16 +11,16 @@ from torch import nn
 
 from curate.errors import UserError
 from curate.progress import Progress, silent
-from train.balance import Objective
 from train.device import Precision, is_out_of_memory
-from train.distributed import Processes
-from train.ema import WeightAverage
-from train.mixing import Mix, draw_mix
-from train.optimiser import Group, make_optimizer, set_rates
+from train.optimising.balance import Objective
+from train.optimising.distributed import Processes
+from train.optimising.ema import WeightAverage
+from train.optimising.mixing import Mix, draw_mix
+from train.optimising.optimiser import Group, make_optimizer, set_rates
+from train.optimising.schedule import Schedule
+from train.optimising.settings import FitSettings
+from train.optimising.unfinished import UnfinishedRun
 from train.sampler import ClassBalancedSampler
-from train.schedule import Schedule
-from train.settings import FitSettings
-from train.unfinished import UnfinishedRun
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from train.backbones import empty_network
 from train.checkpoint import Checkpoint
-from train.classifier import Classifier
+from train.exporting.classifier import Classifier
 
 # Where a format holds files besides the model, under this name the description lies in it
 _DESCRIPTION = "florilegium.json"

@@ -7,7 +7,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from train.settings import Activation
+from train.optimising.settings import Activation
 
 Head = nn.Linear | nn.Sequential
 

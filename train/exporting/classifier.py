@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from train.checkpoint import Checkpoint
-from train.preprocessing import Preprocessing
+from train.features.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)

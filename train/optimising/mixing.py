@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from train.settings import FitSettings
+from train.optimising.settings import FitSettings
 
 
 @dataclass(frozen=True)

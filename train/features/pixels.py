@@ -14,10 +14,10 @@ from curate.errors import UserError
 from curate.image import BrokenImage, decode
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
-from train.augmentation import Augmentation, view_draw
-from train.extract import BrokenPicture
+from train.features.augmentation import Augmentation, view_draw
+from train.features.extract import BrokenPicture
+from train.features.preprocessing import Preprocessing
 from train.pictures import LabelledPicture
-from train.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from train.settings import FitSettings
+from train.optimising.settings import FitSettings
 
 Group = dict[str, Any]  # "params", "weight_decay" and "scale": the group's share of the learning rate
 

@@ -17,12 +17,12 @@ from curate.errors import UserError
 from curate.image import BrokenImage, decode
 from curate.parallel import processors
 from curate.progress import Progress, silent
-from train.augmentation import Augmentation, view_draw
 from train.backbones import Backbone
 from train.bank import CLEAN, BankKey, FeatureBank
 from train.device import Precision, is_out_of_memory
-from train.freeze import FrozenNetwork
-from train.preprocessing import Preprocessing
+from train.features.augmentation import Augmentation, view_draw
+from train.features.freeze import FrozenNetwork
+from train.features.preprocessing import Preprocessing
 
 BATCH = 64
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from train.settings import FitSettings
+from train.optimising.settings import FitSettings
 
 
 class Schedule:

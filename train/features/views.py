@@ -3,8 +3,8 @@
 from typing import Final
 
 from curate.errors import UserError
-from train.augmentation import Augmentation
-from train.extract import Views
+from train.features.augmentation import Augmentation
+from train.features.extract import Views
 
 # Fixed, so that the same file has the same views in every run and on every machine.
 _SEED: Final = 0
