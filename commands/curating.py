@@ -56,8 +56,10 @@ def clean(
         written = f"The plan is {report.plan_file}; nothing was moved. " if report.plan_file else "Nothing was moved. "
         console.say(f"{written}Next: cli.py clean {data}" + (f" --plan {report.plan_file}" if report.plan_file else ""))
     elif report.moved or report.resumed:
-        console.say(f"Moved {report.moved + report.resumed:,} files to {report.dataset.quarantine}. "
-                    f"Next: cli.py split {data} (or take it back: cli.py restore {data})")  # fmt: skip
+        console.say(
+            f"Moved to {report.dataset.quarantine}: {report.moved + report.resumed:,} files. "
+            f"Next: cli.py split {data} (or take it back: cli.py restore {data})"
+        )
     else:
         console.say(f"Nothing to set aside among {report.scan.files:,} files in {data}. Next: cli.py split {data}")
 
@@ -129,8 +131,10 @@ def split(
     curation_reports.splitting(report)
     if dry_run:
         console.say(f"Nothing was placed. Next: cli.py split {data}")
+    elif report.placement and (report.placement.linked or report.placement.copied or report.placement.symlinked):
+        console.say(f"Wrote train/, valid/ and test/ in {report.out}. Next: cli.py train {report.out}")
     else:
-        console.say(f"Wrote {report.out}/train, valid and test. Next: cli.py train {report.out}")
+        console.say(f"Every picture in {report.out} is in its place. Next: cli.py train {report.out}")
 
 
 def verify(data: Data = DEFAULT_DATA, *, radius: Radius = 8) -> None:

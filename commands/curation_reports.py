@@ -74,8 +74,11 @@ def splitting(report: SplitReport) -> None:
     table("Pictures", ("class", *_SPLITS), [*rows, totals], last_is_total=True)
     for held in report.held_back[:MOST_ROWS]:
         say(f"Held back: {held.path}: {held.reason}.")
-    if report.too_small:
-        say(f"Too small for every split: {', '.join(report.too_small)}.")
+    if report.too_small and set(report.frozen) != {"valid", "test"}:
+        more = ", …" if len(report.too_small) > 10 else ""
+        say(
+            f"Too small for every split: {len(report.too_small)} classes: {', '.join(report.too_small[:10])}{more}."
+        )
     for path in report.orphaned[:MOST_ROWS]:
         say(f"Kept as a picture of its own, because its original is gone: {path}.")
     if report.broken:

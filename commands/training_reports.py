@@ -87,9 +87,7 @@ def recipes(listed: Sequence[Recipe]) -> None:
 
 def banks(listed: Sequence[ShelvedBank]) -> None:
     """Each bank's network, precision, features and size."""
-    rows = [
-        (one.architecture, one.precision, one.features, f"{one.size / 1e6:,.1f} MB", one.file.name) for one in listed
-    ]
+    rows = [(one.architecture, one.precision, one.features, f"{one.size / 1e6:,.1f} MB") for one in listed]
     if rows:
         table("Feature banks", ("network", "precision", "features", "size"), rows)
 
