@@ -25,9 +25,9 @@ from typing import IO
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from benchmarks.damage import case, seeds  # noqa: E402
-from curate.image import BrokenImage  # noqa: E402
-from curate.inspect import inspect  # noqa: E402
+from benchmarks.damage import case, seeds
+from curate.image import BrokenImage
+from curate.inspect import inspect
 
 MEMORY = 3 << 30
 SECONDS = 20.0

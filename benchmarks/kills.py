@@ -25,8 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from cleaning import copy_writable
-
+from benchmarks.cleaning import copy_writable
 from commands.console import say, table
 from curate.clean import clean
 from demo.faults import plant_faults
@@ -65,7 +64,7 @@ def measure(start: Path, faults: int, instants: int, draw: random.Random) -> Non
     goal = state(whole)
     say(f"{len(before.files):,} files, {faults} planted faults; an undisturbed run takes {seconds:.2f} s and moves "
         f"{len(goal.plan)}.")  # fmt: skip
-    rows = []
+    rows: list[tuple[object, ...]] = []
     while len(rows) < instants:
         data = fresh(start, f"time {len(rows)}")
         after = draw.uniform(0, seconds)

@@ -22,11 +22,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pairs import PLANTED, Floats, Hashes, neighbours, real_coefficients, resample
-from peers import peak_rss, run
 
 HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
+
+from benchmarks.pairs import PLANTED, Floats, Hashes, neighbours, real_coefficients, resample
+from benchmarks.peers import peak_rss, run
 
 CLASSES = 102
 RADIUS = 8

@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from peers import peak_rss, run
 
 Hashes = NDArray[np.uint64]
 Floats = NDArray[np.float64]
 HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
 
+from benchmarks.peers import peak_rss, run
 
 PLANTED, FLAT = 0.05, 0.02  # shares of all hashes
 FAISS, IMAGEDEDUP = ["faiss-cpu==1.15.1"], ["imagededup==0.3.3.post2"]
@@ -184,7 +184,8 @@ def compare(file: Path, n: int, radius: int, names: Iterable[str]) -> dict[str, 
 
     def ask(name: str, queries: int, packages: list[str]) -> dict[str, Any]:
         arguments = ["--search", name, "--hashes", str(file), "--queries", str(queries), "--radius", str(radius)]
-        return run(HERE, arguments, packages)
+        found: dict[str, Any] = run(HERE, arguments, packages)
+        return found
 
     rows = {}
     for name in names:

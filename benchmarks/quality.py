@@ -19,9 +19,9 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from curate.inspect import inspect_many  # noqa: E402
-from curate.parallel import ordered_map  # noqa: E402
-from curate.quality import CHECKS, Scores, flags  # noqa: E402
+from curate.inspect import inspect_many
+from curate.parallel import ordered_map
+from curate.quality import CHECKS, Scores, flags
 
 WORDS = ("petal", "stamen", "of", "the", "flowering", "garden", "lily", "into", "a", "sepals", "rose", "orchid", "leaf")
 

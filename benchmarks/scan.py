@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
 sys.path[:0] = [str(REPOSITORY), str(HERE)]  # each task runs as a script
 
-from peers import run  # noqa: E402
+from benchmarks.peers import run
 
 CHUNK = 32
 

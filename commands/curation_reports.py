@@ -76,9 +76,7 @@ def splitting(report: SplitReport) -> None:
         say(f"Held back: {held.path}: {held.reason}.")
     if report.too_small and set(report.frozen) != {"valid", "test"}:
         more = ", …" if len(report.too_small) > 10 else ""
-        say(
-            f"Too small for every split: {len(report.too_small)} classes: {', '.join(report.too_small[:10])}{more}."
-        )
+        say(f"Too small for every split: {len(report.too_small)} classes: {', '.join(report.too_small[:10])}{more}.")
     for path in report.orphaned[:MOST_ROWS]:
         say(f"Kept as a picture of its own, because its original is gone: {path}.")
     if report.broken:
