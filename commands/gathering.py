@@ -18,7 +18,7 @@ def scrape(
     out: Annotated[Path, typer.Option(help="The dataset to add to; new pictures go below its raw/.")] = DEFAULT_DATA,
     *,
     names: Annotated[Path | None, typer.Option(help="JSON: class folder → [name, query].  [default: aux/]")] = None,
-    classes: Annotated[str | None, typer.Option(help="Only these, by folder or name: 1,5,orchid")] = None,
+    classes: Annotated[str | None, typer.Option(help="Only these, by folder or name: 1,5,moon orchid")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Pictures wanted per class.")] = 100,
     source: Annotated[
         list[str] | None, typer.Option(help="auto, or a source by name; repeatable.  [default: auto]")
