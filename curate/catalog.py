@@ -6,7 +6,6 @@ again by reading them. It is written in WAL mode, so a process killed at any ins
 
 import sqlite3
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -18,13 +17,13 @@ from typing import Any, Self
 
 from curate.errors import UserError
 from curate.quality import CHECKS, Scores
+from curate.write_ahead import PATIENCE, write_ahead
 
 SCHEMA_VERSION = 1
 
 _APPLICATION_ID = 0x464C4F52
 """Marks the file as ours ("FLOR"), so that nobody else's database is ever written to."""
 
-_PATIENCE = 60.0  # seconds that another process's transaction is waited for
 
 _CANNOT_WRITE = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_LOCKED,
@@ -144,7 +143,7 @@ class Catalog:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UserError(f"The folder {path.parent} cannot be written ({error.strerror}).") from error
-            db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
+            db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
             try:
                 _prepare(path, db)
             except BaseException:
@@ -210,7 +209,7 @@ def _prepare(path: Path, db: sqlite3.Connection) -> None:
             f"The catalog {path} was written by a newer version of florilegium (schema {version}, this one knows "
             f"{SCHEMA_VERSION}): update florilegium."
         )
-    _write_ahead(db)
+    write_ahead(db)
     db.execute("PRAGMA synchronous = NORMAL")
     if empty:
         # One transaction, so that a kill in between leaves an empty file and not half a schema; where another
@@ -226,20 +225,6 @@ def _prepare(path: Path, db: sqlite3.Connection) -> None:
     problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
         raise _damaged(path, problem)
-
-
-def _write_ahead(db: sqlite3.Connection) -> None:
-    """Turn WAL mode on. While another process does the same, SQLite fails at once: it does not wait for this lock."""
-    deadline = time.monotonic() + _PATIENCE
-    while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return  # a file system that cannot share memory keeps its own mode
 
 
 def _add_columns(db: sqlite3.Connection) -> None:

@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -228,3 +230,32 @@ def test_a_bank_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="can't be written: database is locked"):
             bank.put([(sha("a"), CLEAN, torch.ones(8))])
         reader.close()
+
+
+BEGIN_TOGETHER = """
+import sys, torch
+from pathlib import Path
+from train.bank import BankKey, FeatureBank
+folder, rank = Path(sys.argv[1]), int(sys.argv[2])
+sys.stdin.readline()
+for number in range(40):
+    for _ in range(2):
+        with FeatureBank(folder / str(number), BankKey("x", "y", {}, "float32", 4)) as bank:
+            assert not bank.rebuilt, number
+            bank.put([(f"{number:02d}{rank:02d}" * 16, "clean", torch.zeros(4))])
+"""
+
+
+def test_processes_that_begin_together_do_not_spoil_each_others_bank(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BEGIN_TOGETHER, str(tmp_path)]
+    root = Path(__file__).resolve().parent.parent
+    running = [
+        subprocess.Popen([*command, str(rank)], cwd=root, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for rank in range(3)
+    ]
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    errors = [process.communicate(timeout=120)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], errors

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from curate.errors import UserError
+from curate.write_ahead import write_ahead
 from train.device import DTYPES, Precision
 from train.features.preprocessing import PIXELS_VERSION
 
@@ -164,10 +165,13 @@ class FeatureBank:
         except sqlite3.OperationalError as error:
             raise UserError(f"The feature bank {self.file} can't be opened: {error}.") from error
         try:
-            db.execute("PRAGMA journal_mode = WAL")
+            write_ahead(db)
             db.execute("PRAGMA synchronous = NORMAL")
             with db:
-                db.executescript(_SCHEMA)
+                # One process at a time from here on, or two that begin together would both write the key.
+                db.execute("BEGIN IMMEDIATE")
+                for statement in _SCHEMA.split(";\n"):
+                    db.execute(statement)
                 written = db.execute("SELECT key FROM about").fetchall()
                 if not written:
                     db.execute("INSERT INTO about VALUES (?)", (self.key.text(),))
