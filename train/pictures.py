@@ -32,8 +32,8 @@ def labelled_pictures(dataset: Dataset, split: str) -> list[LabelledPicture]:
                 found.append(LabelledPicture(dataset.root / path, folder.label, seen[2] if seen and fresh else None))
     if not found:
         raise UserError(
-            f"{dataset.root} has no {split} pictures: choose another --split, or run "
-            f"`uv run cli.py split {dataset.root}`, which divides the pictures in raw/ among train/, valid/ and test/."
+            f"{dataset.root} has no {split} pictures: run `uv run cli.py split {dataset.root}`, which divides the "
+            f"pictures in raw/ among train/, valid/ and test/, or choose another split."
         )
     return found
 
