@@ -25,9 +25,9 @@ from curate.catalog import Catalog
 from curate.dataset import open_dataset
 from curate.duplicates import find_near_duplicates
 from curate.image import load
-from curate.inspect import scan
 from curate.lookalikes.edits import EDITS
 from curate.parallel import ordered_map
+from curate.scan import scan
 
 HERE = Path(__file__).resolve().parent
 TWINS = ({"image_07307", "image_07309"}, {"image_05716", "image_05733"})

@@ -34,7 +34,8 @@ WANTED = {"plain": 6.0, "imagededup": 3.0, "cleanvision": 20.0, "limit": 0.6}
 def ours(folder: Path) -> float:
     from curate.catalog import Catalog
     from curate.dataset import open_dataset
-    from curate.inspect import inspect, scan
+    from curate.inspect import inspect
+    from curate.scan import scan
 
     dataset = open_dataset(folder)
     inspect((folder / dataset.files()[0].path).read_bytes())  # what is imported at the first picture

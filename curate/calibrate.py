@@ -12,7 +12,7 @@ from curate.dataset import open_dataset
 from curate.duplicates import DEFAULT_RADIUS
 from curate.errors import UserError
 from curate.image import BrokenImage, decode, read
-from curate.inspect import inspect, scan
+from curate.inspect import inspect
 from curate.lookalikes.candidates import WHOLE, Candidates, find_candidates
 from curate.lookalikes.edits import EDITS, Edit
 from curate.lookalikes.fingerprint import is_flat
@@ -20,6 +20,7 @@ from curate.lookalikes.second_look import LOOK_AT_LEAST, Look, Verdicts, look_ag
 from curate.parallel import ordered_map
 from curate.phash import MAX_RADIUS
 from curate.progress import Progress, silent
+from curate.scan import scan
 
 ENOUGH = 0.99
 """Recall of every plain edit that the recommended radius must reach."""

@@ -19,10 +19,10 @@ from curate.cleaning.plan import check_plan, read_plan, write_plan
 from curate.cleaning.settled import is_settled, settle
 from curate.dataset import Dataset, open_dataset
 from curate.duplicates import DEFAULT_RADIUS
-from curate.inspect import ScanReport, scan
 from curate.progress import Progress, silent
 from curate.quality import CHECKS
 from curate.quarantine import finish_moves, set_aside
+from curate.scan import ScanReport, scan
 
 __all__ = ["REASONS", "CleanReport", "Plan", "clean", "make_plan", "part_placements"]
 

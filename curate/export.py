@@ -10,10 +10,10 @@ from curate.catalog import Catalog
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.exporting.examples import Writer, read_examples
-from curate.inspect import scan
 from curate.names import names_for
 from curate.progress import Progress, silent
 from curate.quarantine import finish_moves
+from curate.scan import scan
 
 Format = Literal["imagefolder", "webdataset", "parquet"]
 

@@ -6,7 +6,7 @@ threads starts at once and needs no `__main__` guard.
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -25,7 +25,7 @@ def processors() -> int:
 
 def ordered_map(
     function: Callable[[T], R], items: Iterable[T], *, workers: int | None = None, ahead: int | None = None
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """`map(function, items)` in threads; results in order, `ahead` of them (or a few a worker) in memory.
 
     An exception in `function` is raised where its result would have come; work not yet begun is dropped.

@@ -12,8 +12,8 @@ from curate.credits import write_credits, write_metadata
 from curate.dataset import Dataset, open_dataset
 from curate.errors import UserError
 from curate.fetch import Fetcher
-from curate.inspect import scan
 from curate.progress import Progress, silent
+from curate.scan import scan
 from curate.scraping.findings import Findings
 from curate.scraping.hunt import Hunt, Stage
 from curate.scraping.image_search import Query

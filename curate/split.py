@@ -16,9 +16,9 @@ from curate.catalog import Catalog
 from curate.dataset import SPLITS, Dataset, open_dataset
 from curate.duplicates import DEFAULT_RADIUS
 from curate.errors import UserError
-from curate.inspect import scan
 from curate.progress import Progress, silent
 from curate.quarantine import finish_moves
+from curate.scan import scan
 from curate.splitting.assignment import Draw, Ratio, Rules, Splits, assign
 from curate.splitting.drawing import draw_stable
 from curate.splitting.grouping import Proof, links_of, prove

@@ -134,7 +134,7 @@ def test_it_measures_plans_and_the_run_keeps_to_it(garden: Path, tmp_path: Path)
 def test_what_the_bank_has_costs_nothing_more(garden: Path, tmp_path: Path) -> None:
     from curate.catalog import Catalog
     from curate.dataset import open_dataset
-    from curate.inspect import scan
+    from curate.scan import scan
 
     dataset = open_dataset(garden)
     with Catalog.open(dataset.catalog_path) as catalog:

@@ -15,8 +15,9 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from curate.catalog import Catalog, Picture
 from curate.dataset import open_dataset
 from curate.duplicates import NearDuplicates, clusters, find_near_duplicates
-from curate.inspect import inspect, scan
+from curate.inspect import inspect
 from curate.lookalikes.edits import EDITS, Edit, bordered, captioned, cropped, encode, scaled
+from curate.scan import scan
 from tests.scenes import scene
 
 

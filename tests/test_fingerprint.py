@@ -10,8 +10,9 @@ from curate.lookalikes.fingerprint import (
     FRAMED,
     TURNED,
     VIEWS,
-    fingerprint,
+    fingerprints,
     is_flat,
+    mean_colour,
     reduced,
     square,
     unpack,
@@ -27,7 +28,7 @@ def bits(a: int, b: int) -> int:
 
 
 def prints(picture: Image.Image) -> bytes:
-    return fingerprint(picture, reduced(picture.convert("L")))
+    return fingerprints(reduced(picture.convert("L"))[None], [picture.size], [mean_colour(picture)])[0]
 
 
 @pytest.mark.parametrize("view", range(len(FRAMED)), ids=lambda view: f"{view} {FRAMED[view].name}")

@@ -13,8 +13,8 @@ from curate.cleaning.conflicts import ConflictMode
 from curate.cleaning.keepers import POLICIES, PolicyName
 from curate.dataset import open_dataset
 from curate.errors import UserError
-from curate.inspect import scan
 from curate.quarantine import Decision
+from curate.scan import scan
 from tests.painting import paint, save
 
 

@@ -12,7 +12,7 @@ from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import open_dataset
 from curate.duplicates import find_near_duplicates
-from curate.inspect import scan
+from curate.scan import scan
 from curate.splitting.holdings import read_holdings
 from curate.splitting.neighbours import Neighbours, find_neighbours
 from tests.fields import dataset, encoded, field, write

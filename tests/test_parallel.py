@@ -80,7 +80,7 @@ def test_results_that_nobody_wants_are_not_worked_out() -> None:
     results = ordered_map(done.append, range(10_000), workers=2)
     next(results)
     assert isinstance(results, Iterator)
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert len(done) < 20
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("curate")]
 

@@ -14,9 +14,9 @@ from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import Dataset, open_dataset
 from curate.errors import UserError
-from curate.inspect import ScanReport, scan
 from curate.progress import Progress, silent
 from curate.quarantine import restore
+from curate.scan import ScanReport, scan
 from curate.split import split
 from curate.splitting.placing import Mode, Placement
 from tests.fields import dataset, encoded, field, placed, tree, write

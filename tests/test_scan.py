@@ -1,5 +1,6 @@
 """A scan keeps the catalog true to its folder, whatever happens to either."""
 
+import faulthandler
 import hashlib
 import os
 import shutil
@@ -20,7 +21,8 @@ from curate.catalog import Catalog, Picture
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.image import DecodedImage, decode
-from curate.inspect import ScanReport, inspect, scan
+from curate.inspect import inspect
+from curate.scan import ScanReport, scan
 from tests.test_inspect import encode, scene
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -114,7 +116,7 @@ def test_links_pipes_and_damage_are_broken_with_a_reason(root: Path) -> None:
 
 
 def test_a_file_too_large_to_be_a_photograph_is_not_held_in_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.inspect.MAX_BYTES", 100_000)
+    monkeypatch.setattr("curate.scan.MAX_BYTES", 100_000)
     with (root / "raw/a/film.jpg").open("wb") as file:
         file.truncate(100_001)
     row = scanned(root)[1]["raw/a/film.jpg"]
@@ -171,12 +173,12 @@ SCAN = """
     from pathlib import Path
     from curate.catalog import Catalog
     from curate.dataset import open_dataset
-    import curate.inspect
-    curate.inspect._COMMIT_SECONDS = 0.05
+    import curate.scan
+    curate.scan._COMMIT_SECONDS = 0.05
     dataset = open_dataset(Path(sys.argv[1]))
     with Catalog.open(dataset.catalog_path) as catalog:
         print("started", flush=True)
-        curate.inspect.scan(dataset, catalog)
+        curate.scan.scan(dataset, catalog)
 """
 
 
@@ -223,7 +225,8 @@ def test_what_may_not_be_read_is_told(open_folder: Path, locked: str) -> None:
         from curate.catalog import Catalog
         from curate.dataset import open_dataset
         from curate.errors import UserError
-        from curate.inspect import inspect, scan
+        from curate.inspect import inspect
+        from curate.scan import scan
         inspect(Path(sys.argv[1]).read_bytes())  # imports what the other user may not
         if os.getuid() == 0:
             os.setuid(65534)
@@ -252,7 +255,7 @@ def test_an_unreadable_file_stops_the_scan_in_a_sentence(root: Path, monkeypatch
     def refuse(path: str, how: int) -> int:
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr("curate.inspect._open_without_waiting", refuse)
+    monkeypatch.setattr("curate.scan._open_without_waiting", refuse)
     with pytest.raises(UserError, match=r"0\.jpg cannot be read \(Permission denied\): give yourself the right"):
         scanned(root)
 
@@ -263,3 +266,28 @@ def test_blur_is_seen_in_the_catalog(root: Path) -> None:
     with Catalog.open(open_dataset(root).catalog_path) as catalog:
         worst = catalog.db.execute("SELECT path FROM pictures ORDER BY blurred_score LIMIT 1").fetchone()
     assert worst == ("raw/a/blurred.jpg",)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks safely")
+def test_a_picture_that_crashes_its_decoder_is_broken_and_the_others_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "data"
+    (root / "raw/a").mkdir(parents=True)
+    for number in range(120):
+        (root / f"raw/a/{number}.jpg").write_bytes(encode(scene(number % 5)) + b"%d" % number)
+    deadly = {"raw/a/17.jpg", "raw/a/18.jpg", "raw/a/99.jpg"}
+
+    def crash(data: bytes, *, path: str, at_least: int, luma: bool) -> DecodedImage:
+        if path in deadly:
+            faulthandler.disable()
+            os.abort()
+        return decode(data, path=path, at_least=at_least, luma=luma)
+
+    monkeypatch.setattr("curate.inspect.decode", crash)
+    report, rows = scanned(root)
+    assert report.read == 120
+    assert {path for path, row in rows.items() if row.broken} == deadly
+    assert {rows[path].broken for path in deadly} == {"whatever decodes it crashes, or runs out of memory"}
+    assert rows["raw/a/17.jpg"].sha256 == hashlib.sha256((root / "raw/a/17.jpg").read_bytes()).hexdigest()
+    assert all(row.scores and row.fingerprint for path, row in rows.items() if path not in deadly)

@@ -16,8 +16,8 @@ from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import open_dataset
 from curate.errors import UserError
-from curate.inspect import scan
 from curate.phash import phash
+from curate.scan import scan
 from curate.split import SplitReport, split
 from tests.fields import bridge, dataset, encoded, field, picture, placed, tree, write
 

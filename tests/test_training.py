@@ -15,7 +15,7 @@ import torch
 from curate.catalog import Catalog
 from curate.dataset import open_dataset
 from curate.errors import UserError
-from curate.inspect import scan
+from curate.scan import scan
 from tests.training_ground import TINY, grow, picture
 from train.backbones import Backbone, load_backbone
 from train.checkpoint import load_checkpoint

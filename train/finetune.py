@@ -14,13 +14,13 @@ from torch.nn import functional
 
 from curate.dataset import open_dataset
 from curate.errors import UserError
+from curate.memory import keep_freed_memory
 from curate.progress import Progress, silent
 from train.backbones import Backbone, freeze_parameters, load_backbone, weights_digest
 from train.calibration import Calibration, calibrate
 from train.checkpoint import Checkpoint
 from train.evaluate import measure_head, side_by_side
 from train.features.extract import BrokenPicture, Views
-from train.features.memory import keep_freed_memory
 from train.features.pixels import PixelSource, Readable, readable_pictures
 from train.head import fit_head
 from train.metrics import Accuracy

@@ -14,8 +14,8 @@ from curate.catalog import Catalog
 from curate.dataset import Dataset, open_dataset
 from curate.duplicates import DEFAULT_RADIUS
 from curate.errors import UserError
-from curate.inspect import scan
 from curate.progress import Progress, silent
+from curate.scan import scan
 from curate.splitting.grouping import groups_of, links_of
 from curate.splitting.holdings import read_holdings
 from curate.splitting.neighbours import find_neighbours

@@ -83,39 +83,35 @@ def reduced(grey: Image.Image, box: Box | None = None) -> Luma:
     return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.HAMMING, box=box))
 
 
-def fingerprint(pixels: Image.Image, luma: Luma) -> bytes:
-    """The hashes of `VIEWS`, 8 bytes each, big-endian; or of a flat picture, the 3 bytes of its mean colour.
+def mean_colour(pixels: Image.Image) -> bytes:
+    """What stands for a flat picture in the place of hashes: its mean colour, 3 bytes."""
+    return np.asarray(pixels.resize((1, 1), Image.Resampling.BOX)).tobytes()
 
-    `luma` is that of `pixels`, as `reduced` gives it.
+
+def fingerprints(lumas: NDArray[np.uint8], sizes: Sequence[tuple[int, int]], colours: Sequence[bytes]) -> list[bytes]:
+    """The hashes of `VIEWS` of each of n pictures, 8 bytes each, big-endian; or of a flat picture, its mean colour.
+
+    `lumas` is uint8[n, 64, 64], each as `reduced` gives it; `sizes` are the (width, height) of what it was reduced
+    from; `colours` may be b"" for a picture that is not flat.
     """
-    return fingerprints([pixels], luma[None])[0]
-
-
-def fingerprints(pictures: Sequence[Image.Image], lumas: NDArray[np.uint8]) -> list[bytes]:
-    """The `fingerprint` of each of n pictures, at less cost; `lumas` is uint8[n, 64, 64]."""
     values = lumas.astype(np.float32)
-    down, across = _fixed_transforms()
-    rows: NDArray[np.float32] = (down @ values).reshape(len(values), -1, 8, SIDE)
-    frames: NDArray[np.float32] = rows @ across
-    whole = frames[:, 0]
+    fixed, lines = _fixed_windows(values)
+    whole = fixed[:, 0]
     # A square takes the whole of one side, and a picture without a border is its own inside.
     squares, insides = np.empty_like(whole), whole.copy()
-    for at, picture in enumerate(pictures):
-        left, right, top, bottom = square(picture.width, picture.height)
-        lines = rows[at, 0] if top == 0 else _transform(top, bottom) @ values[at]
-        squares[at] = lines @ (across[0] if left == 0 else _transform(left, right).T)
+    for at, (width, height) in enumerate(sizes):
+        left, right, top, bottom = square(width, height)
+        down = lines[at] if top == 0 else _transform(top, bottom) @ values[at]
+        squares[at] = down @ _transform(left, right).T
     for at in np.flatnonzero(_may_have_border(values)).tolist():
         left, right, top, bottom = without_border(lumas[at])
         insides[at] = _transform(top, bottom) @ values[at] @ _transform(left, right).T
     own = np.stack([squares, insides], axis=1)
-    low = np.concatenate([frames[:, 1:], own, _turn(whole)], axis=1).reshape(len(values), len(VIEWS), 64)
+    low = np.concatenate([fixed[:, 1:], own, _turn(whole)], axis=1).reshape(len(values), len(VIEWS), 64)
     ranked = np.sort(low, axis=2)
     bits = np.packbits(low > ((ranked[:, :, 31] + ranked[:, :, 32]) / 2)[:, :, None], axis=2)
     even = _are_even(values)
-    return [
-        np.asarray(picture.resize((1, 1), Image.Resampling.BOX)).tobytes() if even[at] else bits[at].tobytes()
-        for at, picture in enumerate(pictures)
-    ]
+    return [colour if flat else hashes.tobytes() for colour, flat, hashes in zip(colours, even, bits, strict=True)]
 
 
 def unpack(fingerprints: list[bytes]) -> Hashes:
@@ -191,13 +187,50 @@ def _turn(low: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack([low * across, low * down, low * both, tilted, tilted * both, tilted * down], axis=1)
 
 
+@dataclass(frozen=True, eq=False)
+class _Transforms:
+    """The transforms of the windows that are the same in every picture, by what of it they cut off."""
+
+    wide: NDArray[np.float32]  # [8w, 64]: down, of those of the whole's width, the whole itself first
+    whole: NDArray[np.float32]  # [64, 8]: across, of these
+    high: NDArray[np.float32]  # [64, 8h]: across, of those of the whole's height
+    inner: NDArray[np.float32]  # [8i, 64]: down, of those cut on all sides
+    inner_across: NDArray[np.float32]  # [i, 64, 8]: across, of these
+    order: list[int]  # where among all these each window stands
+
+
+def _fixed_windows(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The coefficients of the whole, then of each window that is the same in every picture, in the order of `FRAMED`.
+
+    Of float32[n, 64, 64]: float32[n, 1 + windows, 8, 8], and of the whole what is transformed down only, [n, 8, 64].
+    No product is so large that BLAS would spread it over threads, which are in each other's way where the pictures are
+    spread over processors already.
+    """
+    n, fixed = len(values), _fixed_transforms()
+    lines = fixed.wide @ values
+    wide = (lines @ fixed.whole).reshape(n, -1, 8, 8)
+    high = (lines[:, :8] @ fixed.high).reshape(n, 8, -1, 8).swapaxes(1, 2)
+    inner = (fixed.inner @ values).reshape(n, -1, 8, SIDE) @ fixed.inner_across
+    return np.concatenate([wide, high, inner], axis=1)[:, fixed.order], lines[:, :8]
+
+
 @lru_cache(maxsize=1)
-def _fixed_transforms() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """For the whole and the windows that are the same in every picture: float32[8n, 64] and float32[n, 64, 8]."""
+def _fixed_transforms() -> _Transforms:
     windows = [(0.0, 1.0, 0.0, 1.0), *(view.window for view in FRAMED if view.window is not None)]
+    places = range(len(windows))
+    wide = [at for at in places if windows[at][:2] == (0, 1)]
+    high = [at for at in places if at not in wide and windows[at][2:] == (0, 1)]
+    inner = [at for at in places if at not in wide and at not in high]
+    across = [_transform(left, right).T for left, right, _, _ in windows]
     down = [_transform(top, bottom) for _, _, top, bottom in windows]
-    across = [_transform(left, right) for left, right, _, _ in windows]
-    return np.concatenate(down), np.ascontiguousarray(np.stack(across).transpose(0, 2, 1))
+    return _Transforms(
+        wide=np.concatenate([down[at] for at in wide]),
+        whole=np.ascontiguousarray(across[0]),
+        high=np.concatenate([across[at] for at in high], axis=1),
+        inner=np.concatenate([down[at] for at in inner]),
+        inner_across=np.stack([across[at] for at in inner]),
+        order=np.argsort(wide + high + inner).tolist(),
+    )
 
 
 @lru_cache(maxsize=4096)

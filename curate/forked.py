@@ -1,0 +1,159 @@
+"""Work spread over forked processes, which no interpreter lock holds up, and whose crash is not ours.
+
+Threads take turns at the interpreter: two of them decode 1.6 times as many pictures as one, and more of them hardly any
+more than that. Processes do not. But they can be forked only on Linux, and only while no other thread runs: a lock that
+it holds would stay closed in the child for ever. Where they cannot, `results_of` works in threads.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkProcess
+from typing import Any, Self, TypeVar
+
+from curate.memory import keep_freed_memory
+from curate.parallel import ordered_map, processors
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_WORTH_FORKING = 8  # items, of some milliseconds each: to fork takes about as long as one of them
+_IN_HAND = 2  # items that a process holds, so that it need not wait for us
+_KEPT = 4 << 20  # bytes; a larger block goes back to the system as soon as it is free
+
+
+@contextmanager
+def results_of(
+    function: Callable[[T], R], items: Sequence[T], lost: Callable[[T], R], *, workers: int | None = None
+) -> Iterator[Iterator[R]]:
+    """Give `function` of each item as it is done, in no certain order, inside a `with`.
+
+    The processes see everything as it is on entering, so that nothing but results is copied, and end with us, however
+    we end. `lost(item)`, called in this process, stands in for the result of an item whose process was killed or
+    crashed; another takes its place. What `function` raises is raised here.
+    """
+    workers = min(workers or processors(), len(items))
+    if workers < 2 or len(items) < _WORTH_FORKING or not _may_fork():
+        with closing(ordered_map(function, items, workers=max(workers, 1))) as results:
+            yield results
+        return
+    with _Crew(function, items, workers) as crew:
+        yield crew.results(lost)
+
+
+def apart(function: Callable[[T], R], items: Sequence[T], lost: Callable[[T], R]) -> list[R]:
+    """`function` of each item, in order, from a process that may crash; `lost` is as in `results_of`.
+
+    For what has crashed one already: it forks whatever else runs here.
+    """
+    with _Crew(function, items, 1, in_hand=1) as crew:
+        return list(crew.results(lost))
+
+
+def _may_fork() -> bool:
+    return sys.platform == "linux" and threading.active_count() == 1
+
+
+@dataclass(eq=False)
+class _Worker:
+    process: ForkProcess
+    ours: Connection
+    in_hand: deque[int] = field(default_factory=deque)  # places of the items it has not answered yet, in its order
+
+
+class _Crew:
+    """Processes that answer what they are handed, each in the order it got it."""
+
+    def __init__(
+        self, function: Callable[[Any], Any], items: Sequence[Any], size: int, *, in_hand: int = _IN_HAND
+    ) -> None:
+        self._function = function
+        self._items = items
+        self._size = size
+        self._in_hand = in_hand
+        self._left = deque(range(len(items)))
+        self._workers: dict[Connection, _Worker] = {}
+
+    def __enter__(self) -> Self:
+        for _ in range(self._size):
+            self._hire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers.values():
+            worker.ours.close()
+            worker.process.kill()  # it has nothing that it would have to put in order
+        for worker in self._workers.values():
+            worker.process.join()
+
+    def results(self, lost: Callable[[Any], Any]) -> Iterator[Any]:
+        """Every result, as it comes."""
+        for worker in self._workers.values():
+            self._hand(worker)
+        while busy := [worker.ours for worker in self._workers.values() if worker.in_hand]:
+            for connection in wait(busy):
+                worker = self._workers[connection]  # type: ignore[index]  # typeshed allows for other kinds too
+                try:
+                    intact, result = worker.ours.recv()
+                except (EOFError, ConnectionError):
+                    yield lost(self._items[self._replace(worker)])
+                    continue
+                worker.in_hand.popleft()
+                self._hand(worker)
+                if not worker.in_hand:
+                    worker.ours.close()  # it may go home while the others still work
+                if not intact:
+                    raise result
+                yield result
+
+    def _hand(self, worker: _Worker) -> None:
+        """Give a worker the next items, if there are any."""
+        while self._left and len(worker.in_hand) < self._in_hand:
+            worker.in_hand.append(self._left.popleft())
+            with suppress(ConnectionError):  # it has died, which shows when its answer is read
+                worker.ours.send(worker.in_hand[-1])
+
+    def _replace(self, worker: _Worker) -> int:
+        """Hire another in the place of one that has died; the place of the item that it died of."""
+        died_of = worker.in_hand.popleft()
+        self._left.extendleft(reversed(worker.in_hand))
+        del self._workers[worker.ours]
+        worker.ours.close()
+        worker.process.join()
+        self._hand(self._hire())
+        return died_of
+
+    def _hire(self) -> _Worker:
+        context = get_context("fork")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=self._work, args=(theirs, ours), daemon=True)
+        process.start()
+        theirs.close()
+        worker = self._workers[ours] = _Worker(process, ours)
+        return worker
+
+    def _work(self, theirs: Connection, ours: Connection) -> None:
+        """What a process does: answer until nobody asks any more."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of us; the one who asks decides
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        # Our copies of the ends that are not ours: held open, they would hide from the others that we are gone.
+        for inherited in (ours, *self._workers):
+            inherited.close()
+        keep_freed_memory(_KEPT)
+        with suppress(EOFError, ConnectionError):
+            while True:
+                theirs.send(self._answer(theirs.recv()))
+        os._exit(0)  # what the parent has opened is the parent's to close
+
+    def _answer(self, place: int) -> tuple[bool, Any]:
+        try:
+            return True, self._function(self._items[place])
+        except Exception as error:
+            return False, error

@@ -1,0 +1,183 @@
+"""The catalog brought up to date with its folder: what is new or changed is read, what is gone is marked."""
+
+import errno
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from curate.catalog import Catalog, Picture
+from curate.dataset import ClassFolder, Dataset
+from curate.errors import UserError
+from curate.forked import apart, results_of
+from curate.inspect import inspect_many, prepare
+from curate.parallel import processors
+from curate.progress import Progress, silent
+
+MAX_BYTES = 1 << 30
+"""A larger file is no photograph: it is not read into memory, but broken."""
+
+_SMALLEST, _LARGEST = 4, 48  # pictures read at a time: many cost less each, few keep less in memory
+_COMMIT_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class ScanReport:
+    """What a scan did: files in the folder, of those newly read, rows whose file is gone."""
+
+    files: int
+    read: int
+    missing: int
+
+
+def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> ScanReport:
+    """Bring the catalog up to date with the folder: read what is new or changed, mark what is gone.
+
+    A file is taken as unchanged while its size and modification time are. What was read is committed several
+    times a second, so a scan that was stopped goes on where it was. Raises `UserError` for a file that may not be read.
+    """
+    files, missing, changed = 0, 0, list[Picture]()
+    for folder in dataset.class_folders():
+        in_folder, gone, to_read = _compare(dataset, catalog, folder)
+        files += in_folder
+        missing += len(gone)
+        changed += to_read
+        if gone:
+            with catalog.transaction() as db:
+                db.executemany("UPDATE pictures SET state = 'missing' WHERE path = ?", [(path,) for path in gone])
+    missing += _mark_lost_folders(dataset, catalog)
+    chunks = list(_chunks(changed))
+    if chunks:
+        prepare()
+    with (
+        results_of(partial(_read_chunk, dataset.root), chunks, partial(_read_apart, dataset.root)) as results,
+        progress("Reading pictures", len(changed)) as advance,
+    ):
+        for batch in _by_time(results, advance):
+            with catalog.transaction() as db:
+                catalog.put(picture for picture in batch if picture.state == "present")
+                vanished = [(picture.path,) for picture in batch if picture.state == "missing"]
+                db.executemany("UPDATE pictures SET state = 'missing' WHERE path = ?", vanished)
+    return ScanReport(files, len(changed), missing)
+
+
+def _chunks(rows: list[Picture]) -> Iterator[list[Picture]]:
+    """Parts to be read at a time, smaller towards the end, so that those who read them come to it together."""
+    start = 0
+    while start < len(rows):
+        size = min(max((len(rows) - start) // (2 * processors()), _SMALLEST), _LARGEST)
+        yield rows[start : start + size]
+        start += size
+
+
+def _compare(dataset: Dataset, catalog: Catalog, folder: ClassFolder) -> tuple[int, list[str], list[Picture]]:
+    """(files in the folder, paths of rows whose file is gone, rows to be filled in by reading the file)."""
+    rows = catalog.db.execute("SELECT path, size, mtime_ns, state FROM pictures WHERE folder = ?", (folder.path,))
+    known = {path: (size, mtime_ns, state) for path, size, mtime_ns, state in rows}
+    found = dataset.files_in(folder)
+    to_read = []
+    for path, status in found:
+        seen = known.pop(path, None)
+        size, mtime_ns = (status.st_size, status.st_mtime_ns) if status else (0, 0)
+        if seen != (size, mtime_ns, "present"):
+            to_read.append(_unread(path, folder, size, mtime_ns))
+    gone = [path for path, (_, _, state) in known.items() if state == "present"]
+    return len(found), gone, to_read
+
+
+def _unread(path: str, folder: ClassFolder, size: int, mtime_ns: int) -> Picture:
+    return Picture(
+        path=path, folder=folder.path, label=folder.label, split=folder.split or "", size=size, mtime_ns=mtime_ns,
+        sha256="", format="", width=0, height=0, phash=0, broken="", state="present",
+    )  # fmt: skip
+
+
+def _mark_lost_folders(dataset: Dataset, catalog: Catalog) -> int:
+    """Mark the rows of class folders that are no longer there."""
+    there = {folder.path for folder in dataset.class_folders()}
+    listed = [folder for (folder,) in catalog.db.execute("SELECT DISTINCT folder FROM pictures")]
+    lost = [(folder,) for folder in listed if folder not in there]
+    with catalog.transaction() as db:
+        return db.executemany(
+            "UPDATE pictures SET state = 'missing' WHERE folder = ? AND state = 'present'", lost
+        ).rowcount if lost else 0  # fmt: skip
+
+
+def _read_chunk(root: Path, chunk: list[Picture]) -> list[Picture]:
+    """The rows with their facts filled in; with the state "missing" for a file that vanished since it was listed."""
+    rows, opened = list[Picture](), list[int]()
+
+    def contents() -> Iterator[tuple[bytes, str]]:
+        for picture in chunk:
+            row, data = _read(root, picture)
+            rows.append(row)
+            if data is not None:
+                opened.append(len(rows) - 1)
+                yield data, row.path
+
+    for place, facts in zip(opened, inspect_many(contents()), strict=True):
+        rows[place] = replace(
+            rows[place], sha256=facts.sha256, format=facts.format, width=facts.width, height=facts.height,
+            phash=facts.phash, broken=facts.broken, fingerprint=facts.fingerprint, scores=facts.scores,
+        )  # fmt: skip
+    return rows
+
+
+def _read_apart(root: Path, chunk: list[Picture]) -> list[Picture]:
+    """`_read_chunk` after a process has died of one of these pictures: each by itself, so that it is known of which."""
+
+    def deadly(picture: Picture) -> list[Picture]:
+        reason = "whatever decodes it crashes, or runs out of memory"
+        with (root / picture.path).open("rb") as file:
+            return [replace(picture, sha256=hashlib.file_digest(file, "sha256").hexdigest(), broken=reason)]
+
+    alone = apart(lambda picture: _read_chunk(root, [picture]), chunk, deadly)
+    return [row for rows in alone for row in rows]
+
+
+def _read(root: Path, picture: Picture) -> tuple[Picture, bytes | None]:
+    """The row with size and time filled in, and the file's bytes; None for one that is broken before it is decoded."""
+    path = root / picture.path
+    try:
+        # Not to wait, should it be a pipe that nobody writes to.
+        with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+            # Size and time are of the very file that is read: one that changes meanwhile is read again next time.
+            status = os.fstat(file.fileno())
+            if (status.st_size, status.st_mtime_ns) != (picture.size, picture.mtime_ns):
+                picture = replace(picture, size=status.st_size, mtime_ns=status.st_mtime_ns)
+            if not stat.S_ISREG(status.st_mode):
+                return replace(picture, broken="not a file but a pipe, a device or a folder"), None
+            if status.st_size > MAX_BYTES:
+                reason = f"{status.st_size:,} bytes are over the limit of {MAX_BYTES:,} bytes"
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                return replace(picture, sha256=sha256, broken=reason), None
+            return picture, file.readall()
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            if path.is_symlink():
+                return replace(picture, broken="a link that leads nowhere"), None
+            return replace(picture, state="missing"), None
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}): give yourself the right to read it, or move it away."
+        ) from error
+
+
+def _open_without_waiting(path: str, how: int) -> int:
+    return os.open(path, how | getattr(os, "O_NONBLOCK", 0))
+
+
+def _by_time(results: Iterable[list[Picture]], advance: Callable[[int], None]) -> Iterator[list[Picture]]:
+    """Gather what was read into batches, each of some time's work."""
+    batch: list[Picture] = []
+    started = time.monotonic()
+    for chunk in results:
+        advance(len(chunk))
+        batch += chunk
+        if time.monotonic() - started > _COMMIT_SECONDS:
+            yield batch
+            batch, started = [], time.monotonic()
+    yield batch

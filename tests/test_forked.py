@@ -1,0 +1,126 @@
+"""Work in forked processes comes back whole, whatever becomes of them, and none of them outlives it."""
+
+import faulthandler
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections import Counter
+from multiprocessing import active_children
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.forked import apart, results_of
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks safely")
+
+
+def nothing_lost(item: int) -> int:
+    raise AssertionError(f"{item} was lost")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(), max_size=60), st.integers(1, 4))
+def test_it_is_map_in_some_order(items: list[int], workers: int) -> None:
+    with results_of(lambda item: item * 3, items, nothing_lost, workers=workers) as results:
+        assert Counter(results) == Counter(item * 3 for item in items)
+    assert not active_children()
+
+
+def test_it_works_in_other_processes_at_the_same_time() -> None:
+    def who(_: int) -> int:
+        time.sleep(0.01)
+        return os.getpid()
+
+    with results_of(who, range(40), nothing_lost, workers=3) as results:
+        workers = Counter(results)
+    assert len(workers) == 3
+    assert os.getpid() not in workers
+    assert max(workers.values()) < 25, "one of them did nearly all of it"
+
+
+def test_beside_another_thread_it_does_not_fork() -> None:
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        with results_of(lambda _: os.getpid(), range(40), nothing_lost, workers=3) as results:
+            assert set(results) == {os.getpid()}
+    finally:
+        stop.set()
+        thread.join()
+
+
+@settings(max_examples=15, deadline=None)
+@given(deadly=st.sets(st.integers(0, 39)), how=st.sampled_from([signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT]))
+def test_an_item_that_kills_its_process_is_lost_alone(deadly: set[int], how: signal.Signals) -> None:
+    def work(item: int) -> str:
+        if item in deadly:
+            faulthandler.disable()
+            os.kill(os.getpid(), how)
+        return f"done {item}"
+
+    with results_of(work, range(40), lambda item: f"lost {item}", workers=3) as results:
+        assert sorted(results) == sorted(f"{'lost' if item in deadly else 'done'} {item}" for item in range(40))
+    assert apart(work, range(40), lambda item: f"lost {item}") == [
+        f"{'lost' if item in deadly else 'done'} {item}" for item in range(40)
+    ]
+
+
+def test_an_error_is_raised_here_and_ends_the_work() -> None:
+    def work(item: int) -> int:
+        if item == 10:
+            raise ValueError("ten")
+        return item
+
+    received: list[int] = []
+    with pytest.raises(ValueError, match="ten"), results_of(work, range(10_000), nothing_lost, workers=2) as results:
+        received.extend(results)
+    assert len(received) < 30
+    assert not active_children()
+
+
+def test_results_that_nobody_wants_are_not_worked_out(tmp_path: Path) -> None:
+    def work(item: int) -> None:
+        (tmp_path / str(item)).touch()
+
+    with results_of(work, range(10_000), lambda _: None, workers=2) as results:
+        next(results)
+    assert not active_children()
+    assert len(list(tmp_path.iterdir())) < 30
+
+
+ORPHANS = """
+    import os, time
+    from curate.forked import results_of
+
+    def work(item):
+        time.sleep(0.05)
+        return os.getpid()
+
+    with results_of(work, range(10_000), print, workers=3) as results:
+        for pid in results:
+            print(pid, flush=True)
+"""
+
+
+def test_when_we_are_killed_they_end_too() -> None:
+    command = [sys.executable, "-c", textwrap.dedent(ORPHANS)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        seen: set[int] = set()
+        while len(seen) < 3:
+            seen.add(int(process.stdout.readline()))
+        process.kill()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in seen):
+        assert time.monotonic() < deadline, "a process outlives the one it worked for"
+        time.sleep(0.02)
