@@ -1,0 +1,209 @@
+"""From picture files to features: ours, plain PyTorch, plain timm, and the limit that a product of matrices sets.
+
+    uv run benchmarks/extraction.py --flowers ../shared/flowers [--backbones resnet152,resnet50] [--device cuda]
+
+Plain is the weights' own transforms, a default DataLoader (no workers) in batches of 64, and torchvision's network as
+it comes: float32, eager, in eval mode, without gradients. timm's is the same with its network and transforms, and two
+workers. Ours is `extract` into an empty bank: read, hashed, decoded, computed, written and read back. The weights are
+random, which costs the same. Each is a process of its own, whose imports and networks are ready before the clock
+starts, and goes over the pictures `--rounds` times; its best round counts. The limit is the best of some products of
+two 4,096 × 4,096 matrices in the same run; a network's share of it is what its multiplications and additions (counted
+by PyTorch's FlopCounterMode) make of that a second.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.peers import run
+
+BATCH = 64
+Round = Callable[[], Any]
+
+
+def florilegium(name: str, files: list[Path], device: str) -> Round:
+    from train.backbones import load_backbone
+    from train.device import fast_precision, resolve_device
+    from train.features.extract import PictureRef, extract
+
+    backbone, place = load_backbone(name, "none"), resolve_device(device)
+
+    def work() -> None:
+        with tempfile.TemporaryDirectory() as bank:
+            found = extract(
+                backbone, [PictureRef(file) for file in files],
+                bank=Path(bank), device=place, precision=fast_precision(place),
+            )  # fmt: skip
+            assert found.computed == len(files)
+
+    return work
+
+
+def network_alone(name: str, files: list[Path], device: str) -> Round:
+    """Ours without its pictures: the network over random pixels."""
+    import torch
+
+    from train.backbones import load_backbone
+    from train.device import fast_precision, resolve_device
+    from train.features.freeze import FrozenNetwork
+
+    backbone, place = load_backbone(name, "none"), resolve_device(device)
+    network = FrozenNetwork(backbone.network, backbone.preprocessing, place, fast_precision(place))
+    crop = backbone.preprocessing.crop
+    pixels = torch.randint(0, 256, (len(files), crop, crop, 3), dtype=torch.uint8).split(BATCH)  # type: ignore[no-untyped-call]
+    return lambda: [network(part).cpu() for part in pixels]
+
+
+def plain(name: str, files: list[Path], device: str) -> Round:
+    import torch
+    import torchvision
+
+    network = torchvision.models.get_model(name, weights=None)
+    network.fc = torch.nn.Identity()
+    return forwarded(network, torchvision.models.get_model_weights(name).DEFAULT.transforms(), files, device, workers=0)
+
+
+def plain_timm(name: str, files: list[Path], device: str) -> Round:
+    import timm
+    from timm.data.config import resolve_model_data_config
+    from timm.data.transforms_factory import create_transform
+
+    network = timm.create_model(name, num_classes=0)
+    transform = create_transform(**resolve_model_data_config(network))  # type: ignore[no-untyped-call]
+    return forwarded(network, transform, files, device, workers=2)
+
+
+def forwarded(network: Any, transform: Callable[[Any], Any], files: list[Path], device: str, *, workers: int) -> Round:
+    """The loop that everyone writes."""
+    import torch
+    from torch.utils.data import DataLoader, Dataset
+    from torchvision.datasets.folder import default_loader
+
+    class Pictures(Dataset[torch.Tensor]):
+        def __len__(self) -> int:
+            return len(files)
+
+        def __getitem__(self, at: int) -> torch.Tensor:
+            seen: torch.Tensor = transform(default_loader(str(files[at])))
+            return seen
+
+    network = network.eval().to(device)
+    loader = DataLoader(Pictures(), batch_size=BATCH, num_workers=workers)
+
+    def work() -> None:
+        with torch.no_grad():
+            torch.cat([network(batch.to(device)).cpu() for batch in loader])
+
+    return work
+
+
+CONTENDERS: dict[str, Callable[[str, list[Path], str], Round]] = {
+    "florilegium": florilegium,
+    "its network alone": network_alone,
+    "plain PyTorch": plain,
+    "plain timm": plain_timm,
+}
+
+
+def rate(contender: str, options: argparse.Namespace) -> float:
+    """Pictures a second, of the best round."""
+    files = spread(options)
+    for file in files:
+        file.read_bytes()  # into the page cache, for all alike
+    work = CONTENDERS[contender](options.backbones, files, options.device)
+    best = float("inf")
+    for _ in range(options.rounds):
+        started = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - started)
+    return len(files) / best
+
+
+def spread(options: argparse.Namespace) -> list[Path]:
+    """`--pictures` of them, evenly from all classes."""
+    files = sorted(options.flowers.glob("train/*/*.jpg"))
+    return files[:: max(1, len(files) // options.pictures)][: options.pictures]
+
+
+def ceiling(device: str) -> dict[str, float]:
+    """The most operations a second that a product of two square matrices reaches, by precision."""
+    import torch
+
+    best = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        first, second = (torch.rand(4096, 4096, dtype=dtype, device=device) for _ in range(2))
+        seconds = float("inf")
+        for _ in range(8):
+            started = time.perf_counter()
+            float((first @ second)[0, 0])  # waits for the device
+            seconds = min(seconds, time.perf_counter() - started)
+        best[str(dtype).removeprefix("torch.")] = 2 * 4096**3 / seconds
+    return best
+
+
+def operations(name: str) -> int:
+    """Multiplications and additions of one picture."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from train.backbones import load_backbone
+
+    backbone = load_backbone(name, "none")
+    crop = backbone.preprocessing.crop
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        backbone.network(torch.zeros(1, 3, crop, crop))
+    return int(counter.get_total_flops())
+
+
+def measured(task: str, name: str, options: argparse.Namespace) -> float:
+    arguments = [
+        "--flowers",
+        str(options.flowers),
+        "--pictures",
+        str(options.pictures),
+        "--rounds",
+        str(options.rounds),
+    ]
+    arguments += ["--backbones", name, "--device", options.device, "--task", task]
+    return float(run(Path(__file__), arguments)["answer"])
+
+
+def report(name: str, options: argparse.Namespace) -> None:
+    rates = {contender: measured(contender, name, options) for contender in CONTENDERS}
+    best = ceiling(options.device)
+    each = operations(name)
+    print(f"\n{name}: {each / 1e9:.1f} G operations a picture, {options.pictures} pictures on {options.device}")
+    print(f"{'':20}{'pictures/s':>11}{'ours is':>9}{'of the limit':>14}")
+    for contender, pictures in rates.items():
+        precision = "float32" if contender.startswith("plain") else max(best, key=lambda kind: best[kind])
+        share = pictures * each / best[precision]
+        print(f"{contender:20}{pictures:11.1f}{rates['florilegium'] / pictures:8.2f}×{share:13.0%} of {precision}")
+    for precision, limit in best.items():
+        print(f"{'limit, ' + precision:20}{limit / each:11.1f}   ({limit / 1e12:.2f} T operations a second)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--flowers", type=Path, required=True, help="a folder with train/")
+    parser.add_argument("--backbones", default="resnet152,resnet50", help="comma-separated names of torchvision")
+    parser.add_argument("--pictures", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--task", choices=CONTENDERS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.task:
+        print(json.dumps({"answer": rate(options.task, options)}))
+        return
+    for name in options.backbones.split(","):
+        report(name, options)
+
+
+if __name__ == "__main__":
+    main()
