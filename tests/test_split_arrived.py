@@ -1,0 +1,76 @@
+"""A dataset that comes with its split keeps it: what arrived stays where it is, frozen or not."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+from PIL import Image
+
+from curate.split import split
+from tests.fields import dataset, encoded, field, placed, write
+
+
+def arrived(root: Path) -> dict[str, str]:
+    """A dataset that comes with its split, in which the names do not tell where a picture would be drawn to."""
+    number = 0
+    for to, count in (("train", 12), ("valid", 4), ("test", 4)):
+        for label in ("1", "2"):
+            for _ in range(count):
+                write(root / to / label / f"image_{number:05}.jpg", encoded(field(number)))
+                number += 1
+    return placed(root)
+
+
+def test_a_split_that_arrived_stays_and_new_pictures_go_to_train(tmp_path: Path) -> None:
+    before = arrived(tmp_path)
+    dataset(tmp_path / "raw", {"1": 10, "2": 10, "3": 10}, first=300)
+    for to in ("train", "valid", "test"):
+        name = next(name for name, split_ in before.items() if split_ == to)
+        with Image.open(tmp_path / to / name) as image:
+            image.resize((80, 80)).save(tmp_path / "raw" / "1" / f"copy of {to}.jpg")
+    report = split(tmp_path)
+    after = placed(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert {to for name, to in after.items() if name not in before} == {"train"}
+    assert {held.path for held in report.held_back} == {"raw/1/copy of valid.jpg", "raw/1/copy of test.jpg"}
+    assert all("frozen" in held.reason for held in report.held_back)
+    assert report.frozen == ("valid", "test")
+    assert report.proof.near_duplicates == 0
+    assert report.too_small == ["3"]
+
+
+def test_a_dataset_with_valid_alone_gets_no_test_from_new_pictures(tmp_path: Path) -> None:
+    arrived(tmp_path)
+    shutil.rmtree(tmp_path / "test")
+    dataset(tmp_path / "raw", {"1": 5, "2": 5}, first=300)
+    split(tmp_path)
+    assert Counter(placed(tmp_path).values()) == {"train": 34, "valid": 8}
+    assert not (tmp_path / "test").exists()
+
+
+def test_thawed_splits_take_new_pictures_under_their_own_folder_names(tmp_path: Path) -> None:
+    arrived(tmp_path)
+    (tmp_path / "valid").rename(tmp_path / "val")
+    dataset(tmp_path / "raw", {"1": 40, "2": 40}, first=300)
+    report = split(tmp_path, freeze=())
+    assert report.frozen == ()
+    assert report.counts["1"] == {"train": 48, "valid": 6, "test": 6}
+    assert not (tmp_path / "valid").exists()
+    assert len(list((tmp_path / "val").rglob("*.jpg"))) == 12
+
+
+def test_a_leak_that_arrived_is_counted(tmp_path: Path) -> None:
+    before = arrived(tmp_path)
+    leaking = next(name for name, to in before.items() if to == "test")
+    shutil.copy(tmp_path / "test" / leaking, tmp_path / "train" / "1" / "leak.jpg")
+    report = split(tmp_path)
+    assert report.proof.near_duplicates == 1
+    assert placed(tmp_path) == before | {"1/leak.jpg": "train"}
+
+
+def test_an_arrived_picture_that_lies_in_raw_as_well_is_left_alone(tmp_path: Path) -> None:
+    before = arrived(tmp_path)
+    for name, to in before.items():
+        write(tmp_path / "raw" / name.replace("image", "original"), (tmp_path / to / name).read_bytes())
+    split(tmp_path, seed=9)
+    assert placed(tmp_path) == before
