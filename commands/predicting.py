@@ -89,7 +89,7 @@ def predict(
             show(answer)
             failures.note(answer)
             advance(1)
-    if not as_json:
+    if not as_json and failures.answers > len(failures.broken):
         console.say(f"That is what {file} says.")
     failures.end()
 

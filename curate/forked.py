@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -134,7 +135,10 @@ class _Crew:
         context = get_context("fork")
         ours, theirs = context.Pipe()
         process = context.Process(target=self._work, args=(theirs, ours), daemon=True)
-        process.start()
+        with warnings.catch_warnings():
+            # Since 3.12 Python warns of any thread, BLAS's idle ones too, which start anew after a fork.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
         theirs.close()
         worker = self._workers[ours] = _Worker(process, ours)
         return worker
