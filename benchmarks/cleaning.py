@@ -42,7 +42,6 @@ def copy_writable(flowers: Path, data: Path) -> None:
 
 
 def measure(data: Path, seed: int, times: int) -> None:
-    real = contents(data)
     known = clean(data, dry_run=True)
     began = {decision.path for decision in known.plan.decisions}
     faults = plant_faults(data / "train", seed, {kind: times * number for kind, number in PLANTED.items()})
@@ -54,7 +53,7 @@ def measure(data: Path, seed: int, times: int) -> None:
     found, explained = compare(faults, reasons)
     count = Counter(fault.kind for fault in faults)
     table(
-        f"{len(real):,} real photographs, {len(faults)} planted faults, seed {seed}",
+        f"{known.scan.files:,} real photographs, {len(faults)} planted faults, seed {seed}",
         ("fault", "planted", "found", "share"),
         [(kind.value, count[kind], found[kind], f"{found[kind] / count[kind]:.1%}") for kind in Kind]
         + [("all", len(faults), sum(found.values()), f"{sum(found.values()) / len(faults):.1%}")],

@@ -222,10 +222,11 @@ def _walk(root: Path, folder: str) -> Iterator[tuple[str, os.stat_result | None]
     except PermissionError as error:
         raise UserError(f"The folder {error.filename} cannot be read: give yourself the right to.") from error
     for entry in found:
-        if _is_hidden(entry.name) or entry.name.lower() in _NOT_PICTURES:
+        name = entry.name
+        if _is_hidden(name) or name.lower() in _NOT_PICTURES:
             continue
-        path = f"{folder}/{entry.name}"
-        if _is_folder(entry):
+        path = f"{folder}/{name}"
+        if not entry.is_file(follow_symlinks=False) and _is_folder(entry):
             yield from _walk(root, path)
             continue
         _refuse_no_text(entry)

@@ -1,7 +1,7 @@
 """Work spread over threads, its results in order, with a bounded number of them in flight.
 
 Threads, not processes: Pillow, hashlib and numpy let go of the interpreter lock while they work, and a pool of
-threads starts at once and needs no `__main__` guard.
+threads starts at once, whatever else runs. Where many small steps fight for the lock, there is `curate.forked`.
 """
 
 import os

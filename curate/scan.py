@@ -6,15 +6,16 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from curate.catalog import Catalog, Picture
 from curate.dataset import ClassFolder, Dataset
 from curate.errors import UserError
 from curate.forked import apart, results_of
-from curate.inspect import inspect_many, prepare
+from curate.inspect import Facts, inspect_many, prepare
 from curate.parallel import processors
 from curate.progress import Progress, silent
 
@@ -40,7 +41,7 @@ def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Sca
     A file is taken as unchanged while its size and modification time are. What was read is committed several
     times a second, so a scan that was stopped goes on where it was. Raises `UserError` for a file that may not be read.
     """
-    files, missing, changed = 0, 0, list[Picture]()
+    files, missing, changed = 0, 0, list[_File]()
     for folder in dataset.class_folders():
         in_folder, gone, to_read = _compare(dataset, catalog, folder)
         files += in_folder
@@ -65,17 +66,38 @@ def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Sca
     return ScanReport(files, len(changed), missing)
 
 
-def _chunks(rows: list[Picture]) -> Iterator[list[Picture]]:
+class _File(NamedTuple):
+    """A file to be read, and its size and time as they were when it was listed."""
+
+    path: str
+    folder: ClassFolder
+    size: int
+    mtime_ns: int
+
+    def row(self, facts: Facts, state: str = "present") -> Picture:
+        """Its row in the catalog."""
+        return Picture(
+            self.path, self.folder.path, self.folder.label, self.folder.split or "", self.size, self.mtime_ns,
+            facts.sha256, facts.format, facts.width, facts.height, facts.phash, facts.broken, state,
+            facts.fingerprint, facts.scores,
+        )  # fmt: skip
+
+    def broken(self, reason: str, sha256: str = "") -> Picture:
+        """Its row, where there are no pixels."""
+        return self.row(Facts(sha256, "", 0, 0, 0, reason))
+
+
+def _chunks(files: list[_File]) -> Iterator[list[_File]]:
     """Parts to be read at a time, smaller towards the end, so that those who read them come to it together."""
     start = 0
-    while start < len(rows):
-        size = min(max((len(rows) - start) // (2 * processors()), _SMALLEST), _LARGEST)
-        yield rows[start : start + size]
+    while start < len(files):
+        size = min(max((len(files) - start) // (2 * processors()), _SMALLEST), _LARGEST)
+        yield files[start : start + size]
         start += size
 
 
-def _compare(dataset: Dataset, catalog: Catalog, folder: ClassFolder) -> tuple[int, list[str], list[Picture]]:
-    """(files in the folder, paths of rows whose file is gone, rows to be filled in by reading the file)."""
+def _compare(dataset: Dataset, catalog: Catalog, folder: ClassFolder) -> tuple[int, list[str], list[_File]]:
+    """(files in the folder, paths of rows whose file is gone, files that are to be read)."""
     rows = catalog.db.execute("SELECT path, size, mtime_ns, state FROM pictures WHERE folder = ?", (folder.path,))
     known = {path: (size, mtime_ns, state) for path, size, mtime_ns, state in rows}
     found = dataset.files_in(folder)
@@ -84,16 +106,9 @@ def _compare(dataset: Dataset, catalog: Catalog, folder: ClassFolder) -> tuple[i
         seen = known.pop(path, None)
         size, mtime_ns = (status.st_size, status.st_mtime_ns) if status else (0, 0)
         if seen != (size, mtime_ns, "present"):
-            to_read.append(_unread(path, folder, size, mtime_ns))
+            to_read.append(_File(path, folder, size, mtime_ns))
     gone = [path for path, (_, _, state) in known.items() if state == "present"]
     return len(found), gone, to_read
-
-
-def _unread(path: str, folder: ClassFolder, size: int, mtime_ns: int) -> Picture:
-    return Picture(
-        path=path, folder=folder.path, label=folder.label, split=folder.split or "", size=size, mtime_ns=mtime_ns,
-        sha256="", format="", width=0, height=0, phash=0, broken="", state="present",
-    )  # fmt: skip
 
 
 def _mark_lost_folders(dataset: Dataset, catalog: Catalog) -> int:
@@ -107,60 +122,60 @@ def _mark_lost_folders(dataset: Dataset, catalog: Catalog) -> int:
         ).rowcount if lost else 0  # fmt: skip
 
 
-def _read_chunk(root: Path, chunk: list[Picture]) -> list[Picture]:
-    """The rows with their facts filled in; with the state "missing" for a file that vanished since it was listed."""
-    rows, opened = list[Picture](), list[int]()
+def _read_chunk(root: Path, chunk: list[_File]) -> list[Picture]:
+    """The row of each file; with the state "missing" for one that vanished since it was listed."""
+    rows: dict[int, Picture] = {}
+    opened: dict[int, _File] = {}
 
     def contents() -> Iterator[tuple[bytes, str]]:
-        for picture in chunk:
-            row, data = _read(root, picture)
-            rows.append(row)
-            if data is not None:
-                opened.append(len(rows) - 1)
-                yield data, row.path
+        for place, file in enumerate(chunk):
+            found = _read(root, file)
+            if isinstance(found, Picture):
+                rows[place] = found
+            else:
+                opened[place], data = found
+                yield data, file.path
 
-    for place, facts in zip(opened, inspect_many(contents()), strict=True):
-        rows[place] = replace(
-            rows[place], sha256=facts.sha256, format=facts.format, width=facts.width, height=facts.height,
-            phash=facts.phash, broken=facts.broken, fingerprint=facts.fingerprint, scores=facts.scores,
-        )  # fmt: skip
-    return rows
+    everything = inspect_many(contents())
+    rows.update((place, file.row(facts)) for (place, file), facts in zip(opened.items(), everything, strict=True))
+    return [rows[place] for place in range(len(chunk))]
 
 
-def _read_apart(root: Path, chunk: list[Picture]) -> list[Picture]:
-    """`_read_chunk` after a process has died of one of these pictures: each by itself, so that it is known of which."""
+def _read_apart(root: Path, chunk: list[_File]) -> list[Picture]:
+    """`_read_chunk` after a process has died of one of these files: each by itself, so that it is known of which."""
 
-    def deadly(picture: Picture) -> list[Picture]:
+    def deadly(file: _File) -> list[Picture]:
+        found = _read(root, file)
+        if isinstance(found, Picture):
+            return [found]
+        file, data = found
         reason = "whatever decodes it crashes, or runs out of memory"
-        with (root / picture.path).open("rb") as file:
-            return [replace(picture, sha256=hashlib.file_digest(file, "sha256").hexdigest(), broken=reason)]
+        return [file.broken(reason, hashlib.sha256(data).hexdigest())]
 
-    alone = apart(lambda picture: _read_chunk(root, [picture]), chunk, deadly)
+    alone = apart(lambda file: _read_chunk(root, [file]), chunk, deadly)
     return [row for rows in alone for row in rows]
 
 
-def _read(root: Path, picture: Picture) -> tuple[Picture, bytes | None]:
-    """The row with size and time filled in, and the file's bytes; None for one that is broken before it is decoded."""
-    path = root / picture.path
+def _read(root: Path, file: _File) -> tuple[_File, bytes] | Picture:
+    """The file as it is now and its bytes; or the row of one that is broken or gone before it is decoded."""
+    path = root / file.path
     try:
         # Not to wait, should it be a pipe that nobody writes to.
-        with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+        with open(path, "rb", buffering=0, opener=_open_without_waiting) as opened:
             # Size and time are of the very file that is read: one that changes meanwhile is read again next time.
-            status = os.fstat(file.fileno())
-            if (status.st_size, status.st_mtime_ns) != (picture.size, picture.mtime_ns):
-                picture = replace(picture, size=status.st_size, mtime_ns=status.st_mtime_ns)
+            status = os.fstat(opened.fileno())
+            file = file._replace(size=status.st_size, mtime_ns=status.st_mtime_ns)
             if not stat.S_ISREG(status.st_mode):
-                return replace(picture, broken="not a file but a pipe, a device or a folder"), None
+                return file.broken("not a file but a pipe, a device or a folder")
             if status.st_size > MAX_BYTES:
                 reason = f"{status.st_size:,} bytes are over the limit of {MAX_BYTES:,} bytes"
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-                return replace(picture, sha256=sha256, broken=reason), None
-            return picture, file.readall()
+                return file.broken(reason, hashlib.file_digest(opened, "sha256").hexdigest())
+            return file, opened.readall()
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
             if path.is_symlink():
-                return replace(picture, broken="a link that leads nowhere"), None
-            return replace(picture, state="missing"), None
+                return file.broken("a link that leads nowhere")
+            return file.row(Facts("", "", 0, 0, 0, ""), state="missing")
         raise UserError(
             f"{path} cannot be read ({error.strerror}): give yourself the right to read it, or move it away."
         ) from error

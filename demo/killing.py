@@ -81,15 +81,19 @@ def _run(work: Callable[[], object], instant: int | None, result: Connection | N
 
 
 class _Deeds:
-    """A profile function that counts calls and returns of `_DEEDS`, and at one of them ends the process."""
+    """A profile function that counts calls and returns of `_DEEDS`, and at one of them ends the process.
+
+    Processes that this one forks inherit it, and are left alone.
+    """
 
     def __init__(self, instant: int | None) -> None:
+        self.process = os.getpid()
         self.instant = instant
         self.seen: list[str] = []
 
     def __call__(self, _: FrameType, event: str, argument: object) -> None:
         name = getattr(argument, "__name__", "")
-        if event in ("c_call", "c_return") and name in _DEEDS:
+        if event in ("c_call", "c_return") and name in _DEEDS and os.getpid() == self.process:
             if len(self.seen) == self.instant:
                 os.kill(os.getpid(), signal.SIGKILL)
             self.seen.append(name)

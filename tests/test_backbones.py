@@ -2,7 +2,10 @@
 
 import copy
 import http.client
+import os
 import pickle
+import subprocess
+import sys
 import urllib.error
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +21,8 @@ from curate.errors import UserError
 from tests.training_ground import TINY
 from train.backbones import empty_network, load_backbone, resolve_name, weights_digest
 from train.features.weights import lite0_file
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def test_lite0_has_the_tensors_of_its_package_one_by_one() -> None:
@@ -191,6 +196,14 @@ def test_without_a_network_the_offline_choice_is_named(failure: Exception, monke
     monkeypatch.setattr(timm, "create_model", refuse)
     with pytest.raises(UserError, match=r"could not be downloaded.*--backbone efficientnet_lite0"):
         load_backbone("timm:resnet18")
+
+
+def test_a_hub_whose_name_does_not_resolve_is_not_asked_again_and_again(tmp_path: Path) -> None:
+    environment = {**os.environ, "HF_ENDPOINT": "https://hub.invalid", "HF_HOME": str(tmp_path)}
+    code = "from train.backbones import load_backbone; load_backbone('timm:resnet18')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert "resnet18 could not be downloaded" in done.stderr
+    assert "Retry" not in done.stderr
 
 
 def test_unknown_names_bring_up_the_nearest() -> None:
