@@ -110,8 +110,7 @@ def fingerprints(lumas: NDArray[np.uint8], sizes: Sequence[tuple[int, int]], col
     low = np.concatenate([fixed[:, 1:], own, _turn(whole)], axis=1).reshape(len(values), len(VIEWS), 64)
     ranked = np.sort(low, axis=2)
     bits = np.packbits(low > ((ranked[:, :, 31] + ranked[:, :, 32]) / 2)[:, :, None], axis=2)
-    even = _are_even(values)
-    return [colour if flat else hashes.tobytes() for colour, flat, hashes in zip(colours, even, bits, strict=True)]
+    return [colour if colour and _is_even(values[at]) else bits[at].tobytes() for at, colour in enumerate(colours)]
 
 
 def unpack(fingerprints: list[bytes]) -> Hashes:
@@ -170,13 +169,9 @@ def _bars(spread: NDArray[np.float32], mean: NDArray[np.float32]) -> tuple[float
     return reach[0], reach[1]
 
 
-def _are_even(values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which of float32[n, 64, 64] have no structure: bool[n]."""
-    flat = values.reshape(len(values), -1)
-    flat = flat - flat[:, :1]
-    variance = np.einsum("ni,ni->n", flat, flat) / flat.shape[1] - flat.mean(axis=1) ** 2
-    even: NDArray[np.bool_] = variance < FLAT * FLAT
-    return even
+def _is_even(values: NDArray[np.float32]) -> bool:
+    """Whether a luma, float32[64, 64], has no structure."""
+    return bool((values - values[0, 0]).std() < FLAT)
 
 
 def _turn(low: NDArray[np.float32]) -> NDArray[np.float32]:
