@@ -32,6 +32,9 @@ WANTED = {"plain": 6.0, "imagededup": 3.0, "cleanvision": 20.0, "limit": 0.6}
 
 
 def ours(folder: Path) -> float:
+    from commands.console import share_processors
+
+    share_processors()  # as every command does
     from curate.catalog import Catalog
     from curate.dataset import open_dataset
     from curate.inspect import inspect

@@ -4,6 +4,7 @@ Results go to standard output, progress and mistakes to standard error, so that 
 """
 
 import errno
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -104,6 +105,7 @@ def counter(description: str) -> Iterator[Callable[[int], None]]:
 
 def run(command: Callable[[], object]) -> NoReturn:
     """Run the command line; a mistake that the user can mend is one sentence and exit code 2, without a traceback."""
+    share_processors()
     try:
         command()
     except UserError as error:
@@ -114,6 +116,15 @@ def run(command: Callable[[], object]) -> NoReturn:
         place = f"{error.filename} cannot be written or read" if error.filename else "A file cannot be written or read"
         _fail(f"{place} ({error.strerror}): check the disk's free space and your rights, and run the command again.")
     sys.exit(0)
+
+
+def share_processors() -> None:
+    """Keep numpy's and scipy's BLAS from starting threads of their own, unless the environment asks for them.
+
+    The commands share the processors out themselves; and each such thread begins by spinning for some hundredths of a
+    second, in which a hundred pictures could be read. It has to be said before numpy is imported.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _fail(sentence: str) -> NoReturn:

@@ -22,7 +22,8 @@ from curate.progress import Progress, silent
 MAX_BYTES = 1 << 30
 """A larger file is no photograph: it is not read into memory, but broken."""
 
-_SMALLEST, _LARGEST = 4, 48  # pictures read at a time: many cost less each, few keep less in memory
+# Pictures read at a time: many cost less each, and few large ones take long enough.
+_FEWEST, _MOST, _BYTES = 4, 96, 4 << 20
 _COMMIT_SECONDS = 0.2
 
 
@@ -91,9 +92,13 @@ def _chunks(files: list[_File]) -> Iterator[list[_File]]:
     """Parts to be read at a time, smaller towards the end, so that those who read them come to it together."""
     start = 0
     while start < len(files):
-        size = min(max((len(files) - start) // (2 * processors()), _SMALLEST), _LARGEST)
-        yield files[start : start + size]
-        start += size
+        most = min(max((len(files) - start) // (2 * processors()), _FEWEST), _MOST)
+        end, held = start, 0
+        while end < min(start + most, len(files)) and held < _BYTES:
+            held += files[end].size
+            end += 1
+        yield files[start:end]
+        start = end
 
 
 def _compare(dataset: Dataset, catalog: Catalog, folder: ClassFolder) -> tuple[int, list[str], list[_File]]:

@@ -1,6 +1,7 @@
 """The commands as a user meets them: real processes, real files, right input and wrong."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -63,6 +64,19 @@ def test_curation_does_not_load_torch(command: str, garden: Path, tmp_path: Path
     done = run(command, garden, "--dry-run", cwd=tmp_path, python=("-X", "importtime"))
     assert done.returncode == 0, done.stderr[-2000:]
     assert "torch" not in {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux lists a process's threads")
+def test_blas_starts_no_threads(garden: Path, tmp_path: Path) -> None:
+    """They would take turns with ours, and spin from the moment that numpy is imported."""
+    count = "import atexit, os\natexit.register(lambda: print(len(os.listdir('/proc/self/task')), 'threads'))\n"
+    (tmp_path / "sitecustomize.py").write_text(count)
+    environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
+    command = [sys.executable, str(REPOSITORY / "cli.py"), "clean", str(garden), "--dry-run"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "1 threads", done.stderr
 
 
 def a_file(folder: Path) -> Path:
