@@ -187,6 +187,21 @@ def test_the_head_can_be_fitted_on_the_bank_first(garden: Path, tmp_path: Path) 
     assert list((tmp_path / "bank").glob("*.sqlite"))
 
 
+@pytest.mark.parametrize("probe", [True, False])
+def test_a_head_that_was_fitted_first_keeps_the_statistics_it_knows(
+    garden: Path, tmp_path: Path, *, probe: bool
+) -> None:
+    before = load_backbone(TINY, "none", seed=1337, crop=32).network.state_dict()
+    report = train(garden, tmp_path, tuning=Tuning(probe=probe, backbone_rate=1.0))
+    after = load_checkpoint(report.checkpoint).backbones[0].network.state_dict()
+    statistics = [name for name in before if name.endswith(("running_mean", "running_var"))]
+    scales = [name.replace("running_mean", "weight") for name in statistics if name.endswith("running_mean")]
+    assert statistics
+    assert any(torch.equal(before[name], after[name]) for name in statistics) == probe
+    assert all(torch.equal(before[name], after[name]) for name in statistics) == probe
+    assert not any(torch.equal(before[name], after[name]) for name in scales)
+
+
 def test_only_one_network_can_be_unfrozen(garden: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--unfreeze trains one network"):
         train(garden, tmp_path, backbone=f"{TINY}+timm:test_efficientnet")

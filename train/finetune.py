@@ -52,10 +52,11 @@ from train.training import (
 class PixelClassifier(nn.Module):
     """8-bit pixels (N, crop, crop, 3), or float32 ones where they were mixed, → logits (N, classes)."""
 
-    def __init__(self, backbone: Backbone, head: Head) -> None:
+    def __init__(self, backbone: Backbone, head: Head, *, keep_statistics: bool = False) -> None:
         super().__init__()
         self.network, self.head = backbone.network, head
         self.preprocessing = backbone.preprocessing
+        self.keep_statistics = keep_statistics
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Logits, with a gradient where it is asked for."""
@@ -66,7 +67,7 @@ class PixelClassifier(nn.Module):
         """Train mode for what is unfrozen alone."""
         super().train(mode)
         if mode:
-            set_train_mode(self.network)
+            set_train_mode(self.network, keep_statistics=self.keep_statistics)
         return self
 
 
@@ -112,7 +113,10 @@ def train_network(
     stages = unfreeze(backbone.network, tuning.unfreeze)
     if place.device.type == "cpu":
         keep_freed_memory()
-    model = PixelClassifier(backbone, head).to(memory_format=torch.channels_last).to(place.device)
+    # A head that was fitted on the frozen network's features knows nothing else than its batch-norm's statistics:
+    # EfficientNet-Lite0's new ones alone, no weight moved, took valid from 88 to 45% within an epoch.
+    model = PixelClassifier(backbone, head, keep_statistics=tuning.probe)
+    model = model.to(memory_format=torch.channels_last).to(place.device)
     work = _work(model, stages, data, options, settings, place)
     fitting = Fitting(work, settings, processes=place.processes, unfinished=unfinished, watch=options.watch)
     history = fitting.run(place.progress)

@@ -80,7 +80,9 @@ class Tuning:
     """What trains besides the head, and how fast. The defaults suit a pretrained network."""
 
     unfreeze: int | str = "all"  # "all", the number of last stages, or the name of a module: it and all after it
-    probe: bool = False  # the head is fitted on the bank first (A. Kumar et al., "Fine-tuning can distort …", 2022)
+    # The head is fitted on the bank first (A. Kumar et al., "Fine-tuning can distort …", 2022), and batch-norm keeps
+    # the statistics that it was fitted with.
+    probe: bool = False
     backbone_rate: float = 0.1  # of the last stage, as a share of the head's
     rate_decay: float = 1.0  # of each stage, as a share of the next one's
     weight_decay: float = 0.01

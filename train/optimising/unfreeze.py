@@ -4,6 +4,7 @@ import difflib
 from dataclasses import dataclass
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from curate.errors import UserError
 
@@ -50,16 +51,19 @@ def unfreeze(network: nn.Module, what: int | str) -> list[Stage]:
     return [stage for stage in chosen if stage.parameters]
 
 
-def set_train_mode(network: nn.Module) -> None:
+def set_train_mode(network: nn.Module, *, keep_statistics: bool = False) -> None:
     """Train mode for what is unfrozen; what is frozen stays in eval mode, so its batch-norm and dropout do nothing new.
 
-    A module without parameters, such as dropout, trains once something before it does.
+    A module without parameters, such as dropout, trains once something before it does. With `keep_statistics` every
+    batch-norm normalises by the statistics that it has, and its scale and shift alone train.
     """
     begun = False
     for module in network.modules():
         parameters = list(module.parameters())
         module.training = all(one.requires_grad for one in parameters) if parameters else begun
         begun = begun or any(one.requires_grad for one in module.parameters(recurse=False))
+        if keep_statistics and isinstance(module, _BatchNorm):
+            module.training = False
 
 
 def _opened(prefix: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
