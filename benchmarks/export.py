@@ -1,6 +1,6 @@
 """How close each exported format comes to the checkpoint, on 64 real pictures, and what it weighs.
 
-    uv run benchmarks/export.py --flowers ../shared/flowers [--checkpoint models/model_95.23.pth]
+    uv run --extra onnx benchmarks/export.py --flowers ../shared/flowers [--checkpoint models/model_95.23.pth]
 
 Without a checkpoint, one is trained on the dataset first, in a folder that is then removed.
 """
