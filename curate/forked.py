@@ -32,13 +32,13 @@ _KEPT = 4 << 20  # bytes; a larger block goes back to the system as soon as it i
 
 @contextmanager
 def results_of(
-    function: Callable[[T], R], items: Sequence[T], lost: Callable[[T], R], *, workers: int | None = None
+    function: Callable[[T], R], items: Sequence[T], lost: Callable[[T, int], R], *, workers: int | None = None
 ) -> Iterator[Iterator[R]]:
     """Give `function` of each item as it is done, in no certain order, inside a `with`.
 
     The processes see everything as it is on entering, so that nothing but results is copied, and end with us, however
-    we end. `lost(item)`, called in this process, stands in for the result of an item whose process was killed or
-    crashed; another takes its place. What `function` raises is raised here.
+    we end. `lost(item, exit_code)`, called in this process, stands in for the result of an item at which its process
+    ended (by a signal, where the code is negative); another takes its place. What `function` raises is raised here.
     """
     workers = min(workers or processors(), len(items))
     if workers < 2 or len(items) < _WORTH_FORKING or not _may_fork():
@@ -49,13 +49,18 @@ def results_of(
         yield crew.results(lost)
 
 
-def apart(function: Callable[[T], R], items: Sequence[T], lost: Callable[[T], R]) -> list[R]:
+def apart(function: Callable[[T], R], items: Sequence[T], lost: Callable[[T, int], R]) -> list[R]:
     """`function` of each item, in order, from a process that may crash; `lost` is as in `results_of`.
 
     For what has crashed one already: it forks whatever else runs here.
     """
     with _Crew(function, items, 1, in_hand=1) as crew:
         return list(crew.results(lost))
+
+
+def is_crash(exit_code: int) -> bool:
+    """Whether a process ended by a mistake of what ran in it, and was not killed from outside, as for its memory."""
+    return -exit_code in {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
 
 
 def _may_fork() -> bool:
@@ -94,7 +99,7 @@ class _Crew:
         for worker in self._workers.values():
             worker.process.join()
 
-    def results(self, lost: Callable[[Any], Any]) -> Iterator[Any]:
+    def results(self, lost: Callable[[Any, int], Any]) -> Iterator[Any]:
         """Every result, as it comes."""
         for worker in self._workers.values():
             self._hand(worker)
@@ -104,7 +109,7 @@ class _Crew:
                 try:
                     intact, result = worker.ours.recv()
                 except (EOFError, ConnectionError):
-                    yield lost(self._items[self._replace(worker)])
+                    yield lost(self._items[self._replace(worker)], worker.process.exitcode or 0)
                     continue
                 worker.in_hand.popleft()
                 self._hand(worker)

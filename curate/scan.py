@@ -14,7 +14,7 @@ from typing import NamedTuple
 from curate.catalog import Catalog, Picture
 from curate.dataset import ClassFolder, Dataset
 from curate.errors import UserError
-from curate.forked import apart, results_of
+from curate.forked import apart, is_crash, results_of
 from curate.inspect import Facts, inspect_many, prepare
 from curate.parallel import processors
 from curate.progress import Progress, silent
@@ -146,16 +146,23 @@ def _read_chunk(root: Path, chunk: list[_File]) -> list[Picture]:
     return [rows[place] for place in range(len(chunk))]
 
 
-def _read_apart(root: Path, chunk: list[_File]) -> list[Picture]:
-    """`_read_chunk` after a process has died of one of these files: each by itself, so that it is known of which."""
+def _read_apart(root: Path, chunk: list[_File], _: int) -> list[Picture]:
+    """`_read_chunk` after a process has ended at one of these files: each by itself, so that it is known at which.
 
-    def deadly(file: _File) -> list[Picture]:
+    A file that crashes its decoder is broken. One whose process was killed from outside is not: raises `UserError`.
+    """
+
+    def deadly(file: _File, exit_code: int) -> list[Picture]:
+        if not is_crash(exit_code):
+            raise UserError(
+                f"The process that read {root / file.path} was killed (exit code {exit_code}), as happens where memory "
+                f"runs out: make some free and run the command again, which goes on from there."
+            )
         found = _read(root, file)
         if isinstance(found, Picture):
             return [found]
         file, data = found
-        reason = "whatever decodes it crashes, or runs out of memory"
-        return [file.broken(reason, hashlib.sha256(data).hexdigest())]
+        return [file.broken("whatever decodes it crashes", hashlib.sha256(data).hexdigest())]
 
     alone = apart(lambda file: _read_chunk(root, [file]), chunk, deadly)
     return [row for rows in alone for row in rows]

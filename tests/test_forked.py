@@ -23,8 +23,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks safely")
 
 
-def nothing_lost(item: int) -> int:
-    raise AssertionError(f"{item} was lost")
+def nothing_lost(item: int, exit_code: int) -> int:
+    raise AssertionError(f"{item} was lost: {exit_code}")
 
 
 @settings(max_examples=25, deadline=None)
@@ -86,8 +86,8 @@ def test_an_item_that_kills_its_process_is_lost_alone(deadly: set[int], how: str
                 os.kill(os.getpid(), how)
             return f"done {item}"
 
-        def lost(item):
-            assert os.getpid() == ours
+        def lost(item, exit_code):
+            assert (os.getpid(), exit_code) == (ours, -how)
             return f"lost {item}"
 
         with results_of(work, range(40), lost, workers=3) as results:
@@ -118,7 +118,7 @@ def test_results_that_nobody_wants_are_not_worked_out(tmp_path: Path) -> None:
     def work(item: int) -> None:
         (tmp_path / str(item)).touch()
 
-    with results_of(work, range(10_000), lambda _: None, workers=2) as results:
+    with results_of(work, range(10_000), lambda *_: None, workers=2) as results:
         next(results)
     assert not active_children()
     assert len(list(tmp_path.iterdir())) < 30
