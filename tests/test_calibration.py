@@ -118,7 +118,11 @@ def test_logits_of_any_size_are_taken() -> None:
     assert huge == pytest.approx(20 * expected, rel=1e-4)
 
 
-@given(arrays.arrays(np.float64, st.tuples(st.integers(1, 40), st.integers(2, 5)), elements=st.floats(-30, 30)))
+# Not subnormal numbers: divided by a temperature they vanish, and no network in float32 tells them from zero.
+LOGITS = st.floats(-30, 30, allow_subnormal=False)
+
+
+@given(arrays.arrays(np.float64, st.tuples(st.integers(1, 40), st.integers(2, 5)), elements=LOGITS))
 def test_no_temperature_makes_an_answer_another_one(logits: NDArray[np.float64]) -> None:
     temperature = fit_temperature(logits, np.zeros(len(logits), dtype=np.int64))
     best = np.take_along_axis(logits, (logits / temperature).argmax(axis=1)[:, None], axis=1)[:, 0]
