@@ -26,6 +26,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks.damage import case, seeds
+from benchmarks.peak import peak_rss
 from curate.image import BrokenImage
 from curate.inspect import inspect
 
@@ -65,7 +66,7 @@ def work(numbers: Iterator[int]) -> None:
         started = time.perf_counter()
         found = outcome(data)
         seconds = time.perf_counter() - started
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        memory = peak_rss() >> 20
         print("done", seconds, memory, found.replace("\n", " "), sep="\t", flush=True)
 
 

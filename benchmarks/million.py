@@ -27,7 +27,8 @@ HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
 
 from benchmarks.pairs import PLANTED, Floats, Hashes, neighbours, real_coefficients, resample
-from benchmarks.peers import peak_rss, run
+from benchmarks.peak import peak_rss
+from benchmarks.peers import run
 
 CLASSES = 102
 RADIUS = 8

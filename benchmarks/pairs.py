@@ -25,7 +25,8 @@ Floats = NDArray[np.float64]
 HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
 
-from benchmarks.peers import peak_rss, run
+from benchmarks.peak import peak_rss
+from benchmarks.peers import run
 
 PLANTED, FLAT = 0.05, 0.02  # shares of all hashes
 FAISS, IMAGEDEDUP = ["faiss-cpu==1.15.1"], ["imagededup==0.3.3.post2"]

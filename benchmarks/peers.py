@@ -23,17 +23,3 @@ def run(script: Path, arguments: Sequence[str], packages: Sequence[str] = ()) ->
         raise RuntimeError(f"{script.name} {' '.join(arguments)} failed: {done.stderr[-2000:]}")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
-
-
-def peak_rss() -> int:
-    """Tell the largest resident memory of this process so far, in bytes.
-
-    From /proc where there is one: `getrusage` of a fresh process starts at what its parent held.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,13 +1,13 @@
 """The hostile server: whatever it does, the fetcher ends soon, keeps nothing, and says what it met."""
 
 import asyncio
-import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from benchmarks.peak import forget_peak_rss, peak_rss
 from curate.fetch import Fetched, Fetcher
 from curate.inspect import inspect
 from curate.web.network import Network, Timeouts
@@ -94,10 +94,10 @@ def test_refuses(fault: str, web: LocalWeb, tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", FETCHED)
 def test_finds_out_by_decoding(fault: str, web: LocalWeb, tmp_path: Path) -> None:
     fetched = fetch(web.network(), f"{web.url}/hostile/{fault}", tmp_path)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = forget_peak_rss()
     facts = inspect(fetched.path.read_bytes())
     assert FETCHED[fault] in facts.broken
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024, "in KiB: no pixel was allocated"
+    assert peak_rss() - before < 200 << 20, "no pixel was allocated"
 
 
 def test_the_bomb_is_one() -> None:
