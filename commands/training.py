@@ -1,4 +1,4 @@
-"""train, recipes, bank: from a split dataset to a checkpoint."""
+"""summary, train, recipes, bank: from a split dataset to a checkpoint."""
 
 from __future__ import annotations
 
@@ -100,6 +100,30 @@ def _swept(data: Path, options: TrainOptions) -> TrainOptions:
     found = sweep(data, options, progress=console.bars)
     training_reports.sweep(found)
     return replace(options, head=found.chosen)
+
+
+def summary(
+    *,
+    recipe: Recipes = "best",
+    backbone: Annotated[str | None, typer.Option(help="A network of torchvision or timm; a+b: both.")] = None,
+    unfreeze: Annotated[str | None, typer.Option(help="What trains too: none, all, N stages, or a module.")] = None,
+    change: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe; repeatable.")] = None,
+    classes: Annotated[int, typer.Option(min=2, help="How many classes the head tells apart.")] = 102,
+    device: Device = "auto",
+) -> None:
+    """Show a network stage by stage, and what of it trains.
+
+    Nothing is downloaded or trained.
+
+    Example: cli.py summary --recipe finetune --unfreeze layer4
+    """
+    wanted = {"backbone": backbone, "unfreeze": unfreeze}
+    chosen = _recipe(recipe, {key: value for key, value in wanted.items() if value is not None}, change or [])
+    from train.run import options_of
+    from train.summary import summarise
+
+    training_reports.summary(summarise(options_of(chosen, device=device), classes))
+    console.say(f"That is the recipe {chosen.name}. Next: cli.py train --recipe {recipe}")
 
 
 def recipes() -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from train.metrics import Accuracy
     from train.predict import Prediction
     from train.recipe import Recipe
+    from train.summary import Summary
     from train.sweep import Sweep
     from train.training import TrainingReport
 
@@ -83,6 +84,32 @@ def recipes(listed: Sequence[Recipe]) -> None:
     """Each recipe's name, what it does and what it reproduces."""
     rows = [(one.name, one.summary, one.reproduces, one.reported) for one in listed]
     table("Recipes", ("name", "what it does", "reproduces", "as reported there"), rows)
+
+
+def summary(report: Summary) -> None:
+    """Each stage with its output and parameters, and what the whole takes."""
+    several = len(report.crop) > 1
+    rows = [
+        (
+            f"{line.part}: {line.stage}" if several or line.part == "head" else line.stage,
+            f"{line.kind} {'×'.join(map(str, line.output))}",
+            f"{line.parameters:,}",
+            f"{line.trained:,}",
+        )
+        for line in report.lines
+    ]
+    names = dict.fromkeys(line.part for line in report.lines if line.part != "head")
+    totals = ("all", "", f"{report.parameters:,}", f"{report.trained:,}")
+    columns = ("stage", "gives", "parameters", "trained")
+    table(f"{' + '.join(names)}, and the head", columns, [*rows, totals], last_is_total=True)
+    sides = " and ".join(f"{side} × {side}" for side in dict.fromkeys(report.crop))
+    say(
+        f"A picture of {sides} pixels takes {report.operations / 1e9:.1f} G operations; the weights take "
+        f"{4 * report.parameters / 1e6:,.0f} MB in float32."
+    )
+    if report.memory:
+        free, whole = report.memory
+        say(f"Memory of {report.device}: {free / 1e9:.1f} of {whole / 1e9:.1f} GB are free.")
 
 
 def banks(listed: Sequence[ShelvedBank]) -> None:
@@ -170,7 +197,7 @@ class Failures:
 def truth(answer: Prediction | BrokenImage, label: str, checkpoint: Checkpoint) -> None:
     """The true class of a picture beside the first guess."""
     assert not isinstance(answer, Exception)
-    name = dict(zip(checkpoint.labels, checkpoint.names, strict=True)).get(label, label)
+    name = checkpoint.name_of(label)
     verdict = "right" if answer.guesses[0].label == label else "wrong"
     say(f"True class: {name} (folder {label}): the first guess is {verdict}.")
 

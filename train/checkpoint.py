@@ -53,6 +53,10 @@ class Checkpoint:
         """What logits are divided by before the softmax; it makes no answer another one."""
         return self.calibration.temperature if self.calibration else 1.0
 
+    def name_of(self, label: str) -> str:
+        """The human name of a class folder; a folder that was not trained on stands for itself."""
+        return self.names[self.labels.index(label)] if label in self.labels else label
+
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, measured_on: str = "valid") -> Path:
     """Write `model_<accuracy>.pth` into `folder` and return its path; no file that is there is ever replaced.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -58,6 +59,29 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     words = str(error).lower()
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in words or "out of memory" in words
+
+
+def free_memory(device: torch.device) -> tuple[int, int] | None:
+    """What is free of the memory that a device computes in, and all of it, in bytes; None where no system tells."""
+    if device.type == "cuda":
+        free, whole = torch.cuda.mem_get_info(device)
+        return int(free), int(whole)
+    if device.type == "mps":
+        whole = int(torch.mps.recommended_max_memory())
+        return whole - int(torch.mps.driver_allocated_memory()), whole
+    table = Path("/proc/meminfo")
+    if not table.exists():
+        return None
+    kib = {line.split(":")[0]: int(line.split()[1]) for line in table.read_text().splitlines()}
+    return kib["MemAvailable"] << 10, kib["MemTotal"] << 10
+
+
+def memory_notes(device: torch.device) -> list[str]:
+    """How near a run came to the end of a GPU's memory; nothing for what computes in main memory."""
+    if device.type != "cuda":
+        return []
+    peak, whole = torch.cuda.max_memory_reserved(device), torch.cuda.mem_get_info(device)[1]
+    return [f"At most {peak / 1e9:.1f} of the GPU's {whole / 1e9:.1f} GB of memory were taken."]
 
 
 @contextmanager

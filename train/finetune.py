@@ -19,6 +19,7 @@ from curate.progress import Progress, silent
 from train.backbones import Backbone, freeze_parameters, load_backbone, weights_digest
 from train.calibration import Calibration, calibrate
 from train.checkpoint import Checkpoint
+from train.device import memory_notes
 from train.evaluate import measure_head, side_by_side
 from train.features.extract import BrokenPicture, Views
 from train.features.pixels import PixelSource, Readable, readable_pictures
@@ -154,7 +155,9 @@ def train_network(
         balanced=balanced,
         broken=data.broken,
         computed=len(fitting.sampler) * len(history),
-        notes=fitting.notes + data_notes(settings, labels, [one.label for one in data.measured], balanced=balanced),
+        notes=fitting.notes
+        + data_notes(settings, labels, [one.label for one in data.measured], balanced=balanced)
+        + memory_notes(place.device),
         seconds=clock.laps,
         trained=f"the head and {_told(stages)}",
         recipe=options.recipe,

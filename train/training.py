@@ -19,7 +19,7 @@ from curate.progress import Progress, silent
 from train.backbones import Backbone, Cut, load_backbone
 from train.calibration import calibrate
 from train.checkpoint import Checkpoint, save_checkpoint
-from train.device import Precision, fast_precision, one_thread, resolve_device
+from train.device import Precision, fast_precision, memory_notes, one_thread, resolve_device
 from train.evaluate import measure_head, side_by_side
 from train.features.augmentation import Augmentation
 from train.features.extract import BATCH, BrokenPicture, Extraction, Views
@@ -169,7 +169,8 @@ def train_head(
         broken=learnt.broken + measured.broken,
         computed=learnt.computed + measured.computed,
         notes=fitted.notes + data_notes(settings, labels, valid_labels, balanced=fitted.balanced)
-        + _bank_notes(options, [learnt, measured]),
+        + _bank_notes(options, [learnt, measured])
+        + memory_notes(place.device),
         seconds=clock.laps,
         recipe=options.recipe,
     )  # fmt: skip
