@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,12 +19,18 @@ from commands.options import (
     chosen_checkpoint,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from train.answer_plot import Answer
+
 Split = Literal["test", "valid", "train"]
 Format = Literal["imagefolder", "webdataset", "parquet", "onnx", "torchscript", "safetensors", "pt2"]
 OF_DATASETS = ("imagefolder", "webdataset", "parquet")
 
 TopK = Annotated[int, typer.Option(min=1, help="How many classes to name.")]
 Views = Annotated[int, typer.Option(min=1, help="Look at each picture so often, and take the mean.")]
+Plot = Annotated[Path | None, typer.Option(help="Draw pictures and probabilities into this PNG.")]
 Abstain = Annotated[float | None, typer.Option(help="Precision wanted, such as .98; below it: not sure.")]
 
 
@@ -69,6 +75,7 @@ def predict(
     views: Views = 1,
     abstain: Abstain = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
+    plot: Plot = None,
     device: Device = "auto",
 ) -> None:
     """Name what is in pictures, with probabilities.
@@ -77,6 +84,11 @@ def predict(
 
     Example: cli.py predict rose.jpg tulip.jpg --top-k 3
     """
+    if plot:
+        from curate.drawing import require_place
+
+        require_place(plot)
+    from train.answer_plot import MOST, Answer
     from train.inputs import expand
     from train.predict import Predictor
 
@@ -84,11 +96,16 @@ def predict(
     predictor = Predictor.from_checkpoint(file, device, views=views, abstain=abstain)
     show = training_reports.prediction_as_json if as_json else training_reports.prediction
     failures = training_reports.Failures()
+    drawn: list[Answer] = []
     with console.counter("Predicting") as advance:
         for answer in predictor.predict_files(expand(files), top_k=top_k):
             show(answer)
             failures.note(answer)
+            if plot and not isinstance(answer, Exception) and len(drawn) < MOST:
+                drawn.append(Answer(answer))
             advance(1)
+    if plot:
+        _plot(drawn, plot)
     if not as_json and failures.answers > len(failures.broken):
         console.say(f"That is what {file} says.")
     failures.end()
@@ -101,6 +118,7 @@ def predict_random(
     models: Models = DEFAULT_MODELS,
     top_k: TopK = 5,
     seed: Annotated[int | None, typer.Option(help="Draws the same picture again.")] = None,
+    plot: Plot = None,
     device: Device = "auto",
 ) -> None:
     """Predict a picture drawn from test or valid.
@@ -109,6 +127,10 @@ def predict_random(
 
     Example: cli.py predict-random flower_data --seed 7
     """
+    if plot:
+        from curate.drawing import require_place
+
+        require_place(plot)
     from curate.dataset import open_dataset
     from train.random_picture import draw_held_out
 
@@ -122,7 +144,21 @@ def predict_random(
     failures.note(answer)
     failures.end()
     training_reports.truth(answer, picture.label, predictor.checkpoint)
+    if plot and not isinstance(answer, Exception):
+        from train.answer_plot import Answer
+
+        _plot([Answer(answer, picture.label, predictor.checkpoint.name_of(picture.label))], plot)
     console.say(f"The picture is {picture.path}, drawn from {split}. Next: cli.py evaluate {data}")
+
+
+def _plot(answers: Sequence[Answer], file: Path) -> None:
+    """Draw the answers; where there is none, say so and draw nothing."""
+    from curate.drawing import save_drawing
+    from train.answer_plot import plot_answers
+
+    if answers:
+        save_drawing(plot_answers(answers), file)
+        console.heading(f"Drew {len(answers)} in {file}")
 
 
 def export(

@@ -58,7 +58,7 @@ def test_a_run_tells_its_story(garden: Path, tmp_path: Path) -> None:
     assert folder is not None
     assert folder.parent == tmp_path / "runs"
     assert folder.name.endswith("_best")
-    assert sorted(path.name for path in folder.iterdir()) == ["curves.csv", "log.jsonl", "recipe.toml"]
+    assert sorted(path.name for path in folder.iterdir()) == ["curves.csv", "curves.png", "log.jsonl", "recipe.toml"]
     lines = log(folder)
     assert [line["event"] for line in lines] == ["started", *["epoch"] * 3, "finished"]
     assert lines[0]["options"]["backbone"] == TINY

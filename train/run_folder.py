@@ -1,7 +1,7 @@
 """The folder of a run: its recipe, a log, the curves, and TensorBoard's event files where they are asked for.
 
 `runs/<time>_<recipe>/` holds `recipe.toml`, which `train --recipe` takes again; `log.jsonl`, one JSON object a line,
-whole lines whenever the run dies; and `curves.csv`, one line an epoch.
+whole lines whenever the run dies; `curves.csv`, one line an epoch; and at the end `curves.png`, the same to look at.
 """
 
 import csv
@@ -17,8 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from curate.drawing import save_drawing
 from curate.errors import UserError
 from curate.progress import Progress, silent
+from train.curves_plot import plot_curves
 from train.device import resolve_device
 from train.optimising.distributed import Processes, joined_processes
 from train.optimising.fitting import Epoch
@@ -35,6 +37,7 @@ class RunFolder:
     def __init__(self, folder: Path, *, tensorboard: bool = False) -> None:
         self.folder = folder
         self._started = time.perf_counter()
+        self._epochs: list[Epoch] = []
         # First: without the package nothing shall be left that looks like a run
         self._events = _event_writer(folder) if tensorboard else None
 
@@ -83,6 +86,7 @@ class RunFolder:
     def epoch(self, epoch: Epoch) -> None:
         """Add one epoch to the log, to the curves and to the events."""
         figures = asdict(epoch)
+        self._epochs.append(epoch)
         self.log("epoch", **figures)
         if not (self.folder / "curves.csv").exists():
             self._append("curves.csv", ",".join(_CURVES) + "\n")
@@ -92,6 +96,10 @@ class RunFolder:
                 if figures[name] is not None:
                     self._events.add_scalar(tag, figures[name], epoch.number)
             self._events.flush()
+
+    def draw_curves(self) -> None:
+        """Write `curves.png` from the epochs that this run has gone through."""
+        save_drawing(plot_curves(self._epochs), self.folder / "curves.png")
 
     def _append(self, name: str, text: str) -> None:
         """One write of whole lines, so that a kill never leaves half a line before another."""
@@ -120,6 +128,7 @@ def train_in_folder(
             run.log("started", data=str(root), options=_plain(options), versions=versions())
             report = train_recipe(root, replace(options, watch=run.epoch), progress, joined)
             run.log("finished", **_facts(report))
+            run.draw_curves()
         return report, run.folder
 
 

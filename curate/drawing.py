@@ -1,0 +1,111 @@
+"""What we draw ourselves: lines of text that fit, in a font that has their signs, and files that say who drew them."""
+
+import os
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from PIL import Image, ImageFont
+from PIL.PngImagePlugin import PngInfo
+
+from curate.errors import UserError
+
+INK: Final = (32, 32, 32)
+FAINT: Final = (112, 112, 112)
+PAPER: Final = (255, 255, 255)
+
+Font = ImageFont.FreeTypeFont
+
+_BY: Final = "Florilegium"
+_ELLIPSIS: Final = "..."  # three signs, which every font has
+
+# Pillow's own font has the signs of English alone. These are looked for by name wherever the system keeps its fonts:
+# first what most Linux, macOS and Windows machines have, then those with the signs of Chinese, Japanese and Korean.
+_FONTS: Final = (
+    "DejaVuSans.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "Helvetica.ttc", "Arial Unicode.ttf",
+    "NotoSansCJK-Regular.ttc", "Hiragino Sans GB.ttc", "msyh.ttc", "YuGothM.ttc", "malgun.ttf",
+)  # fmt: skip
+
+
+def font_for(text: str, size: int) -> Font:
+    """The first font at hand that has every sign of `text`, or else the one that lacks fewest; `size` in pixels."""
+    fonts = [font for name in ("", *_FONTS) if (font := _font(name, size))]
+    return min(fonts, key=lambda font: sum(not _has(font, sign) for sign in set(text) if not sign.isspace()))
+
+
+def fitted(text: str, font: Font, width: int) -> str:
+    """`text` on one line, its end left out where it would be wider than `width` pixels."""
+    text = " ".join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    kept = next(
+        (count for count in range(len(text), 0, -1) if font.getlength(text[:count].rstrip() + _ELLIPSIS) <= width), 0
+    )
+    return text[:kept].rstrip() + _ELLIPSIS
+
+
+def wrapped(text: str, font: Font, width: int, lines: int) -> list[str]:
+    """`text` on at most so many lines of `width` pixels, broken between words where it can be, its end left out."""
+    words = text.split()
+    found: list[str] = []
+    while words and len(found) < lines - 1:
+        count = next(
+            (count for count in range(len(words), 1, -1) if font.getlength(" ".join(words[:count])) <= width), 1
+        )
+        found.append(fitted(" ".join(words[:count]), font, width))
+        words = words[count:]
+    return [*found, fitted(" ".join(words), font, width)] if words else found
+
+
+def thumbnail(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """The whole of a picture at the scale that just fits `width` × `height`, never enlarged more than twice."""
+    scale = min(width / picture.width, height / picture.height, 2.0)
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    return picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def require_place(file: Path) -> None:
+    """Raise `UserError` where a drawing can't go: no PNG, a folder, or in the place of what we did not draw."""
+    if file.suffix.lower() != ".png":
+        raise UserError(f"{file} does not end in .png, which is what is drawn: give it another name.")
+    if file.is_dir():
+        raise UserError(f"{file} is a folder: give the name of a file.")
+    if file.exists() and not _is_ours(file):
+        raise UserError(f"{file} is there already, and was not drawn by this program: give another name.")
+
+
+def save_drawing(drawn: Image.Image, file: Path) -> None:
+    """Write a PNG, whole or not at all, over an earlier drawing of ours but over nothing else; `UserError` if not."""
+    require_place(file)
+    about = PngInfo()
+    about.add_text("Software", _BY)
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        drawn.save(partial, "PNG", pnginfo=about)
+        partial.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise UserError(f"{file} cannot be written ({error.strerror or error}): give it another place.") from error
+
+
+def _is_ours(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return f"tEXtSoftware\0{_BY}".encode() in opened.read(256)
+
+
+@cache
+def _font(name: str, size: int) -> Font | None:
+    try:
+        found = ImageFont.truetype(name, size) if name else ImageFont.load_default(size)
+    except OSError:
+        return None
+    return found if isinstance(found, Font) else None  # without FreeType Pillow has a font of dots alone
+
+
+@cache
+def _has(font: Font, sign: str) -> bool:
+    """Whether the font draws a sign of its own, and not the box that stands for all that it lacks."""
+    return bytes(font.getmask(sign)) != bytes(font.getmask("\U0010ffff"))

@@ -1,0 +1,79 @@
+"""Answers as a picture: each photograph, and beside it its likeliest classes as bars."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from PIL import Image, ImageDraw
+
+from curate.drawing import FAINT, INK, PAPER, fitted, font_for, thumbnail
+from curate.image import BrokenImage, load
+from train.predict import Prediction
+
+MOST: Final = 50  # answers in one picture
+
+_SIDE: Final = 224
+_MARGIN: Final = 12
+_WIDTH: Final = 720
+_NAME: Final = 190  # pixels for a class's name
+_SHARE: Final = 58  # and for its probability
+_BAR: Final = 24
+_BARS: Final = {None: (91, 127, 165), True: (76, 145, 92), False: (178, 84, 76)}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was said of one file; with its true label, where that is known."""
+
+    prediction: Prediction
+    truth: str | None = None
+    truth_name: str = ""
+
+
+def plot_answers(answers: Sequence[Answer]) -> Image.Image:
+    """One panel below the other, RGB: the picture at the left, its guesses at the right, likeliest first.
+
+    The first guess is green where it is the truth and red where it is not. Only the first `MOST` are drawn.
+    """
+    answers = answers[:MOST]
+    heights = [_height(answer) for answer in answers]
+    sheet = Image.new("RGB", (_WIDTH, max(1, sum(heights))), PAPER)
+    top = 0
+    for answer, height in zip(answers, heights, strict=True):
+        _draw(sheet, answer, top)
+        top += height
+    return sheet
+
+
+def _height(answer: Answer) -> int:
+    return 2 * _MARGIN + max(_SIDE, 56 + _BAR * len(answer.prediction.guesses))
+
+
+def _draw(sheet: Image.Image, answer: Answer, top: int) -> None:
+    pen = ImageDraw.Draw(sheet)
+    try:
+        small = thumbnail(load(Path(answer.prediction.path), at_least=_SIDE), _SIDE, _SIDE)
+        sheet.paste(small, (_MARGIN + (_SIDE - small.width) // 2, top + _MARGIN + (_SIDE - small.height) // 2))
+    except BrokenImage:  # it was whole a moment ago
+        pass
+    left = _SIDE + 3 * _MARGIN
+    title = Path(answer.prediction.path).name + ("" if answer.prediction.sure else ": not sure")
+    truth = f"true class: {answer.truth_name or answer.truth}" if answer.truth is not None else ""
+    for line, (text, size, colour) in enumerate(((title, 15, INK), (truth, 13, FAINT))):
+        font = font_for(text, size)
+        pen.text((left, top + _MARGIN + 20 * line), fitted(text, font, _WIDTH - left - _MARGIN), colour, font)
+    for number, guess in enumerate(answer.prediction.guesses):
+        right = None if answer.truth is None or number else guess.label == answer.truth
+        _bar(pen, guess.name, guess.probability, left, top + _MARGIN + 52 + number * _BAR, _BARS[right])
+
+
+def _bar(
+    pen: ImageDraw.ImageDraw, name: str, probability: float, left: int, top: int, colour: tuple[int, int, int]
+) -> None:
+    font = font_for(name, 14)
+    pen.text((left, top), fitted(name, font, _NAME - 8), INK, font)
+    start = left + _NAME
+    longest = _WIDTH - _MARGIN - _SHARE - start
+    pen.rectangle((start, top + 2, start + max(1, round(longest * probability)), top + _BAR - 8), fill=colour)
+    pen.text((_WIDTH - _MARGIN, top), f"{probability:.1%}", INK, font_for("0", 14), anchor="ra")
