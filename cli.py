@@ -2,7 +2,7 @@
 
 import typer
 
-from commands import console, curating, gathering, predicting, touring, training
+from commands import console, curating, gathering, predicting, showing, touring, training
 
 # Plain help: rich's takes a quarter of a second to import, and --help should answer at once.
 app = typer.Typer(
@@ -24,6 +24,8 @@ ROAD = (
     curating.restore,
     curating.split,
     curating.verify,
+    showing.show,
+    training.summary,
     training.train,
     training.recipes,
     training.bank,

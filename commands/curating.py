@@ -53,7 +53,10 @@ def clean(
     curation_reports.cleaning(report)
     decisions = report.plan.decisions
     if dry_run and decisions:
-        written = f"The plan is {report.plan_file}; nothing was moved. " if report.plan_file else "Nothing was moved. "
+        written = "Nothing was moved. "
+        if report.plan_file:
+            look = f"cli.py show {data} --plan {report.plan_file}"
+            written = f"The plan is {report.plan_file}; nothing was moved. To look at it: {look}. "
         console.say(f"{written}Next: cli.py clean {data}" + (f" --plan {report.plan_file}" if report.plan_file else ""))
     elif report.moved or report.resumed:
         console.say(

@@ -10,6 +10,7 @@ not always what its name says: "ball moss" shows Tillandsia cyanea, "pelargonium
 trimestris, and "watercress" the garden nasturtium, Tropaeolum majus.
 """
 
+import difflib
 import json
 import re
 import unicodedata
@@ -69,6 +70,25 @@ def names_for(dataset_root: Path, labels: Sequence[str], file: Path | None = Non
     found = {label: _lookup(names, label) for label in labels}
     missing = [label for label, name in found.items() if name is None] if file is not None else []
     return {label: label if name is None else name for label, name in found.items()}, missing
+
+
+def chosen_labels(classes: str, names: Mapping[str, str]) -> list[str]:
+    """The class folders that `--classes 1,5,orchid` picks by folder or by name, in the order of `names`.
+
+    Raises UserError for a word that names no class, with those it may have meant.
+    """
+    wanted = [word.strip() for word in classes.split(",") if word.strip()]
+    if not wanted:
+        raise UserError("--classes names no class: give class folders or names, separated by commas.")
+    chosen: set[str] = set()
+    for word in wanted:
+        labels = {label for label, name in names.items() if word.lower() in (label.lower(), name.lower())}
+        if not labels:
+            close = difflib.get_close_matches(word.lower(), names.values(), n=3, cutoff=0.5)
+            hint = f"did you mean {', '.join(close)}?" if close else "give class folders or names of the names file."
+            raise UserError(f"There is no class '{word}': {hint}")
+        chosen |= labels
+    return [label for label in names if label in chosen]
 
 
 def _lookup(names: Mapping[str, str], label: str) -> str | None:

@@ -13,7 +13,10 @@ import pytest
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-COMMANDS = ("clean", "restore", "split", "train", "evaluate", "predict", "predict-random", "demo")
+COMMANDS = (
+    "demo", "download", "scrape", "clean", "restore", "split", "verify", "show", "summary", "train", "recipes", "bank",
+    "evaluate", "predict", "predict-random", "export", "model-card",
+)  # fmt: skip
 OFFLINE = (
     "import socket\ndef refuse(*_a, **_k):\n    raise OSError('no network here')\nsocket.socket.connect = refuse\n"
 )
@@ -123,6 +126,10 @@ WRONG: dict[str, tuple[Callable[[Path], Path], tuple[str, ...], str]] = {
     "a ratio over one": (one_class, ("split", "--ratio", ".9,.9,.1"), "ratio"),
     "unknown reason": (one_class, ("restore", "--reason", "boredom"), "boredom"),
     "unknown network": (no_checkpoint, ("train", "--backbone", "resnet15"), "resnet"),
+    "nothing of a split to show": (one_class, ("show", "--split", "test"), "no test pictures"),
+    "an unknown class to show": (no_checkpoint, ("show", "--classes", "tulp"), "did you mean tulip"),
+    "a sheet that is no PNG": (one_class, ("show", "--out", "sheet.jpg"), "sheet.jpg does not end in .png"),
+    "a plan that is not there": (one_class, ("show", "--plan", "plan.jsonl"), "plan.jsonl cannot be read"),
     "missing names file": (no_checkpoint, ("train", "--names", "names.json"), "names.json"),
 }
 
@@ -219,6 +226,33 @@ def test_prediction_needs_the_checkpoint_alone(walk: Walk, garden: Path, tmp_pat
     for answer in answers:
         assert {guess["label"] for guess in answer["guesses"]} == {"rote Röse", "青い花", "plain"}
         assert sum(guess["probability"] for guess in answer["guesses"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_answers_are_drawn_and_lines_of_json_stay_lines_of_json(walk: Walk, garden: Path, tmp_path: Path) -> None:
+    pictures = sorted((garden / "test").rglob("*.jpg"))[:2]
+    command = ("predict", "--json", "--checkpoint", walk.checkpoint, "--plot", tmp_path / "answers.png", *pictures)
+    done = run(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len([json.loads(line) for line in done.stdout.splitlines()]) == 2
+    with Image.open(tmp_path / "answers.png") as drawn:
+        assert drawn.height > 2 * 224
+    refused = run("predict", pictures[0], "--checkpoint", walk.checkpoint, "--plot", pictures[1], cwd=tmp_path)
+    assert refused.returncode == 2
+    drawn_one = run("predict-random", garden, "--seed", 3, "--plot", tmp_path / "one.png", cwd=walk.folder)
+    assert drawn_one.returncode == 0, drawn_one.stderr
+    assert (tmp_path / "one.png").exists()
+
+
+def test_pictures_and_views_are_drawn(walk: Walk, garden: Path, tmp_path: Path) -> None:
+    assert walk.split.returncode == 0
+    for views, rows, columns in ((1, 1, 3), (4, 3, 4)):
+        options = ("--split", "train", "--count", 3, "--views", views, "--out", tmp_path / "sheet.png")
+        done = run("show", garden, *options, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "3 pictures of 3 classes" in done.stdout
+        with Image.open(tmp_path / "sheet.png") as sheet:
+            assert round(sheet.height / 260) == rows
+            assert round(sheet.width / 208) == columns
 
 
 def test_random_prediction_names_the_true_class_and_repeats_by_seed(walk: Walk, garden: Path) -> None:

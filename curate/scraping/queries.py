@@ -1,10 +1,9 @@
 """Which classes to search for: the names file, and the user's choice among it."""
 
-import difflib
 from pathlib import Path
 
 from curate.errors import UserError
-from curate.names import load_queries
+from curate.names import chosen_labels, load_queries
 from curate.scraping.image_search import Query
 
 
@@ -17,17 +16,7 @@ def plan_queries(names: Path | None = None, classes: str | None = None) -> list[
     queries = [_query(label, name, text) for label, (name, text) in load_queries(names).items()]
     if classes is None:
         return queries
-    wanted = [word.strip() for word in classes.split(",") if word.strip()]
-    if not wanted:
-        raise UserError("--classes names no class: give class folders or names, separated by commas.")
-    chosen: set[str] = set()
-    for word in wanted:
-        labels = {query.label for query in queries if word.lower() in (query.label.lower(), query.name.lower())}
-        if not labels:
-            close = difflib.get_close_matches(word.lower(), [query.name for query in queries], n=3, cutoff=0.5)
-            hint = f"did you mean {', '.join(close)}?" if close else "give class folders or names of the names file."
-            raise UserError(f"There is no class '{word}': {hint}")
-        chosen |= labels
+    chosen = set(chosen_labels(classes, {query.label: query.name for query in queries}))
     return [query for query in queries if query.label in chosen]
 
 

@@ -1,0 +1,102 @@
+"""Look before you trust: some pictures of every class, or what a plan sets aside beside what stays, on one sheet."""
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from PIL import Image
+
+from curate.cleaning.plan import PlanLine
+from curate.contact_sheet import Tile, contact_sheet
+from curate.dataset import Dataset, PictureFile
+from curate.errors import UserError
+from curate.image import BrokenImage, load
+from curate.names import chosen_labels
+from curate.parallel import ordered_map
+from curate.quarantine import Decision
+
+T = TypeVar("T")
+
+SIDE: Final = 192  # pixels of a picture on a sheet
+
+_ACROSS: Final = 6
+_PAIRS_ACROSS: Final = 3
+
+
+def pictures_to_show(
+    dataset: Dataset,
+    names: Mapping[str, str],
+    *,
+    split: str | None = None,
+    classes: str | None = None,
+    count: int = 24,
+    seed: int = 0,
+) -> list[PictureFile]:
+    """Draw `count` pictures, as evenly from the classes as can be, in the classes' order; a seed draws the same again.
+
+    `split` is one of train, valid, test, or "raw" for what is in none; None draws from all. `classes` names folders
+    or names, separated by commas. Raises UserError where there is nothing to draw from.
+    """
+    wanted = chosen_labels(classes, names) if classes is not None else list(names)
+    found = defaultdict[str, list[PictureFile]](list)
+    for file in dataset.files():
+        if split is None or (file.split or "raw") == split:
+            found[file.label].append(file)
+    piles = [found[label] for label in wanted if found[label]]
+    if not piles:
+        where = f"{dataset.root} has no {split or ''} pictures".replace("  ", " ")
+        raise UserError(f"{where}{' of these classes' if classes else ''}: choose another --split or other --classes.")
+    for pile in piles:
+        random.Random(f"{seed}:{pile[0].label}").shuffle(pile)
+    # One of each class, then another of each: with more classes than places, which ones come is drawn too.
+    turns = [(turn, random.Random(f"{seed}:{turn}:{number}").random() if len(piles) > count else 0.0, number)
+             for number, pile in enumerate(piles) for turn in range(len(pile))]  # fmt: skip
+    chosen = sorted((number, turn) for turn, _, number in sorted(turns)[:count])
+    return [piles[number][turn] for number, turn in chosen]
+
+
+def sheet_of_pictures(dataset: Dataset, pictures: Sequence[PictureFile], names: Mapping[str, str]) -> Image.Image:
+    """Each picture with the name of its class and its path; one that is broken is a grey square that says why."""
+
+    def tile(file: PictureFile) -> Tile:
+        return _tile(dataset.root / file.path, names.get(file.label, file.label), file.path)
+
+    return contact_sheet(_in_rows(list(ordered_map(tile, pictures)), _ACROSS), SIDE)
+
+
+def sheet_of_plan(dataset: Dataset, lines: Sequence[PlanLine], count: int = 24) -> Image.Image:
+    """The first `count` decisions of a plan: what leaves, and right of it what stays in its place, if anything does.
+
+    A plan that was carried out is shown too: what it set aside is found in the quarantine. Raises UserError for a
+    plan without a line.
+    """
+    if not lines:
+        raise UserError("The plan sets nothing aside, so there is nothing to show: leave --plan out.")
+    decisions = [line.decision for line in lines[:count]]
+    pairs = list(ordered_map(lambda decision: _pair(dataset, decision), decisions))
+    return contact_sheet([[tile for pair in row for tile in pair] for row in _in_rows(pairs, _PAIRS_ACROSS)], SIDE)
+
+
+def _pair(dataset: Dataset, decision: Decision) -> list[Tile]:
+    place = dataset.root / decision.path
+    if not place.exists():
+        place = dataset.quarantine / decision.reason / decision.path
+    why = f"{decision.reason}: {decision.detail}" if decision.detail else decision.reason
+    leaves = _tile(place, decision.path, why)
+    if not decision.keeper:
+        return [leaves, Tile(None, "nothing stays in its place")]
+    bits = f"stays; {decision.distance} bits away" if decision.distance >= 0 else "stays"
+    return [leaves, _tile(dataset.root / decision.keeper, decision.keeper, bits)]
+
+
+def _tile(file: Path, title: str, text: str) -> Tile:
+    try:
+        return Tile(load(file, at_least=SIDE), title, text)
+    except BrokenImage as broken:
+        return Tile(None, title, f"{text}: {broken.reason}")
+
+
+def _in_rows(tiles: Sequence[T], across: int) -> list[Sequence[T]]:
+    return [tiles[start : start + across] for start in range(0, len(tiles), across)]

@@ -1,0 +1,42 @@
+"""What training sees: pictures in rows, the clean view first, then the drawn ones, on one sheet."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from PIL import Image
+
+from curate.contact_sheet import Tile, contact_sheet
+from curate.dataset import Dataset, PictureFile
+from curate.image import BrokenImage
+from curate.parallel import ordered_map
+from train.features.augmentation import Augmentation
+from train.features.extract import Views
+from train.features.preprocessing import Preprocessing
+
+# The view of a seed is cut at the same place and turned by the same angle whatever the network's size and mean are.
+_SEEN: Final = Preprocessing(256, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def sheet_of_views(
+    dataset: Dataset,
+    pictures: Sequence[PictureFile],
+    names: Mapping[str, str],
+    augmentation: Augmentation,
+    count: int,
+    seed: int,
+) -> Image.Image:
+    """A row a picture: `count` views as the bank computes them for this `seed`, each 224 × 224 pixels."""
+    views = Views(count, seed, augmentation)
+
+    def row(file: PictureFile) -> list[Tile]:
+        name = names.get(file.label, file.label)
+        try:
+            data = (dataset.root / file.path).read_bytes()
+            seen = views.pixels(data, file.path, hashlib.sha256(data).hexdigest(), range(count), _SEEN)
+        except (OSError, BrokenImage) as error:
+            return [Tile(None, name, f"{file.path}: {error}")]
+        clean = Tile(Image.fromarray(seen[0]), name, file.path)
+        return [clean, *(Tile(Image.fromarray(one), f"view {number}") for number, one in enumerate(seen[1:], start=2))]
+
+    return contact_sheet(list(ordered_map(row, pictures)))
