@@ -9,8 +9,8 @@ which nothing here is chosen on: the settings are the program's defaults. ± in 
 seeds. What one picture of valid weighs is more than that, so each difference has its own ±: the standard error of its
 mean over the pictures, each answered both ways. ECE is the expected calibration error as the head is, and "at T" with a
 temperature that was fitted on the other half of valid; nats are the cross-entropy at that temperature. Features lie in
-a bank in `--models`: a run that was stopped goes on where it was. The rough linear head is what one writes first: Adam at
-1e-3 for 20 epochs on the clean view, with nothing of ours around it.
+a bank in `--models`: a run that was stopped goes on where it was. The rough linear head is what one writes first: Adam
+at 1e-3 for 20 epochs on the clean view, with nothing of ours around it.
 """
 
 import argparse

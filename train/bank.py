@@ -48,11 +48,15 @@ class BankKey:
     preprocessing: dict[str, Any]
     precision: Precision
     dim: int
+    compiled: bool = False  # by torch.compile, whose roundings are others
 
     def text(self) -> str:
         """The whole key as canonical JSON."""
         versions = {"format": FORMAT_VERSION, "pixels": PIXELS_VERSION}
-        return json.dumps({**asdict(self), **versions}, sort_keys=True)
+        facts = asdict(self)
+        if not self.compiled:
+            del facts["compiled"]  # as keys were written before there was a choice
+        return json.dumps({**facts, **versions}, sort_keys=True)
 
     def file_name(self) -> str:
         """Readable at the front, unique at the back."""

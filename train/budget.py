@@ -257,10 +257,10 @@ def _time_head(dim: int, pictures: int, classes: int, options: TrainOptions) -> 
 
 def _banked(backbone: Backbone, train: Sequence[LabelledPicture], options: TrainOptions, place: Place) -> int:
     """Training pictures whose clean view the bank has, of those whose content the catalog knows."""
-    folder = options.models / "bank"
-    if not (folder / bank_key(backbone, place.precision).file_name()).is_file():
+    folder, key = options.models / "bank", bank_key(backbone, place.precision, compiled=place.compiled)
+    if not (folder / key.file_name()).is_file():
         return 0
-    with FeatureBank(folder, bank_key(backbone, place.precision)) as bank:
+    with FeatureBank(folder, key) as bank:
         known = bank.views_of([CLEAN])
     return sum(picture.sha256 in known for picture in train if picture.sha256)
 

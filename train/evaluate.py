@@ -193,6 +193,7 @@ def side_by_side(
     bank: Path,
     device: torch.device,
     precision: Precision,
+    compiled: bool = False,
     views: Views | None = None,
     batch: int = BATCH,
     progress: Progress = silent,
@@ -205,8 +206,8 @@ def side_by_side(
         title = description if len(backbones) == 1 else f"{description} with {backbone.name}"
         found.append(
             extract(
-                backbone, refs, bank=bank, device=device, precision=precision, views=views, batch=batch,
-                progress=progress, description=title,
+                backbone, refs, bank=bank, device=device, precision=precision, compiled=compiled, views=views,
+                batch=batch, progress=progress, description=title,
             )
         )  # fmt: skip
     if len(found) == 1:

@@ -34,6 +34,7 @@ class Recipe:
     rate_decay: float
     backbone_weight_decay: float
     precision: Literal["auto", "float32", "bfloat16"]
+    compiled: bool
     # The pictures
     views: int
     rotation: float

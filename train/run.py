@@ -46,6 +46,7 @@ def options_of(
         features=recipe.features,
         crop=recipe.crop,
         precision=None if recipe.precision == "auto" else recipe.precision,
+        compiled=recipe.compiled,
         recipe=recipe.name,
     )
 

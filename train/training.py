@@ -49,6 +49,7 @@ class TrainOptions:
     features: Cut = "last"
     crop: int = 0  # pixels a side of what the network sees; 0: what its weights were made for
     precision: Precision | None = None  # None: what is fast on the device
+    compiled: bool = False  # the frozen network goes through torch.compile before the training pictures go through it
     recipe: str | None = None  # the name of the recipe these options came from
     save_every: float = 60.0  # least seconds between two writes of the unfinished run
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -89,6 +90,7 @@ class Place:
 
     device: torch.device
     precision: Precision  # of training; figures are always in float32
+    compiled: bool  # likewise; figures never are
     processes: Processes
     progress: Progress
 
@@ -97,7 +99,11 @@ class Place:
         """As the options ask and this machine allows; raises UserError where it has no such device."""
         processes = processes or Processes()
         device = resolve_device(options.device, processes.local)
-        return cls(device, options.precision or fast_precision(device), processes, progress)
+        return cls(device, options.precision or fast_precision(device), options.compiled, processes, progress)
+
+    def exact(self) -> "Place":
+        """The same place, where figures are computed."""
+        return replace(self, precision="float32", compiled=False)
 
 
 def train_head(
@@ -119,7 +125,7 @@ def train_head(
     clock.lap("load")
     views = Views(options.views, options.seed, options.augmentation)
     learnt = banked(backbones, train, options, place, views, "Training pictures")
-    measured = banked(backbones, valid, options, replace(place, precision="float32"), None, "Valid pictures")
+    measured = banked(backbones, valid, options, place.exact(), None, "Valid pictures")
     clock.lap("features")
     train_labels, valid_labels = _labels_of(train, learnt), _labels_of(valid, measured)
     require_every_class(labels, train_labels, learnt.broken)
@@ -201,7 +207,7 @@ def banked(
     for part in [pictures[place.processes.rank :: place.processes.count], pictures][place.processes.count == 1 :]:
         found = side_by_side(
             backbones, part, bank=options.models / "bank", device=place.device, precision=place.precision,
-            views=views, batch=options.batch, progress=place.progress, description=title,
+            compiled=place.compiled, views=views, batch=options.batch, progress=place.progress, description=title,
         )  # fmt: skip
         place.processes.wait()
     assert found is not None
@@ -250,6 +256,7 @@ def recipe_facts(options: TrainOptions, settings: FitSettings, precision: str) -
         "augmentation": options.augmentation.to_dict(),
         "seed": options.seed,
         "precision": precision,
+        "compiled": options.compiled,
         "tuning": None if options.tuning is None else options.tuning.to_dict(),
         "head": settings.to_dict(),
     }

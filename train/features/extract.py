@@ -89,7 +89,7 @@ class Extraction:
     seconds: float
 
 
-def bank_key(backbone: Backbone, precision: Precision) -> BankKey:
+def bank_key(backbone: Backbone, precision: Precision, *, compiled: bool = False) -> BankKey:
     """The key of the bank that holds this backbone's features."""
     return BankKey(
         architecture=f"{backbone.library}:{backbone.architecture}",
@@ -97,6 +97,7 @@ def bank_key(backbone: Backbone, precision: Precision) -> BankKey:
         preprocessing=backbone.preprocessing.to_dict(),
         precision=precision,
         dim=backbone.dim,
+        compiled=compiled,
     )
 
 
@@ -107,6 +108,7 @@ def extract(
     bank: Path,
     device: torch.device,
     precision: Precision,
+    compiled: bool = False,
     views: Views | None = None,
     batch: int = BATCH,
     workers: int | None = None,
@@ -115,16 +117,17 @@ def extract(
 ) -> Extraction:
     """Features of every picture's views, from the bank in folder `bank` where it has them.
 
-    A picture that can't be read or decoded is named in the report and left out. Raises UserError where the bank
-    can't be written or one picture alone doesn't fit the device's memory.
+    A picture that can't be read or decoded is named in the report and left out. With `compiled` the network goes
+    through torch.compile first. Raises UserError where that or the bank can't be had, and where one picture alone
+    doesn't fit the device's memory.
     """
     started = time.perf_counter()
     views = views or Views()
     names = views.names()
-    with FeatureBank(bank, bank_key(backbone, precision)) as store:
+    with FeatureBank(bank, bank_key(backbone, precision, compiled=compiled)) as store:
         computed = 0
         for _ in range(2):  # reading may find damaged rows, which the second pass computes again
-            run = _Run(backbone, store, views, device, precision, batch, known=store.views_of(names))
+            run = _Run(backbone, store, views, device, batch, known=store.views_of(names))
             with progress(description, len(pictures)) as advance:
                 for position, found in enumerate(_prepared(run, pictures, workers)):
                     run.take(position, found, str(pictures[position].path))
@@ -165,12 +168,11 @@ class _Run:
         store: FeatureBank,
         views: Views,
         device: torch.device,
-        precision: Precision,
         batch: int,
         known: dict[str, set[str]],
     ) -> None:
         self.backbone, self.store, self.views = backbone, store, views
-        self.device, self.precision = device, precision
+        self.device = device
         self.batch = batch
         self.names = views.names()
         self.known = known
@@ -229,9 +231,11 @@ class _Run:
 
     def _compute(self, count: int) -> None:
         if self._network is None:
+            key = self.store.key
             self._network = FrozenNetwork(
-                self.backbone.network, self.backbone.preprocessing, self.device, self.precision
-            )
+                self.backbone.network, self.backbone.preprocessing, self.device, key.precision,
+                compiled_for=self.batch if key.compiled else 0,
+            )  # fmt: skip
         pixels = torch.from_numpy(np.stack(self._pixels[:count]))
         features, self.batch = forward_halving(self._network, pixels, self.batch)
         self._rows += [(sha, view, row) for (sha, view), row in zip(self._waiting[:count], features, strict=True)]

@@ -1,7 +1,7 @@
 """A copy of a network that only answers: batch-norm folded in, channels last, in the precision asked for."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -11,6 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from curate.memory import keep_freed_memory
 from train.device import DTYPES, Precision
+from train.features.compiling import CompiledNetwork
 from train.features.preprocessing import Preprocessing
 
 # A fold changes the order of float32 roundings and nothing else; measured on 50 layers it stays under 1e-5.
@@ -24,8 +25,15 @@ class FrozenNetwork:
     """
 
     def __init__(
-        self, network: nn.Module, preprocessing: Preprocessing, device: torch.device, precision: Precision
+        self,
+        network: nn.Module,
+        preprocessing: Preprocessing,
+        device: torch.device,
+        precision: Precision,
+        *,
+        compiled_for: int = 0,
     ) -> None:
+        """`compiled_for` is the largest batch that a compiled network will be given; 0: it is not compiled."""
         if network.training:
             raise ValueError("only a network in eval mode can be frozen")
         if device.type == "cpu":
@@ -34,15 +42,17 @@ class FrozenNetwork:
         self.device = device
         self.precision = precision
         self.folded, folded = fold_batch_norm(network, preprocessing.crop)
-        self._network = folded.to(memory_format=torch.channels_last).to(device, DTYPES[precision])
+        ready = folded.to(memory_format=torch.channels_last).to(device, DTYPES[precision])
+        self._network: Callable[[torch.Tensor], torch.Tensor] = (
+            CompiledNetwork(ready, compiled_for) if compiled_for else ready
+        )
 
     @torch.inference_mode()
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """Compute the features of one batch; they stay on the device."""
         with _exact_float32(self.device, self.precision):
             batch = self.preprocessing.normalise(pixels.to(self.device, non_blocking=True))
-            features: torch.Tensor = self._network(batch.to(DTYPES[self.precision]))
-        return features
+            return self._network(batch.to(DTYPES[self.precision]))
 
 
 def fold_batch_norm(network: nn.Module, size: int) -> tuple[int, nn.Module]:
