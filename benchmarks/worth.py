@@ -34,8 +34,7 @@ from train.calibration import calibrate, cross_entropy, expected_calibration_err
 from train.device import fast_precision, resolve_device
 from train.evaluate import side_by_side
 from train.features.augmentation import Augmentation
-from train.features.extract import Views
-from train.features.views import prediction_views
+from train.features.views import Views, prediction_views
 from train.head import fit_head
 from train.metrics import measure, wilson_interval
 from train.optimising.layers import Head

@@ -2,7 +2,7 @@
 
 Threads take turns at the interpreter: two of them decode 1.6 times as many pictures as one, and more of them hardly any
 more than that. Processes do not. But they can be forked only on Linux, and only while no other thread runs: a lock that
-it holds would stay closed in the child for ever. Where they cannot, `results_of` works in threads.
+it holds would stay closed in the child for ever. Where they cannot, the work is done in threads.
 """
 
 import os
@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
@@ -46,7 +47,29 @@ def results_of(
             yield results
         return
     with _Crew(function, items, workers) as crew:
-        yield crew.results(lost)
+        yield (result for _, result in crew.results(lost))
+
+
+@contextmanager
+def ordered_results_of(
+    function: Callable[[T], R],
+    items: Sequence[T],
+    lost: Callable[[T, int], R],
+    *,
+    ahead: int,
+    workers: int | None = None,
+) -> Iterator[Iterator[R]]:
+    """`results_of` in the order of the items.
+
+    Item n + `ahead` is begun when all up to n are done; so never more than twice `ahead` are begun and not yet given.
+    """
+    workers = min(workers or processors(), len(items))
+    if workers < 2 or len(items) < _WORTH_FORKING or not _may_fork():
+        with closing(ordered_map(function, items, workers=max(workers, 1), ahead=ahead)) as results:
+            yield results
+        return
+    with _Crew(function, items, workers, ahead=ahead) as crew:
+        yield _in_order(crew.results(lost))
 
 
 def apart(function: Callable[[T], R], items: Sequence[T], lost: Callable[[T, int], R]) -> list[R]:
@@ -55,12 +78,23 @@ def apart(function: Callable[[T], R], items: Sequence[T], lost: Callable[[T, int
     For what has crashed one already: it forks whatever else runs here.
     """
     with _Crew(function, items, 1, in_hand=1) as crew:
-        return list(crew.results(lost))
+        return [result for _, result in crew.results(lost)]
 
 
 def is_crash(exit_code: int) -> bool:
     """Whether a process ended by a mistake of what ran in it, and was not killed from outside, as for its memory."""
     return -exit_code in {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
+
+
+def _in_order(results: Iterator[tuple[int, R]]) -> Iterator[R]:
+    """Hold back what comes before its turn."""
+    early: dict[int, R] = {}
+    turn = 0
+    for place, result in results:
+        early[place] = result
+        while turn in early:
+            yield early.pop(turn)
+            turn += 1
 
 
 def _may_fork() -> bool:
@@ -78,13 +112,22 @@ class _Crew:
     """Processes that answer what they are handed, each in the order it got it."""
 
     def __init__(
-        self, function: Callable[[Any], Any], items: Sequence[Any], size: int, *, in_hand: int = _IN_HAND
+        self,
+        function: Callable[[Any], Any],
+        items: Sequence[Any],
+        size: int,
+        *,
+        in_hand: int = _IN_HAND,
+        ahead: int | None = None,
     ) -> None:
         self._function = function
         self._items = items
         self._size = size
         self._in_hand = in_hand
-        self._left = deque(range(len(items)))
+        self._ahead = len(items) if ahead is None else ahead
+        self._left = list(range(len(items)))  # a heap, least first: what a dead worker held goes before the rest
+        self._open = 0  # the first place that has no result yet
+        self._done: set[int] = set()  # those after it that have one
         self._workers: dict[Connection, _Worker] = {}
 
     def __enter__(self) -> Self:
@@ -99,44 +142,58 @@ class _Crew:
         for worker in self._workers.values():
             worker.process.join()
 
-    def results(self, lost: Callable[[Any, int], Any]) -> Iterator[Any]:
-        """Every result, as it comes."""
-        for worker in self._workers.values():
-            self._hand(worker)
+    def results(self, lost: Callable[[Any, int], Any]) -> Iterator[tuple[int, Any]]:
+        """Every place and its result, as they come."""
+        self._hand_out()
         while busy := [worker.ours for worker in self._workers.values() if worker.in_hand]:
             for connection in wait(busy):
                 worker = self._workers[connection]  # type: ignore[index]  # typeshed allows for other kinds too
                 try:
                     intact, result = worker.ours.recv()
                 except (EOFError, ConnectionError):
-                    yield lost(self._items[self._replace(worker)], worker.process.exitcode or 0)
+                    place = self._replace(worker)
+                    self._note(place)
+                    yield place, lost(self._items[place], worker.process.exitcode or 0)
                     continue
-                worker.in_hand.popleft()
-                self._hand(worker)
-                if not worker.in_hand:
-                    worker.ours.close()  # it may go home while the others still work
+                place = worker.in_hand.popleft()
+                self._note(place)
                 if not intact:
                     raise result
-                yield result
+                yield place, result
 
-    def _hand(self, worker: _Worker) -> None:
-        """Give a worker the next items, if there are any."""
-        while self._left and len(worker.in_hand) < self._in_hand:
-            worker.in_hand.append(self._left.popleft())
-            with suppress(ConnectionError):  # it has died, which shows when its answer is read
-                worker.ours.send(worker.in_hand[-1])
+    def _note(self, place: int) -> None:
+        """That place has its result, so that others may be begun."""
+        self._done.add(place)
+        while self._open in self._done:
+            self._done.remove(self._open)
+            self._open += 1
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Give those who have room the next items, each one in turn; who has none when all are given goes home."""
+        there = [worker for worker in self._workers.values() if not worker.ours.closed]
+        for room in range(1, self._in_hand + 1):
+            for worker in there:
+                if len(worker.in_hand) < room and self._left and self._left[0] < self._open + self._ahead:
+                    worker.in_hand.append(heappop(self._left))
+                    with suppress(ConnectionError):  # it has died, which shows when its answer is read
+                        worker.ours.send(worker.in_hand[-1])
+        for worker in there:
+            if not self._left and not worker.in_hand:
+                worker.ours.close()
 
     def _replace(self, worker: _Worker) -> int:
         """Hire another in the place of one that has died; the place of the item that it died of."""
         died_of = worker.in_hand.popleft()
-        self._left.extendleft(reversed(worker.in_hand))
+        for place in worker.in_hand:
+            heappush(self._left, place)
         del self._workers[worker.ours]
         worker.ours.close()
         worker.process.join()
-        self._hand(self._hire())
+        self._hire()
         return died_of
 
-    def _hire(self) -> _Worker:
+    def _hire(self) -> None:
         context = get_context("fork")
         ours, theirs = context.Pipe()
         process = context.Process(target=self._work, args=(theirs, ours), daemon=True)
@@ -145,8 +202,7 @@ class _Crew:
             warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
         theirs.close()
-        worker = self._workers[ours] = _Worker(process, ours)
-        return worker
+        self._workers[ours] = _Worker(process, ours)
 
     def _work(self, theirs: Connection, ours: Connection) -> None:
         """What a process does: answer until nobody asks any more."""

@@ -19,8 +19,10 @@ from train.backbones import Backbone, load_backbone
 from train.bank import CLEAN, BankKey, FeatureBank
 from train.device import Precision
 from train.features.augmentation import Augmentation
-from train.features.extract import Extraction, PictureRef, Views, extract, forward_halving
+from train.features.extract import Extraction, extract, forward_halving
 from train.features.freeze import FrozenNetwork
+from train.features.prepare import PictureRef
+from train.features.views import Views
 
 CPU = torch.device("cpu")
 KEY = BankKey("timm:net", "00" * 32, {"resize": 256}, "float32", 8)

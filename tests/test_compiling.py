@@ -14,8 +14,9 @@ from tests.training_ground import TINY, grow
 from train.backbones import Backbone, load_backbone
 from train.bank import BankKey
 from train.features.compiling import CompiledNetwork
-from train.features.extract import Extraction, PictureRef, extract, forward_halving
+from train.features.extract import Extraction, extract, forward_halving
 from train.features.freeze import FrozenNetwork
+from train.features.prepare import PictureRef
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -23,7 +23,8 @@ from tests.training_ground import COLOURS, TINY, grow, picture
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.evaluate import evaluate
 from train.evaluation_files import evaluation_figures, write_evaluation
-from train.features.extract import PictureRef, extract
+from train.features.extract import extract
+from train.features.prepare import PictureRef
 from train.inputs import expand
 from train.metrics import measure, most_confused
 from train.openings import openings_file, read_openings

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.forked import results_of
+from curate.forked import ordered_results_of, results_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -35,9 +35,20 @@ def test_it_is_map_in_some_order(items: list[int], workers: int) -> None:
     assert not active_children()
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(), max_size=60), st.integers(1, 4), st.integers(1, 9))
+def test_it_is_map_in_order_where_that_is_asked_for(items: list[int], workers: int, ahead: int) -> None:
+    with ordered_results_of(lambda item: item * 3, items, nothing_lost, ahead=ahead, workers=workers) as results:
+        assert list(results) == [item * 3 for item in items]
+    assert not active_children()
+
+
 def alone(code: str, *arguments: str) -> Any:
     """What a program prints as JSON. It has no other threads, as a test has that comes after others; and it may die."""
-    program = "import json, os, sys, time\nfrom curate.forked import apart, results_of\n" + textwrap.dedent(code)
+    program = (
+        "import json, os, sys, time\nfrom curate.forked import apart, ordered_results_of, results_of\n"
+        + textwrap.dedent(code)
+    )
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
     )
@@ -99,6 +110,35 @@ def test_an_item_that_kills_its_process_is_lost_alone(deadly: set[int], how: str
     wanted = [f"{'lost' if item in deadly else 'done'} {item}" for item in range(40)]
     assert sorted(by_many) == sorted(wanted)
     assert by_one == wanted
+
+
+@pytest.mark.parametrize("ahead", [1, 3, 8])
+def test_in_order_and_never_further_ahead_than_asked(ahead: int) -> None:
+    """Slow items, lost ones and a consumer that takes its time: what is begun and not given stays within bounds."""
+    given, most = alone(
+        """
+        import mmap, random, signal
+        ahead, begun = int(sys.argv[1]), mmap.mmap(-1, 60)  # a byte an item, which every process sees
+
+        def work(item):
+            begun[item] = 1
+            time.sleep(random.Random(item).choice([0, 0, 0, 0.03]))
+            if item % 11 == 10:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return item
+
+        given, most = [], 0
+        with ordered_results_of(work, range(60), lambda item, _: -item, ahead=ahead, workers=3) as results:
+            for result in results:
+                time.sleep(random.Random(result).choice([0, 0.005]))
+                most = max(most, sum(begun[:]) - len(given))
+                given.append(result)
+        print(json.dumps([given, most]))
+        """,
+        str(ahead),
+    )
+    assert given == [-item if item % 11 == 10 else item for item in range(60)]
+    assert most <= 2 * ahead
 
 
 def test_an_error_is_raised_here_and_ends_the_work() -> None:

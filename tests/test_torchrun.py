@@ -27,6 +27,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SCRIPT = """
 import json, os, sys
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 from train.features import extract
 from train.features import pixels
@@ -36,19 +37,24 @@ from train.run import is_first_process, options_of, train_recipe
 
 root, folder, jobs = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
 seen, extracted = Counter(), Counter()
-view, prepare = pixels.PixelSource._view, extract._Run.prepare
+view, prepared = pixels.PixelSource._view, extract.prepared
 
 def counted_view(source, draw):
     seen[source.pictures[draw[0]].path.relative_to(root).as_posix()] += 1
     return view(source, draw)
 
-def counted_prepare(run, picture):
-    found = prepare(run, picture)
-    if getattr(found, "pixels", None) is not None:
-        extracted[picture.path.relative_to(root).as_posix()] += 1
-    return found
+@contextmanager
+def counted_prepared(pictures, *arguments, **options):
+    def counted(results):
+        for picture, found in zip(pictures, results, strict=True):
+            if found.numbers:
+                extracted[picture.path.relative_to(root).as_posix()] += 1
+            yield found
 
-pixels.PixelSource._view, extract._Run.prepare = counted_view, counted_prepare
+    with prepared(pictures, *arguments, **options) as results:
+        yield counted(results)
+
+pixels.PixelSource._view, extract.prepared = counted_view, counted_prepared
 with joined_processes() as processes:
     for name, asked in jobs.items():
         seen.clear()

@@ -20,8 +20,9 @@ from curate.progress import Progress, silent
 from train.backbones import OFFLINE, Backbone
 from train.bank import CLEAN, FeatureBank
 from train.device import one_thread
-from train.features.extract import Views, bank_key
+from train.features.extract import bank_key
 from train.features.freeze import FrozenNetwork
+from train.features.views import Views
 from train.head import fit_head
 from train.pictures import LabelledPicture
 from train.training import Place, TrainOptions, load_backbones, pictures_of

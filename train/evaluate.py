@@ -23,8 +23,9 @@ from train.calibration import (
 )
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.device import Precision, resolve_device
-from train.features.extract import BATCH, BrokenPicture, Extraction, PictureRef, Views, extract
-from train.features.views import prediction_views
+from train.features.extract import BATCH, BrokenPicture, Extraction, extract
+from train.features.prepare import PictureRef
+from train.features.views import Views, prediction_views
 from train.metrics import Accuracy, measure
 from train.openings import Opening, complete_opening, content_of, note_opening, now
 from train.optimising.layers import Head

@@ -21,8 +21,9 @@ from train.calibration import Calibration, calibrate
 from train.checkpoint import Checkpoint
 from train.device import memory_notes
 from train.evaluate import measure_head, side_by_side
-from train.features.extract import BrokenPicture, Views
+from train.features.extract import BrokenPicture
 from train.features.pixels import PixelSource, Readable, readable_pictures
+from train.features.views import Views
 from train.head import fit_head
 from train.metrics import Accuracy
 from train.optimising.distributed import Processes

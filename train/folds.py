@@ -21,7 +21,8 @@ from curate.splitting.holdings import read_holdings
 from curate.splitting.neighbours import find_neighbours
 from train.calibration import cross_entropy
 from train.device import one_thread
-from train.features.extract import BrokenPicture, Views
+from train.features.extract import BrokenPicture
+from train.features.views import Views
 from train.head import fit_head
 from train.metrics import Accuracy, measure
 from train.optimising.settings import FitSettings

@@ -117,7 +117,7 @@ class Predictor:
         for number, network in enumerate(self._networks):
             pixels = torch.from_numpy(np.concatenate([picture[number] for picture in pictures]))
             features, self._batch = forward_halving(network, pixels, self._batch)
-            parts.append(features.reshape(len(pictures), self.views.count, -1))
+            parts.append(features.cpu().reshape(len(pictures), self.views.count, -1))
         return mean_probabilities(self.checkpoint.head, torch.cat(parts, dim=2), self.checkpoint.temperature)
 
     def _answer(self, path: str, probabilities: NDArray[np.float32], top_k: int) -> Prediction:

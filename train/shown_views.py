@@ -11,8 +11,8 @@ from curate.dataset import Dataset, PictureFile
 from curate.image import BrokenImage
 from curate.parallel import ordered_map
 from train.features.augmentation import Augmentation
-from train.features.extract import Views
 from train.features.preprocessing import Preprocessing
+from train.features.views import Views
 
 # The view of a seed is cut at the same place and turned by the same angle whatever the network's size and mean are.
 _SEEN: Final = Preprocessing(256, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -22,7 +22,8 @@ from train.checkpoint import Checkpoint, save_checkpoint
 from train.device import Precision, fast_precision, memory_notes, one_thread, resolve_device
 from train.evaluate import measure_head, side_by_side
 from train.features.augmentation import Augmentation
-from train.features.extract import BATCH, BrokenPicture, Extraction, Views
+from train.features.extract import BATCH, BrokenPicture, Extraction
+from train.features.views import Views
 from train.head import fit_head
 from train.metrics import Accuracy
 from train.optimising.distributed import Processes

@@ -51,7 +51,8 @@ class FrozenNetwork:
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """Compute the features of one batch; they stay on the device."""
         with _exact_float32(self.device, self.precision):
-            batch = self.preprocessing.normalise(pixels.to(self.device, non_blocking=True))
+            # CUDA has read pageable memory when this returns, so whoever calls may write on it; Metal may not have.
+            batch = self.preprocessing.normalise(pixels.to(self.device, non_blocking=self.device.type == "cuda"))
             return self._network(batch.to(DTYPES[self.precision]))
 
 

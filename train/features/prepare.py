@@ -1,0 +1,115 @@
+"""Pictures → views as pixels: read, hashed, decoded and drawn in other processes, a bounded number of them ahead."""
+
+import hashlib
+import mmap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.errors import UserError
+from curate.forked import is_crash, ordered_results_of
+from curate.image import BrokenImage
+from curate.parallel import processors
+from train.features.preprocessing import Preprocessing
+from train.features.views import Views
+
+
+@dataclass(frozen=True)
+class PictureRef:
+    """A file to take features of. A `sha256` that is known already spares reading it when the bank has it."""
+
+    path: Path
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A picture's content, which views of it are wanted, and these, until the next picture is asked for."""
+
+    sha256: str
+    numbers: list[int]
+    pixels: NDArray[np.uint8]  # (len(numbers), crop, crop, 3)
+
+
+@contextmanager
+def prepared(
+    pictures: Sequence[PictureRef],
+    views: Views,
+    to: Preprocessing,
+    lacking: Callable[[str], list[int]],
+    *,
+    ahead: int,
+    workers: int | None = None,
+) -> Iterator[Iterator[Prepared | BrokenImage]]:
+    """Each picture's views that are `lacking` of its content, in order, inside a `with`; or why there are none.
+
+    About `ahead` pictures, and two for each worker, are decoded before they are asked for. A picture whose content is
+    known and lacks nothing is not read. Raises UserError where a process is killed from outside.
+    """
+    workers = workers or processors()
+    whole = [_known_whole(picture, lacking) for picture in pictures]
+    unknown = [picture for picture, known in zip(pictures, whole, strict=True) if known is None]
+    ahead = max(ahead, 2 * workers)
+    # A place is written anew when `ahead` more have been begun since its picture was done, by which time that picture
+    # may wait for its turn behind as many: after twice as many it has had it.
+    room = _Room(min(2 * ahead, len(unknown)), views.count, to.crop)
+
+    def work(item: tuple[int, PictureRef]) -> tuple[str, list[int]] | BrokenImage:
+        place, picture = item
+        try:
+            data = picture.path.read_bytes()
+        except OSError as error:
+            return BrokenImage(str(picture.path), f"cannot be read ({error.strerror})")
+        sha256 = hashlib.sha256(data).hexdigest()  # of the very bytes that are decoded
+        numbers = lacking(sha256)
+        try:
+            if numbers:
+                room.at(place, len(numbers))[:] = views.pixels(data, str(picture.path), sha256, numbers, to)
+        except BrokenImage as broken:
+            return broken
+        return sha256, numbers
+
+    with ordered_results_of(work, list(enumerate(unknown)), _crashed, ahead=ahead, workers=workers) as results:
+        done = enumerate(results)
+
+        def given(known: Prepared | None) -> Prepared | BrokenImage:
+            if known is not None:
+                return known
+            place, found = next(done)
+            return found if isinstance(found, BrokenImage) else Prepared(*found, room.at(place, len(found[1])))
+
+        yield map(given, whole)
+
+
+class _Room:
+    """Pixels of some pictures in memory that forked processes share: what one writes, another reads without a copy."""
+
+    def __init__(self, places: int, views: int, crop: int) -> None:
+        shape = max(places, 1), views, crop, crop, 3
+        self._pixels: NDArray[np.uint8] = np.frombuffer(mmap.mmap(-1, int(np.prod(shape))), np.uint8).reshape(shape)
+
+    def at(self, number: int, count: int) -> NDArray[np.uint8]:
+        """Room for the first `count` views of a picture: (count, crop, crop, 3)."""
+        found: NDArray[np.uint8] = self._pixels[number % len(self._pixels), :count]
+        return found
+
+
+def _known_whole(picture: PictureRef, lacking: Callable[[str], list[int]]) -> Prepared | None:
+    if picture.sha256 is None or lacking(picture.sha256):
+        return None
+    return Prepared(picture.sha256, [], np.empty((0, 0, 0, 3), np.uint8))
+
+
+def _crashed(item: tuple[int, PictureRef], exit_code: int) -> BrokenImage:
+    """What stands in for a picture at which a process ended, where that was the picture's doing."""
+    path = item[1].path
+    if not is_crash(exit_code):
+        raise UserError(
+            f"The process that read {path} was killed (exit code {exit_code}), as happens where memory runs out: make "
+            f"some free and run the command again, which goes on from there."
+        )
+    return BrokenImage(str(path), "whatever decodes it crashes")
