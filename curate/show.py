@@ -95,7 +95,7 @@ def _tile(file: Path, title: str, text: str) -> Tile:
     try:
         return Tile(load(file, at_least=SIDE), title, text)
     except BrokenImage as broken:
-        return Tile(None, title, f"{text}: {broken.reason}")
+        return Tile(None, title, text if broken.reason in text else f"{text}: {broken.reason}")
 
 
 def _in_rows(tiles: Sequence[T], across: int) -> list[Sequence[T]]:
