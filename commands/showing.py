@@ -44,7 +44,8 @@ def show(
         console.say(f"Drew {shown} in {out}. Next: cli.py clean {data} --plan {plan}")
         return
     called = names_of(data, names)
-    if views > 1 and split is None and any(folder.split == "train" for folder in dataset.class_folders()):
+    is_split = any(folder.split == "train" for folder in dataset.class_folders())
+    if views > 1 and split is None and is_split:
         split = "train"  # what else would training see?
     pictures = pictures_to_show(dataset, called, split=split, classes=classes, count=count, seed=seed)
     if views == 1:
@@ -58,4 +59,5 @@ def show(
         sheet = sheet_of_views(dataset, pictures, called, options.augmentation, views, options.seed)
     save_drawing(sheet, out)
     of = len({picture.label for picture in pictures})
-    console.say(f"Drew {len(pictures):,} pictures of {of:,} classes in {out}. Next: cli.py train {data}")
+    following = "train" if is_split else "split"
+    console.say(f"Drew {len(pictures):,} pictures of {of:,} classes in {out}. Next: cli.py {following} {data}")

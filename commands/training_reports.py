@@ -114,7 +114,15 @@ def summary(report: Summary) -> None:
 
 def banks(listed: Sequence[ShelvedBank]) -> None:
     """Each bank's network, precision, features and size."""
-    rows = [(one.architecture, one.precision, one.features, f"{one.size / 1e6:,.1f} MB") for one in listed]
+    rows = [
+        (
+            one.architecture,
+            f"{one.precision}, compiled" if one.compiled else one.precision,
+            one.features,
+            f"{one.size / 1e6:,.1f} MB",
+        )
+        for one in listed
+    ]
     if rows:
         table("Feature banks", ("network", "precision", "features", "size"), rows)
 

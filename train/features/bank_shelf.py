@@ -17,6 +17,7 @@ class ShelvedBank:
     file: Path
     architecture: str  # "" where the file is no bank that can be read
     precision: str
+    compiled: bool
     features: int
     size: int
     written: float  # seconds since the epoch
@@ -60,7 +61,9 @@ def _look(file: Path) -> ShelvedBank:
         (text,) = db.execute("SELECT key FROM about").fetchone() or ("{}",)
         (features,) = db.execute("SELECT COUNT(*) FROM features").fetchone()
         key = json.loads(text)
-    return ShelvedBank(file, key.get("architecture", ""), key.get("precision", ""), features, size, written)
+    return ShelvedBank(
+        file, key.get("architecture", ""), key.get("precision", ""), key.get("compiled", False), features, size, written
+    )
 
 
 def _files(file: Path) -> list[Path]:
