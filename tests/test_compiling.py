@@ -13,6 +13,7 @@ import torch
 from tests.training_ground import TINY, grow
 from train.backbones import Backbone, load_backbone
 from train.bank import BankKey
+from train.features.bank_shelf import list_banks
 from train.features.compiling import CompiledNetwork
 from train.features.extract import Extraction, extract, forward_halving
 from train.features.freeze import FrozenNetwork
@@ -70,6 +71,7 @@ def test_a_run_in_two_parts_gives_the_bits_of_one(backbone: Backbone, tmp_path: 
     torch.testing.assert_close(resumed.features, whole.features, rtol=0, atol=0)
     assert run("whole", 15, compiled=False).computed == 15, "other roundings are another bank's"
     assert run("whole", 15).computed == 0
+    assert sorted(bank.compiled for bank in list_banks(tmp_path / "whole")) == [False, True]
 
 
 def test_banks_that_were_written_before_keep_their_names() -> None:
