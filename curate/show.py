@@ -3,6 +3,7 @@
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -50,10 +51,12 @@ def pictures_to_show(
         raise UserError(f"{where}{' of these classes' if classes else ''}: choose another --split or other --classes.")
     for pile in piles:
         random.Random(f"{seed}:{pile[0].label}").shuffle(pile)
-    # One of each class, then another of each: with more classes than places, which ones come is drawn too.
-    turns = [(turn, random.Random(f"{seed}:{turn}:{number}").random() if len(piles) > count else 0.0, number)
-             for number, pile in enumerate(piles) for turn in range(len(pile))]  # fmt: skip
-    chosen = sorted((number, turn) for turn, _, number in sorted(turns)[:count])
+    # One of each class, then another of each; where places run out within a turn, who is passed over is drawn.
+    classes_in_turn = list(range(len(piles)))
+    random.Random(seed).shuffle(classes_in_turn)
+    turns = range(max(map(len, piles)))
+    drawn = ((number, turn) for turn in turns for number in classes_in_turn if turn < len(piles[number]))
+    chosen = sorted(islice(drawn, count))
     return [piles[number][turn] for number, turn in chosen]
 
 
