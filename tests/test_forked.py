@@ -145,12 +145,13 @@ def test_an_error_is_raised_here_and_ends_the_work() -> None:
     def work(item: int) -> int:
         if item == 10:
             raise ValueError("ten")
+        time.sleep(0.002)  # all of them would take ten seconds, whatever else this machine is busy with
         return item
 
     received: list[int] = []
     with pytest.raises(ValueError, match="ten"), results_of(work, range(10_000), nothing_lost, workers=2) as results:
         received.extend(results)
-    assert len(received) < 30
+    assert len(received) < 1_000
     assert not active_children()
 
 
