@@ -145,13 +145,14 @@ def test_an_error_is_raised_here_and_ends_the_work() -> None:
     def work(item: int) -> int:
         if item == 10:
             raise ValueError("ten")
-        time.sleep(0.002)  # all of them would take ten seconds, whatever else this machine is busy with
+        if item > 10:
+            time.sleep(0.05)  # so that a machine that is busy besides does not keep the error waiting for many of them
         return item
 
     received: list[int] = []
     with pytest.raises(ValueError, match="ten"), results_of(work, range(10_000), nothing_lost, workers=2) as results:
         received.extend(results)
-    assert len(received) < 1_000
+    assert len(received) < 30
     assert not active_children()
 
 

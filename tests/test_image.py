@@ -278,4 +278,4 @@ def test_memory_is_given_back() -> None:
         decode(data)
         if time.monotonic() - started > 3:
             break
-    assert peak_rss() - before < 8 << 20
+    assert peak_rss() - before < 8_000 * 1024
