@@ -14,8 +14,9 @@ from train.features.augmentation import Augmentation
 from train.features.preprocessing import Preprocessing
 from train.features.views import Views
 
-# The view of a seed is cut at the same place and turned by the same angle whatever the network's size and mean are.
-_SEEN: Final = Preprocessing(256, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# The view of a seed is cut at the same place and turned by the same angle whatever size a network wants. Nothing is
+# normalised: these are to be looked at.
+_SEEN: Final = Preprocessing(256, 224, "bilinear", (0.0,) * 3, (1.0,) * 3)
 
 
 def sheet_of_views(
@@ -26,7 +27,7 @@ def sheet_of_views(
     count: int,
     seed: int,
 ) -> Image.Image:
-    """A row a picture: `count` views as the bank computes them for this `seed`, each 224 × 224 pixels."""
+    """A row a picture: the `count` views that are drawn for the bank from this `seed`, each 224 × 224 pixels."""
     views = Views(count, seed, augmentation)
 
     def row(file: PictureFile) -> list[Tile]:
