@@ -46,6 +46,12 @@ def dataset(root: Path, counts: dict[str, int], first: int = 0) -> None:
             number += 1
 
 
+def three_classes(root: Path) -> Path:
+    """Seventy different pictures of three classes below raw/, with signs beyond ASCII in their names."""
+    dataset(root / "raw", {"1": 40, "lily of Ünïcödé 百合": 20, "10": 10})
+    return root
+
+
 def bridge(number: int, folder: Path) -> tuple[Field, Field, Field]:
     """Two pictures that the search tells apart, and one that it takes for either of them; tried out in a folder."""
     for turn in range(20):

@@ -15,15 +15,12 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.scan import scan
 from curate.split import SplitReport, split
-from tests.fields import dataset, encoded, field, placed, tree, write
+from tests.fields import dataset, encoded, field, placed, three_classes, tree, write
 
 
 @pytest.fixture
 def garden(tmp_path: Path) -> Path:
-    """Three classes of different pictures below raw/."""
-    root = tmp_path / "a dataset"
-    dataset(root / "raw", {"1": 40, "lily of Ünïcödé 百合": 20, "10": 10})
-    return root
+    return three_classes(tmp_path / "a dataset")
 
 
 def test_fills_the_splits_by_ratio_under_each_label(garden: Path) -> None:

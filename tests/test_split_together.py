@@ -14,17 +14,14 @@ from curate.catalog import Catalog
 from curate.dataset import open_dataset
 from curate.phash import phash
 from curate.split import split
-from tests.fields import bridge, dataset, encoded, field, picture, placed, write
+from tests.fields import bridge, dataset, encoded, field, picture, placed, three_classes, write
 
 RADIUS = 8
 
 
 @pytest.fixture
 def garden(tmp_path: Path) -> Path:
-    """Three classes of different pictures below raw/."""
-    root = tmp_path / "a dataset"
-    dataset(root / "raw", {"1": 40, "lily of Ünïcödé 百合": 20, "10": 10})
-    return root
+    return three_classes(tmp_path / "a dataset")
 
 
 def test_a_copy_of_an_old_picture_joins_its_split(garden: Path) -> None:
