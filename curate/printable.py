@@ -1,0 +1,26 @@
+"""Text that others wrote, made fit to be shown: it moves no cursor, breaks no line and turns no writing round."""
+
+import re
+
+_UNPRINTABLE = re.compile(
+    "["
+    "\x00-\x1f\x7f-\x9f"  # C0 and C1: escape sequences, tabs, ends of lines
+    "\u2028\u2029"  # ends of lines, too
+    "\u202a-\u202e\u2066-\u2069"  # embeddings, overrides and isolates of bidirectional text
+    "\u206a-\u206f\ufff9-\ufffb"  # deprecated and interlinear format characters
+    "\ud800-\udfff"  # surrogates: bytes of a file name that are not text, or half a character of JSON
+    "]"
+)
+
+
+def printable(text: str) -> str:
+    r"""`text` with what is no ordinary character spelt out, as `\x1b` or `\u202e`; text of any script is unchanged.
+
+    The result has one line, and encodes to UTF-8.
+    """
+    return _UNPRINTABLE.sub(_spelt, text)
+
+
+def _spelt(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
