@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.catalog import Catalog
-from curate.cleaning.moving import Outcome, move
+from curate.files.moving import Outcome, move
 from curate.dataset import Dataset
 from curate.errors import UserError
 from curate.progress import Progress, silent

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from curate.catalog import Catalog
 from curate.clean import clean
-from curate.cleaning.moving import Outcome, move
+from curate.files.moving import Outcome, move
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.quarantine import Decision, RestoreReport, restore, set_aside, stored_files

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from curate.catalog import Catalog
-from curate.cleaning.moving import move
+from curate.files.moving import move
 from curate.dataset import Dataset
 from curate.splitting.holdings import place_name
 

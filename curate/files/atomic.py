@@ -1,0 +1,79 @@
+"""A file that appears whole or not at all, whenever the process or the machine stops.
+
+The bytes are written under a temporary name of their own, brought to the disk (fsync), and given the name that they
+are for; then the folder is brought to the disk as well. Without the first fsync a crash of the machine may leave the
+name with no bytes behind it (https://lwn.net/Articles/322823/).
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+_MARK = ".florilegium-"
+
+
+def temporary_name(file: Path, ending: str = "partial") -> Path:
+    """A name beside `file` that nobody else has or will draw: hidden, and short, for the file's own may be long."""
+    return file.with_name(f"{_MARK}{os.getpid()}-{secrets.token_hex(6)}.{ending}")
+
+
+def is_partial(name: str) -> bool:
+    """Whether this is the name of something that was not whole yet, and so was nobody's only copy."""
+    return name.startswith(_MARK) and name.endswith(".partial")
+
+
+def write_whole(file: Path, data: str | bytes) -> None:
+    """Write a file whole or not at all, text in UTF-8; makes its folder. Raises `OSError`."""
+    with written_whole(file) as stream:
+        stream.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+@contextmanager
+def written_whole(file: Path) -> Iterator[BinaryIO]:
+    """Yield a file to write to, which takes the place of `file` at the end; where the body raises, nothing changes.
+
+    Makes the folder. A file that is there keeps its permissions, a new one gets what the process gives. Raises
+    `OSError`.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(file)
+    try:
+        with temporary.open("xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        with suppress(OSError):
+            temporary.chmod(file.stat().st_mode & 0o7777)
+        temporary.replace(file)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    fsync_folder(file.parent)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Bring to the disk which names a folder holds, where the system can (Windows cannot)."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    except OSError:
+        return
+    try:
+        with suppress(OSError):  # some network and FUSE file systems refuse it
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what interrupted runs have left half-written in one folder.
+
+    To be called by the holder of the dataset's lock: another process may be at work under such a name.
+    """
+    with suppress(OSError):
+        for name in os.listdir(folder):  # noqa: PTH208  names are enough, and faster
+            if is_partial(name):
+                (folder / name).unlink(missing_ok=True)

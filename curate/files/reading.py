@@ -1,0 +1,62 @@
+"""One way to read a file that somebody else has put there: never a pipe, a device or a folder, and never too much."""
+
+import errno
+import hashlib
+import os
+import stat
+from io import BufferedReader
+from pathlib import Path
+from typing import Final
+
+MAX_BYTES: Final = 1 << 30
+"""A larger file is no photograph, and is not read into memory."""
+
+
+_NOT_A_FILE = "not a file but a pipe, a device or a folder"
+
+
+class NotAPlainFile(OSError):
+    """What has the name of a file and is none, or is too large; `strerror` says so in words."""
+
+
+def open_file(path: Path) -> BufferedReader:
+    """Open a regular file for reading bytes, links followed.
+
+    Raises `NotAPlainFile` for a pipe, a device, a socket or a folder, without waiting for it or reading from it, and
+    `OSError` as `open` does.
+    """
+    try:
+        # O_NONBLOCK: to open a pipe that nobody writes to would wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket cannot be opened at all
+            raise NotAPlainFile(errno.EINVAL, _NOT_A_FILE, str(path)) from error
+        raise
+    except ValueError as error:  # a NUL in the name, or half a character
+        raise NotAPlainFile(errno.EINVAL, f"no file can have this name ({error})", ascii(str(path))) from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise NotAPlainFile(errno.EINVAL, _NOT_A_FILE, str(path))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_file(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """All bytes of a regular file. Raises `NotAPlainFile` as `open_file` does, and for more than `limit` bytes."""
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        # Not read(): it would set aside far more than the file has, before it knows better.
+        data = file.read(min(size, limit) + 1)
+        if len(data) > size:  # it grew meanwhile
+            data += file.read(max(limit + 1 - len(data), 0))
+    if len(data) > limit:
+        raise NotAPlainFile(errno.EFBIG, f"over the limit of {limit:,} bytes", str(path))
+    return data
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a regular file's bytes, in hexadecimal. Raises `OSError`."""
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
