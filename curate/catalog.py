@@ -4,16 +4,20 @@ The catalog is a memory, not a master: the pictures lie in plain folders, and al
 again by reading them. It is written in WAL mode, so a process killed at any instant leaves a whole catalog.
 """
 
+import os
+import shutil
 import sqlite3
 import sys
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from curate.errors import UserError
 from curate.quality import CHECKS, Scores
@@ -29,6 +33,9 @@ _CANNOT_WRITE = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY,
 }  # fmt: skip
+_PARTS = ("", "-wal", "-journal")
+"""The files that a catalog consists of, by what follows its name; SQLite makes any other again by itself."""
+
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 
 _SCHEMA = """
@@ -131,9 +138,10 @@ _values = attrgetter(*_NAMES)
 class Catalog:
     """One open catalog file. `db` is the connection, for the rooms that keep tables of their own in it."""
 
-    def __init__(self, path: Path, db: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, db: sqlite3.Connection, held: ExitStack | None = None) -> None:
         self.path = path
         self.db = db
+        self._held = held or ExitStack()
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -151,6 +159,23 @@ class Catalog:
                 raise
         return cls(path, db)
 
+    @classmethod
+    def open_read_only(cls, path: Path) -> Self:
+        """Open the catalog to look at it: nothing is written beside it or into it, so its disk may be read-only.
+
+        What is seen is whole, also while another process writes, and after one was killed. Raises `UserError` where
+        there is none, and where it is damaged, not ours, newer than us, or unreadable.
+        """
+        with _in_words(path, "read"), ExitStack() as stack:
+            try:
+                db = _connect_read_only(path, stack)
+            except OSError as error:
+                raise _cannot("read", path, error.strerror) from error
+            if _is_empty(path, db):
+                raise UserError(f"The catalog {path} is empty: any command that writes to it fills it.")
+            _check_pages(path, db)
+            return cls(path, db, stack.pop_all())
+
     def __enter__(self) -> Self:
         return self
 
@@ -158,6 +183,7 @@ class Catalog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.db.close()
+        self._held.close()
         if isinstance(error, sqlite3.Error):
             with _in_words(self.path):
                 raise error
@@ -199,7 +225,8 @@ class Catalog:
         return {sha256 for (sha256,) in rows}
 
 
-def _prepare(path: Path, db: sqlite3.Connection) -> None:
+def _is_empty(path: Path, db: sqlite3.Connection) -> bool:
+    """Whether the file has no tables yet. Raises `UserError` for a database that is not ours, or newer than us."""
     version, mark = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id"))
     empty = not db.execute("PRAGMA schema_version").fetchone()[0]
     if not empty and mark != _APPLICATION_ID:
@@ -209,6 +236,11 @@ def _prepare(path: Path, db: sqlite3.Connection) -> None:
             f"The catalog {path} was written by a newer version of florilegium (schema {version}, this one knows "
             f"{SCHEMA_VERSION}): update florilegium."
         )
+    return empty
+
+
+def _prepare(path: Path, db: sqlite3.Connection) -> None:
+    empty = _is_empty(path, db)
     write_ahead(db)
     db.execute("PRAGMA synchronous = NORMAL")
     if empty:
@@ -222,9 +254,79 @@ def _prepare(path: Path, db: sqlite3.Connection) -> None:
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")
     _add_columns(db)
+    _check_pages(path, db)
+
+
+def _check_pages(path: Path, db: sqlite3.Connection) -> None:
     problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
         raise _damaged(path, problem)
+
+
+def _connect_read_only(path: Path, stack: ExitStack) -> sqlite3.Connection:
+    """A connection that leaves the catalog's folder as it is; what it needs beside that is closed with `stack`.
+
+    SQLite reads a catalog in WAL mode without a trace only where the log and its index are there already, as they are
+    while another process is at work. Without a log, in a folder that we cannot write, nobody changes the file. In all
+    other cases, the log of a killed process on a read-only disk among them, a copy is read.
+    """
+    if not path.is_file():
+        raise UserError(f"There is no catalog {path}: `clean` writes one.")
+    log = _beside(path, "-wal").exists()
+    if log and _beside(path, "-shm").exists():
+        try:
+            return _connect(path, "mode=ro", stack)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _CANNOT_WRITE:
+                raise
+    elif not (log or _beside(path, "-journal").exists() or os.access(path.parent, os.W_OK)):
+        return _connect(path, "immutable=1", stack)
+    folder = Path(stack.enter_context(TemporaryDirectory()))
+    return _connect(_copied(path, folder), "mode=rw", stack)
+
+
+def _connect(path: Path, how: str, stack: ExitStack) -> sqlite3.Connection:
+    with ExitStack() as opened:
+        uri = f"{path.absolute().as_uri()}?{how}"
+        db = opened.enter_context(closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None)))
+        db.execute("PRAGMA trusted_schema = OFF")
+        db.execute("PRAGMA query_only = ON")
+        db.execute("PRAGMA schema_version").fetchone()  # the first read is what finds out whether the file can be read
+        stack.push(opened.pop_all())
+        return db
+
+
+def _copied(path: Path, folder: Path) -> Path:
+    """A copy of the catalog with its log, of one instant: begun anew where either changed meanwhile."""
+    copy = folder / "catalog.sqlite"
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        before = _state(path)
+        for suffix in _PARTS:
+            try:
+                shutil.copyfile(_beside(path, suffix), _beside(copy, suffix))
+            except FileNotFoundError:
+                _beside(copy, suffix).unlink(missing_ok=True)
+        if _state(path) == before:
+            return copy
+        if time.monotonic() > deadline:
+            raise UserError(f"The catalog {path} is in use by another process: wait for it to end.")
+
+
+def _state(path: Path) -> list[tuple[int, int, int] | None]:
+    """What tells of a catalog and each file beside it whether it has changed."""
+    found: list[tuple[int, int, int] | None] = []
+    for suffix in _PARTS:
+        try:
+            stat = _beside(path, suffix).stat()
+            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+        except FileNotFoundError:
+            found.append(None)
+    return found
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
 
 
 def _add_columns(db: sqlite3.Connection) -> None:
@@ -244,7 +346,7 @@ def _known_scores(db: sqlite3.Connection) -> list[str]:
 
 
 @contextmanager
-def _in_words(path: Path) -> Iterator[None]:
+def _in_words(path: Path, doing: Literal["written", "read"] = "written") -> Iterator[None]:
     """Turn what the user can mend into `UserError`; a mistake in our own SQL stays what it is."""
     try:
         yield
@@ -255,10 +357,12 @@ def _in_words(path: Path) -> Iterator[None]:
         if code == sqlite3.SQLITE_BUSY:
             raise UserError(f"The catalog {path} is in use by another process: wait for it to end.") from error
         if code in _CANNOT_WRITE:
-            raise UserError(
-                f"The catalog {path} cannot be written ({error}): check the disk's free space and your rights."
-            ) from error
+            raise _cannot(doing, path, error) from error
         raise
+
+
+def _cannot(doing: Literal["written", "read"], path: Path, reason: object) -> UserError:
+    return UserError(f"The catalog {path} cannot be {doing} ({reason}): check the disk's free space and your rights.")
 
 
 def _damaged(path: Path, problem: object) -> UserError:
