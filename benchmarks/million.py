@@ -63,7 +63,7 @@ def make_hashes(real: Floats, rows: int) -> Hashes:
 def make_catalog(root: Path, files: list[tuple[str, str, int]], hashes: Hashes) -> int:
     """Enter all files as scanned, and the pairs within the radius as told apart; returns the number of pairs."""
     from curate.catalog import Catalog, Picture
-    from curate.clean import judged_by
+    from curate.clean import Options
     from curate.cleaning.settled import settle
     from curate.dataset import open_dataset
     from curate.lookalikes.fingerprint import VIEWS
@@ -90,7 +90,7 @@ def make_catalog(root: Path, files: list[tuple[str, str, int]], hashes: Hashes) 
         )
         none = np.empty((0, 2), np.int32)
         apart = np.zeros(len(first), np.bool_)
-        settle(catalog, judged_by(RADIUS))
+        settle(catalog, str(Options(RADIUS)))
         keep(catalog, Neighbours(np.sort(digests), rank[first], rank[second], distance, apart, none), RADIUS)
     return len(first)
 

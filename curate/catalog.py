@@ -5,6 +5,7 @@ again by reading them. It is written in WAL mode, so a process killed at any ins
 """
 
 import os
+import secrets
 import shutil
 import sqlite3
 import sys
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
@@ -19,6 +21,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from curate.catalog_check import require_our_schema, require_our_values
 from curate.errors import UserError
 from curate.quality import CHECKS, Scores
 from curate.write_ahead import PATIENCE, write_ahead
@@ -55,7 +58,7 @@ CREATE TABLE pictures (
     state     TEXT NOT NULL,        -- "present", "quarantined" or "missing"
     fingerprint BLOB NOT NULL       -- more hashes, as `curate.lookalikes.fingerprint` packs them; empty where unknown
     -- and for each of curate.quality.CHECKS its score, REAL: "blurred_score", 0 to 1, NULL for a broken file
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX pictures_by_folder ON pictures (folder);
 CREATE INDEX pictures_by_sha256 ON pictures (sha256);
 
@@ -72,7 +75,7 @@ CREATE TABLE credits (              -- where a picture comes from belongs to its
     provenance_group TEXT NOT NULL, -- pictures of one observation or source page never part in a split; "" for none
     fetched_at       TEXT NOT NULL, -- ISO 8601, UTC
     PRIMARY KEY (sha256, url)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE quarantine (           -- every move into the quarantine, with its intent written before the deed
     id       INTEGER PRIMARY KEY,
@@ -85,7 +88,7 @@ CREATE TABLE quarantine (           -- every move into the quarantine, with its 
     keeper   TEXT NOT NULL,         -- path of the copy that stays; "" where none does
     distance INTEGER NOT NULL,      -- Hamming distance of the two pHashes; -1 where there is no pair
     state    TEXT NOT NULL          -- "moving", "moved" or "restored"
-);
+) STRICT;
 CREATE INDEX quarantine_by_state ON quarantine (state);
 
 CREATE TABLE assignments (          -- a split that was once drawn stays as it is
@@ -94,14 +97,14 @@ CREATE TABLE assignments (          -- a split that was once drawn stays as it i
     label  TEXT NOT NULL,
     split  TEXT NOT NULL,
     PRIMARY KEY (scheme, sha256, label)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE placements (           -- the files that `split` made, so that it may remove them again
     out    TEXT NOT NULL,           -- the folder they were placed in, relative to the dataset's root
     path   TEXT NOT NULL,           -- relative to it
     sha256 TEXT NOT NULL,
     PRIMARY KEY (out, path)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 """
 
 
@@ -173,7 +176,7 @@ class Catalog:
                 raise _cannot("read", path, error.strerror) from error
             if _is_empty(path, db):
                 raise UserError(f"The catalog {path} is empty: any command that writes to it fills it.")
-            _check_pages(path, db)
+            _check(path, db)
             return cls(path, db, stack.pop_all())
 
     def __enter__(self) -> Self:
@@ -200,6 +203,35 @@ class Catalog:
                 self.db.execute("ROLLBACK")
             raise
 
+    def identity(self) -> str:
+        """A random name of this catalog, which marks what lies elsewhere and is its own; 32 hexadecimal digits.
+
+        A catalog that a stranger has made cannot know the name that another one has.
+        """
+        if self.db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'about'").fetchone() is None:
+            with self.transaction() as db:
+                db.execute("CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT")
+                db.execute("INSERT OR IGNORE INTO about VALUES ('identity', ?)", (secrets.token_hex(16),))
+        (name,) = self.db.execute("SELECT value FROM about WHERE name = 'identity'").fetchone() or ("",)
+        return str(name)
+
+    def written(self, file: Path) -> str | None:
+        """The sha256 of a file beside the pictures, such as a plan or CREDITS.md, as we last wrote it."""
+        if self.db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'written'").fetchone() is None:
+            return None
+        row = self.db.execute("SELECT sha256 FROM written WHERE path = ?", (self._beside(file),)).fetchone()
+        return None if row is None else str(row[0])
+
+    def note_written(self, file: Path, sha256: str) -> None:
+        """Put on record that a file of this digest is ours, and so may be replaced."""
+        with self.transaction() as db:
+            db.execute("CREATE TABLE IF NOT EXISTS written (path TEXT PRIMARY KEY, sha256 TEXT NOT NULL) STRICT")
+            db.execute("INSERT OR REPLACE INTO written VALUES (?, ?)", (self._beside(file), sha256))
+
+    def _beside(self, file: Path) -> str:
+        """A file's path relative to the catalog, so that the two may be moved together."""
+        return Path(os.path.relpath(file.resolve(), self.path.resolve().parent)).as_posix()
+
     def put(self, pictures: Iterable[Picture]) -> None:
         """Insert or replace rows of `pictures`."""
         rows = (_row(picture) for picture in pictures)
@@ -225,6 +257,26 @@ class Catalog:
         return {sha256 for (sha256,) in rows}
 
 
+def put_aside(path: Path) -> Path | None:
+    """Give a catalog another name, and its log with it, so that the next `open` makes a new one. The new name.
+
+    To be called by the holder of the dataset's lock. Returns None where there is no catalog. What only the catalog
+    knew, the credits and the splits that were drawn, is in the file that is put aside.
+    """
+    if not os.path.lexists(path):
+        return None
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+    aside = path.with_name(f"{path.stem}-{stamp}{path.suffix}")
+    with _in_words(path):
+        try:
+            for part in _PARTS:  # the database itself first: a log without one is passed over
+                if os.path.lexists(_beside(path, part)):
+                    _beside(path, part).rename(_beside(aside, part))
+        except OSError as error:
+            raise _cannot("written", path, error.strerror) from error
+    return aside
+
+
 def _is_empty(path: Path, db: sqlite3.Connection) -> bool:
     """Whether the file has no tables yet. Raises `UserError` for a database that is not ours, or newer than us."""
     version, mark = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id"))
@@ -240,7 +292,10 @@ def _is_empty(path: Path, db: sqlite3.Connection) -> bool:
 
 
 def _prepare(path: Path, db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA trusted_schema = OFF")
     empty = _is_empty(path, db)
+    if not empty:
+        require_our_schema(path, db, _SCHEMA)  # before anything is written, which is when a trigger would fire
     write_ahead(db)
     db.execute("PRAGMA synchronous = NORMAL")
     if empty:
@@ -254,13 +309,15 @@ def _prepare(path: Path, db: sqlite3.Connection) -> None:
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")
     _add_columns(db)
-    _check_pages(path, db)
+    _check(path, db)
 
 
-def _check_pages(path: Path, db: sqlite3.Connection) -> None:
+def _check(path: Path, db: sqlite3.Connection) -> None:
     problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
         raise _damaged(path, problem)
+    require_our_schema(path, db, _SCHEMA)
+    require_our_values(path, db, _SCHEMA)
 
 
 def _connect_read_only(path: Path, stack: ExitStack) -> sqlite3.Connection:
@@ -367,8 +424,8 @@ def _cannot(doing: Literal["written", "read"], path: Path, reason: object) -> Us
 
 def _damaged(path: Path, problem: object) -> UserError:
     return UserError(
-        f"The catalog {path} is damaged ({' '.join(str(problem).split())}): move it away and run the command again, "
-        f"which writes a new one from the pictures."
+        f"The catalog {path} is damaged ({' '.join(str(problem).split())}): run `clean` with "
+        "--rebuild-catalog, which puts it aside and writes a new one from the pictures."
     )
 
 

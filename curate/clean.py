@@ -11,17 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from curate.catalog import Catalog
+from curate.catalog import Catalog, put_aside
 from curate.cleaning.conflicts import ConflictMode
 from curate.cleaning.judging import REASONS, Plan, make_plan, part_placements
 from curate.cleaning.keepers import DEFAULT_POLICY, PolicyName
-from curate.cleaning.plan import check_plan, read_plan, write_plan
+from curate.cleaning.plan import PlanLine, check_plan, read_plan, require_plan_place, write_plan
 from curate.cleaning.settled import is_settled, settle
-from curate.dataset import Dataset, open_dataset
+from curate.dataset import Dataset, open_dataset, open_to_write
 from curate.duplicates import DEFAULT_RADIUS
 from curate.progress import Progress, silent
 from curate.quality import CHECKS
-from curate.quarantine import finish_moves, set_aside
+from curate.quarantine import Moves, finish_moves, set_aside
 from curate.scan import ScanReport, scan
 
 __all__ = ["REASONS", "CleanReport", "Plan", "clean", "make_plan", "part_placements"]
@@ -31,7 +31,8 @@ __all__ = ["REASONS", "CleanReport", "Plan", "clean", "make_plan", "part_placeme
 class CleanReport:
     """What a run found and did.
 
-    `moved` counts what this run decided upon and set aside, `resumed` the moves of an interrupted run that it ended;
+    `moved` counts what this run decided upon and set aside, `resumed` the moves of an interrupted run that it ended,
+    `unmoved` are the paths of what was to leave by either and stayed: it had changed, or its place was taken;
     `flagged` counts, for each quality flag, the pictures that bore it before this run; `run` names it for `restore`,
     "" where nothing was moved; `plan_file` is where a dry run wrote the plan.
     """
@@ -41,6 +42,7 @@ class CleanReport:
     plan: Plan
     moved: int
     resumed: int
+    unmoved: list[str]
     flagged: dict[str, int]
     run: str = ""
     plan_file: Path | None = None
@@ -57,6 +59,9 @@ def clean(
     remove: Sequence[str] = (),
     plan: Path | None = None,
     save_plan: Path | None = None,
+    force: bool = False,
+    rebuild_catalog: bool = False,
+    wait: float | None = 0.0,
     progress: Progress = silent,
 ) -> CleanReport:
     """Scan a dataset, plan what leaves it and, unless `dry_run`, move that to the quarantine.
@@ -64,48 +69,97 @@ def clean(
     `keep` names the policy that says which copy stays, `conflicts` says what becomes of one picture under two labels;
     with `geometry` turned and mirrored copies are found too, and pictures with one of the quality flags in `remove`
     leave as well.
-    A dry run writes its plan to `save_plan`, or to plan.jsonl where the catalog is. With `plan`, that file is carried
-    out instead, once all of it has been checked.
+    A dry run writes its plan to `save_plan`, or to plan.jsonl where the catalog is, over nothing but a plan that it
+    wrote itself, unless `force`. With `plan`, that file is carried out instead, once all of it has been checked.
+    With `rebuild_catalog` the catalog is put aside first, and made anew from the pictures. `wait` is how long to wait
+    for another command that is at work in the dataset, in seconds; None for as long as it takes.
 
     Safe to stop at any instant: the whole plan is on record before the first file moves, and the next run carries
     it to its end. Raises `UserError` for what the user can put right.
     """
-    dataset = open_dataset(root)
     lines = None if plan is None else read_plan(plan)
-    with _open_catalog(dataset, dry_run) as catalog:
-        # A plan by hand is checked before anything moves, be it the rest of an interrupted run.
-        resumed = finish_moves(dataset, catalog, progress) if lines is None and not dry_run else 0
-        scanned = scan(dataset, catalog, progress)
-        options = judged_by(radius, keep, conflicts, geometry, remove)
-        if lines is None and is_settled(catalog, options):
-            planned = Plan([], [], [])
-        elif lines is None:
-            planned = make_plan(
-                dataset, catalog, radius, progress, keep=keep, conflicts=conflicts, geometry=geometry, remove=remove
-            )
-            if planned == Plan([], [], []):
-                settle(catalog, options)
-        else:
-            planned = Plan(check_plan(lines, dataset, catalog), [], [])
-        flagged = count_flags(catalog)
+    options = Options(radius, keep, conflicts, geometry, tuple(remove))
+    if dry_run and not rebuild_catalog:
+        return _look(open_dataset(root), options, lines, save_plan, progress, force=force)
+    with open_to_write(root, "clean", wait=wait, progress=progress) as dataset:
+        if rebuild_catalog:
+            put_aside(dataset.catalog_path)
         if dry_run:
-            return CleanReport(dataset, scanned, planned, 0, 0, flagged, plan_file=_save(planned, dataset, save_plan))
-        if lines is not None:
-            resumed = finish_moves(dataset, catalog, progress)
-        run = datetime.now(UTC).isoformat(timespec="milliseconds")
-        moved = set_aside(dataset, catalog, planned.decisions, run, progress)
-        return CleanReport(dataset, scanned, planned, moved, resumed, flagged, run if moved else "")
+            return _look(dataset, options, lines, save_plan, progress, force=force)
+        with Catalog.open(dataset.catalog_path) as catalog:
+            return _carry_out(dataset, catalog, options, lines, progress)
 
 
-def judged_by(
-    radius: int = DEFAULT_RADIUS,
-    keep: PolicyName = DEFAULT_POLICY,
-    conflicts: ConflictMode = "quarantine",
-    geometry: bool = False,
-    remove: Sequence[str] = (),
-) -> str:
-    """What a plan depends on besides the pictures, in words."""
-    return f"radius {radius}, keep {keep}, conflicts {conflicts}, geometry {geometry}, remove {sorted(remove)}"
+@dataclass(frozen=True)
+class Options:
+    """What a plan depends on besides the pictures."""
+
+    radius: int = DEFAULT_RADIUS
+    keep: PolicyName = DEFAULT_POLICY
+    conflicts: ConflictMode = "quarantine"
+    geometry: bool = False
+    remove: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return (
+            f"radius {self.radius}, keep {self.keep}, conflicts {self.conflicts}, geometry {self.geometry}, "
+            f"remove {sorted(self.remove)}"
+        )
+
+
+def _look(
+    dataset: Dataset,
+    options: Options,
+    lines: Sequence[PlanLine] | None,
+    save_plan: Path | None,
+    progress: Progress,
+    *,
+    force: bool,
+) -> CleanReport:
+    """Scan and plan, and move nothing. Needs no lock: it changes nothing but what the catalog knows, and the plan."""
+    with _open_catalog(dataset) as catalog:
+        file = _plan_file(dataset, save_plan)
+        if file:
+            require_plan_place(catalog, file, force=force)
+        scanned = scan(dataset, catalog, progress)
+        planned = _plan(dataset, catalog, options, lines, progress)
+        if file:
+            write_plan(file, planned.decisions, catalog, force=force)
+        return CleanReport(dataset, scanned, planned, 0, 0, [], count_flags(catalog), plan_file=file)
+
+
+def _carry_out(
+    dataset: Dataset, catalog: Catalog, options: Options, lines: Sequence[PlanLine] | None, progress: Progress
+) -> CleanReport:
+    # A plan by hand is checked before anything moves, be it the rest of an interrupted run.
+    resumed = finish_moves(dataset, catalog, progress) if lines is None else Moves([], [])
+    scanned = scan(dataset, catalog, progress)
+    planned = _plan(dataset, catalog, options, lines, progress)
+    flagged = count_flags(catalog)
+    if lines is not None:
+        resumed = finish_moves(dataset, catalog, progress)
+    run = datetime.now(UTC).isoformat(timespec="milliseconds")
+    moves = set_aside(dataset, catalog, planned.decisions, run, progress)
+    return CleanReport(
+        dataset, scanned, planned, len(moves.moved), len(resumed.moved), [*resumed.unmoved, *moves.unmoved], flagged,
+        run if moves.moved else "",
+    )  # fmt: skip
+
+
+def _plan(
+    dataset: Dataset, catalog: Catalog, options: Options, lines: Sequence[PlanLine] | None, progress: Progress
+) -> Plan:
+    if lines is not None:
+        return Plan(check_plan(lines, dataset, catalog), [], [])
+    if is_settled(catalog, str(options)):
+        return Plan([], [], [])
+    planned = make_plan(
+        dataset, catalog, options.radius, progress, keep=options.keep, conflicts=options.conflicts,
+        geometry=options.geometry, remove=options.remove,
+    )  # fmt: skip
+    if planned == Plan([], [], []):
+        settle(catalog, str(options))
+    return planned
 
 
 def count_flags(catalog: Catalog) -> dict[str, int]:
@@ -115,21 +169,19 @@ def count_flags(catalog: Catalog) -> dict[str, int]:
     return {check.flag: int(count) for check, count in zip(CHECKS, counts, strict=True) if count}
 
 
-def _save(plan: Plan, dataset: Dataset, file: Path | None) -> Path | None:
-    """Where the plan was written: nowhere, for a dataset on a read-only disk and no other place named."""
+def _plan_file(dataset: Dataset, file: Path | None) -> Path | None:
+    """Where the plan goes: nowhere, for a dataset on a read-only disk and no other place named."""
     if file is None and not os.access(dataset.home, os.W_OK):
         return None
-    file = file or dataset.home / "plan.jsonl"
-    write_plan(file, plan.decisions)
-    return file
+    return file or dataset.home / "plan.jsonl"
 
 
 @contextmanager
-def _open_catalog(dataset: Dataset, dry_run: bool) -> Iterator[Catalog]:
+def _open_catalog(dataset: Dataset) -> Iterator[Catalog]:
     """The dataset's catalog or, to look at pictures where nothing may be written, one for the moment."""
     place = dataset.home if dataset.home.exists() else dataset.home.parent
     with ExitStack() as stack:
         path = dataset.catalog_path
-        if dry_run and not os.access(place, os.W_OK):
+        if not os.access(place, os.W_OK):
             path = Path(stack.enter_context(TemporaryDirectory())) / "catalog.sqlite"
         yield stack.enter_context(Catalog.open(path))

@@ -5,15 +5,19 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from curate.errors import UserError
+from curate.files.atomic import sweep
+from curate.files.lock import locked
+from curate.progress import Progress, silent
 
 SPLITS = ("train", "valid", "test")
 
-_SPLIT_OF_FOLDER = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+SPLIT_OF_FOLDER = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 _NOT_PICTURES = {"thumbs.db", "desktop.ini"}
 _NOT_CLASSES = {"__macosx", "@eadir"}  # what archives and file servers leave beside the class folders
 
@@ -120,6 +124,21 @@ def open_dataset(root: Path) -> Dataset:
     return dataset
 
 
+@contextmanager
+def open_to_write(
+    root: Path, doing: str, *, wait: float | None = 0.0, progress: Progress = silent
+) -> Iterator[Dataset]:
+    """Open a dataset with its lock, which every command takes that moves, places or writes files in it.
+
+    `doing` names the command, for others to be told; `wait` is how long to wait for them, as `locked` has it. Raises
+    `UserError` where another command is at work, and as `open_dataset` does.
+    """
+    with locked(open_dataset(root).home, f"{doing} {root}", wait=wait, progress=progress):
+        dataset = open_dataset(root)  # once more: whoever was at work may have changed the layout
+        sweep(dataset.home)
+        yield dataset
+
+
 def natural_key(label: str) -> tuple[tuple[int, int, str], ...]:
     """A sort key that puts 2 before 10 and leaves words in alphabetical order."""
     parts = re.findall(r"[0-9]+|[^0-9]+", label)
@@ -162,8 +181,8 @@ def _layout(root: Path) -> Layout:
 def _top_folders(root: Path) -> list[tuple[str, str | None]]:
     """The folders that hold the class folders, where the root itself does not: (name, split), `raw` first."""
     # Whatever else lies at the root is the user's own business, a link to a quarantine on another disk included.
-    names = _subfolders(root, among={"raw", *_SPLIT_OF_FOLDER})
-    found = [(name, _SPLIT_OF_FOLDER.get(name.lower())) for name in names]
+    names = _subfolders(root, among={"raw", *SPLIT_OF_FOLDER})
+    found = [(name, SPLIT_OF_FOLDER.get(name.lower())) for name in names]
     order = (None, *SPLITS)
     return sorted(found, key=lambda top: order.index(top[1]))
 

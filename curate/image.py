@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
+from curate.files.reading import read_file
+
 MAX_PIXELS = 128 * 1024 * 1024
 """A picture with more pixels than this is refused before any of them is allocated (128 MiPx is 384 MiB of RGB)."""
 
@@ -114,7 +116,7 @@ def decode(data: bytes, *, path: str = "<bytes>", at_least: int | None = None, l
 def read(path: Path, *, at_least: int | None = None) -> DecodedImage:
     """Read and decode one file; `decode` says how. A file that cannot be read is a `BrokenImage` too."""
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise BrokenImage(str(path), f"cannot be read ({error.strerror})") from error
     return decode(data, path=str(path), at_least=at_least)

@@ -5,18 +5,21 @@ and where it lay can be read off the place where it is, even without a catalog. 
 leave for the same reason, it lies below `quarantine/duplicate (2)/`.
 """
 
-import hashlib
 import os
 import re
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.catalog import Catalog
-from curate.files.moving import Outcome, move
 from curate.dataset import Dataset
 from curate.errors import UserError
+from curate.files.atomic import sweep, write_whole
+from curate.files.inside import inside, is_plain
+from curate.files.moving import Outcome, end_cut_short, move
+from curate.files.reading import NotAPlainFile, read_file, sha256_of
 from curate.progress import Progress, silent
 
 
@@ -53,11 +56,22 @@ class Stored:
 
 
 @dataclass(frozen=True)
+class Moves:
+    """The paths of pictures that were moved, and of those that stayed though they were to leave."""
+
+    moved: list[str]
+    unmoved: list[str]
+
+
+@dataclass(frozen=True)
 class RestoreReport:
-    """Paths brought back; paths left in the quarantine because another file has taken their place."""
+    """Paths brought back; paths left in the quarantine because another file has taken their place; those of pictures
+    that were about to leave, by a `clean` that was interrupted, and now stay.
+    """
 
     restored: list[str]
     occupied: list[str]
+    called_off: list[str] = field(default_factory=list)
 
 
 def pending(catalog: Catalog) -> list[Decision]:
@@ -70,10 +84,11 @@ def pending(catalog: Catalog) -> list[Decision]:
 
 def set_aside(
     dataset: Dataset, catalog: Catalog, decisions: Sequence[Decision], run: str, progress: Progress = silent
-) -> int:
-    """Move pictures into the quarantine. Returns how many; raises `UserError` where a file cannot be moved.
+) -> Moves:
+    """Move pictures into the quarantine; to be called by the holder of the dataset's lock.
 
-    A file that changed or vanished since it was decided upon is left alone.
+    A file that changed or vanished since it was decided upon is left alone, and so is one whose place is taken.
+    Raises `UserError` where a file cannot be moved.
     """
     _record_restored(dataset, catalog)
     with catalog.transaction() as db:
@@ -94,19 +109,22 @@ def set_aside(
     return finish_moves(dataset, catalog, progress)
 
 
-def finish_moves(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> int:
-    """Carry out every move that is on record and not yet done; returns the number of files moved."""
+def finish_moves(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Moves:
+    """Carry out every move that is on record and not yet done; to be called by the holder of the dataset's lock."""
     rows = catalog.db.execute(
         "SELECT id, path, stored, sha256 FROM quarantine WHERE state = 'moving' ORDER BY id"
     ).fetchall()
     if not rows:
-        return 0
+        return Moves([], [])
+    _require_own_place(dataset, catalog)
+    places = [(inside(dataset.root, path), inside(dataset.quarantine, stored)) for _, path, stored, _ in rows]
+    _sweep(dataset, places)
     moved: list[tuple[int, str]] = []
     dropped: list[tuple[int]] = []
+    unmoved: list[str] = []
     try:
         with progress("Moving to quarantine", len(rows)) as advance:
-            for row, path, stored, sha256 in rows:
-                source, target = dataset.root / path, dataset.quarantine / stored
+            for (row, path, _, sha256), (source, target) in zip(rows, places, strict=True):
                 arrived = os.path.lexists(target)
                 # What a person put there since is none of ours to move, though it bears the name.
                 if arrived or _is_unchanged(catalog, source, path, sha256):
@@ -115,11 +133,12 @@ def finish_moves(dataset: Dataset, catalog: Catalog, progress: Progress = silent
                     moved.append((row, path))
                 else:
                     dropped.append((row,))
+                    unmoved.append(path)
                 advance(1)
     finally:
         # The files say what was done, should we be killed before this: then the moves are repeated, to no effect.
         _record_moves(catalog, moved, dropped)
-    return len(moved)
+    return Moves([path for _, path in moved], unmoved)
 
 
 def restore(
@@ -136,34 +155,39 @@ def restore(
 
     `paths` are where pictures lay before, relative to the dataset; `labels` their class folders; `run` is a run's
     name as `stored_files` has it. Works from the files themselves where the catalog has no record of them. A place
-    that another file has taken meanwhile is left alone and reported. Raises `UserError`, before anything is moved,
-    for a picture that is neither in the quarantine nor back in its place.
+    that another file has taken meanwhile is left alone and reported; a move that an interrupted run has yet to make
+    is called off. To be called by the holder of the dataset's lock. Raises `UserError`, before anything is moved, for
+    a picture that is neither in the quarantine nor back in its place.
     """
-    finish_moves(dataset, catalog)
-    files = stored_files(dataset, catalog)
+    _require_own_place(dataset, catalog)
+    _record_arrived(dataset, catalog)
+    files, coming = stored_files(dataset, catalog), _pending_files(dataset, catalog)
     if paths is not None:
         paths = set(paths)
-        _check_paths(dataset, files, paths)
+        _check_paths(dataset, [*files, *coming], paths)
     wanted = [(set(values) if values is not None else None) for values in (reasons, paths, labels)]
-    chosen = [
-        file
-        for file in files
-        if all(
-            values is None or value in values
-            for value, values in zip((file.reason, file.path, file.label), wanted, strict=True)
-        )
-        and run in (None, file.run)
-    ]
+
+    def is_wanted(file: Stored) -> bool:
+        values = zip((file.reason, file.path, file.label), wanted, strict=True)
+        return all(some is None or value in some for value, some in values) and run in (None, file.run)
+
+    called_off = [file for file in coming if is_wanted(file)]
+    with catalog.transaction() as db:
+        rows = [(file.stored,) for file in called_off]
+        db.executemany("DELETE FROM quarantine WHERE stored = ? AND state = 'moving'", rows)
+    chosen = [file for file in files if is_wanted(file)]
+    places = [(inside(dataset.quarantine, file.stored), inside(dataset.root, file.path)) for file in chosen]
+    _sweep(dataset, [*places, *_restored(dataset, catalog)])
     restored: list[str] = []
     occupied: list[str] = []
     with progress("Restoring", len(chosen)) as advance:
-        for file in chosen:
-            outcome = move(dataset.quarantine / file.stored, dataset.root / file.path)
+        for file, (source, target) in zip(chosen, places, strict=True):
+            outcome = move(source, target)
             (restored if outcome is Outcome.MOVED else occupied).append(file.path)
             advance(1)
     _record_restored(dataset, catalog)
     _prune(dataset.quarantine)
-    return RestoreReport(restored, occupied)
+    return RestoreReport(restored, occupied, [file.path for file in called_off])
 
 
 def stored_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
@@ -174,13 +198,17 @@ def stored_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
     for folder, _, names in os.walk(dataset.quarantine):
         for name in names:
             stored = (Path(folder) / name).relative_to(dataset.quarantine).as_posix()
-            if name.startswith(".") or "/" not in stored:  # a copy cut short, or a stranger's note
+            # A copy cut short, a stranger's note, or a name that could never go back to where it came from.
+            if name.startswith(".") or "/" not in stored or not is_plain(stored):
                 continue
             reason, path = stored.split("/", 1)
             unknown = Stored(stored, path, _label(dataset, path), "", _NUMBER.sub("", reason), "", "")
             found.append(recorded.get(stored, unknown))
     return sorted(found, key=lambda file: (file.path, -_number(file.stored), file.stored))
 
+
+_MARK = ".florilegium.quarantine"
+"""A file in a quarantine that lies elsewhere, by a link: whose it is."""
 
 _NUMBER = re.compile(r" \(([0-9]+)\)$")
 
@@ -206,20 +234,82 @@ def _check_paths(dataset: Dataset, files: Sequence[Stored], paths: Iterable[str]
             )
 
 
+def _require_own_place(dataset: Dataset, catalog: Catalog) -> None:
+    """Raise `UserError` where the quarantine is a link to a folder with files that this dataset did not put there.
+
+    A user may link it to another disk; a dataset from elsewhere may link it to the user's own folders.
+    """
+    place = dataset.quarantine
+    if not place.is_symlink():
+        return
+    mark, identity = place / _MARK, catalog.identity()
+    try:
+        known = read_file(mark, 4096).decode("ascii", "replace").strip() if os.path.lexists(mark) else ""
+        if not known and place.is_dir() and not any(place.iterdir()):
+            write_whole(mark, f"{identity}\n")
+            known = identity
+    except OSError as error:
+        raise UserError(f"{place} cannot be read or written ({error.strerror}): check your rights.") from error
+    if known != identity:
+        raise UserError(
+            f"{place} is a link to {place.resolve()}, which is no empty folder, and not marked as the quarantine of "
+            f"this dataset: let it lead to an empty folder, or write the line {identity} into {mark}, if it is."
+        )
+
+
+def _sweep(dataset: Dataset, places: Sequence[tuple[Path, Path]]) -> None:
+    """Remove what killed moves (source, target) left behind: names given up and, between disks, half copies."""
+    end_cut_short(places)
+    with suppress(OSError):
+        if dataset.root.stat().st_dev != dataset.quarantine.stat().st_dev:
+            for folder in {target.parent for _, target in places}:
+                sweep(folder)
+
+
+def _restored(dataset: Dataset, catalog: Catalog) -> list[tuple[Path, Path]]:
+    """What was brought back by a run that was killed before it could write it down: (where it was, where it is)."""
+    rows = catalog.db.execute("SELECT stored, path FROM quarantine WHERE state = 'moved'").fetchall()
+    places = [(inside(dataset.quarantine, stored), inside(dataset.root, path)) for stored, path in rows]
+    return [(source, target) for source, target in places if not os.path.lexists(source)]
+
+
 def _is_unchanged(catalog: Catalog, file: Path, path: str, sha256: str) -> bool:
     """Whether this is the file that was decided upon: by size and time or, where these differ, by its content."""
     try:
-        stat = file.stat()
+        status = file.stat()
     except FileNotFoundError:  # or a link that leads nowhere, which has no content to differ
         return file.is_symlink()
+    except OSError:  # a link that leads round in a circle has none either
+        return file.is_symlink()
     row = catalog.db.execute("SELECT size, mtime_ns, sha256 FROM pictures WHERE path = ?", (path,)).fetchone()
-    if row == (stat.st_size, stat.st_mtime_ns, sha256):
+    if row == (status.st_size, status.st_mtime_ns, sha256):
         return True
     try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest() == sha256
+        return sha256_of(file) == sha256
+    except NotAPlainFile:
+        return sha256 == ""  # a pipe or a device: nothing to compare, then as now
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror}): give yourself the right to.") from error
+
+
+def _pending_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
+    """What an interrupted run has on record to move, and has not moved."""
+    rows = catalog.db.execute(
+        "SELECT stored, path, sha256, reason, detail, run FROM quarantine WHERE state = 'moving' ORDER BY id"
+    )
+    return [Stored(row[0], row[1], _label(dataset, row[1]), *row[2:]) for row in rows]
+
+
+def _record_arrived(dataset: Dataset, catalog: Catalog) -> None:
+    """The files say what an interrupted run has moved already."""
+    rows = catalog.db.execute("SELECT id, path, stored FROM quarantine WHERE state = 'moving'").fetchall()
+    arrived = []
+    for row, path, stored in rows:
+        source, target = inside(dataset.root, path), inside(dataset.quarantine, stored)
+        if os.path.lexists(target):
+            arrived.append((row, path))
+            move(source, target)  # where it was cut short with the file under both names
+    _record_moves(catalog, arrived, [])
 
 
 def _record_moves(catalog: Catalog, moved: Sequence[tuple[int, str]], dropped: Sequence[tuple[int]]) -> None:

@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,13 +13,11 @@ from typing import NamedTuple
 from curate.catalog import Catalog, Picture
 from curate.dataset import ClassFolder, Dataset
 from curate.errors import UserError
+from curate.files.reading import MAX_BYTES, NotAPlainFile, open_file
 from curate.forked import apart, is_crash, results_of
 from curate.inspect import Facts, inspect_many, prepare
 from curate.parallel import processors
 from curate.progress import Progress, silent
-
-MAX_BYTES = 1 << 30
-"""A larger file is no photograph: it is not read into memory, but broken."""
 
 # Pictures read at a time: many cost less each, and few large ones take long enough.
 _FEWEST, _MOST, _BYTES = 4, 96, 4 << 20
@@ -103,16 +100,19 @@ def _chunks(files: list[_File]) -> Iterator[list[_File]]:
 
 def _compare(dataset: Dataset, catalog: Catalog, folder: ClassFolder) -> tuple[int, list[str], list[_File]]:
     """(files in the folder, paths of rows whose file is gone, files that are to be read)."""
-    rows = catalog.db.execute("SELECT path, size, mtime_ns, state FROM pictures WHERE folder = ?", (folder.path,))
-    known = {path: (size, mtime_ns, state) for path, size, mtime_ns, state in rows}
+    rows = catalog.db.execute(
+        "SELECT path, size, mtime_ns, state, label, split FROM pictures WHERE folder = ?", (folder.path,)
+    )
+    known = {path: (size, mtime_ns, state, label, split) for path, size, mtime_ns, state, label, split in rows}
     found = dataset.files_in(folder)
     to_read = []
     for path, status in found:
         seen = known.pop(path, None)
         size, mtime_ns = (status.st_size, status.st_mtime_ns) if status else (0, 0)
-        if seen != (size, mtime_ns, "present"):
+        # Label and split are what the folder says: of a catalog from elsewhere nothing else would hold them to it.
+        if seen != (size, mtime_ns, "present", folder.label, folder.split or ""):
             to_read.append(_File(path, folder, size, mtime_ns))
-    gone = [path for path, (_, _, state) in known.items() if state == "present"]
+    gone = [path for path, (_, _, state, _, _) in known.items() if state == "present"]
     return len(found), gone, to_read
 
 
@@ -172,17 +172,16 @@ def _read(root: Path, file: _File) -> tuple[_File, bytes] | Picture:
     """The file as it is now and its bytes; or the row of one that is broken or gone before it is decoded."""
     path = root / file.path
     try:
-        # Not to wait, should it be a pipe that nobody writes to.
-        with open(path, "rb", buffering=0, opener=_open_without_waiting) as opened:
+        with open_file(path) as opened:
             # Size and time are of the very file that is read: one that changes meanwhile is read again next time.
             status = os.fstat(opened.fileno())
             file = file._replace(size=status.st_size, mtime_ns=status.st_mtime_ns)
-            if not stat.S_ISREG(status.st_mode):
-                return file.broken("not a file but a pipe, a device or a folder")
             if status.st_size > MAX_BYTES:
                 reason = f"{status.st_size:,} bytes are over the limit of {MAX_BYTES:,} bytes"
                 return file.broken(reason, hashlib.file_digest(opened, "sha256").hexdigest())
-            return file, opened.read(status.st_size + 1)  # readall() would ask three times more
+            return file, opened.read(status.st_size + 1)  # read() of all would ask three times more
+    except NotAPlainFile as error:
+        return file.broken(str(error.strerror))
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
             if path.is_symlink():
@@ -191,10 +190,6 @@ def _read(root: Path, file: _File) -> tuple[_File, bytes] | Picture:
         raise UserError(
             f"{path} cannot be read ({error.strerror}): give yourself the right to read it, or move it away."
         ) from error
-
-
-def _open_without_waiting(path: str, how: int) -> int:
-    return os.open(path, how | getattr(os, "O_NONBLOCK", 0))
 
 
 def _by_time(results: Iterable[list[Picture]], advance: Callable[[int], None]) -> Iterator[list[Picture]]:

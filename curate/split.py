@@ -5,26 +5,31 @@ iNaturalist observation, one source page). Groups are drawn in an order that dep
 alone, and a picture that was once assigned keeps its split.
 """
 
+import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curate.catalog import Catalog
-from curate.dataset import SPLITS, Dataset, open_dataset
+from curate.dataset import SPLITS, Dataset, open_dataset, open_to_write
 from curate.duplicates import DEFAULT_RADIUS
 from curate.errors import UserError
+from curate.files.atomic import sweep
+from curate.files.lock import locked
 from curate.progress import Progress, silent
 from curate.quarantine import finish_moves
 from curate.scan import scan
 from curate.splitting.assignment import Draw, Ratio, Rules, Splits, assign
 from curate.splitting.drawing import draw_stable
-from curate.splitting.grouping import Proof, links_of, prove
+from curate.splitting.grouping import Links, Proof, links_of, prove
 from curate.splitting.holdings import NOWHERE, Holdings, read_holdings
 from curate.splitting.neighbours import find_neighbours
-from curate.splitting.placing import Mode, Placement, adopt, check_output, place, record
+from curate.splitting.placing import Adopted, Mode, Placement, adopt, check_output, place, record
+from curate.splitting.unfinished import begin, finish
 
 __all__ = ["HeldBack", "Method", "Mode", "Placement", "Proof", "Ratio", "SplitReport", "split"]
 
@@ -75,6 +80,7 @@ def split(
     radius: int = DEFAULT_RADIUS,
     mode: Mode = "link",
     dry_run: bool = False,
+    wait: float | None = 0.0,
     progress: Progress = silent,
 ) -> SplitReport:
     """Split a dataset into `<out>/train`, `valid` and `test`, by hard link where the file system allows it.
@@ -82,48 +88,120 @@ def split(
     Pictures that arrived in a split folder stay in it. A frozen split takes nothing new; where `freeze` is not
     given, valid and test are frozen in a dataset that arrived with either. `out` is the dataset itself by default,
     or for a flat one the folder `<name>_split` beside it. Valid and test get `min_per_class` pictures of each label,
-    or a third of those of a small one. Safe to stop at any instant: the same command then finishes the same split.
-    Raises `UserError` for what the user can put right.
+    or a third of those of a small one. `wait` is how long to wait for another command that is at work in the dataset,
+    in seconds; None for as long as it takes. Safe to stop at any instant: the same command then finishes the same
+    split, and until it has, `train` refuses it. Raises `UserError` for what the user can put right.
     """
-    _check(ratio, min_per_class)
-    dataset = open_dataset(root)
-    out = check_output(dataset, out or default_output(dataset))
-    with Catalog.open(dataset.catalog_path) as catalog:
-        if not dry_run:
+    _check(ratio, min_per_class, seed)
+    options = _Options(ratio, seed, freeze if freeze is None else tuple(freeze), min_per_class, method, radius, mode)
+    if dry_run:
+        dataset = open_dataset(root)
+        out = check_output(dataset, out or default_output(dataset))
+        with Catalog.open(dataset.catalog_path) as catalog:
+            drawn = _draw_up(dataset, catalog, out, options, progress)
+            return _report(out, options, drawn, prove(drawn.holdings, drawn.links, drawn.assigned), None)
+    with open_to_write(root, "split", wait=wait, progress=progress) as dataset:
+        command = options.command(root, out)
+        out = check_output(dataset, out or default_output(dataset))
+        with Catalog.open(dataset.catalog_path) as catalog:
             finish_moves(dataset, catalog)
-        scan(dataset, catalog, progress)
-        holdings = read_holdings(dataset, catalog)
-        _check_holdings(dataset, holdings)
-        rules = Rules(ratio, seed, _frozen(freeze, holdings), min_per_class)
-        scheme = f"seed {seed}, ratio {'/'.join(f'{share:g}' for share in ratio)}"
-        adopted = adopt(dataset, catalog, out, holdings)
-        # The library remembers nothing, and draws anew what did not arrive in a split.
-        stable = method == "stable"
-        remembered = _remembered(catalog, scheme, holdings, adopted.splits) if stable else holdings.split
-        had = remembered != NOWHERE
-        links = links_of(holdings, catalog, find_neighbours(dataset, catalog, holdings, radius, progress))
-        assigned, held_back = assign(holdings, links, remembered, rules, _draw(method))
-        placement = None
-        if not dry_run:
-            with catalog.transaction() as db:
-                record(db, dataset, out, adopted.files.items())
-                if stable:
-                    learnt = ~had | (adopted.splits != holdings.split)
-                    rows = _rows(scheme, holdings, np.where(learnt, assigned, np.int8(NOWHERE)))
-                    db.executemany("INSERT OR REPLACE INTO assignments VALUES (?, ?, ?, ?)", rows)
-            placement = place(dataset, catalog, out, holdings, assigned, mode, progress)
+            drawn = _draw_up(dataset, catalog, out, options, progress)
+            # Another dataset's split may be on its way to the same place.
+            with locked(out, command, wait=wait, progress=progress):
+                sweep(out)
+                drawn = replace(drawn, adopted=adopt(dataset, catalog, out, drawn.holdings))
+                begin(out, catalog.identity(), command)
+                _remember(dataset, catalog, out, options, drawn)
+                placement, there = place(dataset, catalog, out, drawn.holdings, drawn.assigned, mode, progress)
+                finish(out)
+            proof = prove(drawn.holdings, drawn.links, there.split, there.at)
+            return _report(out, options, drawn, proof, placement)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How a split is drawn and placed."""
+
+    ratio: Ratio
+    seed: int
+    freeze: tuple[str, ...] | None
+    min_per_class: int
+    method: Method
+    radius: int
+    mode: Mode
+
+    @property
+    def scheme(self) -> str:
+        """What the catalog remembers assignments under."""
+        return f"seed {self.seed}, ratio {'/'.join(f'{share:g}' for share in self.ratio)}"
+
+    def command(self, root: Path, out: Path | None) -> str:
+        """The command that makes this very split."""
+        words = ["cli.py", "split", str(root)]
+        words += ["--out", str(out)] if out else []
+        words += ["--ratio", ",".join(f"{share:g}" for share in self.ratio)] if self.ratio != DEFAULT_RATIO else []
+        words += ["--seed", str(self.seed)] if self.seed != DEFAULT_SEED else []
+        words += ["--freeze", ",".join(self.freeze)] if self.freeze is not None else []
+        words += ["--min-per-class", str(self.min_per_class)] if self.min_per_class != 1 else []
+        words += ["--method", self.method] if self.method != "stable" else []
+        words += [f"--{self.mode}"] if self.mode != "link" else []
+        return shlex.join(words)
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """A split before it is placed: what there is, what belongs together, and where each picture goes.
+
+    `had` bool[n] tells which pictures had their split before.
+    """
+
+    holdings: Holdings
+    links: Links
+    rules: Rules
+    adopted: Adopted
+    had: NDArray[np.bool_]
+    assigned: Splits
+    held_back: dict[int, str]
+
+
+def _draw_up(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, progress: Progress) -> _Drawn:
+    scan(dataset, catalog, progress)
+    holdings = read_holdings(dataset, catalog)
+    _check_holdings(dataset, holdings)
+    rules = Rules(options.ratio, options.seed, _frozen(options.freeze, holdings), options.min_per_class)
+    adopted = adopt(dataset, catalog, out, holdings)
+    # The library remembers nothing, and draws anew what did not arrive in a split.
+    stable = options.method == "stable"
+    remembered = _remembered(catalog, options.scheme, holdings, adopted.splits) if stable else holdings.split
+    links = links_of(holdings, catalog, find_neighbours(dataset, catalog, holdings, options.radius, progress))
+    assigned, held_back = assign(holdings, links, remembered, rules, _draw(options.method))
+    return _Drawn(holdings, links, rules, adopted, remembered != NOWHERE, assigned, held_back)
+
+
+def _remember(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, drawn: _Drawn) -> None:
+    """Put on record what is ours in the output, and where each picture goes, before any of it moves."""
+    with catalog.transaction() as db:
+        record(db, dataset, out, drawn.adopted.files.items())
+        if options.method == "stable":
+            learnt = ~drawn.had | (drawn.adopted.splits != drawn.holdings.split)
+            rows = _rows(options.scheme, drawn.holdings, np.where(learnt, drawn.assigned, np.int8(NOWHERE)))
+            db.executemany("INSERT OR REPLACE INTO assignments VALUES (?, ?, ?, ?)", rows)
+
+
+def _report(out: Path, options: _Options, drawn: _Drawn, proof: Proof, placement: Placement | None) -> SplitReport:
+    holdings, assigned = drawn.holdings, drawn.assigned
     counts = _counts(holdings, assigned)
     return SplitReport(
         out=out,
         counts=counts,
-        new=int((~had & (assigned != NOWHERE)).sum()),
-        kept=int((had & (assigned != NOWHERE)).sum()),
-        held_back=[HeldBack(holdings.paths[at], reason) for at, reason in sorted(held_back.items())],
+        new=int((~drawn.had & (assigned != NOWHERE)).sum()),
+        kept=int((drawn.had & (assigned != NOWHERE)).sum()),
+        held_back=[HeldBack(holdings.paths[at], reason) for at, reason in sorted(drawn.held_back.items())],
         broken=holdings.broken,
         orphaned=holdings.orphaned,
-        frozen=tuple(SPLITS[number] for number in sorted(rules.frozen)),
-        too_small=_too_small(counts, ratio, min_per_class),
-        proof=prove(holdings, links, assigned),
+        frozen=tuple(SPLITS[number] for number in sorted(drawn.rules.frozen)),
+        too_small=_too_small(counts, options.ratio, options.min_per_class),
+        proof=proof,
         placement=placement,
     )
 
@@ -179,7 +257,9 @@ def _frozen(freeze: Iterable[str] | None, holdings: Holdings) -> frozenset[int]:
     return frozenset(SPLITS.index(name) for name in names)
 
 
-def _check(ratio: Ratio, min_per_class: int) -> None:
+def _check(ratio: Ratio, min_per_class: int, seed: int) -> None:
+    if not -(2**63) <= seed < 2**63:
+        raise UserError(f"The seed {seed} is too large: give a whole number of at most 18 digits.")
     # Written so that NaN fails as well.
     if len(ratio) != 3 or not (min(ratio) >= 0 and ratio[0] > 0 and abs(sum(ratio) - 1) <= 1e-6):
         raise UserError(

@@ -12,6 +12,7 @@ from PIL import Image
 from curate.catalog import Picture
 from curate.duplicates import find_near_duplicates
 from curate.inspect import inspect
+from tests.painting import OURS
 
 Field = NDArray[np.float64]
 
@@ -80,7 +81,7 @@ def tree(root: Path) -> dict[str, bytes]:
         (Path(folder) / name).relative_to(root).as_posix(): (Path(folder) / name).read_bytes()
         for folder, _, names in os.walk(root)
         for name in names
-        if not name.startswith("catalog.sqlite") and (Path(folder) / name).exists()
+        if not OURS.fullmatch(name) and (Path(folder) / name).exists()
     }
 
 

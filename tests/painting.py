@@ -2,11 +2,15 @@
 
 import hashlib
 import io
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+OURS = re.compile(r"catalog\.sqlite(-wal|-shm|-journal)?|plan\.jsonl|\.florilegium\.(lock|split|quarantine)")
+"""The names of the files that the program keeps beside the pictures."""
 
 
 def paint(seed: int, size: tuple[int, int] = (200, 160)) -> Image.Image:
@@ -41,5 +45,5 @@ def contents(folder: Path) -> dict[str, str]:
     return {
         file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and not file.name.startswith("catalog.sqlite") and file.name != "plan.jsonl"
+        if file.is_file() and not OURS.fullmatch(file.name)
     }

@@ -14,6 +14,8 @@ from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import Dataset, open_dataset
 from curate.errors import UserError
+from curate.files.atomic import temporary_name
+from curate.files.ours import WorkFolder
 from curate.progress import Progress, silent
 from curate.quarantine import restore
 from curate.scan import ScanReport, scan
@@ -202,9 +204,23 @@ def test_a_dataset_that_moved_keeps_its_split(root: Path, tmp_path: Path) -> Non
 
 def test_what_an_interrupted_copy_left_is_removed(root: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    write(out / ".partial" / "picture", b"half a pict")
+    work = WorkFolder(out / ".placing.florilegium").make()
+    write(temporary_name(work / "picture"), b"half a pict")
     split(root, out=out, mode="copy")
     assert len(tree(out)) == 24
+    assert not work.exists()
+
+
+def test_a_folder_that_only_bears_the_name_of_a_work_folder_stays(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write(out / ".placing.florilegium" / "mine.txt", b"a note")
+    write(out / ".partial" / "mine.txt", b"another")
+    with pytest.raises(UserError, match=r"\.placing\.florilegium holds files that this program did not write"):
+        split(root, out=out, mode="copy")
+    assert (out / ".placing.florilegium" / "mine.txt").read_bytes() == b"a note"
+    (out / ".placing.florilegium").rename(out / "notes")
+    split(root, out=out, mode="copy")
+    assert (out / ".partial" / "mine.txt").read_bytes() == b"another"
 
 
 @pytest.mark.parametrize("out", ["data", "out"])

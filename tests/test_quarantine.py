@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from curate.catalog import Catalog
 from curate.clean import clean
-from curate.files.moving import Outcome, move
 from curate.dataset import open_dataset
 from curate.errors import UserError
+from curate.files.moving import Outcome, move
 from curate.quarantine import Decision, RestoreReport, restore, set_aside, stored_files
 from demo.killing import CONTEXT, kill_at_deed, list_deeds
 from tests.painting import contents, paint, save
@@ -183,7 +183,7 @@ def test_moves_on_record_do_not_take_a_new_file_of_that_name(root: Path) -> None
         place.rename(target)
         save(paint(8), place)
         new = place.read_bytes()
-        assert set_aside(dataset, catalog, [], "now") == 1
+        assert set_aside(dataset, catalog, [], "now").moved == [path]
     assert (place.read_bytes(), target.read_bytes()) == (new, old)
     assert give_back(root, ["broken"]).occupied == [path]
 
@@ -211,7 +211,7 @@ def test_every_name_goes_and_comes_back(files: dict[str, str]) -> None:
         with Catalog.open(dataset.catalog_path) as catalog:
             clean(root, dry_run=True)
             rows = [Decision(row.path, before[row.path], row.reason, "") for row in rows]
-            assert set_aside(dataset, catalog, rows, "run") == len(rows)
+            assert sorted(set_aside(dataset, catalog, rows, "run").moved) == sorted(row.path for row in rows)
             assert sorted(contents(root).values()) == sorted(before.values())
             assert len(restore(dataset, catalog).restored) == len(rows)
         assert contents(root) == before
@@ -289,7 +289,7 @@ def test_an_unreadable_class_folder_is_one_sentence(public: Path, warm: Path) ->
 def test_a_read_only_dataset_is_one_sentence_and_can_be_looked_at(public: Path, warm: Path) -> None:
     before = contents(public)
     sentence = refusal(partial(clean, public), partial(become_nobody, warm))
-    assert "catalog.sqlite cannot be written" in sentence
+    assert "cannot be written" in sentence
     assert refusal(partial(clean, public, dry_run=True), partial(become_nobody, warm)) == ""
     assert contents(public) == before
     assert not (public / "catalog.sqlite").exists()

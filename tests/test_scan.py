@@ -251,10 +251,10 @@ def test_what_may_not_be_read_is_told(open_folder: Path, locked: str) -> None:
 
 
 def test_an_unreadable_file_stops_the_scan_in_a_sentence(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: str, how: int) -> int:
-        raise PermissionError(13, "Permission denied", path)
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("curate.scan._open_without_waiting", refuse)
+    monkeypatch.setattr("curate.scan.open_file", refuse)
     with pytest.raises(UserError, match=r"0\.jpg cannot be read \(Permission denied\): give yourself the right"):
         scanned(root)
 

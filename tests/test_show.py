@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
+from curate.catalog import Catalog
 from curate.clean import clean
 from curate.cleaning.plan import read_plan, write_plan
 from curate.contact_sheet import Tile, contact_sheet
@@ -121,14 +122,17 @@ def test_a_plan_is_shown_before_it_is_carried_out_and_after(dataset: Dataset, tm
 
 def test_a_plan_without_a_line_shows_nothing(dataset: Dataset, tmp_path: Path) -> None:
     file = tmp_path / "plan.jsonl"
-    write_plan(file, [])
+    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
+        write_plan(file, [], catalog)
     with pytest.raises(UserError, match="nothing to show"):
         sheet_of_plan(dataset, read_plan(file))
 
 
 def test_a_plan_of_what_is_not_there_is_shown_as_far_as_it_can_be(dataset: Dataset, tmp_path: Path) -> None:
     file = tmp_path / "plan.jsonl"
-    write_plan(file, [Decision("train/rose/gone.jpg", "0" * 64, "duplicate", "", "train/rose/0001.jpg", 3)])
+    gone = Decision("train/rose/gone.jpg", "0" * 64, "duplicate", "", "train/rose/0001.jpg", 3)
+    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
+        write_plan(file, [gone], catalog)
     assert sheet_of_plan(dataset, read_plan(file)).width == 2 * (SIDE + 16)
 
 

@@ -13,18 +13,19 @@ Delete a line, and its picture stays; write one, and its picture leaves. Further
 six only `path`, `reason` and `sha256` have to be there.
 """
 
-import hashlib
 import json
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from curate.catalog import Catalog
 from curate.dataset import Dataset
 from curate.errors import UserError
+from curate.files.inside import inside, is_plain
+from curate.files.ours import require_ours, write_ours
+from curate.files.reading import read_file, sha256_of
 from curate.quarantine import Decision, stored_files
 
 FIELDS = ("path", "reason", "keeper", "distance", "detail", "sha256")
@@ -40,26 +41,26 @@ class PlanLine:
     where: str
 
 
-def write_plan(file: Path, decisions: Sequence[Decision]) -> None:
-    """Write a plan, whole or not at all. The same decisions give the same bytes."""
+def require_plan_place(catalog: Catalog, file: Path, *, force: bool = False) -> None:
+    """Raise `UserError` where a plan cannot go: a folder, or in the place of a file that is no plan of ours as we
+    wrote it. A plan that was edited by hand is such a file.
+    """
+    require_ours(file, known=catalog.written(file), force=force)
+
+
+def write_plan(file: Path, decisions: Sequence[Decision], catalog: Catalog, *, force: bool = False) -> None:
+    """Write a plan, whole or not at all, and put on record that it is ours. The same decisions give the same bytes."""
     lines = [
         json.dumps({name: getattr(decision, name) for name in FIELDS}, ensure_ascii=False) for decision in decisions
     ]
-    partial = file.with_name(f".{file.name}.partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
-        partial.replace(file)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise UserError(f"The plan {file} cannot be written ({error.strerror}): give it another place.") from error
+    text = "".join(f"{line}\n" for line in lines)
+    catalog.note_written(file, write_ours(file, text, known=catalog.written(file), force=force))
 
 
 def read_plan(file: Path) -> list[PlanLine]:
     """Read a plan. Raises `UserError`, naming the line, for what is no decision."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_file(file).decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"The plan {file} cannot be read ({error.strerror}): write one with --dry-run.") from error
     except UnicodeDecodeError as error:
@@ -97,7 +98,7 @@ def check_plan(lines: Sequence[PlanLine], dataset: Dataset, catalog: Catalog) ->
             if any(_sha256(file) == decision.sha256 for file in gone[decision.path]):
                 continue
             raise UserError(f"{line.where}: {dataset.root} holds no picture {decision.path}; delete the line.")
-        if _sha256(dataset.root / decision.path) != decision.sha256:
+        if _sha256(inside(dataset.root, decision.path)) != decision.sha256:
             raise UserError(
                 f"{line.where}: {decision.path} has changed since the plan was made; make a new plan with --dry-run."
             )
@@ -129,8 +130,7 @@ def _parse(line: str, where: str) -> Decision:
             raise UserError(f'{where}: "{name}" has to be {"a whole number" if wanted is int else "text"}.')
         if wanted is str and not _is_unicode(values[name]):
             raise UserError(f'{where}: "{name}" holds half a character, which no file name can.')
-    path = PurePosixPath(values["path"])
-    if path.is_absolute() or ".." in path.parts or path.as_posix() != values["path"] or "\0" in values["path"]:
+    if not is_plain(values["path"]):
         raise UserError(f"{where}: {values['path']!r} is no path inside the dataset.")
     if not _REASON.fullmatch(values["reason"]):
         raise UserError(f"{where}: the reason {values['reason']!r} has to be one word of the letters a to z.")
@@ -148,7 +148,6 @@ def _is_unicode(text: str) -> bool:
 
 def _sha256(file: Path) -> str:
     try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return sha256_of(file)
     except OSError:  # a link that leads nowhere has no bytes, and "" in the catalog
         return ""

@@ -7,22 +7,35 @@ name with no bytes behind it (https://lwn.net/Articles/322823/).
 
 import os
 import secrets
+import socket
+import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-_MARK = ".florilegium-"
+_MARK, _PARTIAL, _GIVEN_UP = ".florilegium-", ".partial", ".moving"
 
 
-def temporary_name(file: Path, ending: str = "partial") -> Path:
-    """A name beside `file` that nobody else has or will draw: hidden, and short, for the file's own may be long."""
-    return file.with_name(f"{_MARK}{os.getpid()}-{secrets.token_hex(6)}.{ending}")
+def temporary_name(file: Path, *, given_up: bool = False) -> Path:
+    """A name beside `file` that nobody else has or will draw: hidden, and short, for the file's own may be long.
+
+    It is for something that is not whole yet, or for a whole file whose name is being given up.
+    """
+    ending = _GIVEN_UP if given_up else _PARTIAL
+    return file.with_name(f"{_MARK}{_machine()}-{os.getpid()}-{secrets.token_hex(6)}{ending}")
 
 
 def is_partial(name: str) -> bool:
     """Whether this is the name of something that was not whole yet, and so was nobody's only copy."""
-    return name.startswith(_MARK) and name.endswith(".partial")
+    return name.startswith(_MARK) and name.endswith(_PARTIAL)
+
+
+def is_given_up(name: str) -> bool:
+    """Whether this is the name of a whole file that was to lose its name, because it was elsewhere as well."""
+    return name.startswith(_MARK) and name.endswith(_GIVEN_UP)
 
 
 def write_whole(file: Path, data: str | bytes) -> None:
@@ -69,11 +82,30 @@ def fsync_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what interrupted runs have left half-written in one folder.
-
-    To be called by the holder of the dataset's lock: another process may be at work under such a name.
-    """
+    """Remove what dead processes of this machine have left half-written in one folder."""
     with suppress(OSError):
         for name in os.listdir(folder):  # noqa: PTH208  names are enough, and faster
-            if is_partial(name):
+            if is_partial(name) and _is_dead(name):
                 (folder / name).unlink(missing_ok=True)
+
+
+def _is_dead(name: str) -> bool:
+    """Whether the process that drew a temporary name is gone. Of a process on another machine nothing is known."""
+    machine, _, rest = name.removeprefix(_MARK).partition("-")
+    number = rest.partition("-")[0]
+    # Windows has no such question: there `os.kill` would end the process.
+    if sys.platform == "win32" or machine != _machine() or not number.isdecimal():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # it is somebody else's, or the name is nobody's
+        return False
+    return False
+
+
+@cache
+def _machine() -> str:
+    """A short name of this machine: 8 hexadecimal digits."""
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"

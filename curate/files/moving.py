@@ -9,12 +9,14 @@ import errno
 import filecmp
 import os
 import shutil
+from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 
 from curate.errors import UserError
-from curate.files.atomic import fsync_folder, temporary_name
+from curate.files.atomic import fsync_folder, is_given_up, temporary_name
 from curate.files.exclusive_rename import rename_exclusively
 
 _UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP}
@@ -58,6 +60,25 @@ def move(source: Path, target: Path) -> Outcome:
             f"{source} cannot be moved to {target} ({error.strerror}): check the disk's free space and your rights, "
             "and run the same command again."
         ) from error
+
+
+def end_cut_short(moves: Iterable[tuple[Path, Path]]) -> None:
+    """Remove the names that a killed `move` was about to give up, among (source, target) that may have been cut short.
+
+    Such a name is removed only where its file is also at one of the targets. To be called by the holder of the
+    dataset's lock.
+    """
+    targets = defaultdict[Path, list[Path]](list)
+    for source, target in moves:
+        targets[source.parent].append(target)
+    for folder in targets:
+        try:
+            names = [name for name in os.listdir(folder) if is_given_up(name)]  # noqa: PTH208  may be many
+        except OSError:
+            continue
+        for left in (folder / name for name in names):
+            if any(_same(left, target) for target in targets[folder]):
+                left.unlink()
 
 
 def _move_to(source: Path, target: Path) -> Outcome:
@@ -114,7 +135,7 @@ def _drop(source: Path, target: Path) -> None:
     one that nobody else knows, and then `target` is looked at again. Of two processes that do this to each other's
     name, at least one finds the other name gone, and puts back its own.
     """
-    private = temporary_name(source, "moving")
+    private = temporary_name(source, given_up=True)
     source.rename(private)
     try:
         there = _same(private, target)

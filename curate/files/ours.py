@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from curate.errors import UserError
-from curate.files.atomic import write_whole
+from curate.files.atomic import is_partial, write_whole
 from curate.files.reading import open_file, read_file, sha256_of
 
 MARK: Final = ".florilegium"
@@ -33,7 +33,8 @@ class WorkFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self.is_ours():
-                if any(self.path.iterdir()) or self.path.is_symlink():
+                # Where making it was cut short, the mark is there in part.
+                if self.path.is_symlink() or not all(is_partial(entry.name) for entry in self.path.iterdir()):
                     raise UserError(
                         f"The folder {self.path} holds files that this program did not write, and is needed for work "
                         "under way: move it away."

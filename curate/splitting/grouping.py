@@ -159,11 +159,16 @@ class _Heap:
         return self._group.values()
 
 
-def prove(holdings: Holdings, links: Links, split: NDArray[np.int8]) -> Proof:
-    """Count the pairs of pictures that lie in two splits: of one content, of near hashes, of one origin."""
+def prove(holdings: Holdings, links: Links, split: NDArray[np.int8], at: NDArray[np.int64] | None = None) -> Proof:
+    """Count the pairs of pictures that lie in two splits: of one content, of near hashes, of one origin.
+
+    `split` int8[n] is that of each picture, or with `at` int64[k] that of each file, int8[k], where `at` says which
+    picture it is: so one picture may lie in several.
+    """
     placed = split != NOWHERE
+    content = holdings.content if at is None else holdings.content[at]
     counts = np.zeros((len(holdings.sha256), len(SPLITS)), dtype=np.int64)
-    np.add.at(counts, (holdings.content[placed], split[placed]), 1)
+    np.add.at(counts, (content[placed], split[placed]), 1)
     twice = _across(counts, counts).sum() // 2
     near, apart = (_across(counts[pairs[:, 0]], counts[pairs[:, 1]]).sum() for pairs in (links.same, links.told_apart))
     origins = np.zeros((int(links.origins[:, 1].max(initial=-1)) + 1, len(SPLITS)), dtype=np.int64)

@@ -3,27 +3,39 @@
 The catalog records each file before it is made. So whatever a run was killed at, the next one knows what is ours.
 """
 
+import errno
 import os
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from curate.catalog import Catalog
-from curate.dataset import SPLITS, Dataset
+from curate.catalog_check import REBUILD
+from curate.dataset import SPLIT_OF_FOLDER, SPLITS, Dataset, open_dataset
 from curate.errors import UserError
+from curate.files.atomic import temporary_name
+from curate.files.inside import inside, is_plain
+from curate.files.moving import Outcome, move
+from curate.files.ours import WorkFolder
+from curate.files.reading import sha256_of
 from curate.progress import Progress, silent
 from curate.splitting.assignment import Splits
 from curate.splitting.holdings import NOWHERE, Holdings, outside_name, place_name
-from curate.splitting.stale import remove_stale, sha256_of
+from curate.splitting.stale import remove_stale
+from curate.splitting.unfinished import belongs_to
 
 Mode = Literal["link", "copy", "symlink"]
 
-_PARTIAL = ".partial"
-"""A folder in the output where copies are made before they are renamed to their place."""
+_WORK = ".placing.florilegium"
+"""The work folder in the output where copies are made before they are renamed to their place."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,17 @@ class Placement:
     kept: int
     removed: int
     set_aside: int
+
+
+@dataclass(frozen=True, eq=False)
+class OnDisk:
+    """What lies in the split folders: picture `at[i]` of the holdings in split `split[i]`; int64 and int8, [k] each.
+
+    A picture that lay in two splits would be in it twice.
+    """
+
+    at: NDArray[np.int64]
+    split: NDArray[np.int8]
 
 
 def check_output(dataset: Dataset, out: Path) -> Path:
@@ -71,7 +94,7 @@ def adopt(dataset: Dataset, catalog: Catalog, out: Path, holdings: Holdings) -> 
     splits, files = holdings.split.copy(), dict[str, str]()
     if out == dataset.root.resolve():
         return Adopted(splits, files)
-    recorded = _records(catalog, dataset, out)
+    recorded = _own_records(catalog, dataset, out)
     unknown = [path for path in _files_below(out) if path not in recorded]
     named = _by_name(dataset, holdings) if unknown else {}
     for path in unknown:
@@ -96,37 +119,62 @@ def place(
     assigned: Splits,
     mode: Mode = "link",
     progress: Progress = silent,
-) -> Placement:
+) -> tuple[Placement, OnDisk]:
     """Make `<out>/<split>/<label>/` hold what was assigned, and nothing that an earlier split left there.
 
     Pictures that lie in a split folder of the dataset by themselves stay as they are. Stopped at any instant, a
-    second run gives the same folder.
+    second run gives the same folder. To be called by the holder of the dataset's lock and that of `out`.
     """
     out = out.resolve()
     wanted = _targets(dataset, out, holdings, assigned)
     _refuse_links_into(out, (dataset.root / holdings.paths[at] for at in wanted.values()))
     stale = {
         path: sha256
-        for path, sha256 in _records(catalog, dataset, out).items()
+        for path, sha256 in _own_records(catalog, dataset, out).items()
         if path not in wanted or holdings.digest(wanted[path]) != sha256
     }
     with catalog.transaction() as db:
         record(db, dataset, out, ((path, holdings.digest(at)) for path, at in wanted.items()))
     removed, set_aside = remove_stale(dataset, catalog, out, stale, wanted)
-    maker = _Maker(out, mode)
     made = Counter[str]()
     entries = []
-    with progress("Placing pictures", len(wanted)) as advance:
+    with _Maker(out, mode) as maker, progress("Placing pictures", len(wanted)) as advance:
         for path, at in wanted.items():
             how = maker.make(dataset.root / holdings.paths[at], path, holdings.digest(at))
             made[how] += 1
             if how != "kept":
                 entries.append((path, SPLITS[assigned[at]], holdings.paths[at]))
             advance(1)
-    maker.tidy()
     if out == dataset.root.resolve():
         _enter(catalog, entries)
-    return Placement(made["linked"], made["copied"], made["symlinked"], made["kept"], removed, set_aside)
+    placement = Placement(made["linked"], made["copied"], made["symlinked"], made["kept"], removed, set_aside)
+    return placement, _on_disk(dataset, out, holdings, wanted)
+
+
+def _on_disk(dataset: Dataset, out: Path, holdings: Holdings, wanted: Mapping[str, int]) -> OnDisk:
+    """List the split folders anew, when all is placed. Raises `UserError` for a file that was not there before, and
+    for one that is not there now: somebody else is at work.
+    """
+    known = dict(wanted)
+    broken = set[str]()
+    if out == dataset.root.resolve():
+        arrived = np.flatnonzero(holdings.split != NOWHERE).tolist()
+        known |= {holdings.paths[at]: at for at in arrived}
+        broken = set(holdings.broken)
+        there = [file.path for file in open_dataset(dataset.root).files() if file.split]
+    else:
+        there = list(_files_below(out))
+    found = set(there)
+    strange = next((path for path in there if path not in known and path not in broken), None)
+    missing = next((path for path in known if path not in found), None)
+    if strange or missing:
+        what = f"{out / strange} has appeared" if strange else f"{out / str(missing)} has gone"
+        raise UserError(f"{what} while the split was made: see what else writes there, and run the same command again.")
+    places = [(known[path], SPLIT_OF_FOLDER[path.split("/", 1)[0].lower()]) for path in there if path in known]
+    return OnDisk(
+        np.array([at for at, _ in places], dtype=np.int64),
+        np.array([SPLITS.index(split) for _, split in places], dtype=np.int8),
+    )
 
 
 def _targets(dataset: Dataset, out: Path, holdings: Holdings, assigned: Splits) -> dict[str, int]:
@@ -173,10 +221,20 @@ def _by_name(dataset: Dataset, holdings: Holdings) -> dict[str, list[int]]:
     return named
 
 
-def _records(catalog: Catalog, dataset: Dataset, out: Path) -> dict[str, str]:
-    """Path → sha256 of the files in `out` that a split of this dataset made."""
+def _own_records(catalog: Catalog, dataset: Dataset, out: Path) -> dict[str, str]:
+    """Path → sha256 of the files in `out` that a split of this dataset made.
+
+    What a catalog says of a folder elsewhere counts only where that folder's own mark says it too. Raises `UserError`
+    for a path that leads out of `out`.
+    """
+    if out != dataset.root.resolve() and not belongs_to(out, catalog.identity()):
+        return {}
     rows = catalog.db.execute("SELECT path, sha256 FROM placements WHERE out = ?", (place_name(dataset, out),))
-    return dict(rows.fetchall())
+    records: dict[str, str] = dict(rows.fetchall())
+    for path in records:
+        if not is_plain(path) or path.split("/", 1)[0].lower() not in SPLIT_OF_FOLDER:
+            raise UserError(f"The catalog {catalog.path} says that `split` placed {path!a}: it is not used. {REBUILD}")
+    return records
 
 
 def record(db: sqlite3.Connection, dataset: Dataset, out: Path, files: Iterable[tuple[str, str]]) -> None:
@@ -187,20 +245,24 @@ def record(db: sqlite3.Connection, dataset: Dataset, out: Path, files: Iterable[
 
 
 class _Maker:
-    """Puts pictures in their places."""
+    """Puts pictures in their places. What an interrupted run had begun to copy goes with the work folder."""
 
     def __init__(self, out: Path, mode: Mode) -> None:
         self.out = out
         self.mode = mode
-        self.tidy()
+        self._work = WorkFolder(out / _WORK)
 
-    def tidy(self) -> None:
-        """Remove what an interrupted run had begun to copy."""
-        shutil.rmtree(self.out / _PARTIAL, ignore_errors=True)
+    def __enter__(self) -> Self:
+        self._work.remove()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._work.remove()
 
     def make(self, source: Path, path: str, sha256: str) -> str:
         """Put one picture in its place; says how: "linked", "copied", "symlinked" or "kept"."""
-        target = self.out / path
+        target = inside(self.out, path)
         # A symbolic link holds no bytes, so one that leads elsewhere may be made anew.
         if os.path.lexists(target) and not target.is_symlink() and not _is_same(target, source, sha256):
             raise UserError(f"{target} has changed since it was placed: move it away and run the same command again.")
@@ -229,14 +291,18 @@ class _Maker:
     def _make(self, source: Path, target: Path) -> str:
         """A link is there at once or not at all; what takes the place of something grows beside it, as copies do."""
         if self.mode != "copy":
-            place = self._partial() if os.path.lexists(target) else target
+            replaces = os.path.lexists(target)
+            place = self._partial() if replaces else target
             if how := self._link(source, target, place):
-                if place is not target:
+                if replaces:
                     place.replace(target)
                 return how
         partial = self._partial()
         shutil.copy2(source, partial)
-        partial.replace(target)
+        if os.path.lexists(target):
+            partial.replace(target)  # it was looked at before: the same picture, or a link
+        elif move(partial, target) is not Outcome.MOVED:
+            raise FileExistsError(errno.EEXIST, "a file has appeared there", str(target))
         return "copied"
 
     def _link(self, source: Path, target: Path, place: Path) -> str:
@@ -246,7 +312,7 @@ class _Maker:
             return "symlinked"
         try:
             place.hardlink_to(source)
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):
             raise
         except OSError:  # another file system, one without hard links, or too many links to one file
             return ""
@@ -254,10 +320,7 @@ class _Maker:
 
     def _partial(self) -> Path:
         """A free place for what is not whole yet. Its name is short: the one it gets may be as long as names can be."""
-        partial = self.out / _PARTIAL / "picture"
-        partial.parent.mkdir(exist_ok=True)
-        partial.unlink(missing_ok=True)
-        return partial
+        return temporary_name(self._work.make() / "picture")
 
 
 def _same_device(source: Path, target: Path) -> bool:

@@ -1,14 +1,15 @@
 """What an earlier split placed and a later one does not want: removed, but never the last copy of a picture."""
 
-import hashlib
 import os
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from curate.catalog import Catalog
-from curate.files.moving import move
 from curate.dataset import Dataset
+from curate.files.inside import inside
+from curate.files.moving import move
+from curate.files.reading import sha256_of
 from curate.splitting.holdings import place_name
 
 REASON = "orphaned"
@@ -24,14 +25,14 @@ def remove_stale(
     removed and how many set aside.
     """
     removed, set_aside = 0, 0
-    inside = place_name(dataset, out) == "."
+    in_place = place_name(dataset, out) == "."
     for path, sha256 in stale.items():
-        file = out / path
-        if file.is_symlink() or (file.exists() and sha256_of(file) == sha256):
+        file = inside(out, path)
+        if file.is_symlink() or (file.is_file() and sha256_of(file) == sha256):
             if file.is_symlink() or _is_elsewhere(dataset, catalog, file, sha256):
                 file.unlink()
                 removed += 1
-            elif not inside:
+            elif not in_place:
                 _set_aside(dataset, catalog, file, path, sha256)
                 set_aside += 1
             _prune(file.parent, out)
@@ -39,29 +40,24 @@ def remove_stale(
     with catalog.transaction() as db:
         name = place_name(dataset, out)
         db.executemany("DELETE FROM placements WHERE out = ? AND path = ?", [(name, path) for path in gone])
-        if inside:
+        if in_place:
             lost = [(path,) for path in gone if not os.path.lexists(out / path)]
             db.executemany("UPDATE pictures SET state = 'missing' WHERE path = ? AND state = 'present'", lost)
     return removed, set_aside
-
-
-def sha256_of(file: Path) -> str:
-    """The digest of a file's bytes, in hexadecimal."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _is_elsewhere(dataset: Dataset, catalog: Catalog, file: Path, sha256: str) -> bool:
     """Whether another file of ours holds the same bytes."""
     present = catalog.db.execute("SELECT path FROM pictures WHERE sha256 = ? AND state = 'present'", (sha256,))
     stored = catalog.db.execute("SELECT stored FROM quarantine WHERE sha256 = ? AND state = 'moved'", (sha256,))
-    others = [dataset.root / path for (path,) in present] + [dataset.quarantine / path for (path,) in stored]
+    others = [inside(dataset.root, path) for (path,) in present]
+    others += [inside(dataset.quarantine, path) for (path,) in stored]
     return any(_keeps(other, file, sha256) for other in others)
 
 
 def _keeps(other: Path, file: Path, sha256: str) -> bool:
     """Whether `other` has these bytes still when the name `file` is gone. A hard link is another name."""
-    if other.is_symlink() or not other.exists() or (other.parent.samefile(file.parent) and other.name == file.name):
+    if other.is_symlink() or not other.is_file() or (other.parent.samefile(file.parent) and other.name == file.name):
         return False
     return other.samefile(file) or sha256_of(other) == sha256
 
