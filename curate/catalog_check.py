@@ -69,9 +69,9 @@ def require_our_values(path: Path, db: sqlite3.Connection, schema: str) -> None:
 
 
 def _columns(db: sqlite3.Connection, table: str) -> dict[str, tuple[str, int]]:
-    """The plain columns of a table; generated ones are left out, and so are missed."""
-    rows = db.execute("SELECT name, type, pk FROM pragma_table_xinfo(?) WHERE hidden = 0", (table,))
-    return {name: (kind, key) for name, kind, key in rows}
+    """All columns of a table; of one that is generated or hidden the type is a word that no type is."""
+    rows = db.execute("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?)", (table,))
+    return {name: ("GENERATED" if hidden else kind, key) for name, kind, key, hidden in rows}
 
 
 @cache

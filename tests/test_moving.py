@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 
 from curate.files import exclusive_rename, moving
-from curate.files.atomic import is_given_up, is_partial
+from curate.files.atomic import is_given_up, is_partial, temporary_name
 from curate.files.exclusive_rename import rename_exclusively
 from curate.files.moving import Outcome, end_cut_short, move
 
@@ -109,7 +109,7 @@ def test_a_removal_gives_way_where_the_other_name_has_gone(tmp_path: Path, monke
     source, target = tmp_path / "a", tmp_path / "b"
     source.write_bytes(b"the only bytes")
     target.hardlink_to(source)
-    real = moving.temporary_name
+    real = temporary_name
 
     def another_process_is_faster(file: Path, *, given_up: bool = False) -> Path:
         target.unlink(missing_ok=True)
@@ -124,9 +124,9 @@ def test_what_a_killed_move_gave_up_is_removed_only_if_it_is_elsewhere(tmp_path:
     source, target = tmp_path / "a", tmp_path / "b" / "a"
     target.parent.mkdir()
     target.write_bytes(b"one")
-    proved = moving.temporary_name(source, given_up=True)
+    proved = temporary_name(source, given_up=True)
     proved.write_bytes(b"one")
-    alone = moving.temporary_name(source, given_up=True)
+    alone = temporary_name(source, given_up=True)
     alone.write_bytes(b"another picture, and nobody else has it")
     end_cut_short([(source, target)])
     assert not proved.exists()

@@ -7,6 +7,7 @@ long as nothing was added: pictures that left take their pairs with them.
 
 import hashlib
 import io
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,19 @@ class Neighbours:
     distance: NDArray[np.uint8]
     same: NDArray[np.bool_]
     crowd: NDArray[np.int32]
+
+    def is_sound(self) -> bool:
+        """Whether the columns fit together, and name no content that is not there."""
+        pairs, contents = len(self.first), len(self.sha256)
+        shapes = (
+            (self.sha256, "S64", (contents,)), (self.first, "i4", (pairs,)), (self.second, "i4", (pairs,)),
+            (self.distance, "u1", (pairs,)), (self.same, "?", (pairs,)), (self.crowd, "i4", (len(self.crowd), 2)),
+        )  # fmt: skip
+        if any(column.dtype != kind or column.shape != shape for column, kind, shape in shapes):
+            return False
+        numbers = np.concatenate([self.first, self.second, self.crowd[:, 1]])
+        in_range = bool(np.all((numbers >= 0) & (numbers < contents)))
+        return in_range and bool(np.all(self.sha256[:-1] < self.sha256[1:]))
 
     def among(self, sha256: NDArray[np.bytes_]) -> "Neighbours | None":
         """What was found among some of the contents, S64[d] ascending; None where some were not searched."""
@@ -101,8 +115,15 @@ def _recall(catalog: Catalog, radius: int) -> Neighbours | None:
     ).fetchone()
     if row is None:
         return None
-    with np.load(io.BytesIO(row[0]), allow_pickle=False) as arrays:
-        return Neighbours(**{name: arrays[name] for name in arrays.files})
+    try:
+        with zipfile.ZipFile(io.BytesIO(row[0])) as stored:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in stored.infolist()):
+                return None  # not ours, and it might unpack to more than the memory holds
+        with np.load(io.BytesIO(row[0]), allow_pickle=False) as arrays:
+            known = Neighbours(**{name: arrays[name] for name in arrays.files})
+            return known if known.is_sound() else None
+    except Exception:  # what is in the catalog may be a stranger's: numpy raises whatever the bytes provoke
+        return None
 
 
 def _method() -> str:
