@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 import torch
 
+from curate.errors import UserError
 from tests.training_ground import grow
 from train.checkpoint import Checkpoint, load_checkpoint
+from train.optimising.distributed import joined_processes
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32" or not torch.distributed.is_available(), reason="PyTorch has no processes here"
@@ -29,6 +31,7 @@ import json, os, sys
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
+import torch
 from train.features import extract
 from train.features import pixels
 from train.optimising.distributed import joined_processes
@@ -55,7 +58,7 @@ def counted_prepared(pictures, *arguments, **options):
         yield counted(results)
 
 pixels.PixelSource._view, extract.prepared = counted_view, counted_prepared
-with joined_processes() as processes:
+with joined_processes(torch.device("cpu")) as processes:
     for name, asked in jobs.items():
         seen.clear()
         extracted.clear()
@@ -175,3 +178,14 @@ def test_two_processes_fill_one_bank_and_fit_one_head(outcomes: Outcomes) -> Non
     for key, value in both.state().items():
         assert torch.allclose(value, expected[key], rtol=1e-3, atol=1e-4), key
     assert both.told[0]["correct"] == alone.told[0]["correct"]
+
+
+def test_more_processes_than_gpus_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with (
+        pytest.raises(UserError, match="use --nproc-per-node 1, or --device cpu"),
+        joined_processes(torch.device("cuda")),
+    ):
+        pass

@@ -8,6 +8,8 @@ from datetime import timedelta
 import torch
 from torch import distributed, nn
 
+from curate.errors import UserError
+
 # Extraction and validation let others wait; ten minutes, which is the default, would end an honest run
 _PATIENCE = timedelta(hours=12)
 _BUCKET = 16 * 2**20  # numbers that travel at once
@@ -78,7 +80,8 @@ class Processes:
 def joined_processes(device: torch.device | None = None) -> Iterator[Processes]:
     """The processes that `torchrun` started (RANK and WORLD_SIZE are set), joined by NCCL on CUDA, by gloo elsewhere.
 
-    They part again at the end of the block. Where `torchrun` started none, the one process is alone.
+    They part again at the end of the block. Where `torchrun` started none, the one process is alone. Raises UserError
+    where there are more of them than GPUs.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1 or not distributed.is_available():
@@ -87,6 +90,11 @@ def joined_processes(device: torch.device | None = None) -> Iterator[Processes]:
     local = int(os.environ.get("LOCAL_RANK", "0"))
     on_cuda = torch.cuda.is_available() if device is None else device.type == "cuda"
     if on_cuda:
+        if local >= (gpus := torch.cuda.device_count()):
+            raise UserError(
+                f"torchrun started process {local + 1} on this machine, where PyTorch sees {gpus} CUDA devices, and "
+                f"each needs its own: use --nproc-per-node {gpus}, or --device cpu."
+            )
         torch.cuda.set_device(local)
     distributed.init_process_group("nccl" if on_cuda else "gloo", timeout=_PATIENCE)
     try:
