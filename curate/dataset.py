@@ -1,5 +1,6 @@
 """A dataset folder: which layout it has, and which pictures lie in it under which label."""
 
+import errno
 import os
 import re
 import unicodedata
@@ -233,23 +234,37 @@ def _refuse_no_text(entry: os.DirEntry[str]) -> None:
 
 
 def _walk(root: Path, folder: str) -> Iterator[tuple[str, os.stat_result | None]]:
+    open_folders = [folder]  # a list and no recursion: folders may be nested more deeply than calls can be
+    while open_folders:
+        folder = open_folders.pop()
+        for entry in _entries(root / folder):
+            name = entry.name
+            if _is_hidden(name) or name.lower() in _NOT_PICTURES:
+                continue
+            path = f"{folder}/{name}"
+            if not entry.is_file(follow_symlinks=False) and _is_folder(entry):
+                open_folders.append(path)
+                continue
+            _refuse_no_text(entry)
+            try:
+                yield path, entry.stat()
+            except OSError:
+                yield path, None
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(root / folder) as entries:
-            found = list(entries)
+        with os.scandir(folder) as entries:
+            return list(entries)
     except (FileNotFoundError, NotADirectoryError):  # the folder was removed or replaced while we read
-        return
+        return []
     except PermissionError as error:
         raise UserError(f"The folder {error.filename} cannot be read: give yourself the right to.") from error
-    for entry in found:
-        name = entry.name
-        if _is_hidden(name) or name.lower() in _NOT_PICTURES:
-            continue
-        path = f"{folder}/{name}"
-        if not entry.is_file(follow_symlinks=False) and _is_folder(entry):
-            yield from _walk(root, path)
-            continue
-        _refuse_no_text(entry)
-        try:
-            yield path, entry.stat()
-        except OSError:
-            yield path, None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        start = folder.as_posix()[:80]
+        raise UserError(
+            f"The folders below {start}… are nested so deeply that the system takes no path of that length: bring "
+            "their pictures further up."
+        ) from error

@@ -2,6 +2,7 @@
 
 import os
 import random
+import subprocess
 import sys
 import unicodedata
 from pathlib import Path
@@ -240,3 +241,24 @@ def test_letters_of_either_case_are_two_classes(tmp_path: Path) -> None:
     if len(list((tmp_path / "train").iterdir())) < 2:
         pytest.skip("this file system holds the two names for one")
     assert set(open_dataset(tmp_path).labels()) == {"a", "A"}
+
+
+def test_folders_may_be_nested_more_deeply_than_calls(tmp_path: Path) -> None:
+    """Up to what the system takes for a path; beyond that, one sentence."""
+    folder = tmp_path / "raw" / "rose"
+    folder.mkdir(parents=True)
+    here = os.open(folder, os.O_RDONLY)
+    try:
+        for depth in range(2_100):
+            os.mkdir("d", dir_fd=here)
+            inner = os.open("d", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = inner
+            if depth == 1_500:
+                os.close(os.open("a.jpg", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+                assert [file.path[-8:] for file in open_dataset(tmp_path).files()] == ["/d/a.jpg"]
+        with pytest.raises(UserError, match="nested so deeply"):
+            open_dataset(tmp_path).files()
+    finally:
+        os.close(here)
+        subprocess.run(["rm", "-r", str(folder)], check=True)  # Python's own removal calls itself for each folder

@@ -209,6 +209,9 @@ def test_a_link_on_the_way_is_followed_and_refused_where_it_leads_out(tmp_path: 
     (root / "sibling").symlink_to(tmp_path / "data2")
     with pytest.raises(UserError, match="leads out"):  # no prefix of a name is a folder
         inside(root, "sibling/a.jpg")
+    (root / "ring").symlink_to("ring")
+    with pytest.raises(UserError, match=r"cannot be followed|leads out"):
+        inside(root, "ring/deep/a.jpg")
 
 
 # -- ours

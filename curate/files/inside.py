@@ -31,8 +31,11 @@ def inside(root: Path, relative: str) -> Path:
             f"{relative!a} is no path inside {root}: whoever wrote it down may mean harm; nothing was done."
         )
     path = root / relative
-    top = root.resolve()
-    parent = path.parent.resolve()
+    try:
+        top = root.resolve()
+        parent = path.parent.resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead round in a circle
+        raise UserError(f"{path} cannot be followed ({error}): remove the link that leads nowhere.") from error
     if parent != top and top not in parent.parents:
         raise UserError(
             f"{path} leads out of {root} by a link, to {parent}: remove the link, or put the folder itself there."
