@@ -9,6 +9,8 @@ import typer
 
 DEFAULT_DATA = Path("flower_data")
 DEFAULT_MODELS = Path("models")
+MOST_SEED = 2**63 - 1
+"""With 0 as the least, a seed that every generator of random numbers takes, and every file that keeps it."""
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="The dataset folder: <class>/, raw/<class>/ or train/…")]
 Checkpoint = Annotated[Path | None, typer.Option("--checkpoint", help="A checkpoint.  [default: the best in --models]")]
