@@ -5,7 +5,9 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from io import StringIO
+from pathlib import Path
 from typing import NoReturn, Protocol, runtime_checkable
 
 from commands import console, stopping, streams
@@ -49,11 +51,10 @@ def run(command: Callable[..., object]) -> NoReturn:
     share_processors()
     console.clean_what_others_print()
     stopping.interrupt()
-    try:
+    code: int | None = None
+    with suppress(KeyboardInterrupt):
         code = _outcome(command)
-    except BaseException as error:
-        if not (stopping.is_stopped() or isinstance(error, KeyboardInterrupt)):
-            raise
+    if code is None or stopping.is_stopped():  # the parser makes an exit code of a stop, modules of C another exception
         streams.flush()
         stopping.end()
     stopping.ending(code)
@@ -74,6 +75,7 @@ def share_processors() -> None:
 def _outcome(command: Callable[..., object]) -> int:
     """The exit code of a command that came to an end, said in words where it is not as it should be."""
     try:
+        _require_working_directory()
         returned = command(standalone_mode=False)
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # whoever prints ends the process so
@@ -81,9 +83,22 @@ def _outcome(command: Callable[..., object]) -> int:
         return end.code if isinstance(end.code, int) else _DEFECT
     except Exception as error:
         if stopping.is_stopped():
-            raise
-        return _said(error)
+            return _DEFECT
+        try:
+            return _said(error)
+        except (OSError, SystemExit):  # nobody can be told
+            return _MISTAKE
     return returned if isinstance(returned, int) else 0
+
+
+def _require_working_directory() -> None:
+    """Raises `UserError` where it was removed: relative paths lead nowhere then, and libraries end the process."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UserError(
+            "The working directory is no longer there: change to another folder, and run the command again."
+        ) from error
 
 
 def _said(error: Exception) -> int:
@@ -118,10 +133,6 @@ def _said(error: Exception) -> int:
 
 
 def _in_words(error: OSError, code: int) -> str:
-    try:
-        os.getcwd()  # noqa: PTH109  the Path of it would be an import for nothing
-    except OSError:
-        return "The working directory is no longer there: change to another folder, and run the command again."
     place = (
         f"{_named(error.filename)} cannot be written or read" if error.filename else "A file cannot be written or read"
     )
