@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TextIO
 
 from curate.printable import printable
 
@@ -129,7 +130,14 @@ class _CleanRecord(logging.LogRecord):
         return "\n".join(map(printable, super().getMessage().split("\n")))
 
 
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
     note(f"Warning: {message} ({category.__name__}, {filename}:{lineno})")
 
 

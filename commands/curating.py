@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from commands import console, curation_reports
-from commands.options import DEFAULT_DATA, MOST_SEED, Data, Radius
+from commands.options import DEFAULT_DATA, MOST_SEED, Data, Radius, Wait
 from commands.shell import command_line
 
 if TYPE_CHECKING:
@@ -34,6 +34,11 @@ def clean(
     remove: Annotated[str, typer.Option(help="Quality flags that make a picture leave, such as blurred,text.")] = "",
     plan: Annotated[Path | None, typer.Option(help="Carry out this plan, edited or not.")] = None,
     save_plan: Annotated[Path | None, typer.Option(help="Where --dry-run writes the plan, as JSON Lines.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write the plan over a file that is no plan of ours.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild-catalog", help="Put the catalog aside; make it anew from the files.")
+    ] = False,
+    wait: Wait = False,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure thresholds on DATA; move nothing.")] = False,
 ) -> None:
     """Set broken files, copies and mislabelled pictures aside.
@@ -53,7 +58,8 @@ def clean(
 
     report = run_clean(
         data, dry_run=dry_run, radius=radius, keep=keep, conflicts=conflicts, geometry=geometry,
-        remove=_words(remove), plan=plan, save_plan=save_plan, progress=console.bars,
+        remove=_words(remove), plan=plan, save_plan=save_plan, force=force, rebuild_catalog=rebuild,
+        wait=_patience(wait), progress=console.bars,
     )  # fmt: skip
     curation_reports.cleaning(report)
     if dry_run and report.plan.decisions:
@@ -88,13 +94,14 @@ def restore(
     picture: Annotated[list[str] | None, typer.Option(help="Only this picture, by its old path; repeatable.")] = None,
     label: Annotated[list[str] | None, typer.Option("--class", help="Only this class folder; repeatable.")] = None,
     run: Annotated[str | None, typer.Option(help="Only what one clean moved: its time, or last.")] = None,
+    wait: Wait = False,
 ) -> None:
     """Bring pictures back from the quarantine.
 
     Example: cli.py restore flower_data --reason conflict
     """
     from curate.catalog import Catalog
-    from curate.dataset import open_dataset
+    from curate.dataset import open_dataset, open_to_write
     from curate.quarantine import restore as run_restore
     from curate.quarantine import stored_files
 
@@ -103,7 +110,10 @@ def restore(
         _check_choice(dataset, [], set(), reason, label, run)
         console.say(f"Nothing was set aside in {data}: there is no quarantine {dataset.quarantine}.")
         return
-    with Catalog.open(dataset.catalog_path) as catalog:
+    with (
+        open_to_write(data, "restore", wait=_patience(wait), progress=console.bars) as dataset,
+        Catalog.open(dataset.catalog_path) as catalog,
+    ):
         files = stored_files(dataset, catalog)
         recorded = {name for (name,) in catalog.db.execute("SELECT DISTINCT run FROM quarantine")}
         _check_choice(dataset, files, recorded, reason, label, run)
@@ -112,13 +122,15 @@ def restore(
         report = run_restore(dataset, catalog, reason, console.bars, paths=picture, labels=label, run=run)
     for path in report.occupied[: curation_reports.MOST_ROWS]:
         console.say(f"Left in the quarantine, because another file has taken its place: {path}")
-    curation_reports.unmoved(report.unmoved)
-    left = len(report.occupied) + len(report.unmoved)
-    following = command_line("clean", data, "--dry-run")
-    where = "" if report.restored or left else f": nothing of that is in the quarantine {dataset.quarantine}"
-    stayed = f", and {left:,} could not be brought back" if left else ""
-    console.say(f"Brought {len(report.restored):,} files back into {data}{stayed}{where}. Next: {following}")
-    if left:
+    back = f"Brought {len(report.restored):,} files back into {data}"
+    if report.occupied:
+        back += f", and could not bring back {len(report.occupied):,}"
+    if report.called_off:
+        back += f"; {len(report.called_off):,} that were about to leave stay"
+    if not (report.restored or report.occupied or report.called_off):
+        back += f": nothing of that is in the quarantine {dataset.quarantine}"
+    console.say(f"{back}. Next: {command_line('clean', data, '--dry-run')}")
+    if report.occupied:
         raise typer.Exit(1)
 
 
@@ -176,6 +188,7 @@ def split(
     symlink: Annotated[bool, typer.Option("--symlink", help="Place symbolic links.")] = False,
     link: Annotated[bool, typer.Option("--link", help="Place hard links, where possible (the default).")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the split and place nothing.")] = False,
+    wait: Wait = False,
 ) -> None:
     """Split into train, valid and test without a leak.
 
@@ -192,7 +205,8 @@ def split(
     mode: Mode = "copy" if copy else "symlink" if symlink else "link"
     report = run_split(
         data, out=out, ratio=_shares(ratio), seed=seed, freeze=None if freeze is None else _words(freeze),
-        min_per_class=min_per_class, method=method, mode=mode, dry_run=dry_run, progress=console.bars,
+        min_per_class=min_per_class, method=method, mode=mode, dry_run=dry_run, wait=_patience(wait),
+        progress=console.bars,
     )  # fmt: skip
     curation_reports.splitting(report)
     if dry_run:
@@ -222,6 +236,11 @@ def verify(data: Data = DEFAULT_DATA, *, radius: Radius = 8) -> None:
     what = "has no catalog to compare with" if report.no_catalog else "is not as the catalog says, or leaks"
     console.say(f"{data} {what}. Next: {following}")
     raise typer.Exit(1)
+
+
+def _patience(wait: bool) -> float | None:
+    """Seconds to wait for another command: as long as it takes, or not at all."""
+    return None if wait else 0.0
 
 
 def _words(text: str) -> list[str]:

@@ -44,9 +44,9 @@ def cleaning(report: CleanReport) -> None:
 
 
 def unmoved(paths: Sequence[str]) -> None:
-    """What was to be moved and lies where it lay."""
+    """What was to leave and lies where it lay."""
     for path in paths[:MOST_ROWS]:
-        say(f"Could not be moved: {path}")
+        say(f"Could not be moved, as it has changed or its place is taken: {path}")
     if len(paths) > MOST_ROWS:
         say(f"… and {len(paths) - MOST_ROWS:,} more that could not be moved.")
 
