@@ -17,11 +17,13 @@ from curate.files.atomic import is_partial
 from curate.files.lock import LOCK
 from curate.files.ours import WorkFolder
 from curate.files.reading import read_file, sha256_of
+from curate.splitting.unfinished import MARK as SPLIT_MARK
 
 MARK: Final = ".drawn-by-florilegium"
 
 _ENDED = "ended"
-_ALWAYS = {MARK, LOCK, ".florilegium.split", *(f"catalog.sqlite{part}" for part in ("", "-wal", "-shm", "-journal"))}
+_EMPTY = hashlib.sha256(b"").hexdigest()
+_ALWAYS = {MARK, LOCK, SPLIT_MARK, *(f"catalog.sqlite{part}" for part in ("", "-wal", "-shm", "-journal"))}
 _MADE = ("CREDITS.md", "raw/metadata.csv", "incoming/*", "models/*")
 _KINDS = {"", ".md", ".csv", ".json", ".pth", ".sqlite", ".sqlite-wal", ".sqlite-shm", ".sqlite-journal", ".part"}
 """Suffixes of what the stages make, pictures not among them."""
@@ -86,6 +88,8 @@ class Record:
             return True
         if any(WorkFolder(self.folder / above).is_ours() for above in Path(place).parents if above != Path()):
             return True
+        if path.stat().st_size == 0 and path.suffix != ".jpg":  # the planted one is on record for its content
+            return f"{_EMPTY} {place}" in lines or (_ENDED not in lines and _may_be_made(place))
         digest = sha256_of(path)
         return digest in lines or f"{digest} {place}" in lines or (_ENDED not in lines and _may_be_made(place))
 

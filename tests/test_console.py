@@ -70,9 +70,11 @@ def test_nothing_else_prints() -> None:
                 "write",
                 "writelines",
             )
-            of_rich = isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "rich"
+            of_rich = (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "rich") or (
+                isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "rich" for alias in node.names)
+            )
             if prints or writes or of_rich:
-                found.append(f"{path.name}:{node.lineno}")
+                found.append(f"{path.name}: {ast.unparse(node)}")
     # Once a stop has come, nothing is left to print with.
     assert [place for place in found if not place.startswith("stopping.py")] == []
     assert len(files) > 10

@@ -78,6 +78,10 @@ def a_note(folder: Path) -> None:
     (folder / "notes.md").write_text("mine")
 
 
+def an_empty_note(folder: Path) -> None:
+    (folder / "raw" / "todo.txt").touch()
+
+
 def a_link(folder: Path) -> None:
     (folder / "raw" / "link.jpg").symlink_to(folder / "CREDITS.md")
 
@@ -95,8 +99,8 @@ def a_picture_among_models(folder: Path) -> None:
 
 
 ADDED = [
-    a_picture, a_changed_drawing, a_checkpoint, changed_credits, a_note, a_link, a_link_to_a_folder, a_pipe,
-    a_picture_among_models,
+    a_picture, a_changed_drawing, a_checkpoint, changed_credits, a_note, an_empty_note, a_link, a_link_to_a_folder,
+    a_pipe, a_picture_among_models,
 ]  # fmt: skip
 
 
@@ -110,7 +114,7 @@ def test_one_file_of_the_users_and_nothing_is_removed(drawn: Path, add: Callable
     assert sorted(drawn.rglob("*")) == names
 
 
-@pytest.mark.parametrize("add", [a_picture, a_changed_drawing, a_note, a_link, a_picture_among_models])
+@pytest.mark.parametrize("add", [a_picture, a_changed_drawing, a_note, an_empty_note, a_link, a_picture_among_models])
 def test_neither_after_a_demo_that_was_killed(drawn: Path, add: Callable[[Path], None]) -> None:
     add(drawn)
     names = sorted(drawn.rglob("*"))
