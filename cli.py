@@ -1,8 +1,13 @@
 """The commands, in the order of the road. Nothing heavy is imported before a command needs it."""
 
+from commands import stopping, streams
+
+streams.mend()
+stopping.leave_at_once()  # before the imports, which take longer than all this
+
 import typer
 
-from commands import console, curating, gathering, predicting, showing, touring, training
+from commands import curating, gathering, predicting, running, showing, touring, training
 
 # Plain help: rich's takes a quarter of a second to import, and --help should answer at once.
 app = typer.Typer(
@@ -40,4 +45,4 @@ for command in ROAD:
 
 
 if __name__ == "__main__":
-    console.run(app)
+    running.run(app)

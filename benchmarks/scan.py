@@ -32,7 +32,7 @@ WANTED = {"plain": 6.0, "imagededup": 3.0, "cleanvision": 20.0, "limit": 0.6}
 
 
 def ours(folder: Path) -> float:
-    from commands.console import share_processors
+    from commands.running import share_processors
 
     share_processors()  # as every command does
     from curate.catalog import Catalog

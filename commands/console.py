@@ -1,50 +1,47 @@
-"""The face: tables, progress bars with a rate, and one sentence for a mistake.
+"""The face: lines, tables, progress bars with a rate, and one sentence for a mistake.
 
-Results go to standard output, progress and mistakes to standard error, so that output can be piped.
+Results go to standard output, progress and mistakes to standard error, so that output can be piped. All that the
+commands print passes through here, and is made fit for a terminal: names of files and classes, titles and URLs were
+written by others.
 """
 
-import errno
-import os
+import json
+import logging
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import TextIO
 
-from curate.errors import UserError
-
-_USERS_TO_MEND = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+from curate.printable import printable
 
 
 def say(text: str) -> None:
-    """Print one line of result; long lines are left whole for the terminal to fold."""
-    from rich.console import Console
-
-    Console().print(text, highlight=False, markup=False, soft_wrap=True)
+    """Print one line of result."""
+    _print(text)
 
 
 def heading(text: str) -> None:
     """Announce a stage, on standard error, among the bars."""
-    from rich.console import Console
-
-    Console(stderr=True).print(text, style="bold", highlight=False, markup=False)
+    _print(text, to_stderr=True, style="bold")
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, last_is_total: bool = False) -> None:
     """Print a table; columns whose cells are all numbers are set to the right."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    cells = [[str(cell) for cell in row] for row in rows]
-    printed = Table(title=escape(title), title_justify="left", title_style="bold", header_style="bold")
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    printed = Table(title=Text(printable(title), "bold"), title_justify="left", header_style="bold")
     for number, name in enumerate(columns):
         numeric = all(row[number].strip("+-%").replace(",", "").replace(".", "").isdigit() for row in cells)
-        printed.add_column(escape(name), justify="right" if cells and numeric else "left", overflow="fold")
+        printed.add_column(Text(printable(name)), justify="right" if cells and numeric else "left", overflow="fold")
     for number, row in enumerate(cells):
         if last_is_total and number == len(cells) - 1:
             printed.add_section()
-        printed.add_row(*(escape(cell) for cell in row))
+        printed.add_row(*map(Text, row))
     console = Console()
     # A pipe has no width: there, let each row keep to one line.
     console.print(printed, soft_wrap=not console.is_terminal)
@@ -65,10 +62,10 @@ def bars(description: str, total: int) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn,
     )
 
-    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(),
+    columns = (TextColumn("{task.description:24}", markup=False), BarColumn(), MofNCompleteColumn(),
                TextColumn("{task.fields[rate]}"), TimeRemainingColumn(elapsed_when_finished=True))  # fmt: skip
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(description, total=total, rate="")
+        task = progress.add_task(printable(description), total=total, rate="")
         started = time.monotonic()
 
         def advance(done: int) -> None:
@@ -91,7 +88,8 @@ def counter(description: str) -> Iterator[Callable[[int], None]]:
         yield lambda _done: None
         return
     started = time.monotonic()
-    with Progress(TextColumn("{task.description}"), console=shown, transient=True) as progress:
+    description = printable(description)
+    with Progress(TextColumn("{task.description}", markup=False), console=shown, transient=True) as progress:
         task = progress.add_task(description, total=None)
 
         def advance(done: int) -> None:
@@ -103,32 +101,50 @@ def counter(description: str) -> Iterator[Callable[[int], None]]:
         yield advance
 
 
-def run(command: Callable[[], object]) -> NoReturn:
-    """Run the command line; a mistake that the user can mend is one sentence and exit code 2, without a traceback."""
-    share_processors()
-    try:
-        command()
-    except UserError as error:
-        _fail(str(error))
-    except OSError as error:
-        if error.errno not in _USERS_TO_MEND:
-            raise
-        place = f"{error.filename} cannot be written or read" if error.filename else "A file cannot be written or read"
-        _fail(f"{place} ({error.strerror}): check the disk's free space and your rights, and run the command again.")
-    sys.exit(0)
+def mistake(sentence: str) -> None:
+    """Say on standard error what went wrong."""
+    _print(sentence, to_stderr=True, style="red")
 
 
-def share_processors() -> None:
-    """Keep numpy's and scipy's BLAS from starting threads of their own, unless the environment asks for them.
-
-    The commands share the processors out themselves; and each such thread begins by spinning for some hundredths of a
-    second, in which a hundred pictures could be read. It has to be said before numpy is imported.
-    """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+def note(line: str) -> None:
+    """Print a plain line on standard error."""
+    _print(line, to_stderr=True)
 
 
-def _fail(sentence: str) -> NoReturn:
+def json_line(value: object) -> None:
+    """Print a value as one line of JSON; where anything in it is not for terminals, all but ASCII is spelt out."""
+    line = json.dumps(value, ensure_ascii=False)
+    if printable(line) != line:
+        line = json.dumps(value).replace("\x7f", "\\u007f")
+    sys.stdout.write(f"{line}\n")
+
+
+def clean_what_others_print() -> None:
+    """Have Python's warnings and the log lines of libraries cleaned like our own lines: they name files and URLs."""
+    warnings.showwarning = _show_warning
+    logging.setLogRecordFactory(_CleanRecord)
+
+
+class _CleanRecord(logging.LogRecord):
+    def getMessage(self) -> str:  # noqa: N802  the library's own name
+        return "\n".join(map(printable, super().getMessage().split("\n")))
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    note(f"Warning: {message} ({category.__name__}, {filename}:{lineno})")
+
+
+def _print(text: str, *, to_stderr: bool = False, style: str | None = None) -> None:
+    """One line, left whole for the terminal to fold, with nothing in it that moves a cursor."""
     from rich.console import Console
 
-    Console(stderr=True).print(sentence, style="red", highlight=False, markup=False, soft_wrap=True)
-    sys.exit(2)
+    Console(stderr=to_stderr).print(
+        printable(text), style=style, highlight=False, markup=False, emoji=False, soft_wrap=True
+    )

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from commands import console, curation_reports
-from commands.options import DEFAULT_DATA, Data, Radius
+from commands.options import DEFAULT_DATA, MOST_SEED, Data, Radius, Wait
+from commands.shell import command_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from curate.dataset import Dataset
+    from curate.quarantine import Stored
     from curate.splitting.placing import Mode
 
 Policy = Literal["best", "largest", "sharpest", "first-seen", "most-credited"]
@@ -29,6 +34,11 @@ def clean(
     remove: Annotated[str, typer.Option(help="Quality flags that make a picture leave, such as blurred,text.")] = "",
     plan: Annotated[Path | None, typer.Option(help="Carry out this plan, edited or not.")] = None,
     save_plan: Annotated[Path | None, typer.Option(help="Where --dry-run writes the plan, as JSON Lines.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write the plan over a file that is no plan of ours.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild-catalog", help="Put the catalog aside; make it anew from the files.")
+    ] = False,
+    wait: Wait = False,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure thresholds on DATA; move nothing.")] = False,
 ) -> None:
     """Set broken files, copies and mislabelled pictures aside.
@@ -42,29 +52,39 @@ def clean(
 
         measured = run_calibrate(data, radius=radius, progress=console.bars)
         curation_reports.calibration(measured)
-        console.say(f"Nothing was moved. Next: cli.py clean {data} --radius {measured.radius}")
+        console.say(f"Nothing was moved. Next: {command_line('clean', data, '--radius', measured.radius)}")
         return
     from curate.clean import clean as run_clean
 
     report = run_clean(
         data, dry_run=dry_run, radius=radius, keep=keep, conflicts=conflicts, geometry=geometry,
-        remove=_words(remove), plan=plan, save_plan=save_plan, progress=console.bars,
+        remove=_words(remove), plan=plan, save_plan=save_plan, force=force, rebuild_catalog=rebuild,
+        wait=_patience(wait), progress=console.bars,
     )  # fmt: skip
     curation_reports.cleaning(report)
-    decisions = report.plan.decisions
-    if dry_run and decisions:
+    if dry_run and report.plan.decisions:
+        planned = ("--plan", report.plan_file) if report.plan_file else ()
         written = "Nothing was moved. "
         if report.plan_file:
-            look = f"cli.py show {data} --plan {report.plan_file}"
+            look = command_line("show", data, *planned)
             written = f"The plan is {report.plan_file}; nothing was moved. To look at it: {look}. "
-        console.say(f"{written}Next: cli.py clean {data}" + (f" --plan {report.plan_file}" if report.plan_file else ""))
-    elif report.moved or report.resumed:
+        console.say(f"{written}Next: {command_line('clean', data, *planned)}")
+        return
+    curation_reports.unmoved(report.unmoved)
+    moved = report.moved + report.resumed
+    split_it, take_back = command_line("split", data), command_line("restore", data)
+    if report.unmoved:
         console.say(
-            f"Moved to {report.dataset.quarantine}: {report.moved + report.resumed:,} files. "
-            f"Next: cli.py split {data} (or take it back: cli.py restore {data})"
+            f"{moved:,} files were moved to {report.dataset.quarantine}, and {len(report.unmoved):,} could not be. "
+            f"Next: the same command again, or {take_back}"
+        )
+        raise typer.Exit(1)
+    if moved:
+        console.say(
+            f"Moved to {report.dataset.quarantine}: {moved:,} files. Next: {split_it} (or take it back: {take_back})"
         )
     else:
-        console.say(f"Nothing to set aside among {report.scan.files:,} files in {data}. Next: cli.py split {data}")
+        console.say(f"Nothing to set aside among {report.scan.files:,} files in {data}. Next: {split_it}")
 
 
 def restore(
@@ -74,30 +94,85 @@ def restore(
     picture: Annotated[list[str] | None, typer.Option(help="Only this picture, by its old path; repeatable.")] = None,
     label: Annotated[list[str] | None, typer.Option("--class", help="Only this class folder; repeatable.")] = None,
     run: Annotated[str | None, typer.Option(help="Only what one clean moved: its time, or last.")] = None,
+    wait: Wait = False,
 ) -> None:
     """Bring pictures back from the quarantine.
 
     Example: cli.py restore flower_data --reason conflict
     """
     from curate.catalog import Catalog
-    from curate.clean import REASONS
-    from curate.dataset import open_dataset
-    from curate.errors import UserError
+    from curate.dataset import open_dataset, open_to_write
     from curate.quarantine import restore as run_restore
     from curate.quarantine import stored_files
 
     dataset = open_dataset(data)
-    with Catalog.open(dataset.catalog_path) as catalog:
+    if not (dataset.catalog_path.exists() or dataset.quarantine.exists()):
+        _check_choice(dataset, [], set(), reason, label, run)
+        console.say(f"Nothing was set aside in {data}: there is no quarantine {dataset.quarantine}.")
+        return
+    with (
+        open_to_write(data, "restore", wait=_patience(wait), progress=console.bars) as dataset,
+        Catalog.open(dataset.catalog_path) as catalog,
+    ):
         files = stored_files(dataset, catalog)
-        known = {*REASONS, *(file.reason for file in files)}
-        if unknown := set(reason or ()) - known:
-            raise UserError(f"There is no reason {min(unknown)!r}: choose among {', '.join(sorted(known))}.")
+        recorded = {name for (name,) in catalog.db.execute("SELECT DISTINCT run FROM quarantine")}
+        _check_choice(dataset, files, recorded, reason, label, run)
         if run == "last":
             run = max((file.run for file in files), default=None)
         report = run_restore(dataset, catalog, reason, console.bars, paths=picture, labels=label, run=run)
     for path in report.occupied[: curation_reports.MOST_ROWS]:
         console.say(f"Left in the quarantine, because another file has taken its place: {path}")
-    console.say(f"Brought {len(report.restored):,} files back into {data}. Next: cli.py clean {data} --dry-run")
+    back = f"Brought {len(report.restored):,} files back into {data}"
+    if report.occupied:
+        back += f", and could not bring back {len(report.occupied):,}"
+    if report.called_off:
+        back += f"; {len(report.called_off):,} that were about to leave stay"
+    if not (report.restored or report.occupied or report.called_off):
+        back += f": nothing of that is in the quarantine {dataset.quarantine}"
+    console.say(f"{back}. Next: {command_line('clean', data, '--dry-run')}")
+    if report.occupied:
+        raise typer.Exit(1)
+
+
+def _check_choice(
+    dataset: Dataset,
+    files: Sequence[Stored],
+    runs: set[str],
+    reasons: list[str] | None,
+    labels: list[str] | None,
+    run: str | None,
+) -> None:
+    """Raise `UserError` for a reason, class or run that there never was, and where the quarantine is another's."""
+    from curate.clean import REASONS
+    from curate.errors import UserError
+
+    if not files and not runs:
+        _say_where_it_may_lie(dataset)
+    for what, wanted, known in (
+        ("reason", reasons or [], {*REASONS, *(file.reason for file in files)}),
+        ("class", labels or [], {*dataset.labels(), *(file.label for file in files)}),
+        ("run", [run] if run not in (None, "last") else [], runs),
+    ):
+        if unknown := set(wanted) - known:
+            listed = sorted(known)[-curation_reports.MOST_ROWS :]
+            choice = f"choose among {', '.join(listed)}" if listed else "nothing was set aside yet"
+            raise UserError(f"There is no {what} {min(unknown)!r} in the quarantine {dataset.quarantine}: {choice}.")
+
+
+def _say_where_it_may_lie(dataset: Dataset) -> None:
+    """Raise `UserError` where nothing was ever set aside under the dataset's name, but under one that nothing has."""
+    from curate.errors import UserError
+    from curate.renamed import homes_of_renamed_datasets
+
+    others = homes_of_renamed_datasets(dataset)
+    if others:
+        first = f"move {dataset.home} away and " if dataset.home.exists() else ""
+        more = f" (or {' or '.join(str(other) for other in others[1:])})" if others[1:] else ""
+        raise UserError(
+            f"Nothing was set aside in {dataset.root}: there is no quarantine {dataset.quarantine}. If the folder was "
+            f"renamed, it is {others[0] / 'quarantine'}{more}: {first}rename {others[0]} to {dataset.home}, and run "
+            "the command again."
+        )
 
 
 def split(
@@ -105,7 +180,7 @@ def split(
     *,
     out: Annotated[Path | None, typer.Option(help="Where train/, valid/ and test/ go.  [default: DATA itself]")] = None,
     ratio: Annotated[str, typer.Option(help="Shares of train, valid and test.")] = ".8,.1,.1",
-    seed: Annotated[int, typer.Option(help="Another seed draws another split.")] = 1337,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Another seed draws another split.")] = 1337,
     freeze: Annotated[str | None, typer.Option(help="Splits that take nothing new, such as valid,test.")] = None,
     min_per_class: Annotated[int, typer.Option(min=0, help="Pictures of each class that valid and test need.")] = 1,
     method: Annotated[Method, typer.Option(help="Our own draw, or split-folders given our groups.")] = "stable",
@@ -113,6 +188,7 @@ def split(
     symlink: Annotated[bool, typer.Option("--symlink", help="Place symbolic links.")] = False,
     link: Annotated[bool, typer.Option("--link", help="Place hard links, where possible (the default).")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the split and place nothing.")] = False,
+    wait: Wait = False,
 ) -> None:
     """Split into train, valid and test without a leak.
 
@@ -129,15 +205,16 @@ def split(
     mode: Mode = "copy" if copy else "symlink" if symlink else "link"
     report = run_split(
         data, out=out, ratio=_shares(ratio), seed=seed, freeze=None if freeze is None else _words(freeze),
-        min_per_class=min_per_class, method=method, mode=mode, dry_run=dry_run, progress=console.bars,
+        min_per_class=min_per_class, method=method, mode=mode, dry_run=dry_run, wait=_patience(wait),
+        progress=console.bars,
     )  # fmt: skip
     curation_reports.splitting(report)
     if dry_run:
-        console.say(f"Nothing was placed. Next: cli.py split {data}")
+        console.say(f"Nothing was placed. Next: {command_line('split', data)}")
     elif report.placement and (report.placement.linked or report.placement.copied or report.placement.symlinked):
-        console.say(f"Wrote train/, valid/ and test/ in {report.out}. Next: cli.py train {report.out}")
+        console.say(f"Wrote train/, valid/ and test/ in {report.out}. Next: {command_line('train', report.out)}")
     else:
-        console.say(f"Every picture in {report.out} is in its place. Next: cli.py train {report.out}")
+        console.say(f"Every picture in {report.out} is in its place. Next: {command_line('train', report.out)}")
 
 
 def verify(data: Data = DEFAULT_DATA, *, radius: Radius = 8) -> None:
@@ -152,10 +229,18 @@ def verify(data: Data = DEFAULT_DATA, *, radius: Radius = 8) -> None:
     report = run_verify(data, radius=radius, progress=console.bars)
     curation_reports.verification(report)
     if report.in_order:
-        console.say(f"All {report.files:,} files of {data} are as the catalog says. Next: cli.py train {data}")
+        following = command_line("train", data)
+        console.say(f"All {report.files:,} files of {data} are as the catalog says. Next: {following}")
         return
-    console.say(f"{data} is not as the catalog says, or leaks. Next: cli.py clean {data} --dry-run")
+    following = command_line("clean", data, "--dry-run")
+    what = "has no catalog to compare with" if report.no_catalog else "is not as the catalog says, or leaks"
+    console.say(f"{data} {what}. Next: {following}")
     raise typer.Exit(1)
+
+
+def _patience(wait: bool) -> float | None:
+    """Seconds to wait for another command: as long as it takes, or not at all."""
+    return None if wait else 0.0
 
 
 def _words(text: str) -> list[str]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from commands.console import say, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from curate.calibrate import CalibrationReport
     from curate.clean import CleanReport
     from curate.scrape import Scraped
@@ -39,6 +41,14 @@ def cleaning(report: CleanReport) -> None:
     if report.flagged:
         flags = ", ".join(f"{count:,} {flag}" for flag, count in report.flagged.items())
         say(f"Flagged, and left in place: {flags} (--remove {','.join(report.flagged)} sets them aside).")
+
+
+def unmoved(paths: Sequence[str]) -> None:
+    """What was to leave and lies where it lay."""
+    for path in paths[:MOST_ROWS]:
+        say(f"Could not be moved, as it has changed or its place is taken: {path}")
+    if len(paths) > MOST_ROWS:
+        say(f"… and {len(paths) - MOST_ROWS:,} more that could not be moved.")
 
 
 def calibration(report: CalibrationReport) -> None:
@@ -94,6 +104,8 @@ def splitting(report: SplitReport) -> None:
 
 def verification(report: VerifyReport) -> None:
     """What is not as the catalog says, and each split's proof."""
+    if report.no_catalog:
+        say(f"{report.no_catalog} Here, every file counts as new.")
     for what, paths in (("Changed", report.changed), ("Missing", report.missing), ("New", report.new)):
         for path in paths[:MOST_ROWS]:
             say(f"{what}: {path}")

@@ -8,14 +8,13 @@ from typing import Annotated
 import typer
 
 from commands import console
+from commands.options import MOST_SEED
 
 
 def demo(
     *,
-    folder: Annotated[Path, typer.Option(help="Where the garden is drawn; drawn anew each time.")] = Path(
-        "demo_garden"
-    ),
-    seed: Annotated[int, typer.Option(help="Another seed draws another garden.")] = 1337,
+    folder: Annotated[Path, typer.Option(help="Where the garden is drawn, anew each time.")] = Path("demo_garden"),
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Another seed draws another garden.")] = 1337,
 ) -> None:
     """Go the whole way once, offline, on a drawn garden.
 

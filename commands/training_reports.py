@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from commands.console import say, table
+from commands.console import json_line, say, table
 from commands.curation_reports import MOST_ROWS
 
 _MOST_CONFUSED = 10
@@ -175,7 +173,7 @@ def prediction_as_json(answer: Prediction | BrokenImage) -> None:
         line: dict[str, object] = {"path": answer.path, "error": answer.reason}
     else:
         line = {"path": answer.path, "guesses": [asdict(guess) for guess in answer.guesses], "sure": answer.sure}
-    sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+    json_line(line)
 
 
 class Failures:

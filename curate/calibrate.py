@@ -11,6 +11,7 @@ from curate.catalog import Catalog, Picture
 from curate.dataset import open_dataset
 from curate.duplicates import DEFAULT_RADIUS
 from curate.errors import UserError
+from curate.files.reading import read_file
 from curate.image import BrokenImage, decode, read
 from curate.inspect import inspect
 from curate.lookalikes.candidates import WHOLE, Candidates, find_candidates
@@ -156,7 +157,7 @@ def _edited(paths: Sequence[Path], edits: Sequence[Edit], progress: Progress) ->
 
     def sights(path: Path) -> list[_Sight] | None:
         try:
-            data = path.read_bytes()
+            data = read_file(path)
             picture = decode(data, path=str(path)).pixels
         except (OSError, BrokenImage):
             return None

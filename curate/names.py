@@ -19,6 +19,8 @@ from functools import partial
 from pathlib import Path
 
 from curate.errors import UserError
+from curate.files.reading import read_file
+from curate.printable import printable
 
 _AUX = Path(__file__).resolve().parent.parent / "aux"
 NAMES_FILE = _AUX / "cat_to_name.json"
@@ -27,6 +29,7 @@ OWN_NAMES = "cat_to_name.json"
 """A dataset may carry its names itself, in a file so called at its root, as Udacity's flower_data does."""
 
 _SHAPE = '{"21": "fire lily"} or {"21": ["fire lily", "Gloriosa superba"]}'
+_MOST_BYTES = 64 << 20
 _OXFORD_LABELS = frozenset(str(number) for number in range(1, 103))
 _OXFORD_PICTURE = re.compile(r"image_(\d{5})\.jpg")
 _OXFORD_PICTURES = 8189
@@ -112,7 +115,8 @@ def _is_oxford(root: Path, labels: Sequence[str]) -> bool:
 
 def _read(file: Path) -> dict[str, tuple[str, str]]:
     try:
-        content: object = json.loads(file.read_bytes().decode("utf-8-sig"), object_pairs_hook=partial(_once, file))
+        text = read_file(file, _MOST_BYTES).decode("utf-8-sig")
+        content: object = json.loads(text, object_pairs_hook=partial(_once, file))
     except FileNotFoundError:
         raise UserError(f"{file}: there is no such names file; give one with --names FILE.") from None
     except OSError as error:
@@ -122,8 +126,8 @@ def _read(file: Path) -> dict[str, tuple[str, str]]:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise UserError(f"{file}: not valid JSON at {where} ({error.msg}); correct it there.") from error
-    except RecursionError as error:
-        raise UserError(f"{file}: nested too deeply; a names file is one object, {_SHAPE}.") from error
+    except (RecursionError, ValueError) as error:  # too deep, or a number of thousands of digits
+        raise UserError(f"{file}: nested too deeply or no JSON; a names file is one object, {_SHAPE}.") from error
     if not isinstance(content, dict) or not content:
         raise UserError(f"{file}: a names file is one JSON object with at least one class, {_SHAPE}.")
     return {label: _entry(file, label, value) for label, value in content.items()}
@@ -148,4 +152,9 @@ def _entry(file: Path, label: str, value: object) -> tuple[str, str]:
             raise UserError(f"{file}: class folder {label!r} needs a name or [name, query], as in {_SHAPE}.")
     if not (label.strip() and name.strip() and query.strip()):
         raise UserError(f"{file}: class folder {label!r} has an empty folder, name or query; fill it in.")
+    if printable(name) != name or printable(query) != query:  # both go into checkpoints, tables and URLs
+        raise UserError(
+            f"{file}: the name or query of class folder {label!r} has a control character or half of one, "
+            f"“{printable(name)}”; write plain text."
+        )
     return name, query

@@ -4,7 +4,9 @@ Nothing that `split` worked with is believed here: not the catalog's hashes, not
 lies where. Each file is read and hashed afresh, and the pairs across splits are searched for among those hashes.
 """
 
+import errno
 import os
+import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -13,8 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 from curate.catalog import Catalog, Picture
-from curate.dataset import SPLITS, open_dataset
+from curate.dataset import SPLITS, Dataset, open_dataset
 from curate.duplicates import DEFAULT_RADIUS, find_near_duplicates
+from curate.errors import UserError
+from curate.files.reading import NotAPlainFile, read_file
 from curate.inspect import Facts, inspect
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
@@ -61,7 +65,8 @@ class SplitProof:
 @dataclass(frozen=True)
 class VerifyReport:
     """Paths are relative to the dataset's root. `changed`: other bytes than the catalog knows; `missing`: known and
-    not there; `new`: there and not known; `broken`: without pixels, whether that was known or not.
+    not there; `new`: there and not known; `broken`: without pixels, whether that was known or not. `no_catalog` says
+    why nothing is known, where the catalog is missing or cannot be read, and is "" otherwise.
     """
 
     root: Path
@@ -71,29 +76,30 @@ class VerifyReport:
     new: list[str]
     broken: list[Damage]
     splits: list[SplitProof]
+    no_catalog: str = ""
 
     @property
     def in_order(self) -> bool:
         """Whether all is as the catalog says, intact, and without a leak."""
         leaks = any(proof.leaks for proof in self.splits)
-        return not (self.changed or self.missing or self.new or self.broken or leaks)
+        return not (self.no_catalog or self.changed or self.missing or self.new or self.broken or leaks)
 
 
 def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = silent) -> VerifyReport:
     """Read every file of a dataset, and of the splits of it that lie elsewhere, and compare with the catalog.
 
-    Changes no file and no row. Without a catalog all files are new, and the split is proved all the same. Raises
-    `UserError` for what the user can put right.
+    Writes nothing at all, so that a backup on a read-only disk can be verified. Without a catalog, or with a damaged
+    one, all files are new, and the split is proved all the same. Raises `UserError` for what the user can put right.
     """
     dataset = open_dataset(root)
     files = [_File(file.path, file.label, file.split or "", ".") for file in dataset.files()]
-    known: dict[str, str] = {}
-    origins: list[tuple[str, str]] = []
-    if dataset.catalog_path.exists():
-        with Catalog.open(dataset.catalog_path) as catalog:
-            outs, known = _known(catalog)
-            origins = catalog.db.execute("SELECT sha256, provenance_group FROM credits").fetchall()
-        files += [file for out in outs for file in _files_in(dataset.root, out)]
+    known = _Known([], {}, [])
+    no_catalog = ""
+    try:
+        known = _known(dataset.catalog_path)
+    except UserError as error:
+        no_catalog = str(error)
+    files += [file for out in known.outs for file in _files_in(dataset.root, out)]
     facts = _read(dataset.root, files, progress)
     there = {file.path for file in files}
     return VerifyReport(
@@ -102,15 +108,16 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
         changed=[
             file.path
             for file, fact in zip(files, facts, strict=True)
-            if file.path in known and known[file.path] != fact.sha256
+            if file.path in known.sha256 and known.sha256[file.path] != fact.sha256
         ],
-        missing=sorted(known.keys() - there),
-        new=[file.path for file in files if file.path not in known],
+        missing=sorted(known.sha256.keys() - there),
+        new=[file.path for file in files if file.path not in known.sha256],
         broken=[Damage(file.path, fact.broken) for file, fact in zip(files, facts, strict=True) if fact.broken],
         splits=[
-            _prove(dataset.root, out, pictures, radius, origins, progress)
+            _prove(dataset.root, out, pictures, radius, known.origins, progress)
             for out, pictures in _by_folder(files, facts).items()
         ],
+        no_catalog=no_catalog,
     )
 
 
@@ -124,23 +131,44 @@ class _File:
     out: str
 
 
-def _known(catalog: Catalog) -> tuple[list[str], dict[str, str]]:
-    """(the folders elsewhere that hold a split of the dataset, path → sha256 of what should be there)."""
-    known = dict(catalog.db.execute("SELECT path, sha256 FROM pictures WHERE state = 'present'").fetchall())
-    rows = catalog.db.execute("SELECT out, path, sha256 FROM placements WHERE out != '.' ORDER BY out").fetchall()
-    known |= {f"{out}/{path}": sha256 for out, path, sha256 in rows}
-    return list(dict.fromkeys(out for out, _, _ in rows)), known
+@dataclass(frozen=True)
+class _Known:
+    """What a catalog says: the folders elsewhere that hold a split, path → sha256 of what should be there, and
+    (sha256, provenance group) of pictures that have an origin.
+    """
+
+    outs: list[str]
+    sha256: dict[str, str]
+    origins: list[tuple[str, str]]
+
+
+def _known(file: Path) -> _Known:
+    """Raises `UserError` where there is no catalog or one that says nothing of use."""
+    try:
+        with Catalog.open_read_only(file) as catalog:
+            present = catalog.db.execute("SELECT path, sha256 FROM pictures WHERE state = 'present'").fetchall()
+            query = "SELECT out, path, sha256 FROM placements WHERE out != '.' ORDER BY out"
+            placed = catalog.db.execute(query).fetchall()
+            origins = catalog.db.execute("SELECT sha256, provenance_group FROM credits").fetchall()
+    except sqlite3.Error as error:
+        raise UserError(f"The catalog {file} has not the tables of one ({error}): move it away.") from error
+    if not all(isinstance(value, str) for row in (*present, *placed, *origins) for value in row):
+        raise UserError(f"The catalog {file} holds paths and digests that are no text: move it away.")
+    elsewhere = {f"{out}/{path}": sha256 for out, path, sha256 in placed}
+    return _Known(list(dict.fromkeys(out for out, _, _ in placed)), dict(present) | elsewhere, origins)
 
 
 def _files_in(root: Path, out: str) -> Iterator[_File]:
-    if not (root / out).is_dir():
+    """The files of a split that lies elsewhere: none, where the folder is gone or no folder can have that name."""
+    try:
+        if not (root / out).is_dir():
+            return
+        files = Dataset(root / out, "split", root / out).files()
+    except (OSError, ValueError):
         return
-    for split in SPLITS:
-        for folder, _, names in os.walk(root / out / split):
-            place = Path(folder).relative_to(root / out).as_posix()
-            for name in names:
-                if "/" in place and not name.startswith("."):
-                    yield _File(f"{out}/{place}/{name}", place.split("/")[1], split, out)
+    for file in files:
+        if file.split:
+            yield _File(f"{out}/{file.path}", file.label, file.split, out)
 
 
 def _read(root: Path, files: Sequence[_File], progress: Progress) -> list[Facts]:
@@ -167,11 +195,13 @@ def _read(root: Path, files: Sequence[_File], progress: Progress) -> list[Facts]
 
 def _facts(path: Path) -> Facts:
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return replace(inspect(b""), sha256="", broken="a link that leads nowhere")
+        data = read_file(path)
+    except NotAPlainFile as error:
+        return replace(inspect(b""), sha256="", broken=str(error.strerror))
     except OSError as error:
-        return replace(inspect(b""), sha256="", broken=f"cannot be read ({error.strerror})")
+        nowhere = isinstance(error, FileNotFoundError) or error.errno == errno.ELOOP
+        reason = "a link that leads nowhere" if nowhere else f"cannot be read ({error.strerror})"
+        return replace(inspect(b""), sha256="", broken=reason)
     return inspect(data, str(path))
 
 

@@ -1,7 +1,7 @@
 """Plants known faults in a dataset, and remembers each: what `clean` ought to find there."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from io import BytesIO
@@ -53,13 +53,19 @@ class Fault:
     of: str | None
 
 
-def plant_faults(folder: Path, seed: int, counts: Mapping[Kind, int] = PLANTED) -> list[Fault]:
+def plant_faults(
+    folder: Path,
+    seed: int,
+    counts: Mapping[Kind, int] = PLANTED,
+    *,
+    note: Callable[[bytes], None] = lambda _picture: None,
+) -> list[Fault]:
     """Add `counts` faulty files to the class folders in `folder`; the same for the same seed and pictures.
 
     Nothing that was there is touched. No picture is copied twice, no copy is copied, and no name gives a
     fault away: it continues the numbering of the pictures around it. Call it once, for it takes whatever it
-    finds for originals. Raises UserError, before anything is written, where there are fewer than two class
-    folders or too few JPEG pictures.
+    finds for originals. `note` is told of each file's bytes before they are written. Raises UserError, before
+    anything is written, where there are fewer than two class folders or too few JPEG pictures.
     """
     rng = np.random.default_rng(seed)
     if not folder.is_dir():
@@ -83,6 +89,7 @@ def plant_faults(folder: Path, seed: int, counts: Mapping[Kind, int] = PLANTED) 
         else:
             of, data = None, b"" if kind is Kind.EMPTY else _NO_PICTURES[turn % len(_NO_PICTURES)]
             path = names.new(str(rng.choice(labels)), None, ".jpg")
+        note(data)
         with (folder / path).open("xb") as stream:
             stream.write(data)
         faults.append(Fault(path, kind, of))

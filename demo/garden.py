@@ -1,5 +1,6 @@
 """Draws a small garden: class folders of pictures for the main job, where no real ones are at hand."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from math import hypot, tau
@@ -169,10 +170,13 @@ class Garden:
     files: tuple[str, ...]
 
 
-def draw_garden(folder: Path, seed: int, progress: Progress = silent) -> Garden:
+def draw_garden(
+    folder: Path, seed: int, progress: Progress = silent, *, note: Callable[[bytes], None] = lambda _picture: None
+) -> Garden:
     """Fill `folder` with `<species>/<picture>.jpg`: the same bytes for the same seed.
 
-    Raises UserError where `folder` is a file or holds anything already.
+    `note` is told of each picture's bytes before they are written. Raises UserError where `folder` is a file or holds
+    anything already.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(f"{folder}: something is there already; name a new folder for the garden.")
@@ -187,7 +191,9 @@ def draw_garden(folder: Path, seed: int, progress: Progress = silent) -> Garden:
             species = SPECIES[kind]
             file = folder / species.name / f"IMG_{number}.jpg"
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(_take_picture(species, noise, np.random.default_rng([seed, kind, shot])))
+            picture = _take_picture(species, noise, np.random.default_rng([seed, kind, shot]))
+            note(picture)
+            file.write_bytes(picture)
             files.append(file.relative_to(folder).as_posix())
             advance(1)
     names = tuple(species.name for species in SPECIES)

@@ -1,6 +1,5 @@
 """The whole way once round, on a drawn garden: draw, scrape, plant faults, clean, split, train, evaluate, predict."""
 
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,13 +7,14 @@ from pathlib import Path
 
 from curate.clean import CleanReport, clean
 from curate.dataset import open_dataset
-from curate.errors import UserError
+from curate.files.lock import locked
 from curate.progress import Progress, silent
 from curate.scrape import Scraped
 from curate.split import SplitReport, split
 from demo.faults import BROKEN, Fault, Kind, plant_faults
 from demo.garden import Garden, draw_garden
 from demo.gathering import gather
+from demo.record import Record
 from train.evaluate import Evaluation, evaluate
 from train.predict import Prediction, Predictor
 from train.random_picture import draw_held_out
@@ -22,8 +22,6 @@ from train.training import TrainingReport, TrainOptions, train_head
 
 BACKBONE = "efficientnet_lite0"
 """The one whose weights come with its package, so that the tour needs no network."""
-
-_MARK = ".drawn-by-florilegium"
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,29 @@ def walk(
     folder: Path, *, seed: int = 1337, views: int = 2, progress: Progress = silent,
     announce: Callable[[str], None] = lambda _text: None,
 ) -> Tour:  # fmt: skip
-    """Go the whole way in `folder`, which is drawn anew. Raises `UserError` where it holds anything of the user's."""
-    _clear(folder)
+    """Go the whole way in `folder`, which is drawn anew: of an earlier demo there, what that wrote is removed first.
+
+    Raises `UserError`, and removes nothing, where it holds anything else.
+    """
+    record = Record(folder)
+    record.require_nothing_else()  # before a lock is put there
+    with locked(folder, f"demo --folder {folder}"):
+        record.clear()
+        record.begin()
+        try:
+            return _walk(folder, record, seed, views, progress, announce)
+        finally:
+            record.end()
+
+
+def _walk(
+    folder: Path, record: Record, seed: int, views: int, progress: Progress, announce: Callable[[str], None]
+) -> Tour:
     announce("Drawing a garden (drawn pictures, not photographs)")
-    garden = draw_garden(folder / "web", seed, progress)
+    garden = draw_garden(folder / "web", seed, progress, note=record.note)
     announce("Scraping it from a local web that answers as five picture services do, and planting faults in it")
     scraping = gather(folder / "web", folder, progress)
-    faults = plant_faults(folder / "raw", seed)
+    faults = plant_faults(folder / "raw", seed, note=record.note)
     announce(f"Cleaning: {len(garden.files):,} drawings and {len(faults)} planted faults")
     cleaning = clean(folder, progress=progress)
     announce("Splitting into train, valid and test")
@@ -80,15 +94,6 @@ def walk(
         prediction=prediction,
         true_label=picture.label,
     )
-
-
-def _clear(folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / _MARK).exists():
-            raise UserError(f"{folder} holds files that no demo has drawn: give --folder another place.")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _MARK).touch()
 
 
 def _compare(faults: list[Fault], cleaning: CleanReport) -> tuple[dict[Kind, int], list[str]]:

@@ -1,6 +1,7 @@
 """Names are looked up by class folder, and a bad names file gets one clear sentence."""
 
 import json
+import os
 import unicodedata
 from pathlib import Path
 
@@ -136,3 +137,29 @@ def test_a_decomposed_folder_name_finds_its_composed_key(tmp_path: Path) -> None
     file = write(tmp_path / "n.json", {unicodedata.normalize("NFC", "é"): "composed"})
     folder = unicodedata.normalize("NFD", "é")
     assert names_for(tmp_path, [folder], file) == ({folder: "composed"}, [])
+
+
+@pytest.mark.parametrize("text", ["fire\x1b[31m lily", "fire\nlily", "\udc80", "lily\u202egnp"])
+def test_a_name_that_could_not_be_printed_is_refused(tmp_path: Path, text: str) -> None:
+    """It goes into checkpoints, tables and queries; half a character can be written to none of them."""
+    for value in (text, ["lily", text]):
+        file = tmp_path / "names.json"
+        file.write_text(json.dumps({"1": value}))
+        with pytest.raises(UserError, match=r"names\.json: the name or query of class folder '1'"):
+            load_names(file)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"1": ' * 100_000, "1" * 5000], ids=["lists", "objects", "digits"])
+def test_json_beyond_all_measure_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "names.json"
+    file.write_text(text)
+    with pytest.raises(UserError, match=r"names\.json"):
+        load_names(file)
+
+
+def test_a_pipe_is_no_names_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "names.json")
+    (tmp_path / "endless.json").symlink_to("/dev/zero")
+    for name in ("names.json", "endless.json"):
+        with pytest.raises(UserError, match="not a file but a pipe"):
+            load_names(tmp_path / name)

@@ -3,6 +3,10 @@
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,9 @@ from curate.errors import UserError
 from curate.split import split
 from curate.verify import Crossing, verify
 from tests.fields import dataset, encoded, field, placed, tree, write
+from tests.without_rights import needs_rights, read_only, without_privileges
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -157,3 +164,86 @@ def test_proves_the_split_of_real_pictures(flowers: Path) -> None:
     assert report.broken == []
     assert report.splits[0].leaks == []
     assert not dataset_.catalog_path.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_is_no_file_is_broken_and_holds_nothing_up(root: Path) -> None:
+    os.mkfifo(root / "train" / "1" / "pipe.jpg")
+    (root / "train" / "1" / "endless.jpg").symlink_to("/dev/zero")
+    (root / "train" / "1" / "round.jpg").symlink_to("round.jpg")
+    (root / "train" / "1" / "folder.jpg").mkdir()
+    damages = {damage.path: damage.reason for damage in verify(root).broken}
+    assert damages == {
+        "train/1/pipe.jpg": "not a file but a pipe, a device or a folder",
+        "train/1/endless.jpg": "not a file but a pipe, a device or a folder",
+        "train/1/round.jpg": "a link that leads nowhere",
+    }
+
+
+@needs_rights
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_backup_on_a_read_only_disk_is_verified(root: Path, killed: bool) -> None:
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom curate.catalog import Catalog\n"
+        "with Catalog.open(Path(sys.argv[1])) as catalog:\n"
+        "    catalog.set_state('raw/1/picture 0.jpg', 'present')\n    os._exit(0)"
+    )
+    if killed:
+        subprocess.run([sys.executable, "-c", code, str(root / "catalog.sqlite")], cwd=REPOSITORY, check=True)
+        assert (root / "catalog.sqlite-wal").exists()
+    before = tree(root)
+    with read_only(root):
+        command = without_privileges([sys.executable, str(REPOSITORY / "cli.py"), "verify", str(root)])
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "All 120 files of" in done.stdout
+    assert tree(root) == before
+
+
+def no_tables(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as db:
+        db.executescript("DROP TABLE placements; DROP TABLE credits")
+
+
+def numbers_for_paths(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as db:
+        db.executescript(
+            "CREATE TABLE lax AS SELECT * FROM pictures; DROP TABLE pictures; ALTER TABLE lax RENAME TO pictures;"
+            "UPDATE pictures SET path = x'00ff' WHERE path = 'raw/1/picture 0.jpg'"
+        )
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda file: file.write_bytes(b"no database" * 1000), id="noise"),
+        pytest.param(lambda file: file.write_bytes(file.read_bytes()[:5000]), id="cut off"),
+        pytest.param(lambda file: file.write_bytes(b""), id="empty"),
+        pytest.param(Path.unlink, id="gone"),
+        no_tables,
+        numbers_for_paths,
+    ],
+)
+def test_without_a_usable_catalog_the_split_is_proved_all_the_same(
+    root: Path, damage: Callable[[Path], object]
+) -> None:
+    damage(root / "catalog.sqlite")
+    before = tree(root)
+    report = verify(root)
+    assert "catalog.sqlite" in report.no_catalog
+    assert len(report.new) == report.files == 80
+    assert report.splits[0].counts == {"train": 32, "valid": 4, "test": 4}
+    assert report.splits[0].leaks == []
+    assert not report.in_order
+    assert tree(root) == before
+
+
+def test_a_folder_of_a_split_that_no_folder_can_be_is_passed_over(root: Path) -> None:
+    with closing(sqlite3.connect(root / "catalog.sqlite")) as db:
+        rows = [(out, "train/1/a.jpg", "0" * 64) for out in ("../" + "x" * 300, "../loop", "../no\0where", "../pipe")]
+        db.executemany("INSERT INTO placements VALUES (?, ?, ?)", rows)
+        db.commit()
+    (root.parent / "loop").symlink_to("loop")
+    os.mkfifo(root.parent / "pipe")
+    report = verify(root)
+    assert (len(report.missing) == 4) != bool(report.no_catalog)

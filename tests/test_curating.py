@@ -1,0 +1,173 @@
+"""What `clean` and `restore` say of what they could not do, and where a renamed dataset's pictures are."""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from curate.catalog import Catalog
+from curate.clean import clean
+from curate.dataset import open_dataset
+from curate.files.lock import locked
+from tests.fields import dataset, write
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(REPOSITORY / "cli.py"), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    """A flat dataset with a broken file in each class."""
+    root = tmp_path / "my flowers"
+    dataset(root, {"rose": 4, "tulip": 4})
+    for label in ("rose", "tulip"):
+        write(root / label / "broken.jpg", b"<html>")
+    return root
+
+
+def pending_and_changed(root: Path) -> None:
+    """What a `clean` leaves that was killed before its first move; meanwhile the user mended the files."""
+    clean(root)
+    opened = open_dataset(root)
+    with Catalog.open(opened.catalog_path) as catalog:
+        catalog.db.execute("UPDATE quarantine SET state = 'moving'")
+    for label in ("rose", "tulip"):
+        (opened.quarantine / "broken" / label / "broken.jpg").unlink()
+        write(root / label / "broken.jpg", (root / label / "picture 0.jpg").read_bytes()
+              if label == "rose" else (root / label / "picture 1.jpg").read_bytes())  # fmt: skip
+
+
+def test_clean_says_what_could_not_be_moved(flat: Path, tmp_path: Path) -> None:
+    pending_and_changed(flat)
+    done = run("clean", flat, cwd=tmp_path)
+    assert done.returncode == 1, done.stdout
+    assert "Nothing to set aside" not in done.stdout
+    assert "Could not be moved, as it has changed or its place is taken: rose/broken.jpg" in done.stdout
+    assert "could not be. Next: the same command again" in done.stdout.splitlines()[-1]
+
+
+def test_restore_says_what_could_not_be_brought_back(flat: Path, tmp_path: Path) -> None:
+    clean(flat)
+    write(flat / "rose" / "broken.jpg", b"another")
+    done = run("restore", flat, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "another file has taken its place: rose/broken.jpg" in done.stdout
+    assert "Brought 1 files back into" in done.stdout
+    assert "could not bring back 1" in done.stdout
+    assert (flat / "rose" / "broken.jpg").read_bytes() == b"another"
+
+
+def test_restore_names_the_runs_there_are(flat: Path, tmp_path: Path) -> None:
+    report = clean(flat)
+    done = run("restore", flat, "--run", "nosuch", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"There is no run 'nosuch' in the quarantine {flat}.florilegium/quarantine: choose among {report.run}." in (
+        done.stderr
+    )
+    assert run("restore", flat, "--run", report.run, cwd=tmp_path).stdout.startswith("Brought 2 files back")
+    again = run("restore", flat, "--run", report.run, cwd=tmp_path)  # an interrupted one may be repeated
+    assert again.returncode == 0
+    assert "nothing of that is in the quarantine" in again.stdout
+
+
+def test_restore_names_the_classes_there_are(flat: Path, tmp_path: Path) -> None:
+    clean(flat)
+    (flat / "rose").rename(flat / "Gallica")
+    done = run("restore", flat, "--class", "Rosa", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "There is no class 'Rosa'" in done.stderr
+    assert "choose among Gallica, rose, tulip" in done.stderr
+    assert run("restore", flat, "--class", "rose", cwd=tmp_path).stdout.startswith("Brought 1 files back")
+
+
+def never_cleaned(root: Path) -> None:
+    pass
+
+
+def cleaned_anew(root: Path) -> None:
+    clean(root)
+
+
+@pytest.mark.parametrize("meanwhile", [never_cleaned, cleaned_anew])
+def test_restore_finds_the_quarantine_of_a_renamed_dataset(
+    flat: Path, tmp_path: Path, meanwhile: Callable[[Path], None]
+) -> None:
+    clean(flat)
+    renamed = flat.rename(tmp_path / "renamed")
+    meanwhile(renamed)
+    done = run("restore", renamed, cwd=tmp_path)
+    assert done.returncode == 2
+    home, place = f"{flat}.florilegium", f"{renamed}.florilegium"
+    assert f"there is no quarantine {place}/quarantine" in done.stderr
+    assert f"rename {home} to {place}" in done.stderr
+    if meanwhile is cleaned_anew:
+        assert f"move {place} away" in done.stderr
+        Path(place).rename(tmp_path / "away")
+    Path(home).rename(place)
+    assert run("restore", renamed, cwd=tmp_path).stdout.startswith("Brought 2 files back")
+
+
+def test_the_quarantine_of_a_neighbour_is_not_offered(flat: Path, tmp_path: Path) -> None:
+    clean(flat)
+    dataset(tmp_path / "other", {"1": 2, "2": 2})
+    done = run("restore", tmp_path / "other", cwd=tmp_path)
+    assert done.returncode == 0
+    assert f"Nothing was set aside in {tmp_path / 'other'}" in done.stdout
+    assert not (tmp_path / "other.florilegium").exists()
+
+
+def test_what_to_run_next_can_be_pasted(flat: Path, tmp_path: Path) -> None:
+    done = run("clean", flat, "--dry-run", cwd=tmp_path)
+    words = shlex.split(done.stdout.splitlines()[-1].rpartition("Next: ")[2])
+    assert words[:3] == ["cli.py", "clean", str(flat)]
+    assert run(*words[1:], cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["clean", "restore", "split"])
+def test_another_command_at_work_is_told_or_waited_for(command: str, flat: Path, tmp_path: Path) -> None:
+    clean(flat)
+    with locked(open_dataset(flat).home, "clean elsewhere"):
+        done = run(command, flat, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "`clean elsewhere`" in done.stderr
+        waiting = subprocess.Popen(
+            [sys.executable, str(REPOSITORY / "cli.py"), command, str(flat), "--wait"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"},
+        )  # fmt: skip
+        time.sleep(1.5)
+        assert waiting.poll() is None
+    output, errors = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0, errors
+    assert "Next: cli.py" in output.splitlines()[-1]
+
+
+def test_a_plan_replaces_no_picture_unless_forced(flat: Path, tmp_path: Path) -> None:
+    picture = flat / "rose" / "picture 0.jpg"
+    before = picture.read_bytes()
+    refused = run("clean", flat, "--dry-run", "--save-plan", picture, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert picture.read_bytes() == before
+    (tmp_path / "notes.jsonl").write_text("mine")
+    forced = run("clean", flat, "--dry-run", "--save-plan", "notes.jsonl", "--force", cwd=tmp_path)
+    assert forced.returncode == 0, forced.stderr
+    assert "broken.jpg" in (tmp_path / "notes.jsonl").read_text()
+
+
+def test_a_damaged_catalog_is_made_anew_on_request(flat: Path, tmp_path: Path) -> None:
+    clean(flat)
+    catalog = open_dataset(flat).catalog_path
+    catalog.write_bytes(b"no database" * 1000)
+    assert run("clean", flat, cwd=tmp_path).returncode == 2
+    done = run("clean", flat, "--rebuild-catalog", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with Catalog.open(catalog) as opened:
+        assert len(opened.pictures()) == 8
