@@ -166,8 +166,5 @@ TestCommands = Commands.TestCase
 TestCommands.settings = few
 
 
-@pytest.mark.slow
-class TestManyCommands(Commands.TestCase):  # type: ignore[name-defined,misc]
-    """The same for longer."""
-
-    settings = many
+TestManyCommands = pytest.mark.slow(type("TestManyCommands", (Commands.TestCase,), {"settings": many}))
+"""The same for longer."""
