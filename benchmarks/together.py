@@ -228,9 +228,9 @@ def _command(arguments: list[str], log: Path) -> None:
     sys.argv = ["cli.py", *arguments]
     os.environ["COLUMNS"] = "200"
     from cli import app
-    from commands import console
+    from commands import running
 
-    console.run(app)
+    running.run(app)
 
 
 # -- the dataset
