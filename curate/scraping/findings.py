@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS scrape_searches (
     cursor   TEXT,              -- of the page to ask for next; NULL for the first, or where all are read
     repeats  INTEGER NOT NULL,  -- results that an earlier page of it had brought already
     complete INTEGER NOT NULL,  -- 1: there is no further page
+    odd      INTEGER NOT NULL DEFAULT 0,  -- records that could not be read
     PRIMARY KEY (label, source, words)
 ) WITHOUT ROWID""",
     """
@@ -91,6 +92,8 @@ class Findings:
         with catalog.transaction() as db:
             for statement in _SCHEMA:
                 db.execute(statement)
+            if "odd" not in [name for _, name, *_ in db.execute("PRAGMA table_info(scrape_searches)")]:
+                db.execute("ALTER TABLE scrape_searches ADD COLUMN odd INTEGER NOT NULL DEFAULT 0")
 
     def cursor(self, query: Query, source: str, words: str) -> tuple[str | None, bool]:
         """(the cursor of the page to ask for next, whether there is none any more)."""
@@ -98,16 +101,17 @@ class Findings:
             "SELECT cursor, complete FROM scrape_searches WHERE label = ? AND source = ? AND words = ?",
             (query.label, source, words),
         ).fetchone()
-        return (row[0], bool(row[1])) if row else (None, False)
+        return (None if row[0] is None else str(row[0]), bool(row[1])) if row else (None, False)
 
     def add(self, query: Query, source: str, words: str, page: Page) -> None:
         """Enter a page and the way on from it, in one transaction: no page is asked for twice."""
         with self._catalog.transaction() as db:
             repeats = sum(self._enter(query.label, source, words, candidate) for candidate in page.candidates)
             db.execute(
-                "INSERT INTO scrape_searches VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-                "cursor = excluded.cursor, repeats = repeats + excluded.repeats, complete = excluded.complete",
-                (query.label, source, words, page.next, repeats, page.next is None),
+                "INSERT INTO scrape_searches (label, source, words, cursor, repeats, complete, odd) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET cursor = excluded.cursor, "
+                "repeats = repeats + excluded.repeats, complete = excluded.complete, odd = odd + excluded.odd",
+                (query.label, source, words, page.next, repeats, page.next is None, page.odd),
             )
 
     def _enter(self, label: str, source: str, words: str, candidate: Candidate) -> bool:
@@ -200,23 +204,24 @@ class Findings:
         ).fetchone()
         return int(count)
 
-    def tally(self, labels: Iterable[str]) -> dict[tuple[str, str], tuple[int, Counter[tuple[str, str]]]]:
-        """(class, source) → (repeated results, (status, kind) → candidates), first asked first."""
+    def tally(self, labels: Iterable[str]) -> dict[tuple[str, str], tuple[int, int, Counter[tuple[str, str]]]]:
+        """(class, source) → (repeated results, odd records, (status, kind) → candidates), first asked first."""
         wanted = set(labels)
-        counts: dict[tuple[str, str], tuple[int, Counter[tuple[str, str]]]] = {}
+        counts: dict[tuple[str, str], tuple[int, int, Counter[tuple[str, str]]]] = {}
         rows = self._db.execute(
-            "SELECT label, source, SUM(repeats) FROM scrape_searches AS search GROUP BY label, source ORDER BY (SELECT "
-            "MIN(id) FROM scrape_candidates AS found WHERE found.label = search.label AND found.source = search.source)"
+            "SELECT label, source, SUM(repeats), SUM(odd) FROM scrape_searches AS search GROUP BY label, source "
+            "ORDER BY (SELECT MIN(id) FROM scrape_candidates AS found "
+            "WHERE found.label = search.label AND found.source = search.source)"
         )
-        for label, source, repeats in rows:
+        for label, source, repeats, odd in rows:
             if label in wanted:
-                counts[label, source] = (repeats, Counter())
+                counts[label, source] = (repeats, odd, Counter())
         rows = self._db.execute(
             "SELECT label, source, status, kind, COUNT(*) FROM scrape_candidates GROUP BY 1, 2, 3, 4"
         )
         for label, source, status, kind, count in rows:
             if (label, source) in counts:
-                counts[label, source][1][status, kind] += count
+                counts[label, source][2][status, kind] += count
         return counts
 
     def _finding(self, where: str, parameters: tuple[object, ...]) -> Finding | None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from curate.errors import UserError
-from curate.scraping.image_search import Candidate, Options, Page, Query
+from curate.scraping.image_search import Candidate, Options, Page, Query, whole_number
 from curate.scraping.licenses import read_license
 from curate.scraping.picture_urls import provenance_group
+from curate.scraping.records import read_records
 from curate.web.api import Api
 
 PAGE_SIZE = 500
@@ -41,11 +42,12 @@ class Search:
 
     async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002
         """The number of files listed so far is the cursor."""
-        start = int(cursor or 0)
+        start = whole_number(cursor, 0)
         files = self._files(query)
         part = files[start : start + PAGE_SIZE]
         following = start + PAGE_SIZE
-        return Page(tuple(self._candidate(path) for path in part), str(following) if following < len(files) else None)
+        found, odd = read_records(part, lambda path: [self._candidate(path)])
+        return Page(found, str(following) if following < len(files) else None, odd)
 
     def _files(self, query: Query) -> list[Path]:
         own = (query.label.lower(), query.name.lower())
