@@ -32,6 +32,9 @@ def scrape(
     ignore_noai: Annotated[
         bool, typer.Option("--ignore-noai", help="Fetch what is marked noai, noimageai or noindex (X-Robots-Tag).")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a CREDITS.md and metadata.csv that scrape did not write.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List URLs and licences; fetch nothing.")] = False,
 ) -> None:
     """Find more pictures per class on the web, with their credits.
@@ -67,7 +70,9 @@ def scrape(
     from curate.scrape import scrape as run_scrape
 
     known = {query.label: query.name for query in plan_queries(names)}
-    report = run_scrape(out, queries, wish, sources=sources, network=network, names=known, progress=console.bars)
+    report = run_scrape(
+        out, queries, wish, sources=sources, network=network, names=known, force=force, progress=console.bars
+    )
     curation_reports.scraping(report)
     console.say(f"Brought {report.new:,} pictures into {out}, credited in {report.credits}. Next: cli.py clean {out}")
     if report.problems and not report.new:

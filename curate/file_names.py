@@ -22,6 +22,12 @@ def shortened(name: str) -> str:
     return _marked(name, hashlib.sha256(name.encode()).hexdigest()[:_MARK])
 
 
+def numbered(path: str, number: int) -> str:
+    """The path for 1, and for more than that one like it: `a/rose.jpg` → `a/rose~2.jpg`."""
+    folder, slash, name = path.rpartition("/")
+    return path if number == 1 else f"{folder}{slash}{_marked(name, str(number))}"
+
+
 class FreeNames:
     """Hands out names in one folder, each distinct from all before it on every disk."""
 

@@ -187,6 +187,13 @@ class Findings:
             ),
         )
 
+    def relocate(self, finding: Finding, path: str) -> None:
+        """Say that a kept picture gets another place than the one on record."""
+        with self._catalog.transaction() as db:
+            (present,) = db.execute("SELECT path FROM scrape_candidates WHERE id = ?", (finding.id,)).fetchone()
+            db.execute("UPDATE scrape_candidates SET path = ? WHERE id = ?", (path, finding.id))
+            db.execute("UPDATE OR REPLACE pictures SET path = ? WHERE path = ?", (path, present))
+
     def kept(self, label: str) -> int:
         """How many pictures of a class scraping has brought in."""
         (count,) = self._db.execute(

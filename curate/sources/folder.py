@@ -7,6 +7,7 @@ import csv
 from pathlib import Path
 from typing import ClassVar
 
+from curate.credits import cell_content
 from curate.errors import UserError
 from curate.scraping.image_search import Candidate, Options, Page, Query, whole_number
 from curate.scraping.licenses import read_license
@@ -32,7 +33,10 @@ class Search:
         self._root = Path(options.argument).expanduser().resolve()
         if not self._root.is_dir():
             raise UserError(f"There is no folder {options.argument}: give one with --source folder:DIR.")
-        self._subfolders = [path for path in self._root.iterdir() if path.is_dir() and not path.is_symlink()]
+        try:
+            self._subfolders = [path for path in self._root.iterdir() if path.is_dir() and not path.is_symlink()]
+        except OSError as error:
+            raise UserError(f"The folder {self._root} cannot be read ({error.strerror}): check your rights.") from error
         if len(options.labels) > 1 and not self._subfolders:
             raise UserError(
                 f"{self._root} does not say which class its pictures belong to: choose one with --classes, "
@@ -78,7 +82,9 @@ def _read_credits(path: Path) -> dict[str, dict[str, str]]:
         return {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(file)]
+            rows = [
+                {key: cell_content(value or "") for key, value in row.items() if key} for row in csv.DictReader(file)
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read ({error}): correct it, or move it away.") from error
-    return {row["file_name"]: row for row in rows if "file_name" in row}
+    return {row["file_name"].removeprefix("./"): row for row in rows if "file_name" in row}
