@@ -11,6 +11,7 @@ import typer
 from commands import console, curation_reports
 from commands.options import DEFAULT_DATA
 
+MOST_NAMED = 20
 Official = Literal["official", "udacity"]
 
 
@@ -98,5 +99,10 @@ def download(
     report = run_download(what, out, split=split, progress=console.bars)
     counts = ", ".join(f"{count:,} in {name}" for name, count in report.counts.items())
     how = "checked against its published digest" if report.verified else "no digest of it is published"
+    for said, files in (("Renamed, as its name was taken or too long", report.renamed), ("No picture", report.dropped)):
+        for file in files[:MOST_NAMED]:
+            console.say(f"{said}: {file}")
+        if len(files) > MOST_NAMED:
+            console.say(f"… and {len(files) - MOST_NAMED:,} more.")
     drawn = "; it came without a split, so one was drawn" if report.drawn else ""
     console.say(f"Laid out {counts} ({how}{drawn}) in {out}. Next: cli.py clean {out} --dry-run")
