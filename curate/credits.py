@@ -21,13 +21,6 @@ CREDITS = "CREDITS.md"
 METADATA = "metadata.csv"
 FIELDS = ("source", "url", "landing_page", "title", "author", "license", "license_url")
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS written (  -- the files that we wrote and that cannot say so themselves
-    path   TEXT NOT NULL,             -- relative to the dataset's root
-    sha256 TEXT NOT NULL,             -- two of one file where a run was stopped while it wrote the second
-    PRIMARY KEY (path, sha256)
-) WITHOUT ROWID"""
-
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 """How a cell begins that a spreadsheet runs (https://owasp.org/www-community/attacks/CSV_Injection)."""
 
@@ -74,7 +67,7 @@ def require_own_credits(dataset: Dataset, catalog: Catalog, folders: Iterable[st
     for top in {"" if dataset.layout == "flat" else folder.partition("/")[0] for folder in folders}:
         path = f"{top}/{METADATA}" if top else METADATA
         file = inside(dataset.root, path)
-        require_ours(file, known=_known(catalog, path, file))
+        require_ours(file, known=_known(catalog, file))
 
 
 def write_credits(dataset: Dataset, catalog: Catalog, names: Mapping[str, str], *, force: bool = False) -> Path:
@@ -146,21 +139,23 @@ def _table(top: str, rows: Iterable[Credit], names: Mapping[str, str]) -> str:
 def _write_table(dataset: Dataset, catalog: Catalog, path: str, text: str, *, force: bool) -> Path:
     """Write a file that cannot bear our signature, and put on record that it is ours, whenever we are killed."""
     file = inside(dataset.root, path)
-    known = _known(catalog, path, file)
+    known = _known(catalog, file)
     require_ours(file, known=known, force=force)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    catalog.db.execute("INSERT OR IGNORE INTO written VALUES (?, ?)", (path, digest))
-    write_ours(file, text, known=known, force=force)
-    catalog.db.execute("DELETE FROM written WHERE path = ? AND sha256 != ?", (path, digest))
+    catalog.note_written(_intended(file), hashlib.sha256(text.encode()).hexdigest())
+    catalog.note_written(file, write_ours(file, text, known=known, force=force))
     return file
 
 
-def _known(catalog: Catalog, path: str, file: Path) -> str | None:
-    """The digest of the file as it lies there, if it is one that we have written."""
-    catalog.db.execute(_SCHEMA)
-    digests = {digest for (digest,) in catalog.db.execute("SELECT sha256 FROM written WHERE path = ?", (path,))}
+def _intended(file: Path) -> Path:
+    """The name under which it is on record what a file is about to be."""
+    return file.with_name(f"{file.name} as intended")
+
+
+def _known(catalog: Catalog, file: Path) -> str | None:
+    """The digest of the file as it lies there, if it is as we wrote it, a moment before we were stopped included."""
+    digests = {catalog.written(file), catalog.written(_intended(file))} - {None}
     try:
-        present = sha256_of(file) if digests else ""
+        present = sha256_of(file) if digests else None
     except OSError:
         return None
     return present if present in digests else None

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from curate.catalog import Catalog
 from curate.credits import require_own_credits, write_credits, write_metadata
-from curate.dataset import Dataset, open_dataset
+from curate.dataset import Dataset, open_dataset, open_to_write
 from curate.errors import UserError
 from curate.fetch import Fetcher
-from curate.files.lock import locked
 from curate.progress import Progress, silent
 from curate.scan import scan
 from curate.scraping.findings import Findings
@@ -71,13 +70,14 @@ def scrape(
     """
     keys = os.environ if keys is None else keys
     specs = chosen_sources(sources, keys, wish)
-    dataset = _target(Path(out), queries)
-    incoming = Incoming(dataset.home)
+    out = Path(out)
+    _make_target(out, queries)
     with (
-        locked(dataset.home, f"scrape {out}", wait=wait, progress=progress),
+        open_to_write(out, "scrape", wait=wait, progress=progress) as dataset,
         _disk_in_words(dataset.home),
         Catalog.open(dataset.catalog_path) as catalog,
     ):
+        incoming = Incoming(dataset.home)
         findings = Findings(catalog)
         folders = [folder.path for folder in dataset.class_folders()]
         folders += [class_folder(dataset, query.label)[0] for query in queries]
@@ -121,14 +121,14 @@ def _disk_in_words(home: Path) -> Iterator[None]:
         ) from error
 
 
-def _target(out: Path, queries: Sequence[Query]) -> Dataset:
-    """The dataset to add to; a new one keeps its pictures below raw/."""
+def _make_target(out: Path, queries: Sequence[Query]) -> None:
+    """Make the dataset to add to, if there is none; a new one keeps its pictures below raw/."""
     if not queries:
         raise UserError("There is no class to scrape for: give some with --classes or --names.")
     with contextlib.suppress(UserError):
-        return open_dataset(out)
+        open_dataset(out)
+        return
     try:
         (out / "raw" / queries[0].label).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"The folder {out} cannot be made or written ({error.strerror}): choose another.") from error
-    return open_dataset(out)

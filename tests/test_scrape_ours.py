@@ -1,6 +1,7 @@
 """What a scrape may overwrite and remove: what it wrote itself, inside its dataset, and nothing else."""
 
 import csv
+import hashlib
 import io
 import os
 import subprocess
@@ -86,10 +87,17 @@ def test_a_run_stopped_between_the_table_and_its_record_goes_on(web: LocalWeb, o
     bring(web, out, "rose", limit=4)
     new = (out / "raw" / "metadata.csv").read_bytes()
     with ledger(out) as db:
-        db.execute("INSERT INTO written VALUES ('raw/metadata.csv', ?)", ("0" * 64,))
+        # As a kill leaves it right after the file was written, and right before.
+        db.execute("UPDATE written SET sha256 = ? WHERE path = 'raw/metadata.csv'", (hashlib.sha256(old).hexdigest(),))
     db.close()
     bring(web, out, "rose", limit=4)
     assert (out / "raw" / "metadata.csv").read_bytes() == new != old
+    (out / "raw" / "metadata.csv").write_bytes(old)
+    with ledger(out) as db:
+        db.execute("UPDATE written SET sha256 = ? WHERE path = 'raw/metadata.csv'", (hashlib.sha256(old).hexdigest(),))
+    db.close()
+    bring(web, out, "rose", limit=4)
+    assert (out / "raw" / "metadata.csv").read_bytes() == new
 
 
 HOSTILE_PLACES = ["../victim.jpg", "/tmp/florilegium-victim.jpg", "raw/rose/../../../victim.jpg", "link/victim.jpg", ""]

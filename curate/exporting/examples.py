@@ -7,11 +7,12 @@ from pathlib import Path
 
 from curate.catalog import Catalog, Picture
 from curate.credits import FIELDS
-from curate.dataset import SPLITS, Dataset
+from curate.dataset import SPLITS, Dataset, open_dataset
 from curate.errors import UserError
 from curate.files.inside import inside
 from curate.files.reading import read_file
 from curate.printable import printable
+from curate.splitting.unfinished import belongs_to, require_finished
 
 SPLIT_NAMES = {"train": "train", "valid": "validation", "test": "test"}
 """What the tools that people use next call our splits."""
@@ -116,13 +117,18 @@ def _placed(dataset: Dataset, catalog: Catalog, pictures: Sequence[Picture]) -> 
     outs = [str(out) for (out,) in catalog.db.execute("SELECT DISTINCT out FROM placements WHERE out != '.'")]
     if len(outs) > 1:
         raise UserError(f"This dataset was split into {len(outs)} folders, {', '.join(outs)}: export one of those.")
+    for out in outs:
+        if not belongs_to(dataset.root / out, catalog.identity()):
+            raise UserError(
+                f"{dataset.root / out} is no split of this dataset, whatever its catalog says: run `split` with --out."
+            )
+        require_finished(open_dataset(dataset.root / out))
     known = {picture.sha256: picture for picture in pictures}
     labels = {folder.label for folder in dataset.class_folders()}
     places = []
     for out, path, sha256 in catalog.db.execute("SELECT out, path, sha256 FROM placements WHERE out != '.'"):
         split, _, rest = str(path).partition("/")
         label, _, name = rest.partition("/")
-        # The split may lie anywhere; `Example.read` lets out only what is a picture of this dataset.
         file = inside(dataset.root / out, path)
         if split not in SPLITS or label not in labels or not name:
             raise UserError(f"{path!a} is no place of a split, whatever the catalog says: run `split` again.")

@@ -4,9 +4,12 @@ import datetime
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 
 from curate.catalog import Catalog
+from curate.catalog_check import REBUILD
+from curate.errors import UserError
 from curate.scraping.image_search import Candidate, Page, Query
 from curate.scraping.licenses import License
 from curate.scraping.picture_urls import picture_key
@@ -94,6 +97,19 @@ class Findings:
                 db.execute(statement)
             if "odd" not in [name for _, name, *_ in db.execute("PRAGMA table_info(scrape_searches)")]:
                 db.execute("ALTER TABLE scrape_searches ADD COLUMN odd INTEGER NOT NULL DEFAULT 0")
+        self._require_shape()
+
+    def _require_shape(self) -> None:
+        """Raise UserError where somebody else has made a table of our name."""
+        with closing(sqlite3.connect(":memory:")) as fresh:
+            for statement in _SCHEMA:
+                fresh.execute(statement)
+            for table in ("scrape_searches", "scrape_candidates"):
+                if _columns(self._db, table) != _columns(fresh, table):
+                    raise UserError(
+                        f"The catalog {self._catalog.path} holds a table {table} that this program did not make: it is "
+                        f"not used. {REBUILD}"
+                    )
 
     def cursor(self, query: Query, source: str, words: str) -> tuple[str | None, bool]:
         """(the cursor of the page to ask for next, whether there is none any more)."""
@@ -236,6 +252,10 @@ class Findings:
             self._db.cursor().execute(f"SELECT * FROM scrape_candidates WHERE {where}", parameters).fetchone()
         )
         return _finding(tuple(row)) if row is not None else None
+
+
+def _columns(db: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
+    return db.execute("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?)", (table,)).fetchall()
 
 
 def _row(label: str, source: str, words: str, candidate: Candidate) -> tuple[object, ...]:
