@@ -101,7 +101,8 @@ def _free_target(dataset: Dataset, out: Path) -> WorkFolder:
     with _disk_in_words(out):
         if not (work.path / _PARTIAL).exists():
             work.remove()  # of a run that was stopped when all was done
-        if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
+        empty = out.is_dir() and not any(out.iterdir())
+        if os.path.lexists(out) and not empty:
             raise UserError(f"{out} is there already: remove it, or give a folder that is not there yet.")
     return work
 
