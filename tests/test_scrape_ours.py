@@ -17,7 +17,11 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.scan import scan
 from curate.scraping.findings import Findings
+from curate.scraping.image_search import Query
 from curate.scraping.incoming import FOLDER
+from curate.scraping.licenses import OPEN
+from curate.scraping.preview import preview
+from curate.scraping.wish import Wish
 from demo.localweb import LocalWeb
 from tests.bringing import bring, files, ledger
 from tests.drawn import draw, plant
@@ -302,3 +306,37 @@ def test_what_a_cell_says_is_read_back(web: LocalWeb, out: Path, tmp_path: Path)
     with ledger(out) as db:
         assert db.execute("SELECT title, author FROM credits").fetchall() == [("=1", "@me")]
     db.close()
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "CREATE TABLE scrape_candidates (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE scrape_searches (label TEXT, odd INTEGER)",
+        "CREATE TABLE scrape_searches (label, source, words, cursor, repeats, complete, odd)",
+    ],
+)
+def test_a_strangers_table_of_our_name_is_refused(table: str, web: LocalWeb, out: Path) -> None:
+    plant(out / "raw", {"rose": 1})
+    with Catalog.open(out / "catalog.sqlite") as catalog:
+        catalog.db.execute(table)
+    with pytest.raises(UserError, match="that this program did not make"):
+        bring(web, out, "rose")
+    with pytest.raises(UserError, match=r"The catalog .*flower_data/catalog\.sqlite holds a table"):
+        preview(out, [Query("rose", "rose", "rose")], Wish(3, OPEN, 100), network=web.network(), keys={})
+    assert web.log == []
+
+
+def test_a_dry_run_on_what_is_no_catalog(web: LocalWeb, out: Path) -> None:
+    plant(out / "raw", {"rose": 1})
+    (out / "catalog.sqlite").write_bytes(b"no database at all, but long enough to be taken for one" * 20)
+    with pytest.raises(UserError, match=r"The catalog .*flower_data/catalog\.sqlite"):
+        preview(out, [Query("rose", "rose", "rose")], Wish(3, OPEN, 100), network=web.network(), keys={})
+
+
+def test_an_older_ledger_learns_to_count_odd_records(web: LocalWeb, out: Path) -> None:
+    bring(web, out, "rose", limit=2)
+    with ledger(out) as db:
+        db.execute("ALTER TABLE scrape_searches DROP COLUMN odd")
+    db.close()
+    assert bring(web, out, "rose", limit=4).new == 2

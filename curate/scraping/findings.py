@@ -52,8 +52,8 @@ CREATE TABLE IF NOT EXISTS scrape_candidates (
     path             TEXT NOT NULL,        -- once it was kept: relative to the dataset's root
     UNIQUE (label, source, picture)
 )""",
-    "CREATE INDEX IF NOT EXISTS scrape_candidates_by_picture ON scrape_candidates (picture)",
 )
+_INDEX = "CREATE INDEX IF NOT EXISTS scrape_candidates_by_picture ON scrape_candidates (picture)"
 
 STATUSES = {
     "found": "waits to be tried",
@@ -97,7 +97,8 @@ class Findings:
                 db.execute(statement)
             if "odd" not in [name for _, name, *_ in db.execute("PRAGMA table_info(scrape_searches)")]:
                 db.execute("ALTER TABLE scrape_searches ADD COLUMN odd INTEGER NOT NULL DEFAULT 0")
-        self._require_shape()
+            self._require_shape()
+            db.execute(_INDEX)
 
     def _require_shape(self) -> None:
         """Raise UserError where somebody else has made a table of our name."""
