@@ -13,6 +13,7 @@ import time
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,17 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from curate.download import FOLDER, PUBLIC, Downloaded, PublicSet, download
+from curate.download import FOLDER, PUBLIC, Downloaded, PublicSet, _lay_out, download
 from curate.errors import UserError
 from curate.files.lock import LOCK
 from curate.files.ours import WorkFolder
+from curate.progress import silent
 from curate.web.network import Network
 from curate.web.transfer import RemoteFile
+from demo.killing import count_deeds, kill_at_deed
 from demo.webserver import Reply, Request, Server
 from tests.drawn import draw
+from tests.fields import tree
 from tests.test_unpack import tar, zipped
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -377,6 +381,29 @@ def test_a_note_that_says_nothing_does_not_stick(note: bytes, shelf: Shelf, tmp_
         stopped(shelf, out, data[:20_000])
         (out / FOLDER / name).write_bytes(note)
         assert bring(shelf, shelf.url("data.tar.gz"), out).counts["train"] == 40
+
+
+def lay_out(archive: Path, out: Path) -> None:
+    """The end of a download, whose archive has come; a copy of it, for a second try."""
+    work = WorkFolder(out / FOLDER)
+    work.make()
+    _lay_out([archive], work.path, out, silent)
+    work.remove()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_killed_while_it_is_laid_out_it_ends_with_the_same(tmp_path: Path) -> None:
+    names = ["train/a/b-c.jpg", "train/a/b/c.jpg", "val/a/1.jpg", "validation/a/1.jpg", "test/a/1.jpg"]
+    packed = tmp_path / "data.tar.gz"
+    packed.write_bytes(archive({f"set/{name}": draw(number) for number, name in enumerate(names)}))
+    lay_out(packed, tmp_path / "whole")
+    expected = tree(tmp_path / "whole")
+    deeds = count_deeds(partial(lay_out, packed, tmp_path / "counted"))
+    for number, instant in enumerate(range(0, deeds, max(1, deeds // 12))):
+        out = tmp_path / str(number)
+        assert kill_at_deed(partial(lay_out, packed, out), instant)
+        lay_out(packed, out)
+        assert tree(out) == expected
 
 
 def test_another_download_at_work_is_named(shelf: Shelf, tmp_path: Path) -> None:
