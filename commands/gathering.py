@@ -11,6 +11,7 @@ import typer
 from commands import console, curation_reports
 from commands.options import DEFAULT_DATA
 
+MOST_NAMED = 20
 Official = Literal["official", "udacity"]
 
 
@@ -31,6 +32,9 @@ def scrape(
     ignore_robots: Annotated[bool, typer.Option("--ignore-robots", help="Fetch what robots.txt forbids.")] = False,
     ignore_noai: Annotated[
         bool, typer.Option("--ignore-noai", help="Fetch what is marked noai, noimageai or noindex (X-Robots-Tag).")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a CREDITS.md and metadata.csv that scrape did not write.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List URLs and licences; fetch nothing.")] = False,
 ) -> None:
@@ -67,7 +71,9 @@ def scrape(
     from curate.scrape import scrape as run_scrape
 
     known = {query.label: query.name for query in plan_queries(names)}
-    report = run_scrape(out, queries, wish, sources=sources, network=network, names=known, progress=console.bars)
+    report = run_scrape(
+        out, queries, wish, sources=sources, network=network, names=known, force=force, progress=console.bars
+    )
     curation_reports.scraping(report)
     console.say(f"Brought {report.new:,} pictures into {out}, credited in {report.credits}. Next: cli.py clean {out}")
     if report.problems and not report.new:
@@ -93,5 +99,10 @@ def download(
     report = run_download(what, out, split=split, progress=console.bars)
     counts = ", ".join(f"{count:,} in {name}" for name, count in report.counts.items())
     how = "checked against its published digest" if report.verified else "no digest of it is published"
+    for said, files in (("Renamed, as its name was taken or too long", report.renamed), ("No picture", report.dropped)):
+        for file in files[:MOST_NAMED]:
+            console.say(f"{said}: {file}")
+        if len(files) > MOST_NAMED:
+            console.say(f"… and {len(files) - MOST_NAMED:,} more.")
     drawn = "; it came without a split, so one was drawn" if report.drawn else ""
     console.say(f"Laid out {counts} ({how}{drawn}) in {out}. Next: cli.py clean {out} --dry-run")

@@ -1,17 +1,31 @@
 """Whose pictures these are: CREDITS.md for people, metadata.csv for programs, both from the catalog."""
 
 import csv
+import hashlib
 import io
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from curate.catalog import Catalog
 from curate.dataset import Dataset, natural_key
+from curate.errors import UserError
+from curate.files.inside import inside
+from curate.files.ours import is_signed, require_ours, signed, write_ours
+from curate.files.reading import sha256_of
+from curate.printable import printable
 
 CREDITS = "CREDITS.md"
 METADATA = "metadata.csv"
 FIELDS = ("source", "url", "landing_page", "title", "author", "license", "license_url")
+
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+"""How a cell begins that a spreadsheet runs (https://owasp.org/www-community/attacks/CSV_Injection)."""
+
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>()#|!~&]")
+_NO_TARGET = re.compile(r"[\s()<>\"'\\^`{|}]")
 
 
 @dataclass(frozen=True)
@@ -38,12 +52,29 @@ def read_credits(catalog: Catalog) -> list[Credit]:
         "  SELECT url FROM credits AS other WHERE other.sha256 = pictures.sha256 ORDER BY fetched_at, url LIMIT 1"
         ") WHERE state = 'present'"
     )
-    found = [Credit(*row) for row in rows]
+    found = [Credit(*map(str, row)) for row in rows]
     return sorted(found, key=lambda credit: (natural_key(credit.label), natural_key(credit.path)))
 
 
-def write_credits(dataset: Dataset, catalog: Catalog, names: Mapping[str, str]) -> Path:
-    """Write CREDITS.md at the dataset's root: every credited picture with page, author and licence."""
+def require_own_credits(dataset: Dataset, catalog: Catalog, folders: Iterable[str], *, force: bool = False) -> None:
+    """Raise UserError where `write_credits` and `write_metadata` would overwrite a file that is not ours.
+
+    `folders` are the class folders that may hold pictures by then.
+    """
+    if force:
+        return
+    _require_signed(dataset.root / CREDITS)
+    for top in {"" if dataset.layout == "flat" else folder.partition("/")[0] for folder in folders}:
+        path = f"{top}/{METADATA}" if top else METADATA
+        file = inside(dataset.root, path)
+        require_ours(file, known=_known(catalog, file))
+
+
+def write_credits(dataset: Dataset, catalog: Catalog, names: Mapping[str, str], *, force: bool = False) -> Path:
+    """Write CREDITS.md at the dataset's root: every credited picture with page, author and licence.
+
+    Raises UserError where a file is there that is not as we wrote it, unless `force`.
+    """
     everything = read_credits(catalog)
     credited = [credit for credit in everything if credit.source]
     introduction = (
@@ -59,33 +90,86 @@ def write_credits(dataset: Dataset, catalog: Catalog, names: Mapping[str, str]) 
             lines += ["", f"## {_escaped(label)}" + (f": {_escaped(name)}" if name != label else ""), ""]
         lines.append(f"- {_line(credit)}")
     path = dataset.root / CREDITS
-    _write(path, "\n".join(lines) + "\n")
+    if not force:
+        _require_signed(path)
+    write_ours(path, signed("\n".join(lines) + "\n"), known=None, force=True)
     return path
 
 
-def write_metadata(dataset: Dataset, catalog: Catalog, names: Mapping[str, str]) -> list[Path]:
+def write_metadata(dataset: Dataset, catalog: Catalog, names: Mapping[str, str], *, force: bool = False) -> list[Path]:
     """Write a metadata.csv into each folder of class folders, in the form of Hugging Face's `imagefolder`.
 
     `file_name` is relative to the file that names it; every picture has a row, credited or not, because
-    `imagefolder` refuses a folder in which some have none.
+    `imagefolder` refuses a folder in which some have none. Raises UserError as `write_credits` does.
     """
     tables: dict[str, list[Credit]] = {}
     for credit in read_credits(catalog):
         top = "" if dataset.layout == "flat" else credit.path.partition("/")[0]
         tables.setdefault(top, []).append(credit)
-    written = []
-    for top, rows in sorted(tables.items()):
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["file_name", "label", "name", *FIELDS])
-        for row in rows:
-            values = [getattr(row, field) for field in FIELDS]
-            path = row.path.removeprefix(f"{top}/") if top else row.path
-            writer.writerow([path, row.label, names.get(row.label, row.label), *values])
-        target = dataset.root / top / METADATA
-        _write(target, text.getvalue())
-        written.append(target)
-    return written
+    return [
+        _write_table(dataset, catalog, f"{top}/{METADATA}" if top else METADATA, _table(top, rows, names), force=force)
+        for top, rows in sorted(tables.items())
+    ]
+
+
+def cell(text: str) -> str:
+    """A stranger's words as a cell that no spreadsheet runs: on one line, and begun by an apostrophe if need be."""
+    shown = printable(text)
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
+
+
+def cell_content(text: str) -> str:
+    """The words of a cell that `cell` has made."""
+    return text[1:] if text.startswith("'") and text[1:].lstrip().startswith(_FORMULA) else text
+
+
+def _table(top: str, rows: Iterable[Credit], names: Mapping[str, str]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file_name", "label", "name", *FIELDS])
+    for row in rows:
+        path = printable(row.path.removeprefix(f"{top}/") if top else row.path)
+        # A path of the same file, which no spreadsheet runs; an apostrophe would lead to no file at all.
+        path = f"./{path}" if path.lstrip().startswith(_FORMULA) else path
+        values = (row.label, names.get(row.label, row.label), *(getattr(row, field) for field in FIELDS))
+        writer.writerow([path, *map(cell, values)])
+    return text.getvalue()
+
+
+def _write_table(dataset: Dataset, catalog: Catalog, path: str, text: str, *, force: bool) -> Path:
+    """Write a file that cannot bear our signature, and put on record that it is ours, whenever we are killed."""
+    file = inside(dataset.root, path)
+    known = _known(catalog, file)
+    require_ours(file, known=known, force=force)
+    catalog.note_written(_intended(file), hashlib.sha256(text.encode()).hexdigest())
+    catalog.note_written(file, write_ours(file, text, known=known, force=force))
+    return file
+
+
+def _intended(file: Path) -> Path:
+    """The name under which it is on record what a file is about to be."""
+    return file.with_name(f"{file.name} as intended")
+
+
+def _known(catalog: Catalog, file: Path) -> str | None:
+    """The digest of the file as it lies there, if it is as we wrote it, a moment before we were stopped included."""
+    digests = {catalog.written(file), catalog.written(_intended(file))} - {None}
+    try:
+        present = sha256_of(file) if digests else None
+    except OSError:
+        return None
+    return present if present in digests else None
+
+
+def _require_signed(path: Path) -> None:
+    try:
+        if (path.exists() or path.is_symlink()) and not is_signed(path):
+            raise UserError(
+                f"{path} is there already, and is not as this program wrote it: move it away, or replace it with "
+                "--force."
+            )
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): move it away.") from error
 
 
 def _line(credit: Credit) -> str:
@@ -95,23 +179,28 @@ def _line(credit: Credit) -> str:
     if credit.license_url:
         license_ = f"[{license_}]({_target(credit.license_url)})"
     author = _escaped(credit.author) or "unknown author"
-    return f"{work} by {author}, {license_}, via {credit.source}: `{credit.path}`"
+    return f"{work} by {author}, {license_}, via {_escaped(credit.source)}: {_code(credit.path)}"
 
 
 def _escaped(text: str) -> str:
     """A stranger's words on one line of Markdown, without their markup."""
-    words = " ".join(text.split())
-    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>()#|!~" else sign for sign in words)
+    return _MARKUP.sub(lambda sign: f"\\{sign[0]}", printable(" ".join(text.split())))
+
+
+def _code(text: str) -> str:
+    """Words to be read as they are: between more backticks than they have in a row."""
+    words = printable(text)
+    ticks = "`" * (1 + max(map(len, re.findall("`+", words)), default=0))
+    space = " " if words.startswith("`") or words.endswith("`") else ""
+    return f"{ticks}{space}{words}{space}{ticks}"
 
 
 def _target(url: str) -> str:
     """A link's target that cannot end the link, and that leads to nothing but the web."""
     if not url.startswith(("http://", "https://")):
         return ""
-    return url.replace("(", "%28").replace(")", "%29").replace("<", "%3C").replace(">", "%3E").replace(" ", "%20")
+    return "".join(sign if sign == printable(sign) and not _NO_TARGET.match(sign) else _quoted(sign) for sign in url)
 
 
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8", newline="")
-    part.replace(path)
+def _quoted(sign: str) -> str:
+    return quote(sign, safe="", errors="replace")

@@ -2,23 +2,29 @@
 
 import asyncio
 import json
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.dataset import SPLITS, open_dataset
 from curate.errors import UserError
 from curate.fetch import Fetcher
+from curate.files.atomic import write_whole
+from curate.files.lock import LOCK, locked
+from curate.files.ours import MARK, WorkFolder
+from curate.files.reading import read_file
+from curate.printable import printable
 from curate.progress import Progress, silent
-from curate.scraping.incoming import Incoming
-from curate.web.layout import lay_out_folders, lay_out_oxford
+from curate.web.layout import Laid, UnknownLayout, lay_out_folders, lay_out_oxford
 from curate.web.network import Network
 from curate.web.retries import FetchFailed
 from curate.web.transfer import RemoteFile, Transfer
-from curate.web.unpack import unpack
+from curate.web.unpack import BadArchive, unpack
 
+FOLDER = "download.florilegium"
+_PLAN = "plan.json"
+_LONGEST_PLAN = 1 << 16
 LARGEST = 20 * 2**30
 _OXFORD = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102"
 
@@ -66,13 +72,16 @@ PUBLIC: Mapping[str, PublicSet] = {
 class Downloaded:
     """What a download has laid down: pictures per split; `verified` where a published checksum agreed.
 
-    `drawn` says that the archive came without a split, and that `split` has drawn one.
+    `drawn` says that the archive came without a split, and that `split` has drawn one. `renamed`, as "old → new", are
+    pictures that got another name, and `dropped` the files of the archive that are no pictures.
     """
 
     root: Path
     counts: dict[str, int]
     verified: bool
     drawn: bool
+    renamed: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
 
 
 def download(
@@ -82,37 +91,37 @@ def download(
     split: str = "official",
     network: Network | None = None,
     public: Mapping[str, PublicSet] = PUBLIC,
+    wait: float | None = 0.0,
     progress: Progress = silent,
 ) -> Downloaded:
     """Bring a dataset of PUBLIC, or an archive of class folders from a URL, into the empty or new folder `out`.
 
     Broken transfers resume, and a run that was stopped goes on where it was. `split` is for flowers102 alone:
     "official" (1,020 / 1,020 / 6,149) or "udacity" (6,552 / 818 / 819), whose train holds most of the official
-    test pictures. Raises UserError for what the user can put right.
+    test pictures. `wait` is how many seconds to wait for another download that is at work there, None for as long as
+    it takes. Raises UserError for what the user can put right.
     """
     chosen = _chosen(what, split, public)
     out = Path(out)
-    work = out / "downloads"
+    work = WorkFolder(out / FOLDER)
     _check_target(out, work)
-    with _nothing_left_of_nothing(work), Incoming(work).locked():
-        _claim(work, f"{what} {split}", out)
-        paths = asyncio.run(_bring(chosen, work, network or Network(), progress))
-        unpacked = work / "unpacked"
-        shutil.rmtree(unpacked, ignore_errors=True)
-        unpack(paths[0], unpacked, progress=progress)
-        if len(paths) > 1:
-            lay_out_oxford(unpacked, paths[1], paths[2], out)
-        else:
-            lay_out_folders(unpacked, out)
-    shutil.rmtree(work)
-    drawn = open_dataset(out).layout == "raw"
-    if drawn:
-        from curate.split import split as draw_split
+    doing = f"download {what} --out {out}"
+    with _disk_in_words(out), _nothing_left_of_nothing(work), locked(out, doing, wait=wait, progress=progress):
+        _check_target(out, work)
+        work.make()
+        _claim(work.path, f"{what} {split}", out)
+        paths = asyncio.run(_bring(chosen, work.path, network or Network(), progress))
+        laid = _lay_out(paths, work.path, out, progress)
+        work.remove()
+        drawn = open_dataset(out).layout == "raw"
+        if drawn:
+            from curate.split import split as draw_split
 
-        draw_split(out, progress=progress)
+            draw_split(out, progress=progress)
     files = open_dataset(out).files()
     counts = {name: sum(file.split == name for file in files) for name in SPLITS}
-    return Downloaded(out, counts, all(file.digest for file in chosen.files), drawn)
+    verified = all(file.digest for file in chosen.files)
+    return Downloaded(out, counts, verified, drawn, laid.renamed, laid.dropped)
 
 
 def _chosen(what: str, split: str, public: Mapping[str, PublicSet]) -> PublicSet:
@@ -128,11 +137,29 @@ def _chosen(what: str, split: str, public: Mapping[str, PublicSet]) -> PublicSet
     raise UserError(f"There is no dataset '{what}': choose one of {names}, or give a URL.")
 
 
-def _check_target(out: Path, work: Path) -> None:
-    if work.is_dir():
+def _lay_out(paths: list[Path], work: Path, out: Path, progress: Progress) -> Laid:
+    """Unpack the archive and lay out what it holds. One that is at fault itself is moved aside, to be fetched anew."""
+    unpacked = WorkFolder(work / "unpacked")
+    unpacked.remove()
+    unpacked.make()
+    try:
+        unpack(paths[0], unpacked.path / "archive", progress=progress)
+        if len(paths) > 1:
+            return lay_out_oxford(unpacked.path / "archive", paths[1], paths[2], out)
+        return lay_out_folders(unpacked.path / "archive", out)
+    except (BadArchive, UnknownLayout) as error:
+        aside = paths[0].with_name(f"{paths[0].name}.refused")
+        paths[0].replace(aside)
+        raise UserError(f"{error} It lies in {aside} now; the same command fetches it anew.") from error
+    finally:
+        unpacked.remove()
+
+
+def _check_target(out: Path, work: WorkFolder) -> None:
+    if work.is_ours():
         return  # a download that was stopped: it goes on
     try:
-        occupied = out.exists() and (not out.is_dir() or any(out.iterdir()))
+        occupied = out.exists() and (not out.is_dir() or any(path.name != LOCK for path in out.iterdir()))
     except OSError as error:
         raise UserError(f"The folder {out} cannot be read ({error.strerror}): choose another with --out.") from error
     if occupied:
@@ -141,26 +168,51 @@ def _check_target(out: Path, work: Path) -> None:
 
 def _claim(work: Path, plan: str, out: Path) -> None:
     """Put on record what is being downloaded here, so that another download does not go on with its files."""
-    note = work / "plan.json"
-    if note.is_file():
-        begun = json.loads(note.read_text(encoding="utf-8"))
-        if begun != plan:
-            raise UserError(f"In {out} the download of '{begun}' is not finished: finish it, or remove {work}.")
-    note.write_text(json.dumps(plan), encoding="utf-8")
+    begun = _begun(work / _PLAN)
+    if begun is None:
+        for path in work.iterdir():
+            if path.is_file() and path.name != MARK:
+                path.unlink()  # nobody knows any more what it is a part of
+    elif begun != plan:
+        raise UserError(f"In {out} the download of '{printable(begun)}' is not finished: finish it, or remove {work}.")
+    write_whole(work / _PLAN, json.dumps(plan))
+
+
+def _begun(note: Path) -> str | None:
+    """What is being downloaded, as the note says; None where there is none that can be read."""
+    try:
+        begun = json.loads(read_file(note, _LONGEST_PLAN))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return begun if isinstance(begun, str) else None
 
 
 @contextmanager
-def _nothing_left_of_nothing(work: Path) -> Iterator[None]:
+def _nothing_left_of_nothing(work: WorkFolder) -> Iterator[None]:
     """Where a download fails before its first byte, leave no folder behind that stands in the way of the next."""
-    made = not work.parent.exists()
+    made = not work.path.parent.exists()
     try:
         yield
     except UserError:
-        if not any(path.name not in ("lock", "plan.json") for path in work.iterdir()):
-            shutil.rmtree(work)
-            if made:
-                work.parent.rmdir()
+        if work.is_ours() and all(path.name in (MARK, _PLAN) for path in work.path.iterdir()):
+            work.remove()
+            if made and [path.name for path in work.path.parent.iterdir()] == [LOCK]:
+                (work.path.parent / LOCK).unlink()
+                with suppress(OSError):  # somebody has put something there meanwhile
+                    work.path.parent.rmdir()
         raise
+
+
+@contextmanager
+def _disk_in_words(out: Path) -> Iterator[None]:
+    """Turn what a disk refuses into UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or out} cannot be read or written ({error.strerror or error}): check the disk's free "
+            "space and your rights, and run the same command again, which goes on where it was."
+        ) from error
 
 
 async def _bring(chosen: PublicSet, work: Path, network: Network, progress: Progress) -> list[Path]:

@@ -1,19 +1,26 @@
 """A dataset for the tools that people use next: its splits as an image folder, as webdataset shards, or as parquet."""
 
 import os
-import shutil
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 from curate.catalog import Catalog
-from curate.dataset import open_dataset
+from curate.dataset import Dataset, open_to_write
 from curate.errors import UserError
 from curate.exporting.examples import Writer, read_examples
+from curate.exporting.imagefolder import renamed_labels
+from curate.file_names import shortened
+from curate.files.ours import WorkFolder
 from curate.names import names_for
 from curate.progress import Progress, silent
 from curate.quarantine import finish_moves
 from curate.scan import scan
+from curate.splitting.unfinished import steady_split
+
+_PARTIAL = "partial"
 
 Format = Literal["imagefolder", "webdataset", "parquet"]
 
@@ -21,7 +28,8 @@ Format = Literal["imagefolder", "webdataset", "parquet"]
 @dataclass(frozen=True)
 class ExportReport:
     """`counts[split]` pictures of `labels` classes in `files` files below `out`; splits are named as other tools do.
-    `broken` are the paths of what was left out because it gives no pixels.
+    Both are counted on the disk. `broken` are the paths of what was left out because it gives no pixels; `renamed` is
+    label → folder, for the classes of an image folder whose name is another's on some disks, or too long.
     """
 
     out: Path
@@ -30,6 +38,7 @@ class ExportReport:
     labels: int
     files: int
     broken: list[str]
+    renamed: dict[str, str] = field(default_factory=dict)
 
 
 def export(
@@ -38,6 +47,7 @@ def export(
     *,
     format: Format = "imagefolder",  # noqa: A002 (it is what the option is called)
     names: Path | None = None,
+    wait: float | None = 0.0,
     progress: Progress = silent,
 ) -> ExportReport:
     """Write the intact pictures of a dataset's splits into a new folder, with their credits.
@@ -45,59 +55,93 @@ def export(
     The pictures are those in the dataset's own split folders or else in the one that `split` placed elsewhere; a
     dataset that was never split is exported as train. The bytes are the pictures' own. `names` is a names file.
 
-    `out` appears when it is complete: a run that is stopped leaves a hidden folder beside it, which the next one
-    removes. Raises `UserError` for what the user can put right.
+    `wait` is how many seconds to wait for another command at work in the dataset, None for as long as it takes.
+
+    `out` appears when it is complete: a run that is stopped leaves a hidden folder beside it, which bears our mark and
+    which the next one removes. Raises `UserError` for what the user can put right.
     """
     if format not in get_args(Format):
         raise UserError(f"There is no format {format!r}: choose among {', '.join(get_args(Format))}.")
-    dataset = open_dataset(root)
-    out = out.resolve()
-    for folder in (dataset.root.resolve(), dataset.home.resolve()):
-        if out == folder or folder in out.parents or out in folder.parents:
-            raise UserError(f"The output folder {out} and the dataset {folder} overlap: give another folder.")
-    if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"{out} is there already: remove it, or give a folder that is not there yet.")
-    write = _writer(format)
-    labels = dataset.labels()
-    with Catalog.open(dataset.catalog_path) as catalog:
-        finish_moves(dataset, catalog)
-        scan(dataset, catalog, progress)
-        found, _ = names_for(dataset.root, labels, names)
-        examples = read_examples(dataset, catalog, labels, [found[label] for label in labels])
-        broken = [picture.path for picture in catalog.pictures("state = 'present' AND broken != ''")]
-    counts = {split: len(members) for split, members in examples.splits.items()}
-    if not counts:
-        raise UserError(f"{root} holds no intact picture: add pictures, or look at `clean {root} --dry-run`.")
-    with progress("Exporting", sum(counts.values())) as advance:
-        partial = out.with_name(f".{out.name}.partial")
-        try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+    out = Path(out).resolve()
+    with open_to_write(root, "export", wait=wait, progress=progress) as dataset, steady_split(dataset):
+        work = _free_target(dataset, out)
+        write, count = _writer(format)
+        labels = dataset.labels()
+        with Catalog.open(dataset.catalog_path) as catalog:
+            finish_moves(dataset, catalog)
+            scan(dataset, catalog, progress)
+            found, _ = names_for(dataset.root, labels, names)
+            examples = read_examples(dataset, catalog, labels, [found[label] for label in labels])
+            broken = [picture.path for picture in catalog.pictures("state = 'present' AND broken != ''")]
+        counts = {split: len(members) for split, members in examples.splits.items()}
+        if not counts:
+            raise UserError(f"{root} holds no intact picture: add pictures, or look at `clean {root} --dry-run`.")
+        with progress("Exporting", sum(counts.values())) as advance, _disk_in_words(out):
+            work.remove()
+            partial = work.make() / _PARTIAL
+            partial.mkdir()
             write(examples, partial, advance)
+            written = count(partial)
+            _require_all(counts, written, out)
             if out.is_dir():
                 out.rmdir()
             partial.rename(out)
-        except OSError as error:
-            raise UserError(
-                f"{out} cannot be written ({error.strerror}): check the disk's free space and your rights, and run "
-                "the same command again."
-            ) from error
+            work.remove()
     files = sum(len(names) for _, _, names in os.walk(out))
-    return ExportReport(out, format, counts, len(labels), files, broken)
+    renamed = renamed_labels(labels) if format == "imagefolder" else {}
+    return ExportReport(out, format, written, len(labels), files, broken, renamed)
 
 
-def _writer(chosen: Format) -> Writer:
+def _free_target(dataset: Dataset, out: Path) -> WorkFolder:
+    """Where to work on an export to `out`. Raises `UserError` where `out` is taken, or overlaps with the dataset."""
+    for folder in (dataset.root.resolve(), dataset.home.resolve()):
+        if out == folder or folder in out.parents or out in folder.parents:
+            raise UserError(f"The output folder {out} and the dataset {folder} overlap: give another folder.")
+    work = WorkFolder(out.with_name(shortened(f".{out.name}.export.florilegium")))
+    with _disk_in_words(out):
+        if not (work.path / _PARTIAL).exists():
+            work.remove()  # of a run that was stopped when all was done
+        empty = out.is_dir() and not any(out.iterdir())
+        if os.path.lexists(out) and not empty:
+            raise UserError(f"{out} is there already: remove it, or give a folder that is not there yet.")
+    return work
+
+
+@contextmanager
+def _disk_in_words(out: Path) -> Iterator[None]:
+    """Turn what a disk refuses into `UserError`."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{out} cannot be written ({error.strerror}): check the disk's free space and your rights, and run the "
+            "same command again."
+        ) from error
+
+
+def _require_all(expected: dict[str, int], written: dict[str, int], out: Path) -> None:
+    """Raise `UserError` where the disk holds fewer pictures than were written to it."""
+    for split, count in expected.items():
+        if written.get(split, 0) != count:
+            raise UserError(
+                f"Of {count:,} pictures of {split} only {written.get(split, 0):,} lie on the disk of {out}, which "
+                "takes different names for one: export to another disk."
+            )
+
+
+def _writer(chosen: Format) -> tuple[Writer, Callable[[Path], dict[str, int]]]:
+    """What writes a format, and what counts the pictures that lie on the disk in it."""
     match chosen:
         case "imagefolder":
-            from curate.exporting.imagefolder import write_imagefolder
+            from curate.exporting import imagefolder
 
-            return write_imagefolder
+            return imagefolder.write_imagefolder, imagefolder.count_pictures
         case "webdataset":
-            from curate.exporting.webdataset import write_webdataset
+            from curate.exporting import webdataset
 
-            return write_webdataset
+            return webdataset.write_webdataset, webdataset.count_pictures
         case "parquet":
-            from curate.exporting.parquet import require_pyarrow, write_parquet
+            from curate.exporting import parquet
 
-            require_pyarrow()
-            return write_parquet
+            parquet.require_pyarrow()
+            return parquet.write_parquet, parquet.count_pictures

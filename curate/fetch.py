@@ -132,7 +132,7 @@ class Fetcher:
         if not kind.startswith("image/") and kind not in _UNDECLARED:
             raise FetchFailed("not a picture", f"{host} calls it {kind}")
         announced = headers.get("Content-Length", "")
-        if announced.isdigit() and int(announced[:18]) > self.network.largest_picture:
+        if announced.isascii() and announced.isdigit() and int(announced[:18]) > self.network.largest_picture:
             raise self._too_large()
 
     async def _receive(self, response: httpx2.Response, folder: Path, stem: str) -> Fetched:
@@ -158,7 +158,7 @@ class Fetcher:
         host = response.request.url.host
         self.hosts.received(host, size)
         announced = response.headers.get("Content-Length", "")
-        if announced.isdigit() and int(announced[:18]) != size:
+        if announced.isascii() and announced.isdigit() and int(announced[:18]) != size:
             reason = f"{host} announced {announced} bytes and sent {size}"
             raise FetchFailed("cut off", reason, passing=True)
         extension = sniff(head)

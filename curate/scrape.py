@@ -2,20 +2,21 @@
 
 import asyncio
 import contextlib
+import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from curate.catalog import Catalog
-from curate.credits import write_credits, write_metadata
-from curate.dataset import Dataset, open_dataset
+from curate.credits import require_own_credits, write_credits, write_metadata
+from curate.dataset import Dataset, open_dataset, open_to_write
 from curate.errors import UserError
 from curate.fetch import Fetcher
 from curate.progress import Progress, silent
 from curate.scan import scan
 from curate.scraping.findings import Findings
-from curate.scraping.hunt import Hunt, Stage
+from curate.scraping.hunt import Hunt, Stage, class_folder
 from curate.scraping.image_search import Query
 from curate.scraping.incoming import Incoming
 from curate.scraping.judge import Judge
@@ -23,6 +24,9 @@ from curate.scraping.opening import chosen_sources, open_sources
 from curate.scraping.wish import Wish
 from curate.scraping.yields import Yield, measure
 from curate.web.network import Network
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+"""What a disk answers to a write, where the error names no file."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ def scrape(
     network: Network | None = None,
     keys: Mapping[str, str] | None = None,
     names: Mapping[str, str] | None = None,
+    force: bool = False,
+    wait: float | None = 0.0,
     progress: Progress = silent,
 ) -> Scraped:
     """Bring each class up to the wished number of scraped pictures, from the sources in turn.
@@ -56,14 +62,27 @@ def scrape(
     `names` (class folder → name) are for the credits, which also list classes that this run does not ask for; the
     queries' own names by default. `keys` are the services' keys by the names of their environment variables, which is
     where they come from by default. Safe to stop at any instant: a second run goes on, fetches no URL again that had
-    succeeded, and tries again only what failed for a passing reason. Raises UserError for what the user can put right.
+    succeeded, and tries again only what failed for a passing reason.
+
+    `force` overwrites a CREDITS.md and a metadata.csv that somebody else has written, which is refused otherwise,
+    before anything is fetched. `wait` is how many seconds to wait for another command that is at work in the dataset,
+    None for as long as it takes. Raises UserError for what the user can put right.
     """
     keys = os.environ if keys is None else keys
     specs = chosen_sources(sources, keys, wish)
-    dataset = _target(Path(out), queries)
-    incoming = Incoming(dataset.home / "incoming")
-    with incoming.locked(), Catalog.open(dataset.catalog_path) as catalog:
+    out = Path(out)
+    _make_target(out, queries)
+    with (
+        open_to_write(out, "scrape", wait=wait, progress=progress) as dataset,
+        _disk_in_words(dataset.home),
+        Catalog.open(dataset.catalog_path) as catalog,
+    ):
+        incoming = Incoming(dataset.home)
         findings = Findings(catalog)
+        folders = [folder.path for folder in dataset.class_folders()]
+        folders += [class_folder(dataset, query.label)[0] for query in queries]
+        require_own_credits(dataset, catalog, folders, force=force)
+        incoming.open()
         incoming.recover(dataset.root, findings)
         scan(dataset, catalog, progress)
         stage = Stage(dataset, catalog, findings, incoming, Judge(dataset.root, catalog, wish.min_size))
@@ -76,25 +95,40 @@ def scrape(
                 return hunt
 
         hunt = asyncio.run(work())
+        incoming.close()
         names = {**(names or {}), **{query.label: query.name for query in queries}}
         return Scraped(
             dataset,
             hunt.new,
             measure(findings, [query.label for query in queries]),
             [f"{name}: {reason}" for name, reason in hunt.closed.items()],
-            write_credits(dataset, catalog, names),
-            write_metadata(dataset, catalog, names),
+            write_credits(dataset, catalog, names, force=force),
+            write_metadata(dataset, catalog, names, force=force),
         )
 
 
-def _target(out: Path, queries: Sequence[Query]) -> Dataset:
-    """The dataset to add to; a new one keeps its pictures below raw/."""
+@contextlib.contextmanager
+def _disk_in_words(home: Path) -> Iterator[None]:
+    """Turn what a disk refuses into UserError."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno not in _DISK:
+            raise
+        raise UserError(
+            f"{error.filename or home} cannot be read or written ({error.strerror}): check the disk's free space and "
+            "your rights, and run the same command again, which goes on where it was."
+        ) from error
+
+
+def _make_target(out: Path, queries: Sequence[Query]) -> None:
+    """Make the dataset to add to, if there is none; a new one keeps its pictures below raw/."""
     if not queries:
         raise UserError("There is no class to scrape for: give some with --classes or --names.")
     with contextlib.suppress(UserError):
-        return open_dataset(out)
+        open_dataset(out)
+        return
     try:
         (out / "raw" / queries[0].label).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"The folder {out} cannot be made or written ({error.strerror}): choose another.") from error
-    return open_dataset(out)

@@ -1,9 +1,11 @@
 """Everything a picture server can do wrong, each fault under its name."""
 
 import asyncio
+import json
 import struct
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 from demo.webserver import Reply
 
@@ -87,6 +89,52 @@ FAULTS: dict[str, Callable[[bytes], Reply]] = {
     "to-nowhere": _redirect("http://[not an address]/"),
 }
 """Name → what is answered in the place of a picture's bytes."""
+
+
+def _each(value: Any, change: Callable[[Any], Any]) -> Any:
+    """The value with every text and number in it changed."""
+    if isinstance(value, dict):
+        return {key: _each(member, change) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_each(member, change) for member in value]
+    return change(value)
+
+
+def _text(ending: str) -> Callable[[Any], Any]:
+    return lambda leaf: f"{leaf}{ending}" if isinstance(leaf, str) else leaf
+
+
+def _number(instead: object) -> Callable[[Any], Any]:
+    return lambda leaf: instead if isinstance(leaf, int) or (isinstance(leaf, str) and leaf.isdigit()) else leaf
+
+
+_RAW = {"@deep": "[" * 5000 + "]" * 5000, "@digits": "9" * 5000}
+_ODD: dict[str, Callable[[Any], Any]] = {
+    "half a character": _text("\ud800"),
+    "NUL": _text("\0"),
+    "half an address": lambda leaf: "http://[" if isinstance(leaf, str) and leaf.startswith("http") else leaf,
+    "endless text": lambda leaf: "x" * 100_000 if isinstance(leaf, str) else leaf,
+    "a number beyond 64 bits": _number(10**30),
+    "a number of 5,000 digits": _number("@digits"),
+    "NaN": _number(float("nan")),
+    "infinity": _number(float("inf")),
+    "null": lambda leaf: None,  # noqa: ARG005
+    "lists": lambda leaf: [],  # noqa: ARG005
+    "deep lists": lambda leaf: "@deep",  # noqa: ARG005
+}
+ODD_RECORDS = (*_ODD, "a list", "a text", "a number", "nothing")
+"""The names of what a service may say in the place of one picture."""
+
+
+def odd_record(name: str, record: object) -> str:
+    """The record of a picture as JSON, with the fault of ODD_RECORDS in it."""
+    bare = {"a list": "[]", "a text": '"odd"', "a number": "7", "nothing": "null"}
+    if name in bare:
+        return bare[name]
+    text = json.dumps(_each(record, _ODD[name]))
+    for mark, raw in _RAW.items():
+        text = text.replace(json.dumps(mark), raw)
+    return text
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:

@@ -273,6 +273,15 @@ def _flickr_photo(offer: Offer, picture: Picture) -> Json:
     }
 
 
+RECORDS: dict[str, tuple[str, ...]] = {
+    "openverse": ("results",),
+    "wikimedia": ("query", "pages"),
+    "inaturalist": ("results",),
+    "gbif": ("results",),
+    "flickr": ("photos", "photo"),
+}
+"""Service → the way to the list of pictures in its answer."""
+
 SERVICES: dict[str, Callable[[Offer, Request, str], Answered]] = {
     "openverse": openverse,
     "wikimedia": wikimedia,

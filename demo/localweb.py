@@ -13,8 +13,8 @@ from typing import Any, Self
 
 from curate.web.hosts import HostBudget
 from curate.web.network import Network
-from demo.hostile import FAULTS
-from demo.localapis import SERVICES, ServiceError
+from demo.hostile import FAULTS, ODD_RECORDS, odd_record
+from demo.localapis import RECORDS, SERVICES, ServiceError
 from demo.offer import LICENSES, Offer, Picture
 from demo.webserver import Reply, Request, Server, Visit
 
@@ -26,7 +26,8 @@ class Faults:
     `limit_next`: service → seconds of the Retry-After with which its next call is answered (429).
     `limits`: service → (requests, seconds): more of them in so short a time are answered with 429.
     `changed`: services whose answers have another shape. `nonsense`: ones that answer with HTML.
-    `down`: ones that answer 503. `lagging`: calls that Wikimedia still answers with a maxlag error.
+    `odd`: ones whose every page begins with each of `demo.hostile.ODD_RECORDS`. `down`: ones that answer 503.
+    `lagging`: calls that Wikimedia still answers with a maxlag error.
     `pictures`: picture number → fault of `demo.hostile` in its place.
     `flaky`: picture number → times it is still answered with 503. `same_bytes`: every picture is the first one.
     `robots`: the text of robots.txt; `robots_redirect`: where it redirects to instead.
@@ -36,6 +37,7 @@ class Faults:
     limits: dict[str, tuple[int, float]] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     nonsense: set[str] = field(default_factory=set)
+    odd: set[str] = field(default_factory=set)
     down: set[str] = field(default_factory=set)
     lagging: int = 0
     pictures: dict[int, str] = field(default_factory=dict)
@@ -154,7 +156,8 @@ class LocalWeb:
             return Reply(json.dumps(error.answer).encode(), "application/json", error.status)
         if service in faults.changed:
             answer = {"data": answer, "version": 2}
-        return Reply(json.dumps(answer).encode(), "application/json", headers=headers)
+        body = _with_odd_records(service, answer) if service in faults.odd else json.dumps(answer)
+        return Reply(body.encode(), "application/json", headers=headers)
 
     def _over_limit(self, service: str, requests: int, seconds: float) -> float:
         """Seconds until a service may be asked again; 0 where it may be now, and then this request counts."""
@@ -180,6 +183,18 @@ class LocalWeb:
             self.faults.flaky[picture.number] -= 1
             return Reply(b"try again", "text/plain", 503)
         return Reply(data, picture.kind)
+
+
+def _with_odd_records(service: str, answer: dict[str, Any]) -> str:
+    """The answer as JSON, its list of pictures led by odd copies of the first one."""
+    part: Any = answer
+    for key in RECORDS[service]:
+        part = part.get(key, {})
+    if not part:
+        return json.dumps(answer)
+    first = part[0]
+    part.insert(0, "@odd")
+    return json.dumps(answer).replace('"@odd"', ",".join(odd_record(name, first) for name in ODD_RECORDS))
 
 
 def network_to(port: int, **changes: Any) -> Network:

@@ -3,27 +3,36 @@
 import asyncio
 import hashlib
 import io
+import json
 import re
 import signal
 import subprocess
 import sys
 import tarfile
 import time
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.io
+from PIL import Image
 
-from curate.download import PUBLIC, Downloaded, PublicSet, download
+from curate.download import FOLDER, PUBLIC, Downloaded, PublicSet, _lay_out, download
 from curate.errors import UserError
+from curate.files.lock import LOCK
+from curate.files.ours import WorkFolder
+from curate.progress import silent
 from curate.web.network import Network
 from curate.web.transfer import RemoteFile
+from demo.killing import count_deeds, kill_at_deed
 from demo.webserver import Reply, Request, Server
 from tests.drawn import draw
+from tests.fields import tree
 from tests.test_unpack import tar, zipped
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,7 +119,8 @@ def bring(shelf: Shelf, what: str, out: Path, **options: Any) -> Downloaded:
 
 
 def files(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return found - {LOCK}
 
 
 def test_an_archive_with_a_split_keeps_it(shelf: Shelf, tmp_path: Path) -> None:
@@ -178,7 +188,7 @@ def test_killed_in_the_middle_it_goes_on(shelf: Shelf, tmp_path: Path) -> None:
     shelf.pace = 0.1
     command = [sys.executable, "-m", "tests.downloading", str(tmp_path / "out"), shelf.url("data.tar.gz")]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    part = tmp_path / "out" / "downloads" / "data.tar.gz.part"
+    part = tmp_path / "out" / "download.florilegium" / "data.tar.gz.part"
     deadline = time.monotonic() + 30
     while not (part.exists() and part.stat().st_size > 40_000):
         assert time.monotonic() < deadline
@@ -191,7 +201,7 @@ def test_killed_in_the_middle_it_goes_on(shelf: Shelf, tmp_path: Path) -> None:
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert again.stdout.strip() == "{'train': 80, 'valid': 80, 'test': 80}"
     assert shelf.asked == ["", f"bytes={have}-"]
-    assert not (tmp_path / "out" / "downloads").exists()
+    assert not (tmp_path / "out" / "download.florilegium").exists()
 
 
 def oxford(shelf: Shelf, tmp_path: Path, last: int = 6) -> PublicSet:
@@ -262,6 +272,153 @@ def test_mistakes_get_one_sentence(shelf: Shelf, tmp_path: Path) -> None:
     for url in ("http://169.254.169.254/x.tgz", "file:///etc/passwd", "http://127.0.0.1:9/x.tgz"):
         with pytest.raises(UserError, match="could not be downloaded"):
             bring(shelf, url, tmp_path / "refused" / str(len(url)))
+
+
+def test_a_folder_of_the_users_is_never_taken_for_ours(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.files["data.tar.gz"] = split_archive()
+    for name in ("downloads", FOLDER):
+        out = tmp_path / name
+        (out / name).mkdir(parents=True)
+        (out / name / "thesis.txt").write_text("mine")
+        with pytest.raises(UserError, match="is not empty"):
+            bring(shelf, shelf.url("data.tar.gz"), out)
+        assert files(out) == {f"{name}/thesis.txt"}
+        assert not (out / LOCK).exists()
+    assert shelf.asked == []
+
+
+def stopped(shelf: Shelf, out: Path, part: bytes) -> None:
+    """What a download of data.tar.gz leaves when it is stopped."""
+    work = WorkFolder(out / FOLDER).make()
+    (work / "plan.json").write_text(json.dumps(f"{shelf.url('data.tar.gz')} official"))
+    (work / "data.tar.gz.part").write_bytes(part)
+    (work / "data.tar.gz.part.json").write_text(json.dumps({"version": shelf.version}))
+
+
+def test_a_file_put_there_while_it_was_stopped_is_not_replaced(shelf: Shelf, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    data = shelf.files["data.tar.gz"] = split_archive(20)
+    stopped(shelf, out, data[:20_000])
+    (out / "train" / "1").mkdir(parents=True)
+    (out / "train" / "1" / "image_0.jpg").write_bytes(b"mine")
+    done = bring(shelf, shelf.url("data.tar.gz"), out)
+    assert shelf.asked == ["bytes=20000-"]
+    assert (out / "train" / "1" / "image_0.jpg").read_bytes() == b"mine"
+    assert done.counts["train"] == 41
+    (line,) = done.renamed
+    assert line.startswith("train/1/image_0.jpg → train/1/image_0~")
+
+
+def test_no_picture_takes_the_place_of_another(shelf: Shelf, tmp_path: Path) -> None:
+    names = ["train/a/b-c.jpg", "train/a/b/c.jpg", "train/a/X.jpg", "train/a/x.jpg", "train/a/e\u0301.jpg"]
+    names += ["train/a/\u00e9.jpg", f"train/a/{'l' * 200}/{'m' * 100}.jpg", "val/a/1.jpg", "validation/a/1.jpg"]
+    names += ["valid/a/1.jpg", "test/a/1.jpg"]
+    contents = {f"set/{name}": draw(number) for number, name in enumerate(names)}
+    shelf.files["data.tar.gz"] = archive(contents)
+    out = tmp_path / "out"
+    done = bring(shelf, shelf.url("data.tar.gz"), out)
+    assert done.counts == {"train": 7, "valid": 3, "test": 1}
+    assert sorted((out / name).read_bytes() for name in files(out)) == sorted(contents.values())
+    folds = [unicodedata.normalize("NFC", name).casefold() for name in files(out)]
+    assert len(set(folds)) == len(folds)
+    assert len(done.renamed) == 6
+    for line in done.renamed:
+        old, new = line.split(" → ")
+        assert (out / new).read_bytes() == contents[f"set/{old}"]
+        assert len(Path(new).name.encode()) <= 255
+    again = bring(shelf, shelf.url("data.tar.gz"), tmp_path / "again")
+    assert files(tmp_path / "again") == files(out)
+    assert again.renamed == done.renamed
+
+
+def encoded_as(kind: str, seed: int) -> bytes:
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(draw(seed))) as image:
+        image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def test_pictures_of_all_kinds_come_along_and_what_does_not_is_named(shelf: Shelf, tmp_path: Path) -> None:
+    pictures = {
+        "a/1.ppm": encoded_as("PPM", 1),
+        "a/2.jp2": encoded_as("JPEG2000", 2),
+        "a/3": draw(3),
+        "b/4.photo": encoded_as("PNG", 4),
+        "b/5.TIF": encoded_as("TIFF", 5),
+    }
+    others = {"a/notes.txt": b"words", "b/.hidden/6.jpg": draw(6), "7.jpg": draw(7)}
+    readme = {"README.md": b"read me"}
+    shelf.files["data.tar.gz"] = archive(
+        {f"set/{split}/{name}": data for split in ("train", "test") for name, data in (pictures | others).items()}
+        | {f"set/{name}": data for name, data in readme.items()}
+    )
+    done = bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out")
+    assert done.counts == {"train": 5, "valid": 0, "test": 5}
+    expected = {f"{split}/{name}" for split in ("train", "test") for name in pictures} | set(readme)
+    assert files(tmp_path / "out") == expected
+    assert sorted(done.dropped) == sorted(f"{split}/{name}" for split in ("train", "test") for name in others)
+    assert done.renamed == []
+
+
+@pytest.mark.parametrize("bad", [b"<html>Please log in</html>", split_archive()[:-400], archive({"a/x.txt": b"words"})])
+def test_a_bad_archive_does_not_stick(bad: bytes, shelf: Shelf, tmp_path: Path) -> None:
+    shelf.files["data.tar.gz"] = bad
+    out = tmp_path / "out"
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"lies in .*data\.tar\.gz\.refused now; the same command fetches it anew"):
+            bring(shelf, shelf.url("data.tar.gz"), out)
+    assert (out / FOLDER / "data.tar.gz.refused").read_bytes() == bad
+    shelf.files["data.tar.gz"] = split_archive()
+    assert bring(shelf, shelf.url("data.tar.gz"), out).counts["train"] == 8
+    assert not (out / FOLDER).exists()
+
+
+@pytest.mark.parametrize("note", [b"", b"<html>", b"\xff\xfe", b"[" * 100_000, b"7", b'{"version": 7}'])
+def test_a_note_that_says_nothing_does_not_stick(note: bytes, shelf: Shelf, tmp_path: Path) -> None:
+    data = shelf.files["data.tar.gz"] = split_archive(20)
+    for name in ("plan.json", "data.tar.gz.part.json"):
+        out = tmp_path / name
+        stopped(shelf, out, data[:20_000])
+        (out / FOLDER / name).write_bytes(note)
+        assert bring(shelf, shelf.url("data.tar.gz"), out).counts["train"] == 40
+
+
+def lay_out(archive: Path, out: Path) -> None:
+    """The end of a download, whose archive has come; a copy of it, for a second try."""
+    work = WorkFolder(out / FOLDER)
+    work.make()
+    _lay_out([archive], work.path, out, silent)
+    work.remove()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_killed_while_it_is_laid_out_it_ends_with_the_same(tmp_path: Path) -> None:
+    names = ["train/a/b-c.jpg", "train/a/b/c.jpg", "val/a/1.jpg", "validation/a/1.jpg", "test/a/1.jpg"]
+    packed = tmp_path / "data.tar.gz"
+    packed.write_bytes(archive({f"set/{name}": draw(number) for number, name in enumerate(names)}))
+    lay_out(packed, tmp_path / "whole")
+    expected = tree(tmp_path / "whole")
+    deeds = count_deeds(partial(lay_out, packed, tmp_path / "counted"))
+    for number, instant in enumerate(range(0, deeds, max(1, deeds // 12))):
+        out = tmp_path / str(number)
+        assert kill_at_deed(partial(lay_out, packed, out), instant)
+        lay_out(packed, out)
+        assert tree(out) == expected
+
+
+def test_another_download_at_work_is_named(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.files["data.tar.gz"], shelf.pace = split_archive(40), 0.1
+    command = [sys.executable, "-m", "tests.downloading", str(tmp_path / "out"), shelf.url("data.tar.gz")]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 30
+    while not shelf.asked:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with pytest.raises(UserError, match=rf"`download http.*` \(process {process.pid}, since .* is at work"):
+        bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out")
+    shelf.pace = 0
+    assert process.wait(60) == 0
+    process.communicate()
 
 
 def test_every_public_set_can_be_named() -> None:

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import tarfile
+import unicodedata
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,12 @@ from curate.catalog import Catalog
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.export import Format, export
+from curate.exporting.imagefolder import write_imagefolder
 from curate.exporting.shards import plan_shards
 from curate.exporting.webdataset import write_webdataset
+from curate.files.ours import WorkFolder
 from curate.split import split
+from curate.splitting.unfinished import begin
 from tests.fields import dataset, encoded, field, placed, tree, write
 
 FORMATS = pytest.mark.parametrize("format_", ["imagefolder", "webdataset", "parquet"])
@@ -258,3 +262,130 @@ def test_export_of_what_has_no_pictures(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no intact picture"):
         export(tmp_path / "data", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def folds(names: list[str]) -> set[str]:
+    return {unicodedata.normalize("NFC", name).casefold() for name in names}
+
+
+@FORMATS
+def test_no_picture_takes_the_place_of_another_on_any_disk(tmp_path: Path, format_: Format) -> None:
+    if format_ == "parquet":
+        pytest.importorskip("pyarrow")
+    names = ["X.jpg", "x.jpg", "e\u0301.jpg", "\u00e9.jpg", "a/b.jpg", "a_b.jpg", f"{'l' * 240}/{'m' * 100}.jpg"]
+    names += ["ß" * 124 + ".jpg", "ss" * 123 + "x.jpg", "n" * 255]
+    for number, name in enumerate(names):
+        write(tmp_path / "data" / "a" / name, encoded(field(number)))
+        write(tmp_path / "data" / "A" / name, encoded(field(100 + number)))
+    write(tmp_path / "data" / "metadata.jsonl" / "1.jpg", encoded(field(300)))
+    report = export(tmp_path / "data", tmp_path / "out", format=format_)
+    assert report.counts == {"train": 2 * len(names) + 1}
+    if format_ != "imagefolder":
+        assert report.renamed == {}
+        return
+    files = [file for file in (tmp_path / "out").rglob("*") if file.is_file() and file.suffix != ".jsonl"]
+    assert len(folds([file.relative_to(tmp_path).as_posix() for file in files])) == 2 * len(names) + 1
+    assert report.renamed.keys() == {"a", "metadata.jsonl"} or report.renamed.keys() == {"A", "metadata.jsonl"}
+    for line in (tmp_path / "out" / "train" / "metadata.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        data = (tmp_path / "out" / "train" / row["file_name"]).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == row["sha256"]
+        assert row["file_name"].split("/")[0] == report.renamed.get(row["label"], row["label"])
+
+
+def test_what_the_disk_lost_is_no_export(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lossy(examples: Any, folder: Path, advance: Any) -> None:
+        write_imagefolder(examples, folder, advance)
+        next((folder / "train").glob("*/*.jpg")).unlink()
+
+    monkeypatch.setattr("curate.exporting.imagefolder.write_imagefolder", lossy)
+    with pytest.raises(UserError, match="Of 24 pictures of train only 23 lie on the disk"):
+        export(root, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_hidden_folder_of_the_users_is_left_alone(root: Path, tmp_path: Path) -> None:
+    write(tmp_path / ".out.partial" / "thesis.txt", b"mine")
+    export(root, tmp_path / "out")
+    assert (tmp_path / ".out.partial" / "thesis.txt").read_bytes() == b"mine"
+    write(tmp_path / ".second.export.florilegium" / "thesis.txt", b"mine")
+    with pytest.raises(UserError, match="did not write"):
+        export(root, tmp_path / "second")
+    assert (tmp_path / ".second.export.florilegium" / "thesis.txt").read_bytes() == b"mine"
+
+
+def test_what_a_finished_run_left_is_removed(root: Path, tmp_path: Path) -> None:
+    export(root, tmp_path / "out")
+    WorkFolder(tmp_path / ".out.export.florilegium").make()
+    with pytest.raises(UserError, match="is there already"):
+        export(root, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "out"]
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "ü" * 127])
+def test_a_long_name_of_the_folder_is_taken(root: Path, tmp_path: Path, name: str) -> None:
+    export(root, tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", name]
+
+
+def test_a_name_that_no_disk_takes_is_refused(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be written"):
+        export(root, tmp_path / ("n" * 300))
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def lie(root: Path, statement: str) -> None:
+    with Catalog.open(open_dataset(root).catalog_path) as catalog:
+        catalog.db.execute(statement)
+
+
+@pytest.mark.parametrize("out", ["..", "../elsewhere", "/tmp"])
+def test_a_strangers_split_elsewhere_is_not_read(tmp_path: Path, out: str) -> None:
+    dataset(tmp_path / "flat", {"1": 4, "2": 4})
+    write(tmp_path / "elsewhere" / "train" / "1" / "secret.jpg", encoded(field(999)))
+    export(tmp_path / "flat", tmp_path / "first")
+    with Catalog.open(open_dataset(tmp_path / "flat").catalog_path) as catalog:
+        sha256 = catalog.pictures()[0].sha256
+    lie(tmp_path / "flat", f"INSERT INTO placements VALUES ('{out}', 'train/1/secret.jpg', '{sha256}')")
+    with pytest.raises(UserError, match="is no split of this dataset"):
+        export(tmp_path / "flat", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "path", ["../../flat/1/0000.jpg", "train/1", "nowhere/1/a.jpg", "train/nosuch/a.jpg", "/etc/passwd"]
+)
+def test_a_place_that_is_none_is_refused(tmp_path: Path, path: str) -> None:
+    dataset(tmp_path / "flat", {"1": 10, "2": 10})
+    split(tmp_path / "flat")
+    lie(tmp_path / "flat", f"UPDATE OR IGNORE placements SET path = '{path}'")
+    with pytest.raises(UserError):
+        export(tmp_path / "flat", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_that_is_not_what_the_catalog_says_is_not_exported(root: Path, tmp_path: Path) -> None:
+    lie(root, f"UPDATE pictures SET sha256 = '{'a' * 64}' WHERE split = 'test'")
+    with pytest.raises(UserError, match="is not the picture that the catalog knows"):
+        export(root, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_label_is_that_of_the_folder_whatever_the_catalog_says(root: Path, tmp_path: Path) -> None:
+    export(root, tmp_path / "one")
+    lie(root, "UPDATE pictures SET label = '../../x', split = 'test' WHERE path LIKE 'train/2/%'")
+    lie(root, "UPDATE pictures SET folder = '../..' WHERE path LIKE 'train/10/%'")
+    export(root, tmp_path / "two")
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+def test_an_unfinished_split_is_not_exported(root: Path, tmp_path: Path) -> None:
+    begin(root, "0" * 32, "cli.py split data")
+    with pytest.raises(UserError, match=r"finish it with `cli\.py split data`"):
+        export(root, tmp_path / "out")
+    dataset(tmp_path / "flat", {"1": 10, "2": 10})
+    out = split(tmp_path / "flat").out
+    with Catalog.open(open_dataset(tmp_path / "flat").catalog_path) as catalog:
+        begin(out, catalog.identity(), "cli.py split flat")
+    with pytest.raises(UserError, match=r"finish it with `cli\.py split flat`"):
+        export(tmp_path / "flat", tmp_path / "out")

@@ -161,3 +161,12 @@ def test_a_robots_file_that_redirects_inside_is_refused(web: LocalWeb, tmp_path:
             fetch(web.network(), f"{web.url}/openverse/pictures/0/x.jpg", tmp_path)
     finally:
         web.faults.robots_redirect = None
+
+
+def test_a_robots_file_that_begins_with_a_byte_order_mark_is_obeyed(web: LocalWeb, tmp_path: Path) -> None:
+    web.faults.robots = "\ufeffUser-agent: *\nDisallow: /"
+    try:
+        with pytest.raises(FetchFailed, match="forbids it"):
+            fetch(web.network(), f"{web.url}/openverse/pictures/0/x.jpg", tmp_path)
+    finally:
+        web.faults.robots = None

@@ -35,7 +35,7 @@ def succeeded(out: Path) -> set[str]:
     if not (out / "catalog.sqlite").exists():
         return set()
     with sqlite3.connect(out / "catalog.sqlite") as db:
-        whole = [int(path.name.split(".")[0]) for path in (out / "incoming").glob("[0-9]*.jpg")]
+        whole = [int(path.name.split(".")[0]) for path in (out / "scrape.florilegium").glob("[0-9]*.jpg")]
         marks = ", ".join("?" * len(whole))
         known = f"status IN ('fetched', 'kept', 'duplicate', 'broken') OR id IN ({marks})"
         rows = db.execute(f"SELECT url FROM scrape_candidates WHERE {known}", whole).fetchall()
@@ -92,7 +92,7 @@ def test_killed_ten_times_it_brings_the_same(tmp_path: Path) -> None:
     for path, data in pictures.items():
         assert Path(path).stem == hashlib.sha256(data).hexdigest()[:32]
         decode(data)
-    assert [path.name for path in (out / "incoming").iterdir()] == ["lock"]
+    assert not (out / "scrape.florilegium").exists()
 
 
 def test_interrupted_from_the_keyboard_it_goes_on(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.web.robots import allows, parse_robots, unwanted_by_tag
+from curate.web.robots import allows, decode_robots, parse_robots, unwanted_by_tag
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,20 @@ def test_a_pattern_made_to_stall_does_not() -> None:
 )
 def test_reads_the_tag(values: list[str], expected: str | None) -> None:
     assert unwanted_by_tag(values) == expected
+
+
+FORBIDS = "User-agent: *\r\nDisallow: /private\r\n"
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_every_encoding_of_the_first_line_is_read(encoding: str, end: str) -> None:
+    content = FORBIDS.replace("\r\n", end).encode(encoding)
+    assert not allows(parse_robots(decode_robots(content)), "https://example.org/private/a.jpg")
+    assert allows(parse_robots(decode_robots(content)), "https://example.org/a.jpg")
+
+
+@given(st.binary())
+def test_any_bytes_can_be_read(content: bytes) -> None:
+    allows(parse_robots(decode_robots(content)), "https://example.org/a.jpg")

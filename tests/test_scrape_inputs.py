@@ -4,14 +4,16 @@ import csv
 import io
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
 from curate.errors import UserError
 from curate.scraping.image_search import Query
-from curate.scraping.incoming import Incoming
 from curate.scraping.licenses import OPEN
 from curate.scraping.opening import warnings_for
 from curate.scraping.queries import plan_queries
@@ -23,6 +25,8 @@ from demo.localapis import SERVICES
 from demo.localweb import LocalWeb
 from tests.bringing import bring, files, ledger, only
 from tests.drawn import draw, plant
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -170,8 +174,18 @@ def test_classes_are_chosen_by_folder_or_name(tmp_path: Path) -> None:
 
 def test_two_scrapes_do_not_work_in_one_place(web: LocalWeb, out: Path) -> None:
     bring(web, out, "rose", limit=1)
-    with Incoming(out / "incoming").locked(), pytest.raises(UserError, match="Another scrape or download is at work"):
-        bring(web, out, "rose", limit=2)
+    other = (
+        "import sys; from pathlib import Path; from curate.files.lock import locked\n"
+        "with locked(Path(sys.argv[1]), 'clean it'): print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", other, str(out)], stdin=PIPE, stdout=PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        asked = len(web.log)
+        with pytest.raises(UserError, match=r"`clean it` \(process \d+, since .* is at work"):
+            bring(web, out, "rose", limit=2)
+        assert len(web.log) == asked
+        process.communicate()
     assert bring(web, out, "rose", limit=2).new == 1
 
 

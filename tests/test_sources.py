@@ -16,11 +16,14 @@ from curate.scraping.picture_urls import modest_url, picture_key, provenance_gro
 from curate.sources import auto_order, duckduckgo, open_source, source_class, source_names
 from curate.web.answers import Answer, SourceChanged, SourceFailed, SourceLimited
 from curate.web.hosts import HostBudget
+from curate.web.network import Network
 from demo.localapis import SERVICES
 from demo.localweb import LocalWeb
+from demo.webserver import Reply, Request, Server
 from tests.drawn import plant_one
 
 Result = TypeVar("Result")
+LEFT = "X-RateLimit-Available"
 KEYS = {"FLICKR_API_KEY": "a key"}
 QUERY = Query("poppy", "corn poppy", "Papaver rhoeas flower")
 NAMES = {"poppy": ("papaver rhoeas", "Papaver rhoeas flower")}
@@ -297,3 +300,27 @@ def test_duckduckgo_that_cannot_be_reached_says_so(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("DDGS_PROXY", "http://127.0.0.1:9")
     with LocalWeb(tmp_path) as web, pytest.raises(SourceFailed, match=r"^duckduckgo: "):
         search(web, "duckduckgo")
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [("Location", "http://[not an address]/"), ("Location", "http://x:y/"), ("X-RateLimit-Limit", "9" * 5000 + "/min")],
+)
+def test_odd_headers_of_a_service_are_no_traceback(header: str, value: str) -> None:
+    def answer(request: Request) -> Reply:
+        if header == "Location":
+            return Reply(b"{}", "application/json", 302, {header: value})
+        return Reply(b'{"results": [], "page_count": 0}', "application/json", 200, {header: value, LEFT: "0"})
+
+    with Server(answer) as server:
+        network = Network(loopback_ports=frozenset({server.port}), services={"openverse": server.url})
+
+        async def ask() -> None:
+            async with Fetcher(network) as fetcher:
+                await open_source("openverse", fetcher, Options(None)).page(QUERY, 1, None)
+
+        if header == "Location":
+            with pytest.raises(SourceFailed, match=r"openverse: .* redirects to no URL"):
+                run(ask())
+        else:
+            run(ask())

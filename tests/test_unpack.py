@@ -134,3 +134,19 @@ def test_damage_is_one_sentence(kind: str, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="was not unpacked"):
             unpack(path, tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+
+def test_two_folders_that_are_one_on_this_disk_are_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = tar(tmp_path / "archive", {"set/a/1.jpg": b"a", "set/A/2.jpg": b"A", "set/A/b/3.jpg": b"B"})
+    assert unpack(archive, tmp_path / "here") == 3
+    monkeypatch.setattr(Path, "samefile", lambda *_: True)  # as on a disk that does not tell capitals apart
+    with pytest.raises(UserError, match="its folders set/a and set/A are one on this disk"):
+        unpack(archive, tmp_path / "there")
+    assert not (tmp_path / "there").exists()
+
+
+def test_a_name_too_long_for_the_disk_is_one_sentence(tmp_path: Path) -> None:
+    archive = tar(tmp_path / "archive", {f"set/{'n' * 300}.jpg": b"x"})
+    with pytest.raises(UserError, match=r"was not unpacked: File name too long at n+\."):
+        unpack(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,13 +1,18 @@
 """What an export is made of: the pictures of each split, with their labels and where they come from."""
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.catalog import Catalog
+from curate.catalog import Catalog, Picture
 from curate.credits import FIELDS
-from curate.dataset import SPLITS, Dataset
+from curate.dataset import SPLITS, Dataset, open_dataset
 from curate.errors import UserError
+from curate.files.inside import inside
+from curate.files.reading import read_file
+from curate.printable import printable
+from curate.splitting.unfinished import belongs_to, require_finished
 
 SPLIT_NAMES = {"train": "train", "valid": "validation", "test": "test"}
 """What the tools that people use next call our splits."""
@@ -26,13 +31,15 @@ class Example:
     credit: tuple[str, ...]
 
     def read(self) -> bytes:
-        """The picture's bytes. Raises `UserError` where they are no longer those of the catalog's size."""
+        """The picture's bytes. Raises `UserError` where they are not those that the catalog knows."""
         try:
-            data = self.file.read_bytes()
+            data = read_file(self.file)
         except OSError as error:
             raise UserError(f"{self.file} cannot be read ({error.strerror}): run the same command again.") from error
         if len(data) != self.size:
             raise UserError(f"{self.file} changed while it was exported: run the same command again.")
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise UserError(f"{self.file} is not the picture that the catalog knows by this name: look with `verify`.")
         return data
 
 
@@ -65,46 +72,69 @@ def read_examples(dataset: Dataset, catalog: Catalog, labels: Sequence[str], nam
     number = {label: at for at, label in enumerate(labels)}
     credit_of = _credits(catalog)
     found: dict[str, list[Example]] = {SPLIT_NAMES[split]: [] for split in SPLITS}
-    for split, path, label, name, sha256, file_format, size in _rows(catalog):
+    pictures = catalog.pictures("state = 'present' AND broken = ''")
+    for place in _in_splits(dataset, pictures) or _placed(dataset, catalog, pictures) or _all(dataset, pictures):
+        sha256 = place.picture.sha256
         credit = credit_of.get(sha256, ("",) * len(FIELDS))
-        example = Example(dataset.root / path, name, number[label], sha256, file_format, size, credit)
-        found[SPLIT_NAMES[split]].append(example)
+        facts = (sha256, place.picture.format, place.picture.size, credit)
+        found[SPLIT_NAMES[place.split]].append(Example(place.file, place.name, number[place.label], *facts))
     for examples in found.values():
         examples.sort(key=lambda example: (example.sha256, example.label, example.name))
-    return Examples(list(labels), list(names), {split: examples for split, examples in found.items() if examples})
+    shown = [printable(name) for name in names]
+    return Examples(list(labels), shown, {split: examples for split, examples in found.items() if examples})
 
 
-_Row = tuple[str, str, str, str, str, str, int]
-"""split, path relative to the dataset, label, name below the class folder, sha256, format, size in bytes"""
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a picture lies: its split, label, name below the class folder, and file."""
+
+    split: str
+    label: str
+    name: str
+    file: Path
+    picture: Picture
 
 
-def _rows(catalog: Catalog) -> Iterator[_Row]:
-    query = (
-        "SELECT split, path, folder, label, sha256, format, size FROM pictures WHERE state = 'present' AND broken = ''"
-    )
-    there = catalog.db.execute(f"{query} AND split != ''").fetchall()
-    there = there or _placed(catalog) or catalog.db.execute(query).fetchall()
-    for split, path, folder, label, sha256, file_format, size in there:
-        yield split or "train", path, label, path.removeprefix(f"{folder}/"), sha256, file_format, size
+def _in_splits(dataset: Dataset, pictures: Sequence[Picture]) -> list[_Place]:
+    return [place for place in _all(dataset, pictures, "") if place.split]
 
 
-def _placed(catalog: Catalog) -> list[tuple[str, str, str, str, str, str, int]]:
-    """The files of the one split that lies elsewhere, in the columns of `_rows`."""
-    outs = [out for (out,) in catalog.db.execute("SELECT DISTINCT out FROM placements WHERE out != '.'")]
+def _all(dataset: Dataset, pictures: Sequence[Picture], unsplit: str = "train") -> list[_Place]:
+    """Every picture, by the class folder that it lies in: what else the catalog says of it, others may have written."""
+    folders = {folder.path: folder for folder in dataset.class_folders()}
+    places = []
+    for picture in pictures:
+        folder = folders.get(picture.folder)
+        if folder is None or not picture.path.startswith(f"{folder.path}/"):
+            raise UserError(f"{picture.path!a} lies in no class folder, whatever the catalog says: look with `verify`.")
+        name, file = picture.path.removeprefix(f"{folder.path}/"), inside(dataset.root, picture.path)
+        places.append(_Place(folder.split or unsplit, folder.label, name, file, picture))
+    return places
+
+
+def _placed(dataset: Dataset, catalog: Catalog, pictures: Sequence[Picture]) -> list[_Place]:
+    """The files of the one split that lies elsewhere."""
+    outs = [str(out) for (out,) in catalog.db.execute("SELECT DISTINCT out FROM placements WHERE out != '.'")]
     if len(outs) > 1:
         raise UserError(f"This dataset was split into {len(outs)} folders, {', '.join(outs)}: export one of those.")
-    facts = {
-        sha256: (file_format, size)
-        for sha256, file_format, size in catalog.db.execute(
-            "SELECT sha256, format, size FROM pictures WHERE state = 'present' AND broken = ''"
-        )
-    }
-    rows = []
+    for out in outs:
+        if not belongs_to(dataset.root / out, catalog.identity()):
+            raise UserError(
+                f"{dataset.root / out} is no split of this dataset, whatever its catalog says: run `split` with --out."
+            )
+        require_finished(open_dataset(dataset.root / out))
+    known = {picture.sha256: picture for picture in pictures}
+    labels = {folder.label for folder in dataset.class_folders()}
+    places = []
     for out, path, sha256 in catalog.db.execute("SELECT out, path, sha256 FROM placements WHERE out != '.'"):
-        split, label, _ = path.split("/", 2)
-        if sha256 in facts:
-            rows.append((split, f"{out}/{path}", f"{out}/{split}/{label}", label, sha256, *facts[sha256]))
-    return rows
+        split, _, rest = str(path).partition("/")
+        label, _, name = rest.partition("/")
+        file = inside(dataset.root / out, path)
+        if split not in SPLITS or label not in labels or not name:
+            raise UserError(f"{path!a} is no place of a split, whatever the catalog says: run `split` again.")
+        if sha256 in known:
+            places.append(_Place(split, label, name, file, known[sha256]))
+    return places
 
 
 def _credits(catalog: Catalog) -> dict[str, tuple[str, ...]]:

@@ -1,6 +1,7 @@
 """Parquet files with the pictures inside, in the layout of Hugging Face's image feature. Needs pyarrow."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,15 @@ def write_parquet(
                 for group in plan_shards([example.size for example in part], _ROW_GROUP):
                     writer.write_table(_table(pyarrow, schema, examples, [part[at] for at in group]))
                     advance(len(group))
+
+
+def count_pictures(folder: Path) -> dict[str, int]:
+    """The pictures of each split as they lie on the disk."""
+    _, parquet = _pyarrow()
+    counts = Counter[str]()
+    for file in sorted((folder / "data").glob("*.parquet")):
+        counts[file.name.partition("-")[0]] += parquet.read_metadata(file).num_rows
+    return dict(counts)
 
 
 def require_pyarrow() -> None:

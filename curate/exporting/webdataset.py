@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,15 @@ def write_webdataset(
                         member.size = len(data)
                         tar.addfile(member, io.BytesIO(data))
                     advance(1)
+
+
+def count_pictures(folder: Path) -> dict[str, int]:
+    """The pictures of each split as they lie on the disk."""
+    counts = Counter[str]()
+    for shard in sorted(folder.glob("*-*.tar")):
+        with tarfile.open(shard) as tar:
+            counts[shard.name.rpartition("-")[0]] += sum(member.name.endswith(".cls") for member in tar)
+    return dict(counts)
 
 
 def _told(examples: Examples, example: Example) -> dict[str, bytes]:

@@ -4,9 +4,12 @@ import datetime
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 
 from curate.catalog import Catalog
+from curate.catalog_check import REBUILD
+from curate.errors import UserError
 from curate.scraping.image_search import Candidate, Page, Query
 from curate.scraping.licenses import License
 from curate.scraping.picture_urls import picture_key
@@ -20,6 +23,7 @@ CREATE TABLE IF NOT EXISTS scrape_searches (
     cursor   TEXT,              -- of the page to ask for next; NULL for the first, or where all are read
     repeats  INTEGER NOT NULL,  -- results that an earlier page of it had brought already
     complete INTEGER NOT NULL,  -- 1: there is no further page
+    odd      INTEGER NOT NULL DEFAULT 0,  -- records that could not be read
     PRIMARY KEY (label, source, words)
 ) WITHOUT ROWID""",
     """
@@ -48,8 +52,8 @@ CREATE TABLE IF NOT EXISTS scrape_candidates (
     path             TEXT NOT NULL,        -- once it was kept: relative to the dataset's root
     UNIQUE (label, source, picture)
 )""",
-    "CREATE INDEX IF NOT EXISTS scrape_candidates_by_picture ON scrape_candidates (picture)",
 )
+_INDEX = "CREATE INDEX IF NOT EXISTS scrape_candidates_by_picture ON scrape_candidates (picture)"
 
 STATUSES = {
     "found": "waits to be tried",
@@ -91,6 +95,22 @@ class Findings:
         with catalog.transaction() as db:
             for statement in _SCHEMA:
                 db.execute(statement)
+            if "odd" not in [name for _, name, *_ in db.execute("PRAGMA table_info(scrape_searches)")]:
+                db.execute("ALTER TABLE scrape_searches ADD COLUMN odd INTEGER NOT NULL DEFAULT 0")
+            self._require_shape()
+            db.execute(_INDEX)
+
+    def _require_shape(self) -> None:
+        """Raise UserError where somebody else has made a table of our name."""
+        with closing(sqlite3.connect(":memory:")) as fresh:
+            for statement in _SCHEMA:
+                fresh.execute(statement)
+            for table in ("scrape_searches", "scrape_candidates"):
+                if _columns(self._db, table) != _columns(fresh, table):
+                    raise UserError(
+                        f"The catalog {self._catalog.path} holds a table {table} that this program did not make: it is "
+                        f"not used. {REBUILD}"
+                    )
 
     def cursor(self, query: Query, source: str, words: str) -> tuple[str | None, bool]:
         """(the cursor of the page to ask for next, whether there is none any more)."""
@@ -98,16 +118,17 @@ class Findings:
             "SELECT cursor, complete FROM scrape_searches WHERE label = ? AND source = ? AND words = ?",
             (query.label, source, words),
         ).fetchone()
-        return (row[0], bool(row[1])) if row else (None, False)
+        return (None if row[0] is None else str(row[0]), bool(row[1])) if row else (None, False)
 
     def add(self, query: Query, source: str, words: str, page: Page) -> None:
         """Enter a page and the way on from it, in one transaction: no page is asked for twice."""
         with self._catalog.transaction() as db:
             repeats = sum(self._enter(query.label, source, words, candidate) for candidate in page.candidates)
             db.execute(
-                "INSERT INTO scrape_searches VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-                "cursor = excluded.cursor, repeats = repeats + excluded.repeats, complete = excluded.complete",
-                (query.label, source, words, page.next, repeats, page.next is None),
+                "INSERT INTO scrape_searches (label, source, words, cursor, repeats, complete, odd) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET cursor = excluded.cursor, "
+                "repeats = repeats + excluded.repeats, complete = excluded.complete, odd = odd + excluded.odd",
+                (query.label, source, words, page.next, repeats, page.next is None, page.odd),
             )
 
     def _enter(self, label: str, source: str, words: str, candidate: Candidate) -> bool:
@@ -183,6 +204,13 @@ class Findings:
             ),
         )
 
+    def relocate(self, finding: Finding, path: str) -> None:
+        """Say that a kept picture gets another place than the one on record."""
+        with self._catalog.transaction() as db:
+            (present,) = db.execute("SELECT path FROM scrape_candidates WHERE id = ?", (finding.id,)).fetchone()
+            db.execute("UPDATE scrape_candidates SET path = ? WHERE id = ?", (path, finding.id))
+            db.execute("UPDATE OR REPLACE pictures SET path = ? WHERE path = ?", (path, present))
+
     def kept(self, label: str) -> int:
         """How many pictures of a class scraping has brought in."""
         (count,) = self._db.execute(
@@ -200,23 +228,24 @@ class Findings:
         ).fetchone()
         return int(count)
 
-    def tally(self, labels: Iterable[str]) -> dict[tuple[str, str], tuple[int, Counter[tuple[str, str]]]]:
-        """(class, source) → (repeated results, (status, kind) → candidates), first asked first."""
+    def tally(self, labels: Iterable[str]) -> dict[tuple[str, str], tuple[int, int, Counter[tuple[str, str]]]]:
+        """(class, source) → (repeated results, odd records, (status, kind) → candidates), first asked first."""
         wanted = set(labels)
-        counts: dict[tuple[str, str], tuple[int, Counter[tuple[str, str]]]] = {}
+        counts: dict[tuple[str, str], tuple[int, int, Counter[tuple[str, str]]]] = {}
         rows = self._db.execute(
-            "SELECT label, source, SUM(repeats) FROM scrape_searches AS search GROUP BY label, source ORDER BY (SELECT "
-            "MIN(id) FROM scrape_candidates AS found WHERE found.label = search.label AND found.source = search.source)"
+            "SELECT label, source, SUM(repeats), SUM(odd) FROM scrape_searches AS search GROUP BY label, source "
+            "ORDER BY (SELECT MIN(id) FROM scrape_candidates AS found "
+            "WHERE found.label = search.label AND found.source = search.source)"
         )
-        for label, source, repeats in rows:
+        for label, source, repeats, odd in rows:
             if label in wanted:
-                counts[label, source] = (repeats, Counter())
+                counts[label, source] = (repeats, odd, Counter())
         rows = self._db.execute(
             "SELECT label, source, status, kind, COUNT(*) FROM scrape_candidates GROUP BY 1, 2, 3, 4"
         )
         for label, source, status, kind, count in rows:
             if (label, source) in counts:
-                counts[label, source][1][status, kind] += count
+                counts[label, source][2][status, kind] += count
         return counts
 
     def _finding(self, where: str, parameters: tuple[object, ...]) -> Finding | None:
@@ -224,6 +253,10 @@ class Findings:
             self._db.cursor().execute(f"SELECT * FROM scrape_candidates WHERE {where}", parameters).fetchone()
         )
         return _finding(tuple(row)) if row is not None else None
+
+
+def _columns(db: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
+    return db.execute("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?)", (table,)).fetchall()
 
 
 def _row(label: str, source: str, words: str, candidate: Candidate) -> tuple[object, ...]:

@@ -10,18 +10,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from curate.catalog import Catalog, Picture
 from curate.dataset import Dataset
+from curate.errors import UserError
 from curate.fetch import Fetcher
+from curate.files.inside import inside
 from curate.inspect import inspect
 from curate.parallel import processors
 from curate.progress import Progress
 from curate.scraping.findings import Finding, Findings
 from curate.scraping.image_search import Query, Source
-from curate.scraping.incoming import Incoming
+from curate.scraping.incoming import Incoming, free_place
 from curate.scraping.judge import Judge
 from curate.scraping.searching import Searches
 from curate.scraping.wish import Wish
@@ -136,7 +136,7 @@ class Hunt:
     async def _bring(self, finding: Finding) -> Path:
         stage, url, stem = self._stage, finding.candidate.url, str(finding.id)
         if finding.source.startswith("folder:"):
-            local = Path(url2pathname(urlsplit(url).path))
+            local = _listed_file(finding)
             largest = self._fetcher.network.largest_picture
             fetched = await asyncio.to_thread(stage.incoming.copy, local, stem, largest)
         else:
@@ -154,13 +154,15 @@ class Hunt:
             stage.findings.mark(finding.id, verdict.status, verdict.kind, verdict.reason)
             path.unlink()
             return verdict.status
-        placed = replace(picture, path=f"{picture.folder}/{picture.sha256[:32]}{path.suffix}")
+        place = free_place(stage.dataset.root, f"{picture.folder}/{picture.sha256[:32]}{path.suffix}")
+        placed = replace(picture, path=place)
         with stage.catalog.transaction():
             stage.findings.keep(finding, placed.sha256, placed.path)
             stage.catalog.put([placed])
         # The decision is on record; a run that is stopped here is finished by the next one.
-        stage.incoming.deliver(path, stage.dataset.root / placed.path)
-        stage.judge.admit(placed)
+        kept = replace(finding, path=place)
+        place = stage.incoming.deliver(path, stage.dataset.root, kept, stage.findings)
+        stage.judge.admit(replace(placed, path=place))
         self.new += 1
         self._advance(1)
         return "kept"
@@ -178,6 +180,18 @@ class Hunt:
 
     def _missing(self, query: Query) -> int:
         return self._wish.limit - self._stage.findings.kept(query.label)
+
+
+def _listed_file(finding: Finding) -> Path:
+    """The file that a candidate of `folder:DIR` is, which lies in that folder. Raises FetchFailed."""
+    root = Path(finding.source.partition(":")[2]).expanduser().resolve()
+    try:
+        file = inside(root, finding.candidate.source_id)
+    except UserError as error:
+        raise FetchFailed("refused address", str(error)) from error
+    if file.is_symlink():
+        raise FetchFailed("refused address", f"{file} is a link")
+    return file
 
 
 def class_folder(dataset: Dataset, label: str) -> tuple[str, str]:

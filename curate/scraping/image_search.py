@@ -46,10 +46,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of candidates, best first, and the cursor of the next one (None: there is none)."""
+    """A page of candidates, best first, and the cursor of the next one (None: there is none).
+
+    `odd` records of it could not be read, and were skipped.
+    """
 
     candidates: tuple[Candidate, ...]
     next: str | None = None
+    odd: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,11 @@ class Options:
     labels: tuple[str, ...] = ()
     argument: str = ""
     keys: Mapping[str, str] = field(default_factory=dict)
+
+
+def whole_number(cursor: str | None, first: int) -> int:
+    """The number that a cursor is; `first` where there is none, or where somebody else has written something there."""
+    return int(cursor) if cursor and cursor.isascii() and cursor.isdigit() and len(cursor) < 10 else first
 
 
 class Source(Protocol):

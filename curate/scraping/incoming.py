@@ -1,78 +1,91 @@
-"""The files that are on their way into a dataset, and the lock that lets one process at a time bring them."""
+"""The files that are on their way into a dataset, in a work folder of the scrape's own."""
 
 import hashlib
+import os
+import re
 import shutil
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 from curate.errors import UserError
 from curate.fetch import SNIFFED, Fetched, sniff
+from curate.file_names import numbered
+from curate.files.inside import inside
+from curate.files.moving import Outcome, move
+from curate.files.ours import MARK, WorkFolder
+from curate.files.reading import open_file
 from curate.scraping.findings import Finding, Findings
 from curate.web.retries import FetchFailed
+
+FOLDER = "scrape.florilegium"
+
+_WHOLE = re.compile(r"(\d{1,18})\.([0-9a-f]{64})\.[a-z]{3,4}")
+_MOST_NAMES = 1000
 
 
 class Incoming:
     """A folder of whole files `<candidate id>.<sha256>.<extension>`, and of parts that are no such thing yet.
 
     A file that bears its sha256 in its name is whole, because the rename to that name comes after the last byte;
-    so a process killed at any instant leaves nothing that has to be guessed at, and nothing to fetch twice.
+    so a process killed at any instant leaves nothing that has to be guessed at, and nothing to fetch twice. The
+    folder bears our mark: one that does not is somebody else's, and is refused.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, home: Path) -> None:
+        self.folder = home / FOLDER
+        self._work = WorkFolder(self.folder)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep others out. Raises UserError where one is at work.
+    def open(self) -> None:
+        """Make the folder, or take the one that a stopped run left. Raises UserError where it is not ours."""
+        self._work.make()
 
-        SQLite holds the lock, because its locks end with the process that held them, on every platform.
-        """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = sqlite3.connect(self.folder / "lock", timeout=0, isolation_level=None)
-        except (OSError, sqlite3.OperationalError) as error:
-            raise UserError(f"The folder {self.folder} cannot be written ({error}): check your rights.") from error
-        with closing(lock):
-            try:
-                lock.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:
-                raise UserError(
-                    f"Another scrape or download is at work in {self.folder.parent}: wait for it, or stop it."
-                ) from error
-            yield
+    def close(self) -> None:
+        """Remove the folder, once nothing is on its way any more."""
+        if all(path.name == MARK for path in self.folder.iterdir()):
+            self._work.remove()
 
     def recover(self, root: Path, findings: Findings) -> None:
         """Finish what a stopped run left: moves that were decided, files that were whole, parts that were not."""
         for path in sorted(self.folder.iterdir()):
-            if path.name.startswith("lock"):
+            if path.name == MARK:
                 continue
-            number, _, rest = path.name.partition(".")
-            finding = findings.by_id(int(number)) if number.isdigit() and not rest.endswith("part") else None
-            if finding is not None and finding.status == "kept":
-                self.deliver(path, root / finding.path)
-            elif finding is not None and finding.status in ("found", "refused", "retry", "fetched"):
-                findings.mark_fetched(finding.id, rest.partition(".")[0])
+            named = _WHOLE.fullmatch(path.name) if path.is_file() and not path.is_symlink() else None
+            finding = findings.by_id(int(named[1])) if named is not None else None
+            if named is None or finding is None:
+                _remove(path)
+            elif finding.status == "kept":
+                self.deliver(path, root, finding, findings)
+            elif finding.status in ("found", "refused", "retry", "fetched"):
+                findings.mark_fetched(finding.id, named[2])
             else:
-                path.unlink()
+                _remove(path)
 
     def whole(self, finding: Finding) -> Path | None:
         """The whole file of a candidate that was fetched, if it lies here."""
-        return next(self.folder.glob(f"{finding.id}.{finding.sha256}.*"), None) if finding.sha256 else None
+        names = [path for path in self.folder.glob(f"{finding.id}.*") if _WHOLE.fullmatch(path.name)]
+        return next((path for path in names if path.name.split(".")[1] == finding.sha256), None)
 
-    def deliver(self, path: Path, target: Path) -> None:
-        """Move a file to its place in the dataset."""
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
+    def deliver(self, path: Path, root: Path, finding: Finding, findings: Findings) -> str:
+        """Move a file to the place in the dataset that the ledger has for it; where it lies then, relative to `root`.
+
+        Where another file has taken that place, it gets another name in the same folder, which the ledger learns
+        before the move. Raises UserError where the ledger's place lies outside the dataset.
+        """
+        place = finding.path
+        while move(path, inside(root, place)) is Outcome.OCCUPIED:
+            place = free_place(root, finding.path)
+            findings.relocate(finding, place)
+        return place
 
     def copy(self, source: Path, stem: str, largest: int) -> Fetched:
-        """Bring in a local file as the fetcher brings in a URL. Raises FetchFailed."""
+        """Bring in a local file as the fetcher brings in a URL. Raises FetchFailed, and OSError for a full disk."""
         part = self.folder / f"{stem}.part"
         try:
-            with source.open("rb") as file:
-                head = file.read(SNIFFED)
-                extension = sniff(head)
+            file = open_file(source)
+        except OSError as error:
+            raise FetchFailed("unreadable", f"{source} cannot be read ({error.strerror})") from error
+        try:
+            with file:
+                extension = sniff(file.read(SNIFFED))
                 if extension is None:
                     raise FetchFailed("not a picture", f"{source.name} is no picture")
                 if source.stat().st_size > largest:
@@ -80,12 +93,27 @@ class Incoming:
                 file.seek(0)
                 with part.open("wb") as target:
                     shutil.copyfileobj(file, target)
-            with part.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            with part.open("rb") as written:
+                sha256 = hashlib.file_digest(written, "sha256").hexdigest()
             path = self.folder / f"{stem}.{sha256}.{extension}"
             part.replace(path)
-        except OSError as error:
-            raise FetchFailed("unreadable", f"{source} cannot be read ({error.strerror})") from error
         finally:
             part.unlink(missing_ok=True)
         return Fetched(path, sha256, path.stat().st_size, extension, source.as_uri())
+
+
+def free_place(root: Path, wanted: str) -> str:
+    """A place in the dataset where nothing lies: the one that is wanted, or one like it in the same folder."""
+    for number in range(1, _MOST_NAMES):
+        place = numbered(wanted, number)
+        if not os.path.lexists(inside(root, place)):
+            return place
+    raise UserError(f"{root / wanted} is taken, and so are all names like it: look what has filled its folder.")
+
+
+def _remove(path: Path) -> None:
+    """Remove what nobody needs any more from the work folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

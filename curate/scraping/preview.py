@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.catalog import Catalog
+from curate.catalog_check import REBUILD
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.fetch import Fetcher
@@ -92,8 +93,25 @@ def _borrowed(out: Path) -> Iterator[Findings]:
         except UserError:
             original = out / "catalog.sqlite"  # no pictures yet
         if original.is_file():
-            address = f"{original.resolve().as_uri()}?mode=ro"
-            with closing(sqlite3.connect(address, uri=True)) as source, closing(sqlite3.connect(copy)) as target:
-                source.backup(target)
-        with Catalog.open(copy) as catalog:
+            _copy_database(original, copy)
+        with _named_after(copy, original), Catalog.open(copy) as catalog:
             yield Findings(catalog)
+
+
+def _copy_database(original: Path, copy: Path) -> None:
+    """Copy a catalog as it is now, its log included. Raises UserError where it cannot be read."""
+    address = f"{original.resolve().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+    except sqlite3.Error as error:
+        raise UserError(f"The catalog {original} cannot be read ({error}): check your rights. {REBUILD}") from error
+
+
+@contextmanager
+def _named_after(copy: Path, original: Path) -> Iterator[None]:
+    """Speak of the catalog that the user knows, not of its copy."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace(str(copy), str(original))) from error

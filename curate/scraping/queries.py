@@ -3,8 +3,12 @@
 from pathlib import Path
 
 from curate.errors import UserError
+from curate.file_names import LONGEST_NAME
+from curate.files.inside import is_plain
 from curate.names import chosen_labels, load_queries
+from curate.printable import printable
 from curate.scraping.image_search import Query
+from curate.scraping.records import is_no_text
 
 
 def plan_queries(names: Path | None = None, classes: str | None = None) -> list[Query]:
@@ -21,6 +25,11 @@ def plan_queries(names: Path | None = None, classes: str | None = None) -> list[
 
 
 def _query(label: str, name: str, text: str) -> Query:
-    if label.startswith(".") or any(sign in label for sign in "/\\\0"):
-        raise UserError(f"The class folder {label!r} cannot be a folder's name: rename it in the names file.")
+    if label.startswith(".") or not is_plain(label) or "\\" in label:
+        raise UserError(f"The class folder {label!a} cannot be a folder's name: rename it in the names file.")
+    if len(label.encode()) > LONGEST_NAME:
+        raise UserError(f"The class folder {printable(label)} is too long for a folder's name: shorten it.")
+    for words in (name, text):
+        if is_no_text(words):
+            raise UserError(f"The names file says {words!a} of class folder {label}, which is no text: correct it.")
     return Query(label, name, text)

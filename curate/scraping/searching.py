@@ -1,5 +1,7 @@
 """Walks the pages of a search and hands out, one by one, the candidates that are worth fetching."""
 
+from dataclasses import replace
+
 from curate.scraping.findings import Finding, Findings
 from curate.scraping.image_search import Query, Source
 from curate.scraping.wish import Wish
@@ -47,6 +49,9 @@ class Searches:
         except SourceFailed as failed:
             self.closed[name] = failed.reason
             return False
+        if page.next is not None and page.next == cursor:
+            self.closed[name] = "it leads from one page back to the same page"
+            page = replace(page, next=None)
         self._findings.add(query, name, words, page)
         return True
 

@@ -32,7 +32,7 @@ def measure(findings: Findings, labels: Iterable[str]) -> list[Yield]:
     """The yield of every search made so far for these classes, in their order."""
     order = list(labels)
     measured = []
-    for (label, source), (repeats, counts) in findings.tally(order).items():
+    for (label, source), (repeats, odd, counts) in findings.tally(order).items():
         by_status: Counter[str] = Counter()
         lost: Counter[str] = Counter()
         for (status, kind), count in counts.items():
@@ -41,10 +41,11 @@ def measure(findings: Findings, labels: Iterable[str]) -> list[Yield]:
                 lost[_word(status, kind)] += count
         if repeats:
             lost["found before"] += repeats
+        if odd:
+            lost["odd record"] += odd
         allowed, fetched, intact = (sum(by_status[s] for s in stage) for stage in (_ALLOWED, _FETCHED, _INTACT))
-        measured.append(
-            Yield(label, source, counts.total() + repeats, allowed, fetched, intact, by_status["kept"], lost)
-        )
+        found = counts.total() + repeats + odd
+        measured.append(Yield(label, source, found, allowed, fetched, intact, by_status["kept"], lost))
     return sorted(measured, key=lambda one: order.index(one.label))
 
 

@@ -10,8 +10,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from curate.scraping.image_search import Candidate, Options, Page, Query
+from curate.scraping.image_search import Candidate, Options, Page, Query, whole_number
 from curate.scraping.picture_urls import provenance_group
+from curate.scraping.records import read_records
 from curate.web.answers import Answer, SourceFailed, SourceLimited
 from curate.web.api import Api
 
@@ -36,10 +37,11 @@ class Search:
 
     async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002
         """Page numbers are the cursor."""
-        number = int(cursor or 1)
+        number = whole_number(cursor, 1)
         results = await asyncio.to_thread(_images, query.text, number)
-        found = tuple(_candidate(Answer("duckduckgo", result, f"result {n}")) for n, result in enumerate(results))
-        return Page(found, str(number + 1) if found and number < PAGES else None)
+        answers = (Answer("duckduckgo", result, f"result {n}") for n, result in enumerate(results))
+        found, odd = read_records(answers, lambda answer: [_candidate(answer)])
+        return Page(found, str(number + 1) if results and number < PAGES else None, odd)
 
 
 def _images(words: str, number: int) -> list[Mapping[str, Any]]:
@@ -57,6 +59,8 @@ def _images(words: str, number: int) -> list[Mapping[str, Any]]:
         if "no results" in str(error).lower():
             return []
         raise SourceFailed("duckduckgo", str(error)) from error
+    except Exception as error:  # the package raises whatever an odd answer provokes
+        raise SourceFailed("duckduckgo", f"the package ddgs failed ({error!r})") from error
 
 
 def _candidate(result: Answer) -> Candidate:

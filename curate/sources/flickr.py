@@ -6,11 +6,14 @@ them; and a photo lacks the `url_*` of sizes that it does not have.
 https://api.flickr.com/services/rest/
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import ClassVar
 
-from curate.scraping.image_search import Candidate, Options, Page, Query
+from curate.scraping.image_search import Candidate, Options, Page, Query, whole_number
 from curate.scraping.licenses import UNKNOWN, License, read_license
-from curate.web.answers import Answer, SourceFailed, SourceLimited
+from curate.scraping.records import read_records
+from curate.web.answers import Answer, SourceChanged, SourceFailed, SourceLimited
 from curate.web.api import Api
 
 RESULTS_PER_QUERY = 4000
@@ -37,7 +40,7 @@ class Search:
         """Page numbers are the cursor."""
         if self._licenses is None:
             self._licenses = await self._read_licenses()
-        number = int(cursor or 1)
+        number = whole_number(cursor, 1)
         params: dict[str, str | int] = {
             "text": query.text,
             "media": "photos",
@@ -53,16 +56,21 @@ class Search:
                 return Page(())
             params["license"] = ",".join(sorted(numbers, key=int))
         photos = (await self._call("flickr.photos.search", params)).at("photos")
-        found = tuple(self._candidate(photo) for photo in photos.items("photo"))
+        listed = list(photos.items("photo"))
+        found, odd = read_records(listed, self._candidates)
         last = min(photos.number("pages"), RESULTS_PER_QUERY // PAGE_SIZE)
-        return Page(tuple(one for one in found if one), str(number + 1) if number < last and found else None)
+        return Page(found, str(number + 1) if number < last and listed else None, odd)
 
     async def _read_licenses(self) -> dict[str, License]:
-        answer = await self._call("flickr.photos.licenses.getInfo", {})
-        return {
-            entry.text("id"): read_license(entry.text("name"), url=entry.optional_text("url") or None)
-            for entry in answer.at("licenses").items("license")
-        }
+        answer = (await self._call("flickr.photos.licenses.getInfo", {})).at("licenses")
+        known: dict[str, License] = {}
+        for entry in answer.items("license"):
+            with contextlib.suppress(SourceChanged):  # an odd one is a licence that nobody knows
+                number, name = str(entry.number("id")), entry.text("name")
+                known[number] = read_license(name, url=entry.optional_text("url") or None)
+        if not known:
+            raise answer.changed("it names no licence")
+        return known
 
     async def _call(self, method: str, params: dict[str, str | int]) -> Answer:
         key = self._options.keys["FLICKR_API_KEY"]
@@ -79,13 +87,14 @@ class Search:
             raise kind(answer.source, f"it answered with error {code}: {message}")
         return answer
 
-    def _candidate(self, photo: Answer) -> Candidate | None:
+    def _candidates(self, photo: Answer) -> Iterator[Candidate]:
+        """One, or none of a photo that comes in no size that is asked for."""
         size = next((size for size in _SIZES if photo.has(f"url_{size}")), None)
         if size is None:
-            return None
+            return
         owner, number = photo.text("owner"), photo.text("id")
         assert self._licenses is not None
-        return Candidate(
+        yield Candidate(
             url=photo.text(f"url_{size}"),
             source_id=number,
             landing_page=f"https://www.flickr.com/photos/{owner}/{number}",

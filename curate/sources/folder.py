@@ -7,10 +7,12 @@ import csv
 from pathlib import Path
 from typing import ClassVar
 
+from curate.credits import cell_content
 from curate.errors import UserError
-from curate.scraping.image_search import Candidate, Options, Page, Query
+from curate.scraping.image_search import Candidate, Options, Page, Query, whole_number
 from curate.scraping.licenses import read_license
 from curate.scraping.picture_urls import provenance_group
+from curate.scraping.records import read_records
 from curate.web.api import Api
 
 PAGE_SIZE = 500
@@ -31,7 +33,10 @@ class Search:
         self._root = Path(options.argument).expanduser().resolve()
         if not self._root.is_dir():
             raise UserError(f"There is no folder {options.argument}: give one with --source folder:DIR.")
-        self._subfolders = [path for path in self._root.iterdir() if path.is_dir() and not path.is_symlink()]
+        try:
+            self._subfolders = [path for path in self._root.iterdir() if path.is_dir() and not path.is_symlink()]
+        except OSError as error:
+            raise UserError(f"The folder {self._root} cannot be read ({error.strerror}): check your rights.") from error
         if len(options.labels) > 1 and not self._subfolders:
             raise UserError(
                 f"{self._root} does not say which class its pictures belong to: choose one with --classes, "
@@ -41,11 +46,12 @@ class Search:
 
     async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002
         """The number of files listed so far is the cursor."""
-        start = int(cursor or 0)
+        start = whole_number(cursor, 0)
         files = self._files(query)
         part = files[start : start + PAGE_SIZE]
         following = start + PAGE_SIZE
-        return Page(tuple(self._candidate(path) for path in part), str(following) if following < len(files) else None)
+        found, odd = read_records(part, lambda path: [self._candidate(path)])
+        return Page(found, str(following) if following < len(files) else None, odd)
 
     def _files(self, query: Query) -> list[Path]:
         own = (query.label.lower(), query.name.lower())
@@ -76,7 +82,9 @@ def _read_credits(path: Path) -> dict[str, dict[str, str]]:
         return {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(file)]
+            rows = [
+                {key: cell_content(value or "") for key, value in row.items() if key} for row in csv.DictReader(file)
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read ({error}): correct it, or move it away.") from error
-    return {row["file_name"]: row for row in rows if "file_name" in row}
+    return {row["file_name"].removeprefix("./"): row for row in rows if "file_name" in row}

@@ -10,9 +10,10 @@ https://api.gbif.org/v1/occurrence/search
 from collections.abc import Iterator
 from typing import ClassVar
 
-from curate.scraping.image_search import Candidate, Options, Page, Query
+from curate.scraping.image_search import Candidate, Options, Page, Query, whole_number
 from curate.scraping.licenses import read_license
 from curate.scraping.picture_urls import modest_url, provenance_group
+from curate.scraping.records import read_records
 from curate.web.answers import Answer
 from curate.web.api import Api
 
@@ -37,10 +38,11 @@ class Search:
 
     async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:
         """`<taxon key>:<offset>` is the cursor."""
-        taxon, _, start = cursor.partition(":") if cursor else (await self._taxon(query), "", "0")
+        taxon, _, start = (cursor or "").partition(":")
+        taxon = taxon or await self._taxon(query)
         if not taxon:
             return Page(())
-        offset = int(start)
+        offset = whole_number(start, 0)
         limit = min(LARGEST_PAGE, max(SMALLEST_PAGE, wanted))
         params: dict[str, str | int | list[str]] = {
             "taxonKey": taxon,
@@ -54,10 +56,13 @@ class Search:
             params["license"] = offered
         answer = await self._api.get("/v1/occurrence/search", params)
         records = list(answer.items("results"))
-        candidates = tuple(found for record in records for found in _candidates(record))
-        following = offset + answer.number("limit")
+        candidates, odd = read_records(records, _candidates)
+        step = answer.number("limit")
+        if step <= 0:
+            raise answer.changed(f"its limit is {step}")
+        following = offset + step
         done = answer.at("endOfRecords").value is not False or not records or following >= THROTTLED_FROM
-        return Page(candidates, None if done else f"{taxon}:{following}")
+        return Page(candidates, None if done else f"{taxon}:{following}", odd)
 
     async def _taxon(self, query: Query) -> str:
         answer = await self._api.get("/v1/species/match", {"name": query.taxon})

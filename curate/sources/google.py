@@ -8,7 +8,6 @@ Source: the package google-images-download.
 """
 
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -19,8 +18,10 @@ from typing import ClassVar
 
 from curate.scraping.image_search import Candidate, Options, Page, Query
 from curate.scraping.picture_urls import provenance_group
+from curate.scraping.records import read_records
 from curate.web.answers import Answer, SourceFailed
 from curate.web.api import Api
+from curate.web.strange_json import read_json
 
 MOST = 100
 """Results of one search, as many as one page of Google shows without more scrolling than the package does."""
@@ -49,8 +50,9 @@ class Search:
         """There is one page only."""
         with tempfile.TemporaryDirectory(prefix="florilegium-google-", ignore_cleanup_errors=True) as scratch:
             results = await _search(query.text.replace(",", " "), Path(scratch))
-        found = (_candidate(Answer("google", result, f"result {n}")) for n, result in enumerate(results))
-        return Page(tuple(found))
+        answers = (Answer("google", result, f"result {n}") for n, result in enumerate(results))
+        found, odd = read_records(answers, lambda answer: [_candidate(answer)])
+        return Page(found, odd=odd)
 
 
 async def _search(words: str, scratch: Path) -> list[object]:
@@ -81,7 +83,10 @@ async def _search(words: str, scratch: Path) -> list[object]:
     if process.returncode != 0 or len(logs) != 1:
         said = " ".join(output.decode("utf-8", "replace").split())[-_FIRST_WORDS:]
         raise SourceFailed("google", f"google-images-download failed: {said or 'it said nothing'}")
-    results = Answer("google", {"results": json.loads(logs[0].read_text(encoding="utf-8"))})
+    try:
+        results = Answer("google", {"results": read_json(logs[0].read_bytes())})
+    except (OSError, ValueError) as error:
+        raise SourceFailed("google", f"what google-images-download has written cannot be read ({error})") from error
     return [result.value for result in results.items("results")]
 
 

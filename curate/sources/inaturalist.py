@@ -6,12 +6,14 @@ the photos of one observation show one plant, so they are one provenance group.
 https://api.inaturalist.org/v1/observations
 """
 
+import contextlib
 from collections.abc import Iterator
 from typing import ClassVar
 
 from curate.scraping.image_search import Candidate, Options, Page, Query
 from curate.scraping.licenses import UNKNOWN, read_license
-from curate.web.answers import Answer
+from curate.scraping.records import read_records
+from curate.web.answers import Answer, SourceChanged
 from curate.web.api import Api
 
 LARGEST_PAGE = 200
@@ -52,9 +54,17 @@ class Search:
         answer = await self._api.get("/v1/observations", params)
         answer.number("total_results")
         observations = list(answer.items("results"))
-        candidates = tuple(found for observation in observations for found in _candidates(observation))
+        candidates, odd = read_records(observations, _candidates)
         full = len(observations) >= size
-        return Page(candidates, observations[-1].text("id") if full else None)
+        return Page(candidates, _last(answer, observations) if full else None, odd)
+
+
+def _last(answer: Answer, observations: list[Answer]) -> str:
+    """The id of the last observation that has one. Raises SourceChanged where none has."""
+    for observation in reversed(observations):
+        with contextlib.suppress(SourceChanged):
+            return str(observation.number("id"))
+    raise answer.changed("no observation has an 'id'")
 
 
 def _candidates(observation: Answer) -> Iterator[Candidate]:

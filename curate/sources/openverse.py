@@ -7,9 +7,10 @@ https://api.openverse.org/v1/
 
 from typing import ClassVar
 
-from curate.scraping.image_search import Candidate, Options, Page, Query
+from curate.scraping.image_search import Candidate, Options, Page, Query, whole_number
 from curate.scraping.licenses import CREATIVE_COMMONS, read_license
 from curate.scraping.picture_urls import modest_url, provenance_group
+from curate.scraping.records import read_records
 from curate.web.answers import Answer, SourceChanged, SourceFailed
 from curate.web.api import Api
 
@@ -35,7 +36,7 @@ class Search:
         """Page numbers are the cursor."""
         headers = await self._authorization()
         size = 50 if headers else 20
-        number = int(cursor or 1)
+        number = whole_number(cursor, 1)
         params: dict[str, str | int | list[str]] = {
             "q": query.text[:LONGEST_QUERY],
             "page": number,
@@ -48,9 +49,10 @@ class Search:
                 return Page(())
             params["license"] = ",".join(offered)
         answer = await self._api.get("/v1/images/", params, headers)
-        candidates = tuple(_candidate(result) for result in answer.items("results"))
+        results = list(answer.items("results"))
+        candidates, odd = read_records(results, lambda result: [_candidate(result)])
         more = number < answer.number("page_count") and number * size < RESULTS_PER_QUERY
-        return Page(candidates, str(number + 1) if more and candidates else None)
+        return Page(candidates, str(number + 1) if more and results else None, odd)
 
     async def _authorization(self) -> dict[str, str]:
         keys = self._options.keys

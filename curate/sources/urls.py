@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from curate.errors import UserError
-from curate.scraping.image_search import Candidate, Options, Page, Query
+from curate.files.reading import read_file
+from curate.scraping.image_search import Candidate, Options, Page, Query, whole_number
 from curate.scraping.licenses import read_license
 from curate.scraping.picture_urls import provenance_group
+from curate.scraping.records import read_records
 from curate.web.api import Api
 
 PAGE_SIZE = 500
@@ -42,17 +44,18 @@ class Search:
 
     async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002
         """The number of rows listed so far is the cursor."""
-        start = int(cursor or 0)
+        start = whole_number(cursor, 0)
         own = {query.label.lower(), query.name.lower()}
-        rows = [row for row in self._rows if row.get("label", query.label).lower() in own]
+        rows = [row for row in self._rows if (row.get("label") or query.label).lower() in own]
         part = rows[start : start + PAGE_SIZE]
         following = start + PAGE_SIZE
-        return Page(tuple(map(_candidate, part)), str(following) if following < len(rows) else None)
+        found, odd = read_records(part, lambda row: [_candidate(row)])
+        return Page(found, str(following) if following < len(rows) else None, odd)
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_file(path).decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"The list {path} cannot be read ({error.strerror}): check the path.") from error
     except UnicodeDecodeError as error:
@@ -79,7 +82,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[dict[str, str]]:
 
 
 def _json_rows(path: Path, text: str) -> Iterator[dict[str, str]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # other ends of lines may stand inside a string of JSON
         if not line.strip():
             continue
         try:

@@ -7,17 +7,20 @@ https://commons.wikimedia.org/w/api.php
 """
 
 import json
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import ClassVar
 
 from curate.scraping.image_search import Candidate, Options, Page, Query
 from curate.scraping.licenses import License, read_license
 from curate.scraping.picture_urls import MODEST_WIDTH, provenance_group
+from curate.scraping.records import read_records
 from curate.web.answers import Answer, SourceChanged, SourceFailed, SourceLimited
 from curate.web.api import Api
 
 MAXLAG_SECONDS = 5
 PATIENCE = 4
+LONGEST_CONTINUE = 2000  # characters
 _PICTURES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/tiff")
 
 
@@ -47,19 +50,20 @@ class Search:
             "iiprop": "url|size|mime|sha1|user|extmetadata",
             "iiurlwidth": MODEST_WIDTH,
             "maxlag": MAXLAG_SECONDS,
-            **(json.loads(cursor) if cursor else {}),
+            **_continued(cursor),
         }
         answer = await self._ask(params)
-        following = json.dumps(answer.at("continue").value, sort_keys=True) if answer.has("continue") else None
+        following = _following(answer.at("continue")) if answer.has("continue") else None
         if not answer.has("query"):
             if not (answer.has("batchcomplete") or following):
                 raise answer.changed("neither 'query' nor 'batchcomplete' is in it")
             return Page((), following)
-        pages = sorted(answer.at("query").items("pages"), key=lambda page: page.optional_number("index") or 0)
-        described = [page for page in pages if page.has("imageinfo")]
+        pages = sorted(answer.at("query").items("pages"), key=_place)
+        described = [page for page in pages if not _is_bare(page)]
         if pages and not described and answer.has("batchcomplete"):
             raise answer.changed("no page has 'imageinfo'")
-        return Page(tuple(found for page in described if (found := _candidate(page))), following)
+        found, odd = read_records(described, _candidates)
+        return Page(found, following, odd)
 
     async def _ask(self, params: dict[str, str | int | list[str]]) -> Answer:
         for _ in range(PATIENCE):
@@ -76,16 +80,47 @@ class Search:
         raise SourceLimited("wikimedia", "its database lags behind (maxlag); run the same command again later")
 
 
-def _candidate(page: Answer) -> Candidate | None:
+def _continued(cursor: str | None) -> dict[str, str]:
+    """The `continue` object that a cursor is; the first page where it is none of ours."""
+    try:
+        stated = json.loads(cursor or "{}")
+        return {key: str(value) for key, value in stated.items() if isinstance(value, (str, int))}
+    except (ValueError, AttributeError, RecursionError):
+        return {}
+
+
+def _following(answer: Answer) -> str:
+    if not isinstance(answer.value, dict):
+        raise answer.changed(f"{answer.where} is no object")
+    stated = json.dumps({key: answer.text(key) for key in answer.value}, sort_keys=True, ensure_ascii=False)
+    if not stated.isascii() or len(stated) > LONGEST_CONTINUE:
+        raise answer.changed(f"{answer.where} is no list of places")
+    return stated
+
+
+def _place(page: Answer) -> int:
+    """Where a page stands in the order of the search; an odd one comes first."""
+    try:
+        return page.optional_number("index") or 0
+    except SourceChanged:
+        return 0
+
+
+def _is_bare(page: Answer) -> bool:
+    """Whether a page has no `imageinfo` yet, and is told again later."""
+    return isinstance(page.value, dict) and not page.has("imageinfo")
+
+
+def _candidates(page: Answer) -> Iterator[Candidate]:
     info = next(page.items("imageinfo"), None)
     if info is None:
         raise SourceChanged(page.source, f"its answer has changed shape: {page.where} has an empty 'imageinfo'")
     if info.optional_text("mime") not in _PICTURES:
-        return None
+        return
     width = info.number("width")
     landing_page = info.text("descriptionurl")
     scaled = width > MODEST_WIDTH and info.has("thumburl")
-    return Candidate(
+    yield Candidate(
         url=info.text("thumburl") if scaled else info.text("url"),
         source_id=page.text("pageid"),
         landing_page=landing_page,
@@ -124,8 +159,11 @@ class _Text(HTMLParser):
 
 
 def plain_text(html: str) -> str:
-    """The words of a fragment of HTML."""
+    """The words of a fragment of HTML. Raises ValueError where it is none that the parser knows."""
     parser = _Text()
-    parser.feed(html)
-    parser.close()
+    try:
+        parser.feed(html)
+        parser.close()
+    except AssertionError as error:  # for "<![odd["
+        raise ValueError(f"no HTML: {error}") from error
     return " ".join("".join(parser.pieces).split())

@@ -1,7 +1,6 @@
 """The JSON half of the web: one service's API, asked within its limits and waited for when it says so."""
 
 import asyncio
-import json
 import re
 from collections.abc import Mapping
 
@@ -11,10 +10,11 @@ from curate.fetch import Fetcher
 from curate.web.addresses import RefusedAddress, checked_url
 from curate.web.answers import Answer, SourceFailed, SourceLimited
 from curate.web.retries import FetchFailed, check_status, patiently, transport_failure
+from curate.web.strange_json import read_json
 
 LARGEST_ANSWER = 32 * 2**20
 REDIRECTS = 3
-_LIMIT = re.compile(r"(\d+)\s*/\s*(s|m|h|d)")
+_LIMIT = re.compile(r"(\d{1,9})\s*/\s*(s|m|h|d)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -68,8 +68,8 @@ class Api:
                 raise SourceLimited(self.source, _limit(failed)) from failed
             raise SourceFailed(self.source, failed.reason) from failed
         try:
-            return Answer(self.source, json.loads(body))
-        except (ValueError, RecursionError) as error:
+            return Answer(self.source, read_json(body))
+        except ValueError as error:
             raise Answer(self.source, None).changed("it is not JSON") from error
 
     async def _attempt(
@@ -93,6 +93,8 @@ class Api:
                     url = target.join(response.headers["Location"])
             except (httpx2.TransportError, TimeoutError) as error:
                 raise transport_failure(error, target.host) from error
+            except httpx2.InvalidURL as error:
+                raise FetchFailed("refused address", f"{target.host} redirects to no URL: {error}") from error
             except FetchFailed as failed:
                 if failed.retry_after is not None:
                     self._fetcher.hosts.pause(target.host, failed.retry_after)

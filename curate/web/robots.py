@@ -1,6 +1,8 @@
 """robots.txt as RFC 9309 reads it, and X-Robots-Tag: whether a host wants its pictures taken."""
 
 import asyncio
+import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
@@ -15,6 +17,7 @@ from curate.web.retries import FetchFailed, transport_failure
 AGENT = "florilegium"
 LARGEST_FILE = 500 * 1024  # RFC 9309 § 2.5: at least so much must be read
 REDIRECTS = 5
+_END_OF_LINE = re.compile(r"\r\n?|\n")  # § 2.2; str.splitlines knows more
 _UNWANTED = frozenset({"noai", "noimageai", "noindex", "none"})
 
 
@@ -46,12 +49,17 @@ class Rule:
         return position == len(target) or (bool(others) and target.endswith(last))
 
 
+def decode_robots(content: bytes) -> str:
+    """The text of a robots.txt: UTF-8 as it should be, or UTF-16 or UTF-32, each with or without a byte order mark."""
+    return content.decode(json.detect_encoding(content), "replace").lstrip("\ufeff")
+
+
 def parse_robots(text: str, agent: str = AGENT) -> tuple[Rule, ...]:
     """The rules for `agent`: those of every group that names it, else those of the groups for `*`."""
     rules: dict[str, list[Rule]] = {}
     agents: list[str] = []
     in_rules = False
-    for line in text.splitlines():
+    for line in _END_OF_LINE.split(text.removeprefix("\ufeff")):
         key, _, value = line.partition("#")[0].partition(":")
         key, value = key.strip().lower(), value.strip()
         if key == "user-agent":
@@ -124,6 +132,9 @@ class Robots:
                     url = checked_url(url.join(response.headers["Location"]))
             except (httpx2.TransportError, TimeoutError) as error:
                 raise transport_failure(error, url.host) from error
+            except httpx2.InvalidURL as error:
+                reason = f"robots.txt of {url.host} redirects to no URL: {error}"
+                raise FetchFailed("robots.txt", reason, passing=True) from error
         return ()  # § 2.3.1.2: more redirects than one need follow count as no robots.txt
 
 
@@ -139,4 +150,4 @@ async def _rules_of(response: httpx2.Response) -> tuple[Rule, ...]:
         content += chunk
         if len(content) >= LARGEST_FILE:
             break
-    return parse_robots(content[:LARGEST_FILE].decode("utf-8", "replace"))
+    return parse_robots(decode_robots(bytes(content[:LARGEST_FILE])))

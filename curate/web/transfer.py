@@ -11,11 +11,14 @@ from pathlib import Path
 import httpx2
 
 from curate.fetch import REDIRECTS, Fetcher
+from curate.files.atomic import write_whole
+from curate.files.reading import read_file
 from curate.progress import Progress, silent
 from curate.web.addresses import RefusedAddress, checked_url
 from curate.web.retries import ATTEMPTS, LONGEST_WAIT, FetchFailed, check_status, transport_failure
 
 _MIB = 1 << 20
+_LONGEST_NOTE = 1 << 16
 STALL_SECONDS = 60.0
 STALL_BYTES = 64 * 1024
 """A transfer that brings less than this in STALL_SECONDS is given up, and resumed."""
@@ -109,7 +112,7 @@ class Transfer:
     async def _receive(self, response: httpx2.Response, progress: Progress) -> None:
         start = self._start(response)
         announced = response.headers.get("Content-Length", "")
-        total = start + int(announced) if announced.isdigit() and len(announced) < 19 else None
+        total = start + int(announced) if announced.isascii() and announced.isdigit() and len(announced) < 19 else None
         if total is not None and total > self._largest:
             raise FetchFailed("too large", f"{total / 2**30:.1f} GiB, over the limit of {self._largest / 2**30:g} GiB")
         self._remember(response)
@@ -153,16 +156,17 @@ class Transfer:
         if not self._size() or not self._note.is_file():
             return {}
         try:
-            version = json.loads(self._note.read_text(encoding="utf-8")).get("version", "")
-        except (ValueError, AttributeError):
+            version = json.loads(read_file(self._note, _LONGEST_NOTE)).get("version", "")
+        except (OSError, ValueError, AttributeError, RecursionError):
             return {}
-        return {"Range": f"bytes={self._size()}-", "If-Range": version} if version else {}
+        usable = isinstance(version, str) and version.isascii() and version.isprintable()
+        return {"Range": f"bytes={self._size()}-", "If-Range": version} if version and usable else {}
 
     def _remember(self, response: httpx2.Response) -> None:
         etag = response.headers.get("ETag", "")
         strong = etag if not etag.startswith("W/") else ""
         version = strong or response.headers.get("Last-Modified", "")
-        self._note.write_text(json.dumps({"version": version}), encoding="utf-8")
+        write_whole(self._note, json.dumps({"version": version}))
 
     def _size(self) -> int:
         return self._part.stat().st_size if self._part.is_file() else 0

@@ -1,6 +1,7 @@
 """An archive from a stranger, unpacked: nothing outside the target, no links, no flood."""
 
 import bz2
+import errno
 import gzip
 import lzma
 import re
@@ -15,6 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from curate.errors import UserError
+from curate.file_names import folded
+from curate.printable import printable
 from curate.progress import Progress, silent
 
 _CHUNK = 1 << 20
@@ -36,6 +39,10 @@ class Limits:
     size: int = 64 * 2**30
 
 
+class BadArchive(UserError):
+    """An archive that cannot be unpacked, on any disk."""
+
+
 class _Refused(Exception):
     """What is wrong with the archive, as the end of a sentence."""
 
@@ -52,22 +59,29 @@ class _Entry:
 def unpack(archive: Path, target: Path, limits: Limits | None = None, progress: Progress = silent) -> int:
     """Unpack a tar (plain, gz, bz2, xz) or zip archive into `target`; the number of files written.
 
-    Raises UserError, and removes what was written, where the archive is damaged, leads outside the target, holds
-    links, devices or encrypted files, names a file twice, or passes the limits.
+    Raises BadArchive, and removes what was written, where the archive is damaged, leads outside the target, holds
+    links, devices or encrypted files, names a file twice, or passes the limits; UserError where the disk refuses.
     """
     limits = limits or Limits()
     target.mkdir(parents=True, exist_ok=True)
     try:
         with _damage(), _opened(archive) as entries:
             return _write(entries, target, limits, progress)
-    except (_Refused, OSError) as problem:
+    except _Refused as problem:
         shutil.rmtree(target, ignore_errors=True)
-        words = problem.strerror if isinstance(problem, OSError) else str(problem)
-        raise UserError(f"The archive {archive} was not unpacked: {words}.") from problem
+        raise BadArchive(f"The archive {archive} was not unpacked: {problem}.") from problem
+    except OSError as problem:
+        shutil.rmtree(target, ignore_errors=True)
+        where = f" at {printable(Path(problem.filename).name[:80])}" if isinstance(problem.filename, str) else ""
+        raise UserError(
+            f"The archive {archive} was not unpacked: {problem.strerror}{where}. Check the disk's free space and your "
+            "rights, or unpack it by hand."
+        ) from problem
 
 
 def _write(entries: Iterator[tuple[_Entry, Any]], target: Path, limits: Limits, progress: Progress) -> int:
     written, count = 0, 0
+    spelt: dict[str, Path] = {}
     with progress("Unpacking", 0) as advance:
         for number, (entry, source) in enumerate(entries, 1):
             if number > limits.entries:
@@ -80,6 +94,7 @@ def _write(entries: Iterator[tuple[_Entry, Any]], target: Path, limits: Limits, 
             if written + entry.size > limits.size:
                 raise _Refused(f"it unpacks to more than {limits.size / 2**30:g} GiB")
             path.parent.mkdir(parents=True, exist_ok=True)
+            _require_apart(path.parent, target, spelt)
             written += _copy(source, path, limits.size - written)
             count += 1
             advance(1)
@@ -94,6 +109,18 @@ def _place(name: str, target: Path) -> Path | None:
     if any(part in _JUNK or part.startswith("._") for part in parts):
         return None
     return target.joinpath(*parts)
+
+
+def _require_apart(folder: Path, target: Path, spelt: dict[str, Path]) -> None:
+    """Raise _Refused where two folders of the archive, such as `a` and `A`, are one on this disk."""
+    while folder != target and spelt.get(key := folded(str(folder))) != folder:
+        other = spelt.setdefault(key, folder)
+        if other != folder:
+            if folder.samefile(other):
+                names = f"{other.relative_to(target)} and {folder.relative_to(target)}"
+                raise OSError(errno.EEXIST, f"its folders {names} are one on this disk")
+            return
+        folder = folder.parent
 
 
 def _copy(source: Any, path: Path, room: int) -> int:
