@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from commands import console, curation_reports
-from commands.options import DEFAULT_DATA, MOST_SEED, Data, Radius, Wait
+from commands.options import DEFAULT_DATA, MOST_SEED, Data, Radius, Wait, patience
 from commands.shell import command_line
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def clean(
     report = run_clean(
         data, dry_run=dry_run, radius=radius, keep=keep, conflicts=conflicts, geometry=geometry,
         remove=_words(remove), plan=plan, save_plan=save_plan, force=force, rebuild_catalog=rebuild,
-        wait=_patience(wait), progress=console.bars,
+        wait=patience(wait), progress=console.bars,
     )  # fmt: skip
     curation_reports.cleaning(report)
     if dry_run and report.plan.decisions:
@@ -111,7 +111,7 @@ def restore(
         console.say(f"Nothing was set aside in {data}: there is no quarantine {dataset.quarantine}.")
         return
     with (
-        open_to_write(data, "restore", wait=_patience(wait), progress=console.bars) as dataset,
+        open_to_write(data, "restore", wait=patience(wait), progress=console.bars) as dataset,
         Catalog.open(dataset.catalog_path) as catalog,
     ):
         files = stored_files(dataset, catalog)
@@ -205,7 +205,7 @@ def split(
     mode: Mode = "copy" if copy else "symlink" if symlink else "link"
     report = run_split(
         data, out=out, ratio=_shares(ratio), seed=seed, freeze=None if freeze is None else _words(freeze),
-        min_per_class=min_per_class, method=method, mode=mode, dry_run=dry_run, wait=_patience(wait),
+        min_per_class=min_per_class, method=method, mode=mode, dry_run=dry_run, wait=patience(wait),
         progress=console.bars,
     )  # fmt: skip
     curation_reports.splitting(report)
@@ -236,11 +236,6 @@ def verify(data: Data = DEFAULT_DATA, *, radius: Radius = 8) -> None:
     what = "has no catalog to compare with" if report.no_catalog else "is not as the catalog says, or leaks"
     console.say(f"{data} {what}. Next: {following}")
     raise typer.Exit(1)
-
-
-def _patience(wait: bool) -> float | None:
-    """Seconds to wait for another command: as long as it takes, or not at all."""
-    return None if wait else 0.0
 
 
 def _words(text: str) -> list[str]:

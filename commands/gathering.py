@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from commands import console, curation_reports
-from commands.options import DEFAULT_DATA
+from commands.options import DEFAULT_DATA, Wait, patience
+from commands.shell import command_line
 
 MOST_NAMED = 20
 Official = Literal["official", "udacity"]
@@ -37,6 +38,7 @@ def scrape(
         bool, typer.Option("--force", help="Overwrite a CREDITS.md and metadata.csv that scrape did not write.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List URLs and licences; fetch nothing.")] = False,
+    wait: Wait = False,
 ) -> None:
     """Find more pictures per class on the web, with their credits.
 
@@ -72,10 +74,13 @@ def scrape(
 
     known = {query.label: query.name for query in plan_queries(names)}
     report = run_scrape(
-        out, queries, wish, sources=sources, network=network, names=known, force=force, progress=console.bars
-    )
+        out, queries, wish, sources=sources, network=network, names=known, force=force, wait=patience(wait),
+        progress=console.bars,
+    )  # fmt: skip
     curation_reports.scraping(report)
-    console.say(f"Brought {report.new:,} pictures into {out}, credited in {report.credits}. Next: cli.py clean {out}")
+    console.say(
+        f"Brought {report.new:,} pictures into {out}, credited in {report.credits}. Next: {command_line('clean', out)}"
+    )
     if report.problems and not report.new:
         raise typer.Exit(1)
 
@@ -87,6 +92,7 @@ def download(
     *,
     out: Annotated[Path, typer.Option(help="A new or empty folder.")] = DEFAULT_DATA,
     split: Annotated[Official, typer.Option(help="Of flowers102: 1,020/1,020/6,149, or 6,552/818/819.")] = "official",
+    wait: Wait = False,
 ) -> None:
     """Fetch a public dataset, checked, as train/, valid/, test/.
 
@@ -96,7 +102,7 @@ def download(
     """
     from curate.download import download as run_download
 
-    report = run_download(what, out, split=split, progress=console.bars)
+    report = run_download(what, out, split=split, wait=patience(wait), progress=console.bars)
     counts = ", ".join(f"{count:,} in {name}" for name, count in report.counts.items())
     how = "checked against its published digest" if report.verified else "no digest of it is published"
     for said, files in (("Renamed, as its name was taken or too long", report.renamed), ("No picture", report.dropped)):
@@ -105,4 +111,4 @@ def download(
         if len(files) > MOST_NAMED:
             console.say(f"… and {len(files) - MOST_NAMED:,} more.")
     drawn = "; it came without a split, so one was drawn" if report.drawn else ""
-    console.say(f"Laid out {counts} ({how}{drawn}) in {out}. Next: cli.py clean {out} --dry-run")
+    console.say(f"Laid out {counts} ({how}{drawn}) in {out}. Next: {command_line('clean', out, '--dry-run')}")

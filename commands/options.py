@@ -21,6 +21,11 @@ Wait = Annotated[bool, typer.Option("--wait", help="Wait for another command tha
 Radius = Annotated[int, typer.Option(min=0, max=12, help="Bits in which near-duplicates' pHashes may differ.")]
 
 
+def patience(wait: bool) -> float | None:
+    """Seconds to wait for another command: as long as it takes, or not at all."""
+    return None if wait else 0.0
+
+
 def chosen_checkpoint(checkpoint: Path | None, models: Path) -> Path:
     """The checkpoint that was named or else the best one; raises `UserError` where there is none."""
     from train.checkpoint import best_checkpoint

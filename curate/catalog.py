@@ -107,6 +107,14 @@ CREATE TABLE placements (           -- the files that `split` made, so that it m
 ) STRICT, WITHOUT ROWID;
 """
 
+_WRITTEN = """
+CREATE TABLE IF NOT EXISTS written (    -- files beside the pictures that are ours, and so may be replaced
+    path   TEXT NOT NULL,               -- relative to the catalog
+    sha256 TEXT NOT NULL,
+    PRIMARY KEY (path, sha256)
+) STRICT, WITHOUT ROWID
+"""
+
 
 @dataclass(frozen=True, slots=True)  # slots: there may be a million of them
 class Picture:
@@ -215,18 +223,23 @@ class Catalog:
         (name,) = self.db.execute("SELECT value FROM about WHERE name = 'identity'").fetchone() or ("",)
         return str(name)
 
-    def written(self, file: Path) -> str | None:
-        """The sha256 of a file beside the pictures, such as a plan or CREDITS.md, as we last wrote it."""
+    def written(self, file: Path) -> set[str]:
+        """The sha256 of a file beside the pictures as we last wrote it, and as we were about to when stopped."""
         if self.db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'written'").fetchone() is None:
-            return None
-        row = self.db.execute("SELECT sha256 FROM written WHERE path = ?", (self._beside(file),)).fetchone()
-        return None if row is None else str(row[0])
+            return set()
+        rows = self.db.execute("SELECT sha256 FROM written WHERE path = ?", (self._beside(file),))
+        return {sha256 for (sha256,) in rows}
+
+    def note_intended(self, file: Path, sha256: str) -> None:
+        """Put on record that we are about to write a file of this digest, in the place of an earlier one of ours."""
+        with self.transaction() as db:
+            db.execute(_WRITTEN)
+            db.execute("INSERT OR IGNORE INTO written VALUES (?, ?)", (self._beside(file), sha256))
 
     def note_written(self, file: Path, sha256: str) -> None:
-        """Put on record that a file of this digest is ours, and so may be replaced."""
+        """Put on record that the file of this digest has been written."""
         with self.transaction() as db:
-            db.execute("CREATE TABLE IF NOT EXISTS written (path TEXT PRIMARY KEY, sha256 TEXT NOT NULL) STRICT")
-            db.execute("INSERT OR REPLACE INTO written VALUES (?, ?)", (self._beside(file), sha256))
+            db.execute("DELETE FROM written WHERE path = ? AND sha256 != ?", (self._beside(file), sha256))
 
     def _beside(self, file: Path) -> str:
         """A file's path relative to the catalog, so that the two may be moved together."""
@@ -409,7 +422,7 @@ def _in_words(path: Path, doing: Literal["written", "read"] = "written") -> Iter
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _DAMAGED:
+        if code in _DAMAGED or "Could not decode" in str(error):  # a text that is no UTF-8 is not of our writing
             raise _damaged(path, error) from error
         if code == sqlite3.SQLITE_BUSY:
             raise UserError(f"The catalog {path} is in use by another process: wait for it to end.") from error

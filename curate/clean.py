@@ -15,7 +15,7 @@ from curate.catalog import Catalog, put_aside
 from curate.cleaning.conflicts import ConflictMode
 from curate.cleaning.judging import REASONS, Plan, make_plan, part_placements
 from curate.cleaning.keepers import DEFAULT_POLICY, PolicyName
-from curate.cleaning.plan import PlanLine, check_plan, read_plan, require_plan_place, write_plan
+from curate.cleaning.plan import PlanLine, check_plan, read_plan, write_plan
 from curate.cleaning.settled import is_settled, settle
 from curate.dataset import Dataset, open_dataset, open_to_write
 from curate.duplicates import DEFAULT_RADIUS
@@ -23,6 +23,7 @@ from curate.progress import Progress, silent
 from curate.quality import CHECKS
 from curate.quarantine import Moves, finish_moves, set_aside
 from curate.scan import ScanReport, scan
+from curate.written import require_own
 
 __all__ = ["REASONS", "CleanReport", "Plan", "clean", "make_plan", "part_placements"]
 
@@ -120,7 +121,7 @@ def _look(
     with _open_catalog(dataset) as catalog:
         file = _plan_file(dataset, save_plan)
         if file:
-            require_plan_place(catalog, file, force=force)
+            require_own(catalog, file, force=force)
         scanned = scan(dataset, catalog, progress)
         planned = _plan(dataset, catalog, options, lines, progress)
         if file:

@@ -1,7 +1,6 @@
 """Whose pictures these are: CREDITS.md for people, metadata.csv for programs, both from the catalog."""
 
 import csv
-import hashlib
 import io
 import re
 from collections.abc import Iterable, Mapping
@@ -13,9 +12,9 @@ from curate.catalog import Catalog
 from curate.dataset import Dataset, natural_key
 from curate.errors import UserError
 from curate.files.inside import inside
-from curate.files.ours import is_signed, require_ours, signed, write_ours
-from curate.files.reading import sha256_of
+from curate.files.ours import is_signed, signed, write_ours
 from curate.printable import printable
+from curate.written import require_own, write_own
 
 CREDITS = "CREDITS.md"
 METADATA = "metadata.csv"
@@ -66,8 +65,7 @@ def require_own_credits(dataset: Dataset, catalog: Catalog, folders: Iterable[st
     _require_signed(dataset.root / CREDITS)
     for top in {"" if dataset.layout == "flat" else folder.partition("/")[0] for folder in folders}:
         path = f"{top}/{METADATA}" if top else METADATA
-        file = inside(dataset.root, path)
-        require_ours(file, known=_known(catalog, file))
+        require_own(catalog, inside(dataset.root, path))
 
 
 def write_credits(dataset: Dataset, catalog: Catalog, names: Mapping[str, str], *, force: bool = False) -> Path:
@@ -106,10 +104,12 @@ def write_metadata(dataset: Dataset, catalog: Catalog, names: Mapping[str, str],
     for credit in read_credits(catalog):
         top = "" if dataset.layout == "flat" else credit.path.partition("/")[0]
         tables.setdefault(top, []).append(credit)
-    return [
-        _write_table(dataset, catalog, f"{top}/{METADATA}" if top else METADATA, _table(top, rows, names), force=force)
-        for top, rows in sorted(tables.items())
-    ]
+    written = []
+    for top, rows in sorted(tables.items()):
+        file = inside(dataset.root, f"{top}/{METADATA}" if top else METADATA)
+        write_own(catalog, file, _table(top, rows, names), force=force)
+        written.append(file)
+    return written
 
 
 def cell(text: str) -> str:
@@ -134,31 +134,6 @@ def _table(top: str, rows: Iterable[Credit], names: Mapping[str, str]) -> str:
         values = (row.label, names.get(row.label, row.label), *(getattr(row, field) for field in FIELDS))
         writer.writerow([path, *map(cell, values)])
     return text.getvalue()
-
-
-def _write_table(dataset: Dataset, catalog: Catalog, path: str, text: str, *, force: bool) -> Path:
-    """Write a file that cannot bear our signature, and put on record that it is ours, whenever we are killed."""
-    file = inside(dataset.root, path)
-    known = _known(catalog, file)
-    require_ours(file, known=known, force=force)
-    catalog.note_written(_intended(file), hashlib.sha256(text.encode()).hexdigest())
-    catalog.note_written(file, write_ours(file, text, known=known, force=force))
-    return file
-
-
-def _intended(file: Path) -> Path:
-    """The name under which it is on record what a file is about to be."""
-    return file.with_name(f"{file.name} as intended")
-
-
-def _known(catalog: Catalog, file: Path) -> str | None:
-    """The digest of the file as it lies there, if it is as we wrote it, a moment before we were stopped included."""
-    digests = {catalog.written(file), catalog.written(_intended(file))} - {None}
-    try:
-        present = sha256_of(file) if digests else None
-    except OSError:
-        return None
-    return present if present in digests else None
 
 
 def _require_signed(path: Path) -> None:

@@ -22,6 +22,9 @@ SPLIT_OF_FOLDER = {"train": "train", "valid": "valid", "val": "valid", "validati
 _NOT_PICTURES = {"thumbs.db", "desktop.ini"}
 _NOT_CLASSES = {"__macosx", "@eadir"}  # what archives and file servers leave beside the class folders
 
+OUR_ENDING = ".florilegium"
+"""How the folders end that we make: work under way, and what we keep about a dataset."""
+
 Layout = Literal["flat", "raw", "split"]
 
 
@@ -192,7 +195,7 @@ def _home(root: Path, layout: Layout) -> Path:
     if layout != "flat":
         return root
     resolved = root.resolve()
-    return resolved.parent / f"{resolved.name}.florilegium"
+    return resolved.parent / f"{resolved.name}{OUR_ENDING}"
 
 
 def _subfolders(folder: Path, among: set[str] | None = None) -> list[str]:
@@ -207,7 +210,7 @@ def _subfolders(folder: Path, among: set[str] | None = None) -> list[str]:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _NOT_CLASSES
+    return name.startswith(".") or name.lower() in _NOT_CLASSES or name.endswith(OUR_ENDING)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

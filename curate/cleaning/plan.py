@@ -24,9 +24,9 @@ from curate.catalog import Catalog
 from curate.dataset import Dataset
 from curate.errors import UserError
 from curate.files.inside import inside, is_plain
-from curate.files.ours import require_ours, write_ours
 from curate.files.reading import read_file, sha256_of
 from curate.quarantine import Decision, stored_files
+from curate.written import write_own
 
 FIELDS = ("path", "reason", "keeper", "distance", "detail", "sha256")
 
@@ -41,20 +41,15 @@ class PlanLine:
     where: str
 
 
-def require_plan_place(catalog: Catalog, file: Path, *, force: bool = False) -> None:
-    """Raise `UserError` where a plan cannot go: a folder, or in the place of a file that is no plan of ours as we
-    wrote it. A plan that was edited by hand is such a file.
-    """
-    require_ours(file, known=catalog.written(file), force=force)
-
-
 def write_plan(file: Path, decisions: Sequence[Decision], catalog: Catalog, *, force: bool = False) -> None:
-    """Write a plan, whole or not at all, and put on record that it is ours. The same decisions give the same bytes."""
+    """Write a plan, whole or not at all. The same decisions give the same bytes.
+
+    Raises `UserError` as `write_own` does: a plan that was edited by hand is not replaced either.
+    """
     lines = [
         json.dumps({name: getattr(decision, name) for name in FIELDS}, ensure_ascii=False) for decision in decisions
     ]
-    text = "".join(f"{line}\n" for line in lines)
-    catalog.note_written(file, write_ours(file, text, known=catalog.written(file), force=force))
+    write_own(catalog, file, "".join(f"{line}\n" for line in lines), force=force)
 
 
 def read_plan(file: Path) -> list[PlanLine]:
