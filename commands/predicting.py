@@ -11,6 +11,7 @@ from commands import console, training_reports
 from commands.options import (
     DEFAULT_DATA,
     DEFAULT_MODELS,
+    MOST_SEED,
     Checkpoint,
     Data,
     Device,
@@ -18,6 +19,7 @@ from commands.options import (
     Names,
     chosen_checkpoint,
 )
+from train.limits import MOST_VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +31,9 @@ Format = Literal["imagefolder", "webdataset", "parquet", "onnx", "torchscript", 
 OF_DATASETS = ("imagefolder", "webdataset", "parquet")
 
 TopK = Annotated[int, typer.Option(min=1, help="How many classes to name.")]
-Views = Annotated[int, typer.Option(min=1, help="Look at each picture so often, and take the mean.")]
+Views = Annotated[int, typer.Option(min=1, max=MOST_VIEWS, help="Look at each picture so often, and take the mean.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw pictures and probabilities into this PNG.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are not as this program wrote them.")]
 Abstain = Annotated[float | None, typer.Option(help="Precision wanted, such as .98; below it: not sure.")]
 
 
@@ -43,6 +46,7 @@ def evaluate(
     views: Views = 1,
     abstain: Abstain = None,
     out: Annotated[Path | None, typer.Option(help="A folder for all figures, as JSON and CSV.")] = None,
+    force: Force = False,
     device: Device = "auto",
 ) -> None:
     """Measure a checkpoint on a split, with an interval.
@@ -52,7 +56,10 @@ def evaluate(
     Example: cli.py evaluate flower_data --split test
     """
     from train.evaluate import evaluate as run_evaluate
+    from train.evaluation_files import require_evaluation_place, write_evaluation
 
+    if out:
+        require_evaluation_place(out, force=force)
     file = chosen_checkpoint(checkpoint, models)
     evaluation = run_evaluate(
         file, data, split=split, device=device, bank=models / "bank", views=views, abstain=abstain,
@@ -60,9 +67,7 @@ def evaluate(
     )  # fmt: skip
     training_reports.evaluation(evaluation)
     if out:
-        from train.evaluation_files import write_evaluation
-
-        write_evaluation(evaluation, out)
+        write_evaluation(evaluation, out, force=force)
     console.say(f"That is {file} on {split} of {data}. Next: cli.py predict-random {data} --checkpoint {file}")
 
 
@@ -117,7 +122,7 @@ def predict_random(
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
     top_k: TopK = 5,
-    seed: Annotated[int | None, typer.Option(help="Draws the same picture again.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=MOST_SEED, help="Draws the same picture again.")] = None,
     plot: Plot = None,
     device: Device = "auto",
 ) -> None:
@@ -169,6 +174,7 @@ def export(
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
     names: Names = None,
+    force: Annotated[bool, typer.Option("--force", help="Of a checkpoint: replace files not written here.")] = False,
 ) -> None:
     """Write the dataset, or a checkpoint, for other tools.
 
@@ -193,7 +199,7 @@ def export(
     pictures = [picture.path for picture in labelled_pictures(open_dataset(data), "valid")]
 
     written = export_checkpoint(
-        chosen_checkpoint(checkpoint, models), format_, pictures, out=out, progress=console.bars
+        chosen_checkpoint(checkpoint, models), format_, pictures, out=out, force=force, progress=console.bars
     )
     console.say(
         f"Wrote {written.file} and {written.beside}; on {written.pictures} pictures its probabilities differ from the "
@@ -208,6 +214,7 @@ def model_card(
     out: Annotated[Path | None, typer.Option(help="The file.  [default: beside the checkpoint]")] = None,
     title: Annotated[str | None, typer.Option(help="The card's title.")] = None,
     license_: Annotated[str, typer.Option("--license", help="A licence's identifier, such as cc-by-sa-4.0.")] = "other",
+    force: Force = False,
 ) -> None:
     """Write what others must know of a checkpoint.
 
@@ -215,5 +222,5 @@ def model_card(
     """
     from train.model_card import write_model_card
 
-    card = write_model_card(chosen_checkpoint(checkpoint, models), out, title=title, license_=license_)
+    card = write_model_card(chosen_checkpoint(checkpoint, models), out, title=title, license_=license_, force=force)
     console.say(f"Wrote {card}. Next: read it, and say what the figures cannot.")

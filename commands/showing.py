@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from commands import console
-from commands.options import DEFAULT_DATA, Data, Names, names_of
+from commands.options import DEFAULT_DATA, MOST_SEED, Data, Names, names_of
 
 Split = Literal["train", "valid", "test", "raw"]
 
@@ -22,7 +22,7 @@ def show(
     views: Annotated[int, typer.Option(min=1, max=12, help="Each in so many views, as train sees it.")] = 1,
     recipe: Annotated[str, typer.Option(help="The recipe whose views are meant.")] = "best",
     plan: Annotated[Path | None, typer.Option(help="What this plan sets aside, beside what stays.")] = None,
-    seed: Annotated[int, typer.Option(help="Draws other pictures.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Draws other pictures.")] = 0,
     names: Names = None,
     out: Annotated[Path, typer.Option(help="The PNG that is drawn.")] = Path("contact_sheet.png"),
 ) -> None:
@@ -33,9 +33,14 @@ def show(
     from curate.cleaning.plan import read_plan
     from curate.dataset import open_dataset
     from curate.drawing import require_place, save_drawing
-    from curate.show import pictures_to_show, sheet_of_pictures, sheet_of_plan
+    from curate.errors import UserError
+    from curate.show import MOST_TILES, pictures_to_show, sheet_of_pictures, sheet_of_plan
 
     require_place(out)
+    if count * views > MOST_TILES:
+        raise UserError(
+            f"{count} pictures in {views} views are more than a sheet holds ({MOST_TILES:,}): give a smaller --count."
+        )
     dataset = open_dataset(data)
     if plan is not None:
         lines = read_plan(plan)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from commands import console, training_reports
-from commands.options import DEFAULT_DATA, DEFAULT_MODELS, Data, Device, Names, names_of
+from commands.options import DEFAULT_DATA, DEFAULT_MODELS, MOST_SEED, Data, Device, Names, names_of
+from train.limits import MOST_CLASSES, MOST_VIEWS
 
 if TYPE_CHECKING:
     from train.recipe import Recipe
@@ -24,11 +27,13 @@ def train(
     recipe: Recipes = "best",
     backbone: Annotated[str | None, typer.Option(help="A network of torchvision or timm; a+b: both.")] = None,
     weights: Annotated[str | None, typer.Option(help="default, none, a weights tag, or a state dict's file.")] = None,
-    views: Annotated[int | None, typer.Option(min=1, help="Views of each training picture; 1: the clean one.")] = None,
+    views: Annotated[
+        int | None, typer.Option(min=1, max=MOST_VIEWS, help="Views of each training picture; 1: the clean one.")
+    ] = None,
     unfreeze: Annotated[str | None, typer.Option(help="What trains too: none, all, N stages, or a module.")] = None,
     balance: Annotated[float | None, typer.Option(min=0, max=1, help="0: as it comes; 1: classes count alike.")] = None,
     change: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe; repeatable.")] = None,
-    seed: Annotated[int, typer.Option(help="Decides views, first values and draws.")] = 1337,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Decides views, first values and draws.")] = 1337,
     models: Annotated[Path, typer.Option(help="Where checkpoints and the feature bank go.")] = DEFAULT_MODELS,
     runs: Annotated[Path, typer.Option(help="Where each run leaves its log and curves.")] = Path("runs"),
     names: Names = None,
@@ -71,7 +76,7 @@ def _recipe(name: str, flags: dict[str, Any], changes: list[str]) -> Recipe:
     from train.recipe import load_recipe, parse_overrides
 
     unfreeze = flags.get("unfreeze")
-    if isinstance(unfreeze, str) and unfreeze.isdigit():
+    if isinstance(unfreeze, str) and re.fullmatch("[0-9]{1,9}", unfreeze):
         flags["unfreeze"] = int(unfreeze)
     return load_recipe(name, {**parse_overrides(changes), **flags})
 
@@ -108,7 +113,7 @@ def summary(
     backbone: Annotated[str | None, typer.Option(help="A network of torchvision or timm; a+b: both.")] = None,
     unfreeze: Annotated[str | None, typer.Option(help="What trains too: none, all, N stages, or a module.")] = None,
     change: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe; repeatable.")] = None,
-    classes: Annotated[int, typer.Option(min=2, help="How many classes the head tells apart.")] = 102,
+    classes: Annotated[int, typer.Option(min=2, max=MOST_CLASSES, help="How many classes the head tells apart.")] = 102,
     device: Device = "auto",
 ) -> None:
     """Show a network stage by stage, and what of it trains.
@@ -149,14 +154,18 @@ def bank(
     Example: cli.py bank --clear --keep 2
     """
     from curate.errors import UserError
-    from train.features.bank_shelf import clear_banks, list_banks
+    from train.features.bank_shelf import clear_banks, list_banks, strangers_in
 
     if show and clear:
         raise UserError("--list and --clear exclude each other: give one of them.")
+    if not math.isfinite(keep):
+        raise UserError(f"--keep {keep} is no number of gigabytes: give one, such as 2.")
     folder = models / "bank"
     banks = clear_banks(folder, int(keep * 1e9)) if clear else list_banks(folder)
     training_reports.banks(banks)
     size = sum(one.size for one in banks) / 1e9
+    for stranger in strangers_in(folder):
+        console.say(f"Left alone: {stranger}, which is no bank of ours as far as can be told.")
     if clear:
         console.say(f"Removed {len(banks)} banks of {size:.2f} GB from {folder}; they fill again when they are wanted.")
     else:

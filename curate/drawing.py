@@ -1,7 +1,6 @@
 """What we draw ourselves: lines of text that fit, in a font that has their signs, and files that say who drew them."""
 
 import os
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -10,6 +9,8 @@ from PIL import Image, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from curate.errors import UserError
+from curate.files.atomic import written_whole
+from curate.files.reading import open_file
 
 INK: Final = (32, 32, 32)
 FAINT: Final = (112, 112, 112)
@@ -71,7 +72,7 @@ def require_place(file: Path) -> None:
         raise UserError(f"{file} does not end in .png, which is what is drawn: give it another name.")
     if file.is_dir():
         raise UserError(f"{file} is a folder: give the name of a file.")
-    if file.exists() and not _is_ours(file):
+    if os.path.lexists(file) and not _is_ours(file):
         raise UserError(f"{file} is there already, and was not drawn by this program: give another name.")
 
 
@@ -80,20 +81,21 @@ def save_drawing(drawn: Image.Image, file: Path) -> None:
     require_place(file)
     about = PngInfo()
     about.add_text("Software", _BY)
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        drawn.save(partial, "PNG", pnginfo=about)
-        partial.replace(file)
+        with written_whole(file) as stream:
+            drawn.save(stream, "PNG", pnginfo=about)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         raise UserError(f"{file} cannot be written ({error.strerror or error}): give it another place.") from error
 
 
 def _is_ours(file: Path) -> bool:
-    with file.open("rb") as opened:
-        return f"tEXtSoftware\0{_BY}".encode() in opened.read(256)
+    if file.is_symlink():
+        return False
+    try:
+        with open_file(file) as opened:
+            return f"tEXtSoftware\0{_BY}".encode() in opened.read(256)
+    except OSError:
+        return False
 
 
 @cache

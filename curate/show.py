@@ -1,5 +1,6 @@
 """Look before you trust: some pictures of every class, or what a plan sets aside beside what stays, on one sheet."""
 
+import os
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,14 +14,19 @@ from curate.cleaning.plan import PlanLine
 from curate.contact_sheet import Tile, contact_sheet
 from curate.dataset import Dataset, PictureFile
 from curate.errors import UserError
+from curate.files.inside import inside
 from curate.image import BrokenImage, load
 from curate.names import chosen_labels
 from curate.parallel import ordered_map
 from curate.quarantine import Decision
+from curate.splitting.unfinished import require_finished
 
 T = TypeVar("T")
 
 SIDE: Final = 192  # pixels of a picture on a sheet
+
+MOST_TILES: Final = 1200
+"""More pictures on one sheet would take more than 300 MB as pixels, which no viewer opens with pleasure."""
 
 _ACROSS: Final = 6
 _PAIRS_ACROSS: Final = 3
@@ -38,10 +44,13 @@ def pictures_to_show(
     """Draw `count` pictures, as evenly from the classes as can be, in the classes' order; a seed draws the same again.
 
     `split` is one of train, valid, test, or "raw" for what is in none; None draws from all. `classes` names folders
-    or names, separated by commas. Raises UserError where there is nothing to draw from.
+    or names, separated by commas. Raises UserError where there is nothing to draw from, and where the split is
+    half-placed.
     """
     wanted = chosen_labels(classes, names) if classes is not None else list(names)
     found = defaultdict[str, list[PictureFile]](list)
+    if split != "raw":
+        require_finished(dataset)
     for file in dataset.files():
         if split is None or (file.split or "raw") == split:
             found[file.label].append(file)
@@ -73,7 +82,7 @@ def sheet_of_plan(dataset: Dataset, lines: Sequence[PlanLine], count: int = 24) 
     """The first `count` decisions of a plan: what leaves, and right of it what stays in its place, if anything does.
 
     A plan that was carried out is shown too: what it set aside is found in the quarantine. Raises UserError for a
-    plan without a line.
+    plan without a line, and for one with a path that leads out of the dataset.
     """
     if not lines:
         raise UserError("The plan sets nothing aside, so there is nothing to show: leave --plan out.")
@@ -83,15 +92,15 @@ def sheet_of_plan(dataset: Dataset, lines: Sequence[PlanLine], count: int = 24) 
 
 
 def _pair(dataset: Dataset, decision: Decision) -> list[Tile]:
-    place = dataset.root / decision.path
-    if not place.exists():
-        place = dataset.quarantine / decision.reason / decision.path
+    place = inside(dataset.root, decision.path)
+    if not os.path.lexists(place):
+        place = inside(dataset.quarantine, f"{decision.reason}/{decision.path}")
     why = f"{decision.reason}: {decision.detail}" if decision.detail else decision.reason
     leaves = _tile(place, decision.path, why)
     if not decision.keeper:
         return [leaves, Tile(None, "nothing stays in its place")]
     bits = f"stays; {decision.distance} bits away" if decision.distance >= 0 else "stays"
-    return [leaves, _tile(dataset.root / decision.keeper, decision.keeper, bits)]
+    return [leaves, _tile(inside(dataset.root, decision.keeper), decision.keeper, bits)]
 
 
 def _tile(file: Path, title: str, text: str) -> Tile:

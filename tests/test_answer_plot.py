@@ -9,7 +9,7 @@ from PIL import Image
 
 from curate.image import load
 from tests.drawn import draw
-from train.answer_plot import MOST, Answer, plot_answers
+from train.answer_plot import MOST, MOST_GUESSES, Answer, plot_answers
 from train.curves_plot import plot_curves
 from train.optimising.fitting import Epoch
 from train.predict import Guess, Prediction
@@ -66,6 +66,7 @@ def test_many_answers_make_no_endless_picture(rose: Path) -> None:
     assert many.height == MOST * one.height
     long = plot_answers([Answer(prediction(rose, *[0.01] * 40))])
     assert len(runs(long, BLUE)) == 40
+    assert len(runs(plot_answers([Answer(prediction(rose, *[1e-5] * 5000))]), BLUE)) == MOST_GUESSES
 
 
 def test_a_picture_that_vanished_leaves_its_answer(tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def test_a_kill_or_a_full_disk_leaves_no_half_file(checkpoint: Checkpoint, tmp_p
         tmp_path,
     )
     assert killed.returncode == -9, killed.stderr
-    assert len(list(tmp_path.glob(".saving-*"))) == 1
+    assert len(list(tmp_path.glob(".florilegium-*.partial"))) == 1
     assert best_checkpoint(tmp_path) == first
     full = in_a_process(
         """
@@ -222,7 +222,7 @@ def test_a_kill_or_a_full_disk_leaves_no_half_file(checkpoint: Checkpoint, tmp_p
     assert "can't be written into" in full.stdout, full.stderr
     assert first.read_bytes() == before
     assert [path.name for path in tmp_path.glob("*.pth")] == ["model_94.60.pth"]
-    assert not list(tmp_path.glob(".saving-*"))  # the killed one's leavings went with the next save
+    assert not list(tmp_path.glob(".florilegium-*.partial"))  # the killed one's leavings went with the next save
     assert save_checkpoint(scored(checkpoint, 97, 100), tmp_path).name == "model_97.00.pth"
 
 

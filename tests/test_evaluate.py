@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -209,6 +210,9 @@ def test_the_files_hold_what_was_found(garden: Path, checkpoint: Path, tmp_path:
     files = write_evaluation(found, tmp_path / "figures")
     assert sorted(path.name for path in tmp_path.joinpath("figures").iterdir()) == sorted(path.name for path in files)
     figures = json.loads((tmp_path / "figures" / "evaluation.json").read_text())
+    signature, beside = figures.pop("florilegium_sha256"), figures.pop("files_sha256")
+    assert len(signature) == 64
+    assert {name: [hashlib.sha256((tmp_path / "figures" / name).read_bytes()).hexdigest()] for name in beside} == beside
     assert figures == json.loads(json.dumps(evaluation_figures(found)))
     assert figures["top1"] == found.accuracy.top1
     assert figures["calibration"]["temperature"] == found.reliance.temperature
@@ -227,7 +231,7 @@ def test_the_files_hold_what_was_found(garden: Path, checkpoint: Path, tmp_path:
         assert float(row[3]) == pytest.approx(probabilities.max(), abs=1e-6)
     write_evaluation(found, tmp_path / "figures")  # a second time takes the first one's place
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="can't be written"):
+    with pytest.raises(UserError, match="is a file, and the figures are several"):
         write_evaluation(found, tmp_path / "file")
 
 
@@ -240,16 +244,22 @@ def test_the_pairs_most_often_confused() -> None:
     assert len(most_confused(accuracy, 2)) == 2
 
 
+def files(found: Iterator[Path | BrokenImage]) -> Iterator[Path]:
+    for file in found:
+        assert isinstance(file, Path)
+        yield file
+
+
 def test_folders_and_lines_become_files(tmp_path: Path) -> None:
     names = ["b/10.jpg", "b/2.JPEG", "a.png", "b/deep/er/x.webp", "b/.hidden.jpg", "b/notes.txt", ".git/y.jpg", "z.pdf"]
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "b" / "ring").symlink_to(tmp_path, target_is_directory=True)
-    whole = [path.relative_to(tmp_path).as_posix() for path in expand([tmp_path])]
+    whole = [path.relative_to(tmp_path).as_posix() for path in files(expand([tmp_path]))]
     assert whole == ["a.png", "b/2.JPEG", "b/10.jpg", "b/deep/er/x.webp"]
     lines = io.StringIO(f"{tmp_path / 'a.png'}\r\n\n{tmp_path / 'b'}\nabsent with a space.jpg \n")
-    listed = [path.name for path in expand(["-", tmp_path / "z.pdf"], lines)]
+    listed = [path.name for path in files(expand(["-", tmp_path / "z.pdf"], lines))]
     assert listed == ["a.png", "2.JPEG", "10.jpg", "x.webp", "absent with a space.jpg ", "z.pdf"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no picture"):
@@ -265,7 +275,7 @@ def test_lines_are_read_as_they_are_needed() -> None:
             given.append(number)
             yield f"{number}.jpg\n"
 
-    paths = expand(["-"], endless())
+    paths = files(expand(["-"], endless()))
     assert [next(paths).name for _ in range(3)] == ["1.jpg", "2.jpg", "3.jpg"]
     assert given == [1, 2, 3]
 

@@ -5,7 +5,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -154,7 +154,7 @@ def test_a_tensor_that_went_wrong_on_the_way_is_noticed(
 ) -> None:
     ending, write, read = FORMATS["safetensors"]
 
-    def write_badly(classifier: Classifier, file: Path, description: str) -> None:
+    def write_badly(classifier: Classifier, file: BinaryIO, description: str) -> None:
         next(classifier.backbones.parameters()).mul_(1.05)
         write(classifier, file, description)
 

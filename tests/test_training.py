@@ -15,10 +15,12 @@ import torch
 from curate.catalog import Catalog
 from curate.dataset import open_dataset
 from curate.errors import UserError
+from curate.files.reading import read_file
 from curate.scan import scan
 from tests.training_ground import TINY, grow, picture
 from train.backbones import Backbone, load_backbone
 from train.checkpoint import load_checkpoint
+from train.features import prepare
 from train.features.freeze import FrozenNetwork
 from train.optimising.layers import linears
 from train.optimising.settings import FitSettings
@@ -136,8 +138,7 @@ def test_the_catalogs_hashes_are_used_while_they_are_true(
         scan(dataset, catalog)
     first = train(tmp_path / "data", tmp_path / "models")
     reads: list[Path] = []
-    read = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path) or read(path))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(prepare, "read_file", lambda path: reads.append(path) or read_file(path))  # type: ignore[func-returns-value]
     assert train(tmp_path / "data", tmp_path / "models").computed == 0
     assert not [path for path in reads if path.suffix == ".jpg"]
     changed = tmp_path / "data/train/iris/picture 0.jpg"
@@ -207,9 +208,11 @@ def test_memory_that_runs_out_is_said(garden: Path, tmp_path: Path, monkeypatch:
     assert "Memory ran out at 16 pictures a batch; 3 fit." in notes  # the 12 valid pictures, halved twice
 
 
-@pytest.mark.parametrize("fault", [{"views": 0}, {"batch": 0}])
+@pytest.mark.parametrize(
+    "fault", [{"views": 0}, {"views": 65}, {"batch": 0}, {"batch": 10**9}, {"seed": -1}, {"seed": 1 << 63}]
+)
 def test_impossible_options_are_refused(fault: dict[str, int], garden: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="must be 1 or more"):
+    with pytest.raises(UserError, match=r"^(--views|--seed|A batch)[^\n]*: give [^\n]*\.$"):
         train(garden, tmp_path, **fault)
 
 
@@ -276,4 +279,4 @@ def test_killed_at_any_instant_the_same_command_finishes(garden: Path, tmp_path:
         assert torch.allclose(linears(found.head)[0].weight, linears(expected.head)[0].weight, atol=1e-3)
         assert found.metrics["valid"].correct == expected.metrics["valid"].correct
         assert found.dataset == expected.dataset
-    assert not list((tmp_path / "killed").glob(".saving-*"))
+    assert not list((tmp_path / "killed").glob(".florilegium-*.partial"))

@@ -12,6 +12,7 @@ from curate.image import BrokenImage, load
 from train.predict import Prediction
 
 MOST: Final = 50  # answers in one picture
+MOST_GUESSES: Final = 100  # of each answer
 
 _SIDE: Final = 224
 _MARGIN: Final = 12
@@ -34,7 +35,8 @@ class Answer:
 def plot_answers(answers: Sequence[Answer]) -> Image.Image:
     """One panel below the other, RGB: the picture at the left, its guesses at the right, likeliest first.
 
-    The first guess is green where it is the truth and red where it is not. Only the first `MOST` are drawn.
+    The first guess is green where it is the truth and red where it is not. Only the first `MOST` are drawn,
+    and of each its first `MOST_GUESSES` guesses.
     """
     answers = answers[:MOST]
     heights = [_height(answer) for answer in answers]
@@ -47,7 +49,7 @@ def plot_answers(answers: Sequence[Answer]) -> Image.Image:
 
 
 def _height(answer: Answer) -> int:
-    return 2 * _MARGIN + max(_SIDE, 56 + _BAR * len(answer.prediction.guesses))
+    return 2 * _MARGIN + max(_SIDE, 56 + _BAR * len(answer.prediction.guesses[:MOST_GUESSES]))
 
 
 def _draw(sheet: Image.Image, answer: Answer, top: int) -> None:
@@ -63,7 +65,7 @@ def _draw(sheet: Image.Image, answer: Answer, top: int) -> None:
     for line, (text, size, colour) in enumerate(((title, 15, INK), (truth, 13, FAINT))):
         font = font_for(text, size)
         pen.text((left, top + _MARGIN + 20 * line), fitted(text, font, _WIDTH - left - _MARGIN), colour, font)
-    for number, guess in enumerate(answer.prediction.guesses):
+    for number, guess in enumerate(answer.prediction.guesses[:MOST_GUESSES]):
         right = None if answer.truth is None or number else guess.label == answer.truth
         _bar(pen, guess.name, guess.probability, left, top + _MARGIN + 52 + number * _BAR, _BARS[right])
 

@@ -2,6 +2,8 @@
 
 import difflib
 import hashlib
+import os
+import re
 import socket
 import sys
 import urllib.request
@@ -92,7 +94,7 @@ def load_backbone(
         cut=cut,
         weights=label,
         network=network,
-        dim=_feature_dim(network, preprocessing, name),
+        dim=feature_dim(network, preprocessing, name),
         preprocessing=preprocessing,
         weights_sha256=weights_digest(network),
     )
@@ -101,23 +103,28 @@ def load_backbone(
 def empty_network(library: Library, architecture: str, cut: Cut = "last") -> nn.Module:
     """Build the bare network, classifier off, in eval mode, its values unset or random: a checkpoint fills it.
 
-    Raises UserError where the installed library has no network of that name.
+    Nothing is downloaded. Raises UserError where the installed library has no classification network of that name.
     """
-    if library == "florilegium":
-        with torch.random.fork_rng(devices=[]):
-            network: nn.Module = ScratchCNN()
-    elif library == "torchvision":
-        with torch.random.fork_rng(devices=[]):
-            network, _ = _torchvision_network(architecture, cut)
-    else:
-        import timm
-
-        if not timm.is_model(architecture):
-            raise UserError(f"This version of timm has no network called {architecture!r}.")
-        with torch.random.fork_rng(devices=[]):
-            network = timm.create_model(architecture, pretrained=False, num_classes=0)
+    if not _is_classifier(library, architecture):
+        raise UserError(f"This version of {library} has no classification network called {architecture!a:.100}.")
+    with torch.random.fork_rng(devices=[]):
+        network = _bare(library, architecture, cut)
     freeze_parameters(network)
     return network
+
+
+def bytes_of_network(library: Library, architecture: str, cut: Cut = "last") -> int | None:
+    """How large an empty network would be, found without taking that memory; None where it can't be found so.
+
+    Raises UserError as `empty_network` does.
+    """
+    try:
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            network = empty_network(library, architecture, cut)
+    except (AttributeError, RuntimeError, TypeError, ValueError):  # it computes its first values, as RegNet does
+        return None
+    return int(sum(value.numel() * value.element_size() for value in network.state_dict().values()))
 
 
 def freeze_parameters(network: nn.Module) -> None:
@@ -159,6 +166,32 @@ def resolve_name(name: str) -> tuple[Library, str]:
     raise UserError(f"No backbone is called {name!r}: {hint}")
 
 
+def _is_classifier(library: Library, architecture: str) -> bool:
+    """Whether the library has a classification network of exactly this name, which it builds from its own code.
+
+    Other kinds of networks are built around one of these, whose weights their builders may download. A name with a
+    colon or a slash means a place on the hub or a folder to timm.
+    """
+    if library == "florilegium":
+        return architecture == SCRATCH_CNN
+    if library == "torchvision":
+        return architecture in _torchvision_names()
+    import timm
+
+    return re.fullmatch(r"[\w.-]+", architecture, re.ASCII) is not None and timm.is_model(architecture)
+
+
+def _bare(library: Library, architecture: str, cut: Cut) -> nn.Module:
+    if library == "florilegium":
+        return ScratchCNN()
+    if library == "torchvision":
+        return _torchvision_network(architecture, cut)[0]
+    import timm
+
+    network: nn.Module = timm.create_model(architecture, pretrained=False, num_classes=0)
+    return network
+
+
 def _names(library: str) -> list[str]:
     names = [OFFLINE, SCRATCH_CNN]
     if library in {"", "torchvision"}:
@@ -179,7 +212,8 @@ def _torchvision_names() -> list[str]:
 
 def _weights_file(weights: str | Path) -> Path | None:
     path = Path(weights)
-    if isinstance(weights, Path) or path.is_file() or path.suffix in {".pth", ".pt", ".bin", ".safetensors"}:
+    there = os.path.exists(path) and not os.path.isdir(path)  # noqa: PTH110, PTH112  Path's raise for a long name
+    if isinstance(weights, Path) or there or path.suffix in {".pth", ".pt", ".bin", ".safetensors"}:
         return path
     if path.name != str(weights):  # a folder in it: meant as a path, so say that it is not there
         raise UserError(f"There is no weights file {weights}.")
@@ -352,7 +386,8 @@ def _fetched(architecture: str, fetch: Any) -> Any:
             ) from error
 
 
-def _feature_dim(network: nn.Module, preprocessing: Preprocessing, name: str) -> int:
+def feature_dim(network: nn.Module, preprocessing: Preprocessing, name: str) -> int:
+    """How many features it gives for a picture; UserError where it can't take one, or gives no features."""
     size = preprocessing.crop
     try:
         with torch.inference_mode():

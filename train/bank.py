@@ -6,8 +6,10 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -15,6 +17,7 @@ import numpy as np
 import torch
 
 from curate.errors import UserError
+from curate.files.reading import open_file
 from curate.write_ahead import write_ahead
 from train.device import DTYPES, Precision
 from train.features.preprocessing import PIXELS_VERSION
@@ -25,7 +28,7 @@ FORMAT_VERSION: Final = 1
 
 CLEAN: Final = "clean"
 
-_SCHEMA = """
+SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS about (key TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS features (
     sha256   BLOB NOT NULL,     -- of the picture's file, 32 bytes
@@ -36,7 +39,13 @@ CREATE TABLE IF NOT EXISTS features (
 );
 """
 
+APPLICATION_ID: Final = 0x464C4F52  # "FLOR", in the header of each bank
+
 _READ_AT_ONCE = 4096
+_LONGEST_KEY = 1 << 16  # bytes
+
+# Rows whose vector has the right length; the others count as missing, and are not read
+_WHOLE_ROW = "typeof(sha256) = 'blob' AND typeof(vector) = 'blob' AND length(vector) = ?"
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,8 @@ class FeatureBank:
     """One SQLite file of features for one `BankKey`; several processes may read and write it at once.
 
     A kill at any instant loses at most what `put` has not committed. A file that is damaged is a cache that is lost:
-    it is removed and filled anew, and `rebuilt` says so.
+    it is removed and filled anew, and `rebuilt` says so. One that does not bear our mark is set aside under another
+    name. Nothing in a file is believed: it may be a stranger's, and holds two tables or is no bank.
     """
 
     def __init__(self, folder: Path, key: BankKey) -> None:
@@ -78,6 +88,7 @@ class FeatureBank:
         self.file = folder / key.file_name()
         self.rebuilt = False
         self._dtype = DTYPES[key.precision]
+        self._length = key.dim * self._dtype.itemsize  # bytes of a vector
         self._damaged: list[tuple[int]] = []  # rowids
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -102,9 +113,9 @@ class FeatureBank:
         """Which of `views` the bank has, by picture: sha256 (hex) → views."""
         marks = ", ".join("?" * len(views))
         found: dict[str, set[str]] = {}
-        query = f"SELECT sha256, view FROM features WHERE view IN ({marks})"
+        query = f"SELECT sha256, view FROM features WHERE view IN ({marks}) AND {_WHOLE_ROW}"
         try:
-            for sha256, view in self._db.execute(query, tuple(views)):
+            for sha256, view in self._db.execute(query, (*views, self._length)):
                 found.setdefault(sha256.hex(), set()).add(view)
         except sqlite3.DatabaseError as error:
             self._give_up_on(error)
@@ -151,36 +162,43 @@ class FeatureBank:
     def _blocks(self, view: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         cursor = self._db.execute(
             "SELECT position, vector, crc32, features.rowid FROM wanted CROSS JOIN features USING (sha256)"
-            " WHERE view = ?",
-            (view,),
+            f" WHERE view = ? AND {_WHOLE_ROW}",
+            (view, self._length),
         )
-        length = self.key.dim * self._dtype.itemsize
         while rows := cursor.fetchmany(_READ_AT_ONCE):
-            whole = [row for row in rows if len(row[1]) == length and zlib.crc32(row[1]) == row[2]]
+            whole = [row for row in rows if zlib.crc32(row[1]) == row[2]]
             self._damaged += [(row[3],) for row in rows if row not in whole] if len(whole) < len(rows) else []
             if whole:
                 numbers = bytearray(b"".join(row[1] for row in whole))
                 block = torch.frombuffer(numbers, dtype=self._dtype).view(len(whole), self.key.dim)
-                yield torch.tensor([row[0] for row in whole]), block
+                positions, finite = torch.tensor([row[0] for row in whole]), torch.isfinite(block).all(dim=1)
+                self._damaged += [(whole[number][3],) for number in (~finite).nonzero().flatten().tolist()]
+                yield positions[finite], block[finite]
 
     def _open(self) -> sqlite3.Connection:
+        if self.file.is_symlink() or (self.file.exists() and not self.file.is_file()):
+            raise UserError(
+                f"{self.file} is a link, a pipe or a folder where the feature bank should lie: move it away."
+            )
         try:
             db = sqlite3.connect(self.file, timeout=60)
         except sqlite3.OperationalError as error:
             raise UserError(f"The feature bank {self.file} can't be opened: {error}.") from error
         try:
-            write_ahead(db)
-            db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("PRAGMA trusted_schema = OFF")
             with db:
                 # One process at a time from here on, or two that begin together would both write the key.
                 db.execute("BEGIN IMMEDIATE")
-                for statement in _SCHEMA.split(";\n"):
-                    db.execute(statement)
-                written = db.execute("SELECT key FROM about").fetchall()
-                if not written:
+                if not schema_of(db):
+                    for statement in SCHEMA.split(";\n"):
+                        db.execute(statement)
                     db.execute("INSERT INTO about VALUES (?)", (self.key.text(),))
-            if written and written != [(self.key.text(),)]:
-                raise _Damaged
+                if schema_of(db) != _our_schema() or keys_of(db) != [self.key.text()]:
+                    raise _Damaged
+                if db.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
+                    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            write_ahead(db)
+            db.execute("PRAGMA synchronous = NORMAL")
         except (sqlite3.DatabaseError, _Damaged) as error:
             db.close()
             if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
@@ -190,10 +208,23 @@ class FeatureBank:
 
     def _rebuild(self) -> sqlite3.Connection:
         self.rebuilt = True
-        for ending in ("", "-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                os.unlink(f"{self.file}{ending}")  # noqa: PTH108  the name has an ending added
-        return self._open()
+        ours = is_bank(self.file)
+        aside = next(name for number in count(1) if not os.path.lexists(name := f"{self.file}.set-aside-{number}"))
+        try:
+            for ending in ("", "-wal", "-shm"):
+                with suppress(FileNotFoundError):
+                    if ours or ending == "-shm":
+                        os.unlink(f"{self.file}{ending}")  # noqa: PTH108  the name has an ending added
+                    else:
+                        os.rename(f"{self.file}{ending}", f"{aside}{ending}")  # noqa: PTH104
+        except OSError as error:
+            raise UserError(f"{self.file} can't be moved away ({error.strerror}): check your rights.") from error
+        try:
+            return self._open()
+        except _Damaged as error:
+            raise UserError(
+                f"The feature bank {self.file} is damaged as soon as it is made: check the disk."
+            ) from error
 
     def _give_up_on(self, error: sqlite3.DatabaseError) -> None:
         """A damaged file is started anew; anything else that SQLite says is the user's to know."""
@@ -210,6 +241,63 @@ class FeatureBank:
             raise UserError(f"The feature bank {self.file} can't be written: {error}.") from error
         except sqlite3.DatabaseError as error:
             raise UserError(f"The feature bank {self.file} is damaged ({error}): delete it and run again.") from error
+
+
+def is_bank(file: Path) -> bool:
+    """Whether a file is provably a bank of ours: by its header, or by the key that is in it. Never writes."""
+    if file.is_symlink():
+        return False
+    try:
+        with open_file(file) as opened:
+            header = opened.read(100)
+    except OSError:
+        return False
+    if header.startswith(b"SQLite format 3\0") and header[68:72] == APPLICATION_ID.to_bytes(4, "big"):
+        return True
+    with suppress(sqlite3.Error), reading(file) as db:
+        return any(is_key(text) for text in keys_of(db))
+    return False
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[sqlite3.Connection]:
+    """Open a stranger's bank to look into it, and nothing more. Raises sqlite3.Error."""
+    with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as db:
+        db.execute("PRAGMA trusted_schema = OFF")
+        yield db
+
+
+def keys_of(db: sqlite3.Connection) -> list[str]:
+    """The keys that are written in a bank, at most two; [] where there is no table of them."""
+    if ("table", "about") not in {(kind, name) for kind, name, *_ in schema_of(db)}:
+        return []
+    rows = db.execute("SELECT substr(CAST(key AS BLOB), 1, ?) FROM about LIMIT 2", (_LONGEST_KEY,)).fetchall()
+    return [bytes(key or b"").decode("utf-8", "replace") for (key,) in rows]
+
+
+def is_key(text: str) -> bool:
+    """Whether a text is what `BankKey.text` gives, of any version."""
+    try:
+        key = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(key, dict) and {"architecture", "weights_sha256", "precision", "dim", "format"} <= key.keys()
+
+
+def schema_of(db: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
+    """(type, name, table, SQL) of all that a database holds: tables, indices, views and triggers."""
+    rows = db.execute("SELECT type, name, tbl_name, CAST(COALESCE(sql, '') AS BLOB) FROM sqlite_master").fetchall()
+    return sorted(
+        (str(kind), str(name), str(table), bytes(sql).decode("utf-8", "replace")) for kind, name, table, sql in rows
+    )
+
+
+@cache
+def _our_schema() -> list[tuple[str, str, str, str]]:
+    with closing(sqlite3.connect(":memory:")) as db:
+        for statement in SCHEMA.split(";\n"):
+            db.execute(statement)
+        return schema_of(db)
 
 
 class _Damaged(Exception):

@@ -14,6 +14,7 @@ import torch
 
 from curate.dataset import open_dataset
 from curate.errors import UserError
+from curate.files.reading import read_file
 from curate.image import BrokenImage
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
@@ -217,7 +218,7 @@ def _least_seconds(name: str, speeds: Sequence[Speed], train: int, valid: int) -
 def _time_pixels(backbone: Backbone, sample: Sequence[LabelledPicture], views: Views, count: int) -> float:
     def prepare(picture: LabelledPicture) -> bool:
         try:
-            data = picture.path.read_bytes()
+            data = read_file(picture.path)
             views.pixels(data, str(picture.path), "", range(count), backbone.preprocessing)
         except (OSError, BrokenImage):
             return False

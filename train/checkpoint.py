@@ -2,9 +2,8 @@
 
 import os
 import re
-import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import count
@@ -15,18 +14,36 @@ import torch
 from torch import nn
 
 from curate.errors import UserError
-from train.backbones import CUTS, LIBRARIES, Backbone, empty_network, freeze_parameters, weights_digest
+from curate.files.atomic import fsync_folder
+from train.backbones import (
+    CUTS,
+    LIBRARIES,
+    Backbone,
+    bytes_of_network,
+    empty_network,
+    feature_dim,
+    freeze_parameters,
+    weights_digest,
+)
 from train.calibration import Calibration
+from train.checkpoint_facts import dataset_of, labels_and_names, metrics_of, plain
 from train.features.preprocessing import Preprocessing
-from train.features.weights import UNREADABLE, fit_state, load_safely
+from train.features.weights import DamagedFile, fit_state, is_finite, load_safely, require_backed
+from train.folder_lock import alone_in
 from train.metrics import Accuracy
 from train.optimising.layers import Head, describe_head, head_from_description, linears
+from train.under_way import bring_to_disk, file_under_way
 
 FORMAT: Final = "florilegium checkpoint"
 VERSION: Final = 2  # 1 had no calibration: a reader of 1 would give other probabilities
 
+# What reading a foreign dict and building from it may raise.
+_RAISED_OF_DAMAGE = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
+    ValueError,
+)  # fmt: skip
+
 _NAME = re.compile(r"model_(\d+\.\d\d)(?:_(\d+))?\.pth")
-_TEMPORARY = ".saving-"
 
 
 @dataclass(frozen=True)
@@ -66,22 +83,18 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, measured_on: str = 
     """
     stem = f"model_{checkpoint.metrics[measured_on].percent()}"
     content = _to_plain(checkpoint)
-    temporary = folder / f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _only_writer(folder):
-            try:
-                with temporary.open("xb") as file:
-                    torch.save(content, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                path = _take_name(temporary, folder, stem)
-                _sync_folder(folder)
-            finally:
-                temporary.unlink(missing_ok=True)
-    except (OSError, RuntimeError) as error:  # torch hides some write errors in a RuntimeError
-        reason = _cause(error)
-        raise UserError(f"The checkpoint can't be written into {folder} ({reason}); those there are whole.") from error
+        with alone_in(folder), file_under_way(folder / stem) as (stream, temporary):
+            torch.save(content, stream)
+            bring_to_disk(stream)
+            path = _take_name(temporary, folder, stem)
+        fsync_folder(folder)
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"The checkpoint can't be written into {folder} ({_cause(error)}): check the disk's free space and your "
+            f"rights, and run the same command again. Those that are there are whole."
+        ) from error
     return path
 
 
@@ -92,33 +105,37 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     content = _read(path)
     try:
-        backbones = [_backbone_from_plain(plain, path) for plain in content["backbones"]]
+        require_backed(_all_tensors(content), path.stat().st_size)
+        backbones = [_backbone_from_plain(one, path) for one in content["backbones"]]
         head = _head_from_plain(content["head"])
-        labels, names = list(content["labels"]), list(content["names"])
-        if not (linears(head)[-1].out_features == len(labels) == len(names) and labels):
+        labels, names = labels_and_names(content["labels"], content["names"])
+        if linears(head)[-1].out_features != len(labels):
             raise ValueError("labels, names and outputs differ in number")
-        if linears(head)[0].in_features != sum(backbone.dim for backbone in backbones):
+        if not backbones or linears(head)[0].in_features != sum(backbone.dim for backbone in backbones):
             raise ValueError("the head does not belong to the backbone")
         return Checkpoint(
             backbones=backbones,
             head=head,
             labels=labels,
             names=names,
-            recipe=dict(content["recipe"]),
-            metrics={split: Accuracy.from_dict(plain) for split, plain in content["metrics"].items()},
-            history=list(content["history"]),
-            dataset=dict(content["dataset"]),
-            versions=dict(content["versions"]),
+            recipe=dict(plain(content["recipe"])),
+            metrics=metrics_of(content["metrics"], len(labels)),
+            history=[dict(epoch) for epoch in plain(content["history"])],
+            dataset=dataset_of(content["dataset"]),
+            versions={str(package): str(version) for package, version in plain(content["versions"]).items()},
             created=str(content["created"]),
             calibration=Calibration.from_dict(calibration) if (calibration := content.get("calibration")) else None,
         )
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except _RAISED_OF_DAMAGE as error:
         raise UserError(f"The checkpoint {path} is damaged ({_cause(error)}): train again or take another.") from error
 
 
 def best_checkpoint(folder: Path) -> Path:
     """The checkpoint in `folder` whose name says the highest accuracy, the newest of equals; UserError without one."""
-    there = folder.glob("model_*.pth") if folder.is_dir() else ()
+    there = []
+    with suppress(OSError):
+        # What leads nowhere or round in a ring is no checkpoint; of such a link Path.is_file raises
+        there = [path for path in folder.glob("model_*.pth") if os.path.isfile(path)]  # noqa: PTH113
     found = [
         (Decimal(name[1]), path.stat().st_mtime_ns, int(name[2] or 1), path)
         for path in there
@@ -139,13 +156,19 @@ def _to_plain(checkpoint: Checkpoint) -> dict[str, Any]:
         "head": _head_to_plain(checkpoint.head),
         "labels": [str(label) for label in checkpoint.labels],
         "names": [str(name) for name in checkpoint.names],
-        "recipe": _plain(checkpoint.recipe),
+        "recipe": plain(checkpoint.recipe),
         "metrics": {split: accuracy.to_dict() for split, accuracy in checkpoint.metrics.items()},
-        "history": _plain(checkpoint.history),
-        "dataset": _plain(checkpoint.dataset),
-        "versions": _plain(checkpoint.versions),
+        "history": plain(checkpoint.history),
+        "dataset": plain(checkpoint.dataset),
+        "versions": plain(checkpoint.versions),
         "calibration": checkpoint.calibration.to_dict() if checkpoint.calibration else None,
     }
+
+
+def _all_tensors(content: Mapping[str, Any]) -> Iterator[torch.Tensor]:
+    for part in (*content["backbones"], content["head"]):
+        yield from part["state"].values()
+    yield from (value for value in (content.get("calibration") or {}).values() if isinstance(value, torch.Tensor))
 
 
 def _backbone_to_plain(backbone: Backbone) -> dict[str, Any]:
@@ -162,25 +185,32 @@ def _backbone_to_plain(backbone: Backbone) -> dict[str, Any]:
     }
 
 
-def _backbone_from_plain(plain: Mapping[str, Any], path: Path) -> Backbone:
-    library = plain["library"]
-    if library not in LIBRARIES or plain["cut"] not in CUTS:
-        raise ValueError(f"no library is called {library!r}, or no cut {plain['cut']!r}")
-    network = empty_network(library, plain["architecture"], plain["cut"])
-    fit_state(network, plain["state"], network_name=plain["architecture"], source=path.name)
+def _backbone_from_plain(found: Mapping[str, Any], path: Path) -> Backbone:
+    library = found["library"]
+    if library not in LIBRARIES or found["cut"] not in CUTS:
+        raise ValueError(f"no library is called {library!r}, or no cut {found['cut']!r}")
+    architecture, state = str(found["architecture"]), found["state"]
+    needed = bytes_of_network(library, architecture, found["cut"])
+    if needed is not None and needed != sum(value.numel() * value.element_size() for value in state.values()):
+        raise ValueError(f"the backbone's weights are not those of {architecture}")
+    preprocessing = Preprocessing.from_dict(found["preprocessing"])
+    network = empty_network(library, architecture, found["cut"])
+    fit_state(network, state, network_name=architecture, source=path.name)
     freeze_parameters(network)
-    if weights_digest(network) != plain["weights_sha256"]:
+    if weights_digest(network) != found["weights_sha256"]:
         raise ValueError("the backbone's weights are not those that were saved")
+    if feature_dim(network, preprocessing, architecture) != int(found["dim"]):
+        raise ValueError("the backbone does not give as many features as it says")
     return Backbone(
-        name=str(plain["name"]),
+        name=str(found["name"]),
         library=library,
-        architecture=str(plain["architecture"]),
-        cut=plain["cut"],
-        weights=str(plain["weights"]),
+        architecture=architecture,
+        cut=found["cut"],
+        weights=str(found["weights"]),
         network=network,
-        dim=int(plain["dim"]),
-        preprocessing=Preprocessing.from_dict(plain["preprocessing"]),
-        weights_sha256=str(plain["weights_sha256"]),
+        dim=int(found["dim"]),
+        preprocessing=preprocessing,
+        weights_sha256=str(found["weights_sha256"]),
     )
 
 
@@ -188,10 +218,12 @@ def _head_to_plain(head: Head) -> dict[str, Any]:
     return {"layers": describe_head(head), "state": _tensors(head), "sha256": weights_digest(head)}
 
 
-def _head_from_plain(plain: Mapping[str, Any]) -> Head:
-    head = head_from_description(plain["layers"], plain["state"])
-    if weights_digest(head) != plain["sha256"]:
+def _head_from_plain(found: Mapping[str, Any]) -> Head:
+    head = head_from_description(found["layers"], found["state"])
+    if weights_digest(head) != found["sha256"]:
         raise ValueError("the head's weights are not those that were saved")
+    if not is_finite(head):
+        raise ValueError("the head holds numbers that are not finite")
     return head.eval().requires_grad_(False)
 
 
@@ -200,48 +232,25 @@ def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
     return {key: value.detach().cpu().contiguous().clone() for key, value in module.state_dict().items()}
 
 
-def _plain(value: object) -> Any:
-    """Check and copy; a Path or a numpy number inside would make the file unloadable, so it is refused here."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if value is None or type(value) in {bool, int, float, str}:
-        return value
-    raise TypeError(f"a checkpoint holds plain types alone, not {type(value).__name__}")
-
-
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise UserError(f"There is no checkpoint {path}: run `train` first, or name another with --checkpoint FILE.")
     try:
         content = load_safely(path)
-    except UNREADABLE as error:
+    except FileNotFoundError as error:
+        raise UserError(
+            f"There is no checkpoint {path}: run `train` first, or name another with --checkpoint FILE."
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"The checkpoint {path} can't be read ({error.strerror or error}): give yourself the right to, or name "
+            f"another with --checkpoint FILE."
+        ) from error
+    except DamagedFile as error:
         raise UserError(f"{path} can't be read as a checkpoint: it is cut off, damaged, or not one of ours.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is no checkpoint of ours: name one that `train` wrote with --checkpoint FILE.")
     if not isinstance(content.get("version"), int) or content["version"] > VERSION:
         raise UserError(f"{path} was written by a newer version of Florilegium: update it to use this checkpoint.")
     return content
-
-
-@contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
-    """One process saves into a folder at a time, so whatever unfinished file lies there belongs to a dead one."""
-    try:
-        import fcntl
-    except ImportError:  # Windows has no flock; there an unfinished file stays until it is deleted by hand
-        yield
-        return
-    with (folder / ".lock").open("wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:  # some network file systems have no locks
-            yield
-            return
-        for left in folder.glob(f"{_TEMPORARY}*"):
-            left.unlink(missing_ok=True)
-        yield
 
 
 def _take_name(temporary: Path, folder: Path, stem: str) -> Path:
@@ -258,16 +267,6 @@ def _take_name(temporary: Path, folder: Path, stem: str) -> Path:
             temporary.rename(path)
         return path
     raise AssertionError("unreachable")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name itself survive a power cut, where the system lets a folder be opened."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _cause(error: BaseException) -> str:

@@ -76,6 +76,18 @@ def free_memory(device: torch.device) -> tuple[int, int] | None:
     return kib["MemAvailable"] << 10, kib["MemTotal"] << 10
 
 
+def require_memory(needed: int, what: str, remedy: str) -> None:
+    """Raise UserError where main memory has not so many bytes free: said before hours of work, not after them.
+
+    Where the system does not tell what is free nothing is refused.
+    """
+    memory = free_memory(torch.device("cpu"))
+    if memory is not None and needed > memory[0]:
+        raise UserError(
+            f"{what} would take {needed / 1e9:,.1f} GB of memory, and {memory[0] / 1e9:,.1f} GB are free: {remedy}."
+        )
+
+
 def memory_notes(device: torch.device) -> list[str]:
     """How near a run came to the end of a GPU's memory; nothing for what computes in main memory."""
     if device.type != "cuda":

@@ -180,6 +180,10 @@ def measure_head(
     index = {label: position for position, label in enumerate(order)}
     truth = np.array([index[label] for label in labels], dtype=np.int64)
     probabilities = mean_probabilities(head, features, temperature)
+    if not np.isfinite(probabilities).all():
+        raise UserError(
+            "The classifier gives probabilities that are no finite numbers: train it again, or take another."
+        )
     return measure(probabilities, truth, len(order)), truth, probabilities
 
 

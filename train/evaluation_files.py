@@ -1,42 +1,67 @@
 """What an evaluation found, as files for other programs: one JSON with the figures, four CSV tables."""
 
 import csv
+import hashlib
 import io
-import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from curate.errors import UserError
-from train.atomic import write_whole
+from curate.files.atomic import write_whole
+from curate.printable import printable
 from train.evaluate import Evaluation
 from train.metrics import most_confused, wilson_interval
+from train.signed_json import Digests, require_ours_together, signed_json
+
+# What spreadsheets begin a formula with, full-width signs among them
+_FORMULAS: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+_FIGURES: Final = "evaluation.json"
+_TABLES: Final = ("classes.csv", "confusion.csv", "confused.csv", "pictures.csv")
 
 
-def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
+def write_evaluation(evaluation: Evaluation, folder: Path, *, force: bool = False) -> list[Path]:
     """Write `evaluation.json`, `classes.csv`, `confusion.csv`, `confused.csv` and `pictures.csv` into `folder`.
 
-    Each appears whole, in place of an earlier one. Raises UserError where the folder can't be written.
+    Each appears whole, in place of an earlier one of ours. Raises UserError as `require_evaluation_place` does.
     """
-    texts = {
-        "evaluation.json": json.dumps(evaluation_figures(evaluation), indent=1, ensure_ascii=False) + "\n",
+    there = require_evaluation_place(folder, force=force)
+    tables = {
         "classes.csv": _csv(("label", "name", "n", "right", "share", "low95", "high95"), _classes(evaluation)),
-        "confusion.csv": _csv(("true \\ answer", *evaluation.labels), _confusion(evaluation)),
+        "confusion.csv": _csv(("true \\ answer", *map(cell, evaluation.labels)), _confusion(evaluation)),
         "confused.csv": _csv(("true", "true name", "answer", "answer name", "count", "n"), _confused(evaluation)),
         "pictures.csv": _csv(
             ("path", "true", "answer", "confidence", "true's probability", "right"), _each(evaluation)
         ),
     }
+    figures = evaluation_figures(evaluation)
+    digests = {name: [hashlib.sha256(text.encode()).hexdigest()] for name, text in tables.items()}
+    both = {name: [*there[name], *digests[name]] for name in tables}
     try:
-        for name, text in texts.items():
+        # The record before and after: killed between two files, a run leaves nothing that it would not know again
+        write_whole(folder / _FIGURES, signed_json(figures, both))
+        for name, text in tables.items():
             write_whole(folder / name, text)
+        write_whole(folder / _FIGURES, signed_json(figures, digests))
     except OSError as error:
         raise UserError(
             f"The figures can't be written into {folder} ({error.strerror}): give another folder."
         ) from error
-    return [folder / name for name in texts]
+    return [folder / name for name in (_FIGURES, *tables)]
+
+
+def require_evaluation_place(folder: Path, *, force: bool = False) -> Digests:
+    """Raise UserError where figures can't go: in the place of what we did not write, or what was changed since.
+
+    With `force` they may. To be asked before test is opened. Returns what is there, as `require_ours_together` does.
+    """
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise UserError(f"{folder} is a file, and the figures are several: give --out the name of a folder.")
+    return require_ours_together(folder / _FIGURES, [folder / name for name in _TABLES], force=force)
 
 
 def evaluation_figures(evaluation: Evaluation) -> dict[str, Any]:
@@ -95,20 +120,21 @@ def _classes(evaluation: Evaluation) -> Iterable[Sequence[object]]:
     for label, name, n, right in _counts(evaluation):
         if n:
             interval = wilson_interval(right, n)
-            yield label, name, n, right, f"{right / n:.6f}", f"{interval.low:.6f}", f"{interval.high:.6f}"
+            yield cell(label), cell(name), n, right, f"{right / n:.6f}", f"{interval.low:.6f}", f"{interval.high:.6f}"
         else:
-            yield label, name, 0, 0, "", "", ""
+            yield cell(label), cell(name), 0, 0, "", "", ""
 
 
 def _confusion(evaluation: Evaluation) -> Iterable[Sequence[object]]:
     for label, row in zip(evaluation.labels, evaluation.accuracy.confusion.tolist(), strict=True):
-        yield label, *row
+        yield cell(label), *row
 
 
 def _confused(evaluation: Evaluation) -> Iterable[Sequence[object]]:
     labels, names = evaluation.labels, evaluation.names
     for one in most_confused(evaluation.accuracy, limit=len(labels) ** 2):
-        yield labels[one.truth], names[one.truth], labels[one.answer], names[one.answer], one.count, one.n
+        texts = (labels[one.truth], names[one.truth], labels[one.answer], names[one.answer])
+        yield *map(cell, texts), one.count, one.n
 
 
 def _each(evaluation: Evaluation) -> Iterable[Sequence[object]]:
@@ -117,7 +143,23 @@ def _each(evaluation: Evaluation) -> Iterable[Sequence[object]]:
     for path, truth, answer, row in zip(
         evaluation.paths, evaluation.truth.tolist(), answers.tolist(), evaluation.probabilities.tolist(), strict=True
     ):
-        yield path, labels[truth], labels[answer], f"{row[answer]:.6f}", f"{row[truth]:.6f}", int(truth == answer)
+        yield (
+            cell(path),
+            cell(labels[truth]),
+            cell(labels[answer]),
+            f"{row[answer]:.6f}",
+            f"{row[truth]:.6f}",
+            int(truth == answer),
+        )
+
+
+def cell(text: str) -> str:
+    """A name or a path as a cell of text: no program that opens the table takes it for a formula, or for two lines.
+
+    One that begins as a formula does is given the apostrophe that spreadsheets mark a text with.
+    """
+    shown = printable(text)
+    return f"'{shown}" if shown.lstrip(" ").startswith(_FORMULAS) else shown
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -1,15 +1,13 @@
 """A checkpoint as a file of another format, compared with the checkpoint on real pictures before it stays."""
 
 import json
-import os
-import secrets
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import torch
@@ -17,15 +15,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.errors import UserError
+from curate.files.atomic import write_whole
+from curate.files.reading import sha256_of
 from curate.image import BrokenImage, load
 from curate.progress import Progress, silent
-from train.atomic import write_whole
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.exporting.classifier import Classifier, Geometry
 from train.exporting.export_formats import FORMATS, Runner
 from train.features.preprocessing import INTERPOLATIONS
 from train.openings import content_of
 from train.predict import Predictor
+from train.signed_json import require_ours_together, signed_json
+from train.under_way import bring_to_disk, file_under_way
 
 TOLERANCE: Final = 1e-4
 """The largest difference of any probability of any picture that an exported file may show."""
@@ -55,26 +56,31 @@ def export(
     pictures: Sequence[Path],
     *,
     out: Path | None = None,
+    force: bool = False,
     progress: Progress = silent,
 ) -> ExportReport:
     """Write `<checkpoint's name><ending>` into `out` (default: beside it), and a JSON that says how to feed it.
 
     The file is read back and run on up to 64 of `pictures`, spread evenly; where any probability is off by more than
-    1e-4 nothing is left. Raises UserError for that, for an unknown format, and where a package is missing.
+    1e-4 nothing is left. Raises UserError for that, for an unknown format, where a package is missing, and where a
+    file is in the way that this did not write, unless `force` says that it may go.
     """
     if format_ not in FORMATS:
         raise UserError(f"There is no export format {format_!r}: use {', '.join(FORMATS)}.")
     ending, write, read = FORMATS[format_]
     started = time.perf_counter()
+    folder = out or checkpoint.parent
+    file = folder / f"{checkpoint.stem}{ending}"
+    beside = file.with_name(f"{file.name}.json")
+    there = require_ours_together(beside, [file], force=force)[file.name]
     loaded = load_checkpoint(checkpoint)
     images = _sample(pictures)
     classifier = Classifier(loaded)
     description = describe(loaded, classifier, checkpoint.name, format_)
-    folder = out or checkpoint.parent
-    file = folder / f"{checkpoint.stem}{ending}"
-    with _unfinished(file) as temporary:
+    with _written(file) as (stream, temporary):
         with _failing_in_words(loaded, format_):
-            write(classifier, temporary, json.dumps(description, ensure_ascii=False))
+            write(classifier, stream, json.dumps(description, ensure_ascii=False))
+            bring_to_disk(stream)
             run = read(temporary, loaded)
             found = _compare(run, classifier.geometries, Predictor(loaded, "cpu"), images, progress)
         difference, same = found
@@ -83,11 +89,13 @@ def export(
                 f"The {format_} file gives probabilities that are off by {difference:.1e}, more than {TOLERANCE:g}, "
                 f"so it was not kept: take another --format."
             )
-        size = temporary.stat().st_size
+        size, digest = temporary.stat().st_size, sha256_of(temporary)
+        parity = {"pictures": len(images), "largest_difference": difference, "same_first_answers": same}
+        facts = {**description, "parity": parity}
+        # Before and after: killed in between, an export leaves nothing that it would not know again
+        write_whole(beside, signed_json(facts, {file.name: [*there, digest]}))
         temporary.replace(file)
-    parity = {"pictures": len(images), "largest_difference": difference, "same_first_answers": same}
-    beside = file.with_name(f"{file.name}.json")
-    write_whole(beside, json.dumps({**description, "parity": parity}, indent=1, ensure_ascii=False) + "\n")
+        write_whole(beside, signed_json(facts, {file.name: [digest]}))
     return ExportReport(
         file=file, beside=beside, format=format_, pictures=len(images), largest_difference=difference,
         same_answers=same, size=size, seconds=time.perf_counter() - started,
@@ -186,17 +194,16 @@ def _compare(
 
 
 @contextmanager
-def _unfinished(file: Path) -> Iterator[Path]:
-    """A name in the same folder to write under; whatever is still there in the end is removed."""
-    temporary = file.with_name(f".{file.stem}-{os.getpid()}-{secrets.token_hex(4)}{file.suffix}")
+def _written(file: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A file in the same folder to write to, and its name; whatever is still there in the end is removed."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
+        with file_under_way(file) as under_way:
+            yield under_way
     except OSError as error:
-        raise UserError(f"{file} can't be written ({error.strerror}): give --out another folder.") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        raise UserError(
+            f"{file} can't be written ({error.strerror}): check the disk's free space and your rights, or give --out "
+            f"another folder."
+        ) from error
 
 
 @contextmanager

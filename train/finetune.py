@@ -24,7 +24,7 @@ from train.evaluate import measure_head, side_by_side
 from train.features.extract import BrokenPicture
 from train.features.pixels import PixelSource, Readable, readable_pictures
 from train.features.views import Views
-from train.head import fit_head
+from train.head import fit_head, require_room
 from train.metrics import Accuracy
 from train.optimising.distributed import Processes
 from train.optimising.fitting import Fitting, Measured, Work
@@ -106,6 +106,7 @@ def train_network(
     place = Place.of(options, processes, progress)
     clock = Clock()
     backbone = _one_backbone(options)
+    require_room(backbone.dim, len(labels), options.head)
     clock.lap("load")
     data = _readable(train, valid, labels, backbone.preprocessing.resize, place.progress)
     clock.lap("features")

@@ -23,7 +23,7 @@ from train.calibration import cross_entropy
 from train.device import one_thread
 from train.features.extract import BrokenPicture
 from train.features.views import Views
-from train.head import fit_head
+from train.head import fit_head, require_room
 from train.metrics import Accuracy, measure
 from train.optimising.settings import FitSettings
 from train.predict import mean_probabilities
@@ -120,10 +120,13 @@ def learning_set(root: Path, options: TrainOptions, *, folds: int, progress: Pro
         raise UserError("Folds and sweeps work on the feature bank, where the network is frozen: leave --unfreeze out.")
     dataset = open_dataset(root)
     train, _, labels = pictures_of(dataset)
+    if folds > len(train):
+        raise UserError(f"{root} has too few training pictures for {folds} folds: give fewer --folds.")
     place = Place.of(options, None, progress)
     backbones = load_backbones(
         options.backbone, options.weights, seed=options.seed, cut=options.features, crop=options.crop
     )
+    require_room(sum(backbone.dim for backbone in backbones), len(labels), options.head)
     views = Views(options.views, options.seed, options.augmentation)
     found = banked(backbones, train, options, place, views, "Training pictures")
     groups, notes = near_duplicate_groups(dataset, progress)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional
 
 from curate.errors import UserError
 from curate.progress import Progress, silent
+from train.device import require_memory
 from train.optimising.distributed import Processes
 from train.optimising.fitting import Epoch, Fitting, Measured, Work
 from train.optimising.layers import Head, build_head, linears
@@ -19,6 +21,7 @@ from train.optimising.settings import FitSettings
 from train.optimising.unfinished import UnfinishedRun
 
 _BLOCK = 1024  # rows of features that are standardised at once
+_COPIES = 4  # of each weight: itself, its gradient, and AdamW's two moments
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,13 @@ def fit_head(
     coverage = float(np.mean([fitting.sampler.coverage(number) for number in range(len(history))]))
     whole = bank.folded_into(head.cpu()).eval().requires_grad_(False)
     return FittedHead(whole, history, coverage, fitting.sampler.is_balanced, fitting.notes)
+
+
+def require_room(dim: int, classes: int, settings: FitSettings) -> None:
+    """Raise UserError where a head of these settings would not fit into memory: before any feature is computed."""
+    widths = [dim, *settings.hidden, classes]
+    numbers = sum((wide + 1) * narrow for wide, narrow in pairwise(widths))
+    require_memory(_COPIES * 4 * numbers, "Fitting the head", "give smaller hidden layers")
 
 
 class _Bank:
@@ -142,5 +152,5 @@ def _measured(
 
 
 def _draw_views(count: int, views: int, seed: int, epoch: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) * 2 + 1)
+    generator = torch.Generator().manual_seed(((seed * 1_000_003 + epoch) * 2 + 1) % (1 << 64))
     return torch.randint(views, (count,), generator=generator)

@@ -10,29 +10,38 @@ from PIL import Image
 
 from curate.dataset import natural_key
 from curate.errors import UserError
-from curate.image import FORMATS
+from curate.image import FORMATS, BrokenImage
 
 STANDARD_INPUT: Final = "-"
 
 
-def expand(inputs: Iterable[Path | str], lines: Iterable[str] | None = None) -> Iterator[Path]:
+def expand(inputs: Iterable[Path | str], lines: Iterable[str] | None = None) -> Iterator[Path | BrokenImage]:
     """Files as they are, folders with every picture below them, and for "-" the paths that `lines` gives, one a line.
 
     `lines` is standard input by default, and is read as the paths are asked for, so a list of any length streams.
-    From a folder only files named as pictures are taken, hidden ones left out, in natural order. Raises UserError
-    where a folder holds none.
+    From a folder only files named as pictures are taken, hidden ones left out, in natural order; a folder in it that
+    can't be read stands in its place as a `BrokenImage`. Raises UserError where a folder that was asked for can't be
+    read or holds no picture, and where standard input is closed.
     """
     for one in inputs:
         if str(one) == STANDARD_INPUT:
-            for line in lines or sys.stdin:
+            for line in _standard_input() if lines is None else lines:
                 if name := line.rstrip("\r\n"):
                     yield from _files(Path(name))
         else:
             yield from _files(Path(one))
 
 
-def _files(path: Path) -> Iterator[Path]:
-    if not path.is_dir():
+def _standard_input() -> Iterator[str]:
+    """Its lines as names of files: bytes that are no text stay what they are."""
+    if sys.stdin is None or sys.stdin.closed:
+        raise UserError("Standard input is closed, so there is no list of paths for -: name the files themselves.")
+    raw = getattr(sys.stdin, "buffer", None)
+    yield from sys.stdin if raw is None else map(os.fsdecode, raw)
+
+
+def _files(path: Path) -> Iterator[Path | BrokenImage]:
+    if not os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises for a name that is too long
         yield path  # one that is missing becomes an answer in its place, which says so
         return
     found = False
@@ -43,20 +52,33 @@ def _files(path: Path) -> Iterator[Path]:
         raise UserError(f"The folder {path} holds no picture: name another, or the files themselves.")
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _below(top: Path) -> Iterator[Path | BrokenImage]:
     """Files first, then folders, each in natural order; links to folders are not followed, so nothing goes in rings."""
     endings = {ending for ending, format_ in Image.registered_extensions().items() if format_ in FORMATS}
+    waiting = [top]  # the next one last: folders may be nested deeper than calls may
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as found:
+                entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=_order)
+        except OSError as error:
+            if folder == top:
+                raise UserError(
+                    f"The folder {folder} can't be read ({error.strerror}): give yourself the right to."
+                ) from error
+            yield BrokenImage(str(folder), f"the folder cannot be read ({error.strerror})")
+            continue
+        for entry in entries:
+            if Path(entry.name).suffix.lower() in endings and not _is_folder(entry, follow=True):
+                yield folder / entry.name
+        waiting += [folder / entry.name for entry in reversed(entries) if _is_folder(entry, follow=False)]
+
+
+def _is_folder(entry: os.DirEntry[str], *, follow: bool) -> bool:
     try:
-        with os.scandir(folder) as found:
-            entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=_order)
-    except OSError as error:
-        raise UserError(f"The folder {folder} can't be read ({error.strerror}): give yourself the right to.") from error
-    for entry in entries:
-        if not entry.is_dir() and Path(entry.name).suffix.lower() in endings:
-            yield folder / entry.name
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _below(folder / entry.name)
+        return entry.is_dir(follow_symlinks=follow)
+    except OSError:  # a link that leads round in a circle
+        return False
 
 
 def _order(entry: os.DirEntry[str]) -> tuple[tuple[int, int, str], ...]:

@@ -1,17 +1,23 @@
 """A model card in Hugging Face's form, written from the checkpoint: nothing in it that was not measured or recorded."""
 
 import json
+import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from curate.errors import UserError
-from train.atomic import write_whole
+from curate.files.ours import is_signed, require_ours, signed, write_ours
+from curate.files.reading import sha256_of
+from curate.printable import printable
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.metrics import most_confused, wilson_interval
 from train.openings import Opening, content_of, read_openings
+
+# What Markdown and GitHub's dialect of it read as more than text; a bare address becomes a link without any sign.
+_MARKDOWN = re.compile(r"[\\`*_\[\]<>|#~&!@$]|://|(?<=www)\.", re.IGNORECASE)
 
 _MOST_CONFUSED = 8
 _FEWEST = 5  # valid pictures of a class below which its own figure says little
@@ -29,20 +35,31 @@ class _Facts:
 
 
 def write_model_card(
-    checkpoint: Path, out: Path | None = None, *, title: str | None = None, license_: str = "other"
+    checkpoint: Path,
+    out: Path | None = None,
+    *,
+    title: str | None = None,
+    license_: str = "other",
+    force: bool = False,
 ) -> Path:
     """Write the card of a checkpoint beside it as `<name>.md`, or at `out`: the hub reads it as `README.md`.
 
     `license_` is a licence's identifier on the hub; the pictures' own licences decide what it may be. Raises
-    UserError where the file can't be written.
+    UserError where the file can't be written, and where one is there that is not, or no longer, as this wrote it,
+    unless `force` says that it may go.
     """
     out = out or checkpoint.with_suffix(".md")
-    text = model_card(checkpoint, title=title, license_=license_)
-    try:
-        write_whole(out, text)
-    except OSError as error:
-        raise UserError(f"The model card {out} can't be written ({error.strerror}): give --out another.") from error
+    ours = sha256_of(out) if _is_ours(out) else None
+    require_ours(out, known=ours, force=force)
+    write_ours(out, signed(model_card(checkpoint, title=title, license_=license_)), known=ours, force=force)
     return out
+
+
+def _is_ours(card: Path) -> bool:
+    try:
+        return is_signed(card)
+    except OSError:
+        return False
 
 
 def model_card(checkpoint: Path, *, title: str | None = None, license_: str = "other") -> str:
@@ -53,11 +70,11 @@ def model_card(checkpoint: Path, *, title: str | None = None, license_: str = "o
     loaded = load_checkpoint(checkpoint)
     backbones = " + ".join(backbone.name for backbone in loaded.backbones)
     facts = _Facts(
-        file=checkpoint.name,
+        file=printable(checkpoint.name),
         checkpoint=loaded,
         openings=read_openings(checkpoint, content_of(loaded)),
-        title=title or f"{len(loaded.labels)} classes through {backbones}",
-        license=license_,
+        title=printable(title or f"{len(loaded.labels)} classes through {backbones}"),
+        license=printable(license_),
     )
     parts = (_header, _opening, _data, _recipe, _figures, _limits, _use, _classes)
     return "\n\n".join("\n".join(part(facts)) for part in parts) + "\n"
@@ -72,7 +89,7 @@ def _header(facts: _Facts) -> Iterator[str]:
     yield "tags:\n- image-classification\n- florilegium"
     yield "metrics:\n- accuracy"
     yield "model-index:"
-    yield f"- name: {json.dumps(facts.title, ensure_ascii=False)}"
+    yield f"- name: {_quoted(facts.title)}"
     yield "  results:"
     for split, accuracy in facts.checkpoint.metrics.items():
         yield from _result(split, accuracy.top1, facts, mean_per_class=accuracy.mean_per_class)
@@ -83,7 +100,7 @@ def _header(facts: _Facts) -> Iterator[str]:
 
 def _result(split: str, top1: float, facts: _Facts, mean_per_class: float | None = None) -> Iterator[str]:
     yield "  - task: {type: image-classification}"
-    name = facts.checkpoint.dataset.get("fingerprint", "unknown")[:12]
+    name = (facts.checkpoint.dataset.get("fingerprint") or "unknown")[:12]
     yield f"    dataset: {{type: imagefolder, name: {json.dumps(f'pictures {name}')}, split: {split}}}"
     yield "    metrics:"
     yield f"    - {{type: accuracy, value: {top1:.6f}}}"
@@ -93,15 +110,16 @@ def _result(split: str, top1: float, facts: _Facts, mean_per_class: float | None
 
 def _opening(facts: _Facts) -> Iterator[str]:
     checkpoint = facts.checkpoint
-    yield f"# {facts.title}"
+    yield f"# {_text(facts.title)}"
     yield ""
     networks = " and ".join(
-        f"{backbone.name} ({backbone.library}, weights: {backbone.weights})" for backbone in checkpoint.backbones
+        f"{_text(backbone.name)} ({backbone.library}, weights: {_text(backbone.weights)})"
+        for backbone in checkpoint.backbones
     )
     trained = "with more than its last layer trained" if checkpoint.recipe.get("tuning") else "frozen"
     yield (
         f"Names what is in a picture, one of {len(checkpoint.labels)} classes. A classifier on the features of "
-        f"{networks}, {trained}; made {checkpoint.created} with Florilegium."
+        f"{networks}, {trained}; made {_text(checkpoint.created)} with Florilegium."
     )
 
 
@@ -125,13 +143,13 @@ def _recipe(facts: _Facts) -> Iterator[str]:
     yield "| option | value |"
     yield "|---|---|"
     for name, value in _flat(facts.checkpoint.recipe):
-        yield f"| {name} | {_cell(value)} |"
-    versions = ", ".join(f"{package} {version}" for package, version in facts.checkpoint.versions.items())
+        yield f"| {_text(name)} | {_cell(value)} |"
+    versions = ", ".join(f"{_text(package)} {_text(version)}" for package, version in facts.checkpoint.versions.items())
     yield ""
     yield f"Versions: {versions}."
     if facts.checkpoint.history:
         last = facts.checkpoint.history[-1]
-        shown = ", ".join(f"{name} {value:g}" for name, value in last.items() if isinstance(value, int | float))
+        shown = ", ".join(f"{_text(name)} {value:g}" for name, value in last.items() if isinstance(value, int | float))
         yield ""
         yield f"The last of {len(facts.checkpoint.history)} epochs: {shown}."
 
@@ -205,14 +223,14 @@ def _use(facts: _Facts) -> Iterator[str]:
     yield "## Use"
     yield ""
     yield "```sh"
-    yield f"uv run cli.py predict picture.jpg --checkpoint {facts.file}"
+    yield f"uv run cli.py predict picture.jpg --checkpoint {shlex.quote(facts.file)}"
     yield "```"
     yield ""
     yield "```python"
     yield "from pathlib import Path"
     yield "from train.predict import Predictor"
     yield ""
-    yield f'predictor = Predictor.from_checkpoint(Path("{facts.file}"))'
+    yield f"predictor = Predictor.from_checkpoint(Path({_quoted(facts.file)}))"
     yield 'for answer in predictor.predict_files([Path("picture.jpg")]):'
     yield "    print(answer)"
     yield "```"
@@ -223,7 +241,7 @@ def _use(facts: _Facts) -> Iterator[str]:
         shape = backbone.preprocessing
         yield (
             f"a short side of {shape.resize} pixels ({shape.interpolation}), of which the middle {shape.crop} × "
-            f"{shape.crop} go to {backbone.name};"
+            f"{shape.crop} go to {_text(backbone.name)};"
         )
     yield "it is never bent."
 
@@ -261,6 +279,9 @@ def _cell(value: object) -> str:
 
 def _text(text: str) -> str:
     """What a class or a path is called, as plain text in Markdown: no table, link or tag comes of it."""
-    for sign in "\\`*_[]<>|#":
-        text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.split())
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(printable(text).split()))
+
+
+def _quoted(text: str) -> str:
+    """A text between quotes, as JSON, YAML and Python read it."""
+    return json.dumps(text, ensure_ascii=False)

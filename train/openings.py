@@ -7,18 +7,19 @@ content, so one that later takes the same name begins at nothing.
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from curate.errors import UserError
-from train.atomic import write_whole
+from curate.files.atomic import write_whole
+from curate.files.reading import read_file
 from train.backbones import weights_digest
 from train.checkpoint import Checkpoint
+from train.folder_lock import alone_in
+
+_LARGEST = 1 << 26  # bytes of a record
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def note_opening(path: Path, opening: Opening) -> int:
     Raises UserError where it can't be written: a look that leaves no trace is not taken.
     """
     file = openings_file(path)
-    with _alone(file):
+    with alone_in(file.parent):
         entries = [*_read(file), opening]
         _write(file, entries)
     return sum(entry.checkpoint == opening.checkpoint for entry in entries)
@@ -64,7 +65,7 @@ def note_opening(path: Path, opening: Opening) -> int:
 def complete_opening(path: Path, opening: Opening, *, pictures: int, fingerprint: str, correct: int) -> None:
     """Write into the entry what was found."""
     file = openings_file(path)
-    with _alone(file):
+    with alone_in(file.parent):
         entries = _read(file)
         position = len(entries) - 1 - entries[::-1].index(opening)
         entries[position] = Opening(opening.checkpoint, opening.at, pictures, fingerprint, opening.views, correct)
@@ -78,15 +79,30 @@ def now() -> str:
 
 def _read(file: Path) -> list[Opening]:
     try:
-        text = file.read_text(encoding="utf-8")
+        data = read_file(file, _LARGEST)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise UserError(f"{file} can't be read ({error.strerror}): give yourself the right to.") from error
     try:
-        return [Opening(**entry) for entry in json.loads(text)["test"]]
-    except (ValueError, TypeError, KeyError) as error:
+        return [_entry(entry) for entry in json.loads(data)["test"]]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(f"{file} is damaged: it counts how often test was opened; restore it, or remove it.") from error
+
+
+def _entry(plain: dict[str, Any]) -> Opening:
+    """An entry whose values are what they are called; raises ValueError or TypeError where one is not."""
+    opening = Opening(**plain)
+    counts = [opening.pictures, opening.views, opening.correct or 0]
+    texts = [opening.checkpoint, opening.at, opening.fingerprint]
+    if not all(type(count) is int and 0 <= count < 1 << 63 for count in counts):
+        raise ValueError("a count is none")
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a text is none")
+    datetime.fromisoformat(opening.at)
+    if opening.correct is not None and not opening.correct <= opening.pictures > 0:
+        raise ValueError("more are right than there were")
+    return opening
 
 
 def _write(file: Path, entries: list[Opening]) -> None:
@@ -98,21 +114,3 @@ def _write(file: Path, entries: list[Opening]) -> None:
             f"{file} can't be written ({error.strerror}), and test is not opened without a note of it: "
             f"copy the checkpoint to a folder of yours."
         ) from error
-
-
-@contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    """One process counts at a time, where the file system has locks."""
-    try:
-        import fcntl
-
-        handle = os.open(file.parent / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-    except (ImportError, OSError):
-        yield
-        return
-    try:
-        with suppress(OSError):  # some network file systems have none
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -1,6 +1,7 @@
 """The pictures of one split with their labels, and what the catalog already knows of their content."""
 
 import hashlib
+import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -9,6 +10,9 @@ from pathlib import Path
 
 from curate.dataset import Dataset
 from curate.errors import UserError
+from curate.splitting.unfinished import steady_split
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,15 @@ class LabelledPicture:
 
 
 def labelled_pictures(dataset: Dataset, split: str) -> list[LabelledPicture]:
-    """Every file of a split, class by class. Raises UserError where the dataset has no such split."""
+    """Every file of a split, class by class.
+
+    Raises UserError where the dataset has no such split, or one that a killed `split` left half-placed.
+    """
     known = _known_hashes(dataset)
     found = []
-    for folder in dataset.class_folders():
-        if folder.split == split:
-            for path, stat in dataset.files_in(folder):
+    with steady_split(dataset):
+        for folder in dataset.class_folders():
+            for path, stat in dataset.files_in(folder) if folder.split == split else ():
                 seen = known.get(path) if stat else None
                 fresh = seen is not None and stat is not None and seen[:2] == (stat.st_size, stat.st_mtime_ns)
                 found.append(LabelledPicture(dataset.root / path, folder.label, seen[2] if seen and fresh else None))
@@ -68,7 +75,14 @@ def _known_hashes(dataset: Dataset) -> dict[str, tuple[int, int, str]]:
         return {}
     try:
         with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=5)) as db:
+            db.execute("PRAGMA trusted_schema = OFF")
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'pictures'").fetchone():
+                return {}  # a view of that name may run for ever
             rows = db.execute("SELECT path, size, mtime_ns, sha256 FROM pictures WHERE state = 'present'")
-            return {path: (size, mtime_ns, sha256) for path, size, mtime_ns, sha256 in rows if sha256}
-    except sqlite3.Error:  # damaged or of another version: the files themselves tell the same, only slower
+            return {
+                path: (size, mtime_ns, sha256)
+                for path, size, mtime_ns, sha256 in rows
+                if isinstance(sha256, str) and _SHA256.fullmatch(sha256)
+            }
+    except (sqlite3.Error, OSError):  # damaged or of another version: the files themselves tell the same, only slower
         return {}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.errors import UserError
+from curate.files.reading import read_file
 from curate.image import BrokenImage
 from curate.parallel import ordered_map
 from train.calibration import Abstention, abstention
@@ -24,6 +25,7 @@ from train.features.views import prediction_views
 from train.optimising.layers import Head
 
 _BATCH = 32
+_VIEWS_AT_ONCE = 256  # of all pictures whose answers are computed together
 
 # One picture's views for one network, (views, crop, crop, 3) 8-bit RGB
 Pixels = NDArray[np.uint8]
@@ -66,7 +68,9 @@ class Predictor:
             FrozenNetwork(backbone.network, backbone.preprocessing, self.device, "float32")
             for backbone in checkpoint.backbones
         ]
-        self._batch = _BATCH
+        shapes = [backbone.preprocessing for backbone in checkpoint.backbones]
+        self._batch = min(shape.at_once(_BATCH) for shape in shapes)
+        self._group = min(shape.at_once(min(_BATCH, max(1, _VIEWS_AT_ONCE // views))) for shape in shapes)
 
     @classmethod
     def from_checkpoint(cls, path: Path, device: str = "auto", *, views: int = 1, abstain: float | None = None) -> Self:
@@ -77,29 +81,34 @@ class Predictor:
         """Probabilities (N, classes) of decoded RGB pictures; each row sums to 1."""
         return self._probabilities([self._pixels(image) for image in images])
 
-    def predict_files(self, paths: Iterable[Path], *, top_k: int = 5) -> Iterator[Prediction | BrokenImage]:
+    def predict_files(
+        self, paths: Iterable[Path | BrokenImage], *, top_k: int = 5
+    ) -> Iterator[Prediction | BrokenImage]:
         """One answer per file, in order: its `top_k` likeliest classes (all, if there are fewer), or why there is none.
 
-        Files are read as the answers are asked for, a batch ahead.
+        Files are read as the answers are asked for, a batch ahead. What can't be read already is its own answer.
         """
         if top_k < 1:
             raise UserError(f"--top-k {top_k} asks for no class at all: give 1 or more.")
         loaded = ordered_map(self._load, paths)
-        while group := list(islice(loaded, _BATCH)):
+        while group := list(islice(loaded, self._group)):
             rows = iter(self._probabilities([found for _, found in group if not isinstance(found, BrokenImage)]))
             for path, found in group:
-                yield found if isinstance(found, BrokenImage) else self._answer(str(path), next(rows), top_k)
+                yield found if isinstance(found, BrokenImage) else self._answer(path, next(rows), top_k)
 
-    def _load(self, path: Path) -> tuple[Path, list[Pixels] | BrokenImage]:
+    def _load(self, file: Path | BrokenImage) -> tuple[str, list[Pixels] | BrokenImage]:
         """Read, decode and draw in a worker thread, each network its own scale, as `extract` does for the bank."""
+        if isinstance(file, BrokenImage):
+            return file.path, file
+        path = str(file)
         try:
-            data = path.read_bytes()
+            data = read_file(file)
         except OSError as error:
-            return path, BrokenImage(str(path), f"cannot be read ({error.strerror})")
+            return path, BrokenImage(path, f"cannot be read ({error.strerror})")
         sha256 = hashlib.sha256(data).hexdigest()
         try:
             return path, [
-                self.views.pixels(data, str(path), sha256, range(self.views.count), network.preprocessing)
+                self.views.pixels(data, path, sha256, range(self.views.count), network.preprocessing)
                 for network in self._networks
             ]
         except BrokenImage as broken:
@@ -120,7 +129,9 @@ class Predictor:
             parts.append(features.cpu().reshape(len(pictures), self.views.count, -1))
         return mean_probabilities(self.checkpoint.head, torch.cat(parts, dim=2), self.checkpoint.temperature)
 
-    def _answer(self, path: str, probabilities: NDArray[np.float32], top_k: int) -> Prediction:
+    def _answer(self, path: str, probabilities: NDArray[np.float32], top_k: int) -> Prediction | BrokenImage:
+        if not np.isfinite(probabilities).all():
+            return BrokenImage(path, "the checkpoint gives no finite numbers for it")
         order = np.argsort(-probabilities, kind="stable")
         labels, names = self.checkpoint.labels, self.checkpoint.names
         guesses = [Guess(labels[index], names[index], float(probabilities[index])) for index in order[:top_k]]

@@ -4,6 +4,7 @@ import random
 
 from curate.dataset import Dataset
 from curate.errors import UserError
+from train.optimising.settings import require_seed
 from train.pictures import LabelledPicture, labelled_pictures
 
 HELD_OUT = ("test", "valid")
@@ -19,6 +20,7 @@ def draw_held_out(dataset: Dataset, seed: int | None = None) -> tuple[LabelledPi
     for split in HELD_OUT:
         if split in there:
             pictures = sorted(labelled_pictures(dataset, split), key=lambda picture: picture.path.as_posix())
+            require_seed(seed or 0)
             return random.Random(seed).choice(pictures), split
     raise UserError(
         f"{dataset.root} has neither test/ nor valid/, so every picture may have been learnt from: "

@@ -1,6 +1,8 @@
 """Training recipes: TOML files in which every option is one line, read strictly and overridden by name."""
 
 import difflib
+import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -9,10 +11,15 @@ from types import UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from curate.errors import UserError
+from curate.files.reading import read_file
+from train.limits import MAX_CROP, MOST_VIEWS
 from train.optimising.settings import FitSettings
 
 FOLDER: Final = Path(__file__).parent / "recipes"
 DEFAULT: Final = "best"
+
+_LARGEST = 1 << 16  # bytes
+_DEEP = re.compile(r"""(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){16}""")
 
 
 @dataclass(frozen=True)
@@ -65,11 +72,11 @@ class Recipe:
 
 
 _BOUNDS: Final[dict[str, tuple[float, float]]] = {
-    "crop": (0, 4096),
+    "crop": (0, MAX_CROP),
     "backbone_rate": (0, 1000),
     "rate_decay": (1e-6, 1),
     "backbone_weight_decay": (0, 1000),
-    "views": (1, 10_000),
+    "views": (1, MOST_VIEWS),
     "rotation": (0, 180),
     "smallest": (0.01, 1),
     "flip": (0, 1),
@@ -114,8 +121,8 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
         if not equals:
             raise UserError(f"{text!r} sets nothing: write KEY=VALUE, such as learning_rate=0.01.")
         try:
-            found[key.strip()] = tomllib.loads(f"value = {value.strip()}")["value"]
-        except tomllib.TOMLDecodeError:
+            found[key.strip()] = _toml(f"value = {value.strip()}")["value"]
+        except (ValueError, RecursionError):  # no TOML, a number of thousands of digits, brackets in brackets
             found[key.strip()] = value.strip()
     return found
 
@@ -123,7 +130,7 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
 def _file_of(name: str | Path) -> Path:
     path = Path(name)
     if path.suffix == ".toml" or path.name != str(name):
-        if not path.is_file():
+        if not os.path.lexists(path):
             raise UserError(f"There is no recipe file {path}.")
         return path
     known = recipe_names()
@@ -136,9 +143,18 @@ def _file_of(name: str | Path) -> Path:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return _toml(read_file(file, _LARGEST).decode("utf-8"))
+    except OSError as error:
+        raise UserError(f"The recipe {file} can't be read ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
         raise UserError(f"The recipe {file} can't be read as TOML: {error}.") from error
+
+
+def _toml(text: str) -> dict[str, Any]:
+    """Raises ValueError or RecursionError for what is no TOML, or is nested as no recipe is."""
+    if _DEEP.search(text):  # of a key of n parts tomllib keeps n × n / 2: of 200 KB 40 GB
+        raise ValueError("a key has too many parts")
+    return tomllib.loads(text)
 
 
 def _complete(file: Path, content: dict[str, Any], depth: int = 0) -> dict[str, Any]:

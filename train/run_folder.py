@@ -5,11 +5,12 @@ whole lines whenever the run dies; `curves.csv`, one line an epoch; and at the e
 """
 
 import csv
+import errno
 import json
 import os
 import time
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields, replace
 from datetime import datetime
 from itertools import count
@@ -19,6 +20,7 @@ from typing import Any, Self
 
 from curate.drawing import save_drawing
 from curate.errors import UserError
+from curate.files.atomic import write_whole
 from curate.progress import Progress, silent
 from train.curves_plot import plot_curves
 from train.device import resolve_device
@@ -32,10 +34,15 @@ _CURVES = [field.name for field in fields(Epoch)]
 
 
 class RunFolder:
-    """One run's folder, written while the run goes on. Raises UserError where it can't be."""
+    """One run's folder, written while the run goes on.
+
+    Where it can't be written any more, on a full disk say, `failed` says so and nothing more is written: hours of
+    training are not given up for their story.
+    """
 
     def __init__(self, folder: Path, *, tensorboard: bool = False) -> None:
         self.folder = folder
+        self.failed: str | None = None
         self._started = time.perf_counter()
         self._epochs: list[Epoch] = []
         # First: without the package nothing shall be left that looks like a run
@@ -43,7 +50,7 @@ class RunFolder:
 
     @classmethod
     def begin(cls, runs: Path, recipe: Recipe, *, tensorboard: bool = False) -> Self:
-        """Make `<runs>/<time>_<recipe>/`, the first such name that is free, with the recipe in it."""
+        """Make `<runs>/<time>_<recipe>/`, the first such name that is free, with the recipe in it; UserError if not."""
         if tensorboard:
             _require_tensorboard()
         stem = f"{datetime.now().astimezone():%Y-%m-%d_%H-%M-%S}_{recipe.name}"
@@ -59,7 +66,13 @@ class RunFolder:
                 raise UserError(
                     f"The folder {folder} can't be made ({error.strerror}): give --runs another."
                 ) from error
-        (folder / "recipe.toml").write_text(recipe_text(recipe), encoding="utf-8")
+        try:
+            write_whole(folder / "recipe.toml", recipe_text(recipe))
+        except OSError as error:
+            raise UserError(
+                f"The folder {folder} can't be written ({error.strerror}): check the disk's free space, or give --runs "
+                f"another."
+            ) from error
         return cls(folder, tensorboard=tensorboard)
 
     def __enter__(self) -> Self:
@@ -71,7 +84,8 @@ class RunFolder:
         if error is not None:
             self.log("failed", reason=f"{type(error).__name__}: {error}")
         if self._events is not None:
-            self._events.close()
+            with self._noting_failure():
+                self._events.close()
 
     def log(self, event: str, **facts: Any) -> None:
         """Add one line: what happened, when, how long after the start, and `facts` in plain types."""
@@ -91,23 +105,44 @@ class RunFolder:
         if not (self.folder / "curves.csv").exists():
             self._append("curves.csv", ",".join(_CURVES) + "\n")
         self._append("curves.csv", ",".join("" if (v := figures[name]) is None else repr(v) for name in _CURVES) + "\n")
-        if self._events is not None:
-            for name, tag in _TAGS.items():
-                if figures[name] is not None:
-                    self._events.add_scalar(tag, figures[name], epoch.number)
-            self._events.flush()
+        if self._events is not None and self.failed is None:
+            with self._noting_failure():
+                for name, tag in _TAGS.items():
+                    if figures[name] is not None:
+                        self._events.add_scalar(tag, figures[name], epoch.number)
+                self._events.flush()
 
     def draw_curves(self) -> None:
         """Write `curves.png` from the epochs that this run has gone through."""
-        save_drawing(plot_curves(self._epochs), self.folder / "curves.png")
+        if self.failed is None:
+            try:
+                save_drawing(plot_curves(self._epochs), self.folder / "curves.png")
+            except UserError as error:
+                self.failed = str(error)
 
     def _append(self, name: str, text: str) -> None:
-        """One write of whole lines, so that a kill never leaves half a line before another."""
-        handle = os.open(self.folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        """One write of whole lines, so that neither a kill nor a full disk leaves half a line before another."""
+        if self.failed is not None:
+            return
+        data = text.encode("utf-8", "backslashreplace")
+        with self._noting_failure():
+            handle = os.open(self.folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                before = os.fstat(handle).st_size
+                if os.write(handle, data) < len(data):
+                    os.ftruncate(handle, before)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            finally:
+                os.close(handle)
+
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
         try:
-            os.write(handle, text.encode())
-        finally:
-            os.close(handle)
+            yield
+        except OSError as error:
+            self.failed = self.failed or (
+                f"The story of this run could not be written into {self.folder} to its end ({error.strerror})."
+            )
 
 
 def train_in_folder(
@@ -129,7 +164,7 @@ def train_in_folder(
             report = train_recipe(root, replace(options, watch=run.epoch), progress, joined)
             run.log("finished", **_facts(report))
             run.draw_curves()
-        return report, run.folder
+        return replace(report, notes=report.notes + ([run.failed] if run.failed else [])), run.folder
 
 
 def recipe_as_run(recipe: Recipe, options: TrainOptions) -> Recipe:

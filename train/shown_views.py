@@ -8,6 +8,7 @@ from PIL import Image
 
 from curate.contact_sheet import Tile, contact_sheet
 from curate.dataset import Dataset, PictureFile
+from curate.files.reading import read_file
 from curate.image import BrokenImage
 from curate.parallel import ordered_map
 from train.features.augmentation import Augmentation
@@ -33,10 +34,12 @@ def sheet_of_views(
     def row(file: PictureFile) -> list[Tile]:
         name = names.get(file.label, file.label)
         try:
-            data = (dataset.root / file.path).read_bytes()
+            data = read_file(dataset.root / file.path)
             seen = views.pixels(data, file.path, hashlib.sha256(data).hexdigest(), range(count), _SEEN)
-        except (OSError, BrokenImage) as error:
-            return [Tile(None, name, f"{file.path}: {error}")]
+        except OSError as error:
+            return [Tile(None, name, f"{file.path}: cannot be read ({error.strerror})")]
+        except BrokenImage as broken:
+            return [Tile(None, name, f"{file.path}: {broken.reason}")]
         clean = Tile(Image.fromarray(seen[0]), name, file.path)
         return [clean, *(Tile(Image.fromarray(one), f"view {number}") for number, one in enumerate(seen[1:], start=2))]
 

@@ -110,9 +110,10 @@ def _keep_shape(outputs: dict[str, tuple[int, ...]], name: str) -> Any:
 
 def _head(dim: int, classes: int, options: TrainOptions) -> list[SummaryLine]:
     settings = options.head
-    head = build_head(
-        dim, classes, hidden=settings.hidden, activation=settings.activation, dropout=settings.dropout, seed=0
-    )
+    with torch.device("meta"):  # it is described, not used
+        head = build_head(
+            dim, classes, hidden=settings.hidden, activation=settings.activation, dropout=settings.dropout, seed=0
+        )
     lines = []
     width, layers = dim, iter(linears(head))
     for number, plain in enumerate(describe_head(head)):

@@ -16,6 +16,7 @@ import torch
 from curate.dataset import Dataset, open_dataset
 from curate.errors import UserError
 from curate.progress import Progress, silent
+from curate.splitting.unfinished import steady_split
 from train.backbones import Backbone, Cut, load_backbone
 from train.calibration import calibrate
 from train.checkpoint import Checkpoint, save_checkpoint
@@ -23,15 +24,17 @@ from train.device import Precision, fast_precision, memory_notes, one_thread, re
 from train.evaluate import measure_head, side_by_side
 from train.features.augmentation import Augmentation
 from train.features.extract import BATCH, BrokenPicture, Extraction
-from train.features.views import Views
-from train.head import fit_head
+from train.features.views import Views, require_views
+from train.head import fit_head, require_room
 from train.metrics import Accuracy
 from train.optimising.distributed import Processes
 from train.optimising.fitting import Epoch
-from train.optimising.settings import FitSettings, Tuning
+from train.optimising.settings import FitSettings, Tuning, require_seed
 from train.optimising.unfinished import UnfinishedRun
 from train.pictures import LabelledPicture, class_folder_labels, fingerprint, labelled_pictures, require_known
 from train.predict import head_logits
+
+_MOST_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,10 @@ class TrainOptions:
     watch: Callable[[Epoch], None] | None = None  # told each epoch's figures, in the first process
 
     def __post_init__(self) -> None:
-        if self.views < 1 or self.batch < 1:
-            raise UserError(f"--views {self.views} and a batch of {self.batch} must be 1 or more.")
+        require_views(self.views)
+        if not 1 <= self.batch <= _MOST_AT_ONCE:
+            raise UserError(f"A batch of {self.batch} pictures can't be computed: give 1 to {_MOST_AT_ONCE:,}.")
+        require_seed(self.seed)
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,7 @@ def train_head(
     backbones = load_backbones(
         options.backbone, options.weights, seed=options.seed, cut=options.features, crop=options.crop
     )
+    require_room(sum(backbone.dim for backbone in backbones), len(labels), options.head)
     clock.lap("load")
     views = Views(options.views, options.seed, options.augmentation)
     learnt = banked(backbones, train, options, place, views, "Training pictures")
@@ -217,8 +223,9 @@ def banked(
 
 def pictures_of(dataset: Dataset) -> tuple[list[LabelledPicture], list[LabelledPicture], list[str]]:
     """Train pictures, valid pictures and the labels in index order; raises UserError before anything slow begins."""
-    train, valid = labelled_pictures(dataset, "train"), labelled_pictures(dataset, "valid")
-    labels = class_folder_labels(dataset, "train")
+    with steady_split(dataset):
+        train, valid = labelled_pictures(dataset, "train"), labelled_pictures(dataset, "valid")
+        labels = class_folder_labels(dataset, "train")
     have = {picture.label for picture in train}
     if len(have) < 2:
         raise UserError(f"{dataset.root} has pictures of one class alone: a classifier needs at least two.")

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from curate.files.reading import open_file
 from train.backbones import empty_network
 from train.checkpoint import Checkpoint
 from train.exporting.classifier import Classifier
@@ -19,7 +20,7 @@ _DESCRIPTION = "florilegium.json"
 Runner = Callable[[list[NDArray[np.float32]]], NDArray[np.float32]]
 
 
-def _write_onnx(classifier: Classifier, file: Path, description: str) -> None:
+def _write_onnx(classifier: Classifier, stream: BinaryIO, description: str) -> None:
     program = torch.onnx.export(
         classifier, classifier.examples(2), dynamo=True, dynamic_shapes=_any_batch(classifier), verbose=False,
         input_names=classifier.input_names(), output_names=["probabilities"],
@@ -27,13 +28,13 @@ def _write_onnx(classifier: Classifier, file: Path, description: str) -> None:
     if program is None:
         raise RuntimeError("no program came of it")
     program.model.metadata_props["florilegium"] = description
-    program.save(file, external_data=False)
+    stream.write(program.model_proto.SerializeToString())
 
 
 def _read_onnx(file: Path, _: Checkpoint) -> Runner:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]
 
     def run(arrays: list[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -42,12 +43,12 @@ def _read_onnx(file: Path, _: Checkpoint) -> Runner:
     return run
 
 
-def _write_torchscript(classifier: Classifier, file: Path, description: str) -> None:
+def _write_torchscript(classifier: Classifier, stream: BinaryIO, description: str) -> None:
     with torch.no_grad():
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
             classifier, classifier.examples(2), check_trace=False
         )
-    torch.jit.save(traced, str(file), _extra_files={_DESCRIPTION: description})
+    torch.jit.save(traced, stream, _extra_files={_DESCRIPTION: description})
 
 
 def _read_torchscript(file: Path, _: Checkpoint) -> Runner:
@@ -55,23 +56,22 @@ def _read_torchscript(file: Path, _: Checkpoint) -> Runner:
     return _torch_runner(module)
 
 
-def _write_pt2(classifier: Classifier, file: Path, description: str) -> None:
+def _write_pt2(classifier: Classifier, stream: BinaryIO, description: str) -> None:
     program = torch.export.export(classifier, classifier.examples(2), dynamic_shapes=_any_batch(classifier))
-    with file.open("wb") as stream:  # given a path, it insists on the ending
-        torch.export.save(program, stream, extra_files={_DESCRIPTION: description})
+    torch.export.save(program, stream, extra_files={_DESCRIPTION: description})
 
 
 def _read_pt2(file: Path, _: Checkpoint) -> Runner:
-    with file.open("rb") as stream:
+    with open_file(file) as stream:  # given a path, it insists on the ending
         return _torch_runner(torch.export.load(stream).module())
 
 
-def _write_safetensors(classifier: Classifier, file: Path, description: str) -> None:
-    from safetensors.torch import save_file
+def _write_safetensors(classifier: Classifier, stream: BinaryIO, description: str) -> None:
+    from safetensors.torch import save
 
     # Copied: safetensors refuses tensors that share memory, as tied weights do
     tensors = {key: value.detach().contiguous().clone() for key, value in classifier.state_dict().items()}
-    save_file(tensors, file, metadata={"format": "pt", "florilegium": description})
+    stream.write(save(tensors, metadata={"format": "pt", "florilegium": description}))
 
 
 def _read_safetensors(file: Path, checkpoint: Checkpoint) -> Runner:
@@ -87,7 +87,9 @@ def _read_safetensors(file: Path, checkpoint: Checkpoint) -> Runner:
     return _torch_runner(classifier.eval())
 
 
-FORMATS: Final[dict[str, tuple[str, Callable[[Classifier, Path, str], None], Callable[[Path, Checkpoint], Runner]]]] = {
+FORMATS: Final[
+    dict[str, tuple[str, Callable[[Classifier, BinaryIO, str], None], Callable[[Path, Checkpoint], Runner]]]
+] = {
     "onnx": (".onnx", _write_onnx, _read_onnx),
     "torchscript": (".torchscript", _write_torchscript, _read_torchscript),
     "safetensors": (".safetensors", _write_safetensors, _read_safetensors),

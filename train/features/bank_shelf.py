@@ -2,12 +2,14 @@
 
 import json
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from curate.errors import UserError
+from curate.printable import printable
+from train.bank import is_bank, is_key, keys_of, reading, schema_of
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,17 @@ class ShelvedBank:
 
 
 def list_banks(folder: Path) -> list[ShelvedBank]:
-    """Every bank of a folder, the one written last first."""
-    found = [_look(file) for file in folder.glob("*.sqlite")]
+    """Every bank of a folder, the one written last first; a file that is not provably a bank of ours is left out."""
+    found = [bank for file in folder.glob("*.sqlite") if is_bank(file) and (bank := _look(file))]
     return sorted(found, key=lambda bank: bank.written, reverse=True)
+
+
+def strangers_in(folder: Path) -> list[Path]:
+    """What lies among the banks and is not provably one: it is left alone."""
+    if not folder.is_dir():
+        return []
+    parts = {part for file in folder.glob("*.sqlite") if is_bank(file) for part in _files(file)}
+    return sorted(file for file in folder.iterdir() if file not in parts and ".sqlite" in file.name)
 
 
 def clear_banks(folder: Path, keep: int = 0) -> list[ShelvedBank]:
@@ -49,20 +59,29 @@ def clear_banks(folder: Path, keep: int = 0) -> list[ShelvedBank]:
     return removed
 
 
-def _look(file: Path) -> ShelvedBank:
-    stats = [part.stat() for part in _files(file) if part.exists()]
-    size, written = sum(stat.st_size for stat in stats), max(stat.st_mtime for stat in stats)
+def _look(file: Path) -> ShelvedBank | None:
+    """What a bank says of itself; None where it was removed meanwhile."""
+    stats = []
+    for part in _files(file):
+        with suppress(OSError):
+            stats.append(part.stat())
+    if not stats:
+        return None
     key: dict[str, Any] = {}
     features = 0
-    with (
-        suppress(sqlite3.Error, ValueError),
-        closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as db,
-    ):
-        (text,) = db.execute("SELECT key FROM about").fetchone() or ("{}",)
-        (features,) = db.execute("SELECT COUNT(*) FROM features").fetchone()
-        key = json.loads(text)
+    with suppress(sqlite3.Error, ValueError, RecursionError), reading(file) as db:
+        for text in keys_of(db):
+            key = json.loads(text) if is_key(text) else key
+        if ("table", "features") in {(kind, name) for kind, name, *_ in schema_of(db)}:
+            (features,) = db.execute("SELECT COUNT(*) FROM features").fetchone()
     return ShelvedBank(
-        file, key.get("architecture", ""), key.get("precision", ""), key.get("compiled", False), features, size, written
+        file=file,
+        architecture=printable(str(key.get("architecture", ""))),
+        precision=printable(str(key.get("precision", ""))),
+        compiled=bool(key.get("compiled", False)),
+        features=features,
+        size=sum(stat.st_size for stat in stats),
+        written=max(stat.st_mtime for stat in stats),
     )
 
 

@@ -14,7 +14,7 @@ from curate.image import BrokenImage
 from curate.progress import Progress, silent
 from train.backbones import Backbone
 from train.bank import BankKey, FeatureBank
-from train.device import Precision, is_out_of_memory
+from train.device import DTYPES, Precision, is_out_of_memory, require_memory
 from train.features.freeze import FrozenNetwork
 from train.features.prepare import PictureRef, Prepared, prepared
 from train.features.views import Views
@@ -81,10 +81,13 @@ def extract(
     started = time.perf_counter()
     views = views or Views()
     names = views.names()
+    numbers = len(pictures) * views.count * backbone.dim
+    require_memory(numbers * DTYPES[precision].itemsize, "The features", "give fewer --views, or fewer pictures")
+    together = backbone.preprocessing.at_once(batch)
     with FeatureBank(bank, bank_key(backbone, precision, compiled=compiled)) as store:
         computed = 0
         for _ in range(2):  # reading may find damaged rows, which the second pass computes again
-            run = _Run(backbone, store, views, device, batch, known=store.views_of(names))
+            run = _Run(backbone, store, views, device, together, known=store.views_of(names))
             # First the processes, then the bar: it has a thread, and beside one nothing is forked.
             with (
                 prepared(
@@ -110,7 +113,7 @@ def extract(
             kept=[position for position, sha in enumerate(run.sha256) if sha is not None],
             broken=run.broken,
             computed=computed,
-            batch=run.batch,
+            batch=batch if run.batch == together else run.batch,
             bank_rebuilt=store.rebuilt,
             seconds=time.perf_counter() - started,
         )
@@ -188,9 +191,12 @@ class _Run:
             self._rows, self._committed = [], time.monotonic()
 
     def _collect(self) -> None:
-        """Fetch the features of the batch that was computed last."""
+        """Fetch the features of the batch that was computed last; raises UserError for what no number is."""
         waited, features = self._given
-        self._rows += [(sha, view, row) for (sha, view), row in zip(waited, features.cpu(), strict=True)]
+        features = features.cpu()
+        if not bool(torch.isfinite(features).all()):
+            raise UserError("The backbone gives features that are not finite numbers: it needs other weights.")
+        self._rows += [(sha, view, row) for (sha, view), row in zip(waited, features, strict=True)]
         self.computed += len(waited)
         self._given = [], torch.empty(0)
 

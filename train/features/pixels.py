@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.errors import UserError
+from curate.files.reading import read_file
 from curate.image import BrokenImage, decode
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
@@ -80,7 +81,7 @@ class PixelSource:
     def _picture(self, position: int) -> Image.Image:
         path = self.pictures[position].path
         try:
-            return decode(path.read_bytes(), path=str(path), at_least=self.preprocessing.resize).pixels
+            return decode(read_file(path), path=str(path), at_least=self.preprocessing.resize).pixels
         except (OSError, BrokenImage) as error:
             raise UserError(
                 f"The picture {path} can no longer be read: it was changed while it was learnt from."
@@ -89,7 +90,7 @@ class PixelSource:
 
 def _read(picture: LabelledPicture, at_least: int) -> str | BrokenImage:
     try:
-        data = picture.path.read_bytes()
+        data = read_file(picture.path)
         decode(data, path=str(picture.path), at_least=at_least)
     except OSError as error:
         return BrokenImage(str(picture.path), f"cannot be read ({error.strerror})")

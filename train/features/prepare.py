@@ -1,6 +1,7 @@
 """Pictures → views as pixels: read, hashed, decoded and drawn in other processes, a bounded number of them ahead."""
 
 import hashlib
+import math
 import mmap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import UserError
+from curate.files.reading import read_file
 from curate.forked import is_crash, ordered_results_of
 from curate.image import BrokenImage
 from curate.parallel import processors
+from train.device import require_memory
 from train.features.preprocessing import Preprocessing
 from train.features.views import Views
 
@@ -61,7 +64,7 @@ def prepared(
     def work(item: tuple[int, PictureRef]) -> tuple[str, list[int]] | BrokenImage:
         place, picture = item
         try:
-            data = picture.path.read_bytes()
+            data = read_file(picture.path)
         except OSError as error:
             return BrokenImage(str(picture.path), f"cannot be read ({error.strerror})")
         sha256 = hashlib.sha256(data).hexdigest()  # of the very bytes that are decoded
@@ -90,7 +93,9 @@ class _Room:
 
     def __init__(self, places: int, views: int, crop: int) -> None:
         shape = max(places, 1), views, crop, crop, 3
-        self._pixels: NDArray[np.uint8] = np.frombuffer(mmap.mmap(-1, int(np.prod(shape))), np.uint8).reshape(shape)
+        size = math.prod(shape)
+        require_memory(size, "The pictures that are decoded ahead", "give fewer --views, or a smaller crop")
+        self._pixels: NDArray[np.uint8] = np.frombuffer(mmap.mmap(-1, size), np.uint8).reshape(shape)
 
     def at(self, number: int, count: int) -> NDArray[np.uint8]:
         """Room for the first `count` views of a picture: (count, crop, crop, 3)."""

@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from train.limits import MAX_CROP
+
 # Raised when the pixels that `clean` gives for a picture change, so that no bank keeps features of the old ones.
 PIXELS_VERSION: Final = 1
 
@@ -22,6 +24,11 @@ INTERPOLATIONS: Final = {
 
 # A strip of 1 × 50,000 pixels scaled to a short side of 256 would take 10 GB: beyond this ratio its ends go first.
 _LONGEST_RATIO: Final = 8
+
+# Pictures go through a network in batches of any size up to this crop, and in smaller ones beyond.
+_CROP_OF_WHOLE_BATCHES: Final = 512
+
+_SCALES: Final = (1e-4, 1e4)  # of what is divided by
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,18 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if not 0 < self.crop <= self.resize:
             raise ValueError(f"a crop of {self.crop} pixels does not fit a short side of {self.resize}")
+        if self.crop > MAX_CROP or self.resize > 2 * MAX_CROP:
+            raise ValueError(f"pictures of {self.crop} pixels out of {self.resize} are larger than can be computed")
         if self.interpolation not in INTERPOLATIONS:
             raise ValueError(f"unknown interpolation {self.interpolation!r}")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(_SCALES[0] <= one <= _SCALES[1] for one in self.std):
             raise ValueError(f"mean {self.mean} and std {self.std} are not three channels")
+        if not all(abs(one) <= _SCALES[1] for one in self.mean):
+            raise ValueError(f"the mean {self.mean} is none of a picture")
+
+    def at_once(self, batch: int) -> int:
+        """How many pictures go through a network together where `batch` may: fewer of very large ones."""
+        return max(1, min(batch, int(batch * (_CROP_OF_WHOLE_BATCHES / self.crop) ** 2)))
 
     def clean(self, picture: Image.Image) -> NDArray[np.uint8]:
         """The view that is evaluated and predicted from: (crop, crop, 3) 8-bit RGB."""

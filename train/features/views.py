@@ -13,6 +13,7 @@ from curate.image import decode
 from train.bank import CLEAN
 from train.features.augmentation import Augmentation, view_draw
 from train.features.preprocessing import Preprocessing
+from train.limits import MOST_VIEWS
 
 # Fixed, so that the same file has the same views in every run and on every machine.
 _SEED: Final = 0
@@ -28,6 +29,9 @@ class Views:
     count: int = 1
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        require_views(self.count)
 
     def names(self) -> list[str]:
         """The names under which the bank keeps them."""
@@ -52,7 +56,13 @@ class Views:
 
 
 def prediction_views(count: int) -> Views:
-    """The clean view and `count` − 1 drawn ones; one view is the clean one alone. Raises UserError below 1."""
+    """The clean view and `count` − 1 drawn ones; one view is the clean one alone. Raises as `require_views` does."""
+    return Views(count, _SEED, PREDICTION)
+
+
+def require_views(count: int) -> None:
+    """Raise UserError for no view at all, and for more than can be of use."""
     if count < 1:
         raise UserError(f"--views {count} looks at no picture at all: give 1 or more.")
-    return Views(count, _SEED, PREDICTION)
+    if count > MOST_VIEWS:
+        raise UserError(f"--views {count} is more than can be of use: give {MOST_VIEWS} or fewer.")

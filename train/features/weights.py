@@ -1,30 +1,46 @@
 """State dicts from files: read safely, fitted strictly, and told apart by what does not fit."""
 
+import errno
+import os
 import pickle
 import re
 import struct
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
+from io import BufferedReader
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import nn
 
 from curate.errors import UserError
+from curate.files.reading import open_file
+from curate.printable import printable
 
 # Trainers wrap the state dict under one of these, and add this prefix to every key when run on several devices.
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 _PARALLEL = "module."
 
 # What torch.load was seen to raise on files that are cut off, damaged, or of another kind.
-UNREADABLE = (
+_RAISED_OF_DAMAGE = (
     OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, AttributeError, OverflowError, MemoryError,
     AssertionError, pickle.UnpicklingError, zipfile.BadZipFile, struct.error,
 )  # fmt: skip
 
+# A file that tells of a broken disk and not of itself.
+_OF_THE_DISK = {errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE, errno.ENXIO}
+
+# Tied weights stand in a file once and in the state dict twice; beyond this share a few bytes pose as terabytes.
+_MOST_SHARED: Final = 4
+
 # torchvision's published DenseNets were saved when a module's name could still hold a dot
 _DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.\w+)$")
+
+
+class DamagedFile(ValueError):
+    """A file that holds no tensors that can be read: it is cut off, damaged, or of another kind."""
 
 
 def read_state(file: Path) -> dict[str, torch.Tensor]:
@@ -32,14 +48,14 @@ def read_state(file: Path) -> dict[str, torch.Tensor]:
 
     Raises UserError where the file is missing, cut off, or anything other than a state dict.
     """
-    if not file.is_file():
-        raise UserError(f"There is no weights file {file}.")
     try:
         content = _read(file)
-    except UNREADABLE as error:
-        raise UserError(
-            f"The weights file {file} can't be read ({_first_line(error)}): it is cut off, or no state dict."
-        ) from error
+    except FileNotFoundError as error:
+        raise UserError(f"There is no weights file {file}.") from error
+    except OSError as error:
+        raise UserError(f"The weights file {file} can't be read ({error.strerror or error}).") from error
+    except DamagedFile as error:
+        raise UserError(f"The weights file {file} can't be read ({error}): it is cut off, or no state dict.") from error
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -50,11 +66,18 @@ def read_state(file: Path) -> dict[str, torch.Tensor]:
         raise UserError(
             f"The weights file {file} holds more than tensors ({some(strangers)}): save `network.state_dict()` alone."
         )
+    try:
+        require_backed(content.values(), _MOST_SHARED * file.stat().st_size)
+    except ValueError as error:
+        raise UserError(f"The weights file {file} can't be used: {error}. Save `network.state_dict()` anew.") from error
     return {_plain(key): _upcast(value) for key, value in content.items()}
 
 
 def fit_state(network: nn.Module, state: Mapping[str, torch.Tensor], *, network_name: str, source: str) -> None:
-    """Load `state` into `network`, every key and shape or none; raises UserError that lists what does not fit."""
+    """Load `state` into `network`, every key and shape or none.
+
+    Raises UserError that lists what does not fit, and for numbers that are not finite.
+    """
     expected = network.state_dict()
     # Files converted from elsewhere leave out the count of batches, which no answer depends on
     missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
@@ -71,16 +94,51 @@ def fit_state(network: nn.Module, state: Mapping[str, torch.Tensor], *, network_
     ]
     if faults:
         raise UserError(f"The weights {source} don't fit {network_name}: of its keys, {'; '.join(faults)}.")
+    parameters = {name for name, _ in network.named_parameters()}
+    if odd := [key for key in expected if key in state and not _is_sound(state[key], finite=key in parameters)]:
+        raise UserError(
+            f"The weights {source} for {network_name} hold numbers that are not finite ({some(odd)}): take others."
+        )
     counts = {key: value for key, value in expected.items() if key not in state}
     network.load_state_dict({**counts, **state}, strict=True)
 
 
 def load_safely(file: Path) -> object:
-    """`torch.load` of tensors and plain types alone; whatever a damaged or foreign file makes it raise, it raises."""
-    with warnings.catch_warnings():
+    """`torch.load` of tensors and plain types alone, from a regular file.
+
+    Raises OSError where the file can't be read, and DamagedFile for whatever torch makes of a damaged or foreign one.
+    """
+    with open_file(file) as opened, warnings.catch_warnings():
         # It reads other pickle protocols than its own well enough, and what it can't read it refuses
         warnings.filterwarnings("ignore", message="Detected pickle protocol")
-        return torch.load(file, map_location="cpu", weights_only=True)
+        try:
+            _require_stored(opened)
+            return torch.load(opened, map_location="cpu", weights_only=True)
+        except _RAISED_OF_DAMAGE as error:
+            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+                raise
+            raise DamagedFile(_first_line(error)) from error
+
+
+def require_backed(tensors: Iterable[torch.Tensor], most: int) -> None:
+    """Raise ValueError for a tensor that claims more numbers than its file holds, and for more than `most` bytes.
+
+    A tensor of a trillion numbers with strides of 0 takes four bytes in a file, and terabytes once it is copied.
+    """
+    whole = 0
+    for tensor in tensors:
+        if tensor.layout is not torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+            raise ValueError("it holds a tensor that is not made of plain numbers")
+        size = tensor.numel() * tensor.element_size()
+        whole += size
+        if size > tensor.untyped_storage().nbytes() or whole > most:
+            raise ValueError("its tensors claim more numbers than the file holds")
+
+
+def is_finite(module: nn.Module) -> bool:
+    """Whether no parameter is infinite, and nothing is NaN."""
+    parameters = {name for name, _ in module.named_parameters()}
+    return all(_is_sound(value, finite=name in parameters) for name, value in module.state_dict().items())
 
 
 def drop_keys(state: Mapping[str, torch.Tensor], prefixes: tuple[str, ...]) -> dict[str, torch.Tensor]:
@@ -117,15 +175,37 @@ def some(items: Iterable[str], limit: int = 3) -> str:
     """The first few of a list, and how many more there are."""
     items = list(items)
     more = f", and {len(items) - limit} more" if len(items) > limit else ""
-    return ", ".join(items[:limit]) + more
+    return ", ".join(printable(item)[:200] for item in items[:limit]) + more
 
 
 def _read(file: Path) -> object:
-    if file.suffix == ".safetensors":
-        from safetensors.torch import load_file
+    if file.suffix != ".safetensors":
+        return load_safely(file)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
+    open_file(file).close()  # a pipe or a device is refused before anything waits for it
+    try:
         return load_file(file)
-    return load_safely(file)
+    except (SafetensorError, *_RAISED_OF_DAMAGE) as error:
+        raise DamagedFile(_first_line(error)) from error
+
+
+def _require_stored(opened: BufferedReader) -> None:
+    """Raise ValueError for an archive that would unpack to more than it is large: what torch writes is not packed."""
+    if zipfile.is_zipfile(opened):
+        with zipfile.ZipFile(opened) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > os.fstat(opened.fileno()).st_size:
+            raise ValueError("it would unpack to more than it is large")
+    opened.seek(0)
+
+
+def _is_sound(tensor: torch.Tensor, *, finite: bool) -> bool:
+    """A buffer may be infinite, as some masks are."""
+    if not tensor.is_floating_point():
+        return not tensor.is_complex()
+    return bool(torch.isfinite(tensor).all()) if finite else not bool(torch.isnan(tensor).any())
 
 
 def _plain(key: str) -> str:

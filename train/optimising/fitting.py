@@ -275,6 +275,16 @@ class Fitting:
         self.processes.wait()
         if state is None:
             return
+        try:
+            self._go_on_from(state)
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            assert self.unfinished is not None
+            raise UserError(
+                f"{self.unfinished.file} is not the state of this unfinished run, though it says so: remove it, and "
+                f"run the same command again."
+            ) from error
+
+    def _go_on_from(self, state: dict[str, Any]) -> None:
         self._restore(state["model"])
         self._best = state["best"]
         self.optimizer.load_state_dict(state["optimizer"])
@@ -282,12 +292,12 @@ class Fitting:
         if self.average:
             self.average.load_state_dict(state["average"])
         self.history = [Epoch(**epoch) for epoch in state["history"]]
-        if self.watch and self.processes.first:
-            for epoch in self.history:  # the curves of a resumed run begin at its beginning
-                self.watch(epoch)
         self._epoch, self._step, self._sums = state["epoch"], state["step"], list(state["sums"])
         self.pictures_at_once = state["pictures_at_once"]
         self.resumed = True
+        if self.watch and self.processes.first:
+            for epoch in self.history:  # the curves of a resumed run begin at its beginning
+                self.watch(epoch)
 
     @torch.no_grad()
     def _restore(self, values: dict[str, torch.Tensor]) -> None:

@@ -15,6 +15,8 @@ _ACTIVATIONS: Final[dict[Activation, type[nn.Module]]] = {
     "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU
 }  # fmt: skip
 
+_MOST_LAYERS: Final = 100
+
 
 def build_head(
     dim: int, classes: int, *, hidden: Sequence[int] = (), activation: Activation = "relu", dropout: float = 0.0,
@@ -55,8 +57,18 @@ def head_from_description(layers: Sequence[Mapping[str, Any]], state: Mapping[st
     built = [_build(layer) for layer in layers]
     head: Head = built[0] if len(built) == 1 and isinstance(built[0], nn.Linear) else nn.Sequential(*built)
     chain = linears(head)
-    if not chain or any(one.out_features != other.in_features for one, other in pairwise(chain)):
+    if (
+        len(built) > _MOST_LAYERS
+        or not chain
+        or any(one.out_features != other.in_features for one, other in pairwise(chain))
+    ):
         raise ValueError("the head's layers do not fit each other")
+    # Before anything of that size is allocated: the description may be a stranger's
+    if {key: value.shape for key, value in head.state_dict().items()} != {
+        key: value.shape for key, value in state.items()
+    }:
+        raise ValueError("the head's weights are not those of its layers")
+    head = head.to_empty(device="cpu")
     head.load_state_dict(state, strict=True)
     return head
 
@@ -75,7 +87,7 @@ def _describe(layer: nn.Module) -> dict[str, Any]:
 def _build(plain: Mapping[str, Any]) -> nn.Module:
     kind = plain["kind"]
     if kind == "linear":
-        return nn.Linear(int(plain["in"]), int(plain["out"]), device="meta").to_empty(device="cpu")
+        return nn.Linear(int(plain["in"]), int(plain["out"]), device="meta")
     if kind == "dropout":
         return nn.Dropout(float(plain["share"]))
     if kind not in _ACTIVATIONS:

@@ -1,9 +1,11 @@
 """How a classifier is fitted: head, optimiser, schedule, regularisation and balance, in plain values."""
 
+import sys
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from curate.errors import UserError
+from train.limits import MOST_SEED
 
 Activation = Literal["relu", "leaky_relu", "gelu"]
 Optimizer = Literal["adamw", "adam", "sgd"]
@@ -59,6 +61,11 @@ class FitSettings:
                 f"Training takes at least one epoch, one picture a batch and one batch a step, not {self.epochs}, "
                 f"{self.batch}, {self.accumulate}."
             )
+        if len(self.hidden) > _MOST_LAYERS or max(self.hidden, default=1) > _MOST_UNITS:
+            raise UserError(
+                f"A head of {len(self.hidden)} hidden layers of up to {max(self.hidden)} units can't be fitted: give "
+                f"hidden at most {_MOST_LAYERS} layers of {_MOST_UNITS:,}."
+            )
         if not self.learning_rate > 0 or self.weight_decay < 0 or not 0 <= self.label_smoothing < 1:
             raise UserError("The learning rate must be above 0, weight decay not below 0, label smoothing in [0, 1).")
         if min(self.hidden, default=1) < 1:
@@ -73,6 +80,12 @@ class FitSettings:
     def to_dict(self) -> dict[str, Any]:
         """Plain types alone."""
         return {**asdict(self), "hidden": list(self.hidden)}
+
+
+def require_seed(seed: int) -> None:
+    """Raise UserError for a seed that PyTorch's generators don't take."""
+    if not 0 <= seed <= MOST_SEED:
+        raise UserError(f"--seed {seed} can't be used: give a whole number from 0 to 2^63 - 1.")
 
 
 @dataclass(frozen=True)
@@ -100,8 +113,16 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "keep": get_args(Keep),
 }
 
+_MOST_LAYERS = 16
+_MOST_UNITS = 1_000_000
+
 _MANY = 10**9
 _BOUNDS: dict[str, tuple[float, float]] = {
+    "learning_rate": (0, sys.float_info.max),
+    "weight_decay": (0, sys.float_info.max),
+    "epochs": (1, 100_000),
+    "batch": (1, 1_000_000),
+    "accumulate": (1, 1_000_000),
     "dropout": (0, 0.99),
     "momentum": (0, 0.9999),
     "clip": (0, _MANY),

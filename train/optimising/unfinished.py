@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,7 +10,9 @@ from typing import Any
 
 import torch
 
-from train.features.weights import UNREADABLE, load_safely
+from curate.files.atomic import fsync_folder
+from train.features.weights import DamagedFile, load_safely
+from train.under_way import bring_to_disk, file_under_way
 
 # Writing may take at most this share of a run's time, however large the network and slow the disk
 _SHARE = 0.05
@@ -35,14 +36,12 @@ class UnfinishedRun:
 
     def load(self) -> dict[str, Any] | None:
         """What was written last; None where there is nothing, or nothing that can be read: the run then starts anew."""
-        if not self.file.is_file():
-            return None
         try:
             content = load_safely(self.file)
-        except UNREADABLE:
+        except (OSError, DamagedFile):
             return None
         whole = isinstance(content, dict) and content.get("identity") == self.digest
-        return content["state"] if isinstance(content, dict) and whole else None
+        return content.get("state") if isinstance(content, dict) and whole else None
 
     def due(self) -> bool:
         """Whether it is time to write."""
@@ -51,22 +50,16 @@ class UnfinishedRun:
     def save(self, state: dict[str, Any]) -> None:
         """Write `state`, tensors and plain types, in place of what was there."""
         started = time.monotonic()
-        temporary = self.file.with_suffix(f".{os.getpid()}")
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            for left in self.file.parent.glob(f"{self.file.stem}.[0-9]*"):  # of one that was killed while it wrote
-                left.unlink(missing_ok=True)
-            with temporary.open("wb") as file:
-                torch.save({"identity": self.digest, "state": state}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.file)
+            with file_under_way(self.file) as (stream, temporary):
+                torch.save({"identity": self.digest, "state": state}, stream)
+                bring_to_disk(stream)
+                temporary.replace(self.file)
+            fsync_folder(self.file.parent)
             self.failed = None
-        except (OSError, RuntimeError) as error:  # torch hides some write errors in a RuntimeError
+        except (OSError, RuntimeError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
             self.failed = f"The unfinished run could not be written to {self.file} ({reason})."
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
         self._written = time.monotonic()
         self._cost = self._written - started
 

@@ -1,6 +1,7 @@
 """Which part of a network trains: its last stages, all from a module on, or the whole; the rest stays as it is."""
 
 import difflib
+import re
 from dataclasses import dataclass
 
 from torch import nn
@@ -86,7 +87,7 @@ def _first_parameter(network: nn.Module, stages: list[Stage], what: int | str) -
     names = [name for name, _ in network.named_parameters()]
     if what == "all":
         return names[0]
-    if isinstance(what, str) and not what.isdecimal():
+    if isinstance(what, str) and not re.fullmatch("[0-9]{1,9}", what):
         within = [name for name in names if name.startswith(f"{what}.")]
         if within:
             return within[0]
