@@ -19,7 +19,6 @@ from commands.options import (
     Names,
     chosen_checkpoint,
 )
-from train.limits import MOST_VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +30,7 @@ Format = Literal["imagefolder", "webdataset", "parquet", "onnx", "torchscript", 
 OF_DATASETS = ("imagefolder", "webdataset", "parquet")
 
 TopK = Annotated[int, typer.Option(min=1, help="How many classes to name.")]
-Views = Annotated[int, typer.Option(min=1, max=MOST_VIEWS, help="Look at each picture so often, and take the mean.")]
+Views = Annotated[int, typer.Option(min=1, help="Look at each picture so often, and take the mean.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw pictures and probabilities into this PNG.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are not as this program wrote them.")]
 Abstain = Annotated[float | None, typer.Option(help="Precision wanted, such as .98; below it: not sure.")]

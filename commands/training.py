@@ -11,7 +11,6 @@ import typer
 
 from commands import console, training_reports
 from commands.options import DEFAULT_DATA, DEFAULT_MODELS, MOST_SEED, Data, Device, Names, names_of
-from train.limits import MOST_CLASSES, MOST_VIEWS
 
 if TYPE_CHECKING:
     from train.recipe import Recipe
@@ -27,9 +26,7 @@ def train(
     recipe: Recipes = "best",
     backbone: Annotated[str | None, typer.Option(help="A network of torchvision or timm; a+b: both.")] = None,
     weights: Annotated[str | None, typer.Option(help="default, none, a weights tag, or a state dict's file.")] = None,
-    views: Annotated[
-        int | None, typer.Option(min=1, max=MOST_VIEWS, help="Views of each training picture; 1: the clean one.")
-    ] = None,
+    views: Annotated[int | None, typer.Option(min=1, help="Views of each training picture; 1: the clean one.")] = None,
     unfreeze: Annotated[str | None, typer.Option(help="What trains too: none, all, N stages, or a module.")] = None,
     balance: Annotated[float | None, typer.Option(min=0, max=1, help="0: as it comes; 1: classes count alike.")] = None,
     change: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe; repeatable.")] = None,
@@ -113,7 +110,7 @@ def summary(
     backbone: Annotated[str | None, typer.Option(help="A network of torchvision or timm; a+b: both.")] = None,
     unfreeze: Annotated[str | None, typer.Option(help="What trains too: none, all, N stages, or a module.")] = None,
     change: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe; repeatable.")] = None,
-    classes: Annotated[int, typer.Option(min=2, max=MOST_CLASSES, help="How many classes the head tells apart.")] = 102,
+    classes: Annotated[int, typer.Option(min=2, help="How many classes the head tells apart.")] = 102,
     device: Device = "auto",
 ) -> None:
     """Show a network stage by stage, and what of it trains.

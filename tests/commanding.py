@@ -27,7 +27,7 @@ class Ended:
 def command(*arguments: object) -> Ended:
     """Run `cli.py` with these arguments; an exception that reaches the user as a traceback is raised."""
     from cli import app
-    from commands import console
+    from commands import running
 
     out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
     with (
@@ -37,7 +37,7 @@ def command(*arguments: object) -> Ended:
         redirect_stderr(err),
     ):
         try:
-            console.run(app)
+            running.run(app)
         except SystemExit as ended:
             code = ended.code
     out.flush()

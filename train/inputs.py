@@ -21,23 +21,26 @@ def expand(inputs: Iterable[Path | str], lines: Iterable[str] | None = None) -> 
     `lines` is standard input by default, and is read as the paths are asked for, so a list of any length streams.
     From a folder only files named as pictures are taken, hidden ones left out, in natural order; a folder in it that
     can't be read stands in its place as a `BrokenImage`. Raises UserError where a folder that was asked for can't be
-    read or holds no picture, and where standard input is closed.
+    read or holds no picture, and where no path is listed.
     """
     for one in inputs:
         if str(one) == STANDARD_INPUT:
+            named = False
             for line in _standard_input() if lines is None else lines:
                 if name := line.rstrip("\r\n"):
+                    named = True
                     yield from _files(Path(name))
+            if not named:
+                raise UserError("Standard input is closed or empty, so - names no file: name the files themselves.")
         else:
             yield from _files(Path(one))
 
 
 def _standard_input() -> Iterator[str]:
     """Its lines as names of files: bytes that are no text stay what they are."""
-    if sys.stdin is None or sys.stdin.closed:
-        raise UserError("Standard input is closed, so there is no list of paths for -: name the files themselves.")
-    raw = getattr(sys.stdin, "buffer", None)
-    yield from sys.stdin if raw is None else map(os.fsdecode, raw)
+    if sys.stdin is not None and not sys.stdin.closed:
+        raw = getattr(sys.stdin, "buffer", None)
+        yield from sys.stdin if raw is None else map(os.fsdecode, raw)
 
 
 def _files(path: Path) -> Iterator[Path | BrokenImage]:

@@ -8,8 +8,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from curate.errors import UserError
 from train.backbones import Backbone
 from train.device import free_memory, resolve_device
+from train.limits import MOST_CLASSES
 from train.optimising.layers import build_head, describe_head, linears
 from train.optimising.unfreeze import stages_of, unfreeze
 from train.training import TrainOptions, load_backbones
@@ -53,6 +55,8 @@ def summarise(options: TrainOptions, classes: int) -> Summary:
 
     Nothing is downloaded and nothing is kept. Raises UserError for a name, a stage or a device that there is not.
     """
+    if classes > MOST_CLASSES:
+        raise UserError(f"--classes {classes} is more than a head can tell apart: give {MOST_CLASSES:,} or fewer.")
     device = resolve_device(options.device)
     backbones = load_backbones(options.backbone, "none", seed=options.seed, cut=options.features, crop=options.crop)
     lines: list[SummaryLine] = []
