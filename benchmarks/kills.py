@@ -72,7 +72,7 @@ def measure(start: Path, faults: int, instants: int, draw: random.Random) -> Non
             rows.append(judge(f"after {after:.2f} s", data, before, goal))
         shutil.rmtree(data.parent)
     names = list_deeds(partial(clean, fresh(start, "counted")))
-    moves = [instant for instant, name in enumerate(names) if name in ("link", "unlink")]
+    moves = [instant for instant, name in enumerate(names) if name == "rename_exclusively"]
     for number in range(instants):
         data = fresh(start, f"call {number}")
         chosen = draw.randrange(len(moves))
@@ -130,7 +130,7 @@ def run(data: Path, after: float | None = None) -> float:
 
 
 def state(data: Path) -> State:
-    ours = ("catalog.sqlite", "plan.jsonl")
+    ours = ("catalog.sqlite", "plan.jsonl", ".florilegium.")
     found = sorted(file for file in data.rglob("*") if file.is_file() and not file.name.startswith(ours))
     files = {file.relative_to(data).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in found}
     if not (data / "catalog.sqlite").exists():

@@ -17,8 +17,11 @@ from commands.options import (
     Device,
     Models,
     Names,
+    Wait,
     chosen_checkpoint,
+    patience,
 )
+from commands.shell import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +70,8 @@ def evaluate(
     training_reports.evaluation(evaluation)
     if out:
         write_evaluation(evaluation, out, force=force)
-    console.say(f"That is {file} on {split} of {data}. Next: cli.py predict-random {data} --checkpoint {file}")
+    following = command_line("predict-random", data, "--checkpoint", file)
+    console.say(f"That is {file} on {split} of {data}. Next: {following}")
 
 
 def predict(
@@ -152,7 +156,7 @@ def predict_random(
         from train.answer_plot import Answer
 
         _plot([Answer(answer, picture.label, predictor.checkpoint.name_of(picture.label))], plot)
-    console.say(f"The picture is {picture.path}, drawn from {split}. Next: cli.py evaluate {data}")
+    console.say(f"The picture is {picture.path}, drawn from {split}. Next: {command_line('evaluate', data)}")
 
 
 def _plot(answers: Sequence[Answer], file: Path) -> None:
@@ -174,6 +178,7 @@ def export(
     models: Models = DEFAULT_MODELS,
     names: Names = None,
     force: Annotated[bool, typer.Option("--force", help="Of a checkpoint: replace files not written here.")] = False,
+    wait: Wait = False,
 ) -> None:
     """Write the dataset, or a checkpoint, for other tools.
 
@@ -186,8 +191,10 @@ def export(
 
         resolved = data.resolve()
         target = out or resolved.with_name(f"{resolved.name}_{format_}")
-        report = export_dataset(data, target, format=format_, names=names, progress=console.bars)  # type: ignore[arg-type]
+        report = export_dataset(data, target, format=format_, names=names, wait=patience(wait), progress=console.bars)  # type: ignore[arg-type]
         counts = ", ".join(f"{count:,} {split}" for split, count in report.counts.items())
+        for label, folder in report.renamed.items():
+            console.say(f"The class {label} lies in {folder}, as its own name is another's on some disks, or too long.")
         console.say(f"Wrote {report.files:,} files to {report.out}: {counts} pictures of {report.labels} classes.")
         return
     from curate.dataset import open_dataset

@@ -9,6 +9,7 @@ import typer
 
 from commands import console
 from commands.options import DEFAULT_DATA, MOST_SEED, Data, Names, names_of
+from commands.shell import command_line
 
 Split = Literal["train", "valid", "test", "raw"]
 
@@ -46,7 +47,7 @@ def show(
         lines = read_plan(plan)
         save_drawing(sheet_of_plan(dataset, lines, count), out)
         shown = f"{min(count, len(lines)):,} of the {len(lines):,} lines of {plan}"
-        console.say(f"Drew {shown} in {out}. Next: cli.py clean {data} --plan {plan}")
+        console.say(f"Drew {shown} in {out}. Next: {command_line('clean', data, '--plan', plan)}")
         return
     called = names_of(data, names)
     is_split = any(folder.split == "train" for folder in dataset.class_folders())
@@ -65,4 +66,4 @@ def show(
     save_drawing(sheet, out)
     of = len({picture.label for picture in pictures})
     following = "train" if is_split else "split"
-    console.say(f"Drew {len(pictures):,} pictures of {of:,} classes in {out}. Next: cli.py {following} {data}")
+    console.say(f"Drew {len(pictures):,} pictures of {of:,} classes in {out}. Next: {command_line(following, data)}")

@@ -11,6 +11,7 @@ import typer
 
 from commands import console, training_reports
 from commands.options import DEFAULT_DATA, DEFAULT_MODELS, MOST_SEED, Data, Device, Names, names_of
+from commands.shell import command_line
 
 if TYPE_CHECKING:
     from train.recipe import Recipe
@@ -66,7 +67,7 @@ def train(
     if is_first_process():
         training_reports.training(report)
         console.say(f"Wrote {report.checkpoint} and {run}. "
-                    f"Next: cli.py evaluate {data} --checkpoint {report.checkpoint}")  # fmt: skip
+                    f"Next: {command_line('evaluate', data, '--checkpoint', report.checkpoint)}")  # fmt: skip
 
 
 def _recipe(name: str, flags: dict[str, Any], changes: list[str]) -> Recipe:
@@ -91,7 +92,7 @@ def _cross_validate(data: Path, options: TrainOptions, folds: int) -> None:
     from train.folds import cross_validate
 
     training_reports.cross_validation(cross_validate(data, options, folds=folds, progress=console.bars))
-    console.say(f"Nothing was saved; valid and test were not looked at. Next: cli.py train {data}")
+    console.say(f"Nothing was saved; valid and test were not looked at. Next: {command_line('train', data)}")
 
 
 def _swept(data: Path, options: TrainOptions) -> TrainOptions:
@@ -125,7 +126,7 @@ def summary(
     from train.summary import summarise
 
     training_reports.summary(summarise(options_of(chosen, device=device), classes))
-    console.say(f"That is the recipe {chosen.name}. Next: cli.py train --recipe {recipe}")
+    console.say(f"That is the recipe {chosen.name}. Next: {command_line('train', '--recipe', recipe)}")
 
 
 def recipes() -> None:
