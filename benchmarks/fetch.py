@@ -39,7 +39,7 @@ PACKAGES = {
 def fetch_florilegium(urls: Path, out: Path, connections: int, budget: str) -> None:
     """Ours: as many at once as there are connections, or as the budget allows."""
     sys.path.insert(0, str(ROOT))
-    from curate.fetch import Fetcher
+    from curate.web.fetch import Fetcher
     from curate.web.hosts import HostBudget
     from curate.web.network import Network
 
@@ -185,7 +185,7 @@ def _proportional(pid: int) -> int:
 @contextmanager
 def local_web(folder: Path, latency: float, stats: Path) -> Iterator[str]:
     """The server in a process of its own; its base URL."""
-    command = [sys.executable, "-m", "demo.localweb", str(folder), "--latency", str(latency), "--log", str(stats)]
+    command = [sys.executable, "-m", "testing.localweb", str(folder), "--latency", str(latency), "--log", str(stats)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -29,7 +29,7 @@ from benchmarks.cleaning import copy_writable
 from commands.console import say, table
 from curate.clean import clean
 from demo.faults import plant_faults
-from demo.killing import kill_at_deed, list_deeds
+from testing.killing import kill_at_deed, list_deeds
 
 COMMAND = (sys.executable, str(Path(__file__).resolve().parent.parent / "cli.py"), "clean")
 

@@ -64,11 +64,11 @@ def make_catalog(root: Path, files: list[tuple[str, str, int]], hashes: Hashes) 
     """Enter all files as scanned, and the pairs within the radius as told apart; returns the number of pairs."""
     from curate.catalog import Catalog, Picture
     from curate.clean import Options
-    from curate.cleaning.settled import settle
+    from curate.cleaning.clean_cache import remember_clean
     from curate.dataset import open_dataset
+    from curate.lookalikes.cached_search import Neighbours, keep
     from curate.lookalikes.fingerprint import VIEWS
     from curate.phash import pairs_within
-    from curate.splitting.neighbours import Neighbours, keep
 
     fingerprints = np.random.default_rng(0)
 
@@ -90,7 +90,7 @@ def make_catalog(root: Path, files: list[tuple[str, str, int]], hashes: Hashes) 
         )
         none = np.empty((0, 2), np.int32)
         apart = np.zeros(len(first), np.bool_)
-        settle(catalog, str(Options(RADIUS)))
+        remember_clean(catalog, str(Options(RADIUS)))
         keep(catalog, Neighbours(np.sort(digests), rank[first], rank[second], distance, apart, none), RADIUS)
     return len(first)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from curate.dataset import Dataset
     from curate.quarantine import Stored
-    from curate.splitting.placing import Mode
+    from curate.splitting.materialize import Mode
 
 Policy = Literal["best", "largest", "sharpest", "first-seen", "most-credited"]
 Conflicts = Literal["quarantine", "keep-best", "report"]

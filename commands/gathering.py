@@ -49,22 +49,22 @@ def scrape(
 
     Example: cli.py scrape --classes "fire lily,21" --limit 50
     """
-    from curate.scraping.licenses import allowed_licenses
-    from curate.scraping.opening import warnings_for
     from curate.scraping.queries import plan_queries
-    from curate.scraping.wish import Wish
+    from curate.scraping.scrape_options import ScrapeOptions
+    from curate.scraping.source_selection import warnings_for
+    from curate.sources.protocol.licenses import allowed_licenses
     from curate.web.network import Network
 
     queries = plan_queries(names, classes)
-    wish = Wish(limit, allowed_licenses(license_), min_size)
+    options = ScrapeOptions(limit, allowed_licenses(license_), min_size)
     sources = tuple(source or ("auto",))
-    for warning in warnings_for(sources, os.environ, wish):
+    for warning in warnings_for(sources, os.environ, options):
         console.heading(f"Note on {warning}")
     network = Network(contact=contact, obey_robots=not ignore_robots, obey_robots_tag=not ignore_noai)
     if dry_run:
         from curate.scraping.preview import preview
 
-        shown = preview(out, queries, wish, sources=sources, network=network)
+        shown = preview(out, queries, options, sources=sources, network=network)
         curation_reports.scrape_preview(shown)
         console.say(
             f"Nothing was fetched: {len(shown.listed):,} pictures would be tried. Next: the same without --dry-run"
@@ -74,7 +74,7 @@ def scrape(
 
     known = {query.label: query.name for query in plan_queries(names)}
     report = run_scrape(
-        out, queries, wish, sources=sources, network=network, names=known, force=force, wait=patience(wait),
+        out, queries, options, sources=sources, network=network, names=known, force=force, wait=patience(wait),
         progress=console.bars,
     )  # fmt: skip
     curation_reports.scraping(report)

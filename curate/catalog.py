@@ -24,7 +24,7 @@ from typing import Any, Literal, Self
 from curate.catalog_check import require_our_schema, require_our_values
 from curate.errors import UserError
 from curate.quality import CHECKS, Scores
-from curate.write_ahead import PATIENCE, write_ahead
+from curate.sqlite_wal import LOCK_SECONDS, enable_wal
 
 SCHEMA_VERSION = 1
 
@@ -162,7 +162,7 @@ class Catalog:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UserError(f"The folder {path.parent} cannot be written ({error.strerror}).") from error
-            db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
+            db = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
             try:
                 _prepare(path, db)
             except BaseException:
@@ -309,7 +309,7 @@ def _prepare(path: Path, db: sqlite3.Connection) -> None:
     empty = _is_empty(path, db)
     if not empty:
         require_our_schema(path, db, _SCHEMA)  # before anything is written, which is when a trigger would fire
-    write_ahead(db)
+    enable_wal(db)
     db.execute("PRAGMA synchronous = NORMAL")
     if empty:
         # One transaction, so that a kill in between leaves an empty file and not half a schema; where another
@@ -358,7 +358,7 @@ def _connect_read_only(path: Path, stack: ExitStack) -> sqlite3.Connection:
 def _connect(path: Path, how: str, stack: ExitStack) -> sqlite3.Connection:
     with ExitStack() as opened:
         uri = f"{path.absolute().as_uri()}?{how}"
-        db = opened.enter_context(closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None)))
+        db = opened.enter_context(closing(sqlite3.connect(uri, uri=True, timeout=LOCK_SECONDS, isolation_level=None)))
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute("PRAGMA query_only = ON")
         db.execute("PRAGMA schema_version").fetchone()  # the first read is what finds out whether the file can be read
@@ -369,7 +369,7 @@ def _connect(path: Path, how: str, stack: ExitStack) -> sqlite3.Connection:
 def _copied(path: Path, folder: Path) -> Path:
     """A copy of the catalog with its log, of one instant: begun anew where either changed meanwhile."""
     copy = folder / "catalog.sqlite"
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LOCK_SECONDS
     while True:
         before = _state(path)
         for suffix in _PARTS:

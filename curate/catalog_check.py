@@ -13,7 +13,9 @@ from typing import Final
 
 from curate.errors import UserError
 
-LATER_TABLES: Final = frozenset({"about", "settled", "searches", "scrape_searches", "scrape_candidates", "written"})
+LATER_TABLES: Final = frozenset(
+    {"about", "clean_cache", "settled", "searches", "scrape_searches", "scrape_candidates", "written"}
+)
 """Tables that a command makes when it first needs them."""
 
 REBUILD: Final = "Run `clean` with --rebuild-catalog, which puts it aside and writes a new one from the pictures."

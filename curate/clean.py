@@ -12,11 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from curate.catalog import Catalog, put_aside
+from curate.cleaning.clean_cache import is_known_clean, remember_clean
 from curate.cleaning.conflicts import ConflictMode
-from curate.cleaning.judging import REASONS, Plan, make_plan, part_placements
 from curate.cleaning.keepers import DEFAULT_POLICY, PolicyName
 from curate.cleaning.plan import PlanLine, check_plan, read_plan, write_plan
-from curate.cleaning.settled import is_settled, settle
+from curate.cleaning.planning import REASONS, Plan, make_plan, part_placements
 from curate.dataset import Dataset, open_dataset, open_to_write
 from curate.duplicates import DEFAULT_RADIUS
 from curate.progress import Progress, silent
@@ -152,14 +152,14 @@ def _plan(
 ) -> Plan:
     if lines is not None:
         return Plan(check_plan(lines, dataset, catalog), [], [])
-    if is_settled(catalog, str(options)):
+    if is_known_clean(catalog, str(options)):
         return Plan([], [], [])
     planned = make_plan(
         dataset, catalog, options.radius, progress, keep=options.keep, conflicts=options.conflicts,
         geometry=options.geometry, remove=options.remove,
     )  # fmt: skip
     if planned == Plan([], [], []):
-        settle(catalog, str(options))
+        remember_clean(catalog, str(options))
     return planned
 
 

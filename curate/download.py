@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.dataset import SPLITS, open_dataset
+from curate.downloading.layout import Laid, UnknownLayout, lay_out_folders, lay_out_oxford
+from curate.downloading.transfer import RemoteFile, Transfer
+from curate.downloading.unpack import BadArchive, unpack
 from curate.errors import UserError
-from curate.fetch import Fetcher
 from curate.files.atomic import write_whole
 from curate.files.lock import LOCK, locked
 from curate.files.ours import MARK, WorkFolder
 from curate.files.reading import read_file
 from curate.printable import printable
 from curate.progress import Progress, silent
-from curate.web.layout import Laid, UnknownLayout, lay_out_folders, lay_out_oxford
+from curate.web.fetch import Fetcher
 from curate.web.network import Network
 from curate.web.retries import FetchFailed
-from curate.web.transfer import RemoteFile, Transfer
-from curate.web.unpack import BadArchive, unpack
 
 FOLDER = "download.florilegium"
 _PLAN = "plan.json"

@@ -12,17 +12,17 @@ from curate.catalog import Catalog
 from curate.credits import require_own_credits, write_credits, write_metadata
 from curate.dataset import Dataset, open_dataset, open_to_write
 from curate.errors import UserError
-from curate.fetch import Fetcher
 from curate.progress import Progress, silent
 from curate.scan import scan
-from curate.scraping.findings import Findings
-from curate.scraping.hunt import Hunt, Stage, class_folder
-from curate.scraping.image_search import Query
+from curate.scraping.candidate_store import CandidateStore
+from curate.scraping.crawler import Crawler, CrawlTarget, class_folder
+from curate.scraping.deduplicator import Deduplicator
 from curate.scraping.incoming import Incoming
-from curate.scraping.judge import Judge
-from curate.scraping.opening import chosen_sources, open_sources
-from curate.scraping.wish import Wish
-from curate.scraping.yields import Yield, measure
+from curate.scraping.scrape_options import ScrapeOptions
+from curate.scraping.source_selection import chosen_sources, open_sources
+from curate.scraping.yield_report import Yield, measure
+from curate.sources.protocol.image_search import Query
+from curate.web.fetch import Fetcher
 from curate.web.network import Network
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
@@ -47,7 +47,7 @@ class Scraped:
 def scrape(
     out: Path,
     queries: Sequence[Query],
-    wish: Wish,
+    options: ScrapeOptions,
     *,
     sources: Sequence[str] = ("auto",),
     network: Network | None = None,
@@ -69,7 +69,7 @@ def scrape(
     None for as long as it takes. Raises UserError for what the user can put right.
     """
     keys = os.environ if keys is None else keys
-    specs = chosen_sources(sources, keys, wish)
+    specs = chosen_sources(sources, keys, options)
     out = Path(out)
     _make_target(out, queries)
     with (
@@ -78,30 +78,30 @@ def scrape(
         Catalog.open(dataset.catalog_path) as catalog,
     ):
         incoming = Incoming(dataset.home)
-        findings = Findings(catalog)
+        store = CandidateStore(catalog)
         folders = [folder.path for folder in dataset.class_folders()]
         folders += [class_folder(dataset, query.label)[0] for query in queries]
         require_own_credits(dataset, catalog, folders, force=force)
         incoming.open()
-        incoming.recover(dataset.root, findings)
+        incoming.recover(dataset.root, store)
         scan(dataset, catalog, progress)
-        stage = Stage(dataset, catalog, findings, incoming, Judge(dataset.root, catalog, wish.min_size))
+        target = CrawlTarget(dataset, catalog, store, incoming, Deduplicator(dataset.root, catalog, options.min_size))
 
-        async def work() -> Hunt:
+        async def work() -> Crawler:
             async with Fetcher(network or Network()) as fetcher:
-                opened = open_sources(specs, fetcher, wish, queries, keys)
-                hunt = Hunt(stage, wish, fetcher, opened)
-                await hunt.run(queries, progress)
-                return hunt
+                opened = open_sources(specs, fetcher, options, queries, keys)
+                crawler = Crawler(target, options, fetcher, opened)
+                await crawler.run(queries, progress)
+                return crawler
 
-        hunt = asyncio.run(work())
+        crawler = asyncio.run(work())
         incoming.close()
         names = {**(names or {}), **{query.label: query.name for query in queries}}
         return Scraped(
             dataset,
-            hunt.new,
-            measure(findings, [query.label for query in queries]),
-            [f"{name}: {reason}" for name, reason in hunt.closed.items()],
+            crawler.new,
+            measure(store, [query.label for query in queries]),
+            [f"{name}: {reason}" for name, reason in crawler.closed.items()],
             write_credits(dataset, catalog, names, force=force),
             write_metadata(dataset, catalog, names, force=force),
         )

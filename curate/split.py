@@ -20,15 +20,15 @@ from curate.duplicates import DEFAULT_RADIUS
 from curate.errors import UserError
 from curate.files.atomic import sweep
 from curate.files.lock import locked
+from curate.lookalikes.cached_search import find_neighbours
 from curate.progress import Progress, silent
 from curate.quarantine import finish_moves
 from curate.scan import scan
 from curate.splitting.assignment import Draw, Ratio, Rules, Splits, assign
 from curate.splitting.drawing import draw_stable
 from curate.splitting.grouping import Links, Proof, links_of, prove
-from curate.splitting.holdings import NOWHERE, Holdings, read_holdings
-from curate.splitting.neighbours import find_neighbours
-from curate.splitting.placing import Adopted, Mode, Placement, adopt, check_output, place, record
+from curate.splitting.materialize import Adopted, Mode, Placement, adopt, check_output, materialize, record
+from curate.splitting.picture_table import NOWHERE, PictureTable, read_picture_table
 from curate.splitting.unfinished import begin, finish
 
 __all__ = ["HeldBack", "Method", "Mode", "Placement", "Proof", "Ratio", "SplitReport", "split"]
@@ -99,7 +99,7 @@ def split(
         out = check_output(dataset, out or default_output(dataset))
         with Catalog.open(dataset.catalog_path) as catalog:
             drawn = _draw_up(dataset, catalog, out, options, progress)
-            return _report(out, options, drawn, prove(drawn.holdings, drawn.links, drawn.assigned), None)
+            return _report(out, options, drawn, prove(drawn.table, drawn.links, drawn.assigned), None)
     with open_to_write(root, "split", wait=wait, progress=progress) as dataset:
         command = options.command(root, out)
         out = check_output(dataset, out or default_output(dataset))
@@ -109,12 +109,12 @@ def split(
             # Another dataset's split may be on its way to the same place.
             with locked(out, command, wait=wait, progress=progress):
                 sweep(out)
-                drawn = replace(drawn, adopted=adopt(dataset, catalog, out, drawn.holdings))
+                drawn = replace(drawn, adopted=adopt(dataset, catalog, out, drawn.table))
                 begin(out, catalog.identity(), command)
                 _remember(dataset, catalog, out, options, drawn)
-                placement, there = place(dataset, catalog, out, drawn.holdings, drawn.assigned, mode, progress)
+                placement, there = materialize(dataset, catalog, out, drawn.table, drawn.assigned, mode, progress)
                 finish(out)
-            proof = prove(drawn.holdings, drawn.links, there.split, there.at)
+            proof = prove(drawn.table, drawn.links, there.split, there.at)
             return _report(out, options, drawn, proof, placement)
 
 
@@ -155,7 +155,7 @@ class _Drawn:
     `had` bool[n] tells which pictures had their split before.
     """
 
-    holdings: Holdings
+    table: PictureTable
     links: Links
     rules: Rules
     adopted: Adopted
@@ -166,16 +166,16 @@ class _Drawn:
 
 def _draw_up(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, progress: Progress) -> _Drawn:
     scan(dataset, catalog, progress)
-    holdings = read_holdings(dataset, catalog)
-    _check_holdings(dataset, holdings)
-    rules = Rules(options.ratio, options.seed, _frozen(options.freeze, holdings), options.min_per_class)
-    adopted = adopt(dataset, catalog, out, holdings)
+    table = read_picture_table(dataset, catalog)
+    _check_table(dataset, table)
+    rules = Rules(options.ratio, options.seed, _frozen(options.freeze, table), options.min_per_class)
+    adopted = adopt(dataset, catalog, out, table)
     # The library remembers nothing, and draws anew what did not arrive in a split.
     stable = options.method == "stable"
-    remembered = _remembered(catalog, options.scheme, holdings, adopted.splits) if stable else holdings.split
-    links = links_of(holdings, catalog, find_neighbours(dataset, catalog, holdings, options.radius, progress))
-    assigned, held_back = assign(holdings, links, remembered, rules, _draw(options.method))
-    return _Drawn(holdings, links, rules, adopted, remembered != NOWHERE, assigned, held_back)
+    remembered = _remembered(catalog, options.scheme, table, adopted.splits) if stable else table.split
+    links = links_of(table, catalog, find_neighbours(dataset, catalog, table, options.radius, progress))
+    assigned, held_back = assign(table, links, remembered, rules, _draw(options.method))
+    return _Drawn(table, links, rules, adopted, remembered != NOWHERE, assigned, held_back)
 
 
 def _remember(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, drawn: _Drawn) -> None:
@@ -183,22 +183,22 @@ def _remember(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, 
     with catalog.transaction() as db:
         record(db, dataset, out, drawn.adopted.files.items())
         if options.method == "stable":
-            learnt = ~drawn.had | (drawn.adopted.splits != drawn.holdings.split)
-            rows = _rows(options.scheme, drawn.holdings, np.where(learnt, drawn.assigned, np.int8(NOWHERE)))
+            learnt = ~drawn.had | (drawn.adopted.splits != drawn.table.split)
+            rows = _rows(options.scheme, drawn.table, np.where(learnt, drawn.assigned, np.int8(NOWHERE)))
             db.executemany("INSERT OR REPLACE INTO assignments VALUES (?, ?, ?, ?)", rows)
 
 
 def _report(out: Path, options: _Options, drawn: _Drawn, proof: Proof, placement: Placement | None) -> SplitReport:
-    holdings, assigned = drawn.holdings, drawn.assigned
-    counts = _counts(holdings, assigned)
+    table, assigned = drawn.table, drawn.assigned
+    counts = _counts(table, assigned)
     return SplitReport(
         out=out,
         counts=counts,
         new=int((~drawn.had & (assigned != NOWHERE)).sum()),
         kept=int((drawn.had & (assigned != NOWHERE)).sum()),
-        held_back=[HeldBack(holdings.paths[at], reason) for at, reason in sorted(drawn.held_back.items())],
-        broken=holdings.broken,
-        orphaned=holdings.orphaned,
+        held_back=[HeldBack(table.paths[at], reason) for at, reason in sorted(drawn.held_back.items())],
+        broken=table.broken,
+        orphaned=table.orphaned,
         frozen=tuple(SPLITS[number] for number in sorted(drawn.rules.frozen)),
         too_small=_too_small(counts, options.ratio, options.min_per_class),
         proof=proof,
@@ -222,15 +222,15 @@ def _draw(method: Method) -> Draw:
     return draw_with_split_folders
 
 
-def _remembered(catalog: Catalog, scheme: str, holdings: Holdings, adopted: Splits) -> Splits:
+def _remembered(catalog: Catalog, scheme: str, table: PictureTable, adopted: Splits) -> Splits:
     """What was adopted, and what earlier runs of this scheme assigned."""
-    codes = {label: code for code, label in enumerate(holdings.labels)}
-    keys, place_of = np.unique(holdings.keys(), return_inverse=True)
+    codes = {label: code for code, label in enumerate(table.labels)}
+    keys, place_of = np.unique(table.keys(), return_inverse=True)
     earlier = np.full(len(keys), NOWHERE, dtype=np.int8)
     cursor = catalog.db.execute("SELECT sha256, label, split FROM assignments WHERE scheme = ?", (scheme,))
     while chunk := cursor.fetchmany(1 << 16):
         rows = [row for row in chunk if row[1] in codes]
-        content, held = holdings.find(np.array([row[0] for row in rows], dtype="S64"))
+        content, held = table.find(np.array([row[0] for row in rows], dtype="S64"))
         label = np.array([codes[row[1]] for row in rows], dtype=np.int64)
         to = np.array([SPLITS.index(row[2]) for row in rows], dtype=np.int8)
         key = (content * len(codes) + label)[held]
@@ -240,16 +240,16 @@ def _remembered(catalog: Catalog, scheme: str, holdings: Holdings, adopted: Spli
     return np.where(adopted != NOWHERE, adopted, earlier[place_of])
 
 
-def _rows(scheme: str, holdings: Holdings, assigned: Splits) -> Iterator[tuple[str, str, str, str]]:
+def _rows(scheme: str, table: PictureTable, assigned: Splits) -> Iterator[tuple[str, str, str, str]]:
     """What the catalog is to remember of pictures that were assigned."""
     for at in np.flatnonzero(assigned != NOWHERE).tolist():
-        yield scheme, holdings.digest(at), holdings.labels[holdings.label[at]], SPLITS[assigned[at]]
+        yield scheme, table.digest(at), table.labels[table.label[at]], SPLITS[assigned[at]]
 
 
-def _frozen(freeze: Iterable[str] | None, holdings: Holdings) -> frozenset[int]:
+def _frozen(freeze: Iterable[str] | None, table: PictureTable) -> frozenset[int]:
     held_out = {SPLITS.index("valid"), SPLITS.index("test")}
     if freeze is None:
-        arrived = set(np.unique(holdings.split[holdings.arrived]).tolist())
+        arrived = set(np.unique(table.split[table.arrived]).tolist())
         return frozenset(held_out if arrived & held_out else ())
     names = set(freeze)
     if unknown := names - {"valid", "test"}:
@@ -270,25 +270,25 @@ def _check(ratio: Ratio, min_per_class: int, seed: int) -> None:
         raise UserError(f"{min_per_class} is no number of pictures: give --min-per-class 0 or more.")
 
 
-def _check_holdings(dataset: Dataset, holdings: Holdings) -> None:
-    if not len(holdings):
+def _check_table(dataset: Dataset, table: PictureTable) -> None:
+    if not len(table):
         raise UserError(
             f"{dataset.root} holds no intact picture: add pictures, or look at `clean {dataset.root} --dry-run`."
         )
-    there = np.unique(holdings.label)
+    there = np.unique(table.label)
     if len(there) < 2:
         raise UserError(
-            f"{dataset.root} holds pictures of one class only, “{holdings.labels[there[0]]}”: a classifier needs two, "
+            f"{dataset.root} holds pictures of one class only, “{table.labels[there[0]]}”: a classifier needs two, "
             "so add a folder with pictures of another."
         )
 
 
-def _counts(holdings: Holdings, assigned: Splits) -> dict[str, dict[str, int]]:
+def _counts(table: PictureTable, assigned: Splits) -> dict[str, dict[str, int]]:
     placed = assigned != NOWHERE
-    counts = np.zeros((len(holdings.labels), len(SPLITS)), dtype=np.int64)
-    np.add.at(counts, (holdings.label[placed], assigned[placed]), 1)
+    counts = np.zeros((len(table.labels), len(SPLITS)), dtype=np.int64)
+    np.add.at(counts, (table.label[placed], assigned[placed]), 1)
     return {
-        label: dict(zip(SPLITS, row, strict=True)) for label, row in zip(holdings.labels, counts.tolist(), strict=True)
+        label: dict(zip(SPLITS, row, strict=True)) for label, row in zip(table.labels, counts.tolist(), strict=True)
     }
 
 

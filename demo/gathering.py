@@ -5,10 +5,10 @@ from pathlib import Path
 
 from curate.progress import Progress, silent
 from curate.scrape import Scraped, scrape
-from curate.scraping.image_search import Query
-from curate.scraping.licenses import OPEN
-from curate.scraping.wish import Wish
-from demo.localweb import LocalWeb
+from curate.scraping.scrape_options import ScrapeOptions
+from curate.sources.protocol.image_search import Query
+from curate.sources.protocol.licenses import OPEN
+from testing.localweb import LocalWeb
 
 _LICENSES = ("by", "by-sa", "cc0", "pdm")
 """What the garden's pictures are given away under: nothing of it is to be lost."""
@@ -26,5 +26,5 @@ def gather(garden: Path, out: Path, progress: Progress = silent) -> Scraped:
         (out / "raw" / label).mkdir(parents=True, exist_ok=True)
     with LocalWeb(garden, divided=True, licenses=_LICENSES) as web:
         largest = max(Counter(picture.label for picture in web.pictures).values(), default=0)
-        wish = Wish(limit=largest, licenses=OPEN, min_size=1)
-        return scrape(out, queries, wish, network=web.network(), keys=_KEYS, progress=progress)
+        options = ScrapeOptions(limit=largest, licenses=OPEN, min_size=1)
+        return scrape(out, queries, options, network=web.network(), keys=_KEYS, progress=progress)

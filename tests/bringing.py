@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from curate.scrape import Scraped, scrape
-from curate.scraping.image_search import Query
-from curate.scraping.licenses import OPEN
-from curate.scraping.wish import Wish
-from curate.scraping.yields import Yield
-from demo.localweb import LocalWeb
-from demo.offer import Picture
+from curate.scraping.scrape_options import ScrapeOptions
+from curate.scraping.yield_report import Yield
+from curate.sources.protocol.image_search import Query
+from curate.sources.protocol.licenses import OPEN
+from testing.fixtures import Picture
+from testing.localweb import LocalWeb
 
 KEYS = {"FLICKR_API_KEY": "a key"}
 
@@ -21,9 +21,9 @@ def bring(
 ) -> Scraped:
     queries = [Query(label, label, label) for label in labels or ("rose", "iris")]
     network = options.pop("network", None) or web.network()
-    wish = Wish(limit, licenses, options.pop("min_size", 100))
+    wanted = ScrapeOptions(limit, licenses, options.pop("min_size", 100))
     options.setdefault("sources", ("openverse",))
-    return scrape(out, queries, wish, network=network, keys=options.pop("keys", KEYS), **options)
+    return scrape(out, queries, wanted, network=network, keys=options.pop("keys", KEYS), **options)
 
 
 def only(yields: list[Yield], label: str, source: str = "openverse") -> Yield:

@@ -1,4 +1,4 @@
-"""Options that no memory and no generator has room for: one sentence before anything is computed."""
+"""SourceOptions that no memory and no generator has room for: one sentence before anything is computed."""
 
 from pathlib import Path
 

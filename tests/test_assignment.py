@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from curate.splitting.assignment import Draw, Rules, Splits, assign
 from curate.splitting.drawing import draw_stable, quota
 from curate.splitting.grouping import Links, prove
-from curate.splitting.holdings import NOWHERE, Holdings
+from curate.splitting.picture_table import NOWHERE, PictureTable
 from curate.splitting.split_folders import draw_with_split_folders
 
 RATIO = (0.6, 0.2, 0.2)
@@ -51,11 +51,11 @@ def digest(content: int) -> bytes:
     return sha256(str(content).encode()).hexdigest().encode()
 
 
-def build(world: World) -> tuple[Holdings, Links]:
+def build(world: World) -> tuple[PictureTable, Links]:
     there = sorted({content for content, _ in world.pictures}, key=digest)
     place = {content: at for at, content in enumerate(there)}
     count = len(world.pictures)
-    holdings = Holdings(
+    table = PictureTable(
         paths=[f"{at}.jpg" for at in range(count)],
         labels=["0", "1", "2", "3"],
         label=np.array([label for _, label in world.pictures], dtype=np.int32),
@@ -72,11 +72,11 @@ def build(world: World) -> tuple[Holdings, Links]:
         return np.array(known, dtype=np.int32).reshape(-1, 2)
 
     origins = [(place[content], origin) for content, origin in sorted(set(world.origins)) if content in place]
-    return holdings, Links(pairs(world.same), pairs(world.apart), np.array(origins, dtype=np.int32).reshape(-1, 2))
+    return table, Links(pairs(world.same), pairs(world.apart), np.array(origins, dtype=np.int32).reshape(-1, 2))
 
 
-def none_yet(holdings: Holdings) -> Splits:
-    return np.full(len(holdings), NOWHERE, dtype=np.int8)
+def none_yet(table: PictureTable) -> Splits:
+    return np.full(len(table), NOWHERE, dtype=np.int8)
 
 
 DRAWS = pytest.mark.parametrize("draw", [draw_stable, draw_with_split_folders])
@@ -86,12 +86,12 @@ DRAWS = pytest.mark.parametrize("draw", [draw_stable, draw_with_split_folders])
 @given(world=worlds(), seed=st.integers(0, 3))
 @settings(max_examples=60, deadline=None)
 def test_what_belongs_together_never_parts(draw: Draw, world: World, seed: int) -> None:
-    holdings, links = build(world)
-    split, held_back = assign(holdings, links, none_yet(holdings), Rules(RATIO, seed), draw)
+    table, links = build(world)
+    split, held_back = assign(table, links, none_yet(table), Rules(RATIO, seed), draw)
     assert not held_back
     assert (split != NOWHERE).all()
     of_content: dict[int, set[int]] = {}
-    for content, to in zip(holdings.content.tolist(), split.tolist(), strict=True):
+    for content, to in zip(table.content.tolist(), split.tolist(), strict=True):
         of_content.setdefault(content, set()).add(to)
     for a, b in [*links.same.tolist(), *links.told_apart.tolist()]:
         assert len(of_content[a] | of_content[b]) == 1
@@ -102,13 +102,13 @@ def test_what_belongs_together_never_parts(draw: Draw, world: World, seed: int) 
 @given(world=worlds(), seed=st.integers(0, 3), order=st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
 def test_the_order_of_the_listing_does_not_count(world: World, seed: int, order: object) -> None:
-    holdings, links = build(world)
-    split, _ = assign(holdings, links, none_yet(holdings), Rules(RATIO, seed), draw_stable)
+    table, links = build(world)
+    split, _ = assign(table, links, none_yet(table), Rules(RATIO, seed), draw_stable)
     shuffled = World(*(list(column) for column in vars(world).values()))
     for column in vars(shuffled).values():
         order.shuffle(column)  # type: ignore[attr-defined]
     flipped = World(shuffled.pictures, [(b, a) for a, b in shuffled.same], shuffled.apart, shuffled.origins)
-    again, _ = assign(*build(flipped), none_yet(holdings), Rules(RATIO, seed), draw_stable)
+    again, _ = assign(*build(flipped), none_yet(table), Rules(RATIO, seed), draw_stable)
     before = dict(zip(world.pictures, split.tolist(), strict=True))
     assert dict(zip(flipped.pictures, again.tolist(), strict=True)) == before
 
@@ -117,18 +117,18 @@ def test_the_order_of_the_listing_does_not_count(world: World, seed: int, order:
 @settings(max_examples=150, deadline=None)
 def test_more_pictures_move_none_and_leak_none(world: World, share: float, frozen: frozenset[int]) -> None:
     few = max(1, int(share * len(world.pictures)))
-    holdings, links = build(world.part(few))
-    first, _ = assign(holdings, links, none_yet(holdings), Rules(RATIO, 1), draw_stable)
+    table, links = build(world.part(few))
+    first, _ = assign(table, links, none_yet(table), Rules(RATIO, 1), draw_stable)
     # What lies under one (content, label) twice has one split.
     known = dict(zip(world.pictures[:few], first.tolist(), strict=True))
-    holdings, links = build(world)
+    table, links = build(world)
     remembered = np.array([known.get(key, NOWHERE) for key in world.pictures], dtype=np.int8)
-    split, held_back = assign(holdings, links, remembered, Rules(RATIO, 1, frozen), draw_stable)
+    split, held_back = assign(table, links, remembered, Rules(RATIO, 1, frozen), draw_stable)
     had = remembered != NOWHERE
     # An origin or a pair of two old contents was known before, so no old picture is to be held back.
     assert (split[had] == remembered[had]).all()
     assert set(np.flatnonzero(split == NOWHERE).tolist()) == held_back.keys()
-    proof = prove(holdings, links, split)
+    proof = prove(table, links, split)
     assert (proof.near_duplicates, proof.provenance) == (0, 0)
     # Up to ten strangers are held back, so that no hashes within the radius cross either.
     assert proof.told_apart == 0 or (~had).sum() > 10
@@ -147,10 +147,10 @@ def test_single_pictures_meet_their_quota_to_the_last(
     totals: list[int], ratio: tuple[float, float, float], least: int, seed: int
 ) -> None:
     pictures = [(sum(totals[:label]) + at, label) for label, total in enumerate(totals) for at in range(total)]
-    holdings, links = build(World(pictures, [], [], []))
-    split, _ = assign(holdings, links, none_yet(holdings), Rules(ratio, seed, least=least), draw_stable)
+    table, links = build(World(pictures, [], [], []))
+    split, _ = assign(table, links, none_yet(table), Rules(ratio, seed, least=least), draw_stable)
     for label, total in enumerate(totals):
-        counts = np.bincount(split[holdings.label == label], minlength=3)
+        counts = np.bincount(split[table.label == label], minlength=3)
         assert tuple(counts) == quota(total, ratio, least)
 
 
@@ -167,12 +167,9 @@ def test_a_quota_is_near_the_ratio_and_spares_train(total: int, least: int, vali
 
 
 def test_another_seed_draws_otherwise_and_the_draw_is_uniform() -> None:
-    holdings, links = build(World([(at, 0) for at in range(100)], [], [], []))
+    table, links = build(World([(at, 0) for at in range(100)], [], [], []))
     drawn = np.array(
-        [
-            assign(holdings, links, none_yet(holdings), Rules((0.8, 0.1, 0.1), seed), draw_stable)[0]
-            for seed in range(200)
-        ]
+        [assign(table, links, none_yet(table), Rules((0.8, 0.1, 0.1), seed), draw_stable)[0] for seed in range(200)]
     )
     in_test = (drawn == 2).sum(axis=0)
     # 200 draws at 10%: mean 20, standard deviation 4.2; the extremes of 100 lie within 4 of them.
@@ -184,8 +181,8 @@ def test_another_seed_draws_otherwise_and_the_draw_is_uniform() -> None:
 def test_chance_pairs_do_not_chain_up() -> None:
     """Two hundred strangers in a row of near hashes: groups stay small, and nothing is held back."""
     chain = [(at, at + 1) for at in range(199)]
-    holdings, links = build(World([(at, 0) for at in range(200)], [], chain, []))
-    split, held_back = assign(holdings, links, none_yet(holdings), Rules((0.8, 0.1, 0.1), 1), draw_stable)
+    table, links = build(World([(at, 0) for at in range(200)], [], chain, []))
+    split, held_back = assign(table, links, none_yet(table), Rules((0.8, 0.1, 0.1), 1), draw_stable)
     assert not held_back
     assert (split != NOWHERE).all()
-    assert prove(holdings, links, split).told_apart <= 200 // 25
+    assert prove(table, links, split).told_apart <= 200 // 25

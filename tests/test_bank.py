@@ -14,11 +14,11 @@ from PIL import Image
 
 from curate.errors import UserError
 from tests.training_ground import TINY, grow, picture
-from train import bank as bank_module
 from train.backbones import Backbone, load_backbone
-from train.bank import CLEAN, BankKey, FeatureBank
 from train.device import Precision
+from train.features import bank as bank_module
 from train.features.augmentation import Augmentation
+from train.features.bank import CLEAN, BankKey, FeatureBank
 from train.features.extract import Extraction, extract, forward_halving
 from train.features.freeze import FrozenNetwork
 from train.features.prepare import PictureRef
@@ -237,7 +237,7 @@ def test_a_bank_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 BEGIN_TOGETHER = """
 import sys, torch
 from pathlib import Path
-from train.bank import BankKey, FeatureBank
+from train.features.bank import BankKey, FeatureBank
 folder, rank = Path(sys.argv[1]), int(sys.argv[2])
 sys.stdin.readline()
 for number in range(40):

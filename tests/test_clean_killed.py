@@ -20,7 +20,7 @@ from tests.painting import contents, paint, save
 if sys.platform == "win32":
     pytest.skip("SIGKILL is POSIX's", allow_module_level=True)
 
-from demo.killing import kill_after, kill_at_deed, list_deeds
+from testing.killing import kill_after, kill_at_deed, list_deeds
 
 POINTS = 24
 """Instants at which each command is killed: spread evenly over all there are, the first and the last included."""

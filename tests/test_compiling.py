@@ -12,7 +12,7 @@ import torch
 
 from tests.training_ground import TINY, grow
 from train.backbones import Backbone, load_backbone
-from train.bank import BankKey
+from train.features.bank import BankKey
 from train.features.bank_shelf import list_banks
 from train.features.compiling import CompiledNetwork
 from train.features.extract import Extraction, extract, forward_halving

@@ -23,14 +23,14 @@ import scipy.io
 from PIL import Image
 
 from curate.download import FOLDER, PUBLIC, Downloaded, PublicSet, _lay_out, download
+from curate.downloading.transfer import RemoteFile
 from curate.errors import UserError
 from curate.files.lock import LOCK
 from curate.files.ours import WorkFolder
 from curate.progress import silent
 from curate.web.network import Network
-from curate.web.transfer import RemoteFile
-from demo.killing import count_deeds, kill_at_deed
-from demo.webserver import Reply, Request, Server
+from testing.killing import count_deeds, kill_at_deed
+from testing.webserver import Reply, Request, Server
 from tests.drawn import draw
 from tests.fields import tree
 from tests.test_unpack import tar, zipped

@@ -28,9 +28,9 @@ from train.features.extract import extract
 from train.features.prepare import PictureRef
 from train.inputs import expand
 from train.metrics import measure, most_confused
-from train.openings import openings_file, read_openings
 from train.optimising.settings import FitSettings
 from train.predict import Prediction, Predictor
+from train.test_log import openings_file, read_openings
 from train.training import TrainOptions, train_head
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -232,7 +232,7 @@ def test_says_which_formats_there_are(root: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @FORMATS
 def test_killed_at_any_deed_it_is_whole_or_not_there(root: Path, tmp_path: Path, format_: Format) -> None:
-    from demo.killing import count_deeds, kill_at_deed
+    from testing.killing import count_deeds, kill_at_deed
 
     export(root, tmp_path / "whole", format=format_)
     out = tmp_path / "out"

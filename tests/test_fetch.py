@@ -16,11 +16,11 @@ import h2.events
 import pytest
 import trustme
 
-from curate.fetch import Fetched, Fetcher, sniff
+from curate.web.fetch import Fetched, Fetcher, sniff
 from curate.web.hosts import HostBudget, Hosts
 from curate.web.network import Network, Timeouts
 from curate.web.retries import FetchFailed
-from demo.localweb import LocalWeb
+from testing.localweb import LocalWeb
 from tests.drawn import draw, plant
 
 Result = TypeVar("Result")

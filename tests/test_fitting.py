@@ -17,8 +17,8 @@ from train.optimising.fitting import Fitting, Measured, Work
 from train.optimising.layers import build_head
 from train.optimising.mixing import draw_mix
 from train.optimising.optimiser import groups_of
+from train.optimising.sampler import ClassBalancedSampler
 from train.optimising.settings import FitSettings
-from train.sampler import ClassBalancedSampler
 
 SMALL = FitSettings(
     optimizer="sgd", learning_rate=0.05, weight_decay=0.0, epochs=2, batch=8, label_smoothing=0.0, balance=0.0

@@ -15,10 +15,10 @@ from curate.errors import UserError
 from tests.commanding import command
 from tests.training_ground import TINY, grow
 from train.backbones import load_backbone
-from train.bank import CLEAN, BankKey, FeatureBank
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.export import export
 from train.exporting.export_formats import FORMATS
+from train.features.bank import CLEAN, BankKey, FeatureBank
 from train.metrics import measure
 from train.model_card import write_model_card
 from train.optimising.unfinished import UnfinishedRun

@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from curate.fetch import Fetcher
-from curate.scraping.image_search import Candidate, Options, Query
 from curate.sources import open_source
+from curate.sources.protocol.image_search import Candidate, Query, SourceOptions
 from curate.web.answers import SourceFailed
+from curate.web.fetch import Fetcher
 from curate.web.network import Network
 
 QUERY = Query("21", "fire lily", "Gloriosa superba, fire lily")
@@ -40,7 +40,7 @@ PICTURES = [
 def search() -> tuple[Candidate, ...]:
     async def work() -> tuple[Candidate, ...]:
         async with Fetcher(Network()) as fetcher:
-            return (await open_source("google", fetcher, Options(None)).page(QUERY, 100, None)).candidates
+            return (await open_source("google", fetcher, SourceOptions(None)).page(QUERY, 100, None)).candidates
 
     return asyncio.run(work())
 

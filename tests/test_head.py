@@ -55,7 +55,7 @@ def test_the_loss_is_a_mean_over_samples() -> None:
     standing_still = FitSettings(epochs=1, batch=32, learning_rate=1e-12, weight_decay=0, label_smoothing=0)
     fitted = fit_head(features[:, :1], labels, 4, standing_still)
     # A layer that has not moved answers as at the start, near log 4 for four classes
-    from train.sampler import ClassBalancedSampler
+    from train.optimising.sampler import ClassBalancedSampler
 
     drawn = ClassBalancedSampler(labels, seed=0).draw(0)
     expected = functional.cross_entropy(fitted.head(features[drawn, 0]), torch.tensor(labels)[drawn])

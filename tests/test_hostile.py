@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.peak import forget_peak_rss, peak_rss
-from curate.fetch import Fetched, Fetcher
 from curate.inspect import inspect
+from curate.web.fetch import Fetched, Fetcher
 from curate.web.network import Network, Timeouts
 from curate.web.retries import FetchFailed
-from demo.hostile import FAULTS, bomb
-from demo.localweb import LocalWeb
+from testing.hostile import FAULTS, bomb
+from testing.localweb import LocalWeb
 from tests.drawn import plant
 
 IMPATIENT = Timeouts(connect=1, read=1.2, whole=2.2)

@@ -15,7 +15,7 @@ from tests.commanding import command
 from tests.test_bank import CPU, KEY, run, sha
 from tests.training_ground import TINY, grow
 from train.backbones import Backbone, load_backbone
-from train.bank import APPLICATION_ID, CLEAN, SCHEMA, FeatureBank, is_bank
+from train.features.bank import APPLICATION_ID, CLEAN, SCHEMA, FeatureBank, is_bank
 from train.features.bank_shelf import clear_banks, list_banks, strangers_in
 from train.features.extract import extract
 from train.features.prepare import PictureRef

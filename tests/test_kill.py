@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from curate.image import decode
-from demo.localweb import LocalWeb
+from testing.localweb import LocalWeb
 from tests.drawn import plant
 
 KILLS = 10

@@ -13,8 +13,8 @@ from tests.training_ground import TINY, grow
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.evaluate import evaluate
 from train.model_card import model_card, write_model_card
-from train.openings import Opening, complete_opening, content_of, note_opening
 from train.optimising.settings import FitSettings
+from train.test_log import Opening, complete_opening, content_of, note_opening
 from train.training import TrainOptions, train_head
 
 pytestmark = pytest.mark.usefixtures("one_thread")

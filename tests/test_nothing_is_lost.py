@@ -18,14 +18,14 @@ from curate.dataset import open_dataset, open_to_write
 from curate.errors import UserError
 from curate.quarantine import restore
 from curate.split import split
-from curate.splitting.placing import Mode
+from curate.splitting.materialize import Mode
 from curate.splitting.unfinished import require_finished
 from tests.painting import paint, save
 
 if sys.platform == "win32":
     pytest.skip("SIGKILL is POSIX's", allow_module_level=True)
 
-from demo.killing import kill_at_deed
+from testing.killing import kill_at_deed
 
 SPLITS = ("train", "valid", "test")
 NEVER = 1 << 30  # an instant that no command reaches

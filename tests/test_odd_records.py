@@ -13,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import UserError
-from curate.fetch import Fetcher
-from curate.scraping.image_search import Candidate, Options, Page, Query
 from curate.scraping.queries import plan_queries
-from curate.scraping.records import read_records
 from curate.sources import open_source, wikimedia
+from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions
+from curate.sources.protocol.records import read_records
 from curate.web.answers import Answer, SourceChanged
+from curate.web.fetch import Fetcher
 from curate.web.strange_json import DEEPEST, read_json
-from demo.hostile import ODD_RECORDS
-from demo.localapis import SERVICES
-from demo.localweb import LocalWeb
+from testing.hostile import ODD_RECORDS
+from testing.localapis import SERVICES
+from testing.localweb import LocalWeb
 from tests.bringing import bring, files, only, open_ones
 from tests.drawn import plant
 from tests.test_sources import KEYS, NAMES, QUERY, search
@@ -31,7 +31,7 @@ from tests.test_sources import KEYS, NAMES, QUERY, search
 def pages(web: LocalWeb, name: str) -> list[Page]:
     async def walk() -> list[Page]:
         async with Fetcher(web.network()) as fetcher:
-            source = open_source(name, fetcher, Options(None, keys=KEYS))
+            source = open_source(name, fetcher, SourceOptions(None, keys=KEYS))
             found = [await source.page(QUERY, 1, None)]
             while found[-1].next is not None:
                 found.append(await source.page(QUERY, 1, found[-1].next))
@@ -112,7 +112,7 @@ def test_a_page_without_one_readable_record_has_changed() -> None:
 
 
 def test_a_search_that_leads_back_to_its_own_page_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from demo import localapis
+    from testing import localapis
 
     first = localapis.wikimedia
 

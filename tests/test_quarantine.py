@@ -21,7 +21,7 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.files.moving import Outcome, move
 from curate.quarantine import Decision, RestoreReport, restore, set_aside, stored_files
-from demo.killing import CONTEXT, kill_at_deed, list_deeds
+from testing.killing import CONTEXT, kill_at_deed, list_deeds
 from tests.painting import contents, paint, save
 
 

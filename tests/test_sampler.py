@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train.sampler import ClassBalancedSampler
+from train.optimising.sampler import ClassBalancedSampler
 
-# Not imported by name: torchsampler warns when it is imported first, which train.sampler knows how to bear
+# Not imported by name: torchsampler warns when it is imported first, which train.optimising.sampler knows how to bear
 TORCHSAMPLER = ClassBalancedSampler.__mro__[1]
 
 UNBALANCED = [0] * 400 + [1] * 40 + [2] * 4

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from curate.catalog import Catalog
-from curate.scraping.image_search import Query
-from curate.scraping.licenses import OPEN
 from curate.scraping.preview import preview
-from curate.scraping.wish import Wish
-from demo.localapis import SERVICES
-from demo.localweb import LocalWeb
+from curate.scraping.scrape_options import ScrapeOptions
+from curate.sources.protocol.image_search import Query
+from curate.sources.protocol.licenses import OPEN
+from testing.localapis import SERVICES
+from testing.localweb import LocalWeb
 from tests.bringing import bring, fetches, files, only, open_ones
 from tests.drawn import draw, plant, plant_one
 
@@ -207,7 +207,7 @@ def test_a_source_that_has_changed_is_named_and_the_others_go_on(web: LocalWeb, 
 
 def test_a_dry_run_lists_and_fetches_and_writes_nothing(web: LocalWeb, out: Path) -> None:
     queries = [Query("rose", "rose", "rose")]
-    shown = preview(out, queries, Wish(8, OPEN, 100), sources=("openverse",), network=web.network(), keys={})
+    shown = preview(out, queries, ScrapeOptions(8, OPEN, 100), sources=("openverse",), network=web.network(), keys={})
     assert not out.exists()
     assert not fetches(web)
     roses = open_ones(web, "rose")[:8]
@@ -217,6 +217,6 @@ def test_a_dry_run_lists_and_fetches_and_writes_nothing(web: LocalWeb, out: Path
     assert [entry.candidate.license.code for entry in shown.listed] == [rose.license for rose in roses]
     bring(web, out, "rose", limit=3)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")}
-    rest = preview(out, queries, Wish(8, OPEN, 100), sources=("openverse",), network=web.network(), keys={})
+    rest = preview(out, queries, ScrapeOptions(8, OPEN, 100), sources=("openverse",), network=web.network(), keys={})
     assert [entry.candidate.url for entry in rest.listed] == [entry.candidate.url for entry in shown.listed[3:]]
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")} == before

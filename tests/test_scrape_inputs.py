@@ -13,16 +13,16 @@ from subprocess import PIPE
 import pytest
 
 from curate.errors import UserError
-from curate.scraping.image_search import Query
-from curate.scraping.licenses import OPEN
-from curate.scraping.opening import warnings_for
 from curate.scraping.queries import plan_queries
-from curate.scraping.wish import Wish
+from curate.scraping.scrape_options import ScrapeOptions
+from curate.scraping.source_selection import warnings_for
 from curate.sources import auto_order
+from curate.sources.protocol.image_search import Query
+from curate.sources.protocol.licenses import OPEN
 from curate.web.network import Network
 from demo.gathering import gather
-from demo.localapis import SERVICES
-from demo.localweb import LocalWeb
+from testing.localapis import SERVICES
+from testing.localweb import LocalWeb
 from tests.bringing import bring, files, ledger, only
 from tests.drawn import draw, plant
 
@@ -190,12 +190,12 @@ def test_two_scrapes_do_not_work_in_one_place(web: LocalWeb, out: Path) -> None:
 
 
 def test_google_says_what_it_is_before_it_starts() -> None:
-    (warning,) = warnings_for(("google",), {}, Wish(licenses=None))
+    (warning,) = warnings_for(("google",), {}, ScrapeOptions(licenses=None))
     assert "licence" in warning
     assert "terms" in warning
     assert "google" not in auto_order(os.environ)
     with pytest.raises(UserError, match="--license any"):
-        warnings_for(("google",), {}, Wish(licenses=OPEN))
+        warnings_for(("google",), {}, ScrapeOptions(licenses=OPEN))
 
 
 def test_the_default_network_is_the_real_web() -> None:

@@ -16,13 +16,13 @@ from curate.credits import write_credits, write_metadata
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.scan import scan
-from curate.scraping.findings import Findings
-from curate.scraping.image_search import Query
+from curate.scraping.candidate_store import CandidateStore
 from curate.scraping.incoming import FOLDER
-from curate.scraping.licenses import OPEN
 from curate.scraping.preview import preview
-from curate.scraping.wish import Wish
-from demo.localweb import LocalWeb
+from curate.scraping.scrape_options import ScrapeOptions
+from curate.sources.protocol.image_search import Query
+from curate.sources.protocol.licenses import OPEN
+from testing.localweb import LocalWeb
 from tests.bringing import bring, files, ledger
 from tests.drawn import draw, plant
 
@@ -135,7 +135,7 @@ def stranger(out: Path, tmp_path: Path, place: str) -> None:
     """A dataset with a picture that is kept and on its way to `place`, as its catalog says."""
     plant(out / "raw", {"rose": 0})
     with Catalog.open(out / "catalog.sqlite") as catalog:
-        Findings(catalog)
+        CandidateStore(catalog)
         row = (
             "rose",
             "openverse",
@@ -217,12 +217,12 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 from tests.bringing import *
-from demo.localweb import network_to
+from testing.localweb import network_to
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
 import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 from curate.errors import UserError
 try:
-    scrape(Path(sys.argv[1]), [Query("rose", "rose", "rose")], Wish(9, OPEN, 100), sources=("openverse",),
+    scrape(Path(sys.argv[1]), [Query("rose", "rose", "rose")], ScrapeOptions(9, OPEN, 100), sources=("openverse",),
            network=network_to(int(sys.argv[2])), keys={})
 except UserError as error:
     print(error)
@@ -323,7 +323,7 @@ def test_a_strangers_table_of_our_name_is_refused(table: str, web: LocalWeb, out
     with pytest.raises(UserError, match="that this program did not make"):
         bring(web, out, "rose")
     with pytest.raises(UserError, match=r"The catalog .*flower_data/catalog\.sqlite holds a table"):
-        preview(out, [Query("rose", "rose", "rose")], Wish(3, OPEN, 100), network=web.network(), keys={})
+        preview(out, [Query("rose", "rose", "rose")], ScrapeOptions(3, OPEN, 100), network=web.network(), keys={})
     assert web.log == []
 
 
@@ -331,7 +331,7 @@ def test_a_dry_run_on_what_is_no_catalog(web: LocalWeb, out: Path) -> None:
     plant(out / "raw", {"rose": 1})
     (out / "catalog.sqlite").write_bytes(b"no database at all, but long enough to be taken for one" * 20)
     with pytest.raises(UserError, match=r"The catalog .*flower_data/catalog\.sqlite"):
-        preview(out, [Query("rose", "rose", "rose")], Wish(3, OPEN, 100), network=web.network(), keys={})
+        preview(out, [Query("rose", "rose", "rose")], ScrapeOptions(3, OPEN, 100), network=web.network(), keys={})
 
 
 def test_an_older_ledger_learns_to_count_odd_records(web: LocalWeb, out: Path) -> None:

@@ -9,17 +9,17 @@ from typing import Any, TypeVar
 import pytest
 
 from curate.errors import UserError
-from curate.fetch import Fetcher
-from curate.scraping.image_search import Candidate, Options, Query
-from curate.scraping.licenses import OPEN, allowed_licenses, read_license
-from curate.scraping.picture_urls import modest_url, picture_key, provenance_group
 from curate.sources import auto_order, duckduckgo, open_source, source_class, source_names
+from curate.sources.protocol.image_search import Candidate, Query, SourceOptions
+from curate.sources.protocol.licenses import OPEN, allowed_licenses, read_license
+from curate.sources.protocol.picture_urls import modest_url, picture_key, provenance_group
 from curate.web.answers import Answer, SourceChanged, SourceFailed, SourceLimited
+from curate.web.fetch import Fetcher
 from curate.web.hosts import HostBudget
 from curate.web.network import Network
-from demo.localapis import SERVICES
-from demo.localweb import LocalWeb
-from demo.webserver import Reply, Request, Server
+from testing.localapis import SERVICES
+from testing.localweb import LocalWeb
+from testing.webserver import Reply, Request, Server
 from tests.drawn import plant_one
 
 Result = TypeVar("Result")
@@ -45,7 +45,7 @@ def search(
 
     async def walk() -> list[Candidate]:
         async with Fetcher(web.network(**network)) as fetcher:
-            source = open_source(name, fetcher, Options(licenses, keys=KEYS if keys is None else keys))
+            source = open_source(name, fetcher, SourceOptions(licenses, keys=KEYS if keys is None else keys))
             found: list[Candidate] = []
             cursor = None
             for _ in range(pages):
@@ -317,7 +317,7 @@ def test_odd_headers_of_a_service_are_no_traceback(header: str, value: str) -> N
 
         async def ask() -> None:
             async with Fetcher(network) as fetcher:
-                await open_source("openverse", fetcher, Options(None)).page(QUERY, 1, None)
+                await open_source("openverse", fetcher, SourceOptions(None)).page(QUERY, 1, None)
 
         if header == "Location":
             with pytest.raises(SourceFailed, match=r"openverse: .* redirects to no URL"):

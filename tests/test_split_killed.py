@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from curate.split import split
-from curate.splitting.placing import Mode
-from demo.killing import count_deeds, kill_after, kill_at_deed
+from curate.splitting.materialize import Mode
+from testing.killing import count_deeds, kill_after, kill_at_deed
 from tests.fields import dataset, placed, tree
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

@@ -221,7 +221,7 @@ KILLED = """
 import os, signal, sys, time
 from pathlib import Path
 import torch
-from train import bank
+from train.features import bank
 from train.features.freeze import FrozenNetwork
 from train.optimising.settings import FitSettings
 from train.training import TrainOptions, train_head

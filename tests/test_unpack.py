@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from curate.downloading.unpack import Limits, unpack
 from curate.errors import UserError
-from curate.web.unpack import Limits, unpack
 
 HONEST = {"set/train/rose/1.jpg": b"one", "set/train/iris/2.jpg": b"two", "set/LICENSE.txt": b"free"}
 

@@ -21,7 +21,7 @@ from torch import nn
 from curate.errors import UserError
 from train.features.preprocessing import Preprocessing
 from train.features.weights import drop_keys, fit_state, in_order_of, lite0_file, read_state
-from train.optimising.scratch_cnn import ScratchCNN
+from train.scratch_cnn import ScratchCNN
 
 Library = Literal["torchvision", "timm", "florilegium"]
 LIBRARIES: Final = get_args(Library)

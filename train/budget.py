@@ -19,8 +19,8 @@ from curate.image import BrokenImage
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 from train.backbones import OFFLINE, Backbone
-from train.bank import CLEAN, FeatureBank
 from train.device import one_thread
+from train.features.bank import CLEAN, FeatureBank
 from train.features.extract import bank_key
 from train.features.freeze import FrozenNetwork
 from train.features.views import Views

@@ -27,10 +27,10 @@ from train.features.extract import BATCH, BrokenPicture, Extraction, extract
 from train.features.prepare import PictureRef
 from train.features.views import Views, prediction_views
 from train.metrics import Accuracy, measure
-from train.openings import Opening, complete_opening, content_of, note_opening, now
 from train.optimising.layers import Head
 from train.pictures import LabelledPicture, fingerprint, labelled_pictures, require_known
 from train.predict import mean_probabilities, require_abstention
+from train.test_log import Opening, complete_opening, content_of, note_opening, now
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from train.checkpoint import Checkpoint, load_checkpoint
 from train.exporting.classifier import Classifier, Geometry
 from train.exporting.export_formats import FORMATS, Runner
 from train.features.preprocessing import INTERPOLATIONS
-from train.openings import content_of
 from train.predict import Predictor
 from train.signed_json import require_ours_together, signed_json
+from train.test_log import content_of
 from train.under_way import bring_to_disk, file_under_way
 
 TOLERANCE: Final = 1e-4

@@ -14,11 +14,11 @@ from curate.catalog import Catalog
 from curate.dataset import Dataset, open_dataset
 from curate.duplicates import DEFAULT_RADIUS
 from curate.errors import UserError
+from curate.lookalikes.cached_search import find_neighbours
 from curate.progress import Progress, silent
 from curate.scan import scan
 from curate.splitting.grouping import groups_of, links_of
-from curate.splitting.holdings import read_holdings
-from curate.splitting.neighbours import find_neighbours
+from curate.splitting.picture_table import read_picture_table
 from train.calibration import cross_entropy
 from train.device import one_thread
 from train.features.extract import BrokenPicture
@@ -150,14 +150,14 @@ def near_duplicate_groups(dataset: Dataset, progress: Progress = silent) -> tupl
     try:
         with Catalog.open(dataset.catalog_path) as catalog:
             scan(dataset, catalog, progress)
-            holdings = read_holdings(dataset, catalog)
-            neighbours = find_neighbours(dataset, catalog, holdings, DEFAULT_RADIUS, progress)
-            links = links_of(holdings, catalog, neighbours)
+            table = read_picture_table(dataset, catalog)
+            neighbours = find_neighbours(dataset, catalog, table, DEFAULT_RADIUS, progress)
+            links = links_of(table, catalog, neighbours)
     except UserError as error:
         return {}, [f"Near-duplicates may lie in different folds, because the catalog was of no use: {error}"]
-    unassigned = np.zeros(len(holdings.sha256), dtype=np.uint8)
+    unassigned = np.zeros(len(table.sha256), dtype=np.uint8)
     return {
-        bytes(holdings.sha256[content]).decode(): number
+        bytes(table.sha256[content]).decode(): number
         for number, group in enumerate(groups_of(links, unassigned))
         for content in group.contents
     }, []

@@ -14,7 +14,7 @@ from curate.files.reading import sha256_of
 from curate.printable import printable
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.metrics import most_confused, wilson_interval
-from train.openings import Opening, content_of, read_openings
+from train.test_log import Opening, content_of, read_openings
 
 # What Markdown and GitHub's dialect of it read as more than text; a bare address becomes a link without any sign.
 _MARKDOWN = re.compile(r"[\\`*_\[\]<>|#~&!@$]|://|(?<=www)\.", re.IGNORECASE)

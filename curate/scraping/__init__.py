@@ -1,1 +1,1 @@
-"""How `scrape` hunts: queries, candidates, findings, judgement and yield."""
+"""How `scrape` works: queries, candidates and their store, the crawler, the deduplicator, and the yield report."""

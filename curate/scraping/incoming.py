@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 
 from curate.errors import UserError
-from curate.fetch import SNIFFED, Fetched, sniff
 from curate.file_names import numbered
 from curate.files.inside import inside
 from curate.files.moving import Outcome, move
 from curate.files.ours import MARK, WorkFolder
 from curate.files.reading import open_file
-from curate.scraping.findings import Finding, Findings
+from curate.scraping.candidate_store import CandidateStore, StoredCandidate
+from curate.web.fetch import SNIFFED, Fetched, sniff
 from curate.web.retries import FetchFailed
 
 FOLDER = "scrape.florilegium"
@@ -43,37 +43,37 @@ class Incoming:
         if all(path.name == MARK for path in self.folder.iterdir()):
             self._work.remove()
 
-    def recover(self, root: Path, findings: Findings) -> None:
+    def recover(self, root: Path, store: CandidateStore) -> None:
         """Finish what a stopped run left: moves that were decided, files that were whole, parts that were not."""
         for path in sorted(self.folder.iterdir()):
             if path.name == MARK:
                 continue
             named = _WHOLE.fullmatch(path.name) if path.is_file() and not path.is_symlink() else None
-            finding = findings.by_id(int(named[1])) if named is not None else None
-            if named is None or finding is None:
+            stored = store.by_id(int(named[1])) if named is not None else None
+            if named is None or stored is None:
                 _remove(path)
-            elif finding.status == "kept":
-                self.deliver(path, root, finding, findings)
-            elif finding.status in ("found", "refused", "retry", "fetched"):
-                findings.mark_fetched(finding.id, named[2])
+            elif stored.status == "kept":
+                self.deliver(path, root, stored, store)
+            elif stored.status in ("found", "refused", "retry", "fetched"):
+                store.mark_fetched(stored.id, named[2])
             else:
                 _remove(path)
 
-    def whole(self, finding: Finding) -> Path | None:
+    def whole(self, stored: StoredCandidate) -> Path | None:
         """The whole file of a candidate that was fetched, if it lies here."""
-        names = [path for path in self.folder.glob(f"{finding.id}.*") if _WHOLE.fullmatch(path.name)]
-        return next((path for path in names if path.name.split(".")[1] == finding.sha256), None)
+        names = [path for path in self.folder.glob(f"{stored.id}.*") if _WHOLE.fullmatch(path.name)]
+        return next((path for path in names if path.name.split(".")[1] == stored.sha256), None)
 
-    def deliver(self, path: Path, root: Path, finding: Finding, findings: Findings) -> str:
+    def deliver(self, path: Path, root: Path, stored: StoredCandidate, store: CandidateStore) -> str:
         """Move a file to the place in the dataset that the ledger has for it; where it lies then, relative to `root`.
 
         Where another file has taken that place, it gets another name in the same folder, which the ledger learns
         before the move. Raises UserError where the ledger's place lies outside the dataset.
         """
-        place = finding.path
+        place = stored.path
         while move(path, inside(root, place)) is Outcome.OCCUPIED:
-            place = free_place(root, finding.path)
-            findings.relocate(finding, place)
+            place = free_place(root, stored.path)
+            store.relocate(stored, place)
         return place
 
     def copy(self, source: Path, stem: str, largest: int) -> Fetched:

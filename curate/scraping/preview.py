@@ -13,13 +13,13 @@ from curate.catalog import Catalog
 from curate.catalog_check import REBUILD
 from curate.dataset import open_dataset
 from curate.errors import UserError
-from curate.fetch import Fetcher
-from curate.scraping.findings import Findings
-from curate.scraping.image_search import Candidate, Query, Source
-from curate.scraping.opening import chosen_sources, open_sources
+from curate.scraping.candidate_store import CandidateStore
+from curate.scraping.scrape_options import ScrapeOptions
 from curate.scraping.searching import Searches
-from curate.scraping.wish import Wish
-from curate.scraping.yields import Yield, measure
+from curate.scraping.source_selection import chosen_sources, open_sources
+from curate.scraping.yield_report import Yield, measure
+from curate.sources.protocol.image_search import Candidate, Query, Source
+from curate.web.fetch import Fetcher
 from curate.web.network import Network
 
 
@@ -44,7 +44,7 @@ class Preview:
 def preview(
     out: Path,
     queries: Sequence[Query],
-    wish: Wish,
+    options: ScrapeOptions,
     *,
     sources: Sequence[str] = ("auto",),
     network: Network | None = None,
@@ -52,40 +52,44 @@ def preview(
 ) -> Preview:
     """Ask the searches as `scrape` would; fetch no picture and write nothing. Raises UserError as `scrape` does."""
     keys = os.environ if keys is None else keys
-    specs = chosen_sources(sources, keys, wish)
+    specs = chosen_sources(sources, keys, options)
 
-    async def work(findings: Findings) -> tuple[list[Listed], dict[str, str]]:
+    async def work(store: CandidateStore) -> tuple[list[Listed], dict[str, str]]:
         async with Fetcher(network or Network()) as fetcher:
-            searches = Searches(findings, wish)
-            opened = open_sources(specs, fetcher, wish, queries, keys)
-            listed = [entry for query in queries for entry in await _list(findings, searches, wish, query, opened)]
+            searches = Searches(store, options)
+            opened = open_sources(specs, fetcher, options, queries, keys)
+            listed = [entry for query in queries for entry in await _list(store, searches, options, query, opened)]
             return listed, searches.closed
 
-    with _borrowed(Path(out)) as findings:
-        listed, closed = asyncio.run(work(findings))
-        yields = measure(findings, [query.label for query in queries])
+    with _borrowed(Path(out)) as store:
+        listed, closed = asyncio.run(work(store))
+        yields = measure(store, [query.label for query in queries])
     return Preview(listed, yields, [f"{name}: {reason}" for name, reason in closed.items()])
 
 
 async def _list(
-    findings: Findings, searches: Searches, wish: Wish, query: Query, sources: Sequence[tuple[str, Source]]
+    store: CandidateStore,
+    searches: Searches,
+    options: ScrapeOptions,
+    query: Query,
+    sources: Sequence[tuple[str, Source]],
 ) -> list[Listed]:
     listed: list[Listed] = []
-    missing = wish.limit - findings.kept(query.label)
+    missing = options.limit - store.kept(query.label)
     for name, source in sources:
         last = 0
         while len(listed) < missing:
-            finding = await searches.following(query, name, source, last, missing - len(listed))
-            if finding is None:
+            stored = await searches.following(query, name, source, last, missing - len(listed))
+            if stored is None:
                 break
-            last = finding.id
-            listed.append(Listed(query.label, name, finding.candidate))
+            last = stored.id
+            listed.append(Listed(query.label, name, stored.candidate))
     return listed
 
 
 @contextmanager
-def _borrowed(out: Path) -> Iterator[Findings]:
-    """The findings of earlier runs, in a copy that nobody will miss."""
+def _borrowed(out: Path) -> Iterator[CandidateStore]:
+    """The store of earlier runs, in a copy that nobody will miss."""
     with tempfile.TemporaryDirectory(prefix="florilegium-") as folder:
         copy = Path(folder) / "catalog.sqlite"
         try:
@@ -95,7 +99,7 @@ def _borrowed(out: Path) -> Iterator[Findings]:
         if original.is_file():
             _copy_database(original, copy)
         with _named_after(copy, original), Catalog.open(copy) as catalog:
-            yield Findings(catalog)
+            yield CandidateStore(catalog)
 
 
 def _copy_database(original: Path, copy: Path) -> None:

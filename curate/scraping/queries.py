@@ -7,8 +7,8 @@ from curate.file_names import LONGEST_NAME
 from curate.files.inside import is_plain
 from curate.names import chosen_labels, load_queries
 from curate.printable import printable
-from curate.scraping.image_search import Query
-from curate.scraping.records import is_no_text
+from curate.sources.protocol.image_search import Query
+from curate.sources.protocol.records import is_no_text
 
 
 def plan_queries(names: Path | None = None, classes: str | None = None) -> list[Query]:

@@ -2,46 +2,48 @@
 
 from dataclasses import replace
 
-from curate.scraping.findings import Finding, Findings
-from curate.scraping.image_search import Query, Source
-from curate.scraping.wish import Wish
+from curate.scraping.candidate_store import CandidateStore, StoredCandidate
+from curate.scraping.scrape_options import ScrapeOptions
+from curate.sources.protocol.image_search import Query, Source
 from curate.web.answers import SourceFailed
 
 
 class Searches:
     """`closed` holds the sources that cannot go on in this run: name → why."""
 
-    def __init__(self, findings: Findings, wish: Wish) -> None:
+    def __init__(self, store: CandidateStore, options: ScrapeOptions) -> None:
         self.closed: dict[str, str] = {}
-        self._findings = findings
-        self._wish = wish
+        self._store = store
+        self._options = options
 
-    async def following(self, query: Query, name: str, source: Source, last: int, wanted: int) -> Finding | None:
+    async def following(
+        self, query: Query, name: str, source: Source, last: int, wanted: int
+    ) -> StoredCandidate | None:
         """The first candidate behind the id `last` that should be fetched, or None where the search has run dry.
 
         Asks for a further page where the known ones are used up. What is passed over is marked with the reason.
         """
         while True:
-            finding = self._findings.after(query.label, name, last)
-            if finding is None:
+            stored = self._store.after(query.label, name, last)
+            if stored is None:
                 if not await self.ask(query, name, source, wanted):
                     return None
                 continue
-            last = finding.id
-            if finding.status == "fetched":
-                return finding
-            refusal = self._wish.refusal(finding.candidate)
+            last = stored.id
+            if stored.status == "fetched":
+                return stored
+            refusal = self._options.refusal(stored.candidate)
             if refusal is not None:
-                self._findings.mark(finding.id, "refused", *refusal)
-            elif self._findings.taken_before(finding):
-                self._findings.mark(finding.id, "repeat")
+                self._store.mark(stored.id, "refused", *refusal)
+            elif self._store.taken_before(stored):
+                self._store.mark(stored.id, "repeat")
             else:
-                return finding
+                return stored
 
     async def ask(self, query: Query, name: str, source: Source, wanted: int) -> bool:
         """Ask for one more page and enter it; whether there was one to ask for."""
-        words = f"{query.text} | {self._wish.words}"
-        cursor, complete = self._findings.cursor(query, name, words)
+        words = f"{query.text} | {self._options.words}"
+        cursor, complete = self._store.cursor(query, name, words)
         if complete or name in self.closed:
             return False
         try:
@@ -52,10 +54,10 @@ class Searches:
         if page.next is not None and page.next == cursor:
             self.closed[name] = "it leads from one page back to the same page"
             page = replace(page, next=None)
-        self._findings.add(query, name, words, page)
+        self._store.add(query, name, words, page)
         return True
 
     def untouched(self, query: Query, name: str) -> bool:
         """Whether no page of this search has been asked for yet."""
-        words = f"{query.text} | {self._wish.words}"
-        return self._findings.cursor(query, name, words) == (None, False)
+        words = f"{query.text} | {self._options.words}"
+        return self._store.cursor(query, name, words) == (None, False)

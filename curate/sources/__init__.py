@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import cast
 
 from curate.errors import UserError
-from curate.fetch import Fetcher
-from curate.scraping.image_search import Options, Source
+from curate.sources.protocol.image_search import Source, SourceOptions
 from curate.web.api import Api
+from curate.web.fetch import Fetcher
 
 
 def source_names() -> list[str]:
@@ -35,7 +35,7 @@ def auto_order(keys: Mapping[str, str]) -> list[str]:
     return [name for _, name in sorted(ranked)]
 
 
-def open_source(spec: str, fetcher: Fetcher, options: Options) -> Source:
+def open_source(spec: str, fetcher: Fetcher, options: SourceOptions) -> Source:
     """Make a source ready to be asked. Raises UserError where it lacks an argument or a key."""
     search = source_class(spec)
     name, _, argument = spec.partition(":")

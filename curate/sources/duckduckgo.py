@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from curate.scraping.image_search import Candidate, Options, Page, Query, whole_number
-from curate.scraping.picture_urls import provenance_group
-from curate.scraping.records import read_records
+from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions, whole_number
+from curate.sources.protocol.picture_urls import provenance_group
+from curate.sources.protocol.records import read_records
 from curate.web.answers import Answer, SourceFailed, SourceLimited
 from curate.web.api import Api
 
@@ -32,7 +32,7 @@ class Search:
         "as a browser. Look each picture's page up before you publish anything made from it."
     )
 
-    def __init__(self, api: Api, options: Options) -> None:  # noqa: ARG002
+    def __init__(self, api: Api, options: SourceOptions) -> None:  # noqa: ARG002
         self._api = api
 
     async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002

@@ -10,9 +10,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import ClassVar
 
-from curate.scraping.image_search import Candidate, Options, Page, Query, whole_number
-from curate.scraping.licenses import UNKNOWN, License, read_license
-from curate.scraping.records import read_records
+from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions, whole_number
+from curate.sources.protocol.licenses import UNKNOWN, License, read_license
+from curate.sources.protocol.records import read_records
 from curate.web.answers import Answer, SourceChanged, SourceFailed, SourceLimited
 from curate.web.api import Api
 
@@ -31,7 +31,7 @@ class Search:
     required_keys: ClassVar[tuple[str, ...]] = ("FLICKR_API_KEY",)
     warning: ClassVar[str] = ""
 
-    def __init__(self, api: Api, options: Options) -> None:
+    def __init__(self, api: Api, options: SourceOptions) -> None:
         self._api = api
         self._options = options
         self._licenses: dict[str, License] | None = None

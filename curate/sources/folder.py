@@ -9,10 +9,10 @@ from typing import ClassVar
 
 from curate.credits import cell_content
 from curate.errors import UserError
-from curate.scraping.image_search import Candidate, Options, Page, Query, whole_number
-from curate.scraping.licenses import read_license
-from curate.scraping.picture_urls import provenance_group
-from curate.scraping.records import read_records
+from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions, whole_number
+from curate.sources.protocol.licenses import read_license
+from curate.sources.protocol.picture_urls import provenance_group
+from curate.sources.protocol.records import read_records
 from curate.web.api import Api
 
 PAGE_SIZE = 500
@@ -27,7 +27,7 @@ class Search:
     required_keys: ClassVar[tuple[str, ...]] = ()
     warning: ClassVar[str] = ""
 
-    def __init__(self, api: Api, options: Options) -> None:  # noqa: ARG002
+    def __init__(self, api: Api, options: SourceOptions) -> None:  # noqa: ARG002
         if not options.argument:
             raise UserError("The source 'folder' needs one: --source folder:DIR.")
         self._root = Path(options.argument).expanduser().resolve()

@@ -10,10 +10,10 @@ https://api.gbif.org/v1/occurrence/search
 from collections.abc import Iterator
 from typing import ClassVar
 
-from curate.scraping.image_search import Candidate, Options, Page, Query, whole_number
-from curate.scraping.licenses import read_license
-from curate.scraping.picture_urls import modest_url, provenance_group
-from curate.scraping.records import read_records
+from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions, whole_number
+from curate.sources.protocol.licenses import read_license
+from curate.sources.protocol.picture_urls import modest_url, provenance_group
+from curate.sources.protocol.records import read_records
 from curate.web.answers import Answer
 from curate.web.api import Api
 
@@ -32,7 +32,7 @@ class Search:
     required_keys: ClassVar[tuple[str, ...]] = ()
     warning: ClassVar[str] = ""
 
-    def __init__(self, api: Api, options: Options) -> None:
+    def __init__(self, api: Api, options: SourceOptions) -> None:
         self._api = api
         self._options = options
 

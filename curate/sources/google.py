@@ -16,16 +16,16 @@ import tempfile
 from pathlib import Path
 from typing import ClassVar
 
-from curate.scraping.image_search import Candidate, Options, Page, Query
-from curate.scraping.picture_urls import provenance_group
-from curate.scraping.records import read_records
+from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions
+from curate.sources.protocol.picture_urls import provenance_group
+from curate.sources.protocol.records import read_records
 from curate.web.answers import Answer, SourceFailed
 from curate.web.api import Api
 from curate.web.strange_json import read_json
 
 MOST = 100
 """Results of one search, as many as one page of Google shows without more scrolling than the package does."""
-PATIENCE = 180.0
+BROWSER_SECONDS = 180.0
 """Seconds for one search; the package alone scrolls for some twenty."""
 _FIRST_WORDS = 300
 
@@ -43,7 +43,7 @@ class Search:
         "you publish anything made from it."
     )
 
-    def __init__(self, api: Api, options: Options) -> None:  # noqa: ARG002
+    def __init__(self, api: Api, options: SourceOptions) -> None:  # noqa: ARG002
         self._api = api
 
     async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002
@@ -73,10 +73,10 @@ async def _search(words: str, scratch: Path) -> list[object]:
         start_new_session=True,
     )
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(BROWSER_SECONDS):
             output, _ = await process.communicate()
     except TimeoutError:
-        raise SourceFailed("google", f"the browser was not done in {PATIENCE:.0f} seconds") from None
+        raise SourceFailed("google", f"the browser was not done in {BROWSER_SECONDS:.0f} seconds") from None
     finally:
         _end(process)
     logs = list((scratch / "logs").glob("*.json"))

@@ -13,10 +13,10 @@ from typing import ClassVar
 
 from curate.errors import UserError
 from curate.files.reading import read_file
-from curate.scraping.image_search import Candidate, Options, Page, Query, whole_number
-from curate.scraping.licenses import read_license
-from curate.scraping.picture_urls import provenance_group
-from curate.scraping.records import read_records
+from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions, whole_number
+from curate.sources.protocol.licenses import read_license
+from curate.sources.protocol.picture_urls import provenance_group
+from curate.sources.protocol.records import read_records
 from curate.web.api import Api
 
 PAGE_SIZE = 500
@@ -31,7 +31,7 @@ class Search:
     required_keys: ClassVar[tuple[str, ...]] = ()
     warning: ClassVar[str] = ""
 
-    def __init__(self, api: Api, options: Options) -> None:  # noqa: ARG002
+    def __init__(self, api: Api, options: SourceOptions) -> None:  # noqa: ARG002
         if not options.argument:
             raise UserError("The source 'urls' needs a file: --source urls:FILE.")
         self._file = Path(options.argument).expanduser()

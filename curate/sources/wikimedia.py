@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import ClassVar
 
-from curate.scraping.image_search import Candidate, Options, Page, Query
-from curate.scraping.licenses import License, read_license
-from curate.scraping.picture_urls import MODEST_WIDTH, provenance_group
-from curate.scraping.records import read_records
+from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions
+from curate.sources.protocol.licenses import License, read_license
+from curate.sources.protocol.picture_urls import MODEST_WIDTH, provenance_group
+from curate.sources.protocol.records import read_records
 from curate.web.answers import Answer, SourceChanged, SourceFailed, SourceLimited
 from curate.web.api import Api
 
 MAXLAG_SECONDS = 5
-PATIENCE = 4
+MOST_EMPTY_PAGES = 4
 LONGEST_CONTINUE = 2000  # characters
 _PICTURES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/tiff")
 
@@ -33,7 +33,7 @@ class Search:
     required_keys: ClassVar[tuple[str, ...]] = ()
     warning: ClassVar[str] = ""
 
-    def __init__(self, api: Api, options: Options) -> None:  # noqa: ARG002
+    def __init__(self, api: Api, options: SourceOptions) -> None:  # noqa: ARG002
         self._api = api
 
     async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002
@@ -66,7 +66,7 @@ class Search:
         return Page(found, following, odd)
 
     async def _ask(self, params: dict[str, str | int | list[str]]) -> Answer:
-        for _ in range(PATIENCE):
+        for _ in range(MOST_EMPTY_PAGES):
             answer = await self._api.get("/w/api.php", params)
             if not answer.has("error"):
                 return answer

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from curate.dataset import SPLITS
 from curate.splitting.grouping import Group, Links, groups_of
-from curate.splitting.holdings import NOWHERE, Holdings
+from curate.splitting.picture_table import NOWHERE, PictureTable
 
 Ratio = tuple[float, float, float]
 Splits = NDArray[np.int8]
@@ -33,14 +33,14 @@ class Rules:
     least: int = 1
 
 
-Draw = Callable[[Holdings, NDArray[np.int32], Splits, Rules], Splits]
-"""(holdings, unit int32[n], the splits so far, rules) → splits in which every unit has one. Pictures of one unit go
-together; a unit's number is the place of its first content in `Holdings.sha256`, and `NOWHERE` is no unit.
+Draw = Callable[[PictureTable, NDArray[np.int32], Splits, Rules], Splits]
+"""(table, unit int32[n], the splits so far, rules) → splits in which every unit has one. Pictures of one unit go
+together; a unit's number is the place of its first content in `PictureTable.sha256`, and `NOWHERE` is no unit.
 """
 
 
 def assign(
-    holdings: Holdings, links: Links, remembered: Splits, rules: Rules, draw: Draw
+    table: PictureTable, links: Links, remembered: Splits, rules: Rules, draw: Draw
 ) -> tuple[Splits, dict[int, str]]:
     """Give every picture a split: (splits, position → why it is held back).
 
@@ -48,14 +48,14 @@ def assign(
     but that a picture leaves train or valid which turns out to belong together with one in a split further out.
     """
     split = remembered.copy()
-    held_back = _part_company(holdings, links, split)
+    held_back = _part_company(table, links, split)
     new = split == NOWHERE
     new[list(held_back)] = False
-    mask = _mask(holdings, split)
-    unit = np.where(new & (mask[holdings.content] == 0), holdings.content, np.int32(NOWHERE))
-    pictures = _Pictures(holdings.content, new)
+    mask = _mask(table, split)
+    unit = np.where(new & (mask[table.content] == 0), table.content, np.int32(NOWHERE))
+    pictures = _Pictures(table.content, new)
     strangers: list[tuple[NDArray[np.intp], Group, str]] = []
-    for group in _bound(links, mask, holdings.content[new & (mask[holdings.content] > 0)]):
+    for group in _bound(links, mask, table.content[new & (mask[table.content] > 0)]):
         positions = pictures.of(group.contents)
         if not len(positions):
             continue
@@ -66,11 +66,11 @@ def assign(
             strangers.append((positions, group, reason))
         elif reason:
             held_back |= dict.fromkeys(positions.tolist(), reason)
-    if sum(len(positions) for positions, _, _ in strangers) <= max(10, FEW_STRANGERS * len(holdings)):
+    if sum(len(positions) for positions, _, _ in strangers) <= max(10, FEW_STRANGERS * len(table)):
         for positions, _, reason in strangers:
             unit[positions] = split[positions] = NOWHERE
             held_back |= dict.fromkeys(positions.tolist(), reason)
-    return draw(holdings, unit, split, rules), held_back
+    return draw(table, unit, split, rules), held_back
 
 
 def _bound(links: Links, mask: NDArray[np.uint8], joined: NDArray[np.int32]) -> Iterator[Group]:
@@ -95,13 +95,13 @@ def _follow(group: Group, frozen: frozenset[int]) -> tuple[int | None, str, bool
     return to, f"its hash is near to that of another picture in {_named(group.beside)}", True
 
 
-def _part_company(holdings: Holdings, links: Links, split: Splits) -> dict[int, str]:
+def _part_company(table: PictureTable, links: Links, split: Splits) -> dict[int, str]:
     """Take out what had a split and now turns out to belong to a picture in another: a wider radius or a new credit
     may say so. What arrived in its folder stays; else the split further out keeps its picture.
     """
-    arrived = _mask(holdings, np.where(holdings.arrived, split, np.int8(NOWHERE)))
-    mask = _mask(holdings, split)
-    pictures = _Pictures(holdings.content, (split != NOWHERE) & ~holdings.arrived)
+    arrived = _mask(table, np.where(table.arrived, split, np.int8(NOWHERE)))
+    mask = _mask(table, split)
+    pictures = _Pictures(table.content, (split != NOWHERE) & ~table.arrived)
     held_back: dict[int, str] = {}
     for contents in _crossing(links, mask):
         further_out = int(np.bitwise_or.reduce(mask[contents])).bit_length() - 1
@@ -124,11 +124,11 @@ def _crossing(links: Links, mask: NDArray[np.uint8]) -> Iterator[list[int]]:
             yield contents
 
 
-def _mask(holdings: Holdings, split: Splits) -> NDArray[np.uint8]:
+def _mask(table: PictureTable, split: Splits) -> NDArray[np.uint8]:
     """uint8[c]: bit s is set where a picture of the content is in split s."""
-    mask = np.zeros(len(holdings.sha256), dtype=np.uint8)
+    mask = np.zeros(len(table.sha256), dtype=np.uint8)
     for number in range(len(SPLITS)):
-        mask[holdings.content[split == number]] |= 1 << number
+        mask[table.content[split == number]] |= 1 << number
     return mask
 
 

@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 
 from curate.dataset import SPLITS
 from curate.splitting.assignment import Ratio, Rules, Splits
-from curate.splitting.holdings import NOWHERE, Holdings
+from curate.splitting.picture_table import NOWHERE, PictureTable
 
 TRAIN, VALID, TEST = range(len(SPLITS))
 
 
-def draw_stable(holdings: Holdings, unit: NDArray[np.int32], split: Splits, rules: Rules) -> Splits:
+def draw_stable(table: PictureTable, unit: NDArray[np.int32], split: Splits, rules: Rules) -> Splits:
     """Fill test and valid up to each label's quota with the units that come first in the seed's order; the rest is
     train. What is in a split already counts towards its quota.
     """
     drawn = split.copy()
-    quotas = _Quotas(holdings, split, rules)
-    units = _Units(holdings, unit)
-    labels = holdings.label.tolist()
+    quotas = _Quotas(table, split, rules)
+    units = _Units(table, unit)
+    labels = table.label.tolist()
     to_train: list[int] = []
     for number in units.in_order_of(rules.seed):
         positions = units.positions(number)
@@ -48,11 +48,11 @@ def quota(total: int, ratio: Ratio, least: int = 1) -> tuple[int, int, int]:
 class _Quotas:
     """How many pictures of each label each split still wants: `left[split][label]`, and at the least, `floor`."""
 
-    def __init__(self, holdings: Holdings, split: Splits, rules: Rules) -> None:
+    def __init__(self, table: PictureTable, split: Splits, rules: Rules) -> None:
         self.open = [to for to in (TEST, VALID) if to not in rules.frozen and rules.ratio[to] > 0]
-        count = len(holdings.labels)
-        quotas = [quota(total, rules.ratio, rules.least) for total in np.bincount(holdings.label, minlength=count)]
-        self.have = [np.bincount(holdings.label[split == to], minlength=count).tolist() for to in range(len(SPLITS))]
+        count = len(table.labels)
+        quotas = [quota(total, rules.ratio, rules.least) for total in np.bincount(table.label, minlength=count)]
+        self.have = [np.bincount(table.label[split == to], minlength=count).tolist() for to in range(len(SPLITS))]
         self.left = [[quotas[at][to] - self.have[to][at] for at in range(count)] for to in range(len(SPLITS))]
         self.floor = [[min(rules.least, quotas[at][to]) for at in range(count)] for to in range(len(SPLITS))]
 
@@ -102,11 +102,11 @@ def _fill_up(drawn: Splits, labels: list[int], units: "_Units", to_train: list[i
 class _Units:
     """The pictures of each unit."""
 
-    def __init__(self, holdings: Holdings, unit: NDArray[np.int32]) -> None:
+    def __init__(self, table: PictureTable, unit: NDArray[np.int32]) -> None:
         there = np.flatnonzero(unit != NOWHERE)
         order = there[np.argsort(unit[there], kind="stable")]
         self.numbers, starts = np.unique(unit[order], return_index=True)
-        self.sha256 = holdings.sha256[self.numbers].tolist()
+        self.sha256 = table.sha256[self.numbers].tolist()
         self._order: list[int] = order.tolist()
         self._bounds: list[int] = [*starts.tolist(), len(order)]
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from curate.catalog import Catalog
 from curate.dataset import SPLITS
-from curate.splitting.holdings import NOWHERE, Holdings
-from curate.splitting.neighbours import Neighbours
+from curate.lookalikes.cached_search import Neighbours
+from curate.splitting.picture_table import NOWHERE, PictureTable
 
 MOST_BOUND = 50
 """Pictures that only their hashes hold together stay together up to groups of this size, so that no pair within the
@@ -19,7 +19,7 @@ radius crosses at all. Without the bound, chance pairs among millions would chai
 
 @dataclass(frozen=True, eq=False)
 class Links:
-    """What holds contents together, as pairs of places in `Holdings.sha256`, int32[p, 2] each.
+    """What holds contents together, as pairs of places in `PictureTable.sha256`, int32[p, 2] each.
 
     `same`: one picture twice. `told_apart`: hashes within the radius, yet other pixels. `origins` int32[q, 2] is
     (content, number of its origin): one observation, one source page.
@@ -60,14 +60,14 @@ class Proof:
     pictures: int
 
 
-def links_of(holdings: Holdings, catalog: Catalog, neighbours: Neighbours) -> Links:
+def links_of(table: PictureTable, catalog: Catalog, neighbours: Neighbours) -> Links:
     """Put together what the pixels, the hashes and the credits say."""
     pairs = np.column_stack([neighbours.first, neighbours.second])
     # A crowd holds together by a link from each of its contents to the next.
     crowd = neighbours.crowd[np.argsort(neighbours.crowd[:, 0], kind="stable")]
     chained = crowd[1:, 0] == crowd[:-1, 0]
     chain = np.column_stack([crowd[:-1, 1], crowd[1:, 1]])[chained]
-    return Links(np.concatenate([pairs[neighbours.same], chain]), pairs[~neighbours.same], _origins(holdings, catalog))
+    return Links(np.concatenate([pairs[neighbours.same], chain]), pairs[~neighbours.same], _origins(table, catalog))
 
 
 def groups_of(links: Links, mask: NDArray[np.uint8]) -> Iterator[Group]:
@@ -76,7 +76,7 @@ def groups_of(links: Links, mask: NDArray[np.uint8]) -> Iterator[Group]:
     `mask` uint8[c] has bit s set where a picture of that content is in split s. What has a split joins nothing, so a
     picture between two splits is held back alone, and not with everything that is near to one of them.
     """
-    heap = _Heap()
+    heap = _UnionFind()
     for a, b in links.same.tolist():
         _link(heap, mask, a, b)
     for contents in links.by_origin():
@@ -99,7 +99,7 @@ def groups_of(links: Links, mask: NDArray[np.uint8]) -> Iterator[Group]:
     yield from heap.groups()
 
 
-def _link(heap: "_Heap", mask: NDArray[np.uint8], a: int, b: int) -> None:
+def _link(heap: "_UnionFind", mask: NDArray[np.uint8], a: int, b: int) -> None:
     if mask[a] and mask[b]:
         return
     if mask[a] or mask[b]:
@@ -113,7 +113,7 @@ def _splits(mask: NDArray[np.uint8], contents: Iterable[int]) -> set[int]:
     return {split for split in range(len(SPLITS)) if together >> split & 1}
 
 
-class _Heap:
+class _UnionFind:
     """Disjoint sets of contents, by union of size with path halving (Tarjan 1975), made as they are mentioned."""
 
     def __init__(self) -> None:
@@ -159,15 +159,15 @@ class _Heap:
         return self._group.values()
 
 
-def prove(holdings: Holdings, links: Links, split: NDArray[np.int8], at: NDArray[np.int64] | None = None) -> Proof:
+def prove(table: PictureTable, links: Links, split: NDArray[np.int8], at: NDArray[np.int64] | None = None) -> Proof:
     """Count the pairs of pictures that lie in two splits: of one content, of near hashes, of one origin.
 
     `split` int8[n] is that of each picture, or with `at` int64[k] that of each file, int8[k], where `at` says which
     picture it is: so one picture may lie in several.
     """
     placed = split != NOWHERE
-    content = holdings.content if at is None else holdings.content[at]
-    counts = np.zeros((len(holdings.sha256), len(SPLITS)), dtype=np.int64)
+    content = table.content if at is None else table.content[at]
+    counts = np.zeros((len(table.sha256), len(SPLITS)), dtype=np.int64)
     np.add.at(counts, (content[placed], split[placed]), 1)
     twice = _across(counts, counts).sum() // 2
     near, apart = (_across(counts[pairs[:, 0]], counts[pairs[:, 1]]).sum() for pairs in (links.same, links.told_apart))
@@ -182,15 +182,15 @@ def _across(some: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.in
     return pairs
 
 
-def _origins(holdings: Holdings, catalog: Catalog) -> NDArray[np.int32]:
+def _origins(table: PictureTable, catalog: Catalog) -> NDArray[np.int32]:
     rows = catalog.db.execute(
         "SELECT DISTINCT sha256, provenance_group FROM credits WHERE provenance_group != '' ORDER BY 2, 1"
     ).fetchall()
-    if not rows or not len(holdings.sha256):
+    if not rows or not len(table.sha256):
         return _NO_PAIRS
     sha256 = np.array([row[0] for row in rows], dtype="S64")
     number = np.unique(np.array([row[1] for row in rows], dtype=object), return_inverse=True)[1]
-    content, held = holdings.find(sha256)
+    content, held = table.find(sha256)
     return np.column_stack([content[held], number[held]]).astype(np.int32)
 
 

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from curate.dataset import SPLITS
 from curate.splitting.assignment import Rules, Splits
-from curate.splitting.holdings import NOWHERE, Holdings
+from curate.splitting.picture_table import NOWHERE, PictureTable
 
 
-def draw_with_split_folders(holdings: Holdings, unit: NDArray[np.int32], split: Splits, rules: Rules) -> Splits:
+def draw_with_split_folders(table: PictureTable, unit: NDArray[np.int32], split: Splits, rules: Rules) -> Splits:
     """Let `splitfolders.ratio` draw every unit into the splits that are not frozen.
 
     What has a split already is not shown to the library. Its draw depends on all that it is shown, so one picture
@@ -36,7 +36,7 @@ def draw_with_split_folders(holdings: Holdings, unit: NDArray[np.int32], split: 
     shares = [rules.ratio[number] / total for number in open_]
     with TemporaryDirectory(prefix="florilegium-") as folder:
         stage = Path(folder)
-        _set_up(stage / "in", holdings, unit, shares[0])
+        _set_up(stage / "in", table, unit, shares[0])
         if len(open_) > 1 and any((stage / "in").iterdir()):
             with _library() as library:
                 library.ratio(
@@ -47,12 +47,12 @@ def draw_with_split_folders(holdings: Holdings, unit: NDArray[np.int32], split: 
     return drawn
 
 
-def _set_up(stage: Path, holdings: Holdings, unit: NDArray[np.int32], train_share: float) -> None:
+def _set_up(stage: Path, table: PictureTable, unit: NDArray[np.int32], train_share: float) -> None:
     """Make an empty file `<label>/<unit>-<position>` for each picture, but for labels that would leave train empty."""
     stage.mkdir()
     labels_of: dict[int, Counter[int]] = defaultdict(Counter)
     for position in np.flatnonzero(unit != NOWHERE).tolist():
-        labels_of[int(unit[position])][int(holdings.label[position])] += 1
+        labels_of[int(unit[position])][int(table.label[position])] += 1
     label_of = {number: min(labels, key=lambda at: (-labels[at], at)) for number, labels in labels_of.items()}
     units_under = Counter(label_of.values())
     for label, count in units_under.items():

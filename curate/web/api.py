@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import httpx2
 
-from curate.fetch import Fetcher
 from curate.web.addresses import RefusedAddress, checked_url
 from curate.web.answers import Answer, SourceFailed, SourceLimited
+from curate.web.fetch import Fetcher
 from curate.web.retries import FetchFailed, check_status, patiently, transport_failure
 from curate.web.strange_json import read_json
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from curate.errors import UserError
 from curate.printable import printable
-from train.bank import is_bank, is_key, keys_of, reading, schema_of
+from train.features.bank import is_bank, is_key, keys_of, reading, schema_of
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from PIL import Image
 
 from curate.errors import UserError
 from curate.image import decode
-from train.bank import CLEAN
 from train.features.augmentation import Augmentation, view_draw
+from train.features.bank import CLEAN
 from train.features.preprocessing import Preprocessing
 from train.limits import MOST_VIEWS
 

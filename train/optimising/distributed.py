@@ -11,7 +11,7 @@ from torch import distributed, nn
 from curate.errors import UserError
 
 # Extraction and validation let others wait; ten minutes, which is the default, would end an honest run
-_PATIENCE = timedelta(hours=12)
+_COLLECTIVE_TIMEOUT = timedelta(hours=12)
 _BUCKET = 16 * 2**20  # numbers that travel at once
 
 
@@ -96,7 +96,7 @@ def joined_processes(device: torch.device | None = None) -> Iterator[Processes]:
                 f"each needs its own: use --nproc-per-node {gpus}, or --device cpu."
             )
         torch.cuda.set_device(local)
-    distributed.init_process_group("nccl" if on_cuda else "gloo", timeout=_PATIENCE)
+    distributed.init_process_group("nccl" if on_cuda else "gloo", timeout=_COLLECTIVE_TIMEOUT)
     try:
         yield Processes(distributed.get_rank(), count, local)
     finally:

@@ -17,10 +17,10 @@ from train.optimising.distributed import Processes
 from train.optimising.ema import WeightAverage
 from train.optimising.mixing import Mix, draw_mix
 from train.optimising.optimiser import Group, make_optimizer, set_rates
+from train.optimising.sampler import ClassBalancedSampler
 from train.optimising.schedule import Schedule
 from train.optimising.settings import FitSettings
 from train.optimising.unfinished import UnfinishedRun
-from train.sampler import ClassBalancedSampler
 
 
 @dataclass(frozen=True)

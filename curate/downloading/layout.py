@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import UserError
-from curate.fetch import SNIFFED, sniff
 from curate.file_names import FreeNames
 from curate.files.moving import Outcome, move
 from curate.files.reading import open_file
+from curate.web.fetch import SNIFFED, sniff
 
 _SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 _PICTURES = frozenset(

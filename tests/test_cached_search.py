@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import curate.splitting.neighbours as module
+import curate.lookalikes.cached_search as module
 from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import open_dataset
 from curate.duplicates import find_near_duplicates
+from curate.lookalikes.cached_search import Neighbours, find_neighbours
 from curate.scan import scan
-from curate.splitting.holdings import read_holdings
-from curate.splitting.neighbours import Neighbours, find_neighbours
+from curate.splitting.picture_table import read_picture_table
 from tests.fields import dataset, encoded, field, write
 
 
@@ -33,7 +33,7 @@ def search(root: Path) -> Neighbours:
     data = open_dataset(root)
     with Catalog.open(data.catalog_path) as catalog:
         scan(data, catalog)
-        return find_neighbours(data, catalog, read_holdings(data, catalog), 8)
+        return find_neighbours(data, catalog, read_picture_table(data, catalog), 8)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_new_contents_and_another_radius_are_searched(root: Path, searches: list
     assert sorted(len(one) for one in linked(search(root))) == [2, 2, 2, 4]
     data = open_dataset(root)
     with Catalog.open(data.catalog_path) as catalog:
-        find_neighbours(data, catalog, read_holdings(data, catalog), 4)
+        find_neighbours(data, catalog, read_picture_table(data, catalog), 4)
     assert len(searches) == 3
 
 

@@ -13,10 +13,10 @@ from typing import Any, Self
 
 from curate.web.hosts import HostBudget
 from curate.web.network import Network
-from demo.hostile import FAULTS, ODD_RECORDS, odd_record
-from demo.localapis import RECORDS, SERVICES, ServiceError
-from demo.offer import LICENSES, Offer, Picture
-from demo.webserver import Reply, Request, Server, Visit
+from testing.fixtures import LICENSES, Offer, Picture
+from testing.hostile import FAULTS, ODD_RECORDS, odd_record
+from testing.localapis import RECORDS, SERVICES, ServiceError
+from testing.webserver import Reply, Request, Server, Visit
 
 
 @dataclass
@@ -26,9 +26,9 @@ class Faults:
     `limit_next`: service → seconds of the Retry-After with which its next call is answered (429).
     `limits`: service → (requests, seconds): more of them in so short a time are answered with 429.
     `changed`: services whose answers have another shape. `nonsense`: ones that answer with HTML.
-    `odd`: ones whose every page begins with each of `demo.hostile.ODD_RECORDS`. `down`: ones that answer 503.
+    `odd`: ones whose every page begins with each of `testing.hostile.ODD_RECORDS`. `down`: ones that answer 503.
     `lagging`: calls that Wikimedia still answers with a maxlag error.
-    `pictures`: picture number → fault of `demo.hostile` in its place.
+    `pictures`: picture number → fault of `testing.hostile` in its place.
     `flaky`: picture number → times it is still answered with 503. `same_bytes`: every picture is the first one.
     `robots`: the text of robots.txt; `robots_redirect`: where it redirects to instead.
     """
@@ -209,7 +209,7 @@ def network_to(port: int, **changes: Any) -> Network:
 
 
 def main() -> None:
-    """Serve a folder until the process is ended: `python -m demo.localweb FOLDER --port 8000`."""
+    """Serve a folder until the process is ended: `python -m testing.localweb FOLDER --port 8000`."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--port", type=int, default=0)

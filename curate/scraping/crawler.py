@@ -1,4 +1,4 @@
-"""One run of a scrape: candidates fetched side by side, and judged one after the other in the order of their finding.
+"""One run of a scrape: candidates are fetched side by side, and checked one after the other as they were found.
 
 The order is what makes a run repeatable: whichever answers come first, and wherever a run was stopped, the same
 candidates are kept.
@@ -14,34 +14,34 @@ from pathlib import Path
 from curate.catalog import Catalog, Picture
 from curate.dataset import Dataset
 from curate.errors import UserError
-from curate.fetch import Fetcher
 from curate.files.inside import inside
 from curate.inspect import inspect
 from curate.parallel import processors
 from curate.progress import Progress
-from curate.scraping.findings import Finding, Findings
-from curate.scraping.image_search import Query, Source
+from curate.scraping.candidate_store import CandidateStore, StoredCandidate
+from curate.scraping.deduplicator import Deduplicator
 from curate.scraping.incoming import Incoming, free_place
-from curate.scraping.judge import Judge
+from curate.scraping.scrape_options import ScrapeOptions
 from curate.scraping.searching import Searches
-from curate.scraping.wish import Wish
+from curate.sources.protocol.image_search import Query, Source
+from curate.web.fetch import Fetcher
 from curate.web.retries import FetchFailed
 
 WINDOW = 64
 """Candidates of one class that are under way at once."""
-PATIENCE = 60
+MOST_REPEATS = 60
 """So many duplicates in a row, and a search has nothing new to say."""
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Where a hunt takes place: the dataset and all that is kept of it."""
+class CrawlTarget:
+    """The dataset that a crawler fills, and all that is kept of it."""
 
     dataset: Dataset
     catalog: Catalog
-    findings: Findings
+    store: CandidateStore
     incoming: Incoming
-    judge: Judge
+    deduplicator: Deduplicator
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,18 @@ class Obtained:
     picture: Picture
 
 
-class Hunt:
-    """`await Hunt(...).run(queries, progress)`; then `new` and `closed` say what came of it."""
+class Crawler:
+    """`await Crawler(...).run(queries, progress)`; then `new` and `closed` say what came of it."""
 
-    def __init__(self, stage: Stage, wish: Wish, fetcher: Fetcher, sources: Sequence[tuple[str, Source]]) -> None:
+    def __init__(
+        self, target: CrawlTarget, options: ScrapeOptions, fetcher: Fetcher, sources: Sequence[tuple[str, Source]]
+    ) -> None:
         self.new = 0
-        self._stage = stage
-        self._wish = wish
+        self._target = target
+        self._options = options
         self._fetcher = fetcher
         self._sources = sources
-        self._searches = Searches(stage.findings, wish)
+        self._searches = Searches(target.store, options)
         self._decoders = ThreadPoolExecutor(processors(), thread_name_prefix="decode")
         self._advance: Callable[[int], None] = lambda done: None  # noqa: ARG005
 
@@ -102,91 +104,91 @@ class Hunt:
 
     async def _draw_on(self, query: Query, name: str, source: Source) -> None:
         """Take from one source until the class is full, the search dry, or nothing but duplicates comes."""
-        last, repeats = 0, self._stage.findings.duplicates_in_a_row(query.label, name)
-        under_way: deque[tuple[Finding, asyncio.Task[Obtained | FetchFailed]]] = deque()
+        last, repeats = 0, self._target.store.duplicates_in_a_row(query.label, name)
+        under_way: deque[tuple[StoredCandidate, asyncio.Task[Obtained | FetchFailed]]] = deque()
         try:
             while True:
-                while len(under_way) < min(WINDOW, self._missing(query)) and repeats < PATIENCE:
+                while len(under_way) < min(WINDOW, self._missing(query)) and repeats < MOST_REPEATS:
                     wanted = self._missing(query) - len(under_way)
-                    finding = await self._searches.following(query, name, source, last, wanted)
-                    if finding is None:
+                    stored = await self._searches.following(query, name, source, last, wanted)
+                    if stored is None:
                         break
-                    last = finding.id
-                    under_way.append((finding, asyncio.create_task(self._obtain(finding))))
+                    last = stored.id
+                    under_way.append((stored, asyncio.create_task(self._obtain(stored))))
                 if not under_way:
                     return
-                finding, task = under_way.popleft()
-                status = await self._settle(finding, await task)
+                stored, task = under_way.popleft()
+                status = await self._settle(stored, await task)
                 repeats = repeats + 1 if status == "duplicate" else 0 if status in ("kept", "broken") else repeats
         finally:
             for _, task in under_way:
                 task.cancel()
             await asyncio.gather(*(task for _, task in under_way), return_exceptions=True)
 
-    async def _obtain(self, finding: Finding) -> Obtained | FetchFailed:
+    async def _obtain(self, stored: StoredCandidate) -> Obtained | FetchFailed:
         """Bring a candidate's file in, if it is not there yet, and read all that it tells."""
         try:
-            path = self._stage.incoming.whole(finding) or await self._bring(finding)
+            path = self._target.incoming.whole(stored) or await self._bring(stored)
         except FetchFailed as failed:
-            self._stage.findings.mark_failed(finding.id, failed.kind, failed.reason, passing=failed.passing)
+            self._target.store.mark_failed(stored.id, failed.kind, failed.reason, passing=failed.passing)
             return failed
         loop = asyncio.get_running_loop()
-        return Obtained(path, await loop.run_in_executor(self._decoders, self._read, finding, path))
+        return Obtained(path, await loop.run_in_executor(self._decoders, self._read, stored, path))
 
-    async def _bring(self, finding: Finding) -> Path:
-        stage, url, stem = self._stage, finding.candidate.url, str(finding.id)
-        if finding.source.startswith("folder:"):
-            local = _listed_file(finding)
+    async def _bring(self, stored: StoredCandidate) -> Path:
+        target, url, stem = self._target, stored.candidate.url, str(stored.id)
+        if stored.source.startswith("folder:"):
+            local = _listed_file(stored)
             largest = self._fetcher.network.largest_picture
-            fetched = await asyncio.to_thread(stage.incoming.copy, local, stem, largest)
+            fetched = await asyncio.to_thread(target.incoming.copy, local, stem, largest)
         else:
-            fetched = await self._fetcher.fetch(url, stage.incoming.folder, stem)
-        stage.findings.mark_fetched(finding.id, fetched.sha256)
+            fetched = await self._fetcher.fetch(url, target.incoming.folder, stem)
+        target.store.mark_fetched(stored.id, fetched.sha256)
         return fetched.path
 
-    async def _settle(self, finding: Finding, obtained: Obtained | FetchFailed) -> str:
-        """Judge a fetched file, and keep it or let it go. The new status."""
+    async def _settle(self, stored: StoredCandidate, obtained: Obtained | FetchFailed) -> str:
+        """Deduplicator a fetched file, and keep it or let it go. The new status."""
         if isinstance(obtained, FetchFailed):
             return "failed"
-        stage, path, picture = self._stage, obtained.path, obtained.picture
-        verdict = await asyncio.to_thread(stage.judge.judge, picture)
+        target, path, picture = self._target, obtained.path, obtained.picture
+        verdict = await asyncio.to_thread(target.deduplicator.check, picture)
         if verdict.status != "kept":
-            stage.findings.mark(finding.id, verdict.status, verdict.kind, verdict.reason)
+            target.store.mark(stored.id, verdict.status, verdict.kind, verdict.reason)
             path.unlink()
             return verdict.status
-        place = free_place(stage.dataset.root, f"{picture.folder}/{picture.sha256[:32]}{path.suffix}")
+        place = free_place(target.dataset.root, f"{picture.folder}/{picture.sha256[:32]}{path.suffix}")
         placed = replace(picture, path=place)
-        with stage.catalog.transaction():
-            stage.findings.keep(finding, placed.sha256, placed.path)
-            stage.catalog.put([placed])
+        with target.catalog.transaction():
+            target.store.keep(stored, placed.sha256, placed.path)
+            target.catalog.put([placed])
         # The decision is on record; a run that is stopped here is finished by the next one.
-        kept = replace(finding, path=place)
-        place = stage.incoming.deliver(path, stage.dataset.root, kept, stage.findings)
-        stage.judge.admit(replace(placed, path=place))
+        kept = replace(stored, path=place)
+        place = target.incoming.deliver(path, target.dataset.root, kept, target.store)
+        target.deduplicator.admit(replace(placed, path=place))
         self.new += 1
         self._advance(1)
         return "kept"
 
-    def _read(self, finding: Finding, path: Path) -> Picture:
+    def _read(self, stored: StoredCandidate, path: Path) -> Picture:
         """The catalog's row for an incoming file, under its present, absolute path."""
         stat, facts = path.stat(), inspect(path.read_bytes(), str(path))
-        folder, split = class_folder(self._stage.dataset, finding.label)
+        folder, split = class_folder(self._target.dataset, stored.label)
         return Picture(
-            path=path.resolve().as_posix(), folder=folder, label=finding.label, split=split, size=stat.st_size,
+            path=path.resolve().as_posix(), folder=folder, label=stored.label, split=split, size=stat.st_size,
             mtime_ns=stat.st_mtime_ns, sha256=facts.sha256, format=facts.format, width=facts.width,
             height=facts.height, phash=facts.phash, broken=facts.broken, state="present",
             fingerprint=facts.fingerprint,
         )  # fmt: skip
 
     def _missing(self, query: Query) -> int:
-        return self._wish.limit - self._stage.findings.kept(query.label)
+        return self._options.limit - self._target.store.kept(query.label)
 
 
-def _listed_file(finding: Finding) -> Path:
+def _listed_file(stored: StoredCandidate) -> Path:
     """The file that a candidate of `folder:DIR` is, which lies in that folder. Raises FetchFailed."""
-    root = Path(finding.source.partition(":")[2]).expanduser().resolve()
+    root = Path(stored.source.partition(":")[2]).expanduser().resolve()
     try:
-        file = inside(root, finding.candidate.source_id)
+        file = inside(root, stored.candidate.source_id)
     except UserError as error:
         raise FetchFailed("refused address", str(error)) from error
     if file.is_symlink():

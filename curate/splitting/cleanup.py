@@ -10,7 +10,7 @@ from curate.dataset import Dataset
 from curate.files.inside import inside
 from curate.files.moving import move
 from curate.files.reading import sha256_of
-from curate.splitting.holdings import place_name
+from curate.splitting.picture_table import place_name
 
 REASON = "orphaned"
 

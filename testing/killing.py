@@ -19,7 +19,7 @@ _DEEDS = {"link", "unlink", "rename", "replace", "remove", "mkdir", "rmdir", "op
 _RENAME = "rename_exclusively"
 
 CONTEXT = multiprocessing.get_context("forkserver")
-_PRELOADED = ("curate.clean", "curate.split", "demo.killing", "scipy.fftpack", "PIL.JpegImagePlugin")
+_PRELOADED = ("curate.clean", "curate.split", "testing.killing", "scipy.fftpack", "PIL.JpegImagePlugin")
 # A child process imports what its parent's main module is: under pytest, pytest.
 CONTEXT.set_forkserver_preload([*_PRELOADED, *({"pytest"} & sys.modules.keys())])
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from curate.scraping.findings import Findings
+from curate.scraping.candidate_store import CandidateStore
 
 _ALLOWED = ("retry", "failed", "fetched", "broken", "duplicate", "kept")
 _FETCHED = ("fetched", "broken", "duplicate", "kept")
@@ -28,11 +28,11 @@ class Yield:
     lost: Counter[str]
 
 
-def measure(findings: Findings, labels: Iterable[str]) -> list[Yield]:
+def measure(store: CandidateStore, labels: Iterable[str]) -> list[Yield]:
     """The yield of every search made so far for these classes, in their order."""
     order = list(labels)
     measured = []
-    for (label, source), (repeats, odd, counts) in findings.tally(order).items():
+    for (label, source), (repeats, odd, counts) in store.tally(order).items():
         by_status: Counter[str] = Counter()
         lost: Counter[str] = Counter()
         for (status, kind), count in counts.items():

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from curate.catalog import Catalog
 from curate.catalog_check import REBUILD
 from curate.errors import UserError
-from curate.scraping.image_search import Candidate, Page, Query
-from curate.scraping.licenses import License
-from curate.scraping.picture_urls import picture_key
+from curate.sources.protocol.image_search import Candidate, Page, Query
+from curate.sources.protocol.licenses import License
+from curate.sources.protocol.picture_urls import picture_key
 
 _SCHEMA = (
     """
@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS scrape_candidates (
     width            INTEGER,              -- pixels as the source tells them
     height           INTEGER,
     provenance_group TEXT NOT NULL,
-    status           TEXT NOT NULL,        -- one of findings.STATUSES
+    status           TEXT NOT NULL,        -- one of store.STATUSES
     kind             TEXT NOT NULL,        -- why it fell away, in a word or two to count by
     reason           TEXT NOT NULL,        -- the same as a sentence
     runs             INTEGER NOT NULL,     -- how many runs have tried to fetch it
@@ -73,7 +73,7 @@ _TAKEN = ("retry", "failed", "fetched", "broken", "duplicate", "kept")
 
 
 @dataclass(frozen=True)
-class Finding:
+class StoredCandidate:
     """One row of `scrape_candidates`, as far as the next step needs it."""
 
     id: int
@@ -86,7 +86,7 @@ class Finding:
     path: str
 
 
-class Findings:
+class CandidateStore:
     """The two tables, in the catalog's own file."""
 
     def __init__(self, catalog: Catalog) -> None:
@@ -142,24 +142,24 @@ class Findings:
         ).fetchone()
         return bool(first == words)
 
-    def after(self, label: str, source: str, last: int) -> Finding | None:
+    def after(self, label: str, source: str, last: int) -> StoredCandidate | None:
         """The first candidate behind the id `last` that is still to be tried."""
         marks = ", ".join("?" * len(_OPEN))
-        return self._finding(
+        return self._stored(
             f"label = ? AND source = ? AND id > ? AND status IN ({marks}) AND runs < ? ORDER BY id LIMIT 1",
             (label, source, last, *_OPEN, RUNS),
         )
 
-    def by_id(self, number: int) -> Finding | None:
+    def by_id(self, number: int) -> StoredCandidate | None:
         """The candidate of this id."""
-        return self._finding("id = ?", (number,))
+        return self._stored("id = ?", (number,))
 
-    def taken_before(self, finding: Finding) -> bool:
+    def taken_before(self, stored: StoredCandidate) -> bool:
         """Whether another candidate, of any class and source, is this picture and had its turn."""
         marks = ", ".join("?" * len(_TAKEN))
         row = self._db.execute(
             f"SELECT 1 FROM scrape_candidates WHERE picture = ? AND id != ? AND status IN ({marks}) LIMIT 1",
-            (finding.picture, finding.id, *_TAKEN),
+            (stored.picture, stored.id, *_TAKEN),
         ).fetchone()
         return row is not None
 
@@ -180,19 +180,19 @@ class Findings:
         self._db.execute("UPDATE scrape_candidates SET sha256 = ? WHERE id = ?", (sha256, number))
         self.mark(number, "fetched")
 
-    def keep(self, finding: Finding, sha256: str, path: str) -> None:
+    def keep(self, stored: StoredCandidate, sha256: str, path: str) -> None:
         """Enter a picture's place in the dataset and its credit. Belongs inside a transaction."""
-        candidate = finding.candidate
+        candidate = stored.candidate
         self._db.execute(
             "UPDATE scrape_candidates SET status = 'kept', kind = '', reason = '', sha256 = ?, path = ? WHERE id = ?",
-            (sha256, path, finding.id),
+            (sha256, path, stored.id),
         )
         self._db.execute(
             "INSERT OR REPLACE INTO credits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 sha256,
                 candidate.url,
-                finding.source.partition(":")[0],
+                stored.source.partition(":")[0],
                 candidate.source_id,
                 candidate.landing_page,
                 candidate.title,
@@ -204,11 +204,11 @@ class Findings:
             ),
         )
 
-    def relocate(self, finding: Finding, path: str) -> None:
+    def relocate(self, stored: StoredCandidate, path: str) -> None:
         """Say that a kept picture gets another place than the one on record."""
         with self._catalog.transaction() as db:
-            (present,) = db.execute("SELECT path FROM scrape_candidates WHERE id = ?", (finding.id,)).fetchone()
-            db.execute("UPDATE scrape_candidates SET path = ? WHERE id = ?", (path, finding.id))
+            (present,) = db.execute("SELECT path FROM scrape_candidates WHERE id = ?", (stored.id,)).fetchone()
+            db.execute("UPDATE scrape_candidates SET path = ? WHERE id = ?", (path, stored.id))
             db.execute("UPDATE OR REPLACE pictures SET path = ? WHERE path = ?", (path, present))
 
     def kept(self, label: str) -> int:
@@ -248,11 +248,11 @@ class Findings:
                 counts[label, source][2][status, kind] += count
         return counts
 
-    def _finding(self, where: str, parameters: tuple[object, ...]) -> Finding | None:
+    def _stored(self, where: str, parameters: tuple[object, ...]) -> StoredCandidate | None:
         row: sqlite3.Row | None = (
             self._db.cursor().execute(f"SELECT * FROM scrape_candidates WHERE {where}", parameters).fetchone()
         )
-        return _finding(tuple(row)) if row is not None else None
+        return _stored(tuple(row)) if row is not None else None
 
 
 def _columns(db: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
@@ -281,7 +281,7 @@ def _row(label: str, source: str, words: str, candidate: Candidate) -> tuple[obj
     )
 
 
-def _finding(row: tuple[object, ...]) -> Finding:
+def _stored(row: tuple[object, ...]) -> StoredCandidate:
     number, label, source, _, picture, url, source_id, landing_page, title, author, *rest = row
     code, version, deed, width, height, group, status, _, _, _, sha256, path = rest
     license_ = License(str(code), str(version), str(deed))
@@ -289,4 +289,6 @@ def _finding(row: tuple[object, ...]) -> Finding:
     texts = (str(url), str(source_id), str(landing_page), str(title), str(author))
     candidate = Candidate(*texts, license_, *size, str(group))
     assert isinstance(number, int)
-    return Finding(number, str(label), str(source), str(picture), candidate, str(status), str(sha256), str(path))
+    return StoredCandidate(
+        number, str(label), str(source), str(picture), candidate, str(status), str(sha256), str(path)
+    )

@@ -22,7 +22,7 @@ _ROWS = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
-class Holdings:
+class PictureTable:
     """n pictures of c different contents under l labels, in order of path.
 
     `label` int32[n] is a place in `labels`, which are in natural order. `content` int32[n] is a place in `sha256`,
@@ -68,7 +68,7 @@ def place_name(dataset: Dataset, out: Path) -> str:
     return Path(os.path.relpath(out.resolve(), dataset.root.resolve())).as_posix()
 
 
-def read_holdings(dataset: Dataset, catalog: Catalog) -> Holdings:
+def read_picture_table(dataset: Dataset, catalog: Catalog) -> PictureTable:
     """Read the present pictures from the catalog, without those that a move on record is about to take away.
 
     A file in a split folder that has the bytes and the label of one below `raw/` is that picture once more. One
@@ -96,7 +96,7 @@ def read_holdings(dataset: Dataset, catalog: Catalog) -> Holdings:
     kept = np.flatnonzero(~copies & ~doubled)
 
     used, content = np.unique(content[kept], return_inverse=True)
-    return Holdings(
+    return PictureTable(
         paths=[rows.paths[at] for at in kept.tolist()],
         labels=[rows.labels[code] for code in order],
         label=label[kept],

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-from demo.offer import LICENSES, Offer, Picture
-from demo.webserver import Request
+from testing.fixtures import LICENSES, Offer, Picture
+from testing.webserver import Request
 
 THUMBNAIL_WIDTHS = frozenset({20, 40, 60, 120, 250, 330, 500, 960, 1280, 1920, 3840})
 _FLICKR_NUMBERS = {"all rights reserved": 0, "by-nc": 2, "by": 4, "by-sa": 5, "cc0": 9, "pdm": 10}

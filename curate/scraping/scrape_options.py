@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from curate.scraping.image_search import Candidate
+from curate.sources.protocol.image_search import Candidate
 
 DEFAULT_LIMIT = 100
 DEFAULT_MIN_SIZE = 224
@@ -10,7 +10,7 @@ DEFAULT_MIN_SIZE = 224
 
 
 @dataclass(frozen=True)
-class Wish:
+class ScrapeOptions:
     """Pictures per class, codes of the licences wanted (None: any, unknown ones too), pixels of the shorter side."""
 
     limit: int = DEFAULT_LIMIT

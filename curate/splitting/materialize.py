@@ -28,8 +28,8 @@ from curate.files.ours import WorkFolder
 from curate.files.reading import sha256_of
 from curate.progress import Progress, silent
 from curate.splitting.assignment import Splits
-from curate.splitting.holdings import NOWHERE, Holdings, outside_name, place_name
-from curate.splitting.stale import remove_stale
+from curate.splitting.cleanup import remove_stale
+from curate.splitting.picture_table import NOWHERE, PictureTable, outside_name, place_name
 from curate.splitting.unfinished import belongs_to
 
 Mode = Literal["link", "copy", "symlink"]
@@ -54,7 +54,7 @@ class Placement:
 
 @dataclass(frozen=True, eq=False)
 class OnDisk:
-    """What lies in the split folders: picture `at[i]` of the holdings in split `split[i]`; int64 and int8, [k] each.
+    """What lies in the split folders: picture `at[i]` of the table in split `split[i]`; int64 and int8, [k] each.
 
     A picture that lay in two splits would be in it twice.
     """
@@ -84,25 +84,25 @@ class Adopted:
     files: dict[str, str]
 
 
-def adopt(dataset: Dataset, catalog: Catalog, out: Path, holdings: Holdings) -> Adopted:
+def adopt(dataset: Dataset, catalog: Catalog, out: Path, table: PictureTable) -> Adopted:
     """Look at what lies in split folders: those of the dataset, or an output folder's that no record tells of.
 
     Files without a record are ours where the catalog was lost, or another tool's; either way they are taken over
     where they are pictures of this dataset, and the split furthest out counts where one lies in two. Raises
     `UserError` where a file there is of no picture of this dataset.
     """
-    splits, files = holdings.split.copy(), dict[str, str]()
+    splits, files = table.split.copy(), dict[str, str]()
     if out == dataset.root.resolve():
         return Adopted(splits, files)
     recorded = _own_records(catalog, dataset, out)
     unknown = [path for path in _files_below(out) if path not in recorded]
-    named = _by_name(dataset, holdings) if unknown else {}
+    named = _by_name(dataset, table) if unknown else {}
     for path in unknown:
         split, name = path.split("/", 1)
         for at in named.get(name, ()):
-            if _is_same(out / path, dataset.root / holdings.paths[at], holdings.digest(at)):
+            if _is_same(out / path, dataset.root / table.paths[at], table.digest(at)):
                 splits[at] = max(splits[at], SPLITS.index(split))
-                files[path] = holdings.digest(at)
+                files[path] = table.digest(at)
                 break
         else:
             raise UserError(
@@ -111,11 +111,11 @@ def adopt(dataset: Dataset, catalog: Catalog, out: Path, holdings: Holdings) -> 
     return Adopted(splits, files)
 
 
-def place(
+def materialize(
     dataset: Dataset,
     catalog: Catalog,
     out: Path,
-    holdings: Holdings,
+    table: PictureTable,
     assigned: Splits,
     mode: Mode = "link",
     progress: Progress = silent,
@@ -126,41 +126,41 @@ def place(
     second run gives the same folder. To be called by the holder of the dataset's lock and that of `out`.
     """
     out = out.resolve()
-    wanted = _targets(dataset, out, holdings, assigned)
-    _refuse_links_into(out, (dataset.root / holdings.paths[at] for at in wanted.values()))
+    wanted = _targets(dataset, out, table, assigned)
+    _refuse_links_into(out, (dataset.root / table.paths[at] for at in wanted.values()))
     stale = {
         path: sha256
         for path, sha256 in _own_records(catalog, dataset, out).items()
-        if path not in wanted or holdings.digest(wanted[path]) != sha256
+        if path not in wanted or table.digest(wanted[path]) != sha256
     }
     with catalog.transaction() as db:
-        record(db, dataset, out, ((path, holdings.digest(at)) for path, at in wanted.items()))
+        record(db, dataset, out, ((path, table.digest(at)) for path, at in wanted.items()))
     removed, set_aside = remove_stale(dataset, catalog, out, stale, wanted)
     made = Counter[str]()
     entries = []
-    with _Maker(out, mode) as maker, progress("Placing pictures", len(wanted)) as advance:
+    with _Materializer(out, mode) as maker, progress("Placing pictures", len(wanted)) as advance:
         for path, at in wanted.items():
-            how = maker.make(dataset.root / holdings.paths[at], path, holdings.digest(at))
+            how = maker.make(dataset.root / table.paths[at], path, table.digest(at))
             made[how] += 1
             if how != "kept":
-                entries.append((path, SPLITS[assigned[at]], holdings.paths[at]))
+                entries.append((path, SPLITS[assigned[at]], table.paths[at]))
             advance(1)
     if out == dataset.root.resolve():
         _enter(catalog, entries)
     placement = Placement(made["linked"], made["copied"], made["symlinked"], made["kept"], removed, set_aside)
-    return placement, _on_disk(dataset, out, holdings, wanted)
+    return placement, _on_disk(dataset, out, table, wanted)
 
 
-def _on_disk(dataset: Dataset, out: Path, holdings: Holdings, wanted: Mapping[str, int]) -> OnDisk:
+def _on_disk(dataset: Dataset, out: Path, table: PictureTable, wanted: Mapping[str, int]) -> OnDisk:
     """List the split folders anew, when all is placed. Raises `UserError` for a file that was not there before, and
     for one that is not there now: somebody else is at work.
     """
     known = dict(wanted)
     broken = set[str]()
     if out == dataset.root.resolve():
-        arrived = np.flatnonzero(holdings.split != NOWHERE).tolist()
-        known |= {holdings.paths[at]: at for at in arrived}
-        broken = set(holdings.broken)
+        arrived = np.flatnonzero(table.split != NOWHERE).tolist()
+        known |= {table.paths[at]: at for at in arrived}
+        broken = set(table.broken)
         there = [file.path for file in open_dataset(dataset.root).files() if file.split]
     else:
         there = list(_files_below(out))
@@ -177,20 +177,20 @@ def _on_disk(dataset: Dataset, out: Path, holdings: Holdings, wanted: Mapping[st
     )
 
 
-def _targets(dataset: Dataset, out: Path, holdings: Holdings, assigned: Splits) -> dict[str, int]:
+def _targets(dataset: Dataset, out: Path, table: PictureTable, assigned: Splits) -> dict[str, int]:
     """Place relative to `out` → position of the picture that belongs there, but for those that are there already."""
     in_place = out == dataset.root.resolve()
-    folders = _folders(holdings) if in_place else SPLITS
-    there = {path for path, split in zip(holdings.paths, holdings.split.tolist(), strict=True) if split != NOWHERE}
+    folders = _folders(table) if in_place else SPLITS
+    there = {path for path, split in zip(table.paths, table.split.tolist(), strict=True) if split != NOWHERE}
     wanted: dict[str, int] = {}
-    for at in sorted(range(len(holdings)), key=lambda at: holdings.split[at] == NOWHERE):  # those that arrived first
-        if assigned[at] == NOWHERE or (in_place and holdings.split[at] != NOWHERE):
+    for at in sorted(range(len(table)), key=lambda at: table.split[at] == NOWHERE):  # those that arrived first
+        if assigned[at] == NOWHERE or (in_place and table.split[at] != NOWHERE):
             continue
-        name = outside_name(dataset, holdings.paths[at])
-        path = f"{folders[assigned[at]]}/{holdings.labels[holdings.label[at]]}/{name}"
+        name = outside_name(dataset, table.paths[at])
+        path = f"{folders[assigned[at]]}/{table.labels[table.label[at]]}/{name}"
         # A scraped picture may bear the name of one that came in a split, and be put into that split.
         taken = path in wanted or (in_place and path in there)
-        wanted[_with_mark(path, holdings.digest(at)) if taken else path] = at
+        wanted[_with_mark(path, table.digest(at)) if taken else path] = at
     return wanted
 
 
@@ -201,23 +201,23 @@ def _refuse_links_into(out: Path, sources: Iterable[Path]) -> None:
             raise UserError(f"{source} is a link into the output {out}: put the picture itself in its place.")
 
 
-def _folders(holdings: Holdings) -> list[str]:
+def _folders(table: PictureTable) -> list[str]:
     """What a dataset itself calls its splits: one that came with `val` gets no `valid` beside it."""
     folders = list(SPLITS)
     for number in range(len(SPLITS)):
-        arrived = (holdings.split == number) & holdings.arrived
+        arrived = (table.split == number) & table.arrived
         if arrived.any():
-            folders[number] = holdings.paths[int(arrived.argmax())].split("/", 1)[0]
+            folders[number] = table.paths[int(arrived.argmax())].split("/", 1)[0]
     return folders
 
 
-def _by_name(dataset: Dataset, holdings: Holdings) -> dict[str, list[int]]:
+def _by_name(dataset: Dataset, table: PictureTable) -> dict[str, list[int]]:
     """Every name that a picture may have below a split folder → positions."""
     named: dict[str, list[int]] = {}
-    for at, path in enumerate(holdings.paths):
-        name = f"{holdings.labels[holdings.label[at]]}/{outside_name(dataset, path)}"
+    for at, path in enumerate(table.paths):
+        name = f"{table.labels[table.label[at]]}/{outside_name(dataset, path)}"
         named.setdefault(name, []).append(at)
-        named.setdefault(_with_mark(name, holdings.digest(at)), []).append(at)
+        named.setdefault(_with_mark(name, table.digest(at)), []).append(at)
     return named
 
 
@@ -244,7 +244,7 @@ def record(db: sqlite3.Connection, dataset: Dataset, out: Path, files: Iterable[
     db.executemany("INSERT OR REPLACE INTO placements VALUES (?, ?, ?)", rows)
 
 
-class _Maker:
+class _Materializer:
     """Puts pictures in their places. What an interrupted run had begun to copy goes with the work folder."""
 
     def __init__(self, out: Path, mode: Mode) -> None:

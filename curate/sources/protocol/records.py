@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from curate.scraping.image_search import Candidate
+from curate.sources.protocol.image_search import Candidate
 from curate.web.answers import SourceChanged
 
 Record = TypeVar("Record")

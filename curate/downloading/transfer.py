@@ -10,11 +10,11 @@ from pathlib import Path
 
 import httpx2
 
-from curate.fetch import REDIRECTS, Fetcher
 from curate.files.atomic import write_whole
 from curate.files.reading import read_file
 from curate.progress import Progress, silent
 from curate.web.addresses import RefusedAddress, checked_url
+from curate.web.fetch import REDIRECTS, Fetcher
 from curate.web.retries import ATTEMPTS, LONGEST_WAIT, FetchFailed, check_status, transport_failure
 
 _MIB = 1 << 20

@@ -3,13 +3,13 @@
 import sqlite3
 import time
 
-PATIENCE = 60.0
+LOCK_SECONDS = 60.0
 """Seconds that one process waits for another's lock."""
 
 
-def write_ahead(db: sqlite3.Connection) -> None:
+def enable_wal(db: sqlite3.Connection) -> None:
     """Turn WAL mode on. While another process does the same, SQLite fails at once: it does not wait for this lock."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LOCK_SECONDS
     while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:
             db.execute("PRAGMA journal_mode = WAL")

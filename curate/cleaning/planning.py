@@ -17,11 +17,11 @@ from curate.cleaning.keepers import DEFAULT_POLICY, POLICIES, Evidence, Policy
 from curate.dataset import SPLITS, Dataset, natural_key
 from curate.duplicates import DEFAULT_RADIUS, Cluster, NearDuplicates, clusters, find_near_duplicates
 from curate.errors import UserError
+from curate.lookalikes.cached_search import remember_search
 from curate.lookalikes.fingerprint import VIEWS
 from curate.progress import Progress, silent
 from curate.quality import CHECKS
 from curate.quarantine import Decision, pending
-from curate.splitting.neighbours import remember_search
 
 REASONS = ("broken", "duplicate", "leak", "conflict")
 """Why a picture leaves: no pixels; a better copy in the same split; a copy in a split that must stay apart from this
@@ -83,10 +83,10 @@ def make_plan(
         remember_search(catalog, [picture.sha256 for picture in intact], found, radius)
     in_split = {origin: max((copy.split for copy in copies), key=SPLITS.index) for origin, copies in placed.items()}
     evidence = Evidence.gather(dataset.root, catalog, in_split, _bordered(found, intact))
-    judge = _Judge(intact, found, policy, mode, evidence)
+    planner = _Planner(intact, found, policy, mode, evidence)
     decisions = [Decision(it.path, it.sha256, "broken", it.broken) for it in sources if it.broken]
     decisions += poor
-    decisions += judge.decisions()
+    decisions += planner.decisions()
     decisions += _placements_that_leave(decisions, placed)
     everything = sorted([*decided.values(), *decisions], key=lambda decision: natural_key(decision.path))
     copies = [copy for copies in placed.values() for copy in copies]
@@ -191,7 +191,7 @@ def _placements_that_leave(decisions: Sequence[Decision], placed: Mapping[str, l
             yield Decision(copy.path, copy.sha256, reason, detail, stays.path, 0)
 
 
-class _Judge:
+class _Planner:
     """Says of each cluster of near-duplicates who leaves, and why."""
 
     def __init__(

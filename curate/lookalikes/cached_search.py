@@ -21,7 +21,7 @@ from curate.dataset import Dataset
 from curate.duplicates import NearDuplicates, find_near_duplicates
 from curate.lookalikes import candidates, fingerprint, registration, second_look
 from curate.progress import Progress, silent
-from curate.splitting.holdings import Holdings
+from curate.splitting.picture_table import PictureTable
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS searches (   -- the last search for near-duplicates at each radius
@@ -77,14 +77,14 @@ class Neighbours:
 
 
 def find_neighbours(
-    dataset: Dataset, catalog: Catalog, holdings: Holdings, radius: int, progress: Progress = silent
+    dataset: Dataset, catalog: Catalog, table: PictureTable, radius: int, progress: Progress = silent
 ) -> Neighbours:
-    """Recall what a search at this radius found among the holdings or, where there was none, search and remember."""
+    """Recall what a search at this radius found among the table or, where there was none, search and remember."""
     known = _recall(catalog, radius)
-    among = known.among(holdings.sha256) if known else None
+    among = known.among(table.sha256) if known else None
     del known
     if among is None:
-        paths = set(holdings.paths)
+        paths = set(table.paths)
         pictures = [picture for picture in catalog.pictures() if picture.path in paths]
         found = find_near_duplicates(dataset.root, pictures, radius, progress)
         among = remember_search(catalog, [picture.sha256 for picture in pictures], found, radius)

@@ -16,14 +16,14 @@ _VIEWS = 1 + len(FRAMED)
 
 @dataclass(frozen=True)
 class Verdict:
-    """`status` is one of `findings.STATUSES`: "kept", "broken" or "duplicate"; `kind` and `reason` say why."""
+    """`status` is one of `store.STATUSES`: "kept", "broken" or "duplicate"; `kind` and `reason` say why."""
 
     status: str
     kind: str = ""
     reason: str = ""
 
 
-class Judge:
+class Deduplicator:
     """Holds the hashes of all pictures of a dataset, and of each one that is kept from now on.
 
     Pictures in the quarantine count as known by their bytes: what was set aside need not come back from the web.
@@ -42,8 +42,8 @@ class Judge:
         for row, picture in enumerate(self._pictures):
             self._hashes[row], self._flat[row] = _views(picture), is_flat(picture.fingerprint)
 
-    def judge(self, picture: Picture) -> Verdict:
-        """Judge one picture; its `path` may be absolute. Reads the pictures that look like it."""
+    def check(self, picture: Picture) -> Verdict:
+        """Deduplicator one picture; its `path` may be absolute. Reads the pictures that look like it."""
         if picture.broken:
             return Verdict("broken", "not intact", picture.broken)
         if min(picture.width, picture.height) < self._min_size:

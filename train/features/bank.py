@@ -18,7 +18,7 @@ import torch
 
 from curate.errors import UserError
 from curate.files.reading import open_file
-from curate.write_ahead import write_ahead
+from curate.sqlite_wal import enable_wal
 from train.device import DTYPES, Precision
 from train.features.preprocessing import PIXELS_VERSION
 
@@ -197,7 +197,7 @@ class FeatureBank:
                     raise _Damaged
                 if db.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
                     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            write_ahead(db)
+            enable_wal(db)
             db.execute("PRAGMA synchronous = NORMAL")
         except (sqlite3.DatabaseError, _Damaged) as error:
             db.close()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-from curate.scraping.licenses import UNKNOWN, License
+from curate.sources.protocol.licenses import UNKNOWN, License
 from curate.web.api import Api
 
 _PLANT_PARTS = frozenset({"flower", "blossom", "bloom", "head", "plant"})
@@ -57,7 +57,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Options:
+class SourceOptions:
     """What a source may be told: the licences wanted (None: any), the class folders to come, argument and keys."""
 
     licenses: frozenset[str] | None
@@ -91,7 +91,7 @@ class Source(Protocol):
     warning: ClassVar[str]
     """What the user must know before it starts; "" where there is nothing."""
 
-    def __init__(self, api: Api, options: Options) -> None:
+    def __init__(self, api: Api, options: SourceOptions) -> None:
         """Raise UserError where an argument or a key is missing; ask for nothing yet."""
 
     async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:

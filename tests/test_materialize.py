@@ -20,7 +20,7 @@ from curate.progress import Progress, silent
 from curate.quarantine import restore
 from curate.scan import ScanReport, scan
 from curate.split import split
-from curate.splitting.placing import Mode, Placement
+from curate.splitting.materialize import Mode, Placement
 from tests.fields import dataset, encoded, field, placed, tree, write
 
 MODES: list[Mode] = ["link", "copy", "symlink"]

@@ -7,27 +7,27 @@ from pathlib import Path
 from curate.catalog import Catalog
 
 _TABLE = """
-CREATE TABLE IF NOT EXISTS settled (    -- the pictures that were there when nothing was left to do
+CREATE TABLE IF NOT EXISTS clean_cache ( -- the pictures that were there when nothing was left to do
     options  TEXT PRIMARY KEY,
     pictures TEXT NOT NULL              -- a digest over them, their credits, and the code that judged them
 )
 """
 
 
-def is_settled(catalog: Catalog, options: str) -> bool:
+def is_known_clean(catalog: Catalog, options: str) -> bool:
     """Whether the very pictures that are present were judged before with these options, and all of them could stay."""
-    if not catalog.db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'settled'").fetchone():
+    if not catalog.db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'clean_cache'").fetchone():
         return False
-    row = catalog.db.execute("SELECT pictures FROM settled WHERE options = ?", (options,)).fetchone()
+    row = catalog.db.execute("SELECT pictures FROM clean_cache WHERE options = ?", (options,)).fetchone()
     return row is not None and row[0] == _digest(catalog)
 
 
-def settle(catalog: Catalog, options: str) -> None:
+def remember_clean(catalog: Catalog, options: str) -> None:
     """Remember that with these options nothing is left to do."""
     digest = _digest(catalog)
     with catalog.transaction() as db:
         db.execute(_TABLE)
-        db.execute("INSERT OR REPLACE INTO settled VALUES (?, ?)", (options, digest))
+        db.execute("INSERT OR REPLACE INTO clean_cache VALUES (?, ?)", (options, digest))
 
 
 def _digest(catalog: Catalog) -> str:

@@ -1,0 +1,1 @@
+"""How `download` brings an archive, unpacks it and lays it out."""
