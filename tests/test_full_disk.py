@@ -136,6 +136,7 @@ def test_training_goes_on_without_its_story(root: Path, small_disk: Path, tmp_pa
         tmp_path / "m",
     ]
     assert FULL in command(*arguments, "--runs", small_disk).sentence
+    assert [entry.name for entry in small_disk.iterdir()] == ["filler"], "a run that never began leaves no folder"
     (small_disk / "filler").unlink()
     leave_room(small_disk, 12_000)
     done = command(*arguments, "--runs", small_disk)

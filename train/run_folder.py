@@ -69,6 +69,8 @@ class RunFolder:
         try:
             write_whole(folder / "recipe.toml", recipe_text(recipe))
         except OSError as error:
+            with suppress(OSError):
+                folder.rmdir()  # a run that never began leaves nothing that looks like one
             raise UserError(
                 f"The folder {folder} can't be written ({error.strerror}): check the disk's free space, or give --runs "
                 f"another."
