@@ -13,8 +13,8 @@ from curate.web.fetch import Fetcher
 
 
 def source_names() -> list[str]:
-    """The modules of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    """The modules of this folder; the folder in it holds what all of them share."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
 
 
 def source_class(spec: str) -> type[Source]:
