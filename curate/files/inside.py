@@ -6,7 +6,8 @@ from pathlib import Path
 from curate.errors import UserError
 
 # An empty part, "." or ".." between slashes; a NUL; what Windows takes for a drive or a separator is a plain name here.
-_NOT_PLAIN = re.compile(r"(?:^|/)(?:\.{0,2})(?:/|$)|\0")
+# Not "$": that matches before a newline at the end, and "\n" is a file's name.
+_NOT_PLAIN = re.compile(r"(?:\A|/)(?:\.{0,2})(?:/|\Z)|\0")
 
 
 def is_plain(relative: str) -> bool:
