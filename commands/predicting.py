@@ -187,9 +187,12 @@ def export(
     Example: cli.py export flower_data --format onnx
     """
     if format_ in OF_DATASETS:
+        from curate.errors import UserError
         from curate.export import export as export_dataset
 
         resolved = data.resolve()
+        if out is None and not resolved.name:
+            raise UserError(f"Beside {resolved} there is no place for an export: give one with --out.")
         target = out or resolved.with_name(f"{resolved.name}_{format_}")
         report = export_dataset(data, target, format=format_, names=names, wait=patience(wait), progress=console.bars)  # type: ignore[arg-type]
         counts = ", ".join(f"{count:,} {split}" for split, count in report.counts.items())

@@ -33,6 +33,10 @@ _WHAT_TO_DO = {
 }
 
 
+_MAY_BE_EMPTY = {"--freeze", "--remove", "--contact", "--title"}
+"""Options of which nothing at all means something."""
+
+
 @runtime_checkable
 class _UsageMistake(Protocol):
     """An exception of the parser's, which knows how it is shown. Its class has moved about among its releases."""
@@ -75,6 +79,7 @@ def share_processors() -> None:
 def _outcome(command: Callable[..., object]) -> int:
     """The exit code of a command that came to an end, said in words where it is not as it should be."""
     try:
+        _require_words(sys.argv[1:])
         _require_working_directory()
         returned = command(standalone_mode=False)
     except SystemExit as end:
@@ -89,6 +94,19 @@ def _outcome(command: Callable[..., object]) -> int:
         except (OSError, SystemExit):  # nobody can be told
             return _MISTAKE
     return returned if isinstance(returned, int) else 0
+
+
+def _require_words(words: list[str]) -> None:
+    """Raises `UserError` for an empty word: a path that is empty is the current folder, which nobody has named.
+
+    It comes of a variable that is not set.
+    """
+    for before, word in zip(["", *words], words, strict=False):
+        option = word.removesuffix("=") if word.startswith("--") and word.endswith("=") else ""
+        if word == "":
+            option = before if before.startswith("--") else "An argument"
+        if option and option not in _MAY_BE_EMPTY:
+            raise UserError(f"{option} is empty, as a variable is that is not set: say which file or folder is meant.")
 
 
 def _require_working_directory() -> None:

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import sqlite3
+import stat
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -162,6 +163,7 @@ class Catalog:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UserError(f"The folder {path.parent} cannot be written ({error.strerror}).") from error
+            _require_own_files(path)
             db = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
             try:
                 _prepare(path, db)
@@ -270,6 +272,29 @@ class Catalog:
         return {sha256 for (sha256,) in rows}
 
 
+def _require_own_files(path: Path) -> None:
+    """Raise `UserError` where the catalog, or a file beside it that SQLite would take for its log, is none of ours.
+
+    SQLite follows links, writes into whatever has the name, and removes a log that it finds beside no database.
+    """
+    for part in (_beside(path, suffix) for suffix in (*_PARTS, "-shm")):
+        try:
+            status = part.lstat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise _cannot("read", path, error.strerror) from error
+        if not stat.S_ISREG(status.st_mode):
+            what = "a link" if stat.S_ISLNK(status.st_mode) else "not a file"
+            raise UserError(f"{part} is {what}, and the catalog has to be a file of its own: move it away.")
+        if status.st_nlink > 1:
+            raise UserError(
+                f"{part} is one file with another of another name, and both would change: put a copy in its place."
+            )
+        if part != path and not os.path.lexists(path):
+            raise UserError(f"{part} lies there without the catalog that it would belong to: move it away.")
+
+
 def put_aside(path: Path) -> Path | None:
     """Give a catalog another name, and its log with it, so that the next `open` makes a new one. The new name.
 
@@ -282,7 +307,7 @@ def put_aside(path: Path) -> Path | None:
     aside = path.with_name(f"{path.stem}-{stamp}{path.suffix}")
     with _in_words(path):
         try:
-            for part in _PARTS:  # the database itself first: a log without one is passed over
+            for part in reversed(_PARTS):  # the database last: a log without one would stand in the way
                 if os.path.lexists(_beside(path, part)):
                     _beside(path, part).rename(_beside(aside, part))
         except OSError as error:
@@ -340,6 +365,7 @@ def _connect_read_only(path: Path, stack: ExitStack) -> sqlite3.Connection:
     while another process is at work. Without a log, in a folder that we cannot write, nobody changes the file. In all
     other cases, the log of a killed process on a read-only disk among them, a copy is read.
     """
+    _require_own_files(path)
     if not path.is_file():
         raise UserError(f"There is no catalog {path}: `clean` writes one.")
     log = _beside(path, "-wal").exists()
@@ -388,8 +414,8 @@ def _state(path: Path) -> list[tuple[int, int, int] | None]:
     found: list[tuple[int, int, int] | None] = []
     for suffix in _PARTS:
         try:
-            stat = _beside(path, suffix).stat()
-            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+            status = _beside(path, suffix).stat()
+            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
         except FileNotFoundError:
             found.append(None)
     return found

@@ -195,7 +195,16 @@ def _home(root: Path, layout: Layout) -> Path:
     if layout != "flat":
         return root
     resolved = root.resolve()
-    return resolved.parent / f"{resolved.name}{OUR_ENDING}"
+    home = resolved.parent / f"{resolved.name}{OUR_ENDING}"
+    if home.is_symlink():
+        # Whoever made the link decides where catalog and quarantine are: a dataset from elsewhere may bring one along.
+        raise UserError(
+            f"{home} is a link, and what is kept about {root} would lie where it leads: put the folder itself there. "
+            "A link to another disk may stand in the place of the quarantine in it."
+        )
+    if os.path.lexists(home) and not home.is_dir():
+        raise UserError(f"{home} is a file where the folder with the catalog of {root} belongs: move it away.")
+    return home
 
 
 def _subfolders(folder: Path, among: set[str] | None = None) -> list[str]:

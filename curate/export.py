@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -12,7 +12,8 @@ from curate.dataset import Dataset, open_to_write
 from curate.errors import UserError
 from curate.exporting.examples import Writer, read_examples
 from curate.exporting.imagefolder import renamed_labels
-from curate.file_names import shortened
+from curate.files.atomic import left_by_the_dead, temporary_name
+from curate.files.moving import move_folder
 from curate.files.ours import WorkFolder
 from curate.names import names_for
 from curate.progress import Progress, silent
@@ -64,7 +65,8 @@ def export(
         raise UserError(f"There is no format {format!r}: choose among {', '.join(get_args(Format))}.")
     out = Path(out).resolve()
     with open_to_write(root, "export", wait=wait, progress=progress) as dataset, steady_split(dataset):
-        work = _free_target(dataset, out)
+        _require_free(dataset, out)
+        work = WorkFolder(temporary_name(out))  # of our own: another dataset may be on its way to the same place
         write, count = _writer(format)
         labels = dataset.labels()
         with Catalog.open(dataset.catalog_path) as catalog:
@@ -77,34 +79,50 @@ def export(
         if not counts:
             raise UserError(f"{root} holds no intact picture: add pictures, or look at `clean {root} --dry-run`.")
         with progress("Exporting", sum(counts.values())) as advance, _disk_in_words(out):
-            work.remove()
+            _remove_left_over(out.parent)
             partial = work.make() / _PARTIAL
             partial.mkdir()
-            write(examples, partial, advance)
-            written = count(partial)
-            _require_all(counts, written, out)
-            if out.is_dir():
-                out.rmdir()
-            partial.rename(out)
-            work.remove()
+            try:
+                write(examples, partial, advance)
+                written = count(partial)
+                _require_all(counts, written, out)
+                _publish(partial, out)
+            finally:
+                work.remove()
     files = sum(len(names) for _, _, names in os.walk(out))
     renamed = renamed_labels(labels) if format == "imagefolder" else {}
     return ExportReport(out, format, written, len(labels), files, broken, renamed)
 
 
-def _free_target(dataset: Dataset, out: Path) -> WorkFolder:
-    """Where to work on an export to `out`. Raises `UserError` where `out` is taken, or overlaps with the dataset."""
+def _require_free(dataset: Dataset, out: Path) -> None:
+    """Raise `UserError` where `out` is taken, or overlaps with the dataset."""
     for folder in (dataset.root.resolve(), dataset.home.resolve()):
         if out == folder or folder in out.parents or out in folder.parents:
             raise UserError(f"The output folder {out} and the dataset {folder} overlap: give another folder.")
-    work = WorkFolder(out.with_name(shortened(f".{out.name}.export.florilegium")))
     with _disk_in_words(out):
-        if not (work.path / _PARTIAL).exists():
-            work.remove()  # of a run that was stopped when all was done
         empty = out.is_dir() and not any(out.iterdir())
         if os.path.lexists(out) and not empty:
-            raise UserError(f"{out} is there already: remove it, or give a folder that is not there yet.")
-    return work
+            raise _taken(out)
+
+
+def _publish(partial: Path, out: Path) -> None:
+    """Give a complete export its name, unless another has taken it meanwhile: then raises `UserError`."""
+    with suppress(OSError):
+        out.rmdir()  # only an empty folder goes
+    try:
+        move_folder(partial, out)
+    except FileExistsError as error:
+        raise _taken(out) from error
+
+
+def _remove_left_over(parent: Path) -> None:
+    """Remove the work folders of exports whose process is gone."""
+    for left in left_by_the_dead(parent):
+        WorkFolder(left).remove()
+
+
+def _taken(out: Path) -> UserError:
+    return UserError(f"{out} is there already: remove it, or give a folder that is not there yet.")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ more than that. Processes do not. But they can be forked only on Linux, and only
 it holds would stay closed in the child for ever. Where they cannot, the work is done in threads.
 """
 
+import ctypes
 import os
 import signal
 import sys
@@ -28,6 +29,7 @@ R = TypeVar("R")
 
 _WORTH_FORKING = 8  # items, of some milliseconds each: to fork takes about as long as one of them
 _IN_HAND = 2  # items that a process holds, so that it need not wait for us
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _KEPT = 4 << 20  # bytes; a larger block goes back to the system as soon as it is free
 
 
@@ -99,6 +101,14 @@ def _in_order(results: Iterator[tuple[int, R]]) -> Iterator[R]:
 
 def _may_fork() -> bool:
     return sys.platform == "linux" and threading.active_count() == 1
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel end this process when its parent ends, even by SIGKILL in the middle of a long picture."""
+    with suppress(OSError, AttributeError):  # musl has the call too; nothing else than Linux forks here
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it had ended before the kernel was asked
+        os._exit(0)
 
 
 @dataclass(eq=False)
@@ -196,7 +206,7 @@ class _Crew:
     def _hire(self) -> None:
         context = get_context("fork")
         ours, theirs = context.Pipe()
-        process = context.Process(target=self._work, args=(theirs, ours), daemon=True)
+        process = context.Process(target=self._work, args=(theirs, ours, os.getpid()), daemon=True)
         with warnings.catch_warnings():
             # Since 3.12 Python warns of any thread, BLAS's idle ones too, which start anew after a fork.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -204,8 +214,9 @@ class _Crew:
         theirs.close()
         self._workers[ours] = _Worker(process, ours)
 
-    def _work(self, theirs: Connection, ours: Connection) -> None:
+    def _work(self, theirs: Connection, ours: Connection, parent: int) -> None:
         """What a process does: answer until nobody asks any more."""
+        _end_with(parent)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of us; the one who asks decides
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         # Our copies of the ends that are not ours: held open, they would hide from the others that we are gone.

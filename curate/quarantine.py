@@ -19,7 +19,7 @@ from curate.errors import UserError
 from curate.files.atomic import sweep, write_whole
 from curate.files.inside import inside, is_plain
 from curate.files.moving import Outcome, end_cut_short, move
-from curate.files.reading import NotAPlainFile, read_file, sha256_of
+from curate.files.reading import MAX_BYTES, NotAPlainFile, read_file, sha256_of
 from curate.progress import Progress, silent
 
 
@@ -285,9 +285,9 @@ def _is_unchanged(catalog: Catalog, file: Path, path: str, sha256: str) -> bool:
     if row == (status.st_size, status.st_mtime_ns, sha256):
         return True
     try:
-        return sha256_of(file) == sha256
+        return sha256_of(file, MAX_BYTES) == sha256
     except NotAPlainFile:
-        return sha256 == ""  # a pipe or a device: nothing to compare, then as now
+        return sha256 == ""  # a pipe, a device, a giant: nothing to compare, then as now
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror}): give yourself the right to.") from error
 

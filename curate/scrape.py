@@ -12,6 +12,7 @@ from curate.catalog import Catalog
 from curate.credits import require_own_credits, write_credits, write_metadata
 from curate.dataset import Dataset, open_dataset, open_to_write
 from curate.errors import UserError
+from curate.files.inside import inside
 from curate.progress import Progress, silent
 from curate.scan import scan
 from curate.scraping.candidate_store import CandidateStore
@@ -129,6 +130,7 @@ def _make_target(out: Path, queries: Sequence[Query]) -> None:
         open_dataset(out)
         return
     try:
-        (out / "raw" / queries[0].label).mkdir(parents=True, exist_ok=True)
+        # Where there is no dataset because of a link in it, opening it afterwards says so; nothing is made through it.
+        inside(out, f"raw/{queries[0].label}").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"The folder {out} cannot be made or written ({error.strerror}): choose another.") from error

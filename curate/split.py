@@ -96,13 +96,13 @@ def split(
     options = _Options(ratio, seed, freeze if freeze is None else tuple(freeze), min_per_class, method, radius, mode)
     if dry_run:
         dataset = open_dataset(root)
-        out = check_output(dataset, out or default_output(dataset))
+        out = check_output(dataset, out or _own_output(dataset))
         with Catalog.open(dataset.catalog_path) as catalog:
             drawn = _draw_up(dataset, catalog, out, options, progress)
             return _report(out, options, drawn, prove(drawn.table, drawn.links, drawn.assigned), None)
     with open_to_write(root, "split", wait=wait, progress=progress) as dataset:
         command = options.command(root, out)
-        out = check_output(dataset, out or default_output(dataset))
+        out = check_output(dataset, out or _own_output(dataset))
         with Catalog.open(dataset.catalog_path) as catalog:
             finish_moves(dataset, catalog)
             drawn = _draw_up(dataset, catalog, out, options, progress)
@@ -212,6 +212,14 @@ def default_output(dataset: Dataset) -> Path:
         return dataset.root
     root = dataset.root.resolve()
     return root.with_name(f"{root.name}_split")
+
+
+def _own_output(dataset: Dataset) -> Path:
+    """The default output. Raises `UserError` where it is a link: a dataset from elsewhere may bring one along."""
+    out = default_output(dataset)
+    if out != dataset.root and out.is_symlink():
+        raise UserError(f"{out} is a link to {out.resolve()}: if the split is to go there, say so with --out.")
+    return out
 
 
 def _draw(method: Method) -> Draw:

@@ -148,8 +148,8 @@ def test_it_is_whole_while_another_process_writes(tmp_path: Path) -> None:
         pytest.param(damaged, "is damaged", id="damaged pages"),
         pytest.param(newer, "newer version", id="newer"),
         pytest.param(foreign, "another program", id="another program's"),
-        pytest.param(os.mkfifo, "There is no catalog", id="a pipe"),
-        pytest.param(Path.mkdir, "There is no catalog", id="a folder"),
+        pytest.param(os.mkfifo, "is not a file.*move it away", id="a pipe"),
+        pytest.param(Path.mkdir, "is not a file.*move it away", id="a folder"),
     ],
 )
 def test_what_is_no_catalog_is_told_and_left_alone(

@@ -2,21 +2,27 @@
 
 import os
 import shutil
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFilter
 
 from curate.catalog import Catalog
 from curate.clean import CleanReport, clean
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.quarantine import Decision, Moves, set_aside
+from curate.split import split
 from demo.faults import BROKEN, Kind, plant_faults
 from tests.painting import contents, encoded, paint, save
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def decisions(report: CleanReport) -> dict[str, Decision]:
@@ -120,8 +126,8 @@ def test_flat_strangers_of_different_colours_are_not_copies(roses: Path) -> None
 @pytest.fixture
 def arrived(tmp_path: Path) -> Path:
     """A dataset that comes as train/, valid/ and test/, two classes each, all pictures different."""
-    for number, split in enumerate(["train"] * 6 + ["valid"] * 2 + ["test"] * 2):
-        save(paint(number), tmp_path / "data" / split / ("a" if number % 2 else "b") / f"{number}.jpg")
+    for number, to in enumerate(["train"] * 6 + ["valid"] * 2 + ["test"] * 2):
+        save(paint(number), tmp_path / "data" / to / ("a" if number % 2 else "b") / f"{number}.jpg")
     return tmp_path / "data"
 
 
@@ -376,3 +382,56 @@ def test_quality_flags_are_counted_and_leave_only_when_asked(tmp_path: Path) -> 
     assert (root / "quarantine/dark/raw/rose/night.jpg").exists()
     with pytest.raises(UserError, match="quality flag called 'ugly'"):
         clean(root, remove=["ugly"])
+
+
+def test_flagged_pictures_that_are_placed_leave_with_their_copies(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for number in range(12):
+        save(paint(number), root / "raw" / ("rose" if number % 2 else "tulip") / f"{number}.jpg")
+    save(paint(50).filter(ImageFilter.GaussianBlur(9)), root / "raw" / "rose" / "blurred.jpg")
+    split(root)
+    (placed,) = (path for to in ("train", "valid", "test") for path in (root / to).rglob("blurred.jpg"))
+    report = clean(root, remove=["blurred"])
+    assert {decision.path for decision in report.plan.decisions} >= {
+        "raw/rose/blurred.jpg", placed.relative_to(root).as_posix(),
+    }  # fmt: skip
+    assert not placed.exists()
+    assert clean(root, remove=["blurred"]).plan.decisions == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_no_reader_outlives_a_killed_command(tmp_path: Path) -> None:
+    """In the middle of a long picture, too: each of these takes seconds."""
+    root = tmp_path / "data"
+    for number in range(12):
+        file = root / "raw" / ("a" if number % 2 else "b") / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9_000, 9_000), (number, 0, 0)).save(file, compress_level=1)
+    code = "import sys; from pathlib import Path; from curate.clean import clean; clean(Path(sys.argv[1]))"
+    with subprocess.Popen([sys.executable, "-c", code, str(root)], cwd=REPOSITORY) as process:
+        deadline = time.monotonic() + 60
+        while not (children := children_of(process.pid)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert children
+        process.kill()
+    deadline = time.monotonic() + 10
+    while any(is_running(child) for child in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(is_running(child) for child in children)
+
+
+def stat_of(process: int) -> list[str]:
+    """Its state, its parent and more, as /proc has them; nothing for one that is gone."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def children_of(process: int) -> list[int]:
+    found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [child for child in found if stat_of(child)[1:2] == [str(process)]]
+
+
+def is_running(process: int) -> bool:
+    return stat_of(process)[:1] not in ([], ["Z"])

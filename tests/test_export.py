@@ -4,9 +4,12 @@ import builtins
 import hashlib
 import io
 import json
+import multiprocessing
 import shutil
+import subprocess
 import sys
 import tarfile
+import textwrap
 import unicodedata
 from functools import partial
 from pathlib import Path
@@ -24,11 +27,13 @@ from curate.export import Format, export
 from curate.exporting.imagefolder import write_imagefolder
 from curate.exporting.shards import plan_shards
 from curate.exporting.webdataset import write_webdataset
+from curate.files.atomic import temporary_name
 from curate.files.ours import WorkFolder
 from curate.split import split
 from curate.splitting.unfinished import begin
 from tests.fields import dataset, encoded, field, placed, tree, write
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 FORMATS = pytest.mark.parametrize("format_", ["imagefolder", "webdataset", "parquet"])
 SPLITS = {"train": "train", "validation": "valid", "test": "test"}
 
@@ -308,18 +313,60 @@ def test_a_hidden_folder_of_the_users_is_left_alone(root: Path, tmp_path: Path) 
     write(tmp_path / ".out.partial" / "thesis.txt", b"mine")
     export(root, tmp_path / "out")
     assert (tmp_path / ".out.partial" / "thesis.txt").read_bytes() == b"mine"
-    write(tmp_path / ".second.export.florilegium" / "thesis.txt", b"mine")
-    with pytest.raises(UserError, match="did not write"):
-        export(root, tmp_path / "second")
-    assert (tmp_path / ".second.export.florilegium" / "thesis.txt").read_bytes() == b"mine"
 
 
-def test_what_a_finished_run_left_is_removed(root: Path, tmp_path: Path) -> None:
+def test_what_a_killed_run_left_is_removed_and_what_a_living_one_has_is_not(root: Path, tmp_path: Path) -> None:
+    code = """
+        import sys
+        from pathlib import Path
+        from curate.files.atomic import temporary_name
+        from curate.files.ours import WorkFolder
+        print(WorkFolder(temporary_name(Path(sys.argv[1]) / "out")).make())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], cwd=REPOSITORY, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    dead, living = Path(done.stdout.strip()), WorkFolder(temporary_name(tmp_path / "out")).make()
     export(root, tmp_path / "out")
-    WorkFolder(tmp_path / ".out.export.florilegium").make()
+    assert not dead.exists()
+    assert living.exists()
     with pytest.raises(UserError, match="is there already"):
         export(root, tmp_path / "out")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "out"]
+
+
+def export_or_say(root: Path, out: Path, ends: Path) -> None:
+    try:
+        export(root, out, format="webdataset")
+        ends.write_text("done")
+    except UserError as error:
+        ends.write_text(str(error))
+
+
+@pytest.mark.parametrize("round_", range(3))
+def test_two_datasets_on_their_way_to_one_place(tmp_path: Path, round_: int) -> None:
+    """One is there whole in the end, and the other one's command says that the place is taken."""
+    places = [tmp_path / "one", tmp_path / "two"]
+    for number, place in enumerate(places):
+        dataset(place / "raw", {f"{number} a": 6, f"{number} b": 6})
+        split(place)
+    context = multiprocessing.get_context("fork")
+    works = [
+        context.Process(target=export_or_say, args=(place, tmp_path / "out", tmp_path / f"{place.name}.txt"))
+        for place in places
+    ]
+    for work in works:
+        work.start()
+    for work in works:
+        work.join()
+        assert work.exitcode == 0
+    ends = sorted((tmp_path / f"{place.name}.txt").read_text() for place in places)
+    assert ends.count("done") >= 1
+    assert all(end == "done" or "is there already" in end for end in ends)
+    assert ends.count("done") == 1
+    labels = json.loads((tmp_path / "out" / "labels.json").read_text())
+    assert len(labels) == 2
+    assert not [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")]
 
 
 @pytest.mark.parametrize("name", ["n" * 255, "ü" * 127])

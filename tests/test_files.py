@@ -173,7 +173,8 @@ def test_a_sweep_removes_what_the_dead_left_and_nothing_of_the_living(
 
 # -- inside
 
-pieces = st.lists(st.sampled_from(["a", "..", ".", "", "b c", "…", "...", "-", "~", "a\0", "\n", ".\n", "a\n"]), min_size=1, max_size=6)
+PARTS = ("a", "..", ".", "", "b c", "…", "...", "-", "~", "a\0", "\n", ".\n", "a\n")
+pieces = st.lists(st.sampled_from(PARTS), min_size=1, max_size=6)
 
 
 @given(pieces)

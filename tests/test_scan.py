@@ -120,7 +120,7 @@ def test_a_file_too_large_to_be_a_photograph_is_not_held_in_memory(root: Path, m
         file.truncate(100_001)
     row = scanned(root)[1]["raw/a/film.jpg"]
     assert row.broken == "100,001 bytes are over the limit of 100,000 bytes"
-    assert row.sha256 == hashlib.sha256(bytes(100_001)).hexdigest()
+    assert row.sha256 == "", "to read all of it may take for ever"
 
 
 def test_a_folder_may_change_while_it_is_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

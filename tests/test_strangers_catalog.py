@@ -282,3 +282,103 @@ def test_a_class_folder_that_is_a_link_is_refused(home: Path, name: str) -> None
         with suppress(UserError):
             COMMANDS[command](home / "data")
     assert outside(home) == before
+
+
+# -- a flat dataset, whose catalog and quarantine lie beside it
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    dataset(tmp_path / "flat", {"1": 6, "2": 6})
+    (tmp_path / "flat" / "1" / "broken.jpg").write_bytes(b"no picture")
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_home_that_is_a_link_is_refused(flat: Path, command: str) -> None:
+    """It may lead to the user's own folders, or to the home of another dataset."""
+    theirs = flat / "theirs" / "quarantine" / "work" / "2020"
+    theirs.mkdir(parents=True)
+    (theirs / "thesis.jpg").write_bytes(b"precious")
+    (flat / "flat.florilegium").symlink_to(flat / "theirs")
+    before, pictures = tree(flat / "theirs"), tree(flat / "flat")
+    with pytest.raises(UserError, match=r"flat\.florilegium is a link"):
+        COMMANDS[command](flat / "flat")
+    assert tree(flat / "theirs") == before
+    assert tree(flat / "flat") == pictures
+
+
+def test_a_home_that_is_a_file_is_refused(flat: Path) -> None:
+    (flat / "flat.florilegium").write_text("mine")
+    with pytest.raises(UserError, match=r"flat\.florilegium is a file where"):
+        clean(flat / "flat")
+    assert (flat / "flat.florilegium").read_text() == "mine"
+
+
+def test_a_default_output_that_is_a_link_is_refused_and_one_that_was_named_is_not(flat: Path) -> None:
+    theirs = flat / "theirs"
+    theirs.mkdir()
+    (flat / "flat_split").symlink_to(theirs)
+    with pytest.raises(UserError, match=r"flat_split is a link to .*--out"):
+        split(flat / "flat")
+    assert list(theirs.iterdir()) == []
+    split(flat / "flat", out=flat / "flat_split")
+    assert (theirs / "train").is_dir()
+
+
+# -- what stands in the catalog's place
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("name", ["catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-journal"])
+@pytest.mark.parametrize("kind", ["a link to nowhere", "a link to a file", "another name", "a pipe", "a folder"])
+def test_a_catalog_that_is_no_file_of_its_own_is_refused(home: Path, kind: str, name: str, command: str) -> None:
+    file = home / "data" / name
+    file.unlink(missing_ok=True)
+    notes = home / "mine" / "notes.txt"
+    match kind:
+        case "a link to nowhere":
+            file.symlink_to(home / "mine" / "made.sqlite")
+        case "a link to a file":
+            file.symlink_to(notes)
+        case "another name":
+            file.hardlink_to(notes)
+        case "a pipe":
+            os.mkfifo(file)
+        case _:
+            file.mkdir()
+    before, pictures = outside(home), bytes_of(home)
+    if command == "verify":
+        assert not verify(home / "data").in_order, "it does without the catalog, and says so"
+    else:
+        with pytest.raises(UserError, match=r"move it away|put a copy"):
+            COMMANDS[command](home / "data")
+    assert outside(home) == before
+    assert bytes_of(home) == pictures
+
+
+def test_a_log_without_its_catalog_is_the_users(tmp_path: Path) -> None:
+    """SQLite would remove it."""
+    dataset(tmp_path / "data" / "raw", {"1": 3, "2": 3})
+    for name in ("catalog.sqlite-journal", "catalog.sqlite-wal"):
+        file = tmp_path / "data" / name
+        file.write_text("mine")
+        with pytest.raises(UserError, match="lies there without the catalog"):
+            clean(tmp_path / "data", dry_run=True)
+        assert file.read_text() == "mine"
+        file.unlink()
+
+
+def test_a_catalog_cannot_give_a_users_file_to_the_plan(home: Path) -> None:
+    import hashlib
+
+    own = home / "mine" / "raw" / "1" / "0.jpg"
+    clean(home / "data", dry_run=True)  # for its table
+    sha256 = hashlib.sha256(own.read_bytes()).hexdigest()
+    tell(home, f"INSERT INTO written VALUES ('../mine/raw/1/0.jpg', '{sha256}')")
+    before = outside(home)
+    with pytest.raises(UserError, match="is not a plan"):
+        clean(home / "data", dry_run=True, save_plan=own)
+    assert outside(home) == before
+    clean(home / "data", dry_run=True, save_plan=home / "plan elsewhere.jsonl")
+    clean(home / "data", dry_run=True, save_plan=home / "plan elsewhere.jsonl")

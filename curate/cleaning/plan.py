@@ -24,7 +24,7 @@ from curate.catalog import Catalog
 from curate.dataset import Dataset
 from curate.errors import UserError
 from curate.files.inside import inside, is_plain
-from curate.files.reading import read_file, sha256_of
+from curate.files.reading import MAX_BYTES, read_file, sha256_of
 from curate.quarantine import Decision, stored_files
 from curate.written import write_own
 
@@ -49,6 +49,8 @@ def write_plan(file: Path, decisions: Sequence[Decision], catalog: Catalog, *, f
     lines = [
         json.dumps({name: getattr(decision, name) for name in FIELDS}, ensure_ascii=False) for decision in decisions
     ]
+    if file.exists() and not force and not file.resolve().is_relative_to(catalog.path.resolve().parent):
+        read_plan(file)  # what a catalog from elsewhere says of files outside is not enough: it has to be a plan
     write_own(catalog, file, "".join(f"{line}\n" for line in lines), force=force)
 
 
@@ -143,6 +145,6 @@ def _is_unicode(text: str) -> bool:
 
 def _sha256(file: Path) -> str:
     try:
-        return sha256_of(file)
-    except OSError:  # a link that leads nowhere has no bytes, and "" in the catalog
+        return sha256_of(file, MAX_BYTES)
+    except OSError:  # a link that leads nowhere has no bytes, a giant is not read: "" in the catalog
         return ""

@@ -89,7 +89,7 @@ def make_plan(
     decisions += planner.decisions()
     decisions += _placements_that_leave(decisions, placed)
     everything = sorted([*decided.values(), *decisions], key=lambda decision: natural_key(decision.path))
-    copies = [copy for copies in placed.values() for copy in copies]
+    copies = [copy for origin, copies in placed.items() if origin not in leaving for copy in copies]
     return Plan(everything, find_leaks(found, intact, copies), find_conflicts(found, intact))
 
 

@@ -82,11 +82,19 @@ def fsync_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what dead processes of this machine have left half-written in one folder."""
-    with suppress(OSError):
-        for name in os.listdir(folder):  # noqa: PTH208  names are enough, and faster
-            if is_partial(name) and _is_dead(name):
-                (folder / name).unlink(missing_ok=True)
+    """Remove the files that dead processes of this machine have left half-written in one folder."""
+    for left in left_by_the_dead(folder):
+        with suppress(OSError):  # a folder is not ours to remove here
+            left.unlink()
+
+
+def left_by_the_dead(folder: Path) -> list[Path]:
+    """What processes of this machine that are gone have left under temporary names, files and folders."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208  names are enough, and faster
+    except OSError:
+        return []
+    return [folder / name for name in names if is_partial(name) and _is_dead(name)]
 
 
 def _is_dead(name: str) -> bool:

@@ -72,6 +72,10 @@ def _acquired(file: Path, folder: Path, wait: float | None, progress: Progress) 
                 f"The file system of {folder} offers no locks ({error.strerror}), so two commands at once could lose "
                 "files there: mount it with locks (NFS without `nolock`), or work on a copy on another disk."
             ) from error
+        if error.errno in {errno.ELOOP, errno.EISDIR, errno.EEXIST, errno.ENOTDIR, errno.ENXIO}:
+            raise UserError(
+                f"What stands in the place of {file}, or of its folder, is not ours ({error.strerror}): move it away."
+            ) from error
         raise UserError(
             f"The folder {folder} cannot be written ({error.strerror}): check the disk's free space and your rights."
         ) from error

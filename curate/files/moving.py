@@ -62,6 +62,22 @@ def move(source: Path, target: Path) -> Outcome:
         ) from error
 
 
+def move_folder(source: Path, target: Path) -> None:
+    """Rename a folder to a name that is free, within one file system.
+
+    Raises `FileExistsError` where the name is taken; a folder is never put into another, nor in its place.
+    """
+    try:
+        rename_exclusively(source, target)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        # Without such a call: a rename fails on a folder that is not empty, and takes the place of an empty one.
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
+        source.rename(target)
+
+
 def end_cut_short(moves: Iterable[tuple[Path, Path]]) -> None:
     """Remove the names that a killed `move` was about to give up, among (source, target) that may have been cut short.
 

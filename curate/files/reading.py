@@ -56,7 +56,12 @@ def read_file(path: Path, limit: int = MAX_BYTES) -> bytes:
     return data
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a regular file's bytes, in hexadecimal. Raises `OSError`."""
+def sha256_of(path: Path, limit: int | None = None) -> str:
+    """SHA-256 of a regular file's bytes, in hexadecimal.
+
+    Raises `OSError`, and `NotAPlainFile` for one of more than `limit` bytes: a sparse file may claim to be of any size.
+    """
     with open_file(path) as file:
+        if limit is not None and os.fstat(file.fileno()).st_size > limit:
+            raise NotAPlainFile(errno.EFBIG, f"over the limit of {limit:,} bytes", str(path))
         return hashlib.file_digest(file, "sha256").hexdigest()
