@@ -403,10 +403,11 @@ def test_flagged_pictures_that_are_placed_leave_with_their_copies(tmp_path: Path
 def test_no_reader_outlives_a_killed_command(tmp_path: Path) -> None:
     """In the middle of a long picture, too: each of these takes seconds."""
     root = tmp_path / "data"
-    for number in range(12):
+    long = save(Image.new("RGB", (9_000, 9_000), "teal"), tmp_path / "long.png", compress_level=1)
+    for number in range(60):  # fewer are not worth a fork
         file = root / "raw" / ("a" if number % 2 else "b") / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (9_000, 9_000), (number, 0, 0)).save(file, compress_level=1)
+        file.hardlink_to(long)
     code = "import sys; from pathlib import Path; from curate.clean import clean; clean(Path(sys.argv[1]))"
     with subprocess.Popen([sys.executable, "-c", code, str(root)], cwd=REPOSITORY) as process:
         deadline = time.monotonic() + 60
