@@ -5,6 +5,8 @@ from commands import stopping, streams
 streams.mend()
 stopping.leave_at_once()  # before the imports, which take longer than all this
 
+from typing import NoReturn
+
 import typer
 
 from commands import curating, gathering, predicting, running, showing, touring, training
@@ -44,5 +46,10 @@ for command in ROAD:
     app.command(command.__name__.replace("_", "-"))(command)
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
+    """Run the command line and leave the process."""
     running.run(app)
+
+
+if __name__ == "__main__":
+    main()
