@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from commands import curating, gathering, predicting, running, showing, touring, training
+from commands import console, curating, gathering, predicting, running, showing, touring, training
 from curate.program import COMMAND, __version__
 
 # Plain help: rich's takes a quarter of a second to import, and --help should answer at once.
@@ -52,7 +52,7 @@ for command in ROAD:
 def tell_version(wanted: bool) -> None:
     """Print the version and leave, if it is wanted."""
     if wanted:
-        typer.echo(__version__)
+        console.say(__version__)
         raise typer.Exit
 
 

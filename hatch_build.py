@@ -62,19 +62,23 @@ def with_imports_inside(source: bytes, rooms: set[str]) -> bytes:
     ValueError for `import curate.x`, which would bind another name inside the package.
     """
     lines = source.splitlines(keepends=True)
-    for node in ast.walk(ast.parse(source)):
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    # From the last to the first, so that each still stands where the tree says
+    for node in sorted(nodes, key=lambda node: (node.lineno, node.col_offset), reverse=True):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                if _top(alias.name) in rooms:
-                    raise ValueError(f"line {node.lineno}: write `from … import …` instead of `import {alias.name}`")
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level and _top(node.module) in rooms:
-            line, start = lines[node.lineno - 1], node.col_offset  # both count in bytes
-            before, after = line[:start], line[start:]
-            words = after.split(maxsplit=2)
-            if words[0] != b"from" or words[1] != node.module.encode():
-                raise ValueError(f"line {node.lineno}: write `from {node.module} import …` with one space, on one line")
-            lines[node.lineno - 1] = before + after.replace(words[1], f"{PACKAGE}._{node.module}".encode(), 1)
+            if named := [alias.name for alias in node.names if _top(alias.name) in rooms]:
+                raise ValueError(f"line {node.lineno}: write `from … import …` instead of `import {named[0]}`")
+        elif node.module and not node.level and _top(node.module) in rooms:
+            lines[node.lineno - 1] = _moved(lines[node.lineno - 1], node.col_offset, node.module)
     return b"".join(lines)
+
+
+def _moved(line: bytes, start: int, module: str) -> bytes:
+    """The line in which, from byte `start` on, `from <module>` names the module inside the package."""
+    old = f"from {module}".encode()
+    if not line.startswith(old, start):
+        raise ValueError(f"write `from {module} import …` with single spaces, on one line: {line.decode().strip()}")
+    return line[:start] + f"from {PACKAGE}._{module}".encode() + line[start + len(old) :]
 
 
 def _top(module: str) -> str:
