@@ -19,9 +19,7 @@ Official = Literal["official", "udacity"]
 def scrape(
     out: Annotated[Path, typer.Option(help="The dataset to add to; new pictures go below its raw/.")] = DEFAULT_DATA,
     *,
-    names: Annotated[
-        Path | None, typer.Option(help="JSON: class folder → [name, query].  [default: Oxford's]")
-    ] = None,
+    names: Annotated[Path | None, typer.Option(help="JSON: class folder → [name, query].  [default: Oxford's]")] = None,
     classes: Annotated[str | None, typer.Option(help="Only these, by folder or name: 1,5,moon orchid")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Pictures wanted per class.")] = 100,
     source: Annotated[

@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-INSTALLED = __name__ != "curate.program"
+INSTALLED = __name__.startswith("florilegium.")
 """Whether this is the installed package, where all rooms lie below `florilegium`, and not the checkout."""
 
 COMMAND = "florilegium" if INSTALLED else "cli.py"

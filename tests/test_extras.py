@@ -30,7 +30,7 @@ def test_a_source_without_its_package_is_not_opened(
 
     asyncio.run(opened())
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(UserError, match=f"'{name}' needs the package {package}, .* `uv sync --extra {name}`"):
+    with pytest.raises(UserError, match=rf"'{name}' needs the package {package}, .* `uv sync --extra {name}`"):
         asyncio.run(opened())
     assert name not in auto_order({})
 
@@ -52,6 +52,6 @@ def test_a_split_without_split_folders_says_so_and_does_nothing(
             file.write_bytes(draw(number))
     before = tree(tmp_path)
     monkeypatch.setitem(sys.modules, "splitfolders", None)
-    with pytest.raises(UserError, match="needs the package split-folders, .* `uv sync --extra split-folders`"):
+    with pytest.raises(UserError, match=r"needs the package split-folders, .* `uv sync --extra split-folders`"):
         split(tmp_path, method="split-folders")
     assert tree(tmp_path) == before
