@@ -186,13 +186,13 @@ def test_the_command_is_called_by_its_own_name(desk: Path, site: Path) -> None:
     """In the checkout it is cli.py, which an installed package does not have."""
     assert (COMMAND, INSTALLED) == ("cli.py", False)
     command = (sys.executable, "-m", "florilegium")
-    environment = {"PYTHONPATH": str(site)}
-    assert stdout(run(*command, "--version", cwd=desk, **environment)).strip() == __version__
+    path = str(site)
+    assert stdout(run(*command, "--version", cwd=desk, PYTHONPATH=path)).strip() == __version__
     for arguments in (["--help"], ["clean", "--help"], ["model-card", "--help"], ["recipes"], ["bank"]):
-        said = stdout(run(*command, *arguments, cwd=desk, **environment))
+        said = stdout(run(*command, *arguments, cwd=desk, PYTHONPATH=path))
         assert "cli.py" not in said, arguments
         assert "florilegium" in said, arguments
-    missing = run(*command, "clean", "nowhere", cwd=desk, **environment)
+    missing = run(*command, "clean", "nowhere", cwd=desk, PYTHONPATH=path)
     assert (missing.returncode, "There is no folder nowhere" in missing.stderr) == (2, True)
 
 
