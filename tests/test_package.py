@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import textwrap
 import tomllib
 import zipfile
@@ -55,8 +54,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = os.pathsep.join(sys.path)  # for a hatchling that lies elsewhere
     stdout(run(*hatchling, "-t", "sdist", "-d", folder, cwd=REPOSITORY, PYTHONPATH=path))
     (sdist,) = folder.glob("*.tar.gz")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(folder / "unpacked", filter="data")
+    stdout(run(sys.executable, "-m", "tarfile", "-e", sdist, folder / "unpacked", cwd=folder))
     (source,) = (folder / "unpacked").iterdir()
     stdout(run(*hatchling, "-t", "wheel", "-d", folder, cwd=source, PYTHONPATH=path))
     return folder
