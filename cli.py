@@ -5,15 +5,19 @@ from commands import stopping, streams
 streams.mend()
 stopping.leave_at_once()  # before the imports, which take longer than all this
 
+from inspect import getdoc
+from typing import Annotated, NoReturn
+
 import typer
 
-from commands import curating, gathering, predicting, running, showing, touring, training
+from commands import console, curating, gathering, predicting, running, showing, touring, training
+from curate.program import COMMAND, __version__
 
 # Plain help: rich's takes a quarter of a second to import, and --help should answer at once.
 app = typer.Typer(
     name="florilegium",
     help="From class names and search queries to an image classifier one can trust.",
-    epilog="Begin with: cli.py demo",
+    epilog=f"Begin with: {COMMAND} demo",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
@@ -41,8 +45,30 @@ ROAD = (
     predicting.model_card,
 )
 for command in ROAD:
-    app.command(command.__name__.replace("_", "-"))(command)
+    text = (getdoc(command) or "").replace("cli.py", COMMAND)  # the docstrings have it as it is called in the checkout
+    app.command(command.__name__.replace("_", "-"), help=text)(command)
+
+
+def tell_version(wanted: bool) -> None:
+    """Print the version and leave, if it is wanted."""
+    if wanted:
+        console.say(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def every_command(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=tell_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """What stands before a command's name."""
+
+
+def main() -> NoReturn:
+    """Run the command line and leave the process."""
+    running.run(app)
 
 
 if __name__ == "__main__":
-    running.run(app)
+    main()

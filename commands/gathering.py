@@ -19,7 +19,7 @@ Official = Literal["official", "udacity"]
 def scrape(
     out: Annotated[Path, typer.Option(help="The dataset to add to; new pictures go below its raw/.")] = DEFAULT_DATA,
     *,
-    names: Annotated[Path | None, typer.Option(help="JSON: class folder → [name, query].  [default: aux/]")] = None,
+    names: Annotated[Path | None, typer.Option(help="JSON: class folder → [name, query].  [default: Oxford's]")] = None,
     classes: Annotated[str | None, typer.Option(help="Only these, by folder or name: 1,5,moon orchid")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Pictures wanted per class.")] = 100,
     source: Annotated[
@@ -90,7 +90,7 @@ def download(
         str, typer.Argument(metavar="WHAT", help="flowers102, flower-photos, landmarks, or an archive's URL.")
     ],
     *,
-    out: Annotated[Path, typer.Option(help="A new or empty folder.")] = DEFAULT_DATA,
+    out: Annotated[Path, typer.Option(help="A new or empty folder; a README.md may be there.")] = DEFAULT_DATA,
     split: Annotated[Official, typer.Option(help="Of flowers102: 1,020/1,020/6,149, or 6,552/818/819.")] = "official",
     wait: Wait = False,
 ) -> None:

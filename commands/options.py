@@ -16,7 +16,7 @@ Data = Annotated[Path, typer.Argument(metavar="DATA", help="The dataset folder: 
 Checkpoint = Annotated[Path | None, typer.Option("--checkpoint", help="A checkpoint.  [default: the best in --models]")]
 Models = Annotated[Path, typer.Option(help="Where checkpoints are looked for.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Names = Annotated[Path | None, typer.Option(help="JSON: class folder → name.  [default: DATA's own, or aux/]")]
+Names = Annotated[Path | None, typer.Option(help="JSON: class folder → name.  [default: DATA's own, or Oxford's]")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for another command that is at work in DATA.")]
 Radius = Annotated[int, typer.Option(min=0, max=12, help="Bits in which near-duplicates' pHashes may differ.")]
 

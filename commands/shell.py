@@ -5,11 +5,12 @@ import shlex
 from pathlib import PurePath
 
 from curate.printable import printable
+from curate.program import COMMAND
 
 
 def command_line(*words: object) -> str:
-    """`cli.py` and these words, each quoted where a shell would read it otherwise; no path is taken for an option."""
-    return " ".join(("cli.py", *(_quoted(f"./{word}" if _looks_like_an_option(word) else str(word)) for word in words)))
+    """COMMAND and these words, each quoted where a shell would read it otherwise; no path is taken for an option."""
+    return " ".join((COMMAND, *(_quoted(f"./{word}" if _looks_like_an_option(word) else str(word)) for word in words)))
 
 
 def _looks_like_an_option(word: object) -> bool:

@@ -9,6 +9,7 @@ import typer
 
 from commands import console
 from commands.options import MOST_SEED
+from commands.shell import command_line
 
 
 def demo(
@@ -27,5 +28,6 @@ def demo(
     training_reports.tour(tour)
     console.say(
         f"Wrote {folder} and {tour.training.checkpoint}. These flowers were drawn; with photographs of your own in "
-        "flower_data/raw/<class>/ the same way is: cli.py clean && cli.py split && cli.py train"
+        "flower_data/raw/<class>/ the same way is: "
+        + " && ".join(command_line(stage) for stage in ("clean", "split", "train"))
     )

@@ -12,6 +12,7 @@ import typer
 from commands import console, training_reports
 from commands.options import DEFAULT_DATA, DEFAULT_MODELS, MOST_SEED, Data, Device, Names, names_of
 from commands.shell import command_line
+from curate.program import INSTALLED
 
 if TYPE_CHECKING:
     from train.recipe import Recipe
@@ -134,10 +135,13 @@ def recipes() -> None:
 
     Example: cli.py recipes
     """
-    from train.recipe import list_recipes
+    from train.recipe import DEFAULT, FOLDER, list_recipes
 
     training_reports.recipes(list_recipes())
-    console.say("Every option of a recipe is a line of train/recipes/<name>.toml. Next: cli.py train --recipe best")
+    where = FOLDER if INSTALLED else "train/recipes"
+    console.say(
+        f"Every option of a recipe is a line of {where}/<name>.toml. Next: {command_line('train', '--recipe', DEFAULT)}"
+    )
 
 
 def bank(
@@ -167,4 +171,4 @@ def bank(
     if clear:
         console.say(f"Removed {len(banks)} banks of {size:.2f} GB from {folder}; they fill again when they are wanted.")
     else:
-        console.say(f"{len(banks)} banks of {size:.2f} GB in {folder}. Next: cli.py bank --clear")
+        console.say(f"{len(banks)} banks of {size:.2f} GB in {folder}. Next: {command_line('bank', '--clear')}")

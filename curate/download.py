@@ -25,6 +25,8 @@ from curate.web.retries import FetchFailed
 FOLDER = "download.florilegium"
 _PLAN = "plan.json"
 _LONGEST_PLAN = 1 << 16
+_NO_DATA = {LOCK, "README.md"}
+"""What may lie in a folder that a dataset is brought into; the README of `flower_data` says what goes there."""
 LARGEST = 20 * 2**30
 _OXFORD = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102"
 
@@ -73,7 +75,7 @@ class Downloaded:
     """What a download has laid down: pictures per split; `verified` where a published checksum agreed.
 
     `drawn` says that the archive came without a split, and that `split` has drawn one. `renamed`, as "old → new", are
-    pictures that got another name, and `dropped` the files of the archive that are no pictures.
+    files that got another name, and `dropped` the files of the archive that are no pictures.
     """
 
     root: Path
@@ -94,7 +96,8 @@ def download(
     wait: float | None = 0.0,
     progress: Progress = silent,
 ) -> Downloaded:
-    """Bring a dataset of PUBLIC, or an archive of class folders from a URL, into the empty or new folder `out`.
+    """Bring a dataset of PUBLIC, or an archive of class folders from a URL, into the folder `out`, which
+    is new, or holds nothing but a README.md, which stays.
 
     Broken transfers resume, and a run that was stopped goes on where it was. `split` is for flowers102 alone:
     "official" (1,020 / 1,020 / 6,149) or "udacity" (6,552 / 818 / 819), whose train holds most of the official
@@ -159,7 +162,7 @@ def _check_target(out: Path, work: WorkFolder) -> None:
     if work.is_ours():
         return  # a download that was stopped: it goes on
     try:
-        occupied = out.exists() and (not out.is_dir() or any(path.name != LOCK for path in out.iterdir()))
+        occupied = out.exists() and (not out.is_dir() or any(path.name not in _NO_DATA for path in out.iterdir()))
     except OSError as error:
         raise UserError(f"The folder {out} cannot be read ({error.strerror}): choose another with --out.") from error
     if occupied:

@@ -21,10 +21,11 @@ from pathlib import Path
 from curate.errors import UserError
 from curate.files.reading import read_file
 from curate.printable import printable
+from curate.program import INSTALLED
 
-_AUX = Path(__file__).resolve().parent.parent / "aux"
-NAMES_FILE = _AUX / "cat_to_name.json"
-QUERIES_FILE = _AUX / "cat_to_names.json"
+_FOLDER = Path(__file__).resolve().parent.parent / ("names" if INSTALLED else "aux")
+NAMES_FILE = _FOLDER / "cat_to_name.json"
+QUERIES_FILE = _FOLDER / "cat_to_names.json"
 OWN_NAMES = "cat_to_name.json"
 """A dataset may carry its names itself, in a file so called at its root, as Udacity's flower_data does."""
 

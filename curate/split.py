@@ -18,9 +18,11 @@ from curate.catalog import Catalog
 from curate.dataset import SPLITS, Dataset, open_dataset, open_to_write
 from curate.duplicates import DEFAULT_RADIUS
 from curate.errors import UserError
+from curate.extras import require_extra
 from curate.files.atomic import sweep
 from curate.files.lock import locked
 from curate.lookalikes.cached_search import find_neighbours
+from curate.program import COMMAND
 from curate.progress import Progress, silent
 from curate.quarantine import finish_moves
 from curate.scan import scan
@@ -93,6 +95,8 @@ def split(
     split, and until it has, `train` refuses it. Raises `UserError` for what the user can put right.
     """
     _check(ratio, min_per_class, seed)
+    if method == "split-folders":
+        require_extra("splitfolders", "The method 'split-folders' needs", "split-folders", "split-folders")
     options = _Options(ratio, seed, freeze if freeze is None else tuple(freeze), min_per_class, method, radius, mode)
     if dry_run:
         dataset = open_dataset(root)
@@ -137,7 +141,7 @@ class _Options:
 
     def command(self, root: Path, out: Path | None) -> str:
         """The command that makes this very split."""
-        words = ["cli.py", "split", str(root)]
+        words = [COMMAND, "split", str(root)]
         words += ["--out", str(out)] if out else []
         words += ["--ratio", ",".join(f"{share:g}" for share in self.ratio)] if self.ratio != DEFAULT_RATIO else []
         words += ["--seed", str(self.seed)] if self.seed != DEFAULT_SEED else []

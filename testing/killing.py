@@ -13,13 +13,15 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from types import FrameType
 
+from curate import clean, split
+
 _DEEDS = {"link", "unlink", "rename", "replace", "remove", "mkdir", "rmdir", "open", "execute", "executemany"}
 """Calls that change a disk or a catalog. A kill before and after each shows every state that the two can be left in."""
 
 _RENAME = "rename_exclusively"
 
 CONTEXT = multiprocessing.get_context("forkserver")
-_PRELOADED = ("curate.clean", "curate.split", "testing.killing", "scipy.fftpack", "PIL.JpegImagePlugin")
+_PRELOADED = (clean.__name__, split.__name__, __name__, "scipy.fftpack", "PIL.JpegImagePlugin")
 # A child process imports what its parent's main module is: under pytest, pytest.
 CONTEXT.set_forkserver_preload([*_PRELOADED, *({"pytest"} & sys.modules.keys())])
 

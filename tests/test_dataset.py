@@ -262,3 +262,15 @@ def test_folders_may_be_nested_more_deeply_than_calls(tmp_path: Path) -> None:
     finally:
         os.close(here)
         subprocess.run(["rm", "-r", str(folder)], check=True)  # Python's own removal calls itself for each folder
+
+
+def test_the_readme_of_flower_data_is_neither_a_class_nor_a_picture(tmp_path: Path) -> None:
+    """The checkout has it there from the start."""
+    readme = Path(__file__).resolve().parent.parent / "flower_data" / "README.md"
+    (tmp_path / "README.md").write_bytes(readme.read_bytes())
+    with pytest.raises(UserError, match="holds no class folders"):
+        open_dataset(tmp_path)
+    for layout, files in (("raw", ["raw/a/1.jpg", "raw/b/2.jpg"]), ("split", ["train/a/3.jpg", "valid/b/4.jpg"])):
+        dataset = open_dataset(make(tmp_path, *files))
+        assert (dataset.layout, dataset.labels()) == (layout, ["a", "b"])
+        assert not any("README" in file.path for file in dataset.files())

@@ -427,3 +427,27 @@ def test_every_public_set_can_be_named() -> None:
         for file in public.files:
             assert file.name
             assert re.fullmatch(r"(|md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})", file.digest)
+
+
+def test_the_readme_of_the_folder_is_no_hindrance_and_stays(shelf: Shelf, tmp_path: Path) -> None:
+    """The checkout has one in flower_data/, where `download` puts what it brings unless told otherwise."""
+    readme = (ROOT / "flower_data" / "README.md").read_bytes()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "README.md").write_bytes(readme)
+    shelf.files["data.tar.gz"] = archive(
+        {f"set/{label}/{n}.jpg": draw(n) for label in "ab" for n in range(3)} | {"set/README.md": b"theirs"}
+    )
+    done = bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out")
+    assert sum(done.counts.values()) == 6
+    assert (tmp_path / "out" / "README.md").read_bytes() == readme
+    assert (tmp_path / "out" / "README~2.md").read_bytes() == b"theirs"
+    assert done.renamed == ["README.md → README~2.md"]
+
+
+@pytest.mark.parametrize("other", ["notes.md", "readme.txt", "1/a.jpg"])
+def test_a_folder_with_anything_else_is_not_empty(other: str, shelf: Shelf, tmp_path: Path) -> None:
+    (tmp_path / "out" / other).parent.mkdir(parents=True)
+    (tmp_path / "out" / other).touch()
+    with pytest.raises(UserError, match="is not empty"):
+        bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out")
+    assert shelf.asked == []

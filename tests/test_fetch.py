@@ -16,6 +16,7 @@ import h2.events
 import pytest
 import trustme
 
+from curate.program import __version__
 from curate.web.fetch import Fetched, Fetcher, sniff
 from curate.web.hosts import HostBudget, Hosts
 from curate.web.network import Network, Timeouts
@@ -71,7 +72,7 @@ def test_brings_the_whole_file_named_by_its_content(web: LocalWeb, tmp_path: Pat
 def test_says_who_it_is_and_asks_for_no_compression(web: LocalWeb, tmp_path: Path) -> None:
     fetch(web.network(contact="gardener@example.org"), url(web, 0), tmp_path / "in")
     headers = web.visits("/openverse/pictures")[0].headers
-    assert headers["user-agent"] == "florilegium/0.1.0 (gardener@example.org)"
+    assert headers["user-agent"] == f"florilegium/{__version__} (gardener@example.org)"
     assert headers["accept-encoding"] == "identity"
     assert "cookie" not in headers
 

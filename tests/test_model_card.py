@@ -9,6 +9,7 @@ import yaml
 
 from curate.errors import UserError
 from curate.files.ours import signed
+from curate.program import __version__
 from tests.training_ground import TINY, grow
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.evaluate import evaluate
@@ -71,6 +72,7 @@ def test_every_figure_is_the_checkpoints_own(checkpoint: Path) -> None:
     assert f"temperature {loaded.temperature:.3f}" in card
     assert "| head.epochs | 4 |" in card
     assert f"torch {loaded.versions['torch']}" in card
+    assert f"florilegium {__version__}" in card
     assert "3 classes have fewer than 5 valid pictures" in card
     assert f"--checkpoint {checkpoint.name}" in card
     assert "Test was never opened" in card

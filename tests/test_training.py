@@ -165,7 +165,7 @@ def folders(root: Path, *paths: str) -> Path:
 @pytest.mark.parametrize(
     ("paths", "sentence"),
     [
-        (["raw/a/1.jpg", "raw/b/1.jpg"], "has no train pictures: run `uv run cli.py split"),
+        (["raw/a/1.jpg", "raw/b/1.jpg"], "has no train pictures: run `cli.py split"),
         (["a/1.jpg", "b/1.jpg"], "has no train pictures"),
         (["train/a/1.jpg", "train/b/1.jpg"], "has no valid pictures"),
         (["train/a/1.jpg", "train/a/2.jpg", "valid/a/1.jpg"], "one class alone"),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.errors import UserError
+from curate.extras import not_installed
 from curate.files.atomic import write_whole
 from curate.files.reading import sha256_of
 from curate.image import BrokenImage, load
@@ -215,10 +216,7 @@ def _failing_in_words(checkpoint: Checkpoint, format_: str) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except ImportError as error:
-        raise UserError(
-            f"Exporting as {format_} takes the package {error.name}, which is not installed: "
-            f"run `uv sync --extra onnx`."
-        ) from error
+        raise not_installed(f"Exporting as {format_} needs", str(error.name), "onnx") from error
     except (UserError, OSError):
         raise
     except Exception as error:  # the compilers behind each format raise whatever they like

@@ -12,6 +12,7 @@ from typing import Any
 from curate.files.ours import is_signed, require_ours, signed, write_ours
 from curate.files.reading import sha256_of
 from curate.printable import printable
+from curate.program import COMMAND
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.metrics import most_confused, wilson_interval
 from train.test_log import Opening, content_of, read_openings
@@ -223,12 +224,12 @@ def _use(facts: _Facts) -> Iterator[str]:
     yield "## Use"
     yield ""
     yield "```sh"
-    yield f"uv run cli.py predict picture.jpg --checkpoint {shlex.quote(facts.file)}"
+    yield f"{COMMAND} predict picture.jpg --checkpoint {shlex.quote(facts.file)}"
     yield "```"
     yield ""
     yield "```python"
     yield "from pathlib import Path"
-    yield "from train.predict import Predictor"
+    yield f"from {__package__}.predict import Predictor"
     yield ""
     yield f"predictor = Predictor.from_checkpoint(Path({_quoted(facts.file)}))"
     yield 'for answer in predictor.predict_files([Path("picture.jpg")]):'

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from curate.dataset import Dataset
 from curate.errors import UserError
+from curate.program import COMMAND
 from curate.splitting.unfinished import steady_split
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -39,7 +40,7 @@ def labelled_pictures(dataset: Dataset, split: str) -> list[LabelledPicture]:
                 found.append(LabelledPicture(dataset.root / path, folder.label, seen[2] if seen and fresh else None))
     if not found:
         raise UserError(
-            f"{dataset.root} has no {split} pictures: run `uv run cli.py split {dataset.root}`, which divides the "
+            f"{dataset.root} has no {split} pictures: run `{COMMAND} split {dataset.root}`, which divides the "
             f"pictures in raw/ among train/, valid/ and test/, or choose another split."
         )
     return found

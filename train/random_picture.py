@@ -4,6 +4,7 @@ import random
 
 from curate.dataset import Dataset
 from curate.errors import UserError
+from curate.program import COMMAND
 from train.optimising.settings import require_seed
 from train.pictures import LabelledPicture, labelled_pictures
 
@@ -24,5 +25,5 @@ def draw_held_out(dataset: Dataset, seed: int | None = None) -> tuple[LabelledPi
             return random.Random(seed).choice(pictures), split
     raise UserError(
         f"{dataset.root} has neither test/ nor valid/, so every picture may have been learnt from: "
-        f"run `uv run cli.py split {dataset.root}` first."
+        f"run `{COMMAND} split {dataset.root}` first."
     )

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from curate.drawing import save_drawing
 from curate.errors import UserError
+from curate.extras import not_installed
 from curate.files.atomic import write_whole
 from curate.progress import Progress, silent
 from train.curves_plot import plot_curves
@@ -243,10 +244,8 @@ def _require_tensorboard() -> None:
     try:
         import tensorboard  # noqa: F401
     except ImportError as error:
-        raise UserError(
-            "Event files take the package tensorboard, which is not installed: run `uv sync --extra tensorboard`, "
-            "or leave --tensorboard out and read curves.csv."
-        ) from error
+        otherwise = "leave --tensorboard out and read curves.csv"
+        raise not_installed("Event files need", "tensorboard", "tensorboard", otherwise) from error
 
 
 def _event_writer(folder: Path) -> Any:

@@ -15,6 +15,7 @@ import torch
 
 from curate.dataset import Dataset, open_dataset
 from curate.errors import UserError
+from curate.program import __version__
 from curate.progress import Progress, silent
 from curate.splitting.unfinished import steady_split
 from train.backbones import Backbone, Cut, load_backbone
@@ -304,7 +305,8 @@ def save_first(checkpoint: Checkpoint, models: Path, processes: Processes) -> Pa
 
 def versions() -> dict[str, str]:
     """Of what a checkpoint's figures may depend on."""
-    packages = {name: version(name) for name in ("torch", "torchvision", "timm", "pillow", "numpy")}
+    packages = {"florilegium": __version__}
+    packages |= {name: version(name) for name in ("torch", "torchvision", "timm", "pillow", "numpy")}
     return {**packages, "python": platform.python_version()}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import UserError
-from curate.file_names import FreeNames
+from curate.file_names import FreeNames, numbered
 from curate.files.moving import Outcome, move
 from curate.files.reading import open_file
 from curate.web.fetch import SNIFFED, sniff
@@ -68,7 +68,7 @@ def lay_out_folders(unpacked: Path, out: Path) -> Laid:
         raise UnknownLayout("The archive holds no class folders with pictures: unpack it by hand and look.")
     for path in sorted(root.iterdir()):
         if path.is_file() and _KEPT.search(path.name):
-            move(path, out / path.name)
+            _keep(path, out, laid)
     return laid
 
 
@@ -108,6 +108,15 @@ def _settle(file: Path, out: Path, place: str, names: FreeNames, laid: Laid) -> 
         place = f"{folder}/{names.take(name, hashlib.sha256(place.encode()).hexdigest())}"
     laid.pictures += 1
     return place
+
+
+def _keep(file: Path, out: Path, laid: Laid) -> None:
+    """Move a licence or the like to the root or, where another file of its name lies there, beside that."""
+    number = 1
+    while move(file, out / numbered(file.name, number)) is Outcome.OCCUPIED:
+        number += 1
+    if number > 1:
+        laid.renamed.append(f"{file.name} → {numbered(file.name, number)}")
 
 
 def _numbers(file: Path, key: str) -> list[int]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from curate.credits import FIELDS
-from curate.errors import UserError
 from curate.exporting.examples import Example, Examples
 from curate.exporting.shards import plan_shards
+from curate.extras import not_installed
 
 MOST_BYTES = 256 << 20
 """Of pictures in one file, unless a single one is larger."""
@@ -58,10 +58,7 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise UserError(
-            "Parquet files need pyarrow, which is not installed: add it with `uv sync --extra parquet`, or with "
-            "`pip install pyarrow`."
-        ) from error
+        raise not_installed("Parquet files need", "pyarrow", "parquet") from error
     return pyarrow, parquet
 
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from curate.extras import require_extra
 from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions, whole_number
 from curate.sources.protocol.picture_urls import provenance_group
 from curate.sources.protocol.records import read_records
@@ -33,6 +34,7 @@ class Search:
     )
 
     def __init__(self, api: Api, options: SourceOptions) -> None:  # noqa: ARG002
+        require_extra("ddgs", "The source 'duckduckgo' needs", "ddgs", "duckduckgo")
         self._api = api
 
     async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002

