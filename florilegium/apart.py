@@ -5,10 +5,12 @@ import contextvars
 import ctypes
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 T = TypeVar("T")
+
+_LOOK = 0.1  # seconds: a thread that waits without an end does not see an interrupt on every system
 
 
 def apart(work: Callable[[], T]) -> T:
@@ -26,14 +28,15 @@ def apart(work: Callable[[], T]) -> T:
     thread = threading.Thread(target=context.run, args=(_settle, work, found), name="florilegium")
     thread.start()
     try:
-        return found.result()
+        while not found.done():  # and not `join`, which an interrupt leaves in doubt before Python 3.13
+            wait([found], _LOOK)
     except KeyboardInterrupt:
-        if thread.is_alive() and thread.ident is not None:
+        if thread.ident is not None:
             stop = ctypes.pythonapi.PyThreadState_SetAsyncExc
             stop(ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt))
+        wait([found])
         raise
-    finally:
-        thread.join()
+    return found.result()
 
 
 def _settle(work: Callable[[], T], found: Future[T]) -> None:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from train.predict import Predictor
     from train.training import TrainingReport
 
+_MOST_NAMES = 40  # of classes, drawn in a notebook
+
 
 class Model:
     """A checkpoint, ready to be measured and asked. In a notebook it draws its figures and its curves.
@@ -208,6 +210,8 @@ class Model:
 
         page = Page()
         page.say(f"{self.path}: {self._summary}.")
+        more = ", …" if len(self.names) > _MOST_NAMES else ""
+        page.say(f"Classes: {', '.join(self.names[:_MOST_NAMES])}{more}")
         if self.training is not None:
             with onto(page):
                 training_reports.training(self.training)
