@@ -93,12 +93,6 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         getattr(fl, "Modle")  # noqa: B009
 
 
-def test_no_name_of_the_api_is_a_room_of_the_installed_package() -> None:
-    """In the wheel the rooms lie inside: importing `florilegium.train` would replace a function of that name."""
-    rooms = {path.parent.name for path in REPOSITORY.glob("*/__init__.py")} | {"cli"}
-    assert rooms & (set(fl.__all__) | {path.stem for path in (REPOSITORY / "florilegium").glob("*.py")}) == set()
-
-
 # The whole story
 
 
