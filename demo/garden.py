@@ -175,19 +175,19 @@ def draw_garden(
     seed: int,
     progress: Progress = silent,
     *,
-    counts: Sequence[int] = COUNTS,
+    counts: Sequence[int] | None = None,
     note: Callable[[bytes], None] = lambda _picture: None,
 ) -> Garden:
     """Fill `folder` with `<species>/<picture>.jpg`: the same bytes for the same seed and counts.
 
-    `counts` are the numbers of pictures, one for each of `SPECIES`, in any order: the seed deals them out. `note` is
-    told of each picture's bytes before they are written. Raises UserError where `folder` is a file or holds anything
-    already.
+    `counts` are the numbers of pictures, one for each of `SPECIES`, in any order: the seed deals them out; `COUNTS` by
+    default. `note` is told of each picture's bytes before they are written. Raises UserError where `folder` is a file
+    or holds anything already.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(f"{folder}: something is there already; name a new folder for the garden.")
     rng = np.random.default_rng(seed)
-    dealt = rng.permutation(counts).tolist()
+    dealt = rng.permutation(COUNTS if counts is None else counts).tolist()
     shots = [(kind, shot) for kind, count in enumerate(dealt) for shot in range(count)]
     numbers = rng.choice(np.arange(1000, 10000), len(shots), replace=False)
     noise = rng.normal(0, 14, (1100, 1100, 3)).astype(np.int16)
