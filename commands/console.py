@@ -12,14 +12,44 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from contextvars import ContextVar
+from typing import Protocol, TextIO
 
 from curate.printable import printable
 
 
+class Page(Protocol):
+    """What takes lines and tables in the terminal's place."""
+
+    def say(self, text: str) -> None:
+        """Take one line of result."""
+
+    def table(
+        self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, last_is_total: bool = False
+    ) -> None:
+        """Take a table, as the function `table` does."""
+
+
+_page: ContextVar[Page | None] = ContextVar("_page", default=None)
+
+
+@contextmanager
+def onto(page: Page) -> Iterator[None]:
+    """Have `say` and `table` go to a page, and not to standard output."""
+    before = _page.set(page)
+    try:
+        yield
+    finally:
+        _page.reset(before)
+
+
 def say(text: str) -> None:
     """Print one line of result."""
-    _print(text)
+    page = _page.get()
+    if page is not None:
+        page.say(text)
+    else:
+        _print(text)
 
 
 def heading(text: str) -> None:
@@ -29,6 +59,10 @@ def heading(text: str) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, last_is_total: bool = False) -> None:
     """Print a table; columns whose cells are all numbers are set to the right."""
+    page = _page.get()
+    if page is not None:
+        page.table(title, columns, rows, last_is_total=last_is_total)
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -36,8 +70,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
     cells = [[printable(str(cell)) for cell in row] for row in rows]
     printed = Table(title=Text(printable(title), "bold"), title_justify="left", header_style="bold")
     for number, name in enumerate(columns):
-        numeric = all(row[number].strip("+-%").replace(",", "").replace(".", "").isdigit() for row in cells)
-        printed.add_column(Text(printable(name)), justify="right" if cells and numeric else "left", overflow="fold")
+        numeric = is_numeric(row[number] for row in cells)
+        printed.add_column(Text(printable(name)), justify="right" if numeric else "left", overflow="fold")
     for number, row in enumerate(cells):
         if last_is_total and number == len(cells) - 1:
             printed.add_section()
@@ -45,6 +79,12 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
     console = Console()
     # A pipe has no width: there, let each row keep to one line.
     console.print(printed, soft_wrap=not console.is_terminal)
+
+
+def is_numeric(cells: Iterable[str]) -> bool:
+    """Whether a column has cells, and all of them are numbers."""
+    listed = list(cells)
+    return bool(listed) and all(cell.strip("+-%").replace(",", "").replace(".", "").isdigit() for cell in listed)
 
 
 @contextmanager

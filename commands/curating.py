@@ -12,10 +12,6 @@ from commands.options import DEFAULT_DATA, MOST_SEED, Data, Radius, Wait, patien
 from commands.shell import command_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from curate.dataset import Dataset
-    from curate.quarantine import Stored
     from curate.splitting.materialize import Mode
 
 Policy = Literal["best", "largest", "sharpest", "first-seen", "most-credited"]
@@ -100,26 +96,16 @@ def restore(
 
     Example: cli.py restore flower_data --reason conflict
     """
-    from curate.catalog import Catalog
-    from curate.dataset import open_dataset, open_to_write
-    from curate.quarantine import restore as run_restore
-    from curate.quarantine import stored_files
+    from curate.dataset import open_dataset
+    from curate.restore import restore as run_restore
 
+    report = run_restore(
+        data, reasons=reason, pictures=picture, labels=label, run=run, wait=patience(wait), progress=console.bars
+    )
     dataset = open_dataset(data)
-    if not (dataset.catalog_path.exists() or dataset.quarantine.exists()):
-        _check_choice(dataset, [], set(), reason, label, run)
+    if report is None:
         console.say(f"Nothing was set aside in {data}: there is no quarantine {dataset.quarantine}.")
         return
-    with (
-        open_to_write(data, "restore", wait=patience(wait), progress=console.bars) as dataset,
-        Catalog.open(dataset.catalog_path) as catalog,
-    ):
-        files = stored_files(dataset, catalog)
-        recorded = {name for (name,) in catalog.db.execute("SELECT DISTINCT run FROM quarantine")}
-        _check_choice(dataset, files, recorded, reason, label, run)
-        if run == "last":
-            run = max((file.run for file in files), default=None)
-        report = run_restore(dataset, catalog, reason, console.bars, paths=picture, labels=label, run=run)
     for path in report.occupied[: curation_reports.MOST_ROWS]:
         console.say(f"Left in the quarantine, because another file has taken its place: {path}")
     back = f"Brought {len(report.restored):,} files back into {data}"
@@ -132,47 +118,6 @@ def restore(
     console.say(f"{back}. Next: {command_line('clean', data, '--dry-run')}")
     if report.occupied:
         raise typer.Exit(1)
-
-
-def _check_choice(
-    dataset: Dataset,
-    files: Sequence[Stored],
-    runs: set[str],
-    reasons: list[str] | None,
-    labels: list[str] | None,
-    run: str | None,
-) -> None:
-    """Raise `UserError` for a reason, class or run that there never was, and where the quarantine is another's."""
-    from curate.clean import REASONS
-    from curate.errors import UserError
-
-    if not files and not runs:
-        _say_where_it_may_lie(dataset)
-    for what, wanted, known in (
-        ("reason", reasons or [], {*REASONS, *(file.reason for file in files)}),
-        ("class", labels or [], {*dataset.labels(), *(file.label for file in files)}),
-        ("run", [run] if run not in (None, "last") else [], runs),
-    ):
-        if unknown := set(wanted) - known:
-            listed = sorted(known)[-curation_reports.MOST_ROWS :]
-            choice = f"choose among {', '.join(listed)}" if listed else "nothing was set aside yet"
-            raise UserError(f"There is no {what} {min(unknown)!r} in the quarantine {dataset.quarantine}: {choice}.")
-
-
-def _say_where_it_may_lie(dataset: Dataset) -> None:
-    """Raise `UserError` where nothing was ever set aside under the dataset's name, but under one that nothing has."""
-    from curate.errors import UserError
-    from curate.renamed import homes_of_renamed_datasets
-
-    others = homes_of_renamed_datasets(dataset)
-    if others:
-        first = f"move {dataset.home} away and " if dataset.home.exists() else ""
-        more = f" (or {' or '.join(str(other) for other in others[1:])})" if others[1:] else ""
-        raise UserError(
-            f"Nothing was set aside in {dataset.root}: there is no quarantine {dataset.quarantine}. If the folder was "
-            f"renamed, it is {others[0] / 'quarantine'}{more}: {first}rename {others[0]} to {dataset.home}, and run "
-            "the command again."
-        )
 
 
 def split(

@@ -36,13 +36,6 @@ def chosen_checkpoint(checkpoint: Path | None, models: Path) -> Path:
 def names_of(data: Path, file: Path | None) -> dict[str, str]:
     """Class folder → name, for every class of a dataset; raises `UserError` where a names file lacks one."""
     from curate.dataset import open_dataset
-    from curate.errors import UserError
-    from curate.names import names_for
+    from curate.names import require_names
 
-    names, missing = names_for(data, open_dataset(data).labels(), file)
-    if missing:
-        raise UserError(
-            f"{file} names no class for the folder{'s' if len(missing) > 1 else ''} {', '.join(missing[:5])}"
-            f"{', …' if len(missing) > 5 else ''} of {data}: add them to the file."
-        )
-    return names
+    return require_names(data, open_dataset(data).labels(), file)

@@ -34,14 +34,10 @@ def show(
     from curate.cleaning.plan import read_plan
     from curate.dataset import open_dataset
     from curate.drawing import require_place, save_drawing
-    from curate.errors import UserError
-    from curate.show import MOST_TILES, pictures_to_show, sheet_of_pictures, sheet_of_plan
+    from curate.show import pictures_to_show, require_sheet, sheet_of_pictures, sheet_of_plan
 
     require_place(out)
-    if count * views > MOST_TILES:
-        raise UserError(
-            f"{count} pictures in {views} views are more than a sheet holds ({MOST_TILES:,}): give a smaller --count."
-        )
+    require_sheet(count, views)
     dataset = open_dataset(data)
     if plan is not None:
         lines = read_plan(plan)

@@ -40,7 +40,7 @@ def training(report: TrainingReport) -> None:
         f"an epoch shows {report.coverage:.0%} of them."
     )
     say(f"Time: {seconds}.")
-    say(f"Valid: {_accuracy(report.valid)}.")
+    say(f"Valid: {accuracy_in_words(report.valid)}.")
 
 
 def evaluation(report: Evaluation) -> None:
@@ -75,7 +75,7 @@ def evaluation(report: Evaluation) -> None:
         )
     if report.openings:
         say(f"Test has been opened {report.openings} time(s) with this checkpoint.")
-    say(f"Accuracy: {_accuracy(report.accuracy)}; top-5 {report.accuracy.top5:.2%}.")
+    say(f"Accuracy: {accuracy_in_words(report.accuracy)}; top-5 {report.accuracy.top5:.2%}.")
 
 
 def recipes(listed: Sequence[Recipe]) -> None:
@@ -131,7 +131,8 @@ def cross_validation(report: CrossValidation) -> None:
     table("Folds", ("fold", "n", "right"), rows)
     for note in report.notes:
         say(f"Note: {note}")
-    say(f"Mean {report.mean:.2%}, standard deviation {report.spread:.2%}. All folds: {_accuracy(report.pooled)}.")
+    pooled = accuracy_in_words(report.pooled)
+    say(f"Mean {report.mean:.2%}, standard deviation {report.spread:.2%}. All folds: {pooled}.")
 
 
 def sweep(report: Sweep) -> None:
@@ -151,7 +152,8 @@ def sweep(report: Sweep) -> None:
     say(f"The best gains {report.gain:+.2%} ± {report.gain_error:.2%} over what was given, and {verdict}.")
 
 
-def _accuracy(accuracy: Accuracy) -> str:
+def accuracy_in_words(accuracy: Accuracy) -> str:
+    """The percentage with its counts, its interval and the mean of the classes."""
     interval = accuracy.interval
     return (
         f"{accuracy.percent()}% ({accuracy.correct:,} of {accuracy.n:,}; 95% interval {interval.low:.1%} to "
@@ -221,8 +223,8 @@ def tour(report: Tour) -> None:
     say(f"Intact drawings set aside by mistake: {len(report.wrongly_removed)}.")
     proof = report.splitting.proof
     say(f"Near-duplicate pairs across train, valid and test: {proof.near_duplicates} of {proof.pictures:,} pictures.")
-    say(f"Accuracy on valid: {_accuracy(report.training.valid)}.")
-    say(f"Accuracy on test, which nothing was chosen on: {_accuracy(report.evaluation.accuracy)}.")
+    say(f"Accuracy on valid: {accuracy_in_words(report.training.valid)}.")
+    say(f"Accuracy on test, which nothing was chosen on: {accuracy_in_words(report.evaluation.accuracy)}.")
     guess = report.prediction.guesses[0]
     say(
         f"A picture drawn at random: {report.prediction.path}: {guess.name}, {guess.probability:.1%} "

@@ -58,7 +58,7 @@ def clean(
     conflicts: ConflictMode = "quarantine",
     geometry: bool = False,
     remove: Sequence[str] = (),
-    plan: Path | None = None,
+    plan: Path | Plan | None = None,
     save_plan: Path | None = None,
     force: bool = False,
     rebuild_catalog: bool = False,
@@ -71,14 +71,15 @@ def clean(
     with `geometry` turned and mirrored copies are found too, and pictures with one of the quality flags in `remove`
     leave as well.
     A dry run writes its plan to `save_plan`, or to plan.jsonl where the catalog is, over nothing but a plan that it
-    wrote itself, unless `force`. With `plan`, that file is carried out instead, once all of it has been checked.
+    wrote itself, unless `force`. With `plan`, a file or the plan of an earlier report, that is carried out instead,
+    once all of it has been checked.
     With `rebuild_catalog` the catalog is put aside first, and made anew from the pictures. `wait` is how long to wait
     for another command that is at work in the dataset, in seconds; None for as long as it takes.
 
     Safe to stop at any instant: the whole plan is on record before the first file moves, and the next run carries
     it to its end. Raises `UserError` for what the user can put right.
     """
-    lines = None if plan is None else read_plan(plan)
+    lines = None if plan is None else _lines(plan)
     options = Options(radius, keep, conflicts, geometry, tuple(remove))
     if dry_run and not rebuild_catalog:
         return _look(open_dataset(root), options, lines, save_plan, progress, force=force)
@@ -89,6 +90,12 @@ def clean(
             return _look(dataset, options, lines, save_plan, progress, force=force)
         with Catalog.open(dataset.catalog_path) as catalog:
             return _carry_out(dataset, catalog, options, lines, progress)
+
+
+def _lines(plan: Path | Plan) -> list[PlanLine]:
+    if isinstance(plan, Plan):
+        return [PlanLine(decision, f"the plan, line {at}") for at, decision in enumerate(plan.decisions, start=1)]
+    return read_plan(plan)
 
 
 @dataclass(frozen=True)

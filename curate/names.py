@@ -76,6 +76,17 @@ def names_for(dataset_root: Path, labels: Sequence[str], file: Path | None = Non
     return {label: label if name is None else name for label, name in found.items()}, missing
 
 
+def require_names(dataset_root: Path, labels: Sequence[str], file: Path | None = None) -> dict[str, str]:
+    """`names_for`; raises UserError where an explicit `file` does not name each of `labels`."""
+    names, missing = names_for(dataset_root, labels, file)
+    if missing:
+        raise UserError(
+            f"{file} names no class for the folder{'s' if len(missing) > 1 else ''} {', '.join(missing[:5])}"
+            f"{', …' if len(missing) > 5 else ''} of {dataset_root}: add them to the file."
+        )
+    return names
+
+
 def chosen_labels(classes: str, names: Mapping[str, str]) -> list[str]:
     """The class folders that `--classes 1,5,orchid` picks by folder or by name, in the order of `names`.
 

@@ -32,6 +32,16 @@ _ACROSS: Final = 6
 _PAIRS_ACROSS: Final = 3
 
 
+def require_sheet(count: int, views: int = 1) -> None:
+    """Raise `UserError` where `count` pictures in so many views are none, or more than a sheet holds."""
+    if count < 1 or views < 1:
+        raise UserError(f"{count} pictures in {views} views are nothing to draw: give 1 or more of both.")
+    if count * views > MOST_TILES:
+        raise UserError(
+            f"{count} pictures in {views} views are more than a sheet holds ({MOST_TILES:,}): give a smaller --count."
+        )
+
+
 def pictures_to_show(
     dataset: Dataset,
     names: Mapping[str, str],

@@ -1,6 +1,6 @@
 """Draws a small garden: class folders of pictures for the main job, where no real ones are at hand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from math import hypot, tau
@@ -171,18 +171,24 @@ class Garden:
 
 
 def draw_garden(
-    folder: Path, seed: int, progress: Progress = silent, *, note: Callable[[bytes], None] = lambda _picture: None
+    folder: Path,
+    seed: int,
+    progress: Progress = silent,
+    *,
+    counts: Sequence[int] | None = None,
+    note: Callable[[bytes], None] = lambda _picture: None,
 ) -> Garden:
-    """Fill `folder` with `<species>/<picture>.jpg`: the same bytes for the same seed.
+    """Fill `folder` with `<species>/<picture>.jpg`: the same bytes for the same seed and counts.
 
-    `note` is told of each picture's bytes before they are written. Raises UserError where `folder` is a file or holds
-    anything already.
+    `counts` are the numbers of pictures, one for each of `SPECIES`, in any order: the seed deals them out; `COUNTS` by
+    default. `note` is told of each picture's bytes before they are written. Raises UserError where `folder` is a file
+    or holds anything already.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(f"{folder}: something is there already; name a new folder for the garden.")
     rng = np.random.default_rng(seed)
-    counts = rng.permutation(COUNTS).tolist()
-    shots = [(kind, shot) for kind, count in enumerate(counts) for shot in range(count)]
+    dealt = rng.permutation(COUNTS if counts is None else counts).tolist()
+    shots = [(kind, shot) for kind, count in enumerate(dealt) for shot in range(count)]
     numbers = rng.choice(np.arange(1000, 10000), len(shots), replace=False)
     noise = rng.normal(0, 14, (1100, 1100, 3)).astype(np.int16)
     files = []
@@ -197,7 +203,7 @@ def draw_garden(
             files.append(file.relative_to(folder).as_posix())
             advance(1)
     names = tuple(species.name for species in SPECIES)
-    return Garden(names, dict(zip(names, counts, strict=True)), tuple(sorted(files)))
+    return Garden(names, dict(zip(names, dealt, strict=True)), tuple(sorted(files)))
 
 
 def _take_picture(species: Species, noise: NDArray[np.int16], rng: np.random.Generator) -> bytes:

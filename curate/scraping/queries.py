@@ -1,5 +1,6 @@
 """Which classes to search for: the names file, and the user's choice among it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from curate.errors import UserError
@@ -11,13 +12,14 @@ from curate.sources.protocol.image_search import Query
 from curate.sources.protocol.records import is_no_text
 
 
-def plan_queries(names: Path | None = None, classes: str | None = None) -> list[Query]:
+def plan_queries(names: Path | Mapping[str, tuple[str, str]] | None = None, classes: str | None = None) -> list[Query]:
     """The queries of a names file, or those that `--classes 1,5,orchid` picks by folder or by name.
 
-    In the file's order. Raises UserError for a file that cannot be used, a class that could not be a folder, and
-    a word that names no class.
+    `names` may be what such a file says: class folder → (name, search query). In the file's order. Raises UserError
+    for a file that cannot be used, a class that could not be a folder, and a word that names no class.
     """
-    queries = [_query(label, name, text) for label, (name, text) in load_queries(names).items()]
+    known = names if isinstance(names, Mapping) else load_queries(names)
+    queries = [_query(label, name, text) for label, (name, text) in known.items()]
     if classes is None:
         return queries
     chosen = set(chosen_labels(classes, {query.label: query.name for query in queries}))

@@ -1,0 +1,83 @@
+"""Bring pictures back from the quarantine: all of them, or those that meet all that is asked for."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from curate.catalog import Catalog
+from curate.cleaning.planning import REASONS
+from curate.dataset import Dataset, open_dataset, open_to_write
+from curate.errors import UserError
+from curate.progress import Progress, silent
+from curate.quarantine import RestoreReport, Stored, stored_files
+from curate.quarantine import restore as bring_back
+from curate.renamed import homes_of_renamed_datasets
+
+_MOST_LISTED = 40
+
+
+def restore(
+    root: Path,
+    *,
+    reasons: Collection[str] | None = None,
+    pictures: Collection[str] | None = None,
+    labels: Collection[str] | None = None,
+    run: str | None = None,
+    wait: float | None = 0.0,
+    progress: Progress = silent,
+) -> RestoreReport | None:
+    """Bring back what `clean` set aside, under its old names; None where nothing ever was.
+
+    `pictures` are where pictures lay, relative to `root`; `labels` their class folders; `run` names what one `clean`
+    moved, by its time, or as "last". `wait` is how many seconds to wait for another command at work in the dataset,
+    None for as long as it takes. Raises `UserError`, before anything is moved, for a reason, class, run or picture
+    that there never was, and where the quarantine is another's.
+    """
+    dataset = open_dataset(root)
+    if not (dataset.catalog_path.exists() or dataset.quarantine.exists()):
+        _check_choice(dataset, [], set(), reasons, labels, run)
+        return None
+    with (
+        open_to_write(root, "restore", wait=wait, progress=progress) as dataset,
+        Catalog.open(dataset.catalog_path) as catalog,
+    ):
+        files = stored_files(dataset, catalog)
+        recorded = {name for (name,) in catalog.db.execute("SELECT DISTINCT run FROM quarantine")}
+        _check_choice(dataset, files, recorded, reasons, labels, run)
+        if run == "last":
+            run = max((file.run for file in files), default=None)
+        return bring_back(dataset, catalog, reasons, progress, paths=pictures, labels=labels, run=run)
+
+
+def _check_choice(
+    dataset: Dataset,
+    files: Sequence[Stored],
+    runs: set[str],
+    reasons: Collection[str] | None,
+    labels: Collection[str] | None,
+    run: str | None,
+) -> None:
+    """Raise `UserError` for a reason, class or run that there never was, and where the quarantine is another's."""
+    if not files and not runs:
+        _say_where_it_may_lie(dataset)
+    for what, wanted, known in (
+        ("reason", reasons or [], {*REASONS, *(file.reason for file in files)}),
+        ("class", labels or [], {*dataset.labels(), *(file.label for file in files)}),
+        ("run", [run] if run not in (None, "last") else [], runs),
+    ):
+        if unknown := set(wanted) - known:
+            listed = sorted(known)[-_MOST_LISTED:]
+            choice = f"choose among {', '.join(listed)}" if listed else "nothing was set aside yet"
+            raise UserError(f"There is no {what} {min(unknown)!r} in the quarantine {dataset.quarantine}: {choice}.")
+
+
+def _say_where_it_may_lie(dataset: Dataset) -> None:
+    """Raise `UserError` where nothing was ever set aside under the dataset's name, but under one that nothing has."""
+    others = homes_of_renamed_datasets(dataset)
+    if others:
+        first = f"move {dataset.home} away and " if dataset.home.exists() else ""
+        more = f" (or {' or '.join(str(other) for other in others[1:])})" if others[1:] else ""
+        raise UserError(
+            f"Nothing was set aside in {dataset.root}: there is no quarantine {dataset.quarantine}. If the folder was "
+            f"renamed, it is {others[0] / 'quarantine'}{more}: {first}rename {others[0]} to {dataset.home}, and run "
+            "the command again."
+        )

@@ -1,0 +1,393 @@
+"""A dataset as an object: a folder of class folders, and each stage as a method."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from curate.printable import printable
+from florilegium.page import Page
+from florilegium.progress import chosen
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from PIL import Image
+
+    from curate.cleaning.conflicts import ConflictMode
+    from curate.cleaning.keepers import PolicyName
+    from curate.export import Format
+    from curate.split import Method, Mode, Ratio
+    from florilegium.model import Model
+    from florilegium.progress import Watch
+    from florilegium.results import (
+        CleanPlan,
+        ExportResult,
+        RestoreResult,
+        ScrapeResult,
+        SplitResult,
+        VerifyResult,
+    )
+
+_SPLITS = ("raw", "train", "valid", "test")
+_MOST_ROWS = 40
+_PICTURES = 12  # drawn in a notebook
+
+
+def open(root: str | Path) -> Dataset:  # noqa: A001  (it is read as `fl.open`)
+    """Open a folder of class folders: `<root>/<class>/`, `<root>/raw/<class>/` or `<root>/train/<class>/` and so on.
+
+    Nothing is written. Raises `UserError` where there is no such folder, or no class folder in it.
+    """
+    return Dataset(root)
+
+
+def scrape(
+    out: str | Path,
+    classes: str | Sequence[str] | None = None,
+    *,
+    names: str | Path | Mapping[str, str] | None = None,
+    limit: int = 100,
+    sources: Sequence[str] = ("auto",),
+    licenses: str = "open",
+    min_size: int = 224,
+    contact: str = "",
+    ignore_robots: bool = False,
+    ignore_noai: bool = False,
+    force: bool = False,
+    wait: float | None = 0.0,
+    progress: Watch = "auto",
+) -> ScrapeResult:
+    """Bring each class up to `limit` scraped pictures, credited, into `out`, which is made where it is not there.
+
+    `names` says what to search for: class folder → search query, or a JSON file of that; Oxford-102's flowers by
+    default. `classes` picks some of it, by folder or name. `sources` are "auto", or openverse, wikimedia,
+    inaturalist, gbif, flickr, duckduckgo, google, "urls:FILE", "folder:DIR". `licenses` is "open", codes such as
+    "by,by-sa", or "any". `min_size` is in pixels of the shorter side. `contact` is your address, for the services to
+    complain to; `ignore_robots` and `ignore_noai` fetch what a site asks programs not to. `force` overwrites a
+    CREDITS.md and a metadata.csv that somebody else has written. `wait` is how many seconds to wait for another
+    command at work in the dataset; None for as long as it takes.
+
+    Safe to stop at any instant: the same call goes on. Raises `UserError` for a class, source, licence or place that
+    cannot be used.
+    """
+    from curate.scrape import scrape as run
+    from curate.scraping.queries import plan_queries
+    from curate.scraping.scrape_options import ScrapeOptions
+    from curate.sources.protocol.licenses import allowed_licenses
+    from curate.web.network import Network
+    from florilegium.apart import apart
+    from florilegium.results import ScrapeResult
+
+    known: Path | dict[str, tuple[str, str]] | None
+    if names is None or isinstance(names, str | Path):
+        known = None if names is None else Path(names)
+    else:
+        known = {label: (label, query) for label, query in names.items()}
+    queries = plan_queries(known, _comma_list(classes))
+    every_name = {query.label: query.name for query in plan_queries(known)}
+    options = ScrapeOptions(limit, allowed_licenses(licenses), min_size)
+    network = Network(contact=contact, obey_robots=not ignore_robots, obey_robots_tag=not ignore_noai)
+    watch = chosen(progress)
+    report = apart(
+        lambda: run(
+            Path(out), queries, options,
+            sources=sources, network=network, names=every_name, force=force, wait=wait, progress=watch,
+        )
+    )  # fmt: skip
+    return ScrapeResult.of(report)
+
+
+class Dataset:
+    """A folder of class folders, and each stage as a method. `root` is the folder.
+
+    It holds nothing but the folder's name: every method looks at the disk anew. In a notebook it draws itself as a
+    table of its classes with some of its pictures.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        """Raises `UserError` where there is no such folder, or no class folder in it."""
+        from curate.dataset import open_dataset
+
+        self.root = Path(root)
+        self._split_out: Path | None = None  # where this object's `split` has put a flat dataset's splits
+        open_dataset(self.root)
+
+    @property
+    def labels(self) -> list[str]:
+        """The class folders' names, each once, in natural order. Raises `UserError` as `open` does."""
+        from curate.dataset import open_dataset
+
+        return open_dataset(self.root).labels()
+
+    @property
+    def split_root(self) -> Path:
+        """The folder that holds train/: the dataset itself, or where this object's `split` has put a flat one's.
+
+        Raises `UserError` as `open` does.
+        """
+        from curate.dataset import open_dataset
+
+        own = any(folder.split == "train" for folder in open_dataset(self.root).class_folders())
+        return self.root if own or self._split_out is None else self._split_out
+
+    def scrape(self, classes: str | Sequence[str] | None = None, **options: Any) -> ScrapeResult:
+        """Add pictures from the web, credited; options and errors (`UserError`) are those of the function `scrape`."""
+        return scrape(self.root, classes, **options)
+
+    def clean(
+        self,
+        *,
+        radius: int = 8,
+        keep: PolicyName = "best",
+        conflicts: ConflictMode = "quarantine",
+        geometry: bool = False,
+        remove: Collection[str] = (),
+        force: bool = False,
+        progress: Watch = "auto",
+    ) -> CleanPlan:
+        """Read every picture, and plan what is to leave: broken files, copies, pictures under two labels.
+
+        Moves nothing: look at the plan, then `carry_out`. `radius` is in bits of the perceptual hash, 0 to 12; `keep`
+        says which of several copies stays (best, largest, sharpest, first-seen, most-credited); `conflicts` what
+        becomes of one picture under two labels (quarantine, keep-best, report); `geometry` finds turned and mirrored
+        copies too; `remove` names quality flags that make a picture leave, such as "blurred". The plan is also
+        written as JSON Lines where the catalog is, over nothing but an unedited plan, unless `force`. Raises
+        `UserError` for an option that there is not, and for a folder that cannot be read.
+        """
+        from curate.clean import clean as run
+        from florilegium.results import CleanPlan
+
+        report = run(
+            self.root, dry_run=True, radius=radius, keep=keep, conflicts=conflicts, geometry=geometry,
+            remove=[remove] if isinstance(remove, str) else list(remove), force=force, progress=chosen(progress),
+        )  # fmt: skip
+        return CleanPlan.of(report)
+
+    def restore(
+        self,
+        *,
+        reasons: Collection[str] | None = None,
+        pictures: Collection[str] | None = None,
+        labels: Collection[str] | None = None,
+        run: str | None = None,
+        wait: float | None = 0.0,
+        progress: Watch = "auto",
+    ) -> RestoreResult:
+        """Bring back what `clean` set aside: all of it, or what meets all that is given.
+
+        `reasons` are those of the plan; `pictures` paths relative to the dataset, as they were; `labels` class
+        folders; `run` what one cleaning moved, by its `run`, or "last". `wait` as `scrape` has it. Raises `UserError`,
+        before anything is moved, for a reason, picture, class or run that there never was.
+        """
+        from curate.quarantine import RestoreReport
+        from curate.restore import restore as bring_back
+        from florilegium.results import RestoreResult
+
+        report = bring_back(
+            self.root, reasons=_listed(reasons), pictures=_listed(pictures), labels=_listed(labels), run=run,
+            wait=wait, progress=chosen(progress),
+        )  # fmt: skip
+        return RestoreResult.of(report or RestoreReport([], []))
+
+    def split(
+        self,
+        *,
+        ratio: Ratio = (0.8, 0.1, 0.1),
+        seed: int = 1337,
+        out: str | Path | None = None,
+        freeze: Iterable[str] | None = None,
+        min_per_class: int = 1,
+        method: Method = "stable",
+        radius: int = 8,
+        mode: Mode = "link",
+        dry_run: bool = False,
+        wait: float | None = 0.0,
+        progress: Watch = "auto",
+    ) -> SplitResult:
+        """Split into train, valid and test without a leak: near-duplicates and pictures of one origin stay together.
+
+        Pictures that have their split keep it. `ratio` are the three shares; `freeze` names splits that take nothing
+        new; valid and test get `min_per_class` pictures of each class, or a third of a small one's; `mode` places
+        hard links, "symlink"s or a "copy" of each picture in `out`: the dataset itself or, where the class folders
+        are the dataset's own, `<root>_split` beside it. `dry_run` places nothing. `radius` as in `clean`, `wait` as
+        in `scrape`. Raises `UserError` for shares, a seed or a place that cannot be used.
+        """
+        from curate.split import split as run
+        from florilegium.results import SplitResult
+
+        report = run(
+            self.root, out=None if out is None else Path(out), ratio=ratio, seed=seed, freeze=_listed(freeze),
+            min_per_class=min_per_class, method=method, radius=radius, mode=mode, dry_run=dry_run, wait=wait,
+            progress=chosen(progress),
+        )  # fmt: skip
+        if not dry_run:
+            self._split_out = report.out
+        return SplitResult.of(report)
+
+    def verify(self, *, radius: int = 8, progress: Watch = "auto") -> VerifyResult:
+        """Read every file again, compare with the catalog, and prove the split anew; nothing is written.
+
+        `radius` as in `clean`. Raises `UserError` for a folder that cannot be read.
+        """
+        from curate.verify import verify as run
+        from florilegium.results import VerifyResult
+
+        return VerifyResult.of(run(self.root, radius=radius, progress=chosen(progress)))
+
+    def show(
+        self,
+        count: int = 24,
+        *,
+        classes: str | Sequence[str] | None = None,
+        split: Literal["train", "valid", "test", "raw"] | None = None,
+        views: int = 1,
+        recipe: str = "best",
+        seed: int = 0,
+        names: str | Path | None = None,
+    ) -> Image.Image:
+        """Draw `count` pictures, as evenly from the classes as can be: an RGB picture, which a notebook shows.
+
+        `classes` picks some, by folder or name; with several `views` each picture stands in a row as training with
+        `recipe` sees it. The same `seed` draws the same pictures. Raises `UserError` where there is nothing to draw.
+        """
+        from curate.dataset import open_dataset
+        from curate.names import require_names
+        from curate.show import pictures_to_show, require_sheet, sheet_of_pictures
+
+        require_sheet(count, views)
+        dataset = open_dataset(self.root)
+        called = require_names(self.root, dataset.labels(), None if names is None else Path(names))
+        if views > 1 and split is None and any(folder.split == "train" for folder in dataset.class_folders()):
+            split = "train"
+        pictures = pictures_to_show(dataset, called, split=split, classes=_comma_list(classes), count=count, seed=seed)
+        if views == 1:
+            return sheet_of_pictures(dataset, pictures, called)
+        from train.recipe import load_recipe
+        from train.run import options_of
+        from train.shown_views import sheet_of_views
+
+        options = options_of(load_recipe(recipe))
+        return sheet_of_views(dataset, pictures, called, options.augmentation, views, options.seed)
+
+    def train(
+        self,
+        recipe: str | Path = "best",
+        *,
+        backbone: str | None = None,
+        weights: str | Path | None = None,
+        views: int | None = None,
+        unfreeze: int | str | None = None,
+        balance: float | None = None,
+        seed: int = 1337,
+        device: str = "auto",
+        models: str | Path = "models",
+        runs: str | Path = "runs",
+        names: str | Path | None = None,
+        progress: Watch = "auto",
+        **options: Any,
+    ) -> Model:
+        """Train on train, measure on valid, and write a checkpoint into `models` and the run's story into `runs`.
+
+        `recipe` is a recipe's name or TOML file, and all of its options can be given by name: `backbone`, a network
+        of torchvision or timm; `weights`, "default", "none", a tag or a state dict's file; `views` of each training
+        picture; `unfreeze`, what trains besides the last layer; `balance` of the classes, 0 to 1; and, among
+        `options`, such as `learning_rate=0.01`. `names` is a JSON file: class folder → name. `device` is auto, cpu,
+        cuda or mps. A second call with the same network finds its features in the bank, in `models`. Raises
+        `UserError` for an option or weights that cannot be used, and where there is no split.
+        """
+        from curate.dataset import open_dataset
+        from curate.names import require_names
+        from florilegium.model import Model
+        from train.recipe import load_recipe
+        from train.run import options_of
+        from train.run_folder import train_in_folder
+
+        root = self.split_root
+        named = require_names(root, open_dataset(root).labels(), None if names is None else Path(names))
+        given = {
+            "backbone": backbone, "weights": None if weights is None else str(weights), "views": views,
+            "unfreeze": unfreeze, "balance": balance,
+        }  # fmt: skip
+        wanted = load_recipe(recipe, {**options, **{key: value for key, value in given.items() if value is not None}})
+        chosen_options = options_of(wanted, seed=seed, models=Path(models), device=device, names=named)
+        report, run = train_in_folder(root, chosen_options, wanted, runs=Path(runs), progress=chosen(progress))
+        return Model(report.checkpoint, dataset=root, device=device, training=report, run=run)
+
+    def export(
+        self,
+        format: Format = "imagefolder",  # noqa: A002  (it is what the command line's option is called)
+        *,
+        out: str | Path | None = None,
+        names: str | Path | None = None,
+        wait: float | None = 0.0,
+        progress: Watch = "auto",
+    ) -> ExportResult:
+        """Write the intact pictures of the splits, with their credits, for other tools.
+
+        `format` is imagefolder, webdataset or parquet; `out` a new folder, `<root>_<format>` beside the dataset by
+        default. `names` as in `train`, `wait` as in `scrape`. Raises `UserError` where `out` is taken, for a format
+        that there is not, and where a package is missing.
+        """
+        from curate.export import export as run
+        from florilegium.results import ExportResult
+
+        resolved = self.root.resolve()
+        target = resolved.with_name(f"{resolved.name}_{format}") if out is None else Path(out)
+        report = run(
+            self.root, target, format=format, names=None if names is None else Path(names), wait=wait,
+            progress=chosen(progress),
+        )  # fmt: skip
+        return ExportResult.of(report)
+
+    def _counts(self) -> dict[str, dict[str, int]]:
+        """Files of each class (label → split → count), "raw" for those in no split."""
+        from curate.dataset import open_dataset
+
+        dataset = open_dataset(self.root)
+        counts = defaultdict[str, dict[str, int]](lambda: dict.fromkeys(_SPLITS, 0))
+        for folder in dataset.class_folders():
+            counts[folder.label][folder.split or "raw"] += len(dataset.files_in(folder))
+        return {label: counts[label] for label in dataset.labels()}
+
+    def _summary(self, counts: Mapping[str, Mapping[str, int]]) -> str:
+        totals = {split: sum(one[split] for one in counts.values()) for split in _SPLITS}
+        listed = ", ".join(f"{count:,} {split}" for split, count in totals.items() if count)
+        return f"{listed or 'no'} files of {len(counts):,} classes"
+
+    def __repr__(self) -> str:
+        from curate.errors import UserError
+
+        try:
+            return printable(f"Dataset({str(self.root)!r}): {self._summary(self._counts())}")
+        except UserError as error:
+            return printable(f"Dataset({str(self.root)!r}): {error}")
+
+    def _repr_html_(self) -> str:
+        from curate.errors import UserError
+
+        page = Page()
+        try:
+            counts = self._counts()
+            page.say(f"{self.root}: {self._summary(counts)}")
+            there = [split for split in _SPLITS if any(one[split] for one in counts.values())]
+            rows = [(label, *(one[split] for split in there)) for label, one in list(counts.items())[:_MOST_ROWS]]
+            page.table("Pictures", ("class", *there), rows)
+            if len(counts) > _MOST_ROWS:
+                page.say(f"… and {len(counts) - _MOST_ROWS:,} more classes.")
+            page.draw(self.show(_PICTURES), f"Some pictures of {self.root}")
+        except UserError as error:
+            page.say(str(error))
+        return page.html
+
+
+def _comma_list(classes: str | Sequence[str] | None) -> str | None:
+    return classes if classes is None or isinstance(classes, str) else ",".join(classes)
+
+
+def _listed(words: Iterable[str] | None) -> list[str] | None:
+    """One word alone is meant as a list of it, and not as its letters."""
+    if words is None:
+        return None
+    return [words] if isinstance(words, str) else list(words)

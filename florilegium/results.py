@@ -1,0 +1,224 @@
+"""What the API's functions return: the reports of `curate`, each of which draws itself in a notebook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from commands import curation_reports
+from commands.console import onto, say
+from curate.clean import CleanReport, clean
+from curate.cleaning.plan import PlanLine
+from curate.errors import UserError
+from curate.export import ExportReport
+from curate.printable import printable
+from curate.quarantine import RestoreReport
+from curate.scrape import Scraped
+from curate.show import sheet_of_plan
+from curate.split import SplitReport
+from curate.verify import VerifyReport
+from florilegium.page import Page
+from florilegium.progress import Watch, chosen
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_PAIRS = 12  # of a plan, drawn in a notebook
+
+
+class Result:
+    """A report that draws itself: in a notebook as tables and pictures, elsewhere as one line."""
+
+    @classmethod
+    def of(cls, report: Any, **more: Any) -> Self:
+        """The same report, as one that draws itself."""
+        return cls(**{field.name: getattr(report, field.name) for field in fields(report)}, **more)
+
+    @property
+    def summary(self) -> str:
+        """The report in one line."""
+        raise NotImplementedError
+
+    def report(self) -> None:
+        """Say what the command line says of it."""
+        raise NotImplementedError
+
+    def draw(self, page: Page) -> None:
+        """Add what is to be looked at."""
+
+    def __repr__(self) -> str:
+        return printable(f"{type(self).__name__}: {self.summary}")
+
+    def _repr_html_(self) -> str:
+        page = Page()
+        page.say(self.summary)
+        with onto(page):
+            self.report()
+        try:
+            self.draw(page)
+        except UserError as error:  # the pictures are no longer as they were: the report still tells what was done
+            page.say(str(error))
+        return page.html
+
+
+@dataclass(frozen=True, repr=False)
+class ScrapeResult(Result, Scraped):
+    """What a scrape has brought; see `curate.scrape.Scraped`."""
+
+    @property
+    def summary(self) -> str:
+        """How many pictures are new, and where they are credited."""
+        return f"{self.new:,} new pictures in {self.dataset.root}, credited in {self.credits}."
+
+    def report(self) -> None:
+        """Say the yield of each class and source."""
+        curation_reports.scraping(self)
+
+
+@dataclass(frozen=True, repr=False)
+class CleanPlan(Result, CleanReport):
+    """What would leave a dataset, and why. Nothing has moved: look at it, then `carry_out`.
+
+    `plan.decisions` are the pictures that leave; `plan.conflicts` and `plan.leaks` what was found besides.
+    """
+
+    @property
+    def summary(self) -> str:
+        """How many pictures would leave."""
+        return (
+            f"{len(self.plan.decisions):,} of {self.scan.files:,} pictures would leave {self.dataset.root}; nothing "
+            "was moved."
+        )
+
+    def report(self) -> None:
+        """Say what leaves and why."""
+        curation_reports.cleaning(self)
+
+    def draw(self, page: Page) -> None:
+        """Draw what leaves beside what stays, the first of them."""
+        decisions = self.plan.decisions
+        if decisions:
+            lines = [PlanLine(decision, "the plan") for decision in decisions]
+            count = min(_PAIRS, len(lines))
+            page.say(f"What leaves beside what stays: {count:,} of {len(lines):,}.")
+            page.draw(sheet_of_plan(self.dataset, lines, count), "What leaves beside what stays")
+
+    def without(self, *, pictures: Collection[str] = (), reasons: Collection[str] = ()) -> CleanPlan:
+        """The plan in which these pictures stay, given by their paths relative to the dataset or by reason to leave.
+
+        Raises `UserError` for a picture or a reason that the plan does not name.
+        """
+        decisions = self.plan.decisions
+        named = ("picture", pictures, {one.path for one in decisions}), ("reason", reasons, {*_reasons(self)})
+        for what, given, known in named:
+            if unknown := set(_listed(given)) - known:
+                raise UserError(f"The plan names no {what} {min(unknown)!r}: look at plan.decisions.")
+        staying, passed = set(_listed(pictures)), set(_listed(reasons))
+        kept = [one for one in decisions if one.path not in staying and one.reason not in passed]
+        return replace(self, plan=replace(self.plan, decisions=kept))
+
+    def carry_out(self, *, wait: float | None = 0.0, progress: Watch = "auto") -> CleanResult:
+        """Move what the plan names to the quarantine, from where `Dataset.restore` brings it back.
+
+        `wait` is how many seconds to wait for another command at work in the dataset; None for as long as it takes.
+        Safe to stop at any instant. Raises `UserError`, before anything is moved, where a picture has changed since
+        the plan was made.
+        """
+        report = clean(self.dataset.root, plan=self.plan, wait=wait, progress=chosen(progress))
+        return CleanResult.of(report)
+
+
+@dataclass(frozen=True, repr=False)
+class CleanResult(Result, CleanReport):
+    """What was moved to the quarantine; `run` names it for `Dataset.restore`."""
+
+    @property
+    def summary(self) -> str:
+        """How many pictures were moved, and where to."""
+        stayed = f"; {len(self.unmoved):,} could not be moved" if self.unmoved else ""
+        return f"{self.moved + self.resumed:,} files moved to {self.dataset.quarantine}{stayed}."
+
+    def report(self) -> None:
+        """Say what left and why, and what could not be moved."""
+        curation_reports.cleaning(self)
+        curation_reports.unmoved(self.unmoved)
+
+
+@dataclass(frozen=True, repr=False)
+class RestoreResult(Result, RestoreReport):
+    """What was brought back; paths are relative to the dataset."""
+
+    @property
+    def summary(self) -> str:
+        """How many files were brought back."""
+        said = f"{len(self.restored):,} files brought back"
+        if self.occupied:
+            said += f"; {len(self.occupied):,} could not be, because another file has taken their place"
+        if self.called_off:
+            said += f"; {len(self.called_off):,} that were about to leave stay"
+        return f"{said}."
+
+    def report(self) -> None:
+        """Say what is still in the quarantine."""
+        for path in self.occupied[: curation_reports.MOST_ROWS]:
+            say(f"Left in the quarantine: {path}")
+
+
+@dataclass(frozen=True, repr=False)
+class SplitResult(Result, SplitReport):
+    """Where each class's pictures went, and the proof that nothing leaks; `out` holds train/, valid/ and test/."""
+
+    @property
+    def summary(self) -> str:
+        """How many pictures each split has, and the proof."""
+        totals = {split: sum(counts[split] for counts in self.counts.values()) for split in ("train", "valid", "test")}
+        counted = ", ".join(f"{count:,} {split}" for split, count in totals.items())
+        placed = "" if self.placement else "; nothing was placed"
+        return f"{counted} in {self.out}; near-duplicate pairs across splits: {self.proof.near_duplicates}{placed}."
+
+    def report(self) -> None:
+        """Say the counts of each class, what was held back, and the proof."""
+        curation_reports.splitting(self)
+
+
+@dataclass(frozen=True, repr=False)
+class VerifyResult(Result, VerifyReport):
+    """Whether all is as the catalog says, and nothing leaks: `in_order`."""
+
+    @property
+    def summary(self) -> str:
+        """Whether all is in order."""
+        if self.in_order:
+            return f"All {self.files:,} files of {self.root} are as the catalog says."
+        what = "has no catalog to compare with" if self.no_catalog else "is not as the catalog says, or leaks"
+        return f"{self.root} {what}."
+
+    def report(self) -> None:
+        """Say what has changed, is missing, new or broken, and each split's proof."""
+        curation_reports.verification(self)
+
+
+@dataclass(frozen=True, repr=False)
+class ExportResult(Result, ExportReport):
+    """What was written for other tools, below `out`."""
+
+    @property
+    def summary(self) -> str:
+        """How many files were written, and how many pictures of each split."""
+        counts = ", ".join(f"{count:,} {split}" for split, count in self.counts.items())
+        return f"{self.files:,} files in {self.out}: {counts} pictures of {self.labels} classes."
+
+    def report(self) -> None:
+        """Say which classes were given another folder name, and what was left out."""
+        for label, folder in self.renamed.items():
+            say(f"The class {label} lies in {folder}.")
+        for path in self.broken[: curation_reports.MOST_ROWS]:
+            say(f"Left out, because it gives no pixels: {path}")
+
+
+def _listed(words: Collection[str]) -> Collection[str]:
+    return [words] if isinstance(words, str) else words
+
+
+def _reasons(plan: CleanReport) -> list[str]:
+    return [decision.reason for decision in plan.plan.decisions]
