@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from uuid import uuid4
 
 from curate.printable import printable
 from curate.progress import silent
@@ -30,7 +31,7 @@ def chosen(watch: Watch) -> Progress:
         return silent
     if watch != "auto":
         return watch
-    if in_notebook():
+    if notebook_shell() is not None:
         return notebook_bars
     if sys.stderr is not None and sys.stderr.isatty():
         from commands.console import bars
@@ -39,10 +40,10 @@ def chosen(watch: Watch) -> Progress:
     return silent
 
 
-def in_notebook() -> bool:
-    """Whether this process is a notebook's kernel."""
+def notebook_shell() -> Any:
+    """IPython's shell where this process is a notebook's kernel, or else None. Imports nothing for it."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return hasattr(shell, "kernel")
+    return shell if hasattr(shell, "kernel") else None
 
 
 @contextmanager
@@ -62,21 +63,21 @@ class _Bar:
     """A bar that replaces itself in the cell's output, a few times a second."""
 
     def __init__(self, description: str, total: int) -> None:
-        from IPython.display import display
-
         self.description, self.total, self.done = printable(description), total, 0
-        self._started = self._drawn = time.monotonic()
-        self._handle: Any = display(self, display_id=True)  # type: ignore[no-untyped-call]
+        self._publisher = notebook_shell().display_pub
+        self._place = {"display_id": uuid4().hex}
+        self._started = time.monotonic()
+        self.draw(update=False)
 
     def advance(self, done: int) -> None:
         self.done += done
         if time.monotonic() - self._drawn >= _REFRESH:
             self.draw()
 
-    def draw(self) -> None:
+    def draw(self, *, update: bool = True) -> None:
         self._drawn = time.monotonic()
-        if self._handle is not None:
-            self._handle.update(self)
+        data = {"text/plain": repr(self), "text/html": self._repr_html_()}
+        self._publisher.publish(data, {}, transient=self._place, update=update)
 
     def __repr__(self) -> str:
         seconds = time.monotonic() - self._started

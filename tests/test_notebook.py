@@ -1,6 +1,7 @@
 """The notebook tells the whole story, runs from its first cell to its last, and is stored without output."""
 
 import asyncio
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,10 @@ def test_it_runs_on_a_small_garden(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "new pictures in" in drawn
     assert "near-duplicate pairs across splits: 0" in drawn
     assert "On test: " in drawn
-    assert "<progress max=" in drawn  # long work is watched in the cell
+    # Long work is watched in the cell, in one bar that has come to its end
+    bars = re.findall(r'<progress max="(\d+)" value="(\d+)">', drawn)
+    assert len(bars) > 5
+    assert all(total == done for total, done in bars)
     assert "<img " in drawn
     assert set(NOTEBOOK.parent.rglob("*")) - before == set()
 
