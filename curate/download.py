@@ -13,6 +13,7 @@ from curate.downloading.transfer import RemoteFile, Transfer
 from curate.downloading.unpack import BadArchive, unpack
 from curate.errors import UserError
 from curate.files.atomic import write_whole
+from curate.files.disk import disk_in_words
 from curate.files.lock import LOCK, locked
 from curate.files.ours import MARK, WorkFolder
 from curate.files.reading import read_file
@@ -109,7 +110,7 @@ def download(
     work = WorkFolder(out / FOLDER)
     _check_target(out, work)
     doing = f"download {what} --out {out}"
-    with _disk_in_words(out), _nothing_left_of_nothing(work), locked(out, doing, wait=wait, progress=progress):
+    with disk_in_words(out), _nothing_left_of_nothing(work), locked(out, doing, wait=wait, progress=progress):
         _check_target(out, work)
         work.make()
         _claim(work.path, f"{what} {split}", out)
@@ -204,18 +205,6 @@ def _nothing_left_of_nothing(work: WorkFolder) -> Iterator[None]:
                 with suppress(OSError):  # somebody has put something there meanwhile
                     work.path.parent.rmdir()
         raise
-
-
-@contextmanager
-def _disk_in_words(out: Path) -> Iterator[None]:
-    """Turn what a disk refuses into UserError."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{error.filename or out} cannot be read or written ({error.strerror or error}): check the disk's free "
-            "space and your rights, and run the same command again, which goes on where it was."
-        ) from error
 
 
 async def _bring(chosen: PublicSet, work: Path, network: Network, progress: Progress) -> list[Path]:

@@ -1,8 +1,8 @@
 """A dataset for the tools that people use next: its splits as an image folder, as webdataset shards, or as parquet."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -13,6 +13,7 @@ from curate.errors import UserError
 from curate.exporting.examples import Writer, read_examples
 from curate.exporting.imagefolder import renamed_labels
 from curate.files.atomic import left_by_the_dead, temporary_name
+from curate.files.disk import disk_in_words
 from curate.files.moving import move_folder
 from curate.files.ours import WorkFolder
 from curate.names import names_for
@@ -78,7 +79,7 @@ def export(
         counts = {split: len(members) for split, members in examples.splits.items()}
         if not counts:
             raise UserError(f"{root} holds no intact picture: add pictures, or look at `clean {root} --dry-run`.")
-        with progress("Exporting", sum(counts.values())) as advance, _disk_in_words(out):
+        with progress("Exporting", sum(counts.values())) as advance, disk_in_words(out):
             _remove_left_over(out.parent)
             partial = work.make() / _PARTIAL
             partial.mkdir()
@@ -99,7 +100,7 @@ def _require_free(dataset: Dataset, out: Path) -> None:
     for folder in (dataset.root.resolve(), dataset.home.resolve()):
         if out == folder or folder in out.parents or out in folder.parents:
             raise UserError(f"The output folder {out} and the dataset {folder} overlap: give another folder.")
-    with _disk_in_words(out):
+    with disk_in_words(out):
         empty = out.is_dir() and not any(out.iterdir())
         if os.path.lexists(out) and not empty:
             raise _taken(out)
@@ -123,18 +124,6 @@ def _remove_left_over(parent: Path) -> None:
 
 def _taken(out: Path) -> UserError:
     return UserError(f"{out} is there already: remove it, or give a folder that is not there yet.")
-
-
-@contextmanager
-def _disk_in_words(out: Path) -> Iterator[None]:
-    """Turn what a disk refuses into `UserError`."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{out} cannot be written ({error.strerror}): check the disk's free space and your rights, and run the "
-            "same command again."
-        ) from error
 
 
 def _require_all(expected: dict[str, int], written: dict[str, int], out: Path) -> None:

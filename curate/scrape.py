@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
-import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from curate.catalog import Catalog
 from curate.credits import require_own_credits, write_credits, write_metadata
 from curate.dataset import Dataset, open_dataset, open_to_write
 from curate.errors import UserError
+from curate.files.disk import disk_in_words
 from curate.files.inside import inside
 from curate.progress import Progress, silent
 from curate.scan import scan
@@ -25,9 +25,6 @@ from curate.scraping.yield_report import Yield, measure
 from curate.sources.protocol.image_search import Query
 from curate.web.fetch import Fetcher
 from curate.web.network import Network
-
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
-"""What a disk answers to a write, where the error names no file."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ def scrape(
     _make_target(out, queries)
     with (
         open_to_write(out, "scrape", wait=wait, progress=progress) as dataset,
-        _disk_in_words(dataset.home),
+        disk_in_words(dataset.home),
         Catalog.open(dataset.catalog_path) as catalog,
     ):
         incoming = Incoming(dataset.home)
@@ -106,20 +103,6 @@ def scrape(
             write_credits(dataset, catalog, names, force=force),
             write_metadata(dataset, catalog, names, force=force),
         )
-
-
-@contextlib.contextmanager
-def _disk_in_words(home: Path) -> Iterator[None]:
-    """Turn what a disk refuses into UserError."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None and error.errno not in _DISK:
-            raise
-        raise UserError(
-            f"{error.filename or home} cannot be read or written ({error.strerror}): check the disk's free space and "
-            "your rights, and run the same command again, which goes on where it was."
-        ) from error
 
 
 def _make_target(out: Path, queries: Sequence[Query]) -> None:

@@ -376,7 +376,7 @@ def test_a_long_name_of_the_folder_is_taken(root: Path, tmp_path: Path, name: st
 
 
 def test_a_name_that_no_disk_takes_is_refused(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot be read or written"):
         export(root, tmp_path / ("n" * 300))
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
