@@ -20,12 +20,15 @@ from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from curate.catalog_check import require_our_schema, require_our_values
 from curate.errors import UserError
 from curate.quality import CHECKS, Scores
 from curate.sqlite_wal import LOCK_SECONDS, enable_wal
+
+if TYPE_CHECKING:
+    from curate.inspect import Facts
 
 SCHEMA_VERSION = 1
 
@@ -119,7 +122,10 @@ CREATE TABLE IF NOT EXISTS written (    -- files beside the pictures that are ou
 
 @dataclass(frozen=True, slots=True)  # slots: there may be a million of them
 class Picture:
-    """One row of `pictures`. `phash` is unsigned here, signed in SQLite; `scores` has a column for each check."""
+    """One row of `pictures`. `phash` is unsigned here, signed in SQLite; `scores` has a column for each check.
+
+    The row of a file that was read is made by `of`, which leaves no fact out.
+    """
 
     path: str
     folder: str
@@ -136,6 +142,36 @@ class Picture:
     state: str
     fingerprint: bytes = b""
     scores: Scores = ()
+
+    @classmethod
+    def of(
+        cls,
+        facts: "Facts",
+        *,
+        path: str,
+        label: str,
+        split: str,
+        folder: str = "",
+        size: int = 0,
+        mtime_ns: int = 0,
+        state: str = "present",
+    ) -> Self:
+        """The row of a file with these facts, which lies at `path`."""
+        return cls(
+            path, folder, label, split, size, mtime_ns, facts.sha256, facts.format, facts.width, facts.height,
+            facts.phash, facts.broken, state, facts.fingerprint, facts.scores,
+        )  # fmt: skip
+
+
+class Seen(NamedTuple):
+    """What the catalog knows of a file without reading it; `whole` where its row lacks no fact that reading gives."""
+
+    size: int
+    mtime_ns: int
+    state: str
+    label: str
+    split: str
+    whole: bool
 
 
 _NAMES = [field.name for field in fields(Picture) if field.name != "scores"]
@@ -256,6 +292,15 @@ class Catalog:
         """The rows that satisfy an SQL condition, sorted by path."""
         query = f"SELECT {_COLUMNS} FROM pictures WHERE {where} ORDER BY path"
         return [_picture(row) for row in self.db.execute(query, parameters)]
+
+    def seen_in(self, folder: str) -> dict[str, Seen]:
+        """Path → what tells whether a file must be read again, for each row of a class folder."""
+        known = " AND ".join(f"{column} IS NOT NULL" for column in _SCORES)
+        query = (
+            f"SELECT path, size, mtime_ns, state, label, split, broken != '' OR fingerprint != x'' AND {known} "
+            "FROM pictures WHERE folder = ?"
+        )
+        return {path: Seen(*seen, bool(whole)) for path, *seen, whole in self.db.execute(query, (folder,))}
 
     def set_state(self, path: str, state: str) -> None:
         """Say where a picture is now: "present", "quarantined" or "missing"."""

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from curate.catalog import Catalog, Picture
+from curate.catalog import Catalog, Picture, Seen
 from curate.dataset import ClassFolder, Dataset
 from curate.errors import UserError
 from curate.files.reading import MAX_BYTES, NotAPlainFile, open_file
@@ -36,8 +36,9 @@ class ScanReport:
 def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> ScanReport:
     """Bring the catalog up to date with the folder: read what is new or changed, mark what is gone.
 
-    A file is taken as unchanged while its size and modification time are. What was read is committed several
-    times a second, so a scan that was stopped goes on where it was. Raises `UserError` for a file that may not be read.
+    A file is taken as unchanged while its size and modification time are, and its row lacks no fact. What was read is
+    committed several times a second, so a scan that was stopped goes on where it was. Raises `UserError` for a file
+    that may not be read.
     """
     files, missing, changed = 0, 0, list[_File]()
     for folder in dataset.class_folders():
@@ -74,10 +75,9 @@ class _File(NamedTuple):
 
     def row(self, facts: Facts, state: str = "present") -> Picture:
         """Its row in the catalog."""
-        return Picture(
-            self.path, self.folder.path, self.folder.label, self.folder.split or "", self.size, self.mtime_ns,
-            facts.sha256, facts.format, facts.width, facts.height, facts.phash, facts.broken, state,
-            facts.fingerprint, facts.scores,
+        return Picture.of(
+            facts, path=self.path, folder=self.folder.path, label=self.folder.label, split=self.folder.split or "",
+            size=self.size, mtime_ns=self.mtime_ns, state=state,
         )  # fmt: skip
 
     def broken(self, reason: str, sha256: str = "") -> Picture:
@@ -100,19 +100,15 @@ def _chunks(files: list[_File]) -> Iterator[list[_File]]:
 
 def _compare(dataset: Dataset, catalog: Catalog, folder: ClassFolder) -> tuple[int, list[str], list[_File]]:
     """(files in the folder, paths of rows whose file is gone, files that are to be read)."""
-    rows = catalog.db.execute(
-        "SELECT path, size, mtime_ns, state, label, split FROM pictures WHERE folder = ?", (folder.path,)
-    )
-    known = {path: (size, mtime_ns, state, label, split) for path, size, mtime_ns, state, label, split in rows}
-    found = dataset.files_in(folder)
+    known, found = catalog.seen_in(folder.path), dataset.files_in(folder)
     to_read = []
     for path, status in found:
         seen = known.pop(path, None)
         size, mtime_ns = (status.st_size, status.st_mtime_ns) if status else (0, 0)
         # Label and split are what the folder says: of a catalog from elsewhere nothing else would hold them to it.
-        if seen != (size, mtime_ns, "present", folder.label, folder.split or ""):
+        if seen != Seen(size, mtime_ns, "present", folder.label, folder.split or "", whole=True):
             to_read.append(_File(path, folder, size, mtime_ns))
-    gone = [path for path, (_, _, state, _, _) in known.items() if state == "present"]
+    gone = [path for path, seen in known.items() if seen.state == "present"]
     return len(found), gone, to_read
 
 

@@ -9,7 +9,7 @@ import os
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 from pathlib import Path
 from typing import Literal
@@ -207,15 +207,10 @@ def _facts(path: Path) -> Facts:
 
 def _by_folder(files: Sequence[_File], facts: Sequence[Facts]) -> dict[str, list[Picture]]:
     """The intact pictures in each split folder, as rows made of nothing but what was read just now."""
-    names = {field.name for field in fields(Picture)}
     found: dict[str, list[Picture]] = defaultdict(list)
     for file, fact in zip(files, facts, strict=True):
         if file.split and not fact.broken:
-            read = {name: value for name, value in vars(fact).items() if name in names}
-            found[file.out].append(
-                Picture(path=file.path, folder="", label=file.label, split=file.split, size=0, mtime_ns=0,
-                        state="present", **read)
-            )  # fmt: skip
+            found[file.out].append(Picture.of(fact, path=file.path, label=file.label, split=file.split))
     return found
 
 

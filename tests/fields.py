@@ -1,7 +1,6 @@
 """Pictures that tests draw for themselves: soft fields of colour, no two alike unless they are meant to be."""
 
 import os
-from dataclasses import fields
 from io import BytesIO
 from pathlib import Path
 
@@ -68,11 +67,7 @@ def bridge(number: int, folder: Path) -> tuple[Field, Field, Field]:
 
 def _row(file: Path, data: bytes) -> Picture:
     write(file, data)
-    facts = vars(inspect(data))
-    known = {field.name: facts[field.name] for field in fields(Picture) if field.name in facts}
-    return Picture(
-        path=file.name, folder="", label="", split="", size=len(data), mtime_ns=0, state="present", **known
-    )  # fmt: skip
+    return Picture.of(inspect(data), path=file.name, label="", split="", size=len(data))
 
 
 def tree(root: Path) -> dict[str, bytes]:

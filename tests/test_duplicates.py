@@ -34,13 +34,7 @@ class Folder:
         (self.root / path).write_bytes(data)
         facts = inspect(data)
         assert not facts.broken
-        self.pictures.append(
-            Picture(
-                path=path, folder="a", label="a", split="", size=len(data), mtime_ns=0, sha256=facts.sha256,
-                format=facts.format, width=facts.width, height=facts.height, phash=facts.phash, broken="",
-                state="present", fingerprint=facts.fingerprint,
-            )
-        )  # fmt: skip
+        self.pictures.append(Picture.of(facts, path=path, folder="a", label="a", split="", size=len(data)))
         return position
 
     def find(self, radius: int = 8, *, framed: bool = True, geometry: bool = False) -> NearDuplicates:

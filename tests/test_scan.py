@@ -21,6 +21,7 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.image import DecodedImage, decode
 from curate.inspect import inspect
+from curate.quality import CHECKS
 from curate.scan import ScanReport, scan
 from tests.test_inspect import encode, scene
 
@@ -90,6 +91,17 @@ def test_a_change_of_the_same_length_is_seen_by_its_time(root: Path) -> None:
     report, rows = scanned(root)
     assert report.read == 1
     assert rows["raw/a/0.jpg"].sha256 == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("lost", [f"{CHECKS[0].column} = NULL", f"{CHECKS[-1].column} = NULL", "fingerprint = x''"])
+def test_a_row_that_lacks_a_fact_is_read_again(root: Path, lost: str) -> None:
+    """As of pictures that were scraped when a scrape kept no scores."""
+    (root / "raw/a/page.jpg").write_bytes(b"<html>404</html>")
+    _, rows = scanned(root)
+    with Catalog.open(open_dataset(root).catalog_path) as catalog, catalog.transaction() as db:
+        db.execute(f"UPDATE pictures SET {lost} WHERE label = 'b'")
+    assert scanned(root) == (ScanReport(files=9, read=4, missing=0), rows)
+    assert scanned(root) == (ScanReport(files=9, read=0, missing=0), rows)
 
 
 def test_links_pipes_and_damage_are_broken_with_a_reason(root: Path) -> None:

@@ -5,10 +5,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from curate.catalog import Catalog
+from curate.clean import clean
+from curate.scan import scan
 from curate.scraping.preview import preview
 from curate.scraping.scrape_options import ScrapeOptions
 from curate.sources.protocol.image_search import Query
@@ -23,6 +26,12 @@ from tests.drawn import draw, plant, plant_one
 def web(tmp_path: Path) -> Iterator[LocalWeb]:
     with LocalWeb(plant(tmp_path / "garden", {"rose": 24, "iris": 16})) as server:
         yield server
+
+
+def draw_dark(file: Path) -> None:
+    """A picture of which even the brightest parts are dark."""
+    levels = np.random.default_rng(5).integers(0, 40, (9, 12), dtype=np.uint8)
+    Image.fromarray(levels).resize((160, 120), Image.Resampling.BICUBIC).save(file)
 
 
 @pytest.fixture
@@ -59,6 +68,25 @@ def test_yields_tell_where_the_rest_went(web: LocalWeb, out: Path) -> None:
     assert (found.fetched, found.intact, found.unique) == (len(roses) - 2, len(roses) - 3, len(roses) - 3)
     assert found.lost == {"licence": 24 - len(roses), "http 404": 1, "not a picture": 1, "not intact": 1}
     assert found.unique + found.lost.total() == found.found
+
+
+def test_a_scraped_picture_is_known_as_well_as_a_scanned_one(web: LocalWeb, out: Path) -> None:
+    dataset = bring(web, out, limit=5).dataset
+    with Catalog.open(dataset.catalog_path) as catalog:
+        scraped = catalog.pictures()
+        assert scan(dataset, catalog).read == 0
+        catalog.db.execute("DELETE FROM pictures")
+        assert scan(dataset, catalog).read == len(scraped) == 10
+        assert catalog.pictures() == scraped
+
+
+def test_a_dark_picture_is_found_after_it_was_scraped(tmp_path: Path, out: Path) -> None:
+    garden = plant(tmp_path / "garden", {"rose": 3})
+    draw_dark(garden / "rose" / "night.jpg")
+    with LocalWeb(garden) as web:
+        bring(web, out, "rose", licenses=None)
+    night = [one.path for one in clean(out, dry_run=True, remove=["dark"]).plan.decisions]
+    assert [(out / path).read_bytes() for path in night] == [(garden / "rose" / "night.jpg").read_bytes()]
 
 
 def test_a_second_run_asks_for_nothing_again(web: LocalWeb, out: Path) -> None:

@@ -173,11 +173,9 @@ class Crawler:
         """The catalog's row for an incoming file, under its present, absolute path."""
         stat, facts = path.stat(), inspect(path.read_bytes(), str(path))
         folder, split = class_folder(self._target.dataset, stored.label)
-        return Picture(
-            path=path.resolve().as_posix(), folder=folder, label=stored.label, split=split, size=stat.st_size,
-            mtime_ns=stat.st_mtime_ns, sha256=facts.sha256, format=facts.format, width=facts.width,
-            height=facts.height, phash=facts.phash, broken=facts.broken, state="present",
-            fingerprint=facts.fingerprint,
+        return Picture.of(
+            facts, path=path.resolve().as_posix(), folder=folder, label=stored.label, split=split, size=stat.st_size,
+            mtime_ns=stat.st_mtime_ns,
         )  # fmt: skip
 
     def _missing(self, query: Query) -> int:
