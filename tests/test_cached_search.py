@@ -12,7 +12,9 @@ from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import open_dataset
 from curate.duplicates import find_near_duplicates
+from curate.lookalikes import method
 from curate.lookalikes.cached_search import Neighbours, find_neighbours
+from curate.lookalikes.method import PLAN_VERSIONS, SEARCH_VERSIONS
 from curate.scan import scan
 from curate.splitting.picture_table import read_picture_table
 from tests.fields import dataset, encoded, field, write
@@ -97,9 +99,28 @@ def test_new_contents_and_another_radius_are_searched(root: Path, searches: list
 
 def test_another_method_is_another_search(root: Path, searches: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     search(root)
-    monkeypatch.setattr(module, "_method", lambda: "the code has changed")
-    search(root)
-    assert len(searches) == 2
+    for part in SEARCH_VERSIONS:
+        monkeypatch.setattr(method, "SEARCH_VERSIONS", {**SEARCH_VERSIONS, part: SEARCH_VERSIONS[part] + 1})
+        made = len(searches)
+        search(root)
+        search(root)
+        assert len(searches) == made + 1, part
+
+
+@pytest.mark.parametrize("part", [*SEARCH_VERSIONS, *PLAN_VERSIONS])
+def test_clean_decides_anew_by_another_method(root: Path, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean(root)
+    plans: list[int] = []
+    real = clean.__globals__["make_plan"]
+    monkeypatch.setattr("curate.clean.make_plan", lambda *given, **options: plans.append(1) or real(*given, **options))
+    clean(root)
+    clean(root)
+    assert len(plans) == 1
+    name = "SEARCH_VERSIONS" if part in SEARCH_VERSIONS else "PLAN_VERSIONS"
+    monkeypatch.setattr(method, name, {**getattr(method, name), part: 99})
+    clean(root)
+    clean(root)
+    assert len(plans) == 2
 
 
 def test_clean_searches_for_split(root: Path, searches: list[int]) -> None:

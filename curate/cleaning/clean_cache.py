@@ -2,14 +2,14 @@
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from curate.catalog import Catalog
+from curate.lookalikes.method import plan_method
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS clean_cache ( -- the pictures that were there when nothing was left to do
     options  TEXT PRIMARY KEY,
-    pictures TEXT NOT NULL              -- a digest over them, their credits, and the code that judged them
+    pictures TEXT NOT NULL              -- a digest over them, their credits, and the method that judged them
 )
 """
 
@@ -32,8 +32,7 @@ def remember_clean(catalog: Catalog, options: str) -> None:
 
 def _digest(catalog: Catalog) -> str:
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.parent.rglob("*.py")):
-        digest.update(source.read_bytes())
+    digest.update(plan_method().encode())
     for row in _rows(catalog):
         digest.update(row)
     return digest.hexdigest()

@@ -5,28 +5,25 @@ contents are one picture never changes, though. So the catalog keeps the last se
 long as nothing was added: pictures that left take their pairs with them.
 """
 
-import hashlib
 import io
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curate import duplicates, phash
 from curate.catalog import Catalog
 from curate.dataset import Dataset
 from curate.duplicates import NearDuplicates, find_near_duplicates
-from curate.lookalikes import candidates, fingerprint, registration, second_look
+from curate.lookalikes.method import search_method
 from curate.progress import Progress, silent
 from curate.splitting.picture_table import PictureTable
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS searches (   -- the last search for near-duplicates at each radius
     radius  INTEGER PRIMARY KEY,
-    method  TEXT NOT NULL,              -- sha256 of the code that searched
+    method  TEXT NOT NULL,              -- the versions of the method that searched
     result  BLOB NOT NULL               -- numpy arrays
 )
 """
@@ -104,14 +101,14 @@ def keep(catalog: Catalog, neighbours: Neighbours, radius: int) -> None:
     np.savez(stream, **vars(neighbours))
     with catalog.transaction() as db:
         db.execute(_TABLE)
-        db.execute("INSERT OR REPLACE INTO searches VALUES (?, ?, ?)", (radius, _method(), stream.getbuffer()))
+        db.execute("INSERT OR REPLACE INTO searches VALUES (?, ?, ?)", (radius, search_method(), stream.getbuffer()))
 
 
 def _recall(catalog: Catalog, radius: int) -> Neighbours | None:
     if not catalog.db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'searches'").fetchone():
         return None
     row = catalog.db.execute(
-        "SELECT result FROM searches WHERE radius = ? AND method = ?", (radius, _method())
+        "SELECT result FROM searches WHERE radius = ? AND method = ?", (radius, search_method())
     ).fetchone()
     if row is None:
         return None
@@ -124,14 +121,6 @@ def _recall(catalog: Catalog, radius: int) -> Neighbours | None:
             return known if known.is_sound() else None
     except Exception:  # what is in the catalog may be a stranger's: numpy raises whatever the bytes provoke
         return None
-
-
-def _method() -> str:
-    """Names the very code that searches: another method may find other pairs."""
-    digest = hashlib.sha256()
-    for module in (phash, fingerprint, candidates, duplicates, second_look, registration):
-        digest.update(Path(str(module.__file__)).read_bytes())
-    return digest.hexdigest()
 
 
 def _by_content(found: NearDuplicates, sha256: NDArray[np.bytes_]) -> Neighbours:

@@ -1,0 +1,40 @@
+"""The version of the method that finds near-duplicates: what is remembered of one version serves no other.
+
+A version stands for answers, not for source: a comment changes none, and a threshold may change many. So each part
+that decides has a number, which whoever changes its answers raises by one. A test draws pictures, and fails where a
+part answers otherwise than its version did before.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+SEARCH_VERSIONS: Final[Mapping[str, int]] = MappingProxyType({
+    "hash": 1,  # curate.phash: the hash of a reduced picture, and which hashes lie within a radius
+    "windows": 1,  # curate.lookalikes.fingerprint
+    "candidates": 1,  # curate.lookalikes.candidates
+    "registration": 1,  # curate.lookalikes.registration
+    "colour": 1,  # curate.lookalikes.colour
+    "search": 1,  # curate.duplicates and curate.lookalikes.second_look, which put the others together
+})  # fmt: skip
+"""Part of the search → the version of its answers."""
+
+PLAN_VERSIONS: Final[Mapping[str, int]] = MappingProxyType({
+    "quality": 1,  # curate.quality: which pictures are flagged
+    "plan": 1,  # curate.cleaning: what leaves, and which copy stays
+})  # fmt: skip
+"""What `clean` decides by besides the search → the version of its answers."""
+
+
+def search_method() -> str:
+    """Names the method that searches, all its versions in it: "hash 1, windows 1, …"."""
+    return _named(SEARCH_VERSIONS)
+
+
+def plan_method() -> str:
+    """Names the method by which `clean` decides, that of the search in it."""
+    return f"{_named(PLAN_VERSIONS)}, {search_method()}"
+
+
+def _named(versions: Mapping[str, int]) -> str:
+    return ", ".join(f"{part} {version}" for part, version in versions.items())
