@@ -12,7 +12,7 @@ from curate.downloading.layout import Laid, UnknownLayout, lay_out_folders, lay_
 from curate.downloading.transfer import RemoteFile, Transfer
 from curate.downloading.unpack import BadArchive, unpack
 from curate.errors import UserError
-from curate.files.atomic import write_whole
+from curate.files.atomic import fsync_below, write_whole
 from curate.files.disk import disk_in_words
 from curate.files.lock import LOCK, locked
 from curate.files.ours import MARK, WorkFolder
@@ -116,6 +116,7 @@ def download(
         _claim(work.path, f"{what} {split}", out)
         paths = asyncio.run(_bring(chosen, work.path, network or Network(), progress))
         laid = _lay_out(paths, work.path, out, progress)
+        fsync_below(out)  # before the archive goes
         work.remove()
         drawn = open_dataset(out).layout == "raw"
         if drawn:

@@ -12,7 +12,7 @@ from curate.dataset import Dataset, open_to_write
 from curate.errors import UserError
 from curate.exporting.examples import Writer, read_examples
 from curate.exporting.imagefolder import renamed_labels
-from curate.files.atomic import left_by_the_dead, temporary_name
+from curate.files.atomic import fsync_below, fsync_folder, left_by_the_dead, temporary_name
 from curate.files.disk import disk_in_words
 from curate.files.moving import move_folder
 from curate.files.ours import WorkFolder
@@ -87,7 +87,9 @@ def export(
                 write(examples, partial, advance)
                 written = count(partial)
                 _require_all(counts, written, out)
+                fsync_below(partial)
                 _publish(partial, out)
+                fsync_folder(out.parent)
             finally:
                 work.remove()
     files = sum(len(names) for _, _, names in os.walk(out))

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,33 +16,15 @@ import torch
 from torch import nn
 
 from curate.errors import UserError
-from tests.training_ground import TINY
-from train.backbones import load_backbone
+from curate.files import moving
+from curate.files.lock import locked
+from tests.training_ground import TINY, accuracy, small_checkpoint
 from train.checkpoint import Checkpoint, best_checkpoint, load_checkpoint, save_checkpoint
-from train.metrics import Accuracy, measure
-
-
-def accuracy(correct: int, n: int) -> Accuracy:
-    scores = np.zeros((n, 3))
-    scores[:, 0] = 1
-    return measure(scores, np.array([0] * correct + [1] * (n - correct)), 3)
 
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
-    torch.manual_seed(4)
-    return Checkpoint(
-        backbones=[load_backbone(TINY, "none")],
-        head=nn.Linear(96, 3).eval(),
-        labels=["1", "10", "2"],
-        names=["rose", "Ähre", "iris"],
-        recipe={"views": 2, "head": {"epochs": 3}},
-        metrics={"valid": accuracy(946, 1000)},
-        history=[{"number": 1, "loss": 0.5}],
-        dataset={"fingerprint": "ab" * 32},
-        versions={"torch": "2"},
-        created="2026-01-01T00:00:00+00:00",
-    )
+    return small_checkpoint()
 
 
 def scored(checkpoint: Checkpoint, correct: int, n: int) -> Checkpoint:
@@ -239,6 +222,32 @@ def test_without_hard_links_a_name_is_still_never_taken_twice(
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(moving, "rename_exclusively", refuse)
     names = [save_checkpoint(checkpoint, tmp_path).name for _ in range(3)]
     assert names == ["model_94.60.pth", "model_94.60_2.pth", "model_94.60_3.pth"]
     assert load_checkpoint(tmp_path / names[2]).labels == checkpoint.labels
+
+
+def test_without_locks_a_checkpoint_is_saved_all_the_same(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    def refuse(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    names = [save_checkpoint(checkpoint, tmp_path).name for _ in range(2)]
+    assert names == ["model_94.60.pth", "model_94.60_2.pth"]
+
+
+def test_a_name_is_waited_for(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """Two that save at once name one after the other, and neither gives up."""
+    saved: list[str] = []
+    with locked(tmp_path, "train"):
+        saver = threading.Thread(target=lambda: saved.append(save_checkpoint(checkpoint, tmp_path).name))
+        saver.start()
+        saver.join(0.5)
+        assert saved == []
+    saver.join()
+    assert saved == ["model_94.60.pth"]

@@ -12,6 +12,7 @@ from torch import nn
 
 from curate.dataset import open_dataset
 from curate.errors import UserError
+from curate.files.lock import LOCK
 from tests.commanding import command
 from tests.training_ground import TINY, grow
 from train.backbones import load_backbone
@@ -65,7 +66,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_checkpoint(checkpoint: Path, small_disk: Path) -> None:
     with pytest.raises(UserError, match=f"can't be written into .* \\({FULL}\\): check the disk's free space"):
         save_checkpoint(load_checkpoint(checkpoint), small_disk)
-    assert [file.name for file in small_disk.iterdir()] == [".lock"]
+    assert [file.name for file in small_disk.iterdir()] == [LOCK]
 
 
 @pytest.mark.parametrize("format_", FORMATS)

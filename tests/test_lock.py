@@ -144,6 +144,29 @@ def test_a_disk_without_locks_is_said_so(tmp_path: Path, monkeypatch: pytest.Mon
         pass
 
 
+def test_who_needs_no_lock_goes_on_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def refuse(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    done = []
+    with locked(tmp_path, "train", wait=None, required=False):
+        done.append(1)
+    with pytest.raises(OSError, match="of its own"), locked(tmp_path, "train", wait=None, required=False):
+        raise OSError("of its own")
+    assert done == [1]
+
+
+def test_who_needs_no_lock_still_waits_for_anothers(tmp_path: Path) -> None:
+    with holder(tmp_path, "time.sleep(1)"):
+        with pytest.raises(UserError, match="is at work in"), locked(tmp_path, "train", required=False):
+            pass
+        with locked(tmp_path, "train", wait=None, required=False):
+            pass
+
+
 @pytest.mark.parametrize("kind", ["pipe", "link", "hard link", "folder"])
 def test_a_strangers_lock_file_overwrites_nothing_and_hangs_nothing(tmp_path: Path, kind: str) -> None:
     """A dataset from elsewhere may carry any file under that name."""

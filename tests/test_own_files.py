@@ -14,6 +14,7 @@ from torch import nn
 
 from curate.drawing import save_drawing
 from curate.errors import UserError
+from curate.files.lock import LOCK
 from tests.commanding import command
 from tests.training_ground import TINY, grow, picture
 from train.backbones import load_backbone
@@ -142,7 +143,7 @@ def test_an_export_never_replaces_what_it_did_not_write(root: Path, checkpoint: 
         export(checkpoint, "safetensors", pictures)
     export(checkpoint, "safetensors", pictures, force=True)
     assert json.loads(beside.read_text())["labels"] == ["iris", "rose", "sun flower"]
-    assert not [left for left in checkpoint.parent.iterdir() if left.name.startswith(".florilegium")]
+    assert not [left for left in checkpoint.parent.iterdir() if left.name.endswith(".partial")]
 
 
 def open_(root: Path):  # type: ignore[no-untyped-def]
@@ -152,20 +153,20 @@ def open_(root: Path):  # type: ignore[no-untyped-def]
 
 
 def test_the_lock_is_nobody_elses_file(checkpoint: Path, root: Path, tmp_path: Path) -> None:
-    """Opened to write, whatever lay at `.lock` would have been emptied, also through a link."""
+    """Opened to write, whatever lay at the lock's name would have been emptied, also through a link."""
     precious = tmp_path / "precious.txt"
     precious.write_text("mine")
-    lock = checkpoint.parent / ".lock"
+    lock = checkpoint.parent / LOCK
+    older = checkpoint.parent / ".lock"
+    older.write_text("mine")
     from train.checkpoint import load_checkpoint
 
-    for place in (lambda: lock.write_text("mine"), lambda: lock.symlink_to(precious), lambda: os.mkfifo(lock)):
+    for place in (lambda: lock.symlink_to(precious), lambda: lock.hardlink_to(precious), lambda: os.mkfifo(lock)):
         lock.unlink(missing_ok=True)
         place()
         save_checkpoint(load_checkpoint(checkpoint), checkpoint.parent)
         evaluate(checkpoint, root, split="test", device="cpu")
-        if lock.is_file():
-            assert lock.read_text() == "mine"
-    assert precious.read_text() == "mine"
+    assert precious.read_text() == older.read_text() == "mine"
 
 
 def test_files_that_look_unfinished_are_the_users_unless_they_bear_our_name(checkpoint: Path) -> None:

@@ -14,7 +14,9 @@ import torch
 from torch import nn
 
 from curate.errors import UserError
-from curate.files.atomic import fsync_folder
+from curate.files.atomic import file_under_way, fsync_file, fsync_folder
+from curate.files.lock import locked
+from curate.files.moving import Outcome, move
 from train.backbones import (
     CUTS,
     LIBRARIES,
@@ -29,10 +31,8 @@ from train.calibration import Calibration
 from train.checkpoint_facts import dataset_of, labels_and_names, metrics_of, plain
 from train.features.preprocessing import Preprocessing
 from train.features.weights import DamagedFile, fit_state, is_finite, load_safely, require_backed
-from train.folder_lock import alone_in
 from train.metrics import Accuracy
 from train.optimising.layers import Head, describe_head, head_from_description, linears
-from train.under_way import bring_to_disk, file_under_way
 
 FORMAT: Final = "florilegium checkpoint"
 VERSION: Final = 2  # 1 had no calibration: a reader of 1 would give other probabilities
@@ -85,9 +85,12 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, measured_on: str = 
     content = _to_plain(checkpoint)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with alone_in(folder), file_under_way(folder / stem) as (stream, temporary):
+        with (
+            locked(folder, "train", wait=None, required=False),
+            file_under_way(folder / stem) as (stream, temporary),
+        ):
             torch.save(content, stream)
-            bring_to_disk(stream)
+            fsync_file(stream)
             path = _take_name(temporary, folder, stem)
         fsync_folder(folder)
     except (OSError, RuntimeError) as error:
@@ -257,15 +260,8 @@ def _take_name(temporary: Path, folder: Path, stem: str) -> Path:
     """Give the finished file its name: the first of `stem.pth`, `stem_2.pth`, … that nobody has."""
     for number in count(1):
         path = folder / (f"{stem}.pth" if number == 1 else f"{stem}_{number}.pth")
-        try:
-            os.link(temporary, path)  # fails where the name is taken, in one step
-        except FileExistsError:
-            continue
-        except OSError:  # a file system without hard links; there the lock keeps others out
-            if path.exists():
-                continue
-            temporary.rename(path)
-        return path
+        if not os.path.lexists(path) and move(temporary, path) is Outcome.MOVED:
+            return path
     raise AssertionError("unreachable")
 
 

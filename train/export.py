@@ -16,7 +16,7 @@ from PIL import Image
 
 from curate.errors import UserError
 from curate.extras import not_installed
-from curate.files.atomic import write_whole
+from curate.files.atomic import file_under_way, fsync_file, take_place, write_whole
 from curate.files.reading import sha256_of
 from curate.image import BrokenImage, load
 from curate.progress import Progress, silent
@@ -27,7 +27,6 @@ from train.features.preprocessing import INTERPOLATIONS
 from train.predict import Predictor
 from train.signed_json import require_ours_together, signed_json
 from train.test_log import content_of
-from train.under_way import bring_to_disk, file_under_way
 
 TOLERANCE: Final = 1e-4
 """The largest difference of any probability of any picture that an exported file may show."""
@@ -81,7 +80,7 @@ def export(
     with _written(file) as (stream, temporary):
         with _failing_in_words(loaded, format_):
             write(classifier, stream, json.dumps(description, ensure_ascii=False))
-            bring_to_disk(stream)
+            fsync_file(stream)
             run = read(temporary, loaded)
             found = _compare(run, classifier.geometries, Predictor(loaded, "cpu"), images, progress)
         difference, same = found
@@ -95,7 +94,7 @@ def export(
         facts = {**description, "parity": parity}
         # Before and after: killed in between, an export leaves nothing that it would not know again
         write_whole(beside, signed_json(facts, {file.name: [*there, digest]}))
-        temporary.replace(file)
+        take_place(temporary, file)
         write_whole(beside, signed_json(facts, {file.name: [digest]}))
     return ExportReport(
         file=file, beside=beside, format=format_, pictures=len(images), largest_difference=difference,

@@ -14,10 +14,10 @@ from typing import Any
 
 from curate.errors import UserError
 from curate.files.atomic import write_whole
+from curate.files.lock import locked
 from curate.files.reading import read_file
 from train.backbones import weights_digest
 from train.checkpoint import Checkpoint
-from train.folder_lock import alone_in
 
 _LARGEST = 1 << 26  # bytes of a record
 
@@ -56,7 +56,7 @@ def note_opening(path: Path, opening: Opening) -> int:
     Raises UserError where it can't be written: a look that leaves no trace is not taken.
     """
     file = openings_file(path)
-    with alone_in(file.parent):
+    with locked(file.parent, "evaluate", wait=None, required=False):
         entries = [*_read(file), opening]
         _write(file, entries)
     return sum(entry.checkpoint == opening.checkpoint for entry in entries)
@@ -65,7 +65,7 @@ def note_opening(path: Path, opening: Opening) -> int:
 def complete_opening(path: Path, opening: Opening, *, pictures: int, fingerprint: str, correct: int) -> None:
     """Write into the entry what was found."""
     file = openings_file(path)
-    with alone_in(file.parent):
+    with locked(file.parent, "evaluate", wait=None, required=False):
         entries = _read(file)
         position = len(entries) - 1 - entries[::-1].index(opening)
         entries[position] = Opening(opening.checkpoint, opening.at, pictures, fingerprint, opening.views, correct)

@@ -1,7 +1,6 @@
 """One large file from the web, resumed where it broke off, and checked against its digest."""
 
 import asyncio
-import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -10,8 +9,8 @@ from pathlib import Path
 
 import httpx2
 
-from curate.files.atomic import write_whole
-from curate.files.reading import read_file
+from curate.files.atomic import fsync_file, take_place, write_whole
+from curate.files.reading import digest_of, read_file
 from curate.progress import Progress, silent
 from curate.web.addresses import RefusedAddress, checked_url
 from curate.web.fetch import REDIRECTS, Fetcher
@@ -72,7 +71,7 @@ class Transfer:
                     raise
                 await asyncio.sleep(min(max(failed.retry_after or 0.0, 0.25 * 2**failures), LONGEST_WAIT))
         self._check_digest()
-        self._part.replace(self.path)
+        take_place(self._part, self.path)
         self._note.unlink(missing_ok=True)
         return self.path
 
@@ -139,6 +138,7 @@ class Transfer:
                     if size - mark < STALL_BYTES:
                         raise FetchFailed("too slow", "the transfer all but stands still", passing=True)
                     milestone, mark = clock() + STALL_SECONDS, size
+            await asyncio.to_thread(fsync_file, file)
         return size
 
     def _start(self, response: httpx2.Response) -> int:
@@ -175,8 +175,7 @@ class Transfer:
         algorithm, _, expected = self._file.digest.partition(":")
         if not expected:
             return
-        with self._part.open("rb") as file:
-            actual = hashlib.file_digest(file, algorithm).hexdigest()
+        actual = digest_of(self._part, algorithm)
         if actual != expected:
             self._part.unlink()
             reason = f"{self._file.url} has the {algorithm} {actual} instead of the published {expected}"

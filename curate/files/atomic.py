@@ -13,8 +13,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 _MARK, _PARTIAL, _GIVEN_UP = ".florilegium-", ".partial", ".moving"
 
@@ -56,16 +57,84 @@ def written_whole(file: Path) -> Iterator[BinaryIO]:
     try:
         with temporary.open("xb") as stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
+            fsync_file(stream)
         with suppress(OSError):
             temporary.chmod(file.stat().st_mode & 0o7777)
-        temporary.replace(file)
+        take_place(temporary, file)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+@contextmanager
+def file_under_way(file: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """Yield a file to write to beside `file` and its name, which is free; at the end it is gone, unless it was renamed.
+
+    It is for libraries that make an error of their own of what the disk says, and for files that are checked before
+    they get their name: whoever writes calls `fsync_file` and `take_place`. Makes the folder, and removes from it what
+    killed processes have left. Raises `OSError`, also where a library makes another error of it.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    sweep(file.parent)
+    temporary = temporary_name(file)
+    stream = _Listening(temporary)
+    try:
+        with stream:
+            yield cast(BinaryIO, stream), temporary
+    except Exception as error:
+        if stream.failed is not None and error is not stream.failed:
+            raise stream.failed from error
+        raise
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+class _Listening(FileIO):
+    """A new file that remembers what the disk said: torch says "enforce fail" of a full one."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file, "xb")
+        self.failed: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while left:  # a disk that is nearly full takes a part, and fails at the rest
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.failed = self.failed or error
+            raise
+        return size
+
+
+def take_place(whole: Path, file: Path) -> None:
+    """Give a whole file, which is on the disk, the name `file` in place of what has it. Raises `OSError`."""
+    whole.replace(file)
     fsync_folder(file.parent)
+
+
+def fsync_file(stream: IO[Any]) -> None:
+    """Bring to the disk what was written, so that no name is given to bytes that a crash of the machine takes away."""
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def fsync_below(folder: Path) -> None:
+    """Bring to the disk all files and folders below a folder, and itself, before it gets the name it is for.
+
+    Raises `OSError`. Where the system can, it is asked once for everything: a file at a time takes minutes for
+    thousands of pictures.
+    """
+    if sys.platform != "win32":
+        os.sync()
+        return
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(place, name), "r+b") as file:  # noqa: PTH118, PTH123  there may be many
+                os.fsync(file.fileno())
 
 
 def fsync_folder(folder: Path) -> None:

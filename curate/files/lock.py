@@ -33,19 +33,30 @@ _held = threading.local()
 
 
 @contextmanager
-def locked(folder: Path, doing: str, *, wait: float | None = 0.0, progress: Progress = silent) -> Iterator[None]:
+def locked(
+    folder: Path, doing: str, *, wait: float | None = 0.0, progress: Progress = silent, required: bool = True
+) -> Iterator[None]:
     """Hold a folder's lock; makes the folder. `doing` tells others what holds it: "clean flower_data".
 
     `wait` is how many seconds to wait for another's lock, None for as long as it takes; meanwhile `progress` says for
     whom. A thread that has the lock may take it again. Raises `UserError` where another process has it, where the
-    folder may not be written, and where its file system offers no locks.
+    folder may not be written, and where its file system offers no locks; in the last two cases it goes on without a
+    lock instead where none is `required`.
     """
     file = folder.resolve() / LOCK
     mine: set[Path] = _held.__dict__.setdefault("files", set())
     if file in mine:
         yield
         return
-    lock = _acquired(file, folder, wait, progress)
+    try:
+        lock = _acquired(file, wait, progress)
+    except OSError as error:
+        if required:
+            raise _no_lock(folder, error) from error
+        yield
+        return
+    if lock is None:
+        raise UserError(f"{_holder(file)} is at work in {folder}: wait for it to end (--wait does), or stop it.")
     mine.add(file)
     try:
         _introduce(file, doing)
@@ -55,31 +66,34 @@ def locked(folder: Path, doing: str, *, wait: float | None = 0.0, progress: Prog
         lock.release()
 
 
-def _acquired(file: Path, folder: Path, wait: float | None, progress: Progress) -> FileLock:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(file, fallback_to_soft=False, thread_local=False)
-        with suppress(Timeout):
-            lock.acquire(timeout=0)
+def _acquired(file: Path, wait: float | None, progress: Progress) -> FileLock | None:
+    """The lock; None where another process still has it. Raises `OSError`."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file, fallback_to_soft=False, thread_local=False)
+    with suppress(Timeout):
+        lock.acquire(timeout=0)
+        return lock
+    if wait is None or wait > 0:
+        with progress(f"Waiting for {_holder(file)}", 1), suppress(Timeout):
+            lock.acquire(timeout=-1 if wait is None else wait, poll_interval=_POLL_SECONDS)
             return lock
-        if wait is None or wait > 0:
-            with progress(f"Waiting for {_holder(file)}", 1), suppress(Timeout):
-                lock.acquire(timeout=-1 if wait is None else wait, poll_interval=_POLL_SECONDS)
-                return lock
-    except OSError as error:
-        if error.errno in _NO_LOCKS:
-            raise UserError(
-                f"The file system of {folder} offers no locks ({error.strerror}), so two commands at once could lose "
-                "files there: mount it with locks (NFS without `nolock`), or work on a copy on another disk."
-            ) from error
-        if error.errno in {errno.ELOOP, errno.EISDIR, errno.EEXIST, errno.ENOTDIR, errno.ENXIO}:
-            raise UserError(
-                f"What stands in the place of {file}, or of its folder, is not ours ({error.strerror}): move it away."
-            ) from error
-        raise UserError(
-            f"The folder {folder} cannot be written ({error.strerror}): check the disk's free space and your rights."
-        ) from error
-    raise UserError(f"{_holder(file)} is at work in {folder}: wait for it to end (--wait does), or stop it.")
+    return None
+
+
+def _no_lock(folder: Path, error: OSError) -> UserError:
+    if error.errno in _NO_LOCKS:
+        return UserError(
+            f"The file system of {folder} offers no locks ({error.strerror}), so two commands at once could lose "
+            "files there: mount it with locks (NFS without `nolock`), or work on a copy on another disk."
+        )
+    if error.errno in {errno.ELOOP, errno.EISDIR, errno.EEXIST, errno.ENOTDIR, errno.ENXIO}:
+        return UserError(
+            f"What stands in the place of {folder.resolve() / LOCK}, or of its folder, is not ours "
+            f"({error.strerror}): move it away."
+        )
+    return UserError(
+        f"The folder {folder} cannot be written ({error.strerror}): check the disk's free space and your rights."
+    )
 
 
 def _introduce(file: Path, doing: str) -> None:

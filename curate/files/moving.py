@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 
 from curate.errors import UserError
-from curate.files.atomic import fsync_folder, is_given_up, temporary_name
+from curate.files.atomic import fsync_file, fsync_folder, is_given_up, temporary_name
 from curate.files.exclusive_rename import rename_exclusively
 
 _UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP}
@@ -188,7 +188,7 @@ def _copy(source: Path, target: Path) -> Outcome:
         shutil.copy2(source, partial, follow_symlinks=False)
         if not partial.is_symlink():
             with partial.open("rb") as file:
-                os.fsync(file.fileno())
+                fsync_file(file)
         _rename_or_link(partial, target)
     except FileExistsError:
         return _settle(source, target)

@@ -57,11 +57,16 @@ def read_file(path: Path, limit: int = MAX_BYTES) -> bytes:
 
 
 def sha256_of(path: Path, limit: int | None = None) -> str:
-    """SHA-256 of a regular file's bytes, in hexadecimal.
+    """SHA-256 of a regular file's bytes, in hexadecimal. Raises as `digest_of` does."""
+    return digest_of(path, "sha256", limit)
+
+
+def digest_of(path: Path, algorithm: str, limit: int | None = None) -> str:
+    """The digest of a regular file's bytes by an algorithm of hashlib's, in hexadecimal.
 
     Raises `OSError`, and `NotAPlainFile` for one of more than `limit` bytes: a sparse file may claim to be of any size.
     """
     with open_file(path) as file:
         if limit is not None and os.fstat(file.fileno()).st_size > limit:
             raise NotAPlainFile(errno.EFBIG, f"over the limit of {limit:,} bytes", str(path))
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()

@@ -1,6 +1,5 @@
 """The files that are on their way into a dataset, in a work folder of the scrape's own."""
 
-import hashlib
 import os
 import re
 import shutil
@@ -8,10 +7,11 @@ from pathlib import Path
 
 from curate.errors import UserError
 from curate.file_names import numbered
+from curate.files.atomic import fsync_file
 from curate.files.inside import inside
 from curate.files.moving import Outcome, move
 from curate.files.ours import MARK, WorkFolder
-from curate.files.reading import open_file
+from curate.files.reading import open_file, sha256_of
 from curate.scraping.candidate_store import CandidateStore, StoredCandidate
 from curate.web.fetch import SNIFFED, Fetched, sniff
 from curate.web.retries import FetchFailed
@@ -93,8 +93,8 @@ class Incoming:
                 file.seek(0)
                 with part.open("wb") as target:
                     shutil.copyfileobj(file, target)
-            with part.open("rb") as written:
-                sha256 = hashlib.file_digest(written, "sha256").hexdigest()
+                    fsync_file(target)
+            sha256 = sha256_of(part)
             path = self.folder / f"{stem}.{sha256}.{extension}"
             part.replace(path)
         finally:

@@ -8,6 +8,7 @@ from typing import Self
 
 import httpx2
 
+from curate.files.atomic import fsync_file
 from curate.web.addresses import RefusedAddress, checked_url
 from curate.web.hosts import Hosts
 from curate.web.network import Client, Network
@@ -149,6 +150,7 @@ class Fetcher:
                         self._check_signature(head, response)
                     digest.update(chunk)
                     file.write(chunk)
+                await asyncio.to_thread(fsync_file, file)
             return self._whole(part, digest.hexdigest(), size, head, response)
         except BaseException:
             part.unlink(missing_ok=True)

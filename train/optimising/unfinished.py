@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 
-from curate.files.atomic import fsync_folder
+from curate.files.atomic import file_under_way, fsync_file, take_place
 from train.features.weights import DamagedFile, load_safely
-from train.under_way import bring_to_disk, file_under_way
 
 # Writing may take at most this share of a run's time, however large the network and slow the disk
 _SHARE = 0.05
@@ -53,9 +52,8 @@ class UnfinishedRun:
         try:
             with file_under_way(self.file) as (stream, temporary):
                 torch.save({"identity": self.digest, "state": state}, stream)
-                bring_to_disk(stream)
-                temporary.replace(self.file)
-            fsync_folder(self.file.parent)
+                fsync_file(stream)
+                take_place(temporary, self.file)
             self.failed = None
         except (OSError, RuntimeError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
