@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from commands import console, curation_reports
-from commands.options import DEFAULT_DATA, MOST_SEED, Data, Radius, Wait, patience
+from commands.options import DEFAULT_DATA, Data, Radius, Wait, patience
 from commands.shell import command_line
+from curate.defaults import DEFAULT_RADIUS, DEFAULT_SEED, MOST_SEED
 
 if TYPE_CHECKING:
     from curate.splitting.materialize import Mode
@@ -23,7 +24,7 @@ def clean(
     data: Data = DEFAULT_DATA,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the plan and move nothing.")] = False,
-    radius: Radius = 8,
+    radius: Radius = DEFAULT_RADIUS,
     keep: Annotated[Policy, typer.Option(help="Which of several copies stays.")] = "best",
     conflicts: Annotated[Conflicts, typer.Option(help="What becomes of one picture under two labels.")] = "quarantine",
     geometry: Annotated[bool, typer.Option("--geometry", help="Find turned and mirrored copies too.")] = False,
@@ -125,7 +126,7 @@ def split(
     *,
     out: Annotated[Path | None, typer.Option(help="Where train/, valid/ and test/ go.  [default: DATA itself]")] = None,
     ratio: Annotated[str, typer.Option(help="Shares of train, valid and test.")] = ".8,.1,.1",
-    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Another seed draws another split.")] = 1337,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Another seed draws another split.")] = DEFAULT_SEED,
     freeze: Annotated[str | None, typer.Option(help="Splits that take nothing new, such as valid,test.")] = None,
     min_per_class: Annotated[int, typer.Option(min=0, help="Pictures of each class that valid and test need.")] = 1,
     method: Annotated[Method, typer.Option(help="Our own draw, or split-folders given our groups.")] = "stable",
@@ -162,7 +163,7 @@ def split(
         console.say(f"Every picture in {report.out} is in its place. Next: {command_line('train', report.out)}")
 
 
-def verify(data: Data = DEFAULT_DATA, *, radius: Radius = 8) -> None:
+def verify(data: Data = DEFAULT_DATA, *, radius: Radius = DEFAULT_RADIUS) -> None:
     """Read every file again and prove the split anew.
 
     Compares with the catalog. Exits with code 1 where something has changed, is missing, new or broken, or leaks.

@@ -11,6 +11,7 @@ import typer
 from commands import console, curation_reports
 from commands.options import DEFAULT_DATA, Wait, patience
 from commands.shell import command_line
+from curate.defaults import DEFAULT_LIMIT, DEFAULT_MIN_SIZE
 
 MOST_NAMED = 20
 Official = Literal["official", "udacity"]
@@ -21,12 +22,12 @@ def scrape(
     *,
     names: Annotated[Path | None, typer.Option(help="JSON: class folder → [name, query].  [default: Oxford's]")] = None,
     classes: Annotated[str | None, typer.Option(help="Only these, by folder or name: 1,5,moon orchid")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Pictures wanted per class.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="Pictures wanted per class.")] = DEFAULT_LIMIT,
     source: Annotated[
         list[str] | None, typer.Option(help="auto, or a source by name; repeatable.  [default: auto]")
     ] = None,
     license_: Annotated[str, typer.Option("--license", help="open, codes such as by,by-sa, or any.")] = "open",
-    min_size: Annotated[int, typer.Option(min=1, help="Pixels of the shorter side.")] = 224,
+    min_size: Annotated[int, typer.Option(min=1, help="Pixels of the shorter side.")] = DEFAULT_MIN_SIZE,
     contact: Annotated[
         str, typer.Option(envvar="FLORILEGIUM_CONTACT", help="Your address, for the services to complain to.")
     ] = "",

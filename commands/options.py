@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from curate.defaults import MAX_RADIUS
+
 DEFAULT_DATA = Path("flower_data")
 DEFAULT_MODELS = Path("models")
-MOST_SEED = 2**63 - 1
-"""With 0 as the least, a seed that every generator of random numbers takes, and every file that keeps it."""
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="The dataset folder: <class>/, raw/<class>/ or train/…")]
 Checkpoint = Annotated[Path | None, typer.Option("--checkpoint", help="A checkpoint.  [default: the best in --models]")]
@@ -18,7 +18,7 @@ Models = Annotated[Path, typer.Option(help="Where checkpoints are looked for.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Names = Annotated[Path | None, typer.Option(help="JSON: class folder → name.  [default: DATA's own, or Oxford's]")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for another command that is at work in DATA.")]
-Radius = Annotated[int, typer.Option(min=0, max=12, help="Bits in which near-duplicates' pHashes may differ.")]
+Radius = Annotated[int, typer.Option(min=0, max=MAX_RADIUS, help="Bits in which near-duplicates' pHashes may differ.")]
 
 
 def patience(wait: bool) -> float | None:

@@ -11,7 +11,6 @@ from commands import console, training_reports
 from commands.options import (
     DEFAULT_DATA,
     DEFAULT_MODELS,
-    MOST_SEED,
     Checkpoint,
     Data,
     Device,
@@ -22,6 +21,7 @@ from commands.options import (
     patience,
 )
 from commands.shell import command_line
+from curate.defaults import MOST_SEED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

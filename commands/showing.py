@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 from commands import console
-from commands.options import DEFAULT_DATA, MOST_SEED, Data, Names, names_of
+from commands.options import DEFAULT_DATA, Data, Names, names_of
 from commands.shell import command_line
+from curate.defaults import MOST_SEED
 
 Split = Literal["train", "valid", "test", "raw"]
 

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from commands import console
-from commands.options import MOST_SEED
 from commands.shell import command_line
+from curate.defaults import DEFAULT_SEED, MOST_SEED
 
 
 def demo(
     *,
     folder: Annotated[Path, typer.Option(help="Where the garden is drawn, anew each time.")] = Path("demo_garden"),
-    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Another seed draws another garden.")] = 1337,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Another seed draws another garden.")] = DEFAULT_SEED,
 ) -> None:
     """Go the whole way once, offline, on a drawn garden.
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from commands import console, training_reports
-from commands.options import DEFAULT_DATA, DEFAULT_MODELS, MOST_SEED, Data, Device, Names, names_of
+from commands.options import DEFAULT_DATA, DEFAULT_MODELS, Data, Device, Names, names_of
 from commands.shell import command_line
+from curate.defaults import DEFAULT_SEED, MOST_SEED
 from curate.program import INSTALLED
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def train(
     unfreeze: Annotated[str | None, typer.Option(help="What trains too: none, all, N stages, or a module.")] = None,
     balance: Annotated[float | None, typer.Option(min=0, max=1, help="0: as it comes; 1: classes count alike.")] = None,
     change: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe; repeatable.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Decides views, first values and draws.")] = 1337,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MOST_SEED, help="Decides views and all that is drawn.")
+    ] = DEFAULT_SEED,
     models: Annotated[Path, typer.Option(help="Where checkpoints and the feature bank go.")] = DEFAULT_MODELS,
     runs: Annotated[Path, typer.Option(help="Where each run leaves its log and curves.")] = Path("runs"),
     names: Names = None,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from curate.catalog import Catalog, Picture
 from curate.dataset import open_dataset
-from curate.duplicates import DEFAULT_RADIUS
+from curate.defaults import DEFAULT_RADIUS, MAX_RADIUS
 from curate.errors import UserError
 from curate.files.reading import read_file
 from curate.image import BrokenImage, decode, read
@@ -19,7 +19,6 @@ from curate.lookalikes.edits import EDITS, Edit
 from curate.lookalikes.fingerprint import is_flat
 from curate.lookalikes.second_look import LOOK_AT_LEAST, Look, Verdicts, look_again, look_at
 from curate.parallel import ordered_map
-from curate.phash import MAX_RADIUS
 from curate.progress import Progress, silent
 from curate.scan import scan
 

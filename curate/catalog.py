@@ -300,7 +300,7 @@ class Catalog:
             f"SELECT path, size, mtime_ns, state, label, split, broken != '' OR fingerprint != x'' AND {known} "
             "FROM pictures WHERE folder = ?"
         )
-        return {path: Seen(*seen, bool(whole)) for path, *seen, whole in self.db.execute(query, (folder,))}
+        return {path: Seen(*seen, whole=bool(whole)) for path, *seen, whole in self.db.execute(query, (folder,))}
 
     def set_state(self, path: str, state: str) -> None:
         """Say where a picture is now: "present", "quarantined" or "missing"."""

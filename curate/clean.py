@@ -18,7 +18,7 @@ from curate.cleaning.keepers import DEFAULT_POLICY, PolicyName
 from curate.cleaning.plan import PlanLine, check_plan, read_plan, write_plan
 from curate.cleaning.planning import REASONS, Plan, make_plan, part_placements
 from curate.dataset import Dataset, open_dataset, open_to_write
-from curate.duplicates import DEFAULT_RADIUS
+from curate.defaults import DEFAULT_RADIUS
 from curate.progress import Progress, silent
 from curate.quality import CHECKS
 from curate.quarantine import Moves, finish_moves, set_aside

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.catalog import Picture
+from curate.defaults import DEFAULT_RADIUS
 from curate.image import BrokenImage, read
 from curate.lookalikes.candidates import WHOLE, Candidates, find_candidates, view_name
 from curate.lookalikes.colour import coloured_alike
@@ -23,11 +24,6 @@ from curate.lookalikes.registration import IDENTITY, register
 from curate.lookalikes.second_look import LOOK_AT_LEAST, Look, look_again, look_at
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
-
-DEFAULT_RADIUS = 8
-"""Bits out of 64. Among 1.3 million pairs of real photographs of different scenes one lies within 8 bits and three
-within 10, while 99.9% of edited copies lie within 8; benchmarks/README.md has the table.
-"""
 
 _CROWD = 32  # different files of one hash, beyond which they are compared with one of them instead of each other
 _FLAT_COLOUR = 3  # levels by which the mean colours of two flat pictures may differ

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from curate.defaults import MAX_RADIUS
 from curate.parallel import ordered_map, processors
 
 Hashes = NDArray[np.uint64]
 Indices = NDArray[np.intp]
-
-MAX_RADIUS = 12
 
 # What one step of the search costs in nanoseconds, for choosing between plans; only the proportions matter.
 _SORT_NS, _COMPARE_NS, _TABLE_NS = 9.0, 0.8, 300_000.0

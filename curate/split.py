@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from curate.catalog import Catalog
 from curate.dataset import SPLITS, Dataset, open_dataset, open_to_write
-from curate.duplicates import DEFAULT_RADIUS
+from curate.defaults import DEFAULT_RADIUS, DEFAULT_SEED
 from curate.errors import UserError
 from curate.extras import require_extra
 from curate.files.atomic import sweep
@@ -38,7 +38,6 @@ __all__ = ["HeldBack", "Method", "Mode", "Placement", "Proof", "Ratio", "SplitRe
 Method = Literal["stable", "split-folders"]
 
 DEFAULT_RATIO: Ratio = (0.8, 0.1, 0.1)
-DEFAULT_SEED = 1337
 
 
 @dataclass(frozen=True)

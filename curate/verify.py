@@ -16,7 +16,8 @@ from typing import Literal
 
 from curate.catalog import Catalog, Picture
 from curate.dataset import SPLITS, Dataset, open_dataset
-from curate.duplicates import DEFAULT_RADIUS, find_near_duplicates
+from curate.defaults import DEFAULT_RADIUS
+from curate.duplicates import find_near_duplicates
 from curate.errors import UserError
 from curate.files.reading import NotAPlainFile, read_file
 from curate.inspect import Facts, inspect

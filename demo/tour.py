@@ -7,6 +7,7 @@ from pathlib import Path
 
 from curate.clean import CleanReport, clean
 from curate.dataset import open_dataset
+from curate.defaults import DEFAULT_SEED
 from curate.files.lock import locked
 from curate.progress import Progress, silent
 from curate.scrape import Scraped
@@ -42,7 +43,7 @@ class Tour:
 
 
 def walk(
-    folder: Path, *, seed: int = 1337, views: int = 2, progress: Progress = silent,
+    folder: Path, *, seed: int = DEFAULT_SEED, views: int = 2, progress: Progress = silent,
     announce: Callable[[str], None] = lambda _text: None,
 ) -> Tour:  # fmt: skip
     """Go the whole way in `folder`, which is drawn anew: of an earlier demo there, what that wrote is removed first.

@@ -89,11 +89,12 @@ def test_the_largest_seed_trains(garden: Path, tmp_path: Path) -> None:
     assert done.code == 0, done.err
 
 
-def test_seeds_that_worked_before_draw_what_they_drew(garden: Path) -> None:
+def test_seeds_that_worked_before_draw_what_they_drew() -> None:
     from train.head import _draw_views
 
-    assert _draw_views(8, 4, 1337, 2).tolist() == _draw_views(8, 4, 1337, 2).tolist()
-    assert _draw_views(8, 4, (1 << 63) - 1, 2).shape == (8,)
+    assert _draw_views(12, 4, 1337, 2).tolist() == [3, 1, 1, 3, 2, 1, 0, 1, 1, 0, 0, 3]
+    assert _draw_views(12, 4, 0, 0).tolist() == [1, 3, 0, 0, 3, 1, 3, 1, 3, 0, 0, 1]
+    assert _draw_views(12, 4, (1 << 63) - 1, 2).tolist() == [0, 1, 0, 0, 0, 3, 1, 3, 1, 2, 3, 1]
 
 
 def test_memory_is_asked_for_before_it_is_taken() -> None:

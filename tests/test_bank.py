@@ -16,6 +16,7 @@ from curate.errors import UserError
 from tests.training_ground import TINY, grow, picture
 from train.backbones import Backbone, load_backbone
 from train.device import Precision
+from train.features import augmentation as augmentation_module
 from train.features import bank as bank_module
 from train.features.augmentation import Augmentation
 from train.features.bank import CLEAN, BankKey, FeatureBank
@@ -83,10 +84,19 @@ def test_whatever_features_depend_on_is_in_the_key(change: dict[str, object], tm
         assert other.views_of([CLEAN]) == {}
 
 
-def test_a_bank_of_another_version_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_views_of_another_version_are_never_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Views(3, seed=1).names()
+    monkeypatch.setattr(augmentation_module, "VIEWS_VERSION", 99)
+    after = Views(3, seed=1).names()
+    assert before[0] == after[0] == CLEAN
+    assert not set(before[1:]) & set(after[1:])
+
+
+@pytest.mark.parametrize("version", ["FORMAT_VERSION", "PIXELS_VERSION"])
+def test_a_bank_of_another_version_is_never_read(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with FeatureBank(tmp_path, KEY) as bank:
         bank.put([(sha("a"), CLEAN, torch.ones(8))])
-    monkeypatch.setattr(bank_module, "FORMAT_VERSION", 2)
+    monkeypatch.setattr(bank_module, version, 99)
     with FeatureBank(tmp_path, KEY) as newer:
         assert newer.views_of([CLEAN]) == {}
     # Even under the name of this version's file: what it says of itself counts

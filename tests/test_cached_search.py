@@ -112,7 +112,12 @@ def test_clean_decides_anew_by_another_method(root: Path, part: str, monkeypatch
     clean(root)
     plans: list[int] = []
     real = clean.__globals__["make_plan"]
-    monkeypatch.setattr("curate.clean.make_plan", lambda *given, **options: plans.append(1) or real(*given, **options))
+
+    def counted(*arguments: object, **options: object) -> object:
+        plans.append(1)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr("curate.clean.make_plan", counted)
     clean(root)
     clean(root)
     assert len(plans) == 1

@@ -69,6 +69,13 @@ def test_the_figures_of_a_small_table() -> None:
     assert (again.n, again.correct, again.correct_top5) == (4, 2, 4)
 
 
+@pytest.mark.parametrize(("place", "counts"), [(0, True), (3, True), (4, True), (5, False), (6, False)])
+def test_the_first_five_answers_are_five(place: int, counts: bool) -> None:
+    """The fifth answer counts, the sixth does not."""
+    accuracy = measure(np.linspace(1, 0, 7)[None], np.array([place]), 7)
+    assert accuracy.correct_top5 == int(counts)
+
+
 def test_top5_of_fewer_classes_is_all_of_them() -> None:
     accuracy = measure(np.array([[0.1, 0.9], [0.2, 0.8]]), np.array([0, 0]), 2)
     assert (accuracy.top1, accuracy.top5) == (0.0, 1.0)

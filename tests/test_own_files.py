@@ -161,9 +161,14 @@ def test_the_lock_is_nobody_elses_file(checkpoint: Path, root: Path, tmp_path: P
     older.write_text("mine")
     from train.checkpoint import load_checkpoint
 
-    for place in (lambda: lock.symlink_to(precious), lambda: lock.hardlink_to(precious), lambda: os.mkfifo(lock)):
+    for place in ("link", "hard link", "pipe"):
         lock.unlink(missing_ok=True)
-        place()
+        if place == "link":
+            lock.symlink_to(precious)
+        elif place == "hard link":
+            lock.hardlink_to(precious)
+        else:
+            os.mkfifo(lock)
         save_checkpoint(load_checkpoint(checkpoint), checkpoint.parent)
         evaluate(checkpoint, root, split="test", device="cpu")
     assert precious.read_text() == older.read_text() == "mine"

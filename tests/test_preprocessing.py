@@ -12,6 +12,7 @@ from torchvision.transforms import functional, v2
 
 from train.features.augmentation import Augmentation, view_draw
 from train.features.preprocessing import Preprocessing
+from train.features.views import Views
 
 IMAGENET = Preprocessing(64, 56, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 BICUBIC = Preprocessing(64, 64, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -95,6 +96,22 @@ def test_a_view_is_turned_by_its_angle_and_mirrored() -> None:
     assert min(angles) < -12
     still = Augmentation(rotation=0, smallest=1, flip=0)
     assert np.array_equal(still.view(ramp, IMAGENET, 1), still.view(ramp, IMAGENET, 2))
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.2])
+def test_a_view_keeps_its_colours(jitter: float) -> None:
+    """A red flower is red in every view, as it is in the clean one; a jitter changes it by its share, no further."""
+    rose = Image.new("RGB", (120, 90), (200, 90, 40))
+    assert IMAGENET.clean(rose)[28, 28].tolist() == [200, 90, 40]
+    for draw in range(20):
+        red, green, blue = (int(value) for value in Augmentation(jitter=jitter).view(rose, IMAGENET, draw)[28, 28])
+        if jitter:
+            assert red > green > blue
+        else:
+            assert (red, green, blue) == (200, 90, 40)
+    views = Views(3, seed=2, augmentation=Augmentation(jitter=jitter))
+    for red, green, blue in views.draw(rose, "ab" * 32, range(3), IMAGENET)[:, 28, 28].tolist():
+        assert red > green > blue
 
 
 def test_a_view_depends_on_its_seed_picture_and_number_alone() -> None:

@@ -81,6 +81,21 @@ def test_another_seed_gives_another_split_and_leaves_no_file_in_two(garden: Path
     assert placed(garden) == first
 
 
+def test_another_ratio_gives_another_split(garden: Path) -> None:
+    """A split does not move, but the one that is asked for is another: what was remembered is of its own ratio."""
+    split(garden)
+    first = placed(garden)
+    report = split(garden, ratio=(0.4, 0.3, 0.3))
+    assert report.counts == {
+        "1": {"train": 16, "valid": 12, "test": 12},
+        "10": {"train": 4, "valid": 3, "test": 3},
+        "lily of Ünïcödé 百合": {"train": 8, "valid": 6, "test": 6},
+    }
+    assert Counter(placed(garden).values()) == {"train": 28, "valid": 21, "test": 21}
+    split(garden)
+    assert placed(garden) == first
+
+
 def test_adding_a_tenth_moves_no_old_picture(garden: Path) -> None:
     split(garden)
     before = placed(garden)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,9 @@ from train.features.freeze import FrozenNetwork
 from train.optimising.layers import linears
 from train.optimising.settings import FitSettings
 from train.predict import Prediction, Predictor
-from train.training import TrainingReport, TrainOptions, train_head
+from train.recipe import load_recipe
+from train.run import options_of
+from train.training import TrainingReport, TrainOptions, recipe_facts, train_head
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -71,6 +74,31 @@ def test_the_same_seed_gives_the_same_checkpoint_and_the_bank_spares_the_work(ga
     assert first.dataset == second.dataset
     other = load_checkpoint(train(garden, tmp_path, views=2, seed=1).checkpoint)
     assert not torch.equal(linears(first.head)[0].weight, linears(other.head)[0].weight)
+
+
+def test_the_head_is_fitted_from_the_seed(garden: Path, tmp_path: Path) -> None:
+    """Given weights and clean views leave nothing to draw but the head: its first values and what an epoch shows."""
+    torch.save(load_backbone(TINY, "none", seed=5).network.state_dict(), tmp_path / "weights.pth")
+
+    def fitted(seed: int) -> list[torch.Tensor]:
+        report = train(garden, tmp_path, weights=tmp_path / "weights.pth", seed=seed)
+        return list(load_checkpoint(report.checkpoint).head.state_dict().values())
+
+    one, again, other = fitted(1), fitted(1), fitted(2)
+    assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_there_is_one_seed() -> None:
+    """Flag, recipe, head and checkpoint's facts: whoever changes one has changed it for all."""
+    options = TrainOptions(seed=7, head=FitSettings(seed=3))
+    assert options.head.seed == 7
+    assert replace(options, seed=9).head.seed == 9
+    assert replace(options, head=FitSettings(epochs=2)).head == FitSettings(epochs=2, seed=7)
+    asked = options_of(load_recipe(), seed=11)
+    assert (asked.seed, asked.head.seed) == (11, 11)
+    facts = recipe_facts(asked, "float32")
+    assert (facts["seed"], facts["head"]["seed"]) == (11, 11)
 
 
 def test_several_backbones_stand_side_by_side(garden: Path, tmp_path: Path) -> None:

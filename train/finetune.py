@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,8 +17,6 @@ from curate.memory import keep_freed_memory
 from curate.progress import Progress, silent
 from train.backbones import Backbone, freeze_parameters, load_backbone, weights_digest
 from train.calibration import Calibration, calibrate
-from train.checkpoint import Checkpoint
-from train.device import memory_notes
 from train.evaluate import measure_head, side_by_side
 from train.features.extract import BrokenPicture
 from train.features.pixels import PixelSource, Readable, readable_pictures
@@ -37,17 +34,15 @@ from train.predict import head_logits
 from train.training import (
     Clock,
     Place,
+    Trained,
     TrainingReport,
     TrainOptions,
     banked,
-    data_notes,
     dataset_facts,
+    finished,
     pictures_of,
-    recipe_facts,
     require_every_class,
-    save_first,
     unfinished_run,
-    versions,
 )
 
 
@@ -110,8 +105,8 @@ def train_network(
     clock.lap("load")
     data = _readable(train, valid, labels, backbone.preprocessing.resize, place.progress)
     clock.lap("features")
-    settings = replace(options.head, seed=options.seed)
-    unfinished = unfinished_run(options, settings, [backbone], data.facts(), place)
+    settings = options.head
+    unfinished = unfinished_run(options, [backbone], data.facts(), place)
     head = _first_head(backbone, data, options, settings, place)
     stages = unfreeze(backbone.network, tuning.unfreeze)
     if place.device.type == "cpu":
@@ -126,43 +121,28 @@ def train_network(
     clock.lap("head")
     tuned, head = _tuned(backbone), head.cpu().requires_grad_(False)
     accuracy, calibration = _figures(tuned, head, data, place)
-    checkpoint = Checkpoint(
-        backbones=[tuned],
-        head=head,
-        labels=labels,
-        names=[options.names.get(label, label) for label in labels],
-        recipe=recipe_facts(options, settings, place.precision),
-        metrics={"valid": accuracy},
-        history=[vars(epoch) for epoch in history],
-        dataset=data.facts(),
-        versions=versions(),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        calibration=calibration,
-    )
-    path = save_first(checkpoint, options.models, place.processes)
-    unfinished.discard()
-    clock.lap("save")
-    balanced = fitting.sampler.is_balanced
-    return TrainingReport(
-        checkpoint=path,
-        valid=accuracy,
-        classes=len(labels),
-        train_pictures=len(data.learnt),
-        valid_pictures=len(data.measured),
-        views=len(history),
-        backbones=[backbone.name],
-        precision=place.precision,
-        device=str(place.device),
-        coverage=float(np.mean([fitting.sampler.coverage(number) for number in range(len(history))])),
-        balanced=balanced,
-        broken=data.broken,
-        computed=len(fitting.sampler) * len(history),
-        notes=fitting.notes
-        + data_notes(settings, labels, [one.label for one in data.measured], balanced=balanced)
-        + memory_notes(place.device),
-        seconds=clock.laps,
-        trained=f"the head and {_told(stages)}",
-        recipe=options.recipe,
+    return finished(
+        Trained(
+            backbones=[tuned],
+            head=head,
+            labels=labels,
+            accuracy=accuracy,
+            calibration=calibration,
+            history=history,
+            dataset=data.facts(),
+            valid_labels=[one.label for one in data.measured],
+            views=len(history),
+            coverage=float(np.mean([fitting.sampler.coverage(number) for number in range(len(history))])),
+            balanced=fitting.sampler.is_balanced,
+            broken=data.broken,
+            computed=len(fitting.sampler) * len(history),
+            notes=fitting.notes,
+            trained=f"the head and {_told(stages)}",
+        ),
+        options,
+        place,
+        unfinished,
+        clock,
     )
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from curate.catalog import Catalog
 from curate.dataset import Dataset, open_dataset
-from curate.duplicates import DEFAULT_RADIUS
+from curate.defaults import DEFAULT_RADIUS
 from curate.errors import UserError
 from curate.lookalikes.cached_search import find_neighbours
 from curate.progress import Progress, silent
@@ -89,7 +89,7 @@ def cross_validate(
     results = []
     with progress("Cross-validating", folds) as advance:
         for fold in range(folds):
-            results.append(fit_fold(data, fold, replace(options.head, seed=options.seed)))
+            results.append(fit_fold(data, fold, options.head))
             advance(1)
     return summary(data, results)
 

@@ -2,9 +2,6 @@
 
 from typing import Final
 
-MOST_SEED: Final = (1 << 63) - 1
-"""What PyTorch's generators take."""
-
 MOST_VIEWS: Final = 64
 """An epoch shows one view of each picture, and no recipe has more than 60 epochs, so more would not all be seen; the
 mean of a prediction has settled long before. All views of a picture are in memory at once: 64 of 224 pixels are 10 MB.

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
+from curate.defaults import DEFAULT_SEED
 from curate.progress import Progress, silent
 from train.device import resolve_device
 from train.features.augmentation import Augmentation
@@ -19,7 +19,7 @@ from train.training import TrainingReport, TrainOptions, train_head
 def options_of(
     recipe: Recipe,
     *,
-    seed: int = 1337,
+    seed: int = DEFAULT_SEED,
     models: Path = Path("models"),
     device: str = "auto",
     names: Mapping[str, str] | None = None,
@@ -39,7 +39,7 @@ def options_of(
         seed=seed,
         models=models,
         device=device,
-        head=replace(recipe.fit, seed=seed),
+        head=recipe.fit,
         augmentation=Augmentation(recipe.rotation, recipe.smallest, recipe.flip, recipe.jitter),
         names=names or {},
         tuning=None if recipe.frozen else tuning,

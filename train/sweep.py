@@ -82,7 +82,7 @@ def sweep(
     error: what is left of the difference otherwise is the luck of having tried many. Raises UserError for a grid that
     names no setting, and as `learning_set` does.
     """
-    given = replace(options.head, seed=options.seed)
+    given = options.head
     data = learning_set(root, options, folds=folds, progress=progress)
     axes, notes = _axes(grid or GRID, data)
     field = [given, *(settings for settings in _combinations(given, axes) if settings != given)]

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 
 from curate.dataset import Dataset, open_dataset
+from curate.defaults import DEFAULT_SEED
 from curate.errors import UserError
 from curate.program import __version__
 from curate.progress import Progress, silent
 from curate.splitting.unfinished import steady_split
 from train.backbones import Backbone, Cut, load_backbone
-from train.calibration import calibrate
+from train.calibration import Calibration, calibrate
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.device import Precision, fast_precision, memory_notes, one_thread, resolve_device
 from train.evaluate import measure_head, side_by_side
@@ -30,6 +31,7 @@ from train.head import fit_head, require_room
 from train.metrics import Accuracy
 from train.optimising.distributed import Processes
 from train.optimising.fitting import Epoch
+from train.optimising.layers import Head
 from train.optimising.settings import FitSettings, Tuning, require_seed
 from train.optimising.unfinished import UnfinishedRun
 from train.pictures import LabelledPicture, class_folder_labels, fingerprint, labelled_pictures, require_known
@@ -40,12 +42,15 @@ _MOST_AT_ONCE = 65_536
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """All that `train` may be told. `seed` decides views, first values, draws and random weights alike."""
+    """All that `train` may be told. `seed` decides views, first values, draws and random weights alike.
+
+    It is the only seed: that of `head` is this one, whatever it was.
+    """
 
     backbone: str = "resnet152"  # or several, joined by "+": their features stand side by side
     weights: str | Path = "default"
     views: int = 1
-    seed: int = 1337
+    seed: int = DEFAULT_SEED
     models: Path = Path("models")
     device: str = "auto"
     batch: int = BATCH
@@ -66,6 +71,7 @@ class TrainOptions:
         if not 1 <= self.batch <= _MOST_AT_ONCE:
             raise UserError(f"A batch of {self.batch} pictures can't be computed: give 1 to {_MOST_AT_ONCE:,}.")
         require_seed(self.seed)
+        object.__setattr__(self, "head", replace(self.head, seed=self.seed))
 
 
 @dataclass(frozen=True)
@@ -137,9 +143,9 @@ def train_head(
     clock.lap("features")
     train_labels, valid_labels = _labels_of(train, learnt), _labels_of(valid, measured)
     require_every_class(labels, train_labels, learnt.broken)
-    settings = replace(options.head, seed=options.seed)
+    settings = options.head
     content = [("train", learnt.sha256, train_labels), ("valid", measured.sha256, valid_labels)]
-    unfinished = unfinished_run(options, settings, backbones, dataset_facts(content), place)
+    unfinished = unfinished_run(options, backbones, dataset_facts(content), place)
     index = {label: number for number, label in enumerate(labels)}
     # One layer is fitted sooner on the CPU than its features reach a GPU, and by one thread than by several
     with nullcontext() if settings.hidden else one_thread():
@@ -152,42 +158,93 @@ def train_head(
     accuracy, truth, _ = measure_head(fitted.head, measured.features, valid_labels, labels)
     calibration = calibrate(head_logits(fitted.head, measured.features[:, 0]), truth)
     clock.lap("head")
+    return finished(
+        Trained(
+            backbones=backbones,
+            head=fitted.head,
+            labels=labels,
+            accuracy=accuracy,
+            calibration=calibration,
+            history=fitted.history,
+            dataset=dataset_facts(content),
+            valid_labels=valid_labels,
+            views=options.views,
+            coverage=fitted.coverage,
+            balanced=fitted.balanced,
+            broken=learnt.broken + measured.broken,
+            computed=learnt.computed + measured.computed,
+            notes=fitted.notes + _bank_notes(options, [learnt, measured]),
+        ),
+        options,
+        place,
+        unfinished,
+        clock,
+    )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training, on the bank or picture by picture, before it is saved."""
+
+    backbones: list[Backbone]
+    head: Head
+    labels: list[str]
+    accuracy: Accuracy  # on valid
+    calibration: Calibration
+    history: list[Epoch]
+    dataset: dict[str, Any]  # as `dataset_facts` gives it
+    valid_labels: list[str]
+    views: int  # that were shown of a training picture
+    coverage: float
+    balanced: bool
+    broken: list[BrokenPicture]
+    computed: int
+    notes: list[str]
+    trained: str = "the head"
+
+
+def finished(
+    trained: Trained, options: TrainOptions, place: Place, unfinished: UnfinishedRun, clock: "Clock"
+) -> TrainingReport:
+    """Save the checkpoint, let go of the unfinished run, and report. Raises UserError where it can't be written."""
+    labels = trained.labels
     checkpoint = Checkpoint(
-        backbones=backbones,
-        head=fitted.head,
+        backbones=trained.backbones,
+        head=trained.head,
         labels=labels,
         names=[options.names.get(label, label) for label in labels],
-        recipe=recipe_facts(options, settings, place.precision),
-        metrics={"valid": accuracy},
-        history=[vars(epoch) for epoch in fitted.history],
-        dataset=dataset_facts(content),
+        recipe=recipe_facts(options, place.precision),
+        metrics={"valid": trained.accuracy},
+        history=[vars(epoch) for epoch in trained.history],
+        dataset=trained.dataset,
         versions=versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        calibration=calibration,
+        calibration=trained.calibration,
     )
     path = save_first(checkpoint, options.models, place.processes)
     unfinished.discard()
     clock.lap("save")
     return TrainingReport(
         checkpoint=path,
-        valid=accuracy,
+        valid=trained.accuracy,
         classes=len(labels),
-        train_pictures=len(train_labels),
-        valid_pictures=len(valid_labels),
-        views=options.views,
-        backbones=[backbone.name for backbone in backbones],
+        train_pictures=sum(trained.dataset["pictures"]["train"].values()),
+        valid_pictures=len(trained.valid_labels),
+        views=trained.views,
+        backbones=[backbone.name for backbone in trained.backbones],
         precision=place.precision,
         device=str(place.device),
-        coverage=fitted.coverage,
-        balanced=fitted.balanced,
-        broken=learnt.broken + measured.broken,
-        computed=learnt.computed + measured.computed,
-        notes=fitted.notes + data_notes(settings, labels, valid_labels, balanced=fitted.balanced)
-        + _bank_notes(options, [learnt, measured])
+        coverage=trained.coverage,
+        balanced=trained.balanced,
+        broken=trained.broken,
+        computed=trained.computed,
+        notes=trained.notes
+        + data_notes(options.head, labels, trained.valid_labels, balanced=trained.balanced)
         + memory_notes(place.device),
         seconds=clock.laps,
+        trained=trained.trained,
         recipe=options.recipe,
-    )  # fmt: skip
+    )
 
 
 def load_backbones(
@@ -254,7 +311,7 @@ def require_every_class(labels: Sequence[str], have: Sequence[str], broken: Sequ
         )
 
 
-def recipe_facts(options: TrainOptions, settings: FitSettings, precision: str) -> dict[str, Any]:
+def recipe_facts(options: TrainOptions, precision: str) -> dict[str, Any]:
     """What a checkpoint keeps of how it was trained, in plain types."""
     return {
         "name": options.recipe,
@@ -267,7 +324,7 @@ def recipe_facts(options: TrainOptions, settings: FitSettings, precision: str) -
         "precision": precision,
         "compiled": options.compiled,
         "tuning": None if options.tuning is None else options.tuning.to_dict(),
-        "head": settings.to_dict(),
+        "head": options.head.to_dict(),
     }
 
 
@@ -281,15 +338,11 @@ def dataset_facts(content: Sequence[tuple[str, Sequence[str], Sequence[str]]]) -
 
 
 def unfinished_run(
-    options: TrainOptions,
-    settings: FitSettings,
-    backbones: Sequence[Backbone],
-    dataset: Mapping[str, Any],
-    place: Place,
+    options: TrainOptions, backbones: Sequence[Backbone], dataset: Mapping[str, Any], place: Place
 ) -> UnfinishedRun:
     """Where this run is kept while it is not finished: the same call on the same pictures and weights finds it."""
     identity = {
-        "recipe": recipe_facts(options, settings, place.precision),
+        "recipe": recipe_facts(options, place.precision),
         "weights": [backbone.weights_sha256 for backbone in backbones],
         "dataset": dataset["fingerprint"],
         "device": place.device.type,

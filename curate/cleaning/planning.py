@@ -15,7 +15,8 @@ from curate.catalog import Catalog, Picture
 from curate.cleaning.conflicts import CONFLICT_MODES, Conflict, counterparts, find_conflicts, within_labels
 from curate.cleaning.keepers import DEFAULT_POLICY, POLICIES, Evidence, Policy
 from curate.dataset import SPLITS, Dataset, natural_key
-from curate.duplicates import DEFAULT_RADIUS, Cluster, NearDuplicates, clusters, find_near_duplicates
+from curate.defaults import DEFAULT_RADIUS
+from curate.duplicates import Cluster, NearDuplicates, clusters, find_near_duplicates
 from curate.errors import UserError
 from curate.lookalikes.cached_search import remember_search
 from curate.lookalikes.fingerprint import VIEWS

@@ -53,10 +53,13 @@ def locked(
     except OSError as error:
         if required:
             raise _no_lock(folder, error) from error
+        lock = None
+    else:
+        if lock is None:
+            raise UserError(f"{_holder(file)} is at work in {folder}: wait for it to end (--wait does), or stop it.")
+    if lock is None:
         yield
         return
-    if lock is None:
-        raise UserError(f"{_holder(file)} is at work in {folder}: wait for it to end (--wait does), or stop it.")
     mine.add(file)
     try:
         _introduce(file, doing)

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.catalog import Catalog, Picture
-from curate.duplicates import DEFAULT_RADIUS, find_near_duplicates
+from curate.defaults import DEFAULT_RADIUS
+from curate.duplicates import find_near_duplicates
 from curate.lookalikes.fingerprint import FRAMED, is_flat
 
 _VIEWS = 1 + len(FRAMED)

@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 
+from curate.defaults import DEFAULT_LIMIT, DEFAULT_MIN_SIZE
 from curate.sources.protocol.image_search import Candidate
-
-DEFAULT_LIMIT = 100
-DEFAULT_MIN_SIZE = 224
-"""Pixels of the shorter side: a smaller picture would have to be blown up for the network."""
 
 
 @dataclass(frozen=True)

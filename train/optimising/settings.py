@@ -4,8 +4,8 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from curate.defaults import MOST_SEED
 from curate.errors import UserError
-from train.limits import MOST_SEED
 
 Activation = Literal["relu", "leaky_relu", "gelu"]
 Optimizer = Literal["adamw", "adam", "sgd"]
