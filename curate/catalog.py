@@ -6,23 +6,19 @@ again by reading them. It is written in WAL mode, so a process killed at any ins
 
 import os
 import secrets
-import shutil
 import sqlite3
-import stat
 import sys
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from curate.catalog_check import require_our_schema, require_our_values
+from curate.catalog_files import cannot, connect_read_only, damaged, in_words, require_own_files
 from curate.errors import UserError
 from curate.quality import CHECKS, Scores
 from curate.sqlite_wal import LOCK_SECONDS, enable_wal
@@ -35,15 +31,6 @@ SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x464C4F52
 """Marks the file as ours ("FLOR"), so that nobody else's database is ever written to."""
 
-
-_CANNOT_WRITE = {
-    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY,
-}  # fmt: skip
-_PARTS = ("", "-wal", "-journal")
-"""The files that a catalog consists of, by what follows its name; SQLite makes any other again by itself."""
-
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 
 _SCHEMA = """
 CREATE TABLE pictures (
@@ -164,14 +151,14 @@ class Picture:
 
 
 class Seen(NamedTuple):
-    """What the catalog knows of a file without reading it; `whole` where its row lacks no fact that reading gives."""
+    """What the catalog knows of a file without reading it; `whole` is 1 where its row lacks no fact."""
 
     size: int
     mtime_ns: int
     state: str
     label: str
     split: str
-    whole: bool
+    whole: int
 
 
 _NAMES = [field.name for field in fields(Picture) if field.name != "scores"]
@@ -194,12 +181,12 @@ class Catalog:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open or make the catalog. Raises `UserError` where it is damaged, not ours, newer than us, or unwritable."""
-        with _in_words(path):
+        with in_words(path):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UserError(f"The folder {path.parent} cannot be written ({error.strerror}).") from error
-            _require_own_files(path)
+            require_own_files(path)
             db = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
             try:
                 _prepare(path, db)
@@ -215,11 +202,11 @@ class Catalog:
         What is seen is whole, also while another process writes, and after one was killed. Raises `UserError` where
         there is none, and where it is damaged, not ours, newer than us, or unreadable.
         """
-        with _in_words(path, "read"), ExitStack() as stack:
+        with in_words(path, "read"), ExitStack() as stack:
             try:
-                db = _connect_read_only(path, stack)
+                db = connect_read_only(path, stack)
             except OSError as error:
-                raise _cannot("read", path, error.strerror) from error
+                raise cannot("read", path, error.strerror) from error
             if _is_empty(path, db):
                 raise UserError(f"The catalog {path} is empty: any command that writes to it fills it.")
             _check(path, db)
@@ -234,7 +221,7 @@ class Catalog:
         self.db.close()
         self._held.close()
         if isinstance(error, sqlite3.Error):
-            with _in_words(self.path):
+            with in_words(self.path):
                 raise error
 
     @contextmanager
@@ -300,7 +287,7 @@ class Catalog:
             f"SELECT path, size, mtime_ns, state, label, split, broken != '' OR fingerprint != x'' AND {known} "
             "FROM pictures WHERE folder = ?"
         )
-        return {path: Seen(*seen, whole=bool(whole)) for path, *seen, whole in self.db.execute(query, (folder,))}
+        return {path: Seen(*seen) for path, *seen in self.db.execute(query, (folder,))}
 
     def set_state(self, path: str, state: str) -> None:
         """Say where a picture is now: "present", "quarantined" or "missing"."""
@@ -315,49 +302,6 @@ class Catalog:
         """The sha256 of every picture whose author or licence is known."""
         rows = self.db.execute("SELECT sha256 FROM credits WHERE license != '' OR author != ''")
         return {sha256 for (sha256,) in rows}
-
-
-def _require_own_files(path: Path) -> None:
-    """Raise `UserError` where the catalog, or a file beside it that SQLite would take for its log, is none of ours.
-
-    SQLite follows links, writes into whatever has the name, and removes a log that it finds beside no database.
-    """
-    for part in (_beside(path, suffix) for suffix in (*_PARTS, "-shm")):
-        try:
-            status = part.lstat()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise _cannot("read", path, error.strerror) from error
-        if not stat.S_ISREG(status.st_mode):
-            what = "a link" if stat.S_ISLNK(status.st_mode) else "not a file"
-            raise UserError(f"{part} is {what}, and the catalog has to be a file of its own: move it away.")
-        if status.st_nlink > 1:
-            raise UserError(
-                f"{part} is one file with another of another name, and both would change: put a copy in its place."
-            )
-        if part != path and not os.path.lexists(path):
-            raise UserError(f"{part} lies there without the catalog that it would belong to: move it away.")
-
-
-def put_aside(path: Path) -> Path | None:
-    """Give a catalog another name, and its log with it, so that the next `open` makes a new one. The new name.
-
-    To be called by the holder of the dataset's lock. Returns None where there is no catalog. What only the catalog
-    knew, the credits and the splits that were drawn, is in the file that is put aside.
-    """
-    if not os.path.lexists(path):
-        return None
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
-    aside = path.with_name(f"{path.stem}-{stamp}{path.suffix}")
-    with _in_words(path):
-        try:
-            for part in reversed(_PARTS):  # the database last: a log without one would stand in the way
-                if os.path.lexists(_beside(path, part)):
-                    _beside(path, part).rename(_beside(aside, part))
-        except OSError as error:
-            raise _cannot("written", path, error.strerror) from error
-    return aside
 
 
 def _is_empty(path: Path, db: sqlite3.Connection) -> bool:
@@ -398,76 +342,9 @@ def _prepare(path: Path, db: sqlite3.Connection) -> None:
 def _check(path: Path, db: sqlite3.Connection) -> None:
     problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
-        raise _damaged(path, problem)
+        raise damaged(path, problem)
     require_our_schema(path, db, _SCHEMA)
     require_our_values(path, db, _SCHEMA)
-
-
-def _connect_read_only(path: Path, stack: ExitStack) -> sqlite3.Connection:
-    """A connection that leaves the catalog's folder as it is; what it needs beside that is closed with `stack`.
-
-    SQLite reads a catalog in WAL mode without a trace only where the log and its index are there already, as they are
-    while another process is at work. Without a log, in a folder that we cannot write, nobody changes the file. In all
-    other cases, the log of a killed process on a read-only disk among them, a copy is read.
-    """
-    _require_own_files(path)
-    if not path.is_file():
-        raise UserError(f"There is no catalog {path}: `clean` writes one.")
-    log = _beside(path, "-wal").exists()
-    if log and _beside(path, "-shm").exists():
-        try:
-            return _connect(path, "mode=ro", stack)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in _CANNOT_WRITE:
-                raise
-    elif not (log or _beside(path, "-journal").exists() or os.access(path.parent, os.W_OK)):
-        return _connect(path, "immutable=1", stack)
-    folder = Path(stack.enter_context(TemporaryDirectory()))
-    return _connect(_copied(path, folder), "mode=rw", stack)
-
-
-def _connect(path: Path, how: str, stack: ExitStack) -> sqlite3.Connection:
-    with ExitStack() as opened:
-        uri = f"{path.absolute().as_uri()}?{how}"
-        db = opened.enter_context(closing(sqlite3.connect(uri, uri=True, timeout=LOCK_SECONDS, isolation_level=None)))
-        db.execute("PRAGMA trusted_schema = OFF")
-        db.execute("PRAGMA query_only = ON")
-        db.execute("PRAGMA schema_version").fetchone()  # the first read is what finds out whether the file can be read
-        stack.push(opened.pop_all())
-        return db
-
-
-def _copied(path: Path, folder: Path) -> Path:
-    """A copy of the catalog with its log, of one instant: begun anew where either changed meanwhile."""
-    copy = folder / "catalog.sqlite"
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        before = _state(path)
-        for suffix in _PARTS:
-            try:
-                shutil.copyfile(_beside(path, suffix), _beside(copy, suffix))
-            except FileNotFoundError:
-                _beside(copy, suffix).unlink(missing_ok=True)
-        if _state(path) == before:
-            return copy
-        if time.monotonic() > deadline:
-            raise UserError(f"The catalog {path} is in use by another process: wait for it to end.")
-
-
-def _state(path: Path) -> list[tuple[int, int, int] | None]:
-    """What tells of a catalog and each file beside it whether it has changed."""
-    found: list[tuple[int, int, int] | None] = []
-    for suffix in _PARTS:
-        try:
-            status = _beside(path, suffix).stat()
-            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
-        except FileNotFoundError:
-            found.append(None)
-    return found
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
 
 
 def _add_columns(db: sqlite3.Connection) -> None:
@@ -484,33 +361,6 @@ def _add_columns(db: sqlite3.Connection) -> None:
 def _known_scores(db: sqlite3.Connection) -> list[str]:
     columns = [name for _, name, *_ in db.execute("PRAGMA table_info(pictures)")]
     return [name for name in _SCORES if name in columns]
-
-
-@contextmanager
-def _in_words(path: Path, doing: Literal["written", "read"] = "written") -> Iterator[None]:
-    """Turn what the user can mend into `UserError`; a mistake in our own SQL stays what it is."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _DAMAGED or "Could not decode" in str(error):  # a text that is no UTF-8 is not of our writing
-            raise _damaged(path, error) from error
-        if code == sqlite3.SQLITE_BUSY:
-            raise UserError(f"The catalog {path} is in use by another process: wait for it to end.") from error
-        if code in _CANNOT_WRITE:
-            raise _cannot(doing, path, error) from error
-        raise
-
-
-def _cannot(doing: Literal["written", "read"], path: Path, reason: object) -> UserError:
-    return UserError(f"The catalog {path} cannot be {doing} ({reason}): check the disk's free space and your rights.")
-
-
-def _damaged(path: Path, problem: object) -> UserError:
-    return UserError(
-        f"The catalog {path} is damaged ({' '.join(str(problem).split())}): run `clean` with "
-        "--rebuild-catalog, which puts it aside and writes a new one from the pictures."
-    )
 
 
 def _row(picture: Picture) -> list[object]:

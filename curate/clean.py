@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from curate.catalog import Catalog, put_aside
+from curate.catalog import Catalog
+from curate.catalog_files import put_aside
 from curate.cleaning.clean_cache import is_known_clean, remember_clean
 from curate.cleaning.conflicts import ConflictMode
 from curate.cleaning.keepers import DEFAULT_POLICY, PolicyName
