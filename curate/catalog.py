@@ -164,14 +164,14 @@ class Picture:
 
 
 class Seen(NamedTuple):
-    """What the catalog knows of a file without reading it; `whole` where its row lacks no fact that reading gives."""
+    """What the catalog knows of a file without reading it; `whole` is 1 where its row lacks no fact."""
 
     size: int
     mtime_ns: int
     state: str
     label: str
     split: str
-    whole: bool
+    whole: int
 
 
 _NAMES = [field.name for field in fields(Picture) if field.name != "scores"]
@@ -300,7 +300,7 @@ class Catalog:
             f"SELECT path, size, mtime_ns, state, label, split, broken != '' OR fingerprint != x'' AND {known} "
             "FROM pictures WHERE folder = ?"
         )
-        return {path: Seen(*seen, whole=bool(whole)) for path, *seen, whole in self.db.execute(query, (folder,))}
+        return {path: Seen(*seen) for path, *seen in self.db.execute(query, (folder,))}
 
     def set_state(self, path: str, state: str) -> None:
         """Say where a picture is now: "present", "quarantined" or "missing"."""
