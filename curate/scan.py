@@ -106,7 +106,7 @@ def _compare(dataset: Dataset, catalog: Catalog, folder: ClassFolder) -> tuple[i
         seen = known.pop(path, None)
         size, mtime_ns = (status.st_size, status.st_mtime_ns) if status else (0, 0)
         # Label and split are what the folder says: of a catalog from elsewhere nothing else would hold them to it.
-        if seen != Seen(size, mtime_ns, "present", folder.label, folder.split or "", whole=True):
+        if seen != Seen(size, mtime_ns, "present", folder.label, folder.split or "", whole=1):
             to_read.append(_File(path, folder, size, mtime_ns))
     gone = [path for path, seen in known.items() if seen.state == "present"]
     return len(found), gone, to_read
