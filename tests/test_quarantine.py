@@ -20,7 +20,7 @@ from curate.clean import clean
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.files.moving import Outcome, move
-from curate.quarantine import Decision, RestoreReport, restore, set_aside, stored_files
+from curate.quarantine import Decision, RestoreReport, pending, restore, set_aside, stored_files
 from testing.killing import CONTEXT, kill_at_deed, list_deeds
 from tests.painting import contents, paint, save
 
@@ -383,6 +383,40 @@ def test_a_disk_that_fills_while_files_are_copied_to_it(tmp_path: Path, mount: C
     assert len(contents(disk)) == 4
     give_back(root)
     assert contents(root) == before
+
+
+def test_a_full_quarantine_does_not_keep_what_is_in_it(tmp_path: Path, mount: Callable[[Path], Path]) -> None:
+    """What an interrupted run has yet to move there is called off, and the rest comes back."""
+    root = plant(tmp_path / "data" / "raw").parent
+    before = contents(root)
+    disk = mount(root / "quarantine")
+    (disk / "filler").write_bytes(bytes(1_040_000))
+    with pytest.raises(UserError, match="No space left on device"):
+        clean(root)
+    report = give_back(root)
+    (disk / "filler").unlink()
+    assert report.called_off
+    assert contents(root) == before
+    with Catalog.open(root / "catalog.sqlite") as catalog:
+        assert pending(catalog) == []
+
+
+def test_a_run_that_is_called_off_is_called_off_in_part_on_request(tmp_path: Path) -> None:
+    root = plant(tmp_path / "data" / "raw").parent
+    decisions = clean(root, dry_run=True).plan.decisions
+    reasons = {decision.reason for decision in decisions}
+    assert len(reasons) > 1
+    chosen = min(reasons)
+    with Catalog.open(root / "catalog.sqlite") as catalog:
+        for number, decision in enumerate(decisions):
+            catalog.db.execute(
+                "INSERT INTO quarantine (run, path, stored, sha256, reason, detail, keeper, distance, state) "
+                "VALUES ('r', ?, ?, ?, ?, '', '', -1, 'moving')",
+                (decision.path, f"{decision.reason}/{number}/{decision.path}", decision.sha256, decision.reason),
+            )
+    assert sorted(give_back(root, [chosen]).called_off) == sorted(d.path for d in decisions if d.reason == chosen)
+    with Catalog.open(root / "catalog.sqlite") as catalog:
+        assert {decision.reason for decision in pending(catalog)} == reasons - {chosen}
 
 
 def test_a_quarantine_on_another_disk_survives_a_kill(tmp_path: Path, mount: Callable[[Path], Path]) -> None:
