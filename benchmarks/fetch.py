@@ -202,7 +202,7 @@ def plant(folder: Path, count: int) -> None:
     target = folder / "flower"
     target.mkdir(parents=True)
     if not photographs:
-        from tests.drawn import draw
+        from tests.pictures import draw
 
         for seed in range(200):
             (folder / f"{seed}.jpg").write_bytes(draw(seed, (500, 400), quality=92))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.image import load
-from tests.drawn import draw
+from tests.pictures import draw
 from train.answer_plot import MOST, MOST_GUESSES, Answer, plot_answers
 from train.curves_plot import plot_curves
 from train.optimising.fitting import Epoch

@@ -20,7 +20,7 @@ import florilegium as fl
 from florilegium.apart import apart
 from florilegium.progress import chosen
 from tests.commanding import command
-from tests.drawn import plant
+from tests.pictures import plant
 from tests.training_ground import TINY
 
 REPOSITORY = Path(__file__).resolve().parent.parent

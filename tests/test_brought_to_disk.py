@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.drawn import plant
+from tests.pictures import plant
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace shows the system calls")

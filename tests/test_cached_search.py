@@ -17,7 +17,7 @@ from curate.lookalikes.cached_search import Neighbours, find_neighbours
 from curate.lookalikes.method import PLAN_VERSIONS, SEARCH_VERSIONS
 from curate.scan import scan
 from curate.splitting.picture_table import read_picture_table
-from tests.fields import dataset, encoded, field, write
+from tests.pictures import dataset, encoded_field, field, write
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def root(tmp_path: Path) -> Path:
     """Ten pictures, of which two have a copy each, and a crowd of flat ones that are one picture to the search."""
     dataset(tmp_path / "raw", {"1": 5, "2": 5})
     for number in range(2):
-        write(tmp_path / "raw" / "1" / f"copy {number}.jpg", encoded(field(number), 60))
+        write(tmp_path / "raw" / "1" / f"copy {number}.jpg", encoded_field(field(number), 60))
     for number in range(4):
         Image.new("RGB", (60 + 4 * number, 60 + 4 * number), "teal").save(tmp_path / "raw" / "2" / f"flat {number}.png")
     return tmp_path
@@ -89,7 +89,7 @@ def test_what_left_takes_its_pairs_with_it(root: Path, searches: list[int]) -> N
 
 def test_new_contents_and_another_radius_are_searched(root: Path, searches: list[int]) -> None:
     search(root)
-    write(root / "raw" / "1" / "copy of 3.jpg", encoded(field(3), 60))
+    write(root / "raw" / "1" / "copy of 3.jpg", encoded_field(field(3), 60))
     assert sorted(len(one) for one in linked(search(root))) == [2, 2, 2, 4]
     data = open_dataset(root)
     with Catalog.open(data.catalog_path) as catalog:

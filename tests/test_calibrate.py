@@ -9,7 +9,7 @@ from PIL import Image
 from curate.calibrate import EditRecall, calibrate, recommended
 from curate.errors import UserError
 from curate.lookalikes.edits import EDITS, Edit, encode
-from tests.scenes import scene
+from tests.pictures import scene
 
 
 def garden(root: Path, n: int) -> Path:

@@ -20,7 +20,7 @@ from curate.errors import UserError
 from curate.quarantine import Decision, Moves, set_aside
 from curate.split import split
 from demo.faults import BROKEN, Kind, plant_faults
-from tests.painting import contents, encoded, paint, save
+from tests.pictures import contents, encoded, paint, save
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -15,7 +15,7 @@ from curate.clean import clean
 from curate.cleaning.plan import read_plan
 from curate.dataset import open_dataset
 from curate.quarantine import RestoreReport, restore
-from tests.painting import contents, paint, save
+from tests.pictures import contents, paint, save
 
 if sys.platform == "win32":
     pytest.skip("SIGKILL is POSIX's", allow_module_level=True)

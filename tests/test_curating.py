@@ -14,7 +14,7 @@ from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import open_dataset
 from curate.files.lock import locked
-from tests.fields import dataset, write
+from tests.pictures import dataset, write
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -31,8 +31,7 @@ from curate.progress import silent
 from curate.web.network import Network
 from testing.killing import count_deeds, kill_at_deed
 from testing.webserver import Reply, Request, Server
-from tests.drawn import draw
-from tests.fields import tree
+from tests.pictures import draw, tree
 from tests.test_unpack import tar, zipped
 
 ROOT = Path(__file__).resolve().parent.parent

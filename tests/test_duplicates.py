@@ -17,7 +17,7 @@ from curate.duplicates import NearDuplicates, clusters, find_near_duplicates
 from curate.inspect import inspect
 from curate.lookalikes.edits import EDITS, Edit, bordered, captioned, cropped, encode, scaled
 from curate.scan import scan
-from tests.scenes import scene
+from tests.pictures import scene
 
 
 class Folder:

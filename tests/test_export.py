@@ -31,7 +31,7 @@ from curate.files.atomic import temporary_name
 from curate.files.ours import WorkFolder
 from curate.split import split
 from curate.splitting.unfinished import begin
-from tests.fields import dataset, encoded, field, placed, tree, write
+from tests.pictures import dataset, encoded_field, field, placed, tree, write
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FORMATS = pytest.mark.parametrize("format_", ["imagefolder", "webdataset", "parquet"])
@@ -47,7 +47,7 @@ def root(tmp_path: Path) -> Path:
     split(root)
     with Catalog.open(open_dataset(root).catalog_path) as catalog:
         names = [row[1] for row in catalog.db.execute("PRAGMA table_info(credits)")]
-        sha256 = hashlib.sha256(encoded(field(0))).hexdigest()
+        sha256 = hashlib.sha256(encoded_field(field(0))).hexdigest()
         values = {"sha256": sha256, "url": "https://example.org/a.jpg", "author": "A. Author", "license": "CC BY 4.0"}
         with catalog.transaction() as db:
             db.execute(f"INSERT INTO credits VALUES ({','.join('?' * len(names))})", [values.get(n, "") for n in names])
@@ -89,7 +89,7 @@ def test_imagefolder_tells_of_each_picture(root: Path, tmp_path: Path) -> None:
             assert row["file_name"].split("/")[0] == row["label"]
             rows[row["sha256"]] = row
     assert len(rows) == 30
-    credited = rows[hashlib.sha256(encoded(field(0))).hexdigest()]
+    credited = rows[hashlib.sha256(encoded_field(field(0))).hexdigest()]
     assert (credited["author"], credited["license"], credited["label"]) == ("A. Author", "CC BY 4.0", "2")
     assert sum(bool(row["author"]) for row in rows.values()) == 1
 
@@ -97,12 +97,15 @@ def test_imagefolder_tells_of_each_picture(root: Path, tmp_path: Path) -> None:
 def test_imagefolder_gives_each_picture_a_name_of_its_own(tmp_path: Path) -> None:
     """Subfolders are no classes, and a suffix that no tool knows gets one that they do."""
     for number, name in enumerate(["a.jpg", "old/a.jpg", "old_a.jpg", "no suffix", "photo.jfif", "UPPER.JPG"]):
-        write(tmp_path / "data" / "1" / name, encoded(field(number)))
+        write(tmp_path / "data" / "1" / name, encoded_field(field(number)))
     dataset(tmp_path / "data", {"2": 2}, first=50)
     report = export(tmp_path / "data", tmp_path / "out")
     assert report.counts == {"train": 8}
     names = {file.name for file in (tmp_path / "out" / "train" / "1").iterdir()}
-    marked = hashlib.sha256(encoded(field(1))).hexdigest()[:8], hashlib.sha256(encoded(field(2))).hexdigest()[:8]
+    marked = (
+        hashlib.sha256(encoded_field(field(1))).hexdigest()[:8],
+        hashlib.sha256(encoded_field(field(2))).hexdigest()[:8],
+    )
     assert names - {f"old_a~{mark}.jpg" for mark in marked} == {
         "a.jpg", "old_a.jpg", "no suffix.jpg", "photo.jfif.jpg", "UPPER.JPG",
     }  # fmt: skip
@@ -162,7 +165,7 @@ def test_webdataset_shards_are_bounded_and_always_the_same(
 def test_webdataset_gives_all_formats_one_suffix(tmp_path: Path) -> None:
     """Hugging Face refuses shards whose first examples have different fields."""
     dataset(tmp_path / "data", {"1": 2, "2": 2})
-    with Image.open(io.BytesIO(encoded(field(7)))) as image:
+    with Image.open(io.BytesIO(encoded_field(field(7)))) as image:
         image.save(tmp_path / "data" / "1" / "other.png")
     export(tmp_path / "data", tmp_path / "out", format="webdataset")
     assert {frozenset(one) for one in members([tmp_path / "out" / "train-00000.tar"]).values()} == {
@@ -280,9 +283,9 @@ def test_no_picture_takes_the_place_of_another_on_any_disk(tmp_path: Path, forma
     names = ["X.jpg", "x.jpg", "e\u0301.jpg", "\u00e9.jpg", "a/b.jpg", "a_b.jpg", f"{'l' * 240}/{'m' * 100}.jpg"]
     names += ["ß" * 124 + ".jpg", "ss" * 123 + "x.jpg", "n" * 255]
     for number, name in enumerate(names):
-        write(tmp_path / "data" / "a" / name, encoded(field(number)))
-        write(tmp_path / "data" / "A" / name, encoded(field(100 + number)))
-    write(tmp_path / "data" / "metadata.jsonl" / "1.jpg", encoded(field(300)))
+        write(tmp_path / "data" / "a" / name, encoded_field(field(number)))
+        write(tmp_path / "data" / "A" / name, encoded_field(field(100 + number)))
+    write(tmp_path / "data" / "metadata.jsonl" / "1.jpg", encoded_field(field(300)))
     report = export(tmp_path / "data", tmp_path / "out", format=format_)
     assert report.counts == {"train": 2 * len(names) + 1}
     if format_ != "imagefolder":
@@ -389,7 +392,7 @@ def lie(root: Path, statement: str) -> None:
 @pytest.mark.parametrize("out", ["..", "../elsewhere", "/tmp"])
 def test_a_strangers_split_elsewhere_is_not_read(tmp_path: Path, out: str) -> None:
     dataset(tmp_path / "flat", {"1": 4, "2": 4})
-    write(tmp_path / "elsewhere" / "train" / "1" / "secret.jpg", encoded(field(999)))
+    write(tmp_path / "elsewhere" / "train" / "1" / "secret.jpg", encoded_field(field(999)))
     export(tmp_path / "flat", tmp_path / "first")
     with Catalog.open(open_dataset(tmp_path / "flat").catalog_path) as catalog:
         sha256 = catalog.pictures()[0].sha256

@@ -13,8 +13,7 @@ from curate.split import split
 from curate.web.fetch import Fetcher
 from curate.web.network import Network
 from tests.commanding import command
-from tests.drawn import draw
-from tests.fields import tree
+from tests.pictures import draw, tree
 
 
 @pytest.mark.parametrize(

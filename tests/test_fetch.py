@@ -22,7 +22,7 @@ from curate.web.hosts import HostBudget, Hosts
 from curate.web.network import Network, Timeouts
 from curate.web.retries import FetchFailed
 from testing.localweb import LocalWeb
-from tests.drawn import draw, plant
+from tests.pictures import draw, plant
 
 Result = TypeVar("Result")
 

@@ -20,7 +20,7 @@ from curate.lookalikes.fingerprint import (
     without_border,
 )
 from curate.phash import phash
-from tests.scenes import scene
+from tests.pictures import scene
 
 
 def bits(a: int, b: int) -> int:

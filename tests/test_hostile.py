@@ -14,7 +14,7 @@ from curate.web.network import Network, Timeouts
 from curate.web.retries import FetchFailed
 from testing.hostile import FAULTS, bomb
 from testing.localweb import LocalWeb
-from tests.drawn import plant
+from tests.pictures import plant
 
 IMPATIENT = Timeouts(connect=1, read=1.2, whole=2.2)
 

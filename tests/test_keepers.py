@@ -15,7 +15,7 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.quarantine import Decision
 from curate.scan import scan
-from tests.painting import paint, save
+from tests.pictures import paint, save
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from curate.image import decode
 from testing.localweb import LocalWeb
-from tests.drawn import plant
+from tests.pictures import plant
 
 KILLS = 10
 LIMIT = 36

@@ -21,7 +21,7 @@ from curate.quarantine import restore
 from curate.scan import ScanReport, scan
 from curate.split import split
 from curate.splitting.materialize import Mode, Placement
-from tests.fields import dataset, encoded, field, placed, tree, write
+from tests.pictures import dataset, encoded_field, field, placed, tree, write
 
 MODES: list[Mode] = ["link", "copy", "symlink"]
 
@@ -98,8 +98,8 @@ def test_keeps_names_whatever_they_are(tmp_path: Path) -> None:
         "x" * 251 + ".jpg",
     ]
     for number, name in enumerate(names):
-        write(tmp_path / "raw" / "a class of its own é" / name, encoded(field(number)))
-        write(tmp_path / "raw" / "deep" / "sub" / "folder" / name, encoded(field(100 + number)))
+        write(tmp_path / "raw" / "a class of its own é" / name, encoded_field(field(number)))
+        write(tmp_path / "raw" / "deep" / "sub" / "folder" / name, encoded_field(field(100 + number)))
     for mode in MODES:
         split(tmp_path, mode=mode)
         expected = {f"a class of its own é/{name}" for name in names} | {f"deep/sub/folder/{name}" for name in names}
@@ -111,7 +111,7 @@ def test_two_pictures_of_one_name_both_stay(tmp_path: Path) -> None:
     dataset(tmp_path / "train", {"1": 5, "2": 5})
     dataset(tmp_path / "raw", {"1": 5, "2": 5}, first=0)
     for number, file in enumerate(sorted((tmp_path / "raw").rglob("*.jpg"))):
-        file.write_bytes(encoded(field(300 + number)))
+        file.write_bytes(encoded_field(field(300 + number)))
     before = tree(tmp_path / "train")
     for _ in range(2):
         split(tmp_path, ratio=(1.0, 0.0, 0.0))
@@ -125,7 +125,7 @@ def test_two_pictures_of_one_name_both_stay(tmp_path: Path) -> None:
 
 def test_refuses_an_output_with_strangers_and_touches_nothing(root: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    write(out / "valid" / "1" / "picture 0.jpg", encoded(field(999)))
+    write(out / "valid" / "1" / "picture 0.jpg", encoded_field(field(999)))
     before = tree(tmp_path)
     with pytest.raises(UserError, match=r"not of this dataset, such as valid/1/picture 0\.jpg"):
         split(root, out=out)
@@ -165,9 +165,9 @@ def test_a_placed_file_that_was_edited_is_not_overwritten(root: Path, tmp_path: 
 def test_an_edited_file_in_a_split_folder_is_a_picture_of_its_own(root: Path) -> None:
     split(root, mode="copy")
     edited = next(file for file in pictures(root) if file.is_relative_to(root / "test"))
-    edited.write_bytes(encoded(field(999)))
+    edited.write_bytes(encoded_field(field(999)))
     split(root, mode="copy", seed=4)
-    assert edited.read_bytes() == encoded(field(999))
+    assert edited.read_bytes() == encoded_field(field(999))
 
 
 @pytest.mark.parametrize("mode", ["link", "copy"])
@@ -281,7 +281,7 @@ def test_no_bytes_are_ever_lost(operations: list[tuple[str, int, object]]) -> No
                         return
                     placed(out)
                 case "add":
-                    write(root / "raw" / "1" / f"{turn}.jpg", encoded(field(number if detail else 50 + turn)))
+                    write(root / "raw" / "1" / f"{turn}.jpg", encoded_field(field(number if detail else 50 + turn)))
                 case "delete":
                     files = sorted((root / "raw").rglob("*.jpg"))
                     if len(files) > 4:

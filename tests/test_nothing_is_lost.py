@@ -20,7 +20,7 @@ from curate.quarantine import restore
 from curate.split import split
 from curate.splitting.materialize import Mode
 from curate.splitting.unfinished import require_finished
-from tests.painting import paint, save
+from tests.pictures import paint, save
 
 if sys.platform == "win32":
     pytest.skip("SIGKILL is POSIX's", allow_module_level=True)

@@ -24,7 +24,7 @@ from testing.hostile import ODD_RECORDS
 from testing.localapis import SERVICES
 from testing.localweb import LocalWeb
 from tests.bringing import bring, files, only, open_ones
-from tests.drawn import plant
+from tests.pictures import plant
 from tests.test_sources import KEYS, NAMES, QUERY, search
 
 

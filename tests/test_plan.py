@@ -9,7 +9,7 @@ import pytest
 from curate.clean import clean
 from curate.cleaning.plan import FIELDS, read_plan
 from curate.errors import UserError
-from tests.painting import contents, paint, save
+from tests.pictures import contents, paint, save
 from tests.test_quarantine import give_back
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from curate.image import BrokenImage
-from tests.drawn import draw
+from tests.pictures import draw
 from train.features.prepare import PictureRef, Prepared, prepared
 from train.features.preprocessing import Preprocessing
 from train.features.views import Views

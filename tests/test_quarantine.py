@@ -22,7 +22,7 @@ from curate.errors import UserError
 from curate.files.moving import Outcome, move
 from curate.quarantine import Decision, RestoreReport, pending, restore, set_aside, stored_files
 from testing.killing import CONTEXT, kill_at_deed, list_deeds
-from tests.painting import contents, paint, save
+from tests.pictures import contents, paint, save
 
 
 def give_back(root: Path, reasons: list[str] | None = None, **chosen: object) -> RestoreReport:

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from curate.lookalikes.fingerprint import reduced
 from curate.lookalikes.registration import IDENTITY, MIN_DETAIL, Agreement, register
-from tests.scenes import scene
+from tests.pictures import scene
 
 
 def compare(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from commands.stopping import SENTENCE
-from tests.fields import dataset
+from tests.pictures import dataset
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CLI = [sys.executable, str(REPOSITORY / "cli.py")]

@@ -19,7 +19,7 @@ from curate.sources.protocol.licenses import OPEN
 from testing.localapis import SERVICES
 from testing.localweb import LocalWeb
 from tests.bringing import bring, fetches, files, only, open_ones
-from tests.drawn import draw, plant, plant_one
+from tests.pictures import draw, plant, plant_one
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from demo.gathering import gather
 from testing.localapis import SERVICES
 from testing.localweb import LocalWeb
 from tests.bringing import bring, files, ledger, only
-from tests.drawn import draw, plant
+from tests.pictures import draw, plant
 
 ROOT = Path(__file__).resolve().parent.parent
 

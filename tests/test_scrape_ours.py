@@ -24,7 +24,7 @@ from curate.sources.protocol.image_search import Query
 from curate.sources.protocol.licenses import OPEN
 from testing.localweb import LocalWeb
 from tests.bringing import bring, files, ledger
-from tests.drawn import draw, plant
+from tests.pictures import draw, plant
 
 ROOT = Path(__file__).resolve().parent.parent
 

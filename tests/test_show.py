@@ -18,7 +18,7 @@ from curate.errors import UserError
 from curate.image import load
 from curate.quarantine import Decision
 from curate.show import SIDE, pictures_to_show, sheet_of_pictures, sheet_of_plan
-from tests.drawn import draw, plant
+from tests.pictures import draw, plant
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=80)
 

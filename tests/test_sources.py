@@ -20,7 +20,7 @@ from curate.web.network import Network
 from testing.localapis import SERVICES
 from testing.localweb import LocalWeb
 from testing.webserver import Reply, Request, Server
-from tests.drawn import plant_one
+from tests.pictures import plant_one
 
 Result = TypeVar("Result")
 LEFT = "X-RateLimit-Available"

@@ -15,7 +15,7 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.scan import scan
 from curate.split import SplitReport, split
-from tests.fields import dataset, encoded, field, placed, three_classes, tree, write
+from tests.pictures import dataset, encoded_field, field, placed, three_classes, tree, write
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_adding_one_to_two_hundred_moves_none(tmp_path: Path, added: int) -> Non
     dataset(tmp_path / "raw", {"a": 100, "b": 100})
     split(tmp_path)
     before = placed(tmp_path)
-    write(tmp_path / "raw" / "a" / "0 first of all.jpg", encoded(field(5000 + added)))
+    write(tmp_path / "raw" / "a" / "0 first of all.jpg", encoded_field(field(5000 + added)))
     split(tmp_path)
     after = placed(tmp_path)
     assert {name: after[name] for name in before} == before
@@ -140,7 +140,9 @@ def test_a_large_group_does_not_leave_a_split_empty(tmp_path: Path) -> None:
     dataset(tmp_path / "raw", {"other": 10})
     for number, size in enumerate((4, 4, 2)):
         for turn in range(size):
-            write(tmp_path / "raw" / "grouped" / f"{number} {turn}.jpg", encoded(field(400 + number), 70 + 5 * turn))
+            write(
+                tmp_path / "raw" / "grouped" / f"{number} {turn}.jpg", encoded_field(field(400 + number), 70 + 5 * turn)
+            )
     counts = split(tmp_path).counts["grouped"]
     assert sorted(counts.values()) == [2, 4, 4]
 
@@ -289,7 +291,7 @@ def test_split_folders_keeps_groups_whole_and_leaves_nothing_behind(garden: Path
     for number in range(8):
         for quality in (70, 80, 90):
             label = "1" if quality > 70 else "10"
-            write(garden / "raw" / label / f"copy {number} {quality}.jpg", encoded(field(600 + number), quality))
+            write(garden / "raw" / label / f"copy {number} {quality}.jpg", encoded_field(field(600 + number), quality))
     dataset(garden / "raw", {"single": 1}, first=700)
     for seed in (1, 2):
         report = split(garden, method="split-folders", seed=seed, ratio=(0.4, 0.3, 0.3))
@@ -310,7 +312,7 @@ def test_split_folders_is_the_library_itself(tmp_path: Path) -> None:
 
     for label, count in (("a", 31), ("b", 17)):
         for number in range(count):
-            data = encoded(field(number + 100 * count))
+            data = encoded_field(field(number + 100 * count))
             write(root / label / f"{sha256(data).hexdigest()}.jpg", data)
     report = split(root, method="split-folders", seed=7)
     state = random.getstate()

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from curate.split import split
-from tests.fields import dataset, encoded, field, placed, write
+from tests.pictures import dataset, encoded_field, field, placed, write
 
 
 def arrived(root: Path) -> dict[str, str]:
@@ -16,7 +16,7 @@ def arrived(root: Path) -> dict[str, str]:
     for to, count in (("train", 12), ("valid", 4), ("test", 4)):
         for label in ("1", "2"):
             for _ in range(count):
-                write(root / to / label / f"image_{number:05}.jpg", encoded(field(number)))
+                write(root / to / label / f"image_{number:05}.jpg", encoded_field(field(number)))
                 number += 1
     return placed(root)
 

@@ -12,7 +12,7 @@ import pytest
 from curate.split import split
 from curate.splitting.materialize import Mode
 from testing.killing import count_deeds, kill_after, kill_at_deed
-from tests.fields import dataset, placed, tree
+from tests.pictures import dataset, placed, tree
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 

@@ -14,7 +14,7 @@ from curate.catalog import Catalog
 from curate.dataset import open_dataset
 from curate.phash import phash
 from curate.split import split
-from tests.fields import bridge, dataset, encoded, field, picture, placed, three_classes, write
+from tests.pictures import bridge, dataset, encoded_field, field, field_picture, placed, three_classes, write
 
 RADIUS = 8
 
@@ -42,12 +42,12 @@ def test_a_picture_that_bridges_two_splits_is_held_back(tmp_path: Path) -> None:
     dataset(tmp_path / "raw", {"1": 30, "2": 30})
     bridges = [bridge(number, tried) for number in range(12)]
     for number, (a, b, _) in enumerate(bridges):
-        write(tmp_path / "raw" / "1" / f"a{number}.jpg", encoded(a, 95))
-        write(tmp_path / "raw" / "1" / f"b{number}.jpg", encoded(b, 95))
+        write(tmp_path / "raw" / "1" / f"a{number}.jpg", encoded_field(a, 95))
+        write(tmp_path / "raw" / "1" / f"b{number}.jpg", encoded_field(b, 95))
     split(tmp_path, ratio=(0.4, 0.3, 0.3))
     before = placed(tmp_path)
     for number, (_, _, middle) in enumerate(bridges):
-        write(tmp_path / "raw" / "1" / f"middle{number}.jpg", encoded(middle, 95))
+        write(tmp_path / "raw" / "1" / f"middle{number}.jpg", encoded_field(middle, 95))
     report = split(tmp_path, ratio=(0.4, 0.3, 0.3))
     after = placed(tmp_path)
     assert {name: after[name] for name in before} == before
@@ -64,7 +64,7 @@ def test_near_duplicates_never_part(garden: Path) -> None:
     """Each picture ten times, in other qualities and sizes, also under another label."""
     for number in range(12):
         for turn in range(6):
-            image = picture(field(9000 + number), side=80 + 8 * turn)
+            image = field_picture(field(9000 + number), side=80 + 8 * turn)
             target = garden / "raw" / ("1" if turn % 3 else "10") / f"copy {number} {turn}.jpg"
             image.save(target, quality=70 + 4 * turn)
     report = split(garden, ratio=(0.4, 0.3, 0.3))
@@ -190,7 +190,7 @@ def test_hashes_that_are_near_by_chance_do_not_cross_either(tmp_path: Path, monk
     dataset(tmp_path / "raw", {"1": 30, "2": 30})
     for number in range(10):
         for quality in (70, 80, 90):
-            write(tmp_path / "raw" / "1" / f"{number} {quality}.jpg", encoded(field(600 + number), quality))
+            write(tmp_path / "raw" / "1" / f"{number} {quality}.jpg", encoded_field(field(600 + number), quality))
     report = split(tmp_path, ratio=(0.4, 0.3, 0.3))
     where = placed(tmp_path)
     assert report.proof.told_apart == 0
@@ -200,5 +200,5 @@ def test_hashes_that_are_near_by_chance_do_not_cross_either(tmp_path: Path, monk
 
 def test_hashes_of_drawn_pictures_are_far_apart() -> None:
     """What the other tests build on."""
-    hashes = [phash(picture(field(number))) for number in range(200)]
+    hashes = [phash(field_picture(field(number))) for number in range(200)]
     assert min((a ^ b).bit_count() for a, b in combinations(hashes, 2)) > RADIUS

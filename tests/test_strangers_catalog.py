@@ -21,8 +21,7 @@ from curate.export import export
 from curate.quarantine import restore
 from curate.split import split
 from curate.verify import verify
-from tests.fields import dataset, tree
-from tests.painting import paint, save
+from tests.pictures import dataset, paint, save, tree
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.split import split
 from curate.verify import Crossing, verify
-from tests.fields import dataset, encoded, field, placed, tree, write
+from tests.pictures import dataset, encoded_field, field, placed, tree, write
 from tests.without_rights import needs_rights, read_only, without_privileges
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -67,8 +67,8 @@ def test_finds_what_is_missing_new_and_broken(root: Path) -> None:
     missing, broken = one(root.parent / "out", "test"), one(root.parent / "out", "valid")
     missing.unlink()
     broken.write_bytes(broken.read_bytes()[:500])
-    write(root / "raw" / "1" / "new.jpg", encoded(field(900)))
-    write(root.parent / "out" / "train" / "1" / "stranger.jpg", encoded(field(901)))
+    write(root / "raw" / "1" / "new.jpg", encoded_field(field(900)))
+    write(root.parent / "out" / "train" / "1" / "stranger.jpg", encoded_field(field(901)))
     report = verify(root)
     assert report.missing == [f"../out/{missing.relative_to(root.parent / 'out').as_posix()}"]
     assert sorted(report.new) == ["../out/train/1/stranger.jpg", "raw/1/new.jpg"]
@@ -82,8 +82,8 @@ def test_finds_a_leak_that_the_catalog_does_not_know(root: Path) -> None:
     victim = one(root, "test")
     label = victim.parent.name
     name = victim.relative_to(root).as_posix()
-    original = next(number for number in range(40) if encoded(field(number)) == victim.read_bytes())
-    write(root / "train" / label / "leak.jpg", encoded(field(original), 60))
+    original = next(number for number in range(40) if encoded_field(field(number)) == victim.read_bytes())
+    write(root / "train" / label / "leak.jpg", encoded_field(field(original), 60))
     with sqlite3.connect(root / "catalog.sqlite") as db:
         db.execute("UPDATE pictures SET phash = random()")
     report = verify(root)
@@ -121,8 +121,8 @@ def test_finds_one_origin_in_two_splits(root: Path) -> None:
 
 def test_a_likeness_is_no_leak(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("curate.lookalikes.registration.MIN_DETAIL", 1.1)  # now the pixels tell every pair apart
-    original = next(number for number in range(40) if encoded(field(number)) == one(root, "test").read_bytes())
-    write(root / "train" / "1" / "like.jpg", encoded(field(original), 60))
+    original = next(number for number in range(40) if encoded_field(field(number)) == one(root, "test").read_bytes())
+    write(root / "train" / "1" / "like.jpg", encoded_field(field(original), 60))
     (crossing,) = verify(root).splits[0].crossings
     assert crossing.kind == "look-alike"
     assert verify(root).splits[0].leaks == []
