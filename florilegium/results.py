@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _PAIRS = 12  # of a plan, drawn in a notebook
 
 
-class Result:
+class Result(ABC):
     """A report that draws itself: in a notebook as tables and pictures, elsewhere as one line."""
 
     @classmethod
@@ -35,15 +36,15 @@ class Result:
         return cls(**{field.name: getattr(report, field.name) for field in fields(report)}, **more)
 
     @property
+    @abstractmethod
     def summary(self) -> str:
         """The report in one line."""
-        raise NotImplementedError
 
+    @abstractmethod
     def report(self) -> None:
         """Say what the command line says of it."""
-        raise NotImplementedError
 
-    def draw(self, page: Page) -> None:
+    def draw(self, page: Page) -> None:  # noqa: B027  (not every report has something to look at)
         """Add what is to be looked at."""
 
     def __repr__(self) -> str:
