@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from curate.defaults import DEFAULT_LIMIT, DEFAULT_MIN_SIZE, DEFAULT_RADIUS, DEFAULT_SEED
 from curate.printable import printable
 from florilegium.page import Page
 from florilegium.progress import chosen
@@ -48,10 +49,10 @@ def scrape(
     classes: str | Sequence[str] | None = None,
     *,
     names: str | Path | Mapping[str, str] | None = None,
-    limit: int = 100,
+    limit: int = DEFAULT_LIMIT,
     sources: Sequence[str] = ("auto",),
     licenses: str = "open",
-    min_size: int = 224,
+    min_size: int = DEFAULT_MIN_SIZE,
     contact: str = "",
     ignore_robots: bool = False,
     ignore_noai: bool = False,
@@ -139,7 +140,7 @@ class Dataset:
     def clean(
         self,
         *,
-        radius: int = 8,
+        radius: int = DEFAULT_RADIUS,
         keep: PolicyName = "best",
         conflicts: ConflictMode = "quarantine",
         geometry: bool = False,
@@ -195,12 +196,12 @@ class Dataset:
         self,
         *,
         ratio: Ratio = (0.8, 0.1, 0.1),
-        seed: int = 1337,
+        seed: int = DEFAULT_SEED,
         out: str | Path | None = None,
         freeze: Iterable[str] | None = None,
         min_per_class: int = 1,
         method: Method = "stable",
-        radius: int = 8,
+        radius: int = DEFAULT_RADIUS,
         mode: Mode = "link",
         dry_run: bool = False,
         wait: float | None = 0.0,
@@ -226,7 +227,7 @@ class Dataset:
             self._split_out = report.out
         return SplitResult.of(report)
 
-    def verify(self, *, radius: int = 8, progress: Watch = "auto") -> VerifyResult:
+    def verify(self, *, radius: int = DEFAULT_RADIUS, progress: Watch = "auto") -> VerifyResult:
         """Read every file again, compare with the catalog, and prove the split anew; nothing is written.
 
         `radius` as in `clean`. Raises `UserError` for a folder that cannot be read.
@@ -280,7 +281,7 @@ class Dataset:
         views: int | None = None,
         unfreeze: int | str | None = None,
         balance: float | None = None,
-        seed: int = 1337,
+        seed: int = DEFAULT_SEED,
         device: str = "auto",
         models: str | Path = "models",
         runs: str | Path = "runs",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curate.defaults import DEFAULT_SEED
 from florilegium.dataset import Dataset
 from florilegium.progress import chosen
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def draw_garden(
-    folder: str | Path, *, seed: int = 1337, share: float = 1.0, faults: bool = True, progress: Watch = "auto"
+    folder: str | Path, *, seed: int = DEFAULT_SEED, share: float = 1.0, faults: bool = True, progress: Watch = "auto"
 ) -> Dataset:
     """Draw 338 pictures of 8 flowers (or a `share` of them, above 0 to 1) into the new folder `<folder>/raw/`.
 

@@ -46,7 +46,7 @@ def test_a_flag_and_its_function_agree(flag: Callable[..., object], behind: Call
 def test_the_seed_is_typed_once() -> None:
     typed = {
         path.relative_to(REPOSITORY).as_posix()
-        for room in ("commands", "curate", "demo", "train")
+        for room in ("commands", "curate", "demo", "florilegium", "train")
         for path in (REPOSITORY / room).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and type(node.value) is int and node.value == defaults.DEFAULT_SEED
