@@ -176,6 +176,11 @@ def test_a_threshold_keeps_its_word_and_no_lower_one_would(answers: list[tuple[f
     assert kept(found.threshold) == (found.answered, found.right) == max(possible)
 
 
+def test_without_answers_there_is_no_threshold() -> None:
+    with pytest.raises(UserError, match="on the 0 valid pictures"):
+        abstention(Calibration(1.0, np.zeros(0, np.float32), np.zeros(0, np.bool_), 0.0, 0.0), 0.9)
+
+
 @pytest.mark.parametrize("wanted", [0, -0.5, 1.01, 98, float("nan")])
 def test_what_is_no_share_is_refused(wanted: float) -> None:
     with pytest.raises(UserError, match="is no share"):
