@@ -156,7 +156,9 @@ def predict_random(
         from train.answer_plot import Answer
 
         _plot([Answer(answer, picture.label, predictor.checkpoint.name_of(picture.label))], plot)
-    console.say(f"The picture is {picture.path}, drawn from {split}. Next: {command_line('evaluate', data)}")
+    elsewhere = () if models == DEFAULT_MODELS else ("--models", models)
+    following = command_line("evaluate", data, *elsewhere)
+    console.say(f"The picture is {picture.path}, drawn from {split}. Next: {following}")
 
 
 def _plot(answers: Sequence[Answer], file: Path) -> None:

@@ -19,7 +19,8 @@ from curate.cleaning.keepers import DEFAULT_POLICY, PolicyName
 from curate.cleaning.plan import PlanLine, check_plan, read_plan, write_plan
 from curate.cleaning.planning import REASONS, Plan, make_plan, part_placements
 from curate.dataset import Dataset, open_dataset, open_to_write
-from curate.defaults import DEFAULT_RADIUS
+from curate.defaults import DEFAULT_RADIUS, MAX_RADIUS
+from curate.errors import UserError
 from curate.progress import Progress, silent
 from curate.quality import CHECKS
 from curate.quarantine import Moves, finish_moves, set_aside
@@ -80,6 +81,8 @@ def clean(
     Safe to stop at any instant: the whole plan is on record before the first file moves, and the next run carries
     it to its end. Raises `UserError` for what the user can put right.
     """
+    if not 0 <= radius <= MAX_RADIUS:
+        raise UserError(f"The radius {radius} cannot be used: give bits from 0 to {MAX_RADIUS}.")
     lines = None if plan is None else _lines(plan)
     options = Options(radius, keep, conflicts, geometry, tuple(remove))
     if dry_run and not rebuild_catalog:
@@ -133,8 +136,15 @@ def _look(
         scanned = scan(dataset, catalog, progress)
         planned = _plan(dataset, catalog, options, lines, progress)
         if file:
+            _require_there(dataset)
             write_plan(file, planned.decisions, catalog, force=force)
         return CleanReport(dataset, scanned, planned, 0, 0, [], count_flags(catalog), plan_file=file)
+
+
+def _require_there(dataset: Dataset) -> None:
+    """Raise `UserError` where the dataset was removed or renamed meanwhile: writing would make its folder anew."""
+    if not dataset.root.is_dir():
+        raise UserError(f"The folder {dataset.root} is no longer there: it was removed or renamed meanwhile.")
 
 
 def _carry_out(

@@ -119,6 +119,10 @@ def open_dataset(root: Path) -> Dataset:
         folders = dataset.class_folders()
     except PermissionError as error:
         raise UserError(f"The folder {error.filename} cannot be read: give yourself the right to.") from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise UserError(f"No folder can have a name as long as {str(root)[:60]}…: give a shorter name.") from error
     if not folders:
         raise UserError(
             f"{root} holds no class folders: put each class's pictures into a folder of their own, "

@@ -127,7 +127,7 @@ def finish_moves(dataset: Dataset, catalog: Catalog, progress: Progress = silent
             for (row, path, _, sha256), (source, target) in zip(rows, places, strict=True):
                 arrived = os.path.lexists(target)
                 # What a person put there since is none of ours to move, though it bears the name.
-                if arrived or _is_unchanged(catalog, source, path, sha256):
+                if (arrived or _is_unchanged(catalog, source, path, sha256)) and _is_still_inside(dataset, path):
                     arrived = move(source, target) is Outcome.MOVED or arrived
                 if arrived:
                     moved.append((row, path))
@@ -227,7 +227,8 @@ def _check_paths(dataset: Dataset, files: Sequence[Stored], paths: Iterable[str]
     known = {file.path for file in files}
     for path in sorted(paths):
         # One that is back already is no mistake: an interrupted `restore` may be repeated.
-        if path not in known and not os.path.lexists(dataset.root / path):
+        back = is_plain(path) and os.path.lexists(dataset.root / path) and not (dataset.root / path).is_dir()
+        if path not in known and not back:
             raise UserError(
                 f"{path} is not in the quarantine {dataset.quarantine}: give the path that the picture had below "
                 f"{dataset.root}."
@@ -255,6 +256,15 @@ def _require_own_place(dataset: Dataset, catalog: Catalog) -> None:
             f"{place} is a link to {place.resolve()}, which is no empty folder, and not marked as the quarantine of "
             f"this dataset: let it lead to an empty folder, or write the line {identity} into {mark}, if it is."
         )
+
+
+def _is_still_inside(dataset: Dataset, path: str) -> bool:
+    """Whether a path has not come to lead out: somebody may put a link in a folder's place while files move."""
+    try:
+        inside(dataset.root, path)
+    except UserError:
+        return False
+    return True
 
 
 def _sweep(dataset: Dataset, places: Sequence[tuple[Path, Path]]) -> None:

@@ -9,14 +9,14 @@ import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.catalog import Catalog
 from curate.dataset import SPLITS, Dataset, open_dataset, open_to_write
-from curate.defaults import DEFAULT_RADIUS, DEFAULT_SEED
+from curate.defaults import DEFAULT_RADIUS, DEFAULT_SEED, MOST_SEED
 from curate.errors import UserError
 from curate.extras import require_extra
 from curate.files.atomic import sweep
@@ -93,7 +93,7 @@ def split(
     in seconds; None for as long as it takes. Safe to stop at any instant: the same command then finishes the same
     split, and until it has, `train` refuses it. Raises `UserError` for what the user can put right.
     """
-    _check(ratio, min_per_class, seed)
+    _check(ratio, min_per_class, seed, method)
     if method == "split-folders":
         require_extra("splitfolders", "The method 'split-folders' needs", "split-folders", "split-folders")
     options = _Options(ratio, seed, freeze if freeze is None else tuple(freeze), min_per_class, method, radius, mode)
@@ -268,9 +268,13 @@ def _frozen(freeze: Iterable[str] | None, table: PictureTable) -> frozenset[int]
     return frozenset(SPLITS.index(name) for name in names)
 
 
-def _check(ratio: Ratio, min_per_class: int, seed: int) -> None:
-    if not -(2**63) <= seed < 2**63:
-        raise UserError(f"The seed {seed} is too large: give a whole number of at most 18 digits.")
+def _check(ratio: Ratio, min_per_class: int, seed: int, method: str) -> None:
+    if not 0 <= seed <= MOST_SEED:
+        raise UserError(f"The seed {seed} cannot be used: give a whole number from 0 to {MOST_SEED}.")
+    if method not in get_args(Method):
+        raise UserError(f"There is no method {method!r}: choose among {', '.join(get_args(Method))}.")
+    if isinstance(ratio, str):
+        raise UserError(f"The ratio {ratio!r} is text: give three numbers, such as (.8, .1, .1).")
     # Written so that NaN fails as well.
     if len(ratio) != 3 or not (min(ratio) >= 0 and ratio[0] > 0 and abs(sum(ratio) - 1) <= 1e-6):
         raise UserError(

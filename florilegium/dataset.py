@@ -41,6 +41,10 @@ def open(root: str | Path) -> Dataset:  # noqa: A001  (it is read as `fl.open`)
 
     Nothing is written. Raises `UserError` where there is no such folder, or no class folder in it.
     """
+    from curate.errors import UserError
+
+    if root == "":
+        raise UserError("No folder was named: give the one that holds your class folders.")
     return Dataset(root)
 
 

@@ -124,8 +124,10 @@ class Model:
         from curate.errors import UserError
         from train.inputs import expand
 
-        if not pictures:
+        if not pictures or "" in pictures:
             raise UserError("No picture was named: give files or folders, such as model.predict('rose.jpg').")
+        if any(not isinstance(one, (str, Path)) for one in pictures):
+            raise UserError("Give pictures one by one, as paths, such as model.predict('a.jpg', 'b.jpg') or (*files).")
         predictor = self._predictor(device, views, abstain)
         files = expand(pictures, lines=())  # "-", a command line's word for standard input, names no file here
         return Predictions(list(predictor.predict_files(files, top_k=top_k)))

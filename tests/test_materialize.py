@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -306,3 +307,31 @@ def test_a_vanished_original_is_a_sentence(root: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("curate.split.scan", scan_then_lose)
     with pytest.raises(UserError, match="vanished while it was placed"):
         split(root)
+
+
+@pytest.mark.parametrize("how", ["another picture", "more bytes", "a pipe"])
+def test_what_changed_after_it_was_read_is_not_placed(root: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """The proof would be of pictures that are no longer there."""
+    changed = root / "raw" / "1" / "picture 3.jpg"
+
+    def scan_then_change(of: Dataset, catalog: Catalog, progress: Progress = silent) -> ScanReport:
+        report = scan(of, catalog, progress)
+        data = changed.read_bytes()
+        changed.unlink()  # the same name, another file
+        if how == "a pipe":
+            os.mkfifo(changed)
+        else:
+            changed.write_bytes(encoded_field(field(999)) if how == "another picture" else data + b"more")
+        return report
+
+    monkeypatch.setattr("curate.split.scan", scan_then_change)
+    with pytest.raises(UserError, match=r"picture 3\.jpg has changed since it was read"):
+        split(root)
+    assert not [file for file in pictures(root) if file.name == "picture 3.jpg"]
+
+
+@pytest.mark.parametrize("options", [{"method": "zz"}, {"seed": -1}, {"seed": 2**63}, {"ratio": ".8,.1,.1"}])
+def test_an_option_that_is_none_is_a_sentence_from_python_too(root: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"There is no method|cannot be used|is text"):
+        split(root, **options)
+    assert pictures(root) == []

@@ -176,3 +176,12 @@ def test_a_dry_run_of_a_plan_checks_it_and_leaves_it(root: Path) -> None:
     assert len(report.plan.decisions) == 2
     assert plan.read_bytes() == before
     assert (root / "raw" / "rose" / "broken.jpg").exists()
+
+
+@pytest.mark.parametrize("distance", [2**70, 65, -2])
+def test_a_distance_that_is_none_is_named(tmp_path: Path, distance: int) -> None:
+    file = tmp_path / "plan.jsonl"
+    line = {"path": "raw/a/1.jpg", "reason": "mine", "sha256": "", "distance": distance}
+    file.write_text(json.dumps(line))
+    with pytest.raises(UserError, match=r'line 1: "distance" has to be -1, or bits from 0 to 64'):
+        read_plan(file)

@@ -464,3 +464,35 @@ def test_a_move_on_a_disk_without_hard_links(tmp_path: Path, monkeypatch: pytest
     assert move(source, target) is Outcome.MOVED
     assert target.read_bytes() == b"one"
     assert not source.exists()
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", ".", "raw", "raw/rose/", "../data"])
+def test_what_is_no_picture_cannot_be_asked_for(tmp_path: Path, path: str) -> None:
+    root = plant(tmp_path / "data" / "raw").parent
+    clean(root)
+    dataset = open_dataset(root)
+    with Catalog.open(dataset.catalog_path) as catalog, pytest.raises(UserError, match="is not in the quarantine"):
+        restore(dataset, catalog, paths=[path])
+
+
+def test_a_folder_that_became_a_link_while_files_move_gives_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = plant(tmp_path / "data" / "raw").parent
+    decisions = clean(root, dry_run=True).plan.decisions
+    folder = (root / decisions[0].path).parent
+    outside = tmp_path / "outside"
+
+    def put_a_link(*_: object) -> bool:
+        if not folder.is_symlink():
+            folder.rename(outside)
+            folder.symlink_to(outside)
+        return True
+
+    monkeypatch.setattr("curate.quarantine._is_unchanged", put_a_link)
+    dataset = open_dataset(root)
+    with Catalog.open(dataset.catalog_path) as catalog:
+        moves = set_aside(dataset, catalog, decisions, "a run")
+    here = {decision.path for decision in decisions if (root / decision.path).parent == folder}
+    assert set(moves.unmoved) >= here
+    assert len(list(outside.iterdir())) >= len(here)

@@ -125,6 +125,8 @@ def _parse(line: str, where: str) -> Decision:
             raise UserError(f'{where} has no "{name}": a decision needs path, reason and sha256.')
         if type(values[name]) is not wanted:
             raise UserError(f'{where}: "{name}" has to be {"a whole number" if wanted is int else "text"}.')
+        if wanted is int and not -1 <= values[name] <= 64:
+            raise UserError(f'{where}: "{name}" has to be -1, or bits from 0 to 64.')
         if wanted is str and not _is_unicode(values[name]):
             raise UserError(f'{where}: "{name}" holds half a character, which no file name can.')
     if not is_plain(values["path"]):

@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import sqlite3
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -140,7 +141,9 @@ def materialize(
     entries = []
     with _Materializer(out, mode) as maker, progress("Placing pictures", len(wanted)) as advance:
         for path, at in wanted.items():
-            how = maker.make(dataset.root / table.paths[at], path, table.digest(at))
+            source = dataset.root / table.paths[at]
+            _require_unchanged(catalog, source, table.paths[at])
+            how = maker.make(source, path, table.digest(at))
             made[how] += 1
             if how != "kept":
                 entries.append((path, SPLITS[assigned[at]], table.paths[at]))
@@ -149,6 +152,17 @@ def materialize(
         _enter(catalog, entries)
     placement = Placement(made["linked"], made["copied"], made["symlinked"], made["kept"], removed, set_aside)
     return placement, _on_disk(dataset, out, table, wanted)
+
+
+def _require_unchanged(catalog: Catalog, source: Path, path: str) -> None:
+    """Raise `UserError` where a picture is no longer the file that was read: what was judged is what is placed."""
+    try:
+        status = source.stat()
+    except OSError:
+        return  # it vanished, which shows when it is placed
+    seen = catalog.db.execute("SELECT size, mtime_ns FROM pictures WHERE path = ?", (path,)).fetchone()
+    if not stat.S_ISREG(status.st_mode) or seen != (status.st_size, status.st_mtime_ns):
+        raise UserError(f"{source} has changed since it was read: run the same command again.")
 
 
 def _on_disk(dataset: Dataset, out: Path, table: PictureTable, wanted: Mapping[str, int]) -> OnDisk:

@@ -35,7 +35,12 @@ class Mark:
 
 
 def begin(out: Path, dataset: str, command: str) -> None:
-    """Mark a folder's split as unfinished, before anything in it changes. Raises `UserError` where it cannot be."""
+    """Mark a folder's split as unfinished, before anything in it changes.
+
+    Raises `UserError` where it cannot be, and where the folder is gone, which the mark would bring back.
+    """
+    if not out.is_dir():
+        raise UserError(f"The folder {out} is no longer there: it was removed or renamed meanwhile.")
     _write(out, Mark(dataset, False, command, secrets.token_hex(8)))
 
 
