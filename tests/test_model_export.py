@@ -85,7 +85,9 @@ def test_onnx_explains_itself_to_a_stranger(checkpoint: Path, garden: Path, tmp_
     session = onnxruntime.InferenceSession(report.file, providers=["CPUExecutionProvider"])
     beside = json.loads(report.beside.read_text(encoding="utf-8"))
     inside = json.loads(session.get_modelmeta().custom_metadata_map["florilegium"])
-    assert {**inside, "parity": beside["parity"]} == beside
+    # What only the file beside it can say: how far the two differ, and the digests of both.
+    of_both = {name: beside[name] for name in ("parity", "files_sha256", "florilegium_sha256")}
+    assert {**inside, **of_both} == beside
     paths = pictures(garden)
     batch = np.concatenate([fed_by_the_words(beside, path) for path in paths])
     (given,) = session.run(None, {beside["inputs"][0]["name"]: batch})
