@@ -130,7 +130,8 @@ def pictorial(views: Views) -> Figures:
     """Low for text: even paper, and on it marks so fine that neighbours have little to do with each other."""
     marks = np.nan_to_num(np.maximum(0, (views.roughness - 0.65) / 0.35), nan=0.0)
     legible = np.minimum(1, views.span / 0.1)
-    score: Figures = 1 - views.common * marks * legible
+    # Of mere noise neighbours may have even less to do with each other than chance would give them.
+    score: Figures = np.maximum(0, 1 - views.common * marks * legible)
     return score
 
 
