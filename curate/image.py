@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ FORMATS = (
     "DIB", "DDS", "ICNS",
 )  # fmt: skip
 """What may be decoded, most frequent first. EPS, PDF and WMF stay out: they run programs, and are no photographs."""
+
+_LOSSLESS = frozenset({"PNG", "BMP", "DIB", "TIFF", "PPM", "TGA", "QOI", "SGI", "PCX", "PSD", "ICO", "GIF"})
+_ANIMATED = ("PNG", "WEBP", "GIF", "AVIF")
 
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -91,7 +94,14 @@ class DecodedImage:
     box: tuple[float, float, float, float]
 
 
-def decode(data: bytes, *, path: str = "<bytes>", at_least: int | None = None, luma: bool = False) -> DecodedImage:
+def decode(
+    data: bytes,
+    *,
+    path: str = "<bytes>",
+    at_least: int | None = None,
+    luma: bool = False,
+    over: Literal["white", "black"] = "white",
+) -> DecodedImage:
     """Decode a whole file to canonical pixels.
 
     With `at_least`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its scale as long as its short side keeps that many
@@ -101,12 +111,14 @@ def decode(data: bytes, *, path: str = "<bytes>", at_least: int | None = None, l
 
     With `luma` the pixels are of mode "L"; of a JPEG at reduced scale they are the luma that is stored in it, which is
     had without its colours and is that of its RGB but for rounding, and for colours that RGB has no room for.
+
+    `over` is the ground that transparent pixels are laid on: white everywhere, but where two pictures are told apart.
     """
     if not data:
         raise BrokenImage(path, "the file is empty")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return _decode_opened(image, data, path, at_least, luma=luma)
+            return _decode_opened(image, data, path, at_least, luma=luma, over=over)
     except BrokenImage:
         raise
     except Exception as error:  # Pillow's plugins raise nearly every built-in exception on damaged files
@@ -122,12 +134,70 @@ def read(path: Path, *, at_least: int | None = None) -> DecodedImage:
     return decode(data, path=str(path), at_least=at_least)
 
 
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """How a file holds its picture.
+
+    `quantisation` float32[8, 8] has the steps of a JPEG's luma by frequency, down and across, or is None for another
+    format. `lossless` is true of formats that keep every pixel. `orientation` is the EXIF tag, 1 to 8: how the stored
+    pixels lie. `camera` tells that the file names the camera that took it.
+    """
+
+    quantisation: NDArray[np.float32] | None
+    lossless: bool
+    orientation: int
+    camera: bool
+
+
+def encoding_of(data: bytes) -> Encoding:
+    """How a file's bytes hold their picture; of a file that cannot be read, nothing is known."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            tables = getattr(image, "quantization", None)
+            steps = np.array(tables[0], np.float32).reshape(8, 8) if tables and 0 in tables else None
+            camera = bool(image.getexif().get(ExifTags.Base.Model))
+            lossless = image.format in _LOSSLESS or (image.format == "WEBP" and b"VP8L" in data[:64])
+            return Encoding(steps, lossless, _orientation(image), camera)
+    except Exception:  # Pillow's plugins raise nearly every built-in exception on damaged files
+        return Encoding(None, lossless=False, orientation=1, camera=False)
+
+
+def as_stored(plane: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """An upright plane, uint8[h, w], as a file of that EXIF orientation stores it."""
+    method = _TRANSPOSE.get(orientation)
+    if method is None:
+        return plane
+    inverse = {Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90}
+    return np.asarray(Image.fromarray(plane).transpose(inverse.get(method, method)))
+
+
+def further_frames(data: bytes, most: int) -> tuple[int, list[Image.Image]]:
+    """How many frames follow the first in an animation, and at most so many of them, spread evenly, in RGB over white.
+
+    (0, []) for a picture that does not move, and for one whose further frames cannot be read. A JPEG's further pictures
+    are previews and depth, and a TIFF's are pages: both are other pictures, and no frames.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=_ANIMATED) as image:
+            count = getattr(image, "n_frames", 1) - 1
+            frames = []
+            if image.width * image.height * count <= MAX_PIXELS:  # each frame before one is decoded to have it
+                for number in sorted({round(count * (part + 1) / most) for part in range(most)} - {0}):
+                    image.seek(number)
+                    frames.append(_to_rgb(image.copy(), "white"))
+            return count, frames
+    except Exception:  # Pillow's plugins raise nearly every built-in exception on damaged files
+        return 0, []
+
+
 def load(path: Path, *, at_least: int | None = None) -> Image.Image:
     """The pixels that `read` gives."""
     return read(path, at_least=at_least).pixels
 
 
-def _decode_opened(image: Image.Image, data: bytes, path: str, at_least: int | None, *, luma: bool) -> DecodedImage:
+def _decode_opened(
+    image: Image.Image, data: bytes, path: str, at_least: int | None, *, luma: bool, over: str
+) -> DecodedImage:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BrokenImage(path, f"{width} × {height} pixels is over the limit of {MAX_PIXELS:,} pixels")
@@ -143,7 +213,7 @@ def _decode_opened(image: Image.Image, data: bytes, path: str, at_least: int | N
     # Not verify(): that passes on half a JPEG. load() decodes to the last row, and fails where the data ends early.
     image.load()
     orientation = _orientation(image)
-    pixels = image if colourless and image.mode == "L" else _to_rgb(image)
+    pixels = image if colourless and image.mode == "L" else _to_rgb(image, over)
     if luma and pixels.mode != "L":
         pixels = pixels.convert("L")
     if orientation in _TRANSPOSE:
@@ -180,28 +250,28 @@ def _orientation(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Whatever Pillow's mode, 8-bit sRGB with alpha laid over white."""
+def _to_rgb(image: Image.Image, ground: str) -> Image.Image:
+    """Whatever Pillow's mode, 8-bit sRGB with alpha laid over a ground."""
     profile = image.info.get("icc_profile")
     if image.mode == "RGB" and not profile and "transparency" not in image.info:
         return image
     if image.mode.startswith("I") or image.mode == "F":
         image = _to_eight_bits(image)
     if image.has_transparency_data:
-        return _over_white(image, profile)
+        return _over_ground(image, profile, ground)
     if image.mode in {"1", "P"}:
         image = image.convert("L" if image.mode == "1" else "RGB")
     return _to_srgb(image, profile)
 
 
-def _over_white(image: Image.Image, profile: object) -> Image.Image:
-    """Lay what is transparent over white, so that the colours hidden under it do not matter.
+def _over_ground(image: Image.Image, profile: object, ground: str) -> Image.Image:
+    """Lay what is transparent over a ground, so that the colours hidden under it do not matter.
 
     Grey stays grey until its profile is applied: a profile for grey says nothing of RGB.
     """
     image = image.convert("LA" if image.mode in {"1", "L", "LA", "La"} else "RGBA")
     colour = image.getchannel("L") if image.mode == "LA" else image.convert("RGB")
-    canvas = Image.new("RGB", image.size, "white")
+    canvas = Image.new("RGB", image.size, ground)
     canvas.paste(_to_srgb(colour, profile), mask=image.getchannel("A"))
     return canvas
 

@@ -4,7 +4,9 @@ Two strangers may have one pHash: it says where a picture is light and where dar
 so that is independent evidence, if only the two lie on each other to within a pixel.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,28 +82,35 @@ def _register(first: Lumas, second: Lumas, guess: Floats, part: Floats) -> tuple
 
     def compare(chosen: NDArray[np.intp]) -> None:
         found = _compare(
-            a[chosen], _warp(b[chosen], placement[chosen]), _overlap(placement[chosen], part[chosen], _RIM)
+            a[chosen], warp(b[chosen], placement[chosen]), overlap(placement[chosen], part[chosen], _RIM)
         )
         for result, values in zip(results, found, strict=True):
             result[chosen] = values
 
-    results[0][:] = _whole(a, _warp(b, placement), _overlap(placement, part, _GUESS_RIM))
+    results[0][:] = _whole(a, warp(b, placement), overlap(placement, part, _GUESS_RIM))
     hopeful = np.flatnonzero(results[0] >= _HOPELESS)
     compare(hopeful)
     # What agrees so well already needs no refining: a copy that fills the frame as its original does.
     doubtful = hopeful[results[1][hopeful] < _CERTAIN]
     if len(doubtful):
-        placement[doubtful] = _refine(a[doubtful], b[doubtful], placement[doubtful], part[doubtful])
+        placement[doubtful] = refine(a[doubtful], b[doubtful], placement[doubtful], part[doubtful])
         compare(doubtful)
     return placement, *results
 
 
-def _refine(a: Floats, b: Floats, placement: Floats, part: Floats) -> Floats:
-    for band, steps in _STEPS:
-        mask = _overlap(placement, part, _GUESS_RIM)
+def refine(
+    a: Floats, b: Floats, placement: Floats, part: Floats, schedule: Sequence[tuple[tuple[float, float], int]] = _STEPS
+) -> Floats:
+    """Refine where each first luma float32[p, side, side] lies in its second: `placement` float32[p, 4] → the same.
+
+    `schedule` names the bands, by the widths in pixels of the two Gaussians whose difference passes them, and how many
+    steps to take in each.
+    """
+    for band, steps in schedule:
+        mask = overlap(placement, part, _GUESS_RIM, a.shape[-1])
         fixed = _band(a, mask, band)
         for _ in range(steps):
-            placement = _step(fixed, _band(_warp(b, placement), mask, band), mask, placement)
+            placement = _step(fixed, _band(warp(b, placement), mask, band), mask, placement)
     return placement
 
 
@@ -110,18 +119,24 @@ def _compare(a: Floats, b: Floats, mask: tuple[Floats, Floats]) -> tuple[Floats,
     return _whole(a, b, mask), *_detail(a, b, mask), mask[0].mean(axis=1) * mask[1].mean(axis=1)
 
 
-def _grid() -> Floats:
-    return ((np.arange(SIDE) + 0.5) / SIDE).astype(np.float32)
+@lru_cache(maxsize=8)
+def _grid(side: int) -> Floats:
+    return ((np.arange(side) + 0.5) / side).astype(np.float32)
 
 
-def _gaussian(width: float) -> Floats:
-    distance = np.arange(SIDE)[:, None] - np.arange(SIDE)
+@lru_cache(maxsize=16)
+def gaussian(width: float, side: int) -> Floats:
+    """The weights of a Gaussian of that width round each of so many pixels of a line: float32[side, side]."""
+    distance = np.arange(side)[:, None] - np.arange(side)
     return np.exp(-0.5 * (distance / width) ** 2).astype(np.float32)
 
 
-def _overlap(placement: Floats, part: Floats, rim: float) -> tuple[Floats, Floats]:
-    """Where the two overlap, in the first one's frame: its columns and its rows, float32[p, 64] of 0 and 1 each."""
-    here = _grid()
+def overlap(placement: Floats, part: Floats, rim: float, side: int = SIDE) -> tuple[Floats, Floats]:
+    """Where the two overlap, in the first one's frame: its columns and its rows, float32[p, side] of 0 and 1 each.
+
+    `rim` is what is left out along the edges of either picture, in frames.
+    """
+    here = _grid(side)
     masks = []
     for axis in (0, 2):
         low, high = placement[:, axis, None], placement[:, axis + 1, None]
@@ -136,24 +151,26 @@ def _band(images: Floats, mask: tuple[Floats, Floats], band: tuple[float, float]
     columns, rows = mask
     smooth = []
     for width in band:
-        kernel = _gaussian(width)
+        kernel = gaussian(width, images.shape[-1])
         across, down = (kernel * m[:, None, :] / np.maximum(m @ kernel, 1e-6)[:, :, None] for m in (columns, rows))
         smooth.append(down @ images @ across.transpose(0, 2, 1))
     passed: Floats = (smooth[0] - smooth[1]) * rows[:, :, None] * columns[:, None, :]
     return passed
 
 
-def _sampling(low: Floats, high: Floats) -> Floats:
-    """Linear interpolation at 64 places between `low` and `high`: float32[p, 64, 64], rows are places."""
-    at = (low[:, None] + (high - low)[:, None] * _grid()) * SIDE - 0.5
-    at = np.clip(at, 0, SIDE - 1)
-    weights: Floats = np.maximum(0, 1 - np.abs(at[:, :, None] - np.arange(SIDE, dtype=np.float32)))
+def _sampling(low: Floats, high: Floats, side: int) -> Floats:
+    """Linear interpolation at so many places between `low` and `high`: float32[p, side, side], rows are places."""
+    at = (low[:, None] + (high - low)[:, None] * _grid(side)) * side - 0.5
+    at = np.clip(at, 0, side - 1)
+    weights: Floats = np.maximum(0, 1 - np.abs(at[:, :, None] - np.arange(side, dtype=np.float32)))
     return weights
 
 
-def _warp(images: Floats, placement: Floats) -> Floats:
+def warp(images: Floats, placement: Floats) -> Floats:
+    """What lies at `placement` float32[p, 4] of the images float32[p, side, side], at the size of the whole."""
     left, right, top, bottom = (placement[:, edge] for edge in range(4))
-    down, across = _sampling(top, bottom), _sampling(left, right)
+    side = images.shape[-1]
+    down, across = _sampling(top, bottom, side), _sampling(left, right, side)
     warped: Floats = np.matmul(np.matmul(down, images), across.transpose(0, 2, 1), dtype=np.float32)
     return warped
 
@@ -166,10 +183,11 @@ def _step(fixed: Floats, moving: Floats, mask: tuple[Floats, Floats], placement:
     down, across = np.gradient(moving, axis=(1, 2))
     gain = (fixed * moving).sum(axis=(1, 2)) / np.maximum((fixed * fixed).sum(axis=(1, 2)), 1e-6)
     error = (fixed * gain[:, None, None] - moving) * weight
-    at = _grid()
+    side = fixed.shape[-1]
+    at = _grid(side)
     # How the warped picture changes as its left, right, top and bottom edges move by one frame of the first.
     moves = np.stack([across * (1 - at), across * at, down * (1 - at)[:, None], down * at[:, None]], axis=1)
-    moves = (moves * (SIDE * weight[:, None])).reshape(n, 4, -1)
+    moves = (moves * (side * weight[:, None])).reshape(n, 4, -1)
     curvature = moves @ moves.transpose(0, 2, 1)
     ridge = 1e-3 * np.trace(curvature, axis1=1, axis2=2) + 1e-3
     curvature += np.eye(4, dtype=np.float32) * ridge[:, None, None]

@@ -1,0 +1,391 @@
+"""The comparison of two pictures that register: is any place of them different, and how does one lie in the other?
+
+Two products of one bottle, two filled-in forms, two frames of one camera agree in all but a place, and no mean over the
+picture tells them apart. So the tones of one are brought to those of the other, and the largest difference that hangs
+together decides.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.lookalikes.close_look import CLOSE_SIDE, CloseLook
+from curate.lookalikes.registration import gaussian, overlap, refine, warp
+
+MAX_DIFFERENCE = 8.0
+"""Levels of luma, as the mean over 5 × 5 of 256 × 256 pixels: the largest difference that a copy may have.
+
+Of copies of photographs made in 21 ways none has more than 5, and a scratch three of 640 pixels wide has 16.
+"""
+
+MAX_COLOUR_DIFFERENCE = 8.0
+"""Levels of Cb or Cr, as the mean over 9 × 9 pixels."""
+
+SMALL = 64
+"""Pixels of the short side below which a picture has no detail to spare: its copy has the same size, tones and pixels."""
+
+SMALL_DIFFERENCE = 24.0
+"""Levels in the place of both, for small pictures, whose every pixel recompression changes."""
+
+_GAINS = 0.4, 2.5  # what brightening and stretching the contrast do to a channel; more is another colour
+_CLIPPED = 5, 250
+_RIM = 3 / CLOSE_SIDE
+_GREY = 2.0  # mean distance of Cb and Cr from grey, in levels
+_BAR = 0.5  # share of a strip's pixels that have its median colour, in a bar with words
+_BAR_LEVELS = 16
+_LINE = 0.15  # share of a bar's width along which another colour follows at once
+_LATE = 10  # rows by which a bar may reach further than what differs under it
+_WIDEST = round(0.22 * CLOSE_SIDE)  # pixels of a bar over the picture
+_EDGE = 0.012  # of the frame: what registering may be wrong by, and no content
+_EVEN_SHARE = 0.85
+_ENOUGH = 200  # unclipped pixels to fit tones to
+_NO_SPREAD = 4.0  # levels², of a channel that says nothing of gain
+_ENLARGED_BLUR = 1.0
+_SURE = 0.5  # of the most that a copy may differ: below, refining is not needed
+_HOPELESS = 8.0  # above, it is not tried
+_ROUNDS = 3  # of refining, while it gets better
+_REFINE = (((1.4, 6.0), 2), ((0.7, 3.0), 3))
+
+_YCC = np.array([[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]], np.float32)
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Box = tuple[float, float, float, float]
+Beyond = Literal["", "bar", "more"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was found of two registered pictures.
+
+    `placement` is where the first lies in the second: (left, right, top, bottom), the second is 0…1. `difference` is
+    the largest that hangs together, 1 being the most that a copy may have. `gain` and `offset` bring each channel of the
+    first to the second's, in levels. `beyond_first` and `beyond_second` say what each has outside the other: nothing, a
+    bar (border, caption), or more of the scene. `grey_first` and `grey_second` say which has no colours.
+    """
+
+    placement: Box
+    difference: float
+    gain: tuple[float, float, float]
+    offset: tuple[float, float, float]
+    beyond_first: Beyond
+    beyond_second: Beyond
+    grey_first: bool
+    grey_second: bool
+
+    def is_copy(self) -> bool:
+        """Whether nothing but the frame differs, and one of the two holds all of the scene that the other holds."""
+        return self.difference < 1 and not (self.beyond_first == self.beyond_second == "more")
+
+
+@dataclass(frozen=True)
+class _Tones:
+    """How the first picture's channels come to the second's: `gain` float32[3], `offset` float32[3] in levels."""
+
+    gain: Floats
+    offset: Floats
+
+    def applied(self, pixels: Floats) -> Floats:
+        mapped: Floats = np.clip(pixels * self.gain + self.offset, 0, 255)
+        return mapped
+
+
+_SAME_TONES = _Tones(np.ones(3, np.float32), np.zeros(3, np.float32))
+
+
+def compare(first: CloseLook, second: CloseLook, placement: Box) -> Comparison:
+    """Compare two pictures, the second turned as the first lies; `placement` is the guess of where it lies there.
+
+    A copy fills its original's frame most often, so the guess is tried as it is; where it does not do, it is refined.
+    """
+    found = _compared(first, second, placement)
+    if found.difference < _SURE or found.difference > _HOPELESS:
+        return found
+    for _ in range(_ROUNDS):
+        refined = _compared(first, second, _refined(first, second, found.placement))
+        if not refined.difference < found.difference:
+            break
+        found = refined
+        if found.difference < _SURE:
+            break
+    return found
+
+
+def _refined(first: CloseLook, second: CloseLook, placement: Box) -> Box:
+    lumas = [_halved(look.pixels.astype(np.float32) @ _YCC[0])[None] for look in (first, second)]
+    whole = np.array([[0, 1, 0, 1]], np.float32)
+    left, right, top, bottom = refine(*lumas, np.array([placement], np.float32), whole, _REFINE)[0].tolist()
+    return left, right, top, bottom
+
+
+def _halved(plane: Floats) -> Floats:
+    """The means of 2 × 2 pixels: float32[n, n, …] → float32[n / 2, n / 2, …]."""
+    across = plane[:, ::2] + plane[:, 1::2]
+    halved: Floats = (across[::2] + across[1::2]) * np.float32(0.25)
+    return halved
+
+
+def _compared(first: CloseLook, second: CloseLook, placement: Box) -> Comparison:
+    columns, rows = (
+        line[0] > 0
+        for line in overlap(
+            np.array([placement], np.float32), np.array([[0, 1, 0, 1]], np.float32), _RIM, CLOSE_SIDE
+        )
+    )
+    overlapped: Mask = rows[:, None] & columns
+    a, b = first.pixels.astype(np.float32), _warped(second.pixels, placement)
+    grey = _is_grey(a), _is_grey(b)
+    strict = _is_small(first) or _is_small(second) or (_is_graphic(first) and _is_graphic(second))
+    if grey[0] != grey[1] and not strict:
+        a, b = (np.repeat((x @ _YCC[0])[:, :, None], 3, axis=2) for x in (a, b))
+    tones = _SAME_TONES if strict else _tones(a, b, overlapped)
+    error = _error(tones.applied(a), b, overlapped, _blur(first, second, placement), small=_is_small(first))
+    bars = _bars(error, a, b, overlapped)
+    difference = float(np.where(bars.mask, error, 0).max(initial=0))
+    if _is_small(first) and (first.width, first.height) != (second.width, second.height):
+        difference = np.inf
+    if not overlapped.any():
+        difference = np.inf
+    difference = max(difference, _hidden(first, second, placement, overlapped), _later(first, second))
+    return Comparison(
+        placement,
+        difference,
+        _three(tones.gain),
+        _three(tones.offset),
+        bars.first or _beyond(first.pixels, _inverse(placement)),
+        bars.second or _beyond(second.pixels, placement),
+        *grey,
+    )
+
+
+def _warped(pixels: NDArray[np.uint8], placement: Box) -> Floats:
+    planes = np.ascontiguousarray(np.moveaxis(pixels, 2, 0)).astype(np.float32)
+    if placement == (0, 1, 0, 1):
+        return np.moveaxis(planes, 0, 2)
+    return np.ascontiguousarray(np.moveaxis(warp(planes, np.array([placement] * 3, np.float32)), 0, 2))
+
+
+def _is_small(look: CloseLook) -> bool:
+    return min(look.width, look.height) < SMALL
+
+
+def _is_grey(pixels: Floats) -> bool:
+    """Whether a picture, float32[256, 256, 3], has no colours."""
+    return bool(np.abs(pixels[::4, ::4] @ _YCC[1:].T).mean(axis=(0, 1)).max() < _GREY)
+
+
+def _is_graphic(look: CloseLook) -> bool:
+    """Whether a picture is drawn in few even colours, as flags, icons and forms are; then colours are what it shows."""
+    pixels = look.pixels[:, :, 1].astype(np.int16)
+    even = (np.abs(np.diff(pixels, axis=0))[:, 1:] <= 2) & (np.abs(np.diff(pixels, axis=1))[1:] <= 2)
+    return bool(even.mean() > _EVEN_SHARE)
+
+
+def _tones(a: Floats, b: Floats, where: Mask) -> _Tones:
+    """Fit gain and offset of each channel of float32[256, 256, 3], by least squares that leave out what fits ill.
+
+    Clipped pixels say nothing, and what differs must not be fitted: so residuals far beyond the median are left out in
+    turn (iterated trimming, Rousseeuw and Leroy 1987).
+    """
+    low, high = _CLIPPED
+    unclipped = where[:, :, None] & (np.minimum(a, b) > low) & (np.maximum(a, b) < high)
+    # Of 4 × 4 pixels the mean, and whether all of them count.
+    blurred = [_halved(_halved(x)) for x in (a, b)]
+    clear, inside = (_halved(_halved(x.astype(np.float32))) == 1 for x in (unclipped, where))
+    gain, offset = np.ones(3, np.float32), np.zeros(3, np.float32)
+    for channel in range(3):
+        x, y = (plane[:, :, channel] for plane in blurred)
+        chosen = clear[:, :, channel] if clear[:, :, channel].sum() > _ENOUGH else inside
+        gain[channel], offset[channel] = _line(x[chosen], y[chosen])
+    return _Tones(gain, offset)
+
+
+def _line(x: Floats, y: Floats) -> tuple[float, float]:
+    gain, offset = 1.0, 0.0
+    kept = np.ones(len(x), np.bool_)
+    for _ in range(4):
+        if not kept.any():
+            break
+        some, others = x[kept], y[kept]
+        spread = float(some.var())
+        gain = float(np.mean((some - some.mean()) * (others - others.mean()))) / spread if spread > _NO_SPREAD else 1.0
+        gain = min(max(gain, _GAINS[0]), _GAINS[1])
+        offset = float(others.mean() - gain * some.mean())
+        residual = np.abs(gain * x + offset - y)
+        kept = residual <= max(4.0, 2.5 * float(np.median(residual)))
+    return gain, offset
+
+
+def _error(a: Floats, b: Floats, where: Mask, blur: float, *, small: bool) -> Floats:
+    """How far two pictures differ at each place, 1 being the most that a copy may: float32[256, 256].
+
+    A pixel of one may lie anywhere between the least and the most of its 3 × 3 neighbours in the other, so what half a
+    pixel of misplacement or another resampling filter does along an edge is no difference.
+    """
+    limit = SMALL_DIFFERENCE if small else MAX_DIFFERENCE
+    luma = [_smooth(x @ _YCC[0], blur) for x in (a, b)]
+    error = _beyond_neighbours(*luma, where, 5) / limit
+    small_where = where[::2, ::2] & where[1::2, 1::2]
+    halves = [_halved(x) for x in (a, b)]
+    coarse = np.zeros(small_where.shape, np.float32)
+    for row in _YCC[1:]:
+        coarse = np.maximum(
+            coarse, _beyond_neighbours(*(_smooth(x @ row, max(1.0, blur / 2)) for x in halves), small_where, 5)
+        )
+    return np.maximum(error, np.repeat(np.repeat(coarse / limit, 2, axis=0), 2, axis=1))
+
+
+def _smooth(plane: Floats, width: float) -> Floats:
+    """A plane float32[n, n] under a Gaussian of that width in pixels, its edges continued."""
+    kernel = gaussian(width, len(plane))
+    kernel = kernel / kernel.sum(axis=1, keepdims=True)
+    smooth: Floats = kernel @ plane @ kernel.T
+    return smooth
+
+
+def _beyond_neighbours(a: Floats, b: Floats, where: Mask, side: int) -> Floats:
+    """The mean over side × side pixels of how far either is outside the other's 3 × 3 neighbourhood, in levels."""
+    beyond = np.zeros_like(a)
+    for one, other in ((a, b), (b, a)):
+        np.maximum(beyond, _of_three(one, np.minimum) - other, out=beyond)
+        np.maximum(beyond, other - _of_three(one, np.maximum), out=beyond)
+    return _box_mean(np.where(where, beyond, 0), side)
+
+
+def _of_three(plane: Floats, extreme: np.ufunc) -> Floats:
+    """The least or the most of the 3 × 3 pixels round each."""
+    for axis in (0, 1):
+        lines = plane if axis == 0 else plane.T
+        widest = lines.copy()
+        extreme(widest[1:], lines[:-1], out=widest[1:])
+        extreme(widest[:-1], lines[1:], out=widest[:-1])
+        plane = widest if axis == 0 else widest.T
+    return plane
+
+
+def _box_mean(plane: Floats, side: int) -> Floats:
+    """The mean of side × side pixels round each, 0 beyond the edges."""
+    sums = np.pad(plane, side // 2 + 1).astype(np.float64).cumsum(axis=0).cumsum(axis=1)
+    n, m = plane.shape
+    total = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    mean: Floats = (total[:n, :m] / side**2).astype(np.float32)
+    return mean
+
+
+def _blur(first: CloseLook, second: CloseLook, placement: Box) -> float:
+    """The width of the Gaussian, in pixels, that takes from both what the coarser of them cannot hold.
+
+    That is the smaller one, and one of which a part is enlarged to the frame of the other.
+    """
+    left, right, top, bottom = placement
+    enlarged = min(right - left, bottom - top) < 1 - _EDGE
+    return max(_ENLARGED_BLUR if enlarged else 0.6, 0.5 * CLOSE_SIDE / min(first.width, first.height, second.width, second.height))
+
+
+def _hidden(first: CloseLook, second: CloseLook, placement: Box, where: Mask) -> float:
+    """How far two pictures differ over black, where something is transparent in either; 0 where nothing is."""
+    if first.on_black is None and second.on_black is None:
+        return 0.0
+    a, b = (look.pixels if look.on_black is None else look.on_black for look in (first, second))
+    error = _error(a.astype(np.float32), _warped(b, placement), where, _blur(first, second, placement), small=_is_small(first))
+    return float(error.max(initial=0))
+
+
+def _later(first: CloseLook, second: CloseLook) -> float:
+    """How far two animations differ after their first frame: not at all, or beyond measure where one is longer."""
+    if first.further != second.further:
+        return np.inf
+    if not first.further:
+        return 0.0
+    apart = np.abs(first.frames.astype(np.float32) - second.frames.astype(np.float32)).max(axis=3)
+    return max(float(_box_mean(frame, 3).max()) for frame in apart) / SMALL_DIFFERENCE
+
+
+class _Bars(NamedTuple):
+    """Which pictures have a bar over an edge of what both show, and where the rest is."""
+
+    first: Beyond
+    second: Beyond
+    mask: Mask
+
+
+def _bars(error: Floats, a: Floats, b: Floats, where: Mask) -> _Bars:
+    """Leave out a caption that lies over an edge of one picture: even but for its words, and set off by a line.
+
+    Where both have such a strip, as two forms do, what differs in it is no caption.
+    """
+    bad = (error >= 1) & where
+    covered = [False, False]
+    mask = where.copy()
+    if not bad.any():
+        return _Bars("", "", mask)
+    for turns in range(4):  # the top, then each of the other edges in its place
+        turned_bad, turned_mask = np.rot90(bad, turns), np.rot90(mask, turns)
+        reach = np.flatnonzero(turned_bad[:_WIDEST].any(axis=1))
+        if not len(reach) or turned_bad[_WIDEST : _WIDEST + 4].any():
+            continue
+        end = int(reach[-1]) + 1
+        barred = [_is_bar(np.rot90(x, turns), end) for x in (a, b)]
+        if barred[0] != barred[1]:
+            covered = [covered[0] or barred[0], covered[1] or barred[1]]
+            turned_mask[: end + 2] = False
+    return _Bars("bar" if covered[0] else "", "bar" if covered[1] else "", mask)
+
+
+def _is_bar(pixels: Floats, end: int) -> bool:
+    """Whether the rows before `end`, or some rows more, are of one colour but for words, and a line ends them."""
+    return any(_bar_before(pixels, at) for at in range(max(4, end - 4), end + _LATE))
+
+
+def _bar_before(pixels: Floats, end: int) -> bool:
+    strip = pixels[: max(1, end - 1)].reshape(-1, 3)
+    colour = np.median(strip, axis=0)
+    return _share_of(strip, colour) >= _BAR and _ends(pixels, end, colour)
+
+
+def _ends(pixels: Floats, end: int, colour: Floats) -> bool:
+    """Whether a strip of that colour ends at row `end` in a line: right after it, the rows are of another colour.
+
+    A scene's own ground ends here and there too, and nowhere along a line.
+    """
+    near = np.abs(pixels[max(0, end - 4) : end + 5] - colour).max(axis=2) <= _BAR_LEVELS
+    before, after = near[: min(end, 4) - 1], near[min(end, 4) + 2 :]
+    return len(before) > 0 and len(after) > 0 and bool((before.all(axis=0) & ~after.any(axis=0)).mean() >= _LINE)
+
+
+def _share_of(pixels: Floats, colour: Floats) -> float:
+    """The share of pixels [n, 3] within 16 levels of a colour."""
+    return float((np.abs(pixels - colour).max(axis=1) <= _BAR_LEVELS).mean()) if len(pixels) else 0.0
+
+
+def _inverse(placement: Box) -> Box:
+    """Where the second lies in the first."""
+    left, right, top, bottom = placement
+    width, height = right - left, bottom - top
+    return -left / width, (1 - left) / width, -top / height, (1 - top) / height
+
+
+def _beyond(pixels: NDArray[np.uint8], inner: Box) -> Beyond:
+    """What a picture has outside a box in it: nothing, a bar round it or at an edge, or more of the scene."""
+    left, right, top, bottom = inner
+    strips = []
+    for turns, width in ((0, top), (1, 1 - right), (2, 1 - bottom), (3, left)):
+        if width > _EDGE:
+            strips.append((np.rot90(pixels, turns).astype(np.float32), max(1, round(width * CLOSE_SIDE) - 1)))
+    if not strips:
+        return ""
+    colours = [np.median(turned[:end].reshape(-1, 3), axis=0) for turned, end in strips]
+    even = all(
+        _share_of(turned[:end].reshape(-1, 3), colour) >= _BAR
+        for (turned, end), colour in zip(strips, colours, strict=True)
+    )
+    # Without a line where it ends, an even strip is the scene's own ground.
+    set_off = any(_ends(turned, end, colour) for (turned, end), colour in zip(strips, colours, strict=True))
+    return "bar" if even and set_off else "more"
+
+
+def _three(values: Floats) -> tuple[float, float, float]:
+    red, green, blue = values.tolist()
+    return red, green, blue

@@ -1,0 +1,90 @@
+"""What is seen of pictures by the coarse, the close and the full look, each decoded when it is first asked for."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Generic, TypeVar
+
+from curate.image import BrokenImage, decode
+from curate.lookalikes.close_look import CloseLook, look_closely
+from curate.lookalikes.colour import Chroma, chroma
+from curate.lookalikes.fingerprint import Luma, reduced
+from curate.lookalikes.full_look import FullLook, look_fully
+
+LOOK_AT_LEAST = 96
+"""Pixels of the short side at which a JPEG is looked at coarsely."""
+
+_CLOSE_KEPT = 256  # of 200 KB each
+_FULL_KEPT = 16  # of a byte a pixel
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What the coarse look sees: luma uint8[64, 64], chroma uint8[2, 16, 16], and the size of what was decoded."""
+
+    luma: Luma
+    chroma: Chroma
+    width: int
+    height: int
+
+
+def look_at(data: bytes, path: str = "<bytes>") -> Look:
+    """What the coarse look sees of a file's bytes. Raises `BrokenImage`."""
+    image = decode(data, path=path, at_least=LOOK_AT_LEAST)
+    pixels = image.pixels
+    return Look(reduced(pixels.convert("L"), image.box), chroma(pixels), pixels.width, pixels.height)
+
+
+class Looks:
+    """Looks at pictures by their position. `read` gives a picture's bytes, or raises OSError.
+
+    Each look is None for a picture that can no longer be read or decoded. Safe to be used by several threads.
+    """
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
+        self._close: _Kept[CloseLook] = _Kept(_CLOSE_KEPT)
+        self._full: _Kept[FullLook] = _Kept(_FULL_KEPT)
+
+    def coarse(self, at: int) -> Look | None:
+        """At 64 × 64; not kept."""
+        return self._seen(at, look_at)
+
+    def close(self, at: int) -> CloseLook | None:
+        """At 256 × 256; the last 256 are kept."""
+        return self._close.get(at, lambda: self._seen(at, look_closely))
+
+    def full(self, at: int) -> FullLook | None:
+        """At full scale; the last 16 are kept."""
+        return self._full.get(at, lambda: self._seen(at, look_fully))
+
+    def _seen(self, at: int, look: Callable[[bytes], T]) -> T | None:
+        try:
+            return look(self._read(at))
+        except (BrokenImage, OSError):
+            return None
+
+
+class _Kept(Generic[T]):
+    """The last values that were asked for, by position."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[int, T | None] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, at: int, make: Callable[[], T | None]) -> T | None:
+        with self._lock:
+            if at in self._values:
+                self._values.move_to_end(at)
+                return self._values[at]
+        value = make()
+        with self._lock:
+            self._values[at] = value
+            while len(self._values) > self._most:
+                self._values.popitem(last=False)
+        return value
+
