@@ -4,14 +4,13 @@
 
 All photographs of the folder lie in one class folder; some of them with five copies each, by five edits that are drawn
 out of fifteen. Names are drawn too, so that no original wins by its name. Ours is `clean --geometry`, planned and not
-carried out. A peer that does not choose keeps the first name of what it calls one picture.
+carried out; the peers are those of `benchmarks/leaving.py`.
 """
 
 import argparse
 import hashlib
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +21,7 @@ import numpy as np
 HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
 
-from benchmarks.peers import run
-from curate.clean import clean
+from benchmarks.leaving import PEERS, Leaving, Result, ours, peer
 from curate.image import load
 from curate.lookalikes.edits import EDITS, FURTHER_EDITS, Edit
 from curate.parallel import ordered_map
@@ -41,11 +39,6 @@ KINDS = (
 
 EACH = 5
 ORIGINAL = "original"
-PEERS = {
-    "imagededup": ("imagededup_leaving.py", ("imagededup==0.3.3.post2",)),
-    "cleanvision": ("cleanvision_leaving.py", ("cleanvision==0.3.7",)),
-    "imgcheck": ("imgcheck_leaving.py", ("imgcheck==0.2.1",)),
-}
 
 
 @dataclass(frozen=True)
@@ -54,15 +47,6 @@ class Planted:
 
     photograph: str
     edit: str
-
-
-@dataclass(frozen=True)
-class Result:
-    """By one tool: which files leave, each for which that stays, by name; and the seconds that all of it took."""
-
-    tool: str
-    leaving: dict[str, str]
-    seconds: float
 
 
 def plant(flowers: Path, folder: Path, originals: int, seed: int) -> dict[str, Planted]:
@@ -96,45 +80,27 @@ def _write(folder: Path, data: bytes, planted: Planted, seed: int) -> tuple[str,
     return file.name, planted
 
 
-def ours(root: Path) -> Result:
-    began = time.monotonic()
-    plan = clean(root, dry_run=True, geometry=True).plan
-    leaving = {Path(decision.path).name: Path(decision.keeper).name for decision in plan.decisions}
-    return Result("florilegium", leaving, time.monotonic() - began)
-
-
-def peer(tool: str, folder: Path) -> Result | None:
-    """Run a peer in an environment of its own; None where that cannot be made."""
-    script, packages = PEERS[tool]
-    try:
-        answer = run(HERE.parent / "peers" / script, [str(folder)], packages)
-    except RuntimeError as error:
-        print(f"{tool} did not run: {str(error).strip().splitlines()[-1:]}", file=sys.stderr)
-        return None
-    return Result(tool, answer["leaving"], answer["seconds"])
-
-
-def staying(result: Result, planted: dict[str, Planted]) -> dict[str, list[str]]:
+def staying(leaving: Leaving, planted: dict[str, Planted]) -> dict[str, list[str]]:
     """For each photograph that has copies: by which edits the files were made that stay."""
     crowded = Counter(file.photograph for file in planted.values())
     stay: dict[str, list[str]] = {photograph: [] for photograph, files in crowded.items() if files > 1}
     for name, file in planted.items():
-        if file.photograph in stay and name not in result.leaving:
+        if file.photograph in stay and name not in leaving:
             stay[file.photograph].append(file.edit)
     return stay
 
 
-def strangers(result: Result, planted: dict[str, Planted]) -> list[tuple[str, str]]:
+def strangers(leaving: Leaving, planted: dict[str, Planted]) -> list[tuple[str, str]]:
     """(name, name) of the files that leave for one of another photograph."""
     return sorted(
         (name, keeper)
-        for name, keeper in result.leaving.items()
+        for name, keeper in leaving.items()
         if keeper not in planted or planted[name].photograph != planted[keeper].photograph
     )
 
 
 def table(results: Sequence[Result], planted: dict[str, Planted]) -> None:
-    groups = [staying(result, planted) for result in results]
+    groups = [staying(result.leaving[0], planted) for result in results]
     copies = Counter(file.edit for file in planted.values() if file.edit != ORIGINAL)
     print(f"{len(planted):,} files, {len(groups[0]):,} photographs with {EACH} copies each\n")
     _row("", [result.tool for result in results])
@@ -142,7 +108,7 @@ def table(results: Sequence[Result], planted: dict[str, Planted]) -> None:
     _row("the original stays", [_of(sum(ORIGINAL in stay for stay in group.values()), len(group)) for group in groups])
     alone = [Counter(stay[0] for stay in group.values() if len(stay) == 1) for group in groups]
     _row("the original stays alone", [_of(one[ORIGINAL], len(group)) for one, group in zip(alone, groups, strict=True)])
-    _row("strangers that left", [f"{len(strangers(result, planted)):,}" for result in results])
+    _row("strangers that left", [f"{len(strangers(result.leaving[0], planted)):,}" for result in results])
     _row("seconds", [f"{result.seconds:.1f}" for result in results])
     print("\nEach edit: copies that left; that stay in place of the original, alone; that stay beside another file")
     for edit, count in copies.items():
@@ -171,12 +137,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "planted" / "flowers"
         planted = plant(options.flowers, folder, options.originals, options.seed)
-        results: list[Result | None] = [ours(folder.parent)]
+        results: list[Result | None] = [ours([folder], "florilegium", geometry=True)]
         if not options.ours:
-            results += [peer(tool, folder) for tool in PEERS]
+            results += [peer(tool, [folder]) for tool in PEERS]
         ran = [result for result in results if result]
     table(ran, planted)
-    for name, keeper in strangers(ran[0], planted)[:20]:
+    for name, keeper in strangers(ran[0].leaving[0], planted)[:20]:
         print(f"{planted[name]} left for {planted.get(keeper, keeper)}")
 
 

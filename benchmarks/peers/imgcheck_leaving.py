@@ -1,4 +1,4 @@
-"""Which files of a folder imgcheck's policy of the highest resolution removes, as JSON: FOLDER [THRESHOLD]."""
+"""Which files of each folder imgcheck's policy of the highest resolution removes, as JSON: FOLDER…"""
 
 import importlib
 import json
@@ -6,17 +6,24 @@ import sys
 import time
 from pathlib import Path
 
+THRESHOLD = 3  # its own default
 
-def main(folder: str, threshold: str = "3") -> None:
+
+def leaving(folder: str) -> dict[str, str]:
+    """Name of a file that leaves → name of the one that stays."""
     hashing, grouping = importlib.import_module("imgcheck.hashing"), importlib.import_module("imgcheck.grouping")
-    started = time.perf_counter()
     paths = hashing.get_image_paths(folder, hashing.DEFAULT_EXTENSIONS)
     hashed = hashing.compute_hashes(paths, algo="phash", hash_size=8, rotation_invariant=True)
     clusters = grouping.cluster_duplicates(
-        hashed, threshold=int(threshold), method="single", keep_policy="highest_resolution"
+        hashed, threshold=THRESHOLD, method="single", keep_policy="highest_resolution"
     )
-    leaving = {Path(path).name: Path(one.kept).name for one in clusters for path in one.duplicates}
-    print(json.dumps({"seconds": time.perf_counter() - started, "leaving": leaving}))
+    return {Path(path).name: Path(one.kept).name for one in clusters for path in one.duplicates}
+
+
+def main(*folders: str) -> None:
+    started = time.perf_counter()
+    leave = {folder: leaving(folder) for folder in folders}
+    print(json.dumps({"seconds": time.perf_counter() - started, "leaving": leave}))
 
 
 if __name__ == "__main__":
