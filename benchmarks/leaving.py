@@ -1,4 +1,4 @@
-"""Which files each tool would have leave a folder, and for which that stays: ours by `clean`, the peers by their own way.
+"""Which files each tool would have leave a folder, and for which that stays: ours by `clean`, peers by their own way.
 
 A peer that does not choose keeps the first name of what it calls one picture.
 """

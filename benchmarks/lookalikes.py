@@ -1,6 +1,6 @@
 """Different pictures that look alike: how many of them each tool calls copies.
 
-    uv run python -m benchmarks.lookalikes [--flowers DIR] [--seed 0] [--only WORD] [--ours] [--control 100]
+    uv run python -m benchmarks.lookalikes [--flowers DIR] [--seed 0] [--only WORD,WORD] [--ours] [--control 100]
 
 Each set is a dataset of its own, of one class: drawn ones (`benchmarks/drawn.py`), real ones out of packages
 (`benchmarks/peers/real_pictures.py`), and the photographs. Of the pictures of a set each is another, so every one that
@@ -38,9 +38,13 @@ REAL = {
 """Set → its name in `peers/real_pictures.py`, and the packages that have the pictures."""
 
 
-def make_sets(place: Path, flowers: Path, seed: int, word: str) -> dict[str, Path]:
-    """Fill a folder for each set whose name holds the word."""
-    folders = {name: place / name / "pictures" for name in [*drawn.SETS, *REAL, "photographs"] if word in name}
+def make_sets(place: Path, flowers: Path, seed: int, words: str) -> dict[str, Path]:
+    """Fill a folder for each set whose name holds one of the words."""
+    folders = {
+        name: place / name / "pictures"
+        for name in [*drawn.SETS, *REAL, "photographs"]
+        if any(word in name for word in words.split(","))
+    }
     for name, folder in list(folders.items()):
         if name in drawn.SETS:
             drawn.draw(name, folder, seed)
@@ -97,20 +101,19 @@ def control(flowers: Path, originals: int) -> None:
         for geometry in (False, True):
             result = found.ours(folder, geometry=geometry)
             edits = [(found.recall(result, chosen, at), edit) for at, edit in enumerate(EDITS)]
-            print(
-                f"\n{result.tool}: {len(found.false_pairs(result, real=False))} false merges; recall of {originals} copies by each edit:"
-            )
-            print(
-                "  "
-                + ", ".join(f"{edit.name} {share:.3f}" for share, edit in edits if geometry or edit.kind != "turned")
-            )
+            wrong = len(found.false_pairs(result, real=False))
+            print(f"\n{result.tool}: {wrong} false merges; of {originals} copies by each edit the share found:")
+            shown = [f"{edit.name} {share:.3f}" for share, edit in edits if geometry or edit.kind != "turned"]
+            print(f"  {', '.join(shown)}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flowers", type=Path, default=HERE.parent.parent.parent / "shared" / "flowers")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", metavar="WORD", help="the sets whose name holds this word")
+    parser.add_argument(
+        "--only", default="", metavar="WORDS", help="the sets whose name holds one of these, with commas"
+    )
     parser.add_argument("--ours", action="store_true", help="leave the peers out")
     parser.add_argument(
         "--control", type=int, default=100, help="photographs that single edits are made of; 0 for none"
