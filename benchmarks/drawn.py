@@ -1,4 +1,4 @@
-"""Different pictures that look alike, each set drawn from a seed: flags, products, forms, pages, icons, digits and more.
+"""Different pictures that look alike, each set drawn from a seed: flags, products, forms, icons, digits and more.
 
 No two pictures of a set are copies: each differs from the others in what a person would name it by.
 """

@@ -1,4 +1,4 @@
-"""Crowds: frames of a film, small digits, icons, near-uniform pictures, equal files: what the search costs as they grow.
+"""Crowds: frames, small digits, icons, near-uniform pictures, equal files: what the search costs as they grow.
 
     uv run python -m benchmarks.frames [--sizes 100,400,1600] [--digits 60000] [--others 10000] [--icons 5000]
 
