@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 
-def run(script: Path, arguments: Sequence[str], packages: Sequence[str] = ()) -> dict[str, Any]:
+def run(script: Path, arguments: Sequence[str], packages: Sequence[str] = (), python: str = "") -> dict[str, Any]:
     """Run `script` with uv and `packages`, or with this Python where there are none; give the JSON of its last line.
 
-    The environment is thrown away afterwards, so no peer's dependency meets ours. Raises RuntimeError with the
-    end of the script's error output when it fails.
+    `python` is the version that the packages need, this one's unless said. The environment is thrown away afterwards,
+    so no peer's dependency meets ours. Raises RuntimeError with the end of the script's error output when it fails.
     """
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    python = python or f"{sys.version_info.major}.{sys.version_info.minor}"
     isolated = ["uv", "run", "--quiet", "--isolated", "--no-project", "--python", python]
     withs = [part for package in packages for part in ("--with", package)]
     command = [*isolated, *withs, "python"] if packages else [sys.executable]

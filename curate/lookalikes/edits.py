@@ -64,6 +64,12 @@ def turned_by_exif(picture: Image.Image) -> bytes:
     return encode(picture.transpose(Image.Transpose.ROTATE_90), exif=exif)
 
 
+def turned_by_exif_and_saved_anew(picture: Image.Image) -> bytes:
+    """A file that EXIF turns, saved anew by a program that turns the pixels and drops the tag."""
+    turned = Image.open(io.BytesIO(turned_by_exif(picture)))
+    return encode(ImageOps.exif_transpose(turned).convert("RGB"))
+
+
 EDITS = (
     Edit("recompressed, quality 75", "plain", lambda picture: encode(picture, quality=75)),
     Edit("recompressed, quality 50", "plain", lambda picture: encode(picture, quality=50)),
@@ -87,3 +93,11 @@ EDITS = (
     Edit("turned by 180°", "turned", lambda picture: encode(picture.transpose(Image.Transpose.ROTATE_180))),
     Edit("turned by 270°", "turned", lambda picture: encode(picture.transpose(Image.Transpose.ROTATE_270))),
 )
+"""What copies are measured by, one edit at a time: the radius that `calibrate` recommends rests on the plain ones."""
+
+FURTHER_EDITS = (
+    Edit("reduced to a third", "plain", lambda picture: encode(scaled(picture, 1 / 3, 1 / 3))),
+    Edit("contrast stretched", "plain", lambda picture: encode(ImageOps.autocontrast(picture, cutoff=2))),
+    Edit("turned by EXIF, saved anew", "plain", turned_by_exif_and_saved_anew),
+)
+"""Edits that lie together with others of one photograph in `benchmarks/groups.py`."""

@@ -1,0 +1,176 @@
+"""Two shots of one scene: for each threshold the share of pairs that a method binds together, and of strangers.
+
+    uv run python -m benchmarks.bursts [--flowers DIR] [--pairs 200] [--strangers 600] [--seed 0]
+
+A pair is two views of one photograph, as from two shots: shifted by 3 to 15% of the frame, scaled by up to 10%, lit
+differently by up to 25%, warped smoothly as by parallax, with noise, both saved anew. Strangers are other
+photographs, one view each; all pairs among these, and a first view with them, count as strangers. A method gives each
+picture an array, and two arrays a score: the more, the more alike.
+"""
+
+import argparse
+import io
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import map_coordinates, zoom
+
+HERE = Path(__file__).resolve()
+sys.path.insert(0, str(HERE.parent.parent))
+
+from benchmarks.groups import SAME_AS_ANOTHER
+from curate.image import decode, load
+from curate.inspect import inspect
+from curate.lookalikes.edits import encode
+from curate.lookalikes.registration import IDENTITY, register
+from curate.lookalikes.second_look import LOOK_AT_LEAST, look_at
+from curate.parallel import ordered_map
+
+Floats = NDArray[np.float32]
+Scores = NDArray[np.float64]
+
+SIDE = 320
+"""Pixels of the longer side of a view."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """`see` gives for each file of a list what is compared; `score` compares two stacks of it, row by row."""
+
+    name: str
+    thresholds: tuple[float, ...]
+    see: Callable[[Sequence[bytes]], NDArray[Any]]
+    score: Callable[[NDArray[Any], NDArray[Any]], Scores]
+
+
+# ---- the two shots
+
+
+def shot(picture: Image.Image, rng: np.random.Generator, *, second: bool) -> bytes:
+    """One view: the middle of a photograph, or for a second one what a moved camera would see."""
+    picture = picture.convert("RGB")
+    picture.thumbnail((SIDE * 5 // 4, SIDE * 5 // 4), Image.Resampling.LANCZOS)
+    pixels = np.asarray(picture, np.float32)
+    height, width = (round(0.8 * side) for side in pixels.shape[:2])
+    down, across = np.mgrid[:height, :width].astype(np.float32)
+    if second:
+        scale, angle = rng.uniform(0.9, 1.1), rng.uniform(0, 2 * np.pi)
+        reach = rng.uniform(0.03, 0.15)
+        warp = [zoom(rng.normal(0, 1, (4, 4)), (height / 4, width / 4), order=3)[:height, :width] for _ in range(2)]
+        parallax = 0.008 * width
+        down = (down - height / 2) * scale + height / 2 + reach * np.sin(angle) * height + parallax * warp[0]
+        across = (across - width / 2) * scale + width / 2 + reach * np.cos(angle) * width + parallax * warp[1]
+    at = np.stack([down + pixels.shape[0] * 0.1, across + pixels.shape[1] * 0.1])
+    seen = np.stack([map_coordinates(pixels[..., c], at, order=1, mode="reflect") for c in range(3)], axis=2)
+    light = rng.uniform(0.75, 1.25) if second else 1.0
+    seen = seen * light + rng.normal(0, 3, seen.shape)
+    return encode(Image.fromarray(np.clip(seen, 0, 255).astype(np.uint8)), quality=int(rng.integers(75, 93)))
+
+
+def shots(flowers: Path, pairs: int, strangers: int, seed: int) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """First views, second views of the same scenes, and single views of others."""
+    paths = [path for path in sorted(flowers.glob("*/*/*.jpg")) if path.stem not in SAME_AS_ANOTHER]
+    order = np.random.default_rng(seed).permutation(len(paths))[: pairs + strangers].tolist()
+
+    def views(task: tuple[int, int]) -> list[bytes]:
+        number, at = task
+        rng, picture = np.random.default_rng([seed, at]), load(paths[at])
+        return [shot(picture.copy(), rng, second=second) for second in ((False, True) if number < pairs else (False,))]
+
+    made = list(ordered_map(views, list(enumerate(order))))
+    return [view[0] for view in made[:pairs]], [view[1] for view in made[:pairs]], [view[0] for view in made[pairs:]]
+
+
+# ---- the methods
+
+
+def _hashes(files: Sequence[bytes]) -> NDArray[np.uint64]:
+    return np.array([inspect(data).phash for data in files], dtype=np.uint64)
+
+
+def _bits_shared(first: NDArray[Any], second: NDArray[Any]) -> Scores:
+    return -np.bitwise_count(first ^ second).astype(np.float64)
+
+
+def _lumas(files: Sequence[bytes]) -> NDArray[np.uint8]:
+    return np.stack([look_at(decode(data, at_least=LOOK_AT_LEAST)).luma for data in files])
+
+
+def _detail(first: NDArray[Any], second: NDArray[Any]) -> Scores:
+    """The correlation of detail after registration from the whole frame."""
+    parts = []
+    for start in range(0, len(first), 4_096):
+        some = first[start : start + 4_096]
+        frame = np.tile(np.array(IDENTITY, np.float32), (len(some), 1))
+        parts.append(register(some, second[start : start + 4_096], frame, frame).detail.astype(np.float64))
+    return np.nan_to_num(np.concatenate(parts))
+
+
+def _features(files: Sequence[bytes]) -> Floats:
+    """Of the frozen EfficientNet-Lite0, of length 1."""
+    import torch
+
+    from train.backbones import load_backbone
+
+    network = load_backbone("efficientnet_lite0").network
+    rows = []
+    for data in files:
+        picture = Image.open(io.BytesIO(data)).convert("RGB").resize((224, 224), Image.Resampling.BICUBIC)
+        pixels = (np.asarray(picture, np.float32) / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+        with torch.inference_mode():
+            rows.append(network(torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None]).numpy().ravel())
+    features = np.stack(rows)
+    return np.asarray(features / np.linalg.norm(features, axis=1, keepdims=True), np.float32)
+
+
+def _cosine(first: NDArray[Any], second: NDArray[Any]) -> Scores:
+    return np.einsum("pd,pd->p", first, second).astype(np.float64)
+
+
+METHODS = (
+    Method("pHash, bits apart", (-4, -8, -12, -16, -20), _hashes, _bits_shared),
+    Method("detail after registration", (0.9, 0.8, 0.7, 0.6, 0.5), _lumas, _detail),
+    Method("features of lite0, cosine", (0.95, 0.9, 0.85, 0.8, 0.75, 0.7), _features, _cosine),
+)
+
+
+def strange_pairs(scenes: int, rng: np.random.Generator, most: int = 50_000) -> tuple[NDArray[np.intp], ...]:
+    """Pairs of different scenes: all, or so many of them drawn."""
+    first, second = np.triu_indices(scenes, 1)
+    chosen = rng.permutation(len(first))[:most]
+    return first[chosen], second[chosen]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--flowers", type=Path, default=HERE.parent.parent.parent / "shared" / "flowers")
+    parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--strangers", type=int, default=600)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    first, second, others = shots(options.flowers, options.pairs, options.strangers, options.seed)
+    a, b = strange_pairs(len(first) + len(others), np.random.default_rng(options.seed))
+    print(f"{len(first)} pairs of shots; {len(a):,} pairs of strangers\n")
+    for method in METHODS:
+        try:
+            seen, moved = method.see([*first, *others]), method.see(second)
+        except ImportError as error:
+            print(f"{method.name}: left out ({error})")
+            continue
+        bound, strange = method.score(seen[: len(first)], moved), method.score(seen[a], seen[b])
+        print(f"{method.name:28}{'bound together':>16}{'strangers bound':>17}{'per million':>13}")
+        for threshold in method.thresholds:
+            wrong = int((strange >= threshold).sum())
+            share = (bound >= threshold).mean()
+            print(f"{threshold:>28g}{share:16.3f}{wrong:17,}{1e6 * wrong / len(a):13.0f}")
+    print("\nA stranger in the set is bound by mistake to any of n others: multiply its rate by n.")
+
+
+if __name__ == "__main__":
+    main()
