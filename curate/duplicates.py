@@ -1,80 +1,82 @@
-"""Pairs → clusters → which copy to keep, and why.
+"""All pairs of copies, and of pictures that are near, among the pictures of a dataset.
 
-Two pictures are near-duplicates when a pHash of one, whole or of a window into it, lies within a Hamming radius of the
-other's and a second look at their pixels, laid over each other, agrees. Clusters are stars round the copy that is
-kept, so a chain of near pairs never grows into one heap.
+Two pictures are held against each other when a pHash of one, whole or of a window into it, lies within a Hamming radius
+of the other's; a second look at their pixels, laid over each other, gives the verdict.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.catalog import Picture
 from curate.defaults import DEFAULT_RADIUS
-from curate.image import BrokenImage, read
-from curate.lookalikes.candidates import WHOLE, Candidates, find_candidates, view_name
-from curate.lookalikes.colour import coloured_alike
+from curate.files.reading import read_file
+from curate.lookalikes.candidates import Candidates, find_candidates
+from curate.lookalikes.comparison import SMALL
+from curate.lookalikes.crowds import thinned
 from curate.lookalikes.fingerprint import is_flat
-from curate.lookalikes.registration import IDENTITY, register
-from curate.lookalikes.second_look import LOOK_AT_LEAST, Look, look_again, look_at
-from curate.parallel import ordered_map
+from curate.lookalikes.looks import Looks
+from curate.lookalikes.placement import Placement, turn_of
+from curate.lookalikes.second_look import COPY, DIFFERENT, Verdicts, compared, look_again
 from curate.progress import Progress, silent
 
-_CROWD = 32  # different files of one hash, beyond which they are compared with one of them instead of each other
+_MOST_FLAT = 32  # flat pictures of one colour that are told from a leader, until none is looked at any more
 _FLAT_COLOUR = 3  # levels by which the mean colours of two flat pictures may differ
 _FLAT_ASPECT = 0.02  # and the relative difference of their aspect ratios
 
 
 @dataclass(frozen=True, eq=False)
 class NearDuplicates:
-    """All near-duplicates among a sequence of pictures.
+    """All copies and near pictures among a sequence of pictures.
 
-    `contents` holds, for each different content, the positions of the pictures that have it: the same bytes; flat
-    pictures of one colour and shape; or, of a crowd that shares one pHash, those that a second look takes for the
-    same. `first`, `second` (int32[p]) are indices into `contents`, `distance` (uint8[p]) is the Hamming distance of
-    the two hashes that met, `view` (int8[p]) says whose these were (as in `curate.lookalikes.candidates`; empty where
-    unknown), and `same` (bool[p]) what the second look said: pairs of wholes that it told apart are kept, marked False.
+    `contents` holds, for each different content, the positions of the pictures that have it: the same bytes, or flat
+    pictures of one colour and shape. `first`, `second` (int32[p]) are indices into `contents`, `distance` (uint8[p]) is
+    the Hamming distance of the two hashes that met, `view` (int8[p]) says whose these were (as in
+    `curate.lookalikes.candidates`), `verdict` (int8[p]) is `NEAR` or `COPY`, and `placement` (float32[p, 4]) says where
+    the first lies in the second, turned as the view says. `view` and `placement` are empty where they are unknown.
     """
 
     contents: list[list[int]]
     first: NDArray[np.int32]
     second: NDArray[np.int32]
     distance: NDArray[np.uint8]
-    same: NDArray[np.bool_]
+    verdict: NDArray[np.int8]
     view: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
+    placement: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 4), np.float32))
 
-    def verified(self) -> Iterator[tuple[int, int, int]]:
-        """(first, second, distance) of the pairs that are the same picture."""
+    @property
+    def same(self) -> NDArray[np.bool_]:
+        """Which pairs are copies: bool[p]."""
+        copies: NDArray[np.bool_] = self.verdict == COPY
+        return copies
+
+    def copies(self) -> Iterator[tuple[int, int, int]]:
+        """(first, second, distance) of the pairs that are copies."""
         chosen = np.flatnonzero(self.same)
         yield from zip(
             self.first[chosen].tolist(), self.second[chosen].tolist(), self.distance[chosen].tolist(), strict=True
         )
 
-    def told_apart(self) -> Iterator[tuple[int, int]]:
-        """(first, second) of the pairs within the radius whose pixels differ."""
+    def near(self) -> Iterator[tuple[int, int]]:
+        """(first, second) of the pairs that are near, and no copies."""
         chosen = np.flatnonzero(~self.same)
         yield from zip(self.first[chosen].tolist(), self.second[chosen].tolist(), strict=True)
 
-    def relations(self) -> dict[tuple[int, int], str]:
-        """What each copy found by more than its whole is to its original: (first, second) → "crop", "mirrored" …"""
+    def placements(self) -> dict[tuple[int, int], tuple[Placement, int]]:
+        """(first, second) → where the first lies in the second, and the distance of their hashes, of the copies."""
         if not len(self.view):
             return {}
-        framed = np.flatnonzero(self.same & (self.view != WHOLE)).tolist()
-        return {(int(self.first[pair]), int(self.second[pair])): view_name(int(self.view[pair])) for pair in framed}
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A picture that is kept and its near-duplicates, as positions; `distances[i]` is from `duplicates[i]` to it."""
-
-    keeper: int
-    duplicates: tuple[int, ...]
-    distances: tuple[int, ...]
+        return {
+            (int(self.first[pair]), int(self.second[pair])): (
+                Placement(turn_of(int(self.view[pair])), _box(self.placement[pair])),
+                int(self.distance[pair]),
+            )
+            for pair in np.flatnonzero(self.same).tolist()
+        }
 
 
 def find_near_duplicates(
@@ -92,24 +94,33 @@ def find_near_duplicates(
     whose fingerprint is known. A file that can no longer be decoded matches nothing but its own bytes.
     """
 
-    def look(content: int) -> Look | None:
-        return _look(root / pictures[contents[content][0]].path)
-
     contents = _by_bytes(pictures)
-    contents = _by_colour(contents, pictures)
-    contents = _by_crowd(contents, pictures, look)
+    looks = looks_at(root, pictures, contents)
+    contents = _by_colour(contents, pictures, looks)
+    looks = looks_at(root, pictures, contents)
     leaders = [pictures[positions[0]] for positions in contents]
-    hashes = np.array([picture.phash for picture in leaders], dtype=np.uint64)
     structured = np.array([at for at, picture in enumerate(leaders) if not is_flat(picture.fingerprint)], np.int32)
+    hashes = np.array([leaders[at].phash for at in structured.tolist()], dtype=np.uint64)
     candidates = find_candidates(
-        hashes[structured],
-        [leaders[at].fingerprint for at in structured.tolist()],
+        hashes,
+        [_windows_of(leaders[at]) for at in structured.tolist()],
         radius,
         framed=framed,
         geometry=geometry,
         progress=progress,
+        thin=lambda pairs: thinned(pairs, hashes, structured, looks),
     ).of(structured)
-    return _decided(contents, candidates, look_again(candidates, look, progress).same)
+    return _decided(contents, candidates, look_again(candidates, looks, progress))
+
+
+def looks_at(root: Path, pictures: Sequence[Picture], contents: Sequence[Sequence[int]]) -> Looks:
+    """Looks at the first picture of each content."""
+    return Looks(lambda content: read_file(root / pictures[contents[content][0]].path))
+
+
+def _windows_of(picture: Picture) -> bytes:
+    """The hashes of a picture's windows; none of a picture so small that a part of it is another picture."""
+    return b"" if min(picture.width, picture.height) < SMALL else picture.fingerprint
 
 
 def _by_bytes(pictures: Sequence[Picture]) -> list[list[int]]:
@@ -119,8 +130,11 @@ def _by_bytes(pictures: Sequence[Picture]) -> list[list[int]]:
     return list(by_sha256.values())
 
 
-def _by_colour(contents: list[list[int]], pictures: Sequence[Picture]) -> list[list[int]]:
-    """Join the contents of flat pictures that agree in colour and shape: their hashes are noise."""
+def _by_colour(contents: list[list[int]], pictures: Sequence[Picture], looks: Looks) -> list[list[int]]:
+    """Join the contents of flat pictures that agree in colour and shape, and in what a close look sees.
+
+    Their hashes are noise. What is flat over white may be a drawing in white on nothing.
+    """
     flat = [at for at, positions in enumerate(contents) if is_flat(pictures[positions[0]].fingerprint)]
     if len(flat) < 2:
         return contents
@@ -131,43 +145,21 @@ def _by_colour(contents: list[list[int]], pictures: Sequence[Picture]) -> list[l
     def alike(leader: int, others: NDArray[np.intp]) -> NDArray[np.bool_]:
         near: NDArray[np.bool_] = np.abs(colour[others] - colour[leader]).max(axis=1) <= _FLAT_COLOUR
         near &= np.abs(aspect[others] - aspect[leader]) <= _FLAT_ASPECT
+        tried = 0
+        for place in np.flatnonzero(near).tolist():
+            if tried < _MOST_FLAT:
+                near[place] = _is_flat_copy(flat[leader], flat[int(others[place])], looks)
+                tried += not near[place]
+            else:
+                near[place] = False
         return near
 
     return _joined(contents, [[flat[at] for at in group] for group in _groups(len(flat), alike)])
 
 
-def _by_crowd(
-    contents: list[list[int]], pictures: Sequence[Picture], look: Callable[[int], Look | None]
-) -> list[list[int]]:
-    """Join the contents that share one hash with very many others and are the same picture to a second look.
-
-    Of n such contents there are n² / 2 pairs, which nobody needs: each is compared with the first of its kind.
-    """
-    by_hash: dict[int, list[int]] = defaultdict(list)
-    for at, positions in enumerate(contents):
-        if not is_flat(pictures[positions[0]].fingerprint):
-            by_hash[pictures[positions[0]].phash].append(at)
-    groups = []
-    for crowd in by_hash.values():
-        if len(crowd) > _CROWD:
-            seen = [(at, found) for at, found in zip(crowd, ordered_map(look, crowd), strict=True) if found]
-            looks = [found for _, found in seen]
-            if looks:
-                groups += [[seen[at][0] for at in group] for group in _groups(len(seen), _same_as(looks))]
-    return _joined(contents, groups)
-
-
-def _same_as(looks: list[Look]) -> Callable[[int, NDArray[np.intp]], NDArray[np.bool_]]:
-    lumas, chromas = np.stack([look.luma for look in looks]), np.stack([look.chroma for look in looks])
-
-    def same(leader: int, others: NDArray[np.intp]) -> NDArray[np.bool_]:
-        n = len(others)
-        frame = np.tile(np.array(IDENTITY, np.float32), (n, 1))
-        found = register(np.repeat(lumas[leader][None], n, axis=0), lumas[others], frame, frame)
-        alike = coloured_alike(np.repeat(chromas[leader][None], n, axis=0), chromas[others], found.placement, frame)
-        return found.same & alike
-
-    return same
+def _is_flat_copy(first: int, second: int, looks: Looks) -> bool:
+    found = compared(first, second, Placement(), looks)
+    return found is not None and found.difference < 1
 
 
 def _groups(n: int, alike: Callable[[int, NDArray[np.intp]], NDArray[np.bool_]]) -> list[list[int]]:
@@ -192,46 +184,18 @@ def _joined(contents: list[list[int]], groups: list[list[int]]) -> list[list[int
     return [positions for at, positions in enumerate(joined) if at not in gone]
 
 
-def _decided(contents: list[list[int]], candidates: Candidates, same: NDArray[np.bool_]) -> NearDuplicates:
-    """One row a pair: the guess that proved right, else the nearest; of pairs told apart only those of wholes."""
-    listed = np.flatnonzero(same | (candidates.view == WHOLE))
+def _decided(contents: list[list[int]], candidates: Candidates, found: Verdicts) -> NearDuplicates:
+    """One row a pair that is no two different pictures: the guess with the best verdict, else the nearest."""
+    listed = np.flatnonzero(found.verdict != DIFFERENT)
     pair = candidates.pair()[listed]
-    order = np.lexsort((~same[listed], pair))
-    first_of_pair = np.unique(pair[order], return_index=True)[1]
-    chosen = listed[order[first_of_pair]]
+    order = np.lexsort((-found.verdict[listed], pair))
+    chosen = listed[order[np.unique(pair[order], return_index=True)[1]]]
     best = candidates.take(chosen)
-    return NearDuplicates(contents, best.first, best.second, best.distance, same[chosen], best.view)
+    return NearDuplicates(
+        contents, best.first, best.second, best.distance, found.verdict[chosen], best.view, found.placement[chosen]
+    )
 
 
-def clusters(found: NearDuplicates, rank: Callable[[int], Any]) -> list[Cluster]:
-    """Star clusters: the best-ranked picture is kept, and takes those of its near-duplicates that are still free.
-
-    `rank` is a sort key for positions, best first. Every member is within the radius of its keeper, and no two
-    keepers are near-duplicates of each other.
-    """
-    neighbours: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for first, second, distance in found.verified():
-        neighbours[first].append((second, distance))
-        neighbours[second].append((first, distance))
-    crowded = {content for content, positions in enumerate(found.contents) if len(positions) > 1}
-    # Only of what is double: to rank a picture may mean to decode it.
-    members = {content: sorted(found.contents[content], key=rank) for content in crowded | neighbours.keys()}
-    taken: set[int] = set()
-    result = []
-    for content in sorted(members, key=lambda content: rank(members[content][0])):
-        if content in taken:
-            continue
-        star = [(content, 0)] + [near for near in neighbours[content] if near[0] not in taken]
-        taken.update(near for near, _ in star)
-        keeper, *copies = [(position, distance) for near, distance in star for position in members[near]]
-        if copies:
-            copies.sort(key=lambda copy: rank(copy[0]))
-            result.append(Cluster(keeper[0], tuple(p for p, _ in copies), tuple(d for _, d in copies)))
-    return result
-
-
-def _look(path: Path) -> Look | None:
-    try:
-        return look_at(read(path, at_least=LOOK_AT_LEAST))
-    except BrokenImage:
-        return None
+def _box(placement: NDArray[np.float32]) -> tuple[float, float, float, float]:
+    left, right, top, bottom = placement.tolist()
+    return left, right, top, bottom

@@ -24,11 +24,12 @@ MAX_COLOUR_DIFFERENCE = 8.0
 """Levels of Cb or Cr, as the mean over 9 × 9 pixels."""
 
 SMALL = 64
-"""Pixels of the short side below which a picture has no detail to spare: its copy has the same size, tones and pixels."""
+"""Pixels of the short side below which a picture has no detail to spare: its copy has its size, tones and pixels."""
 
 SMALL_DIFFERENCE = 24.0
 """Levels in the place of both, for small pictures, whose every pixel recompression changes."""
 
+_NEAR_SHARE = 0.25  # of what both show, that may differ in two pictures of one thing
 _GAINS = 0.4, 2.5  # what brightening and stretching the contrast do to a channel; more is another colour
 _CLIPPED = 5, 250
 _RIM = 3 / CLOSE_SIDE
@@ -61,9 +62,10 @@ class Comparison:
     """What was found of two registered pictures.
 
     `placement` is where the first lies in the second: (left, right, top, bottom), the second is 0…1. `difference` is
-    the largest that hangs together, 1 being the most that a copy may have. `gain` and `offset` bring each channel of the
-    first to the second's, in levels. `beyond_first` and `beyond_second` say what each has outside the other: nothing, a
-    bar (border, caption), or more of the scene. `grey_first` and `grey_second` say which has no colours.
+    the largest that hangs together, 1 being the most that a copy may have. `gain` and `offset` bring each channel of
+    the first to the second's, in levels. `beyond_first` and `beyond_second` say what each has outside the other: nothing, a
+    bar (border, caption), or more of the scene. `grey_first` and `grey_second` say which has no colours. `differing` is
+    the share of what both show that differs by more than a copy may.
     """
 
     placement: Box
@@ -74,6 +76,11 @@ class Comparison:
     beyond_second: Beyond
     grey_first: bool
     grey_second: bool
+    differing: float = 0.0
+
+    def is_near(self) -> bool:
+        """Whether all but a small part of what both show is the same."""
+        return self.differing <= _NEAR_SHARE
 
     def is_copy(self) -> bool:
         """Whether nothing but the frame differs, and one of the two holds all of the scene that the other holds."""
@@ -157,6 +164,7 @@ def _compared(first: CloseLook, second: CloseLook, placement: Box) -> Comparison
         bars.first or _beyond(first.pixels, _inverse(placement)),
         bars.second or _beyond(second.pixels, placement),
         *grey,
+        float(((error >= 1) & bars.mask).sum() / max(1, bars.mask.sum())),
     )
 
 
@@ -281,7 +289,8 @@ def _blur(first: CloseLook, second: CloseLook, placement: Box) -> float:
     """
     left, right, top, bottom = placement
     enlarged = min(right - left, bottom - top) < 1 - _EDGE
-    return max(_ENLARGED_BLUR if enlarged else 0.6, 0.5 * CLOSE_SIDE / min(first.width, first.height, second.width, second.height))
+    shortest = min(first.width, first.height, second.width, second.height)
+    return max(_ENLARGED_BLUR if enlarged else 0.6, 0.5 * CLOSE_SIDE / shortest)
 
 
 def _hidden(first: CloseLook, second: CloseLook, placement: Box, where: Mask) -> float:

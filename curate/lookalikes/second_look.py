@@ -1,72 +1,70 @@
-"""The second look at candidate pairs: decode the pictures, lay them over each other, and give the verdict."""
+"""The second look at candidate pairs: lay the pictures over each other, coarsely and then closely, and give the verdict."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from curate.image import DecodedImage
 from curate.lookalikes.candidates import WHOLE, Candidates
-from curate.lookalikes.colour import CHROMA_SIDE, Chroma, chroma, coloured_alike
-from curate.lookalikes.fingerprint import FRAMED, SIDE, VIEWS, Luma, reduced, window_of
+from curate.lookalikes.colour import CHROMA_SIDE, coloured_alike
+from curate.lookalikes.comparison import Comparison, compare
+from curate.lookalikes.fingerprint import FRAMED, SIDE, window_of
+from curate.lookalikes.looks import Look, Looks
+from curate.lookalikes.placement import Placement, turn_of, turned
 from curate.lookalikes.registration import IDENTITY, Agreement, register
+from curate.lookalikes.relation import is_independent
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 
 _CHUNK = 8_192  # candidates whose pictures are held at once: at most 64 MiB of luma
 
 
-@dataclass(frozen=True, eq=False)
-class Look:
-    """What a second look sees of a picture: its luma uint8[64, 64], chroma uint8[2, 16, 16], and shape in pixels."""
+DIFFERENT, NEAR, COPY = range(3)
+"""The verdict on a pair. A copy shows nothing that its original does not; what is near is another picture of the same
+thing: a frame, a form filled in otherwise, a second shot. Copies leave; what is near stays, on one side of a split.
+"""
 
-    luma: Luma
-    chroma: Chroma
-    width: int
-    height: int
+_MOST_CLOSE = 2  # guesses of one pair that are looked at closely
 
 
 @dataclass(frozen=True, eq=False)
 class Verdicts:
-    """What second looks found: `same` bool[c], and `detail` float32[c], the correlation it rests on (NaN: no look)."""
+    """What second looks found of c candidates.
 
-    same: NDArray[np.bool_]
+    `verdict` int8[c] is `DIFFERENT`, `NEAR` or `COPY`; `detail` float32[c] the correlation of the detail (NaN: no look);
+    `placement` float32[c, 4] where the first lies in the second, turned as the candidate's view says.
+    """
+
+    verdict: NDArray[np.int8]
     detail: NDArray[np.float32]
+    placement: NDArray[np.float32]
+
+    @property
+    def same(self) -> NDArray[np.bool_]:
+        """Which candidates are copies: bool[c]."""
+        copies: NDArray[np.bool_] = self.verdict == COPY
+        return copies
 
 
-LOOK_AT_LEAST = 96
-"""Pixels of the short side at which a JPEG is looked at a second time, which is finer than the first."""
+def look_again(candidates: Candidates, looks: Looks, progress: Progress = silent) -> Verdicts:
+    """The verdict on each candidate. Once a pair is a copy, its other guesses are not looked at.
 
-
-def look_at(image: DecodedImage) -> Look:
-    """What is seen of a picture, which may be reduced."""
-    pixels = image.pixels
-    return Look(reduced(pixels.convert("L"), image.box), chroma(pixels), pixels.width, pixels.height)
-
-
-Looker = Callable[[int], Look | None]
-"""Position of a picture → what is seen of it, or None where it can no longer be decoded."""
-
-
-def look_again(candidates: Candidates, look: Looker, progress: Progress = silent) -> Verdicts:
-    """Whether each candidate is the same picture. Once a pair is, its other guesses are not looked at.
-
-    A picture is decoded once, unless the web of candidates that it belongs to is larger than memory should be.
+    A picture is decoded once at each scale, unless the web of candidates that it belongs to is larger than memory
+    should be. A picture that cannot be decoded is different from all.
     """
     verdicts = _undecided(len(candidates))
     with progress("Comparing look-alikes", len(candidates)) as advance:
         for chunk in _chunks(candidates):
-            part = candidates.take(chunk)
-            found = _look_at(part, look)
-            verdicts.same[chunk], verdicts.detail[chunk] = found.same, found.detail
+            found = _look_at(candidates.take(chunk), looks)
+            verdicts.verdict[chunk], verdicts.detail[chunk] = found.verdict, found.detail
+            verdicts.placement[chunk] = found.placement
             advance(len(chunk))
     return verdicts
 
 
 def _undecided(n: int) -> Verdicts:
-    return Verdicts(np.zeros(n, np.bool_), np.full(n, np.nan, np.float32))
+    return Verdicts(np.zeros(n, np.int8), np.full(n, np.nan, np.float32), np.tile(np.float32(IDENTITY), (n, 1)))
 
 
 def _chunks(candidates: Candidates) -> Iterator[NDArray[np.intp]]:
@@ -85,21 +83,65 @@ def _chunks(candidates: Candidates) -> Iterator[NDArray[np.intp]]:
         yield order[start : start + _CHUNK]
 
 
-def _look_at(candidates: Candidates, look: Looker) -> Verdicts:
+def _look_at(candidates: Candidates, looks: Looks) -> Verdicts:
     pictures = np.unique(np.concatenate([candidates.first, candidates.second]))
-    looks = dict(zip(pictures.tolist(), ordered_map(look, pictures.tolist()), strict=True))
-    seen = np.array([looks[a] is not None and looks[b] is not None for a, b in _ends(candidates)], np.bool_)
+    coarse = dict(zip(pictures.tolist(), ordered_map(looks.coarse, pictures.tolist()), strict=True))
+    seen = np.array([coarse[a] is not None and coarse[b] is not None for a, b in _ends(candidates)], np.bool_)
     verdicts = _undecided(len(candidates))
     pairs, pair = np.unique(candidates.pair(), return_inverse=True)
-    settled = np.zeros(len(pairs), dtype=np.bool_)
+    closely = np.zeros(len(pairs), dtype=np.int64)  # guesses that were looked at closely
     turn = _turns(pair)
     for number in range(int(turn.max(initial=-1)) + 1):
-        todo = np.flatnonzero((turn == number) & seen & ~settled[pair])
-        if len(todo):
-            agreement = _compare(candidates.take(todo), looks)
-            verdicts.same[todo], verdicts.detail[todo] = agreement.same, agreement.detail
-            settled[pair[todo[agreement.same]]] = True
+        todo = np.flatnonzero((turn == number) & seen & (closely[pair] < _MOST_CLOSE))
+        if not len(todo):
+            continue
+        agreement = _compare(candidates.take(todo), coarse)
+        verdicts.detail[todo], verdicts.placement[todo] = agreement.detail, agreement.placement
+        registered = todo[agreement.same]
+        for at, (verdict, box) in zip(
+            registered.tolist(), _closely(candidates.take(registered), verdicts.placement[registered], looks), strict=True
+        ):
+            verdicts.verdict[at], verdicts.placement[at] = verdict, box
+            closely[pair[at]] += _MOST_CLOSE if verdict == COPY else 1
     return verdicts
+
+
+def _closely(
+    candidates: Candidates, placement: NDArray[np.float32], looks: Looks
+) -> Iterator[tuple[int, tuple[float, float, float, float]]]:
+    """(verdict, where the first lies in the second) of candidates that register."""
+
+    def look(row: int) -> tuple[int, tuple[float, float, float, float]]:
+        left, right, top, bottom = placement[row].tolist()
+        guess = Placement(turn_of(int(candidates.view[row])), (left, right, top, bottom))
+        found = look_closer(int(candidates.first[row]), int(candidates.second[row]), guess, looks)
+        return found if found[0] != DIFFERENT else (DIFFERENT, guess.box)
+
+    yield from ordered_map(look, range(len(candidates)))
+
+
+def look_closer(
+    first: int, second: int, guess: Placement, looks: Looks
+) -> tuple[int, tuple[float, float, float, float]]:
+    """(verdict, box) of two pictures that register at about that placement; the box is refined."""
+    comparison = compared(first, second, guess, looks)
+    if comparison is None:
+        return DIFFERENT, guess.box
+    if not comparison.is_copy():
+        return (NEAR if comparison.is_near() else DIFFERENT), comparison.placement
+    full = looks.full(first), looks.full(second)
+    if full[0] is None or full[1] is None:
+        return DIFFERENT, guess.box
+    independent = is_independent(full[0], full[1], guess.turn, comparison)
+    return (NEAR if independent else COPY), comparison.placement
+
+
+def compared(first: int, second: int, guess: Placement, looks: Looks) -> Comparison | None:
+    """The close comparison of two pictures; None where one can no longer be decoded."""
+    close = looks.close(first), looks.close(second)
+    if close[0] is None or close[1] is None:
+        return None
+    return compare(close[0], close[1].turned(guess.turn), guess.box)
 
 
 def _turns(pair: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -125,7 +167,8 @@ def _compare(candidates: Candidates, looks: dict[int, Look | None]) -> Agreement
         assert of_b is not None
         first[row], second[row], colours[:, row] = of_a.luma, of_b.luma, (of_a.chroma, of_b.chroma)
         if view >= len(FRAMED):
-            second[row], colours[1, row] = turned(of_b.luma, view), [turned(plane, view) for plane in of_b.chroma]
+            turn = turn_of(view)
+            second[row], colours[1, row] = turned(of_b.luma, turn), [turned(plane, turn) for plane in of_b.chroma]
         elif view != WHOLE:
             placement[row] = window_of(view, of_b.luma, of_b.width, of_b.height)
             if both:
@@ -135,13 +178,6 @@ def _compare(candidates: Candidates, looks: dict[int, Look | None]) -> Agreement
     same = np.flatnonzero(agreement.same)
     agreement.same[same] = coloured_alike(colours[0, same], colours[1, same], agreement.placement[same], part[same])
     return agreement
-
-
-def turned(luma: Luma, view: int) -> Luma:
-    """One plane of a picture, uint8[n, n], turned as a view of `TURNED` says."""
-    method = VIEWS[view].turned
-    assert method is not None
-    return np.asarray(Image.fromarray(luma).transpose(method))
 
 
 def _beyond(there: NDArray[np.float32], here: NDArray[np.float32]) -> NDArray[np.float32]:
