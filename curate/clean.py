@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from curate.catalog import Catalog
-from curate.catalog_files import put_aside
+from curate.catalog.files import put_aside
 from curate.cleaning.clean_cache import is_known_clean, remember_clean
 from curate.cleaning.conflicts import ConflictMode
 from curate.cleaning.keepers import DEFAULT_POLICY, PolicyName
@@ -22,7 +22,6 @@ from curate.dataset import Dataset, open_dataset, open_to_write
 from curate.defaults import DEFAULT_RADIUS, MAX_RADIUS
 from curate.errors import UserError
 from curate.progress import Progress, silent
-from curate.quality import CHECKS
 from curate.quarantine import Moves, finish_moves, set_aside
 from curate.scan import ScanReport, scan
 from curate.written import require_own
@@ -138,7 +137,7 @@ def _look(
         if file:
             _require_there(dataset)
             write_plan(file, planned.decisions, catalog, force=force)
-        return CleanReport(dataset, scanned, planned, 0, 0, [], count_flags(catalog), plan_file=file)
+        return CleanReport(dataset, scanned, planned, 0, 0, [], catalog.count_flags(), plan_file=file)
 
 
 def _require_there(dataset: Dataset) -> None:
@@ -154,7 +153,7 @@ def _carry_out(
     resumed = finish_moves(dataset, catalog, progress) if lines is None else Moves([], [])
     scanned = scan(dataset, catalog, progress)
     planned = _plan(dataset, catalog, options, lines, progress)
-    flagged = count_flags(catalog)
+    flagged = catalog.count_flags()
     if lines is not None:
         resumed = finish_moves(dataset, catalog, progress)
     run = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -179,13 +178,6 @@ def _plan(
     if planned == Plan([], [], []):
         remember_clean(catalog, str(options))
     return planned
-
-
-def count_flags(catalog: Catalog) -> dict[str, int]:
-    """How many present pictures bear each quality flag; flags that none bears are left out."""
-    sums = ", ".join(f"TOTAL({check.column} < {check.threshold})" for check in CHECKS)
-    counts = catalog.db.execute(f"SELECT {sums} FROM pictures WHERE state = 'present'").fetchone()
-    return {check.flag: int(count) for check, count in zip(CHECKS, counts, strict=True) if count}
 
 
 def _plan_file(dataset: Dataset, file: Path | None) -> Path | None:

@@ -75,7 +75,7 @@ def export(
             scan(dataset, catalog, progress)
             found, _ = names_for(dataset.root, labels, names)
             examples = read_examples(dataset, catalog, labels, [found[label] for label in labels])
-            broken = [picture.path for picture in catalog.pictures("state = 'present' AND broken != ''")]
+            broken = [picture.path for picture in catalog.broken()]
         counts = {split: len(members) for split, members in examples.splits.items()}
         if not counts:
             raise UserError(f"{root} holds no intact picture: add pictures, or look at `clean {root} --dry-run`.")

@@ -72,7 +72,7 @@ def read_examples(dataset: Dataset, catalog: Catalog, labels: Sequence[str], nam
     number = {label: at for at, label in enumerate(labels)}
     credit_of = _credits(catalog)
     found: dict[str, list[Example]] = {SPLIT_NAMES[split]: [] for split in SPLITS}
-    pictures = catalog.pictures("state = 'present' AND broken = ''")
+    pictures = catalog.intact()
     for place in _in_splits(dataset, pictures) or _placed(dataset, catalog, pictures) or _all(dataset, pictures):
         sha256 = place.picture.sha256
         credit = credit_of.get(sha256, ("",) * len(FIELDS))

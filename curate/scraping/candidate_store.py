@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from curate.catalog import Catalog
-from curate.catalog_check import REBUILD
+from curate.catalog.check import REBUILD
 from curate.errors import UserError
 from curate.sources.protocol.image_search import Candidate, Page, Query
 from curate.sources.protocol.licenses import License

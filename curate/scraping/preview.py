@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.catalog import Catalog
-from curate.catalog_check import REBUILD
+from curate.catalog.check import REBUILD
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.scraping.candidate_store import CandidateStore

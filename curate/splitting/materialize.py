@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.catalog import Catalog
-from curate.catalog_check import REBUILD
+from curate.catalog.check import REBUILD
 from curate.dataset import SPLIT_OF_FOLDER, SPLITS, Dataset, open_dataset
 from curate.errors import UserError
 from curate.files.atomic import temporary_name

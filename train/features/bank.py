@@ -16,9 +16,9 @@ from typing import Any, Final, Self
 import numpy as np
 import torch
 
+from curate.catalog.sqlite_wal import enable_wal
 from curate.errors import UserError
 from curate.files.reading import open_file
-from curate.sqlite_wal import enable_wal
 from train.device import DTYPES, Precision
 from train.features.preprocessing import PIXELS_VERSION
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+from curate.catalog.sqlite_wal import LOCK_SECONDS
 from curate.errors import UserError
-from curate.sqlite_wal import LOCK_SECONDS
 
 _CANNOT_WRITE = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_LOCKED,
