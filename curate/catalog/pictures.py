@@ -132,6 +132,47 @@ class Catalog(Database):
         counts = self.db.execute(f"SELECT {sums} FROM pictures WHERE state = 'present'").fetchone()
         return {check.flag: int(count) for check, count in zip(CHECKS, counts, strict=True) if count}
 
+    def paths_of(self, sha256: str) -> list[str]:
+        """Where the present pictures of one content lie."""
+        rows = self.db.execute("SELECT path FROM pictures WHERE sha256 = ? AND state = 'present'", (sha256,))
+        return [path for (path,) in rows]
+
+    def mark_missing(self, paths: Iterable[str]) -> None:
+        """Say of pictures that were present that their files are gone. Belongs inside a transaction."""
+        rows = [(path,) for path in paths]
+        self.db.executemany("UPDATE pictures SET state = 'missing' WHERE path = ? AND state = 'present'", rows)
+
+    def mark_folders_missing(self, folders: Iterable[str]) -> int:
+        """Say that class folders are gone, and their pictures with them; returns how many were present."""
+        lost = [(folder,) for folder in folders]
+        if not lost:
+            return 0
+        with self.transaction() as db:
+            return db.executemany(
+                "UPDATE pictures SET state = 'missing' WHERE folder = ? AND state = 'present'", lost
+            ).rowcount
+
+    def rename(self, path: str, to: str) -> None:
+        """Say that a picture has another place. Belongs inside a transaction."""
+        self.db.execute("UPDATE OR REPLACE pictures SET path = ? WHERE path = ?", (to, path))
+
+    def enter_copies(self, copies: Iterable[tuple[str, str, str]]) -> None:
+        """Enter files (path, split, path of the original) that were placed: the facts are known, and the next scan
+        need not read them again.
+        """
+        columns = [column[0] for column in self.db.execute("SELECT * FROM pictures LIMIT 0").description]
+        own = {"path": ":path", "folder": ":folder", "split": ":split"}
+        rows = (
+            {"path": path, "folder": "/".join(path.split("/", 2)[:2]), "split": split, "source": source}
+            for path, split, source in copies
+        )
+        with self.transaction() as db:
+            db.executemany(
+                f"INSERT OR REPLACE INTO pictures SELECT {', '.join(own.get(name, name) for name in columns)} "
+                "FROM pictures WHERE path = :source",
+                rows,
+            )
+
     def set_state(self, path: str, state: str) -> None:
         """Say where a picture is now: "present", "quarantined" or "missing"."""
         self.db.execute("UPDATE pictures SET state = ? WHERE path = ?", (state, path))

@@ -17,7 +17,7 @@ _VIEWS = 1 + len(FRAMED)
 
 @dataclass(frozen=True)
 class Verdict:
-    """`status` is one of `store.STATUSES`: "kept", "broken" or "duplicate"; `kind` and `reason` say why."""
+    """`status` is one of `candidate_store.STATUSES`: "kept", "broken" or "duplicate"; `kind` and `reason` say why."""
 
     status: str
     kind: str = ""
