@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from commands import console, curation_reports
-from commands.options import DEFAULT_DATA, Data, Radius, Wait, patience
+from commands.options import Data, Radius, Wait, patience
 from commands.shell import command_line
-from curate.defaults import DEFAULT_RADIUS, DEFAULT_SEED, MOST_SEED
+from curate.defaults import DEFAULT_DATA, DEFAULT_RADIUS, DEFAULT_SEED, MOST_SEED
 
 if TYPE_CHECKING:
     from curate.splitting.materialize import Mode

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 import typer
 
 from commands import console, curation_reports
-from commands.options import DEFAULT_DATA, Wait, patience
+from commands.options import Wait, patience
 from commands.shell import command_line
-from curate.defaults import DEFAULT_LIMIT, DEFAULT_MIN_SIZE
+from curate.defaults import DEFAULT_DATA, DEFAULT_LIMIT, DEFAULT_MIN_SIZE
 
 MOST_NAMED = 20
 Official = Literal["official", "udacity"]

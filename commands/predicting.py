@@ -9,8 +9,6 @@ import typer
 
 from commands import console, training_reports
 from commands.options import (
-    DEFAULT_DATA,
-    DEFAULT_MODELS,
     Checkpoint,
     Data,
     Device,
@@ -21,7 +19,7 @@ from commands.options import (
     patience,
 )
 from commands.shell import command_line
-from curate.defaults import MOST_SEED
+from curate.defaults import DEFAULT_DATA, DEFAULT_DEVICE, DEFAULT_MODELS, MOST_SEED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +47,7 @@ def evaluate(
     abstain: Abstain = None,
     out: Annotated[Path | None, typer.Option(help="A folder for all figures, as JSON and CSV.")] = None,
     force: Force = False,
-    device: Device = "auto",
+    device: Device = DEFAULT_DEVICE,
 ) -> None:
     """Measure a checkpoint on a split, with an interval.
 
@@ -84,7 +82,7 @@ def predict(
     abstain: Abstain = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
     plot: Plot = None,
-    device: Device = "auto",
+    device: Device = DEFAULT_DEVICE,
 ) -> None:
     """Name what is in pictures, with probabilities.
 
@@ -127,7 +125,7 @@ def predict_random(
     top_k: TopK = 5,
     seed: Annotated[int | None, typer.Option(min=0, max=MOST_SEED, help="Draws the same picture again.")] = None,
     plot: Plot = None,
-    device: Device = "auto",
+    device: Device = DEFAULT_DEVICE,
 ) -> None:
     """Predict a picture drawn from test or valid.
 

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 from commands import console
-from commands.options import DEFAULT_DATA, Data, Names, names_of
+from commands.options import Data, Names, names_of
 from commands.shell import command_line
-from curate.defaults import MOST_SEED
+from curate.defaults import DEFAULT_DATA, DEFAULT_RECIPE, MOST_SEED
 
 Split = Literal["train", "valid", "test", "raw"]
 
@@ -22,7 +22,7 @@ def show(
     classes: Annotated[str | None, typer.Option(help="Only these: folders or names, such as 1,5,orchid.")] = None,
     count: Annotated[int, typer.Option(min=1, max=500, help="How many pictures, or lines of a plan.")] = 24,
     views: Annotated[int, typer.Option(min=1, max=12, help="Each in so many views, as train sees it.")] = 1,
-    recipe: Annotated[str, typer.Option(help="The recipe whose views are meant.")] = "best",
+    recipe: Annotated[str, typer.Option(help="The recipe whose views are meant.")] = DEFAULT_RECIPE,
     plan: Annotated[Path | None, typer.Option(help="What this plan sets aside, beside what stays.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Draws other pictures.")] = 0,
     names: Names = None,

@@ -3,6 +3,7 @@
 The commands show these values in their help, so nothing is imported here.
 """
 
+from pathlib import Path
 from typing import Final
 
 DEFAULT_SEED: Final = 1337
@@ -23,3 +24,11 @@ DEFAULT_MIN_SIZE: Final = 224
 
 DEFAULT_LIMIT: Final = 100
 """Pictures of each class that a scrape brings."""
+
+DEFAULT_DATA: Final = Path("flower_data")
+DEFAULT_MODELS: Final = Path("models")
+DEFAULT_RUNS: Final = Path("runs")
+
+DEFAULT_RECIPE: Final = "best"
+
+DEFAULT_DEVICE: Final = "auto"

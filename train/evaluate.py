@@ -22,12 +22,13 @@ from train.calibration import (
     reliability,
 )
 from train.checkpoint import Checkpoint, load_checkpoint
-from train.device import Precision, resolve_device
+from train.device import resolve_device
 from train.features.extract import BATCH, BrokenPicture, Extraction, extract
 from train.features.prepare import PictureRef
 from train.features.views import Views, prediction_views
 from train.metrics import Accuracy, measure
 from train.optimising.layers import Head
+from train.options import Precision
 from train.pictures import LabelledPicture, fingerprint, labelled_pictures, require_known
 from train.predict import mean_probabilities, require_abstention
 from train.test_log import Opening, complete_opening, content_of, note_opening, now
