@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from curate.dataset import open_dataset
+from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_DEVICE, DEFAULT_MEASURED
 from curate.errors import UserError
 from curate.progress import Progress, silent
 from train.backbones import Backbone
@@ -79,10 +80,10 @@ def evaluate(
     checkpoint: Path,
     root: Path,
     *,
-    split: str = "test",
-    device: str = "auto",
+    split: str = DEFAULT_MEASURED,
+    device: str = DEFAULT_DEVICE,
     bank: Path | None = None,
-    views: int = 1,
+    views: int = DEFAULT_ASKED_VIEWS,
     abstain: float | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
@@ -116,9 +117,9 @@ def evaluate_pictures(
     checkpoint: Checkpoint,
     pictures: Sequence[LabelledPicture],
     *,
-    device: str = "auto",
+    device: str = DEFAULT_DEVICE,
     bank: Path | None = None,
-    views: int = 1,
+    views: int = DEFAULT_ASKED_VIEWS,
     abstain: float | None = None,
     progress: Progress = silent,
 ) -> Evaluation:

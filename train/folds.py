@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from curate.catalog import Catalog
 from curate.dataset import Dataset, open_dataset
-from curate.defaults import DEFAULT_RADIUS
+from curate.defaults import DEFAULT_FOLDS, DEFAULT_RADIUS
 from curate.errors import UserError
 from curate.lookalikes.cached_search import find_neighbours
 from curate.progress import Progress, silent
@@ -80,7 +80,7 @@ class CrossValidation:
 
 
 def cross_validate(
-    root: Path, options: TrainOptions, *, folds: int = 5, progress: Progress = silent
+    root: Path, options: TrainOptions, *, folds: int = DEFAULT_FOLDS, progress: Progress = silent
 ) -> CrossValidation:
     """Fit `options.head` on all folds but one, measure on that one, `folds` times. Valid and test are not looked at.
 

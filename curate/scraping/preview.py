@@ -12,6 +12,7 @@ from pathlib import Path
 from curate.catalog import Catalog
 from curate.catalog_check import REBUILD
 from curate.dataset import open_dataset
+from curate.defaults import DEFAULT_SOURCES
 from curate.errors import UserError
 from curate.scraping.candidate_store import CandidateStore
 from curate.scraping.scrape_options import ScrapeOptions
@@ -46,7 +47,7 @@ def preview(
     queries: Sequence[Query],
     options: ScrapeOptions,
     *,
-    sources: Sequence[str] = ("auto",),
+    sources: Sequence[str] = DEFAULT_SOURCES,
     network: Network | None = None,
     keys: Mapping[str, str] | None = None,
 ) -> Preview:
