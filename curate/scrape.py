@@ -11,6 +11,7 @@ from curate.catalog import Catalog
 from curate.catalog.candidate_store import CandidateStore
 from curate.credits import require_own_credits, write_credits, write_metadata
 from curate.dataset import Dataset, open_dataset, open_to_write
+from curate.defaults import DEFAULT_SOURCES
 from curate.errors import UserError
 from curate.files.disk import disk_in_words
 from curate.files.inside import inside
@@ -47,7 +48,7 @@ def scrape(
     queries: Sequence[Query],
     options: ScrapeOptions,
     *,
-    sources: Sequence[str] = ("auto",),
+    sources: Sequence[str] = DEFAULT_SOURCES,
     network: Network | None = None,
     keys: Mapping[str, str] | None = None,
     names: Mapping[str, str] | None = None,

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,17 @@ from curate.catalog import Catalog
 from curate.catalog.assignments import Assignment, assignments_of, enter_assignments
 from curate.catalog.placements import enter_placed
 from curate.dataset import SPLITS, Dataset, open_dataset, open_to_write
-from curate.defaults import DEFAULT_RADIUS, DEFAULT_SEED, MOST_SEED
+from curate.defaults import (
+    DEFAULT_METHOD,
+    DEFAULT_MIN_PER_CLASS,
+    DEFAULT_MODE,
+    DEFAULT_RADIUS,
+    DEFAULT_RATIO,
+    DEFAULT_SEED,
+    MOST_SEED,
+    Method,
+    Mode,
+)
 from curate.errors import UserError
 from curate.extras import require_extra
 from curate.files.atomic import sweep
@@ -31,15 +41,11 @@ from curate.scan import scan
 from curate.splitting.assignment import Draw, Ratio, Rules, Splits, assign
 from curate.splitting.drawing import draw_stable
 from curate.splitting.grouping import Links, Proof, links_of, prove
-from curate.splitting.materialize import Adopted, Mode, Placement, adopt, check_output, materialize
+from curate.splitting.materialize import Adopted, Placement, adopt, check_output, materialize
 from curate.splitting.picture_table import NOWHERE, PictureTable, place_name, read_picture_table
 from curate.splitting.unfinished import begin, finish
 
-__all__ = ["HeldBack", "Method", "Mode", "Placement", "Proof", "Ratio", "SplitReport", "split"]
-
-Method = Literal["stable", "split-folders"]
-
-DEFAULT_RATIO: Ratio = (0.8, 0.1, 0.1)
+__all__ = ["HeldBack", "Placement", "Proof", "Ratio", "SplitReport", "split"]
 
 
 @dataclass(frozen=True)
@@ -78,10 +84,10 @@ def split(
     ratio: Ratio = DEFAULT_RATIO,
     seed: int = DEFAULT_SEED,
     freeze: Iterable[str] | None = None,
-    min_per_class: int = 1,
-    method: Method = "stable",
+    min_per_class: int = DEFAULT_MIN_PER_CLASS,
+    method: Method = DEFAULT_METHOD,
     radius: int = DEFAULT_RADIUS,
-    mode: Mode = "link",
+    mode: Mode = DEFAULT_MODE,
     dry_run: bool = False,
     wait: float | None = 0.0,
     progress: Progress = silent,
@@ -147,9 +153,9 @@ class _Options:
         words += ["--ratio", ",".join(f"{share:g}" for share in self.ratio)] if self.ratio != DEFAULT_RATIO else []
         words += ["--seed", str(self.seed)] if self.seed != DEFAULT_SEED else []
         words += ["--freeze", ",".join(self.freeze)] if self.freeze is not None else []
-        words += ["--min-per-class", str(self.min_per_class)] if self.min_per_class != 1 else []
-        words += ["--method", self.method] if self.method != "stable" else []
-        words += [f"--{self.mode}"] if self.mode != "link" else []
+        words += ["--min-per-class", str(self.min_per_class)] if self.min_per_class != DEFAULT_MIN_PER_CLASS else []
+        words += ["--method", self.method] if self.method != DEFAULT_METHOD else []
+        words += [f"--{self.mode}"] if self.mode != DEFAULT_MODE else []
         return shlex.join(words)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -14,9 +13,6 @@ from curate.catalog.credits import known_of_origins
 from curate.dataset import natural_key
 from curate.image import BrokenImage, load
 from curate.lookalikes.fingerprint import reduced, without_border
-
-PolicyName = Literal["best", "largest", "sharpest", "first-seen", "most-credited"]
-DEFAULT_POLICY: PolicyName = "best"
 
 ENOUGH_BITS = 0.5
 """Bits of file per pixel from which a photograph's pixels count in full; what is squeezed harder counts in proportion.

@@ -12,6 +12,7 @@ from curate.catalog import Catalog
 from curate.catalog.candidate_store import CandidateStore
 from curate.catalog.files import copy_catalog
 from curate.dataset import open_dataset
+from curate.defaults import DEFAULT_SOURCES
 from curate.errors import UserError
 from curate.scraping.scrape_options import ScrapeOptions
 from curate.scraping.searching import Searches
@@ -45,7 +46,7 @@ def preview(
     queries: Sequence[Query],
     options: ScrapeOptions,
     *,
-    sources: Sequence[str] = ("auto",),
+    sources: Sequence[str] = DEFAULT_SOURCES,
     network: Network | None = None,
     keys: Mapping[str, str] | None = None,
 ) -> Preview:

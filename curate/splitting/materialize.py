@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from curate.catalog import Catalog
 from curate.catalog.check import REBUILD
 from curate.catalog.placements import enter_placed, placed_in
 from curate.dataset import SPLIT_OF_FOLDER, SPLITS, Dataset, open_dataset
+from curate.defaults import DEFAULT_MODE, Mode
 from curate.errors import UserError
 from curate.files.atomic import temporary_name
 from curate.files.inside import inside, is_plain
@@ -32,8 +33,6 @@ from curate.splitting.assignment import Splits
 from curate.splitting.cleanup import remove_stale
 from curate.splitting.picture_table import NOWHERE, PictureTable, outside_name, place_name
 from curate.splitting.unfinished import belongs_to
-
-Mode = Literal["link", "copy", "symlink"]
 
 _WORK = ".placing.florilegium"
 """The work folder in the output where copies are made before they are renamed to their place."""
@@ -118,7 +117,7 @@ def materialize(
     out: Path,
     table: PictureTable,
     assigned: Splits,
-    mode: Mode = "link",
+    mode: Mode = DEFAULT_MODE,
     progress: Progress = silent,
 ) -> tuple[Placement, OnDisk]:
     """Make `<out>/<split>/<label>/` hold what was assigned, and nothing that an earlier split left there.
