@@ -37,9 +37,10 @@ from curate.dataset import open_dataset
 from curate.image import load
 from curate.parallel import ordered_map, processors
 from train.backbones import Backbone, load_backbone
-from train.device import Precision, fast_precision, resolve_device
+from train.device import fast_precision, resolve_device
 from train.features.freeze import FrozenNetwork
 from train.metrics import wilson_interval
+from train.options import Precision
 from train.pictures import LabelledPicture, labelled_pictures
 from train.training import TrainOptions, train_head
 

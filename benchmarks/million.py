@@ -63,8 +63,8 @@ def make_hashes(real: Floats, rows: int) -> Hashes:
 def make_catalog(root: Path, files: list[tuple[str, str, int]], hashes: Hashes) -> int:
     """Enter all files as scanned, and the pairs within the radius as told apart; returns the number of pairs."""
     from curate.catalog import Catalog, Picture
-    from curate.clean import Options
     from curate.cleaning.clean_cache import remember_clean
+    from curate.cleaning.clean_options import CleanOptions
     from curate.dataset import open_dataset
     from curate.lookalikes.cached_search import Neighbours, keep
     from curate.lookalikes.fingerprint import VIEWS
@@ -91,7 +91,7 @@ def make_catalog(root: Path, files: list[tuple[str, str, int]], hashes: Hashes) 
         )
         none = np.empty((0, 2), np.int32)
         apart = np.zeros(len(first), np.bool_)
-        remember_clean(catalog, str(Options(RADIUS)))
+        remember_clean(catalog, str(CleanOptions(RADIUS)))
         keep(catalog, Neighbours(np.sort(digests), rank[first], rank[second], distance, apart, none), RADIUS)
     return len(first)
 

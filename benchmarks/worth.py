@@ -166,17 +166,18 @@ def spread(pictures: list[LabelledPicture], limit: int) -> list[LabelledPicture]
 def print_table(features: Features, options: argparse.Namespace) -> None:
     results: list[tuple[Line, Result]] = []
     wanted = lines(options.most_views)
-    heads: dict[tuple[int, FitSettings], Head] = {}
+    heads: dict[tuple[int, FitSettings, int], Head] = {}
     with console.bars(f"Fitting on {features.name}", len(wanted) * options.seeds) as advance:
         for line in wanted:
             found = []
             for seed in range(options.seeds):
-                settings = replace(line.settings, seed=seed)
-                if (line.views, settings) not in heads:
-                    heads[line.views, settings] = fit_head(
-                        features.learnt[:, : line.views], features.targets.tolist(), features.classes, settings
-                    ).head
-                found.append(heads[line.views, settings])
+                key = (line.views, line.settings, seed)
+                if key not in heads:
+                    heads[key] = fit_head(
+                        features.learnt[:, : line.views], features.targets.tolist(), features.classes, line.settings,
+                        seed=seed,
+                    ).head  # fmt: skip
+                found.append(heads[key])
                 advance(1)
             results.append((line, measured(features, line, found)))
     base = results[0][1]

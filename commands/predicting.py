@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
 from commands import console, training_reports
 from commands.options import (
-    DEFAULT_DATA,
-    DEFAULT_MODELS,
     Checkpoint,
     Data,
     Device,
@@ -21,7 +19,17 @@ from commands.options import (
     patience,
 )
 from commands.shell import command_line
-from curate.defaults import MOST_SEED
+from curate.defaults import (
+    DEFAULT_ASKED_VIEWS,
+    DEFAULT_CARD_LICENSE,
+    DEFAULT_DATA,
+    DEFAULT_DEVICE,
+    DEFAULT_MEASURED,
+    DEFAULT_MODELS,
+    DEFAULT_TOP_K,
+    MOST_SEED,
+    Format,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +37,7 @@ if TYPE_CHECKING:
     from train.answer_plot import Answer
 
 Split = Literal["test", "valid", "train"]
-Format = Literal["imagefolder", "webdataset", "parquet", "onnx", "torchscript", "safetensors", "pt2"]
-OF_DATASETS = ("imagefolder", "webdataset", "parquet")
+AnyFormat = Literal[Format, "onnx", "torchscript", "safetensors", "pt2"]
 
 TopK = Annotated[int, typer.Option(min=1, help="How many classes to name.")]
 Views = Annotated[int, typer.Option(min=1, help="Look at each picture so often, and take the mean.")]
@@ -44,12 +51,12 @@ def evaluate(
     *,
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
-    split: Annotated[Split, typer.Option(help="The split to measure on.")] = "test",
-    views: Views = 1,
+    split: Annotated[Split, typer.Option(help="The split to measure on.")] = DEFAULT_MEASURED,
+    views: Views = DEFAULT_ASKED_VIEWS,
     abstain: Abstain = None,
     out: Annotated[Path | None, typer.Option(help="A folder for all figures, as JSON and CSV.")] = None,
     force: Force = False,
-    device: Device = "auto",
+    device: Device = DEFAULT_DEVICE,
 ) -> None:
     """Measure a checkpoint on a split, with an interval.
 
@@ -79,12 +86,12 @@ def predict(
     *,
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
-    top_k: TopK = 5,
-    views: Views = 1,
+    top_k: TopK = DEFAULT_TOP_K,
+    views: Views = DEFAULT_ASKED_VIEWS,
     abstain: Abstain = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
     plot: Plot = None,
-    device: Device = "auto",
+    device: Device = DEFAULT_DEVICE,
 ) -> None:
     """Name what is in pictures, with probabilities.
 
@@ -124,10 +131,10 @@ def predict_random(
     *,
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
-    top_k: TopK = 5,
+    top_k: TopK = DEFAULT_TOP_K,
     seed: Annotated[int | None, typer.Option(min=0, max=MOST_SEED, help="Draws the same picture again.")] = None,
     plot: Plot = None,
-    device: Device = "auto",
+    device: Device = DEFAULT_DEVICE,
 ) -> None:
     """Predict a picture drawn from test or valid.
 
@@ -174,7 +181,7 @@ def _plot(answers: Sequence[Answer], file: Path) -> None:
 def export(
     data: Data = DEFAULT_DATA,
     *,
-    format_: Annotated[Format, typer.Option("--format", help="The first three: DATA; the rest: a checkpoint.")],
+    format_: Annotated[AnyFormat, typer.Option("--format", help="The first three: DATA; the rest: a checkpoint.")],
     out: Annotated[Path | None, typer.Option(help="A folder.  [default: beside DATA or checkpoint]")] = None,
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
@@ -188,7 +195,7 @@ def export(
 
     Example: cli.py export flower_data --format onnx
     """
-    if format_ in OF_DATASETS:
+    if format_ in get_args(Format):
         from curate.errors import UserError
         from curate.export import export as export_dataset
 
@@ -224,7 +231,9 @@ def model_card(
     models: Models = DEFAULT_MODELS,
     out: Annotated[Path | None, typer.Option(help="The file.  [default: beside the checkpoint]")] = None,
     title: Annotated[str | None, typer.Option(help="The card's title.")] = None,
-    license_: Annotated[str, typer.Option("--license", help="A licence's identifier, such as cc-by-sa-4.0.")] = "other",
+    license_: Annotated[
+        str, typer.Option("--license", help="A licence's identifier, such as cc-by-sa-4.0.")
+    ] = DEFAULT_CARD_LICENSE,
     force: Force = False,
 ) -> None:
     """Write what others must know of a checkpoint.

@@ -97,7 +97,7 @@ def calibrate(
     dataset = open_dataset(root)
     with Catalog.open(dataset.catalog_path) as catalog:
         scan(dataset, catalog, progress)
-        pictures = _drawn(catalog.pictures("state = 'present' AND broken = ''"), seed)
+        pictures = _drawn(catalog.intact(), seed)
     if len(pictures) < 2:
         raise UserError(f"{root} holds fewer than two pictures to measure on: add pictures.")
     candidates, verdicts = _strangers(dataset.root, pictures[:_MOST_STRANGERS], progress)

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from curate.catalog import Catalog
 from curate.dataset import Dataset, open_to_write
+from curate.defaults import DEFAULT_FORMAT, Format
 from curate.errors import UserError
 from curate.exporting.examples import Writer, read_examples
 from curate.exporting.imagefolder import renamed_labels
@@ -23,8 +24,6 @@ from curate.scan import scan
 from curate.splitting.unfinished import steady_split
 
 _PARTIAL = "partial"
-
-Format = Literal["imagefolder", "webdataset", "parquet"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def export(
     root: Path,
     out: Path,
     *,
-    format: Format = "imagefolder",  # noqa: A002 (it is what the option is called)
+    format: Format = DEFAULT_FORMAT,  # noqa: A002 (it is what the option is called)
     names: Path | None = None,
     wait: float | None = 0.0,
     progress: Progress = silent,
@@ -75,7 +74,7 @@ def export(
             scan(dataset, catalog, progress)
             found, _ = names_for(dataset.root, labels, names)
             examples = read_examples(dataset, catalog, labels, [found[label] for label in labels])
-            broken = [picture.path for picture in catalog.pictures("state = 'present' AND broken != ''")]
+            broken = [picture.path for picture in catalog.broken()]
         counts = {split: len(members) for split, members in examples.splits.items()}
         if not counts:
             raise UserError(f"{root} holds no intact picture: add pictures, or look at `clean {root} --dry-run`.")

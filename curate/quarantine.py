@@ -7,13 +7,25 @@ leave for the same reason, it lies below `quarantine/duplicate (2)/`.
 
 import os
 import re
-import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.catalog import Catalog
+from curate.catalog.quarantine_moves import (
+    Move,
+    MoveRecord,
+    call_off_moves,
+    intend_moves,
+    moves_done,
+    moves_under_way,
+    note_moves,
+    note_restored,
+    places_taken,
+    records_done,
+    records_under_way,
+)
 from curate.dataset import Dataset
 from curate.errors import UserError
 from curate.files.atomic import sweep, write_whole
@@ -76,10 +88,10 @@ class RestoreReport:
 
 def pending(catalog: Catalog) -> list[Decision]:
     """The decisions that an interrupted run had on record, and has not yet carried out."""
-    rows = catalog.db.execute(
-        "SELECT path, sha256, reason, detail, keeper, distance FROM quarantine WHERE state = 'moving' ORDER BY id"
-    )
-    return [Decision(*row) for row in rows]
+    return [
+        Decision(found.path, found.sha256, found.reason, found.detail, found.keeper, found.distance)
+        for found in records_under_way(catalog)
+    ]
 
 
 def set_aside(
@@ -91,54 +103,43 @@ def set_aside(
     Raises `UserError` where a file cannot be moved.
     """
     _record_restored(dataset, catalog)
-    with catalog.transaction() as db:
-        recorded = {decision.path for decision in pending(catalog)}
-        taken = {stored for (stored,) in db.execute("SELECT stored FROM quarantine WHERE state IN ('moving', 'moved')")}
-        rows = []
+    with catalog.transaction():
+        recorded = {move.path for move in moves_under_way(catalog)}
+        taken = places_taken(catalog)
+        records = []
         for decision in decisions:
             if decision.path not in recorded:
                 stored = _free_place(dataset, decision, taken)
                 taken.add(stored)
-                rows.append((run, decision.path, stored, decision.sha256, decision.reason, decision.detail,
-                             decision.keeper, decision.distance))  # fmt: skip
-        db.executemany(
-            "INSERT INTO quarantine (run, path, stored, sha256, reason, detail, keeper, distance, state) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'moving')",
-            rows,
-        )
+                records.append(MoveRecord(run, decision.path, stored, decision.sha256, decision.reason, decision.detail,
+                                          decision.keeper, decision.distance))  # fmt: skip
+        intend_moves(catalog, records)
     return finish_moves(dataset, catalog, progress)
 
 
 def finish_moves(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Moves:
     """Carry out every move that is on record and not yet done; to be called by the holder of the dataset's lock."""
-    rows = catalog.db.execute(
-        "SELECT id, path, stored, sha256 FROM quarantine WHERE state = 'moving' ORDER BY id"
-    ).fetchall()
-    if not rows:
+    on_record = moves_under_way(catalog)
+    if not on_record:
         return Moves([], [])
     _require_own_place(dataset, catalog)
-    places = [(inside(dataset.root, path), inside(dataset.quarantine, stored)) for _, path, stored, _ in rows]
+    places = [(inside(dataset.root, found.path), inside(dataset.quarantine, found.stored)) for found in on_record]
     _sweep(dataset, places)
-    moved: list[tuple[int, str]] = []
-    dropped: list[tuple[int]] = []
-    unmoved: list[str] = []
+    moved: list[Move] = []
+    unmoved: list[Move] = []
     try:
-        with progress("Moving to quarantine", len(rows)) as advance:
-            for (row, path, _, sha256), (source, target) in zip(rows, places, strict=True):
+        with progress("Moving to quarantine", len(on_record)) as advance:
+            for found, (source, target) in zip(on_record, places, strict=True):
                 arrived = os.path.lexists(target)
                 # What a person put there since is none of ours to move, though it bears the name.
-                if (arrived or _is_unchanged(catalog, source, path, sha256)) and _is_still_inside(dataset, path):
+                if (arrived or _is_unchanged(catalog, source, found)) and _is_still_inside(dataset, found.path):
                     arrived = move(source, target) is Outcome.MOVED or arrived
-                if arrived:
-                    moved.append((row, path))
-                else:
-                    dropped.append((row,))
-                    unmoved.append(path)
+                (moved if arrived else unmoved).append(found)
                 advance(1)
     finally:
         # The files say what was done, should we be killed before this: then the moves are repeated, to no effect.
-        _record_moves(catalog, moved, dropped)
-    return Moves([path for _, path in moved], unmoved)
+        note_moves(catalog, moved, dropped=unmoved)
+    return Moves([found.path for found in moved], [found.path for found in unmoved])
 
 
 def restore(
@@ -172,9 +173,7 @@ def restore(
         return all(some is None or value in some for value, some in values) and run in (None, file.run)
 
     called_off = [file for file in coming if is_wanted(file)]
-    with catalog.transaction() as db:
-        rows = [(file.stored,) for file in called_off]
-        db.executemany("DELETE FROM quarantine WHERE stored = ? AND state = 'moving'", rows)
+    call_off_moves(catalog, [file.stored for file in called_off])
     chosen = [file for file in files if is_wanted(file)]
     places = [(inside(dataset.quarantine, file.stored), inside(dataset.root, file.path)) for file in chosen]
     _sweep(dataset, [*places, *_restored(dataset, catalog)])
@@ -192,8 +191,7 @@ def restore(
 
 def stored_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
     """Every file that is in the quarantine now, in order of path; of one name that left twice, the last first."""
-    rows = catalog.db.execute("SELECT stored, path, sha256, reason, detail, run FROM quarantine WHERE state = 'moved'")
-    recorded = {row[0]: Stored(row[0], row[1], _label(dataset, row[1]), *row[2:]) for row in rows}
+    recorded = {record.stored: _stored(dataset, record) for record in records_done(catalog)}
     found = []
     for folder, _, names in os.walk(dataset.quarantine):
         for name in names:
@@ -278,12 +276,12 @@ def _sweep(dataset: Dataset, places: Sequence[tuple[Path, Path]]) -> None:
 
 def _restored(dataset: Dataset, catalog: Catalog) -> list[tuple[Path, Path]]:
     """What was brought back by a run that was killed before it could write it down: (where it was, where it is)."""
-    rows = catalog.db.execute("SELECT stored, path FROM quarantine WHERE state = 'moved'").fetchall()
-    places = [(inside(dataset.quarantine, stored), inside(dataset.root, path)) for stored, path in rows]
+    done = moves_done(catalog)
+    places = [(inside(dataset.quarantine, found.stored), inside(dataset.root, found.path)) for found in done]
     return [(source, target) for source, target in places if not os.path.lexists(source)]
 
 
-def _is_unchanged(catalog: Catalog, file: Path, path: str, sha256: str) -> bool:
+def _is_unchanged(catalog: Catalog, file: Path, found: Move) -> bool:
     """Whether this is the file that was decided upon: by size and time or, where these differ, by its content."""
     try:
         status = file.stat()
@@ -291,58 +289,41 @@ def _is_unchanged(catalog: Catalog, file: Path, path: str, sha256: str) -> bool:
         return file.is_symlink()
     except OSError:  # a link that leads round in a circle has none either
         return file.is_symlink()
-    row = catalog.db.execute("SELECT size, mtime_ns, sha256 FROM pictures WHERE path = ?", (path,)).fetchone()
-    if row == (status.st_size, status.st_mtime_ns, sha256):
+    if catalog.last_read(found.path) == (status.st_size, status.st_mtime_ns, found.sha256):
         return True
     try:
-        return sha256_of(file, MAX_BYTES) == sha256
+        return sha256_of(file, MAX_BYTES) == found.sha256
     except NotAPlainFile:
-        return sha256 == ""  # a pipe, a device, a giant: nothing to compare, then as now
+        return found.sha256 == ""  # a pipe, a device, a giant: nothing to compare, then as now
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror}): give yourself the right to.") from error
 
 
 def _pending_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
     """What an interrupted run has on record to move, and has not moved."""
-    rows = catalog.db.execute(
-        "SELECT stored, path, sha256, reason, detail, run FROM quarantine WHERE state = 'moving' ORDER BY id"
-    )
-    return [Stored(row[0], row[1], _label(dataset, row[1]), *row[2:]) for row in rows]
+    return [_stored(dataset, record) for record in records_under_way(catalog)]
+
+
+def _stored(dataset: Dataset, record: MoveRecord) -> Stored:
+    label = _label(dataset, record.path)
+    return Stored(record.stored, record.path, label, record.sha256, record.reason, record.detail, record.run)
 
 
 def _record_arrived(dataset: Dataset, catalog: Catalog) -> None:
     """The files say what an interrupted run has moved already."""
-    rows = catalog.db.execute("SELECT id, path, stored FROM quarantine WHERE state = 'moving'").fetchall()
     arrived = []
-    for row, path, stored in rows:
-        source, target = inside(dataset.root, path), inside(dataset.quarantine, stored)
+    for found in moves_under_way(catalog):
+        source, target = inside(dataset.root, found.path), inside(dataset.quarantine, found.stored)
         if os.path.lexists(target):
-            arrived.append((row, path))
+            arrived.append(found)
             move(source, target)  # where it was cut short with the file under both names
-    _record_moves(catalog, arrived, [])
-
-
-def _record_moves(catalog: Catalog, moved: Sequence[tuple[int, str]], dropped: Sequence[tuple[int]]) -> None:
-    with catalog.transaction() as db:
-        db.executemany("UPDATE quarantine SET state = 'moved' WHERE id = ?", [(row,) for row, _ in moved])
-        db.executemany("DELETE FROM quarantine WHERE id = ?", dropped)
-        db.executemany("UPDATE pictures SET state = 'quarantined' WHERE path = ?", [(path,) for _, path in moved])
+    note_moves(catalog, arrived)
 
 
 def _record_restored(dataset: Dataset, catalog: Catalog) -> None:
     """The files say what was brought back, also by a run that was killed before it could write it down."""
-    rows: list[sqlite3.Row] = catalog.db.execute(
-        "SELECT id, path, stored, sha256 FROM quarantine WHERE state = 'moved'"
-    ).fetchall()
-    back = [(row, path, sha256) for row, path, stored, sha256 in rows
-            if not os.path.lexists(dataset.quarantine / stored)]  # fmt: skip
-    with catalog.transaction() as db:
-        db.executemany("UPDATE quarantine SET state = 'restored' WHERE id = ?", [(row,) for row, _, _ in back])
-        # The row's facts hold for the same bytes; `scan` reads the file again where its size or time is another.
-        db.executemany(
-            "UPDATE pictures SET state = 'present' WHERE path = ? AND sha256 = ? AND state = 'quarantined'",
-            [(path, sha256) for _, path, sha256 in back],
-        )
+    back = [found for found in moves_done(catalog) if not os.path.lexists(dataset.quarantine / found.stored)]
+    note_restored(catalog, back)
 
 
 def _free_place(dataset: Dataset, decision: Decision, taken: set[str]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from curate.catalog import Catalog
+from curate.catalog.quarantine_moves import runs_on_record
 from curate.cleaning.planning import REASONS
 from curate.dataset import Dataset, open_dataset, open_to_write
 from curate.errors import UserError
@@ -41,8 +42,7 @@ def restore(
         Catalog.open(dataset.catalog_path) as catalog,
     ):
         files = stored_files(dataset, catalog)
-        recorded = {name for (name,) in catalog.db.execute("SELECT DISTINCT run FROM quarantine")}
-        _check_choice(dataset, files, recorded, reasons, labels, run)
+        _check_choice(dataset, files, runs_on_record(catalog), reasons, labels, run)
         if run == "last":
             run = max((file.run for file in files), default=None)
         return bring_back(dataset, catalog, reasons, progress, paths=pictures, labels=labels, run=run)

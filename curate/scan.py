@@ -47,8 +47,8 @@ def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Sca
         missing += len(gone)
         changed += to_read
         if gone:
-            with catalog.transaction() as db:
-                db.executemany("UPDATE pictures SET state = 'missing' WHERE path = ?", [(path,) for path in gone])
+            with catalog.transaction():
+                catalog.mark_missing(gone)
     missing += _mark_lost_folders(dataset, catalog)
     chunks = list(_chunks(changed))
     if chunks:
@@ -58,10 +58,9 @@ def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Sca
         progress("Reading pictures", len(changed)) as advance,
     ):
         for batch in _by_time(results, advance):
-            with catalog.transaction() as db:
+            with catalog.transaction():
                 catalog.put(picture for picture in batch if picture.state == "present")
-                vanished = [(picture.path,) for picture in batch if picture.state == "missing"]
-                db.executemany("UPDATE pictures SET state = 'missing' WHERE path = ?", vanished)
+                catalog.mark_missing(picture.path for picture in batch if picture.state == "missing")
     return ScanReport(files, len(changed), missing)
 
 
@@ -115,12 +114,7 @@ def _compare(dataset: Dataset, catalog: Catalog, folder: ClassFolder) -> tuple[i
 def _mark_lost_folders(dataset: Dataset, catalog: Catalog) -> int:
     """Mark the rows of class folders that are no longer there."""
     there = {folder.path for folder in dataset.class_folders()}
-    listed = [folder for (folder,) in catalog.db.execute("SELECT DISTINCT folder FROM pictures")]
-    lost = [(folder,) for folder in listed if folder not in there]
-    with catalog.transaction() as db:
-        return db.executemany(
-            "UPDATE pictures SET state = 'missing' WHERE folder = ? AND state = 'present'", lost
-        ).rowcount if lost else 0  # fmt: skip
+    return catalog.mark_folders_missing(folder for folder in catalog.folders() if folder not in there)
 
 
 def _read_chunk(root: Path, chunk: list[_File]) -> list[Picture]:

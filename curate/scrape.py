@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.catalog import Catalog
+from curate.catalog.candidate_store import CandidateStore
 from curate.credits import require_own_credits, write_credits, write_metadata
 from curate.dataset import Dataset, open_dataset, open_to_write
+from curate.defaults import DEFAULT_SOURCES
 from curate.errors import UserError
 from curate.files.disk import disk_in_words
 from curate.files.inside import inside
 from curate.progress import Progress, silent
 from curate.scan import scan
-from curate.scraping.candidate_store import CandidateStore
 from curate.scraping.crawler import Crawler, CrawlTarget, class_folder
 from curate.scraping.deduplicator import Deduplicator
 from curate.scraping.incoming import Incoming
@@ -47,7 +48,7 @@ def scrape(
     queries: Sequence[Query],
     options: ScrapeOptions,
     *,
-    sources: Sequence[str] = ("auto",),
+    sources: Sequence[str] = DEFAULT_SOURCES,
     network: Network | None = None,
     keys: Mapping[str, str] | None = None,
     names: Mapping[str, str] | None = None,

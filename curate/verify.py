@@ -6,7 +6,6 @@ lies where. Each file is read and hashed afresh, and the pairs across splits are
 
 import errno
 import os
-import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,8 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import Literal
 
-from curate.catalog import Catalog, Picture
+from curate.catalog import Picture
+from curate.catalog.recorded import Recorded, read_recorded
 from curate.dataset import SPLITS, Dataset, open_dataset
 from curate.defaults import DEFAULT_RADIUS
 from curate.duplicates import find_near_duplicates
@@ -94,10 +94,10 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
     """
     dataset = open_dataset(root)
     files = [_File(file.path, file.label, file.split or "", ".") for file in dataset.files()]
-    known = _Known([], {}, [])
+    known = Recorded()
     no_catalog = ""
     try:
-        known = _known(dataset.catalog_path)
+        known = read_recorded(dataset.catalog_path)
     except UserError as error:
         no_catalog = str(error)
     files += [file for out in known.outs for file in _files_in(dataset.root, out)]
@@ -130,33 +130,6 @@ class _File:
     label: str
     split: str
     out: str
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What a catalog says: the folders elsewhere that hold a split, path → sha256 of what should be there, and
-    (sha256, provenance group) of pictures that have an origin.
-    """
-
-    outs: list[str]
-    sha256: dict[str, str]
-    origins: list[tuple[str, str]]
-
-
-def _known(file: Path) -> _Known:
-    """Raises `UserError` where there is no catalog or one that says nothing of use."""
-    try:
-        with Catalog.open_read_only(file) as catalog:
-            present = catalog.db.execute("SELECT path, sha256 FROM pictures WHERE state = 'present'").fetchall()
-            query = "SELECT out, path, sha256 FROM placements WHERE out != '.' ORDER BY out"
-            placed = catalog.db.execute(query).fetchall()
-            origins = catalog.db.execute("SELECT sha256, provenance_group FROM credits").fetchall()
-    except sqlite3.Error as error:
-        raise UserError(f"The catalog {file} has not the tables of one ({error}): move it away.") from error
-    if not all(isinstance(value, str) for row in (*present, *placed, *origins) for value in row):
-        raise UserError(f"The catalog {file} holds paths and digests that are no text: move it away.")
-    elsewhere = {f"{out}/{path}": sha256 for out, path, sha256 in placed}
-    return _Known(list(dict.fromkeys(out for out, _, _ in placed)), dict(present) | elsewhere, origins)
 
 
 def _files_in(root: Path, out: str) -> Iterator[_File]:
@@ -216,7 +189,7 @@ def _by_folder(files: Sequence[_File], facts: Sequence[Facts]) -> dict[str, list
 
 
 def _prove(
-    root: Path, out: str, pictures: list[Picture], radius: int, origins: list[tuple[str, str]], progress: Progress
+    root: Path, out: str, pictures: list[Picture], radius: int, origins: Sequence[tuple[str, str]], progress: Progress
 ) -> SplitProof:
     counts = Counter(picture.split for picture in pictures)
     crossings = [*_look_alikes(root, pictures, radius, progress), *_of_one_origin(pictures, origins)]

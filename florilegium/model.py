@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, overload
 
 from commands import training_reports
 from commands.console import onto, say
+from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_DEVICE, DEFAULT_MEASURED, DEFAULT_MODELS, DEFAULT_TOP_K
 from curate.image import BrokenImage
 from curate.printable import printable
 from florilegium.page import Page
-from florilegium.progress import chosen
+from florilegium.progress import AUTO, chosen
 from florilegium.results import Result
 from train.answer_plot import MOST, Answer, plot_answers
 from train.checkpoint import Checkpoint, load_checkpoint
@@ -49,7 +50,7 @@ class Model:
         path: str | Path,
         *,
         dataset: Path | None = None,
-        device: str = "auto",
+        device: str = DEFAULT_DEVICE,
         training: TrainingReport | None = None,
         run: Path | None = None,
     ) -> None:
@@ -86,11 +87,11 @@ class Model:
         self,
         dataset: Dataset | str | Path | None = None,
         *,
-        split: str = "test",
-        views: int = 1,
+        split: str = DEFAULT_MEASURED,
+        views: int = DEFAULT_ASKED_VIEWS,
         abstain: float | None = None,
         device: str | None = None,
-        progress: Watch = "auto",
+        progress: Watch = AUTO,
     ) -> EvaluationResult:
         """Measure on one split of a dataset: by default of the one it was trained on in this session.
 
@@ -110,8 +111,8 @@ class Model:
     def predict(
         self,
         *pictures: str | Path,
-        top_k: int = 5,
-        views: int = 1,
+        top_k: int = DEFAULT_TOP_K,
+        views: int = DEFAULT_ASKED_VIEWS,
         abstain: float | None = None,
         device: str | None = None,
     ) -> Predictions:
@@ -133,7 +134,7 @@ class Model:
         return Predictions(list(predictor.predict_files(files, top_k=top_k)))
 
     def predict_random(
-        self, dataset: Dataset | str | Path | None = None, *, seed: int | None = None, top_k: int = 5
+        self, dataset: Dataset | str | Path | None = None, *, seed: int | None = None, top_k: int = DEFAULT_TOP_K
     ) -> Predictions:
         """Predict one picture drawn from test or, where there is none, from valid; its true class stands beside it.
 
@@ -160,7 +161,7 @@ class Model:
         dataset: Dataset | str | Path | None = None,
         out: str | Path | None = None,
         force: bool = False,
-        progress: Watch = "auto",
+        progress: Watch = AUTO,
     ) -> ModelExportResult:
         """Write the checkpoint as onnx, torchscript, pt2 or safetensors, beside it or into `out`, with a JSON of how.
 
@@ -222,7 +223,7 @@ class Model:
         return page.html
 
 
-def load(checkpoint: str | Path = "models", *, device: str = "auto") -> Model:
+def load(checkpoint: str | Path = DEFAULT_MODELS, *, device: str = DEFAULT_DEVICE) -> Model:
     """Open a checkpoint or, of a folder, the one with the best accuracy on valid: `model_95.23.pth`.
 
     Needs the file alone: no network, no code from the file. `device` is auto, cpu, cuda or mps. Raises `UserError`

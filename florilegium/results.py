@@ -19,7 +19,7 @@ from curate.show import sheet_of_plan
 from curate.split import SplitReport
 from curate.verify import VerifyReport
 from florilegium.page import Page
-from florilegium.progress import Watch, chosen
+from florilegium.progress import AUTO, Watch, chosen
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -118,7 +118,7 @@ class CleanPlan(Result, CleanReport):
         kept = [one for one in decisions if one.path not in staying and one.reason not in passed]
         return replace(self, plan=replace(self.plan, decisions=kept))
 
-    def carry_out(self, *, wait: float | None = 0.0, progress: Watch = "auto") -> CleanResult:
+    def carry_out(self, *, wait: float | None = 0.0, progress: Watch = AUTO) -> CleanResult:
         """Move what the plan names to the quarantine, from where `Dataset.restore` brings it back.
 
         `wait` is how many seconds to wait for another command at work in the dataset; None for as long as it takes.

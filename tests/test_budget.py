@@ -112,7 +112,7 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(models: Path) -> TrainOptions:
-    return TrainOptions(backbone=TINY, weights="none", models=models, device="cpu", head=FitSettings(epochs=3))
+    return TrainOptions(backbone=TINY, weights="none", views=1, models=models, device="cpu", head=FitSettings(epochs=3))
 
 
 def test_it_measures_plans_and_the_run_keeps_to_it(garden: Path, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_only_what_is_at_hand_is_considered(garden: Path, tmp_path: Path, monkey
         return replace(FAST, backbone=name)
 
     monkeypatch.setattr(budget, "measure_speed", pretend)
-    plain = TrainOptions(models=tmp_path, device="cpu")
+    plain = TrainOptions(views=1, models=tmp_path, device="cpu")
     plan = plan_budget(garden, 60, plain)
     assert measured == ["efficientnet_lite0"]
     assert "Not at hand, so not considered: mobilenet_v3_large" in plan.why[-1]

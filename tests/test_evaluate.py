@@ -56,7 +56,7 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def checkpoint(garden: Path) -> Path:
     options = TrainOptions(
-        backbone=TINY, weights="none", models=garden / "models", device="cpu", head=FitSettings(epochs=12)
+        backbone=TINY, weights="none", views=1, models=garden / "models", device="cpu", head=FitSettings(epochs=12)
     )
     return train_head(garden, options).checkpoint
 
@@ -107,7 +107,9 @@ def test_a_checkpoint_without_calibration_loads(checkpoint: Path, tmp_path: Path
 def test_prediction_gives_the_evaluations_probabilities(
     views: int, backbone: str, garden: Path, tmp_path: Path
 ) -> None:
-    options = TrainOptions(backbone=backbone, weights="none", models=tmp_path, device="cpu", head=FitSettings(epochs=3))
+    options = TrainOptions(
+        backbone=backbone, weights="none", views=1, models=tmp_path, device="cpu", head=FitSettings(epochs=3)
+    )
     # One large JPEG, which networks of different size would decode at different scales
     root = grow(tmp_path / "data", {"train": 4, "valid": 2})
     picture((20, 200, 90), 5, (900, 1300)).save(root / "valid" / "rose" / "large.jpg")

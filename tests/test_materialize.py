@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import Dataset, open_dataset
+from curate.defaults import Mode
 from curate.errors import UserError
 from curate.files.atomic import temporary_name
 from curate.files.ours import WorkFolder
@@ -21,7 +22,7 @@ from curate.progress import Progress, silent
 from curate.quarantine import restore
 from curate.scan import ScanReport, scan
 from curate.split import split
-from curate.splitting.materialize import Mode, Placement
+from curate.splitting.materialize import Placement
 from tests.pictures import dataset, encoded_field, field, placed, tree, write
 
 MODES: list[Mode] = ["link", "copy", "symlink"]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -20,10 +21,11 @@ from PIL import Image
 from curate import duplicates, quality
 from curate.catalog import Catalog, Picture
 from curate.cleaning import planning
-from curate.cleaning.conflicts import CONFLICT_MODES
+from curate.cleaning.clean_options import CleanOptions
 from curate.cleaning.keepers import POLICIES
 from curate.cleaning.planning import make_plan
 from curate.dataset import open_dataset
+from curate.defaults import ConflictMode, PolicyName
 from curate.inspect import inspect
 from curate.lookalikes import candidates, colour, fingerprint, registration
 from curate.lookalikes.fingerprint import VIEWS
@@ -225,9 +227,13 @@ def of_plan() -> Iterator[object]:
     dataset = open_dataset(Path(folder.name))
     with TemporaryDirectory() as place, Catalog.open(Path(place) / "catalog.sqlite") as catalog:
         scan(dataset, catalog)
-        ways = [(keep, "keep-best") for keep in POLICIES] + [("best", conflicts) for conflicts in CONFLICT_MODES]
-        for keep, conflicts in ways:
-            plan = make_plan(dataset, catalog, keep=keep, conflicts=conflicts, remove=["dark", "faint"])
+        flags = ("dark", "faint")
+        policies: tuple[PolicyName, ...] = get_args(PolicyName)
+        modes: tuple[ConflictMode, ...] = get_args(ConflictMode)
+        ways = [CleanOptions(keep=keep, conflicts="keep-best", remove=flags) for keep in policies]
+        ways += [CleanOptions(conflicts=mode, remove=flags) for mode in modes]
+        for options in ways:
+            plan = make_plan(dataset, catalog, options)
             yield [(it.path, it.reason, it.keeper, it.distance) for it in plan.decisions]
             yield [(it.first, it.second, it.distance) for it in plan.conflicts]
 

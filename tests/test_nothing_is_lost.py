@@ -15,10 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import open_dataset, open_to_write
+from curate.defaults import Mode
 from curate.errors import UserError
 from curate.quarantine import restore
 from curate.split import split
-from curate.splitting.materialize import Mode
 from curate.splitting.unfinished import require_finished
 from tests.pictures import paint, save
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from train.features import prepare
 from train.features.freeze import FrozenNetwork
 from train.optimising.layers import linears
 from train.optimising.settings import FitSettings
+from train.options import OPTIONS
 from train.predict import Prediction, Predictor
 from train.recipe import load_recipe
 from train.run import options_of
@@ -35,7 +35,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def train(root: Path, models: Path, **changes: object) -> TrainingReport:
     settings: dict[str, object] = {
-        "backbone": TINY, "weights": "none", "models": models, "device": "cpu", "head": FitSettings(epochs=15)
+        "backbone": TINY, "weights": "none", "models": models, "device": "cpu", "views": 1,
+        "head": FitSettings(epochs=15),
     }  # fmt: skip
     return train_head(root, TrainOptions(**{**settings, **changes}))  # type: ignore[arg-type]
 
@@ -91,14 +92,12 @@ def test_the_head_is_fitted_from_the_seed(garden: Path, tmp_path: Path) -> None:
 
 def test_there_is_one_seed() -> None:
     """Flag, recipe, head and checkpoint's facts: whoever changes one has changed it for all."""
-    options = TrainOptions(seed=7, head=FitSettings(seed=3))
-    assert options.head.seed == 7
-    assert replace(options, seed=9).head.seed == 9
-    assert replace(options, head=FitSettings(epochs=2)).head == FitSettings(epochs=2, seed=7)
     asked = options_of(load_recipe(), seed=11)
-    assert (asked.seed, asked.head.seed) == (11, 11)
-    facts = recipe_facts(asked, "float32")
-    assert (facts["seed"], facts["head"]["seed"]) == (11, 11)
+    assert asked.seed == 11
+    assert recipe_facts(asked, "float32")["seed"] == 11
+    named = [one.name for one in OPTIONS if "seed" in one.name]
+    assert named == ["seed"]
+    assert not hasattr(asked.head, "seed")
 
 
 def test_several_backbones_stand_side_by_side(garden: Path, tmp_path: Path) -> None:
@@ -240,7 +239,7 @@ def test_memory_that_runs_out_is_said(garden: Path, tmp_path: Path, monkeypatch:
     "fault", [{"views": 0}, {"views": 65}, {"batch": 0}, {"batch": 10**9}, {"seed": -1}, {"seed": 1 << 63}]
 )
 def test_impossible_options_are_refused(fault: dict[str, int], garden: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^(--views|--seed|A batch)[^\n]*: give [^\n]*\.$"):
+    with pytest.raises(UserError, match=r"^(views|seed|A batch)[^\n]*: give [^\n]*\.$"):
         train(garden, tmp_path, **fault)
 
 
@@ -252,6 +251,7 @@ import torch
 from train.features import bank
 from train.features.freeze import FrozenNetwork
 from train.optimising.settings import FitSettings
+from train.options import OPTIONS
 from train.training import TrainOptions, train_head
 torch.set_num_threads(1)  # a pool of threads does not survive a fork
 root, models, delays = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]

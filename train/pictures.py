@@ -1,19 +1,15 @@
 """The pictures of one split with their labels, and what the catalog already knows of their content."""
 
 import hashlib
-import re
-import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from curate.catalog.known_files import known_files
 from curate.dataset import Dataset
 from curate.errors import UserError
 from curate.program import COMMAND
 from curate.splitting.unfinished import steady_split
-
-_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -30,14 +26,15 @@ def labelled_pictures(dataset: Dataset, split: str) -> list[LabelledPicture]:
 
     Raises UserError where the dataset has no such split, or one that a killed `split` left half-placed.
     """
-    known = _known_hashes(dataset)
+    known = known_files(dataset.catalog_path)
     found = []
     with steady_split(dataset):
         for folder in dataset.class_folders():
             for path, stat in dataset.files_in(folder) if folder.split == split else ():
                 seen = known.get(path) if stat else None
                 fresh = seen is not None and stat is not None and seen[:2] == (stat.st_size, stat.st_mtime_ns)
-                found.append(LabelledPicture(dataset.root / path, folder.label, seen[2] if seen and fresh else None))
+                sha256 = seen.sha256 if seen and fresh else None
+                found.append(LabelledPicture(dataset.root / path, folder.label, sha256))
     if not found:
         raise UserError(
             f"{dataset.root} has no {split} pictures: run `{COMMAND} split {dataset.root}`, which divides the "
@@ -67,23 +64,3 @@ def require_known(labels: Iterable[str], known: Sequence[str], *, where: str, ow
             f"{where} has {len(strangers)} class{'es' if len(strangers) > 1 else ''} that {owner} lacks ({listed}): "
             f"give both the same class folders."
         )
-
-
-def _known_hashes(dataset: Dataset) -> dict[str, tuple[int, int, str]]:
-    """(size, mtime_ns, sha256) by path, from the catalog if there is one; it is only read, and never needed."""
-    file = dataset.catalog_path
-    if not file.is_file():
-        return {}
-    try:
-        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=5)) as db:
-            db.execute("PRAGMA trusted_schema = OFF")
-            if not db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'pictures'").fetchone():
-                return {}  # a view of that name may run for ever
-            rows = db.execute("SELECT path, size, mtime_ns, sha256 FROM pictures WHERE state = 'present'")
-            return {
-                path: (size, mtime_ns, sha256)
-                for path, size, mtime_ns, sha256 in rows
-                if isinstance(sha256, str) and _SHA256.fullmatch(sha256)
-            }
-    except (sqlite3.Error, OSError):  # damaged or of another version: the files themselves tell the same, only slower
-        return {}

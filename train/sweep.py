@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from curate.defaults import DEFAULT_FOLDS
 from curate.errors import UserError
 from curate.progress import Progress, silent
 from train.folds import CrossValidation, FoldResult, LearningSet, fit_fold, learning_set, summary
@@ -28,8 +29,6 @@ GRID: Final[Grid] = {
     "balance": (0.0, 0.5, 1.0),
 }
 """Fields of `FitSettings` and the values that are tried, around the defaults."""
-
-FOLDS: Final = 5
 
 _KEPT = 3  # one in so many goes on to the next fold
 
@@ -74,7 +73,12 @@ class Sweep:
 
 
 def sweep(
-    root: Path, options: TrainOptions, *, grid: Grid | None = None, folds: int = FOLDS, progress: Progress = silent
+    root: Path,
+    options: TrainOptions,
+    *,
+    grid: Grid | None = None,
+    folds: int = DEFAULT_FOLDS,
+    progress: Progress = silent,
 ) -> Sweep:
     """Race `grid` (default: GRID) and `options.head` over folds of the train split.
 

@@ -4,19 +4,11 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, get_args
 
 import numpy as np
 
 from curate.catalog import Picture
 from curate.duplicates import NearDuplicates
-
-ConflictMode = Literal["quarantine", "keep-best", "report"]
-"""All copies leave, because nobody knows which label is right; or all but the one that the policy puts first; or none,
-and a person decides.
-"""
-
-CONFLICT_MODES: tuple[str, ...] = get_args(ConflictMode)
 
 _MOST_PARTNERS = 3
 

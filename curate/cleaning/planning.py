@@ -7,17 +7,15 @@ distance, and why that one.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 
 from curate.catalog import Catalog, Picture
-from curate.cleaning.conflicts import CONFLICT_MODES, Conflict, counterparts, find_conflicts, within_labels
-from curate.cleaning.keepers import DEFAULT_POLICY, POLICIES, Evidence, Policy
+from curate.cleaning.clean_options import CleanOptions
+from curate.cleaning.conflicts import Conflict, counterparts, find_conflicts, within_labels
+from curate.cleaning.keepers import POLICIES, Evidence, Policy
 from curate.dataset import SPLITS, Dataset, natural_key
-from curate.defaults import DEFAULT_RADIUS
 from curate.duplicates import Cluster, NearDuplicates, clusters, find_near_duplicates
-from curate.errors import UserError
 from curate.lookalikes.cached_search import remember_search
 from curate.lookalikes.fingerprint import VIEWS
 from curate.progress import Progress, silent
@@ -28,8 +26,6 @@ REASONS = ("broken", "duplicate", "leak", "conflict")
 """Why a picture leaves: no pixels; a better copy in the same split; a copy in a split that must stay apart from this
 one; a copy under another label, where both leave, because nobody knows which label is right.
 """
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,37 +50,24 @@ class Plan:
 def make_plan(
     dataset: Dataset,
     catalog: Catalog,
-    radius: int = DEFAULT_RADIUS,
+    options: CleanOptions | None = None,
     progress: Progress = silent,
-    *,
-    keep: str = DEFAULT_POLICY,
-    conflicts: str = "quarantine",
-    geometry: bool = False,
-    remove: Sequence[str] = (),
 ) -> Plan:
-    """Decide from the catalog what leaves. Moves that an interrupted run left undone are decided already.
-
-    `keep` names the policy that says which copy stays, `conflicts` what becomes of one picture under two labels;
-    `geometry` asks for turned and mirrored copies too, and `remove` for pictures with these quality flags.
-
-    Raises `UserError` for an unknown policy, way with conflicts or flag.
-    """
-    for flag in remove:
-        _chosen(flag, {check.flag: check for check in CHECKS}, "quality flag")
-    policy = _chosen(keep, POLICIES, "policy")
-    mode = _chosen(conflicts, {name: name for name in CONFLICT_MODES}, "way with conflicts")
+    """Decide from the catalog what leaves. Moves that an interrupted run left undone are decided already."""
+    options = options or CleanOptions()
+    policy = POLICIES[options.keep]
     decided = {decision.path: decision for decision in pending(catalog)}
     pictures = [picture for picture in catalog.pictures() if picture.path not in decided]
     sources, placed = part_placements(pictures)
-    poor = [decision for picture in sources if (decision := _poor(picture, remove))]
+    poor = [decision for picture in sources if (decision := _poor(picture, options.remove))]
     leaving = {decision.path for decision in poor}
     intact = [picture for picture in sources if not picture.broken and picture.path not in leaving]
-    found = find_near_duplicates(dataset.root, intact, radius, progress, geometry=geometry)
-    if not geometry:  # which a split does not look at: there, a mirrored copy is another picture
-        remember_search(catalog, [picture.sha256 for picture in intact], found, radius)
+    found = find_near_duplicates(dataset.root, intact, options.radius, progress, geometry=options.geometry)
+    if not options.geometry:  # which a split does not look at: there, a mirrored copy is another picture
+        remember_search(catalog, [picture.sha256 for picture in intact], found, options.radius)
     in_split = {origin: max((copy.split for copy in copies), key=SPLITS.index) for origin, copies in placed.items()}
     evidence = Evidence.gather(dataset.root, catalog, in_split, _bordered(found, intact))
-    planner = _Planner(intact, found, policy, mode, evidence)
+    planner = _Planner(intact, found, policy, options.conflicts, evidence)
     decisions = [Decision(it.path, it.sha256, "broken", it.broken) for it in sources if it.broken]
     decisions += poor
     decisions += planner.decisions()
@@ -101,12 +84,6 @@ def _poor(picture: Picture, remove: Sequence[str]) -> Decision | None:
             detail = f"{check.means} (score {score:g}, below {check.threshold:g})"
             return Decision(picture.path, picture.sha256, check.flag, detail)
     return None
-
-
-def _chosen(name: str, known: Mapping[str, T], what: str) -> T:
-    if name not in known:
-        raise UserError(f"There is no {what} called {name!r}: choose among {', '.join(known)}.")
-    return known[name]
 
 
 def _bordered(found: NearDuplicates, pictures: Sequence[Picture]) -> frozenset[str]:

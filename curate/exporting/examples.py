@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.catalog import Catalog, Picture
-from curate.credits import FIELDS
+from curate.catalog.credits import FIELDS, first_credits
+from curate.catalog.placements import outs_elsewhere, placed_elsewhere
 from curate.dataset import SPLITS, Dataset, open_dataset
 from curate.errors import UserError
 from curate.files.inside import inside
@@ -20,7 +21,7 @@ SPLIT_NAMES = {"train": "train", "valid": "validation", "test": "test"}
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One picture. `credit` are the values of `curate.credits.FIELDS`, "" each where nothing is known."""
+    """One picture. `credit` are the values of `curate.catalog.credits.FIELDS`, "" each where nothing is known."""
 
     file: Path
     name: str
@@ -70,9 +71,9 @@ def read_examples(dataset: Dataset, catalog: Catalog, labels: Sequence[str], nam
     elsewhere; where there is no split at all, everything is train. Raises `UserError` where several were placed.
     """
     number = {label: at for at, label in enumerate(labels)}
-    credit_of = _credits(catalog)
+    credit_of = first_credits(catalog)
     found: dict[str, list[Example]] = {SPLIT_NAMES[split]: [] for split in SPLITS}
-    pictures = catalog.pictures("state = 'present' AND broken = ''")
+    pictures = catalog.intact()
     for place in _in_splits(dataset, pictures) or _placed(dataset, catalog, pictures) or _all(dataset, pictures):
         sha256 = place.picture.sha256
         credit = credit_of.get(sha256, ("",) * len(FIELDS))
@@ -114,7 +115,7 @@ def _all(dataset: Dataset, pictures: Sequence[Picture], unsplit: str = "train") 
 
 def _placed(dataset: Dataset, catalog: Catalog, pictures: Sequence[Picture]) -> list[_Place]:
     """The files of the one split that lies elsewhere."""
-    outs = [str(out) for (out,) in catalog.db.execute("SELECT DISTINCT out FROM placements WHERE out != '.'")]
+    outs = outs_elsewhere(catalog)
     if len(outs) > 1:
         raise UserError(f"This dataset was split into {len(outs)} folders, {', '.join(outs)}: export one of those.")
     for out in outs:
@@ -126,7 +127,7 @@ def _placed(dataset: Dataset, catalog: Catalog, pictures: Sequence[Picture]) -> 
     known = {picture.sha256: picture for picture in pictures}
     labels = {folder.label for folder in dataset.class_folders()}
     places = []
-    for out, path, sha256 in catalog.db.execute("SELECT out, path, sha256 FROM placements WHERE out != '.'"):
+    for out, path, sha256 in placed_elsewhere(catalog):
         split, _, rest = str(path).partition("/")
         label, _, name = rest.partition("/")
         file = inside(dataset.root / out, path)
@@ -135,9 +136,3 @@ def _placed(dataset: Dataset, catalog: Catalog, pictures: Sequence[Picture]) -> 
         if sha256 in known:
             places.append(_Place(split, label, name, file, known[sha256]))
     return places
-
-
-def _credits(catalog: Catalog) -> dict[str, tuple[str, ...]]:
-    """The first credit of each content, by its digest."""
-    query = f"SELECT sha256, {', '.join(FIELDS)} FROM credits ORDER BY fetched_at DESC, url DESC"
-    return {sha256: tuple(credit) for sha256, *credit in catalog.db.execute(query)}

@@ -17,7 +17,7 @@ _VIEWS = 1 + len(FRAMED)
 
 @dataclass(frozen=True)
 class Verdict:
-    """`status` is one of `store.STATUSES`: "kept", "broken" or "duplicate"; `kind` and `reason` say why."""
+    """`status` is one of `candidate_store.STATUSES`: "kept", "broken" or "duplicate"; `kind` and `reason` say why."""
 
     status: str
     kind: str = ""
@@ -35,8 +35,8 @@ class Deduplicator:
         self._root = root
         self._min_size = min_size
         self._radius = radius
-        self._pictures = catalog.pictures("state = 'present' AND broken = ''")
-        known = catalog.pictures("state != 'present'")
+        self._pictures = catalog.intact()
+        known = catalog.absent()
         self._contents = {picture.sha256: picture for picture in [*known, *self._pictures]}
         self._hashes = np.empty((len(self._pictures), _VIEWS), dtype=np.uint64)
         self._flat = np.empty(len(self._pictures), dtype=np.bool_)

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+from curate.catalog.candidate_store import CandidateStore, StoredCandidate
 from curate.errors import UserError
 from curate.file_names import numbered
 from curate.files.atomic import fsync_file
@@ -12,7 +13,6 @@ from curate.files.inside import inside
 from curate.files.moving import Outcome, move
 from curate.files.ours import MARK, WorkFolder
 from curate.files.reading import open_file, sha256_of
-from curate.scraping.candidate_store import CandidateStore, StoredCandidate
 from curate.web.fetch import SNIFFED, Fetched, sniff
 from curate.web.retries import FetchFailed
 

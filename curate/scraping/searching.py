@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from curate.scraping.candidate_store import CandidateStore, StoredCandidate
+from curate.catalog.candidate_store import CandidateStore, StoredCandidate
 from curate.scraping.scrape_options import ScrapeOptions
 from curate.sources.protocol.image_search import Query, Source
 from curate.web.answers import SourceFailed

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from curate.scraping.candidate_store import CandidateStore
+from curate.catalog.candidate_store import CandidateStore
 
 _ALLOWED = ("retry", "failed", "fetched", "broken", "duplicate", "kept")
 _FETCHED = ("fetched", "broken", "duplicate", "kept")

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.catalog import Catalog
+from curate.catalog.credits import origins
 from curate.dataset import SPLITS
 from curate.lookalikes.cached_search import Neighbours
 from curate.splitting.picture_table import NOWHERE, PictureTable
@@ -183,9 +184,7 @@ def _across(some: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.in
 
 
 def _origins(table: PictureTable, catalog: Catalog) -> NDArray[np.int32]:
-    rows = catalog.db.execute(
-        "SELECT DISTINCT sha256, provenance_group FROM credits WHERE provenance_group != '' ORDER BY 2, 1"
-    ).fetchall()
+    rows = origins(catalog)
     if not rows or not len(table.sha256):
         return _NO_PAIRS
     sha256 = np.array([row[0] for row in rows], dtype="S64")

@@ -13,11 +13,12 @@ from curate.errors import UserError
 from curate.image import BrokenImage
 from curate.progress import Progress, silent
 from train.backbones import Backbone
-from train.device import DTYPES, Precision, is_out_of_memory, require_memory
+from train.device import DTYPES, is_out_of_memory, require_memory
 from train.features.bank import BankKey, FeatureBank
 from train.features.freeze import FrozenNetwork
 from train.features.prepare import PictureRef, Prepared, prepared
 from train.features.views import Views
+from train.options import Precision
 
 BATCH = 64
 

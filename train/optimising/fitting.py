@@ -11,7 +11,7 @@ from torch import nn
 
 from curate.errors import UserError
 from curate.progress import Progress, silent
-from train.device import Precision, is_out_of_memory
+from train.device import is_out_of_memory
 from train.optimising.balance import Objective
 from train.optimising.distributed import Processes
 from train.optimising.ema import WeightAverage
@@ -21,6 +21,7 @@ from train.optimising.sampler import ClassBalancedSampler
 from train.optimising.schedule import Schedule
 from train.optimising.settings import FitSettings
 from train.optimising.unfinished import UnfinishedRun
+from train.options import Precision
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,17 @@ class Fitting:
         work: Work,
         settings: FitSettings,
         *,
+        seed: int = 0,
         processes: Processes | None = None,
         unfinished: UnfinishedRun | None = None,
         watch: Callable[[Epoch], None] | None = None,
     ) -> None:
-        self.work, self.settings = work, settings
+        self.work, self.settings, self.seed = work, settings, seed
         self.processes = processes or Processes()
         self.unfinished = unfinished
         self.watch = watch
         power = settings.balance if settings.balance_by == "sampling" else 0.0
-        self.sampler = ClassBalancedSampler(work.targets.tolist(), seed=settings.seed, balance=power)
+        self.sampler = ClassBalancedSampler(work.targets.tolist(), seed=seed, balance=power)
         self.steps_an_epoch = len(_steps_of(len(self.sampler), settings))
         self.steps = settings.steps or settings.epochs * self.steps_an_epoch
         self.epochs = math.ceil(self.steps / self.steps_an_epoch)
@@ -162,7 +164,7 @@ class Fitting:
 
     def _take_step(self, inputs: torch.Tensor, targets: torch.Tensor, number: int, samples: int) -> tuple[float, float]:
         """One step of the optimiser; returns the sum of the losses and the count of right answers, of all processes."""
-        seed = _mixed(self.settings.seed, number, self.processes.rank)
+        seed = _mixed(self.seed, number, self.processes.rank)
         mix = draw_mix(self.settings, inputs, seed)
         while True:
             try:
