@@ -25,11 +25,11 @@ HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
 
 from benchmarks.groups import SAME_AS_ANOTHER
-from curate.image import decode, load
+from curate.image import load
 from curate.inspect import inspect
 from curate.lookalikes.edits import encode
+from curate.lookalikes.looks import look_at
 from curate.lookalikes.registration import IDENTITY, register
-from curate.lookalikes.second_look import LOOK_AT_LEAST, look_at
 from curate.parallel import ordered_map
 
 Floats = NDArray[np.float32]
@@ -99,7 +99,7 @@ def _bits_shared(first: NDArray[Any], second: NDArray[Any]) -> Scores:
 
 
 def _lumas(files: Sequence[bytes]) -> NDArray[np.uint8]:
-    return np.stack([look_at(decode(data, at_least=LOOK_AT_LEAST)).luma for data in files])
+    return np.stack([look_at(data).luma for data in files])
 
 
 def _detail(first: NDArray[Any], second: NDArray[Any]) -> Scores:

@@ -81,7 +81,7 @@ def ours(folder: Path, *, geometry: bool) -> Result:
     found = find_near_duplicates(dataset.root, pictures, geometry=geometry)
     names = [[Path(pictures[at].path).name for at in positions] for positions in found.contents]
     pairs = {pair for same in names for pair in combinations(sorted(same), 2)}
-    for first, second, _ in found.verified():
+    for first, second, _ in found.copies():
         pairs |= {(min(a, b), max(a, b)) for a in names[first] for b in names[second]}
     return Result("florilegium, turned" if geometry else "florilegium", pairs, time.monotonic() - began)
 

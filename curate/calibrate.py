@@ -12,12 +12,13 @@ from curate.dataset import open_dataset
 from curate.defaults import DEFAULT_RADIUS, MAX_RADIUS
 from curate.errors import UserError
 from curate.files.reading import read_file
-from curate.image import BrokenImage, decode, read
+from curate.image import BrokenImage, decode
 from curate.inspect import inspect
 from curate.lookalikes.candidates import WHOLE, Candidates, find_candidates
 from curate.lookalikes.edits import EDITS, Edit
 from curate.lookalikes.fingerprint import is_flat
-from curate.lookalikes.second_look import LOOK_AT_LEAST, Look, Verdicts, look_again, look_at
+from curate.lookalikes.looks import Looks
+from curate.lookalikes.second_look import Verdicts, look_again
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 from curate.scan import scan
@@ -76,7 +77,7 @@ class _Sight:
 
     phash: int
     fingerprint: bytes
-    look: Look
+    data: bytes
 
 
 def calibrate(
@@ -101,15 +102,17 @@ def calibrate(
     if len(pictures) < 2:
         raise UserError(f"{root} holds fewer than two pictures to measure on: add pictures.")
     candidates, verdicts = _strangers(dataset.root, pictures[:_MOST_STRANGERS], progress)
-    edited = _edited([dataset.root / picture.path for picture in pictures[:originals]], edits, progress)
-    measured = tuple(
-        _recall(edit, [(sights[0], sights[1 + at]) for sights in edited], radius) for at, edit in enumerate(edits)
-    )
+    paths = [dataset.root / picture.path for picture in pictures[:originals]]
+    measured = []
+    with progress("Editing pictures", len(edits)) as advance:
+        for edit in edits:
+            measured.append(_recall(edit, _edited(paths, edit), radius))
+            advance(1)
     n = min(len(pictures), _MOST_STRANGERS)
     wholes = candidates.view == WHOLE
     return CalibrationReport(
-        originals=len(edited),
-        edits=measured,
+        originals=measured[0].copies if measured else len(paths),
+        edits=tuple(measured),
         pairs=n * (n - 1) // 2,
         near=_cumulative(candidates.distance[wholes]),
         merged=_cumulative(candidates.distance[wholes & verdicts.same]),
@@ -138,42 +141,30 @@ def _drawn(pictures: Sequence[Picture], seed: int) -> list[Picture]:
 
 def _strangers(root: Path, pictures: Sequence[Picture], progress: Progress) -> tuple[Candidates, Verdicts]:
     """All candidates among the pictures at the largest radius, and what a second look says of each."""
-
-    def look(at: int) -> Look | None:
-        try:
-            return look_at(read(root / pictures[at].path, at_least=LOOK_AT_LEAST))
-        except BrokenImage:
-            return None
-
     hashes = np.array([picture.phash for picture in pictures], dtype=np.uint64)
     prints = [picture.fingerprint for picture in pictures]
     candidates = find_candidates(hashes, prints, MAX_RADIUS, progress=progress)
-    return candidates, look_again(candidates, look, progress)
+    looks = Looks(lambda at: read_file(root / pictures[at].path))
+    return candidates, look_again(candidates, looks, progress)
 
 
-def _edited(paths: Sequence[Path], edits: Sequence[Edit], progress: Progress) -> list[list[_Sight]]:
-    """For each picture what is seen of itself, then of its copy by each edit."""
+def _edited(paths: Sequence[Path], edit: Edit) -> list[tuple[_Sight, _Sight]]:
+    """Each picture that can be read, and its copy by an edit."""
 
-    def sights(path: Path) -> list[_Sight] | None:
+    def sights(path: Path) -> tuple[_Sight, _Sight] | None:
         try:
             data = read_file(path)
             picture = decode(data, path=str(path)).pixels
         except (OSError, BrokenImage):
             return None
-        return [_sight(data), *(_sight(edit.make(picture)) for edit in edits)]
+        return _sight(data), _sight(edit.make(picture))
 
-    held = []
-    with progress("Editing pictures", len(paths)) as advance:
-        for found in ordered_map(sights, paths):
-            if found is not None:
-                held.append(found)
-            advance(1)
-    return held
+    return [found for found in ordered_map(sights, paths) if found is not None]
 
 
 def _sight(data: bytes) -> _Sight:
     facts = inspect(data)
-    return _Sight(facts.phash, facts.fingerprint, look_at(decode(data, at_least=LOOK_AT_LEAST)))
+    return _Sight(facts.phash, facts.fingerprint, data)
 
 
 def _recall(edit: Edit, pairs: Sequence[tuple[_Sight, _Sight]], radius: int) -> EditRecall:
@@ -186,7 +177,7 @@ def _recall(edit: Edit, pairs: Sequence[tuple[_Sight, _Sight]], radius: int) -> 
     across = (candidates.first < n) != (candidates.second < n)
     candidates = candidates.take(np.flatnonzero(across))
     right = candidates.first % n == candidates.second % n
-    verdicts = look_again(candidates, lambda at: sights[at].look)
+    verdicts = look_again(candidates, Looks(lambda at: sights[at].data))
     same = verdicts.same
     return EditRecall(
         edit.name,

@@ -17,7 +17,6 @@ from curate.defaults import DEFAULT_RADIUS
 from curate.files.reading import read_file
 from curate.lookalikes.candidates import Candidates, find_candidates
 from curate.lookalikes.comparison import SMALL
-from curate.lookalikes.crowds import thinned
 from curate.lookalikes.fingerprint import is_flat
 from curate.lookalikes.looks import Looks
 from curate.lookalikes.placement import Placement, turn_of
@@ -93,7 +92,6 @@ def find_near_duplicates(
     `framed` also finds small crops, borders and captions, `geometry` turned and mirrored copies, both for pictures
     whose fingerprint is known. A file that can no longer be decoded matches nothing but its own bytes.
     """
-
     contents = _by_bytes(pictures)
     looks = looks_at(root, pictures, contents)
     contents = _by_colour(contents, pictures, looks)
@@ -107,8 +105,9 @@ def find_near_duplicates(
         radius,
         framed=framed,
         geometry=geometry,
+        small=np.array([_is_small(leaders[at]) for at in structured.tolist()], np.bool_),
+        luma=lambda at: look.luma if (look := looks.coarse(int(structured[at]))) else None,
         progress=progress,
-        thin=lambda pairs: thinned(pairs, hashes, structured, looks),
     ).of(structured)
     return _decided(contents, candidates, look_again(candidates, looks, progress))
 
@@ -120,7 +119,11 @@ def looks_at(root: Path, pictures: Sequence[Picture], contents: Sequence[Sequenc
 
 def _windows_of(picture: Picture) -> bytes:
     """The hashes of a picture's windows; none of a picture so small that a part of it is another picture."""
-    return b"" if min(picture.width, picture.height) < SMALL else picture.fingerprint
+    return b"" if _is_small(picture) else picture.fingerprint
+
+
+def _is_small(picture: Picture) -> bool:
+    return min(picture.width, picture.height) < SMALL
 
 
 def _by_bytes(pictures: Sequence[Picture]) -> list[list[int]]:

@@ -167,7 +167,10 @@ def as_stored(plane: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     method = _TRANSPOSE.get(orientation)
     if method is None:
         return plane
-    inverse = {Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90}
+    inverse = {
+        Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270,
+        Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90,
+    }
     return np.asarray(Image.fromarray(plane).transpose(inverse.get(method, method)))
 
 

@@ -170,8 +170,8 @@ def test_similarly_lit_strangers_are_told_apart_and_listed(folder: Folder) -> No
         detail = np.asarray(photograph(seed), float) - np.asarray(photograph(seed).filter(ImageFilter.GaussianBlur(12)))
         folder.add(encode(Image.fromarray(np.clip(shade + detail, 0, 255).astype(np.uint8)), quality=95))
     found = folder.find()
-    assert list(found.told_apart()) == [(0, 1)]
-    assert not list(found.verified())
+    assert list(found.near()) == [(0, 1)]
+    assert not list(found.copies())
 
 
 def test_one_shape_in_two_colours_is_two_pictures(folder: Folder) -> None:
@@ -180,7 +180,7 @@ def test_one_shape_in_two_colours_is_two_pictures(folder: Folder) -> None:
     for cb, cr in ((planes[1], planes[2]), (planes[2], planes[1])):
         folder.add(encode(Image.merge("YCbCr", (luma, cb, cr)), quality=95))
     found = folder.find()
-    assert list(found.told_apart()) == [(0, 1)]
+    assert list(found.near()) == [(0, 1)]
 
 
 def star(seed: int, at: float) -> Image.Image:
@@ -192,7 +192,7 @@ def test_a_chain_of_near_pairs_does_not_become_one_heap(folder: Folder) -> None:
     for step in range(21):
         folder.add(encode(star(10, step / 20), quality=95))
     found = folder.find()
-    pairs = {(a, b): distance for a, b, distance in found.verified()}
+    pairs = {(a, b): distance for a, b, distance in found.copies()}
     assert all((at, at + 1) in pairs for at in range(20))  # the chain is there, from end to end
     stars = clusters(found, lambda position: position)
     assert len(stars) > 1
@@ -282,7 +282,7 @@ def test_real_photographs_hold_one_pair_of_copies_and_no_false_one(flowers: Path
     (cluster,) = clusters(found, lambda position: pictures[position].path)
     paths = [pictures[position].path for position in (cluster.keeper, *cluster.duplicates)]
     assert paths == ["train/94/image_07307.jpg", "train/94/image_07309.jpg"]
-    assert not list(found.verified())
+    assert not list(found.copies())
 
 
 def test_real_photographs_edited_are_found(flowers: Path, folder: Folder) -> None:

@@ -47,7 +47,7 @@ def counterparts(
     for positions in found.contents:
         if len(positions) > 1:
             yield from _across(positions, _first_of_kinds(positions, kind), 0, kind, most)
-    for first, second, distance in found.verified():
+    for first, second, distance in found.copies():
         some, others = found.contents[first], found.contents[second]
         yield from _across(some, _first_of_kinds(others, kind), distance, kind, most)
         yield from _across(others, _first_of_kinds(some, kind), distance, kind, most)
@@ -72,8 +72,8 @@ def within_labels(found: NearDuplicates, pictures: Sequence[Picture]) -> NearDup
     ]
     chosen, first, second = np.array(pairs, dtype=np.int64).reshape(-1, 3).T
     return NearDuplicates(
-        contents, first.astype(np.int32), second.astype(np.int32), found.distance[chosen], found.same[chosen],
-        found.view[chosen] if len(found.view) else found.view,
+        contents, first.astype(np.int32), second.astype(np.int32), found.distance[chosen], found.verdict[chosen],
+        *(column[chosen] if len(column) else column for column in (found.view, found.placement)),
     )  # fmt: skip
 
 

@@ -97,6 +97,7 @@ class Policy:
     name: str
     summary: str
     criteria: tuple[Criterion, ...]
+    by_source: bool = False
 
     def rank(self, picture: Picture, evidence: Evidence) -> tuple[object, ...]:
         """A sort key, best first; the first name where all else is equal."""
@@ -194,7 +195,7 @@ _CREDIT = Criterion(lambda picture, evidence: evidence.credit.get(picture.sha256
 POLICIES: Mapping[str, Policy] = {
     policy.name: policy
     for policy in (
-        Policy("best", "resolution, recompression and credit, weighed", (_WORTH, _LOSSLESSNESS, _BYTES)),
+        Policy("best", "the source, then resolution and credit", (_WORTH, _LOSSLESSNESS, _BYTES), by_source=True),
         Policy("largest", "the most pixels", (_PIXELS, _LOSSLESSNESS, _BYTES)),
         Policy("sharpest", "the most detail, measured on the pixels", (_SHARPNESS, _PIXELS, _BYTES)),
         Policy("first-seen", "downloaded or written first", (_AGE, _WORTH)),

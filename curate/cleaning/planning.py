@@ -7,6 +7,7 @@ distance, and why that one.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -15,8 +16,9 @@ from curate.cleaning.clean_options import CleanOptions
 from curate.cleaning.conflicts import Conflict, counterparts, find_conflicts, within_labels
 from curate.cleaning.keepers import POLICIES, Evidence, Policy
 from curate.dataset import SPLITS, Dataset, natural_key
-from curate.duplicates import Cluster, NearDuplicates, clusters, find_near_duplicates
+from curate.duplicates import NearDuplicates, find_near_duplicates, looks_at
 from curate.lookalikes.cached_search import remember_search
+from curate.lookalikes.clusters import Cluster, Copy, clusters
 from curate.lookalikes.fingerprint import VIEWS
 from curate.progress import Progress, silent
 from curate.quality import CHECKS
@@ -67,7 +69,7 @@ def make_plan(
         remember_search(catalog, [picture.sha256 for picture in intact], found, options.radius)
     in_split = {origin: max((copy.split for copy in copies), key=SPLITS.index) for origin, copies in placed.items()}
     evidence = Evidence.gather(dataset.root, catalog, in_split, _bordered(found, intact))
-    planner = _Planner(intact, found, policy, options.conflicts, evidence)
+    planner = _Planner(dataset.root, intact, found, policy, options.conflicts, evidence)
     decisions = [Decision(it.path, it.sha256, "broken", it.broken) for it in sources if it.broken]
     decisions += poor
     decisions += planner.decisions()
@@ -173,13 +175,24 @@ class _Planner:
     """Says of each cluster of near-duplicates who leaves, and why."""
 
     def __init__(
-        self, pictures: Sequence[Picture], found: NearDuplicates, policy: Policy, mode: str, evidence: Evidence
+        self,
+        root: Path,
+        pictures: Sequence[Picture],
+        found: NearDuplicates,
+        policy: Policy,
+        mode: str,
+        evidence: Evidence,
     ) -> None:
         self.pictures = pictures
         self.policy = policy
         self.evidence = evidence
         joined = within_labels(found, pictures) if mode == "report" else found
-        self.clusters = clusters(joined, lambda at: policy.rank(pictures[at], evidence))
+        self.clusters = clusters(
+            joined,
+            lambda at: policy.rank(pictures[at], evidence),
+            looks_at(root, pictures, joined.contents),
+            by_source=policy.by_source,
+        )
         self.views = _views(found)
         seen = {content for pair in self.views for content in pair}
         self.content = {at: content for content in seen for at in found.contents[content]}
@@ -191,7 +204,7 @@ class _Planner:
     def decisions(self) -> Iterator[Decision]:
         left = dict(self.disputed)
         for cluster in self.clusters:
-            members = (cluster.keeper, *cluster.duplicates)
+            members = (cluster.keeper, *(copy.position for copy in cluster.copies))
             if any(at in self.disputed for at in members):
                 yield from self._conflict(cluster)
                 for at in members:
@@ -204,43 +217,54 @@ class _Planner:
 
     def _duplicates(self, cluster: Cluster) -> Iterator[Decision]:
         keeper = self.pictures[cluster.keeper]
-        for at, distance in zip(cluster.duplicates, cluster.distances, strict=True):
-            copy = self.pictures[at]
-            why = self.policy.why(keeper, copy, self.evidence)
-            detail = f"{self._sameness(at, cluster.keeper, distance)}; that one stays: {why}"
+        for link in cluster.copies:
+            copy = self.pictures[link.position]
+            detail = f"{self._sameness(link, cluster.keeper)}; that one stays: {self._why(link, keeper)}"
             splits = {self.evidence.split(copy), self.evidence.split(keeper)} - {""}
             reason = "leak" if len(splits) > 1 else "duplicate"
             if copy.label != keeper.label:
                 reason = "conflict"
                 detail = f"one picture under the labels {_quoted(copy.label, keeper.label)}: {detail}"
-            yield Decision(copy.path, copy.sha256, reason, detail, keeper.path, distance)
+            yield Decision(copy.path, copy.sha256, reason, detail, keeper.path, link.distance)
+
+    def _why(self, link: Copy, keeper: Picture) -> str:
+        """Why the keeper stays and not its copy, in words."""
+        copy = self.pictures[link.position]
+        ranked = self.policy.why(keeper, copy, self.evidence)
+        in_split = self.evidence.split(copy) != self.evidence.split(keeper)
+        if self.policy.by_source and not in_split and link.relation is not None and link.relation.source == "second":
+            return link.relation.why
+        return ranked
 
     def _conflict(self, cluster: Cluster) -> Iterator[Decision]:
-        distances = dict(zip(cluster.duplicates, cluster.distances, strict=True))
-        for at in (cluster.keeper, *cluster.duplicates):
+        links = {copy.position: copy for copy in cluster.copies}
+        for at in (cluster.keeper, *links):
             if at in self.disputed:
                 yield self._disputed(at)
                 continue
-            other = cluster.keeper if at != cluster.keeper else next(it for it in distances if it in self.disputed)
-            distance = distances[at if at != cluster.keeper else other]
+            other = cluster.keeper if at != cluster.keeper else next(it for it in links if it in self.disputed)
+            distance = links[at if at != cluster.keeper else other].distance
             picture = self.pictures[at]
-            detail = f"{self._sameness(at, other, distance)}, whose label is in doubt"
+            detail = f"{self._sameness(Copy(at, distance), other)}, whose label is in doubt"
             yield Decision(picture.path, picture.sha256, "conflict", detail, "", distance)
 
     def _disputed(self, at: int) -> Decision:
         other, distance = self.disputed[at]
         picture, counterpart = self.pictures[at], self.pictures[other]
         labels = _quoted(picture.label, counterpart.label)
-        detail = f"one picture under the labels {labels}: {self._sameness(at, other, distance)}"
+        detail = f"one picture under the labels {labels}: {self._sameness(Copy(at, distance), other)}"
         return Decision(picture.path, picture.sha256, "conflict", detail, "", distance)
 
-    def _sameness(self, at: int, other: int, distance: int) -> str:
+    def _sameness(self, link: Copy, other: int) -> str:
+        at = link.position
         path = self.pictures[other].path
         if self.pictures[at].sha256 == self.pictures[other].sha256:
             return f"the same bytes as {path}"
         view = self.views.get(frozenset((self.content.get(at, -1), self.content.get(other, -1))))
-        seen = f", one seen as “{view}”" if view else ""
-        return f"the same picture as {path} (pHash {distance} of 64 bits apart{seen})"
+        notes = [link.relation.first_is] if link.relation is not None and link.relation.first_is else []
+        if link.distance >= 0:
+            notes.append(f"pHash {link.distance} of 64 bits apart" + (f", one seen as “{view}”" if view else ""))
+        return f"the same picture as {path} ({'; '.join(notes)})" if notes else f"the same picture as {path}"
 
 
 def _views(found: NearDuplicates) -> dict[frozenset[int], str]:

@@ -1,13 +1,14 @@
 """Pairs of pictures worth a second look: those of which any hash of one lies near the other's, and how."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.lookalikes.fingerprint import FRAMED, VIEWS, unpack
-from curate.phash import Hashes, pairs_within
+from curate.lookalikes.crowds import crowds_of, most_alike
+from curate.lookalikes.fingerprint import FRAMED, VIEWS, Luma, unpack
+from curate.phash import Hashes, Pairs, pairs_within
 from curate.progress import Progress, silent
 
 WHOLE = -1
@@ -63,6 +64,8 @@ def find_candidates(
     *,
     framed: bool = True,
     geometry: bool = False,
+    small: NDArray[np.bool_] | None = None,
+    luma: Callable[[int], Luma | None] | None = None,
     progress: Progress = silent,
 ) -> Candidates:
     """Find all pairs of pictures of which the wholes lie within `radius`, or a whole and a view within `VIEW_RADIUS`.
@@ -70,15 +73,23 @@ def find_candidates(
     `hashes` uint64[n] are of the wholes; `fingerprints` those of the same pictures, or b"" where there is none.
     `framed` looks for crops, borders and captions, `geometry` for turned and mirrored copies. Each view is one search
     in twice as many hashes, one after the other, so memory stays that of one search.
+
+    `luma` gives a picture's reduced luma, by which the pairs of a crowd are thinned (`curate.lookalikes.crowds`);
+    without it no pair is left out. `small` bool[n] marks the pictures whose copies are as large as they.
     """
     known = np.array([at for at, whole in enumerate(fingerprints) if len(whole) == 8 * len(VIEWS)], dtype=np.int32)
     unpacked = unpack([fingerprints[at] for at in known.tolist()])
     views = [*(range(len(FRAMED)) if framed else ()), *(range(len(FRAMED), len(VIEWS)) if geometry else ())]
-    found = [_of_wholes(hashes, radius)]
+    small = np.zeros(len(hashes), np.bool_) if small is None else small
+    whole = pairs_within(hashes, radius)
+    crowd = np.full(len(hashes), -1, np.int32) if luma is None else crowds_of(whole)
+    found = [_of_wholes(whole, hashes, radius, crowd, small, luma)]
     with progress("Searching for copies", 1 + len(views)) as advance:
         advance(1)
         for view in views:
-            found.append(_of_view(hashes, known, unpacked[:, view].astype(np.uint64), view, min(radius, VIEW_RADIUS)))
+            found.append(
+                _of_view(hashes, known, unpacked[:, view].astype(np.uint64), view, min(radius, VIEW_RADIUS), crowd)
+            )
             advance(1)
     joined = Candidates(
         *(np.concatenate([getattr(part, name) for part in found]) for name in Candidates.__dataclass_fields__)
@@ -86,13 +97,34 @@ def find_candidates(
     return joined.take(np.lexsort((joined.view, joined.distance, joined.pair())))
 
 
-def _of_wholes(hashes: Hashes, radius: int) -> Candidates:
-    i, j, distance = _concatenated(pairs_within(hashes, radius).expand())
+def _of_wholes(
+    pairs: Pairs,
+    hashes: Hashes,
+    radius: int,
+    crowd: NDArray[np.int32],
+    small: NDArray[np.bool_],
+    luma: Callable[[int], Luma | None] | None,
+) -> Candidates:
+    """All pairs, but of the crowds' only those that look most alike."""
+    if luma is None or crowd.max(initial=-1) < 0:
+        i, j, distance = _concatenated(pairs.expand())
+    else:
+        apart = np.flatnonzero(crowd < 0).astype(np.int32)
+        i, j, distance = _concatenated(pairs_within(hashes[apart], radius).expand())
+        crowds = [np.flatnonzero(crowd == number) for number in range(int(crowd.max()) + 1)]
+        thin = [(apart[i], apart[j]), *(most_alike(members, hashes, radius, small, luma) for members in crowds)]
+        i, j = (np.concatenate(side) for side in zip(*thin, strict=True))
+        distance = np.bitwise_count(hashes[i] ^ hashes[j])
     return Candidates(i, j, np.full(len(i), WHOLE, np.int8), np.zeros(len(i), np.bool_), distance)
 
 
-def _of_view(wholes: Hashes, known: NDArray[np.int32], windows: Hashes, view: int, radius: int) -> Candidates:
-    """Whole against view, and view against view but for turned pictures, where that says what the wholes say."""
+def _of_view(
+    wholes: Hashes, known: NDArray[np.int32], windows: Hashes, view: int, radius: int, crowd: NDArray[np.int32]
+) -> Candidates:
+    """Whole against view, and view against view but for turned pictures, where that says what the wholes say.
+
+    Not within a crowd, where the wholes are near already.
+    """
     if view == _BORDER:
         bordered = np.bitwise_count(windows ^ wholes[known]) > _NO_BORDER
         known, windows = known[bordered], windows[bordered]
@@ -101,6 +133,7 @@ def _of_view(wholes: Hashes, known: NDArray[np.int32], windows: Hashes, view: in
     batches = []
     for i, j, distance in pairs_within(np.concatenate([wholes, windows]), radius).expand():
         chosen = (j >= n) & (owner[i] != owner[j])
+        chosen &= (crowd[owner[i]] != crowd[owner[j]]) | (crowd[owner[i]] < 0)
         if view >= len(FRAMED):
             chosen &= i < n
         batches.append((i[chosen], j[chosen], distance[chosen]))

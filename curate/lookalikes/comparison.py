@@ -137,9 +137,7 @@ def _halved(plane: Floats) -> Floats:
 def _compared(first: CloseLook, second: CloseLook, placement: Box) -> Comparison:
     columns, rows = (
         line[0] > 0
-        for line in overlap(
-            np.array([placement], np.float32), np.array([[0, 1, 0, 1]], np.float32), _RIM, CLOSE_SIDE
-        )
+        for line in overlap(np.array([placement], np.float32), np.array([[0, 1, 0, 1]], np.float32), _RIM, CLOSE_SIDE)
     )
     overlapped: Mask = rows[:, None] & columns
     a, b = first.pixels.astype(np.float32), _warped(second.pixels, placement)
@@ -298,7 +296,9 @@ def _hidden(first: CloseLook, second: CloseLook, placement: Box, where: Mask) ->
     if first.on_black is None and second.on_black is None:
         return 0.0
     a, b = (look.pixels if look.on_black is None else look.on_black for look in (first, second))
-    error = _error(a.astype(np.float32), _warped(b, placement), where, _blur(first, second, placement), small=_is_small(first))
+    error = _error(
+        a.astype(np.float32), _warped(b, placement), where, _blur(first, second, placement), small=_is_small(first)
+    )
     return float(error.max(initial=0))
 
 

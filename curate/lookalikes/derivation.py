@@ -1,9 +1,9 @@
 """Which of two copies was made from the other, read off the pixels as they are stored.
 
-A JPEG's coefficients are multiples of its quantisation steps. What is made from it and saved more finely keeps them near
-those multiples, whatever turn it took; the other way round they lie anywhere. (Lukáš and Fridrich, DFRWS 2003, find the
-first of two compressions like this.) Two photographs of one scene differ by the grain of both, which neither explains;
-a copy differs from its original by what was taken away.
+A JPEG's coefficients are multiples of its quantisation steps. What is made from it and saved more finely keeps them
+near those multiples, whatever turn it took; the other way round they lie anywhere. (Lukáš and Fridrich, DFRWS 2003,
+find the first of two compressions like this.) Two photographs of one scene differ by the grain of both, which neither
+explains; a copy differs from its original by what was taken away.
 """
 
 from dataclasses import dataclass
@@ -45,8 +45,8 @@ class Derivation:
     """What the stored pixels of two copies of one size say of each other.
 
     `first_on_second` is the mean distance of the first's coefficients to the multiples of the second's steps, NaN where
-    these are no test; likewise `second_on_first`. `detail` is the energy of the first's detail over that of the second's,
-    their tones equalled. `independent` says that each holds a grain of its own: two photographs of one scene.
+    these are no test; likewise `second_on_first`. `detail` is the energy of the first's detail over that of the
+    second's, their tones equalled. `independent` says that each holds a grain of its own: two photographs of one scene.
     """
 
     first_on_second: float

@@ -87,4 +87,3 @@ class _Kept(Generic[T]):
             while len(self._values) > self._most:
                 self._values.popitem(last=False)
         return value
-

@@ -13,15 +13,18 @@ SEARCH_VERSIONS: Final[Mapping[str, int]] = MappingProxyType({
     "hash": 1,  # curate.phash: the hash of a reduced picture, and which hashes lie within a radius
     "windows": 1,  # curate.lookalikes.fingerprint
     "candidates": 1,  # curate.lookalikes.candidates
+    "crowds": 1,  # curate.lookalikes.crowds
     "registration": 1,  # curate.lookalikes.registration
     "colour": 1,  # curate.lookalikes.colour
-    "search": 1,  # curate.duplicates and curate.lookalikes.second_look, which put the others together
+    "comparison": 1,  # curate.lookalikes.close_look and .comparison
+    "derivation": 1,  # curate.lookalikes.full_look, .derivation and .relation
+    "search": 2,  # curate.duplicates and curate.lookalikes.second_look, which put the others together
 })  # fmt: skip
 """Part of the search → the version of its answers."""
 
 PLAN_VERSIONS: Final[Mapping[str, int]] = MappingProxyType({
     "quality": 1,  # curate.quality: which pictures are flagged
-    "plan": 1,  # curate.cleaning: what leaves, and which copy stays
+    "plan": 2,  # curate.cleaning: what leaves, and which copy stays
 })  # fmt: skip
 """What `clean` decides by besides the search → the version of its answers."""
 

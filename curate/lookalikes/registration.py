@@ -81,9 +81,7 @@ def _register(first: Lumas, second: Lumas, guess: Floats, part: Floats) -> tuple
     results = tuple(np.zeros(len(a), np.float32) for _ in range(4))
 
     def compare(chosen: NDArray[np.intp]) -> None:
-        found = _compare(
-            a[chosen], warp(b[chosen], placement[chosen]), overlap(placement[chosen], part[chosen], _RIM)
-        )
+        found = _compare(a[chosen], warp(b[chosen], placement[chosen]), overlap(placement[chosen], part[chosen], _RIM))
         for result, values in zip(results, found, strict=True):
             result[chosen] = values
 

@@ -11,7 +11,7 @@ from curate.lookalikes.close_look import CloseLook
 from curate.lookalikes.comparison import Comparison
 from curate.lookalikes.derivation import CERTAINLY_ON_LATTICE, ON_LATTICE, Derivation, derive, holds_more
 from curate.lookalikes.full_look import FullLook
-from curate.lookalikes.placement import SIDEWAYS, Placement, Turn
+from curate.lookalikes.placement import Placement, Turn
 
 Side = Literal["first", "second", ""]
 
@@ -51,8 +51,8 @@ class Seen:
 class Relation:
     """How a first picture relates to a second, which is a copy of it or it of that.
 
-    `source` says which of them is the source, "" where nothing tells; `why` says in words what the source has before the
-    other; `first_is` and `second_is` say what each is, seen from the other: "mirrored, saved again at quality 90".
+    `source` says which of them is the source, "" where nothing tells; `why` says in words what the source has before
+    the other; `first_is` and `second_is` say what each is, seen from the other: "mirrored, saved again at quality 90".
     """
 
     source: Side
@@ -158,9 +158,7 @@ def _scales(first: Seen, second: Seen, turn: Turn, found: Comparison) -> tuple[f
     return None if max(abs(np.log(across)), abs(np.log(down))) < tolerance else (across, down)
 
 
-def _finer(
-    first: Seen, second: Seen, turn: Turn, scales: tuple[float, float], gain: float
-) -> tuple[Side, str] | None:
+def _finer(first: Seen, second: Seen, turn: Turn, scales: tuple[float, float], gain: float) -> tuple[Side, str] | None:
     """Which of two copies at different scales is the source: the larger, unless it is an enlargement."""
     if min(scales) > 1 - 2 * _SAME_SIZE:
         larger: Side = "first"
@@ -194,9 +192,7 @@ def _luma_gain(found: Comparison) -> float:
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
-def _words(
-    this: Seen, other: Seen, turn: Turn, found: Comparison, derivation: Derivation | None, side: Side
-) -> str:
+def _words(this: Seen, other: Seen, turn: Turn, found: Comparison, derivation: Derivation | None, side: Side) -> str:
     """What one picture is, seen from the other."""
     first = side == "first"
     words = []
@@ -219,9 +215,7 @@ def _words(
 
 
 def _frame_words(found: Comparison, first: bool) -> list[str]:
-    mine, theirs = (
-        (found.beyond_first, found.beyond_second) if first else (found.beyond_second, found.beyond_first)
-    )
+    mine, theirs = (found.beyond_first, found.beyond_second) if first else (found.beyond_second, found.beyond_first)
     left, right, top, bottom = found.placement
     # The share of this picture that lies in the other, and of the other in this.
     inside = min(1.0, 1 / (right - left)) * min(1.0, 1 / (bottom - top))

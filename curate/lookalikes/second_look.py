@@ -1,4 +1,4 @@
-"""The second look at candidate pairs: lay the pictures over each other, coarsely and then closely, and give the verdict."""
+"""The second look at candidate pairs: lay the pictures over each other, coarsely, then closely; give the verdict."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,8 +32,8 @@ _MOST_CLOSE = 2  # guesses of one pair that are looked at closely
 class Verdicts:
     """What second looks found of c candidates.
 
-    `verdict` int8[c] is `DIFFERENT`, `NEAR` or `COPY`; `detail` float32[c] the correlation of the detail (NaN: no look);
-    `placement` float32[c, 4] where the first lies in the second, turned as the candidate's view says.
+    `verdict` int8[c] is `DIFFERENT`, `NEAR` or `COPY`; `detail` float32[c] the correlation of the detail, NaN without a
+    look; `placement` float32[c, 4] where the first lies in the second, turned as the candidate's view says.
     """
 
     verdict: NDArray[np.int8]
@@ -99,7 +99,9 @@ def _look_at(candidates: Candidates, looks: Looks) -> Verdicts:
         verdicts.detail[todo], verdicts.placement[todo] = agreement.detail, agreement.placement
         registered = todo[agreement.same]
         for at, (verdict, box) in zip(
-            registered.tolist(), _closely(candidates.take(registered), verdicts.placement[registered], looks), strict=True
+            registered.tolist(),
+            _closely(candidates.take(registered), verdicts.placement[registered], looks),
+            strict=True,
         ):
             verdicts.verdict[at], verdicts.placement[at] = verdict, box
             closely[pair[at]] += _MOST_CLOSE if verdict == COPY else 1

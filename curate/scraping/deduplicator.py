@@ -78,7 +78,7 @@ class Deduplicator:
         found = find_near_duplicates(self._root, [picture, *near], self._radius)
         own = next(content for content, positions in enumerate(found.contents) if 0 in positions)
         copies = set(found.contents[own]) - {0}
-        for first, second, _ in found.verified():
+        for first, second, _ in found.copies():
             if own in (first, second):
                 copies.update(found.contents[second if first == own else first])
         return [near[position - 1] for position in sorted(copies)]
