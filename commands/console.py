@@ -18,7 +18,7 @@ from typing import Protocol, TextIO
 from curate.printable import printable
 
 
-class Page(Protocol):
+class ReportSink(Protocol):
     """What takes lines and tables in the terminal's place."""
 
     def say(self, text: str) -> None:
@@ -30,11 +30,11 @@ class Page(Protocol):
         """Take a table, as the function `table` does."""
 
 
-_page: ContextVar[Page | None] = ContextVar("_page", default=None)
+_page: ContextVar[ReportSink | None] = ContextVar("_page", default=None)
 
 
 @contextmanager
-def onto(page: Page) -> Iterator[None]:
+def onto(page: ReportSink) -> Iterator[None]:
     """Have `say` and `table` go to a page, and not to standard output."""
     before = _page.set(page)
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from curate.errors import UserError
-from curate.files.atomic import sweep
+from curate.files.atomic import remove_abandoned
 from curate.files.lock import locked
 from curate.progress import Progress, silent
 
@@ -143,7 +143,7 @@ def open_to_write(
     """
     with locked(open_dataset(root).home, f"{doing} {root}", wait=wait, progress=progress):
         dataset = open_dataset(root)  # once more: whoever was at work may have changed the layout
-        sweep(dataset.home)
+        remove_abandoned(dataset.home)
         yield dataset
 
 

@@ -74,7 +74,7 @@ def ordered_results_of(
         yield _in_order(crew.results(lost))
 
 
-def apart(function: Callable[[T], R], items: Sequence[T], lost: Callable[[T, int], R]) -> list[R]:
+def map_isolated(function: Callable[[T], R], items: Sequence[T], lost: Callable[[T, int], R]) -> list[R]:
     """`function` of each item, in order, from a process that may crash; `lost` is as in `results_of`.
 
     For what has crashed one already: it forks whatever else runs here.

@@ -122,7 +122,7 @@ def read(path: Path, *, at_least: int | None = None) -> DecodedImage:
     return decode(data, path=str(path), at_least=at_least)
 
 
-def load(path: Path, *, at_least: int | None = None) -> Image.Image:
+def load_pixels(path: Path, *, at_least: int | None = None) -> Image.Image:
     """The pixels that `read` gives."""
     return read(path, at_least=at_least).pixels
 
@@ -148,7 +148,8 @@ def _decode_opened(image: Image.Image, data: bytes, path: str, at_least: int | N
         pixels = pixels.convert("L")
     if orientation in _TRANSPOSE:
         pixels = pixels.transpose(_TRANSPOSE[orientation])
-    if file_format not in {"JPEG", "MPO"}:  # only these can be at reduced scale, and a TIFF turns itself in load()
+    # Only these can be at reduced scale, and a TIFF turns itself in load().
+    if file_format not in {"JPEG", "MPO"}:
         return DecodedImage(pixels, file_format, *pixels.size, box=(0, 0, *pixels.size))
     box = _box(image.size, covered or image.size, orientation)
     if orientation >= 5:

@@ -9,8 +9,7 @@ from curate.cleaning.planning import REASONS
 from curate.dataset import Dataset, open_dataset, open_to_write
 from curate.errors import UserError
 from curate.progress import Progress, silent
-from curate.quarantine import RestoreReport, Stored, stored_files
-from curate.quarantine import restore as bring_back
+from curate.quarantine import RestoreReport, Stored, restore_files, stored_files
 from curate.renamed import homes_of_renamed_datasets
 
 _MOST_LISTED = 40
@@ -45,7 +44,7 @@ def restore(
         _check_choice(dataset, files, runs_on_record(catalog), reasons, labels, run)
         if run == "last":
             run = max((file.run for file in files), default=None)
-        return bring_back(dataset, catalog, reasons, progress, paths=pictures, labels=labels, run=run)
+        return restore_files(dataset, catalog, reasons, progress, paths=pictures, labels=labels, run=run)
 
 
 def _check_choice(

@@ -16,7 +16,7 @@ from curate.dataset import Dataset, PictureFile
 from curate.defaults import DEFAULT_COUNT, DEFAULT_SHOWN_SEED, DEFAULT_SHOWN_VIEWS
 from curate.errors import UserError
 from curate.files.inside import inside
-from curate.image import BrokenImage, load
+from curate.image import BrokenImage, load_pixels
 from curate.names import chosen_labels
 from curate.parallel import ordered_map
 from curate.quarantine import Decision
@@ -116,7 +116,7 @@ def _pair(dataset: Dataset, decision: Decision) -> list[Tile]:
 
 def _tile(file: Path, title: str, text: str) -> Tile:
     try:
-        return Tile(load(file, at_least=SIDE), title, text)
+        return Tile(load_pixels(file, at_least=SIDE), title, text)
     except BrokenImage as broken:
         return Tile(None, title, text if broken.reason in text else f"{text}: {broken.reason}")
 

@@ -24,7 +24,7 @@ from curate.inspect import Facts, inspect
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 
-Kind = Literal["picture", "origin", "look-alike"]
+CrossingKind = Literal["picture", "origin", "look-alike"]
 
 _CHUNK = 16
 
@@ -45,7 +45,7 @@ class Crossing:
 
     first: str
     second: str
-    kind: Kind
+    kind: CrossingKind
     distance: int
 
 
@@ -230,6 +230,6 @@ def _of_one_origin(pictures: list[Picture], origins: Iterable[tuple[str, str]]) 
                 yield _crossing(a, b, "origin", -1)
 
 
-def _crossing(a: Picture, b: Picture, kind: Kind, distance: int) -> Crossing:
+def _crossing(a: Picture, b: Picture, kind: CrossingKind, distance: int) -> Crossing:
     first, second = sorted((a, b), key=lambda picture: (SPLITS.index(picture.split), picture.path))
     return Crossing(first.path, second.path, kind, distance)

@@ -91,7 +91,7 @@ class Abstention:
         return wilson_interval(self.right, self.answered)
 
 
-def calibrate(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> Calibration:
+def calibrate_confidence(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> Calibration:
     """Fit the temperature on logits (N, classes) of pictures that were not trained on, and note every first answer."""
     temperature = fit_temperature(logits, truth)
     before = softmax(np.asarray(logits, dtype=np.float64), axis=1)
@@ -109,8 +109,8 @@ def calibrate(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> Ca
 
 
 def calibrate_probabilities(probabilities: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> Calibration:
-    """`calibrate` where only probabilities (N, classes) at temperature 1 are at hand: their logarithms are logits."""
-    return calibrate(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)), truth)
+    """`calibrate_confidence` of probabilities (N, classes) at temperature 1: their logarithms are logits."""
+    return calibrate_confidence(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)), truth)
 
 
 def fit_temperature(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> float:

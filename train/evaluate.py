@@ -27,7 +27,7 @@ from train.device import resolve_device
 from train.features.extract import BATCH, BrokenPicture, Extraction, extract
 from train.features.prepare import PictureRef
 from train.features.views import Views, prediction_views
-from train.metrics import Accuracy, measure
+from train.metrics import Accuracy, measure_accuracy
 from train.optimising.layers import Head
 from train.options import Precision
 from train.pictures import LabelledPicture, fingerprint, labelled_pictures, require_known
@@ -186,7 +186,7 @@ def measure_head(
         raise UserError(
             "The classifier gives probabilities that are no finite numbers: train it again, or take another."
         )
-    return measure(probabilities, truth, len(order)), truth, probabilities
+    return measure_accuracy(probabilities, truth, len(order)), truth, probabilities
 
 
 def _require_known(checkpoint: Checkpoint, pictures: Sequence[LabelledPicture]) -> None:

@@ -105,7 +105,7 @@ def most_confused(accuracy: Accuracy, limit: int = 10) -> list[Confusion]:
     return found[:limit]
 
 
-def measure(scores: NDArray[np.floating[Any]], labels: NDArray[np.int64], classes: int) -> Accuracy:
+def measure_accuracy(scores: NDArray[np.floating[Any]], labels: NDArray[np.int64], classes: int) -> Accuracy:
     """Count right answers from `scores` (N, classes), probabilities or logits, and `labels` (N,); N is at least 1.
 
     A tie goes to the lower class index, in the first answer and in the first five alike.

@@ -20,7 +20,7 @@ from curate.program import __version__
 from curate.progress import Progress, silent
 from curate.splitting.unfinished import steady_split
 from train.backbones import Backbone, load_backbone
-from train.calibration import Calibration, calibrate
+from train.calibration import Calibration, calibrate_confidence
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.device import fast_precision, memory_notes, one_thread, resolve_device
 from train.evaluate import measure_head, side_by_side
@@ -143,7 +143,7 @@ def train_head(
             watch=options.watch, progress=progress,
         )  # fmt: skip
     accuracy, truth, _ = measure_head(fitted.head, measured.features, valid_labels, labels)
-    calibration = calibrate(head_logits(fitted.head, measured.features[:, 0]), truth)
+    calibration = calibrate_confidence(head_logits(fitted.head, measured.features[:, 0]), truth)
     clock.lap("head")
     return finished(
         Trained(

@@ -73,7 +73,7 @@ def within_labels(found: NearDuplicates, pictures: Sequence[Picture]) -> NearDup
     chosen, first, second = np.array(pairs, dtype=np.int64).reshape(-1, 3).T
     return NearDuplicates(
         contents, first.astype(np.int32), second.astype(np.int32), found.distance[chosen], found.same[chosen],
-        found.view[chosen] if len(found.view) else found.view,
+        found.variant[chosen] if len(found.variant) else found.variant,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from curate.errors import UserError
 from curate.scraping.scrape_options import ScrapeOptions
 from curate.scraping.searching import Searches
 from curate.scraping.source_selection import chosen_sources, open_sources
-from curate.scraping.yield_report import Yield, measure
+from curate.scraping.yield_report import Yield, measure_yields
 from curate.sources.protocol.image_search import Candidate, Query, Source
 from curate.web.fetch import Fetcher
 from curate.web.network import Network
@@ -63,7 +63,7 @@ def preview(
 
     with _borrowed(Path(out)) as store:
         listed, closed = asyncio.run(work(store))
-        yields = measure(store, [query.label for query in queries])
+        yields = measure_yields(store, [query.label for query in queries])
     return Preview(listed, yields, [f"{name}: {reason}" for name, reason in closed.items()])
 
 

@@ -1,4 +1,4 @@
-"""The draw: each label's share of each split, in an order that depends on content and seed alone."""
+"""A stratified draw: each label's share of each split, in an order that depends on content and seed alone."""
 
 import hashlib
 from collections import Counter, defaultdict
