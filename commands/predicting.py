@@ -147,7 +147,7 @@ def predict_random(
 
         require_place(plot)
     from curate.dataset import open_dataset
-    from train.random_picture import draw_held_out
+    from train.pictures import draw_held_out
 
     picture, split = draw_held_out(open_dataset(data), seed)
     from train.predict import Predictor

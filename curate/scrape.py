@@ -20,8 +20,7 @@ from curate.scan import scan
 from curate.scraping.crawler import Crawler, CrawlTarget, class_folder
 from curate.scraping.deduplicator import Deduplicator
 from curate.scraping.incoming import Incoming
-from curate.scraping.scrape_options import ScrapeOptions
-from curate.scraping.source_selection import chosen_sources, open_sources
+from curate.scraping.scrape_options import ScrapeOptions, chosen_sources, open_sources
 from curate.scraping.yield_report import Yield, measure_yields
 from curate.sources.protocol.image_search import Query
 from curate.web.fetch import Fetcher

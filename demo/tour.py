@@ -17,8 +17,8 @@ from demo.garden import Garden, draw_garden
 from demo.gathering import gather
 from demo.record import DemoRecord
 from train.evaluate import Evaluation, evaluate
+from train.pictures import draw_held_out
 from train.predict import Prediction, Predictor
-from train.random_picture import draw_held_out
 from train.training import TrainingReport, TrainOptions, train_head
 
 BACKBONE = "efficientnet_lite0"

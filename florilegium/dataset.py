@@ -97,8 +97,7 @@ def scrape(
     cannot be used.
     """
     from curate.scrape import scrape as run
-    from curate.scraping.queries import plan_queries
-    from curate.scraping.scrape_options import ScrapeOptions
+    from curate.scraping.scrape_options import ScrapeOptions, plan_queries
     from curate.sources.protocol.licenses import allowed_licenses
     from curate.web.network import Network
     from florilegium.event_loop import run_outside_event_loop

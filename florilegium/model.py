@@ -141,7 +141,7 @@ class Model:
         The same `seed` draws the same picture. Raises `UserError` where no split is held out.
         """
         from curate.dataset import open_dataset
-        from train.random_picture import draw_held_out
+        from train.pictures import draw_held_out
 
         picture, _ = draw_held_out(open_dataset(self._root_of(dataset)), seed)
         (found,) = self._predictor(None, 1, None).predict_files([picture.path], top_k=top_k)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import UserError
-from curate.scraping.queries import plan_queries
+from curate.scraping.scrape_options import plan_queries
 from curate.sources import open_source, wikimedia
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions
 from curate.sources.protocol.records import read_records

@@ -14,9 +14,8 @@ from curate.catalog.files import copy_catalog
 from curate.dataset import open_dataset
 from curate.defaults import DEFAULT_SOURCES
 from curate.errors import UserError
-from curate.scraping.scrape_options import ScrapeOptions
+from curate.scraping.scrape_options import ScrapeOptions, chosen_sources, open_sources
 from curate.scraping.searching import Searches
-from curate.scraping.source_selection import chosen_sources, open_sources
 from curate.scraping.yield_report import Yield, measure_yields
 from curate.sources.protocol.image_search import Candidate, Query, Source
 from curate.web.fetch import Fetcher
