@@ -1,4 +1,4 @@
-"""The face: lines, tables, progress bars with a rate, and one sentence for a mistake.
+"""The terminal: lines, tables, progress bars with a rate, and one sentence for a mistake.
 
 Results go to standard output, progress and mistakes to standard error, so that output can be piped. All that the
 commands print passes through here, and is made fit for a terminal: names of files and classes, titles and URLs were

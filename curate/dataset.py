@@ -66,7 +66,7 @@ class Dataset:
 
     @property
     def catalog_path(self) -> Path:
-        """The ledger's file."""
+        """The catalog's file."""
         return self.home / "catalog.sqlite"
 
     @property
@@ -234,7 +234,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     except OSError:  # a link that leads round in a circle
         return False
     if entry.is_symlink():
-        # Files behind it are not ours to move, and a link to a folder above would be walked for ever.
+        # Files behind it are not ours to move, and a link to a folder above has no end.
         raise UserError(
             f"{entry.path} is a link to another folder: put the folder itself there, or give the folder it leads to."
         )

@@ -1,6 +1,6 @@
 """The one decoder: bytes → canonical RGB pixels, or BrokenImage with a reason in words.
 
-Every room of the house sees the pixels that `decode` gives, so a hash, a feature and a prediction of one file
+Every stage sees the pixels that `decode` gives, so a hash, a feature and a prediction of one file
 always speak of the same picture.
 """
 
@@ -74,6 +74,14 @@ class BrokenImage(Exception):
 
 
 @dataclass(frozen=True)
+class BrokenPicture:
+    """The same in a report: a picture of a dataset that was left out or is damaged, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class DecodedImage:
     """Canonical pixels and what the file said of itself.
 
@@ -123,7 +131,7 @@ def read(path: Path, *, at_least: int | None = None) -> DecodedImage:
 
 
 def load_pixels(path: Path, *, at_least: int | None = None) -> Image.Image:
-    """The pixels that `read` gives."""
+    """The pixels that `read` gives, of mode "RGB"; raises BrokenImage as it does."""
     return read(path, at_least=at_least).pixels
 
 

@@ -86,48 +86,48 @@ def _energy(steps: NDArray[np.float32]) -> Figures:
 
 
 def sharp(batch: LumaBatch) -> Figures:
-    """0 where each step is half of the double step, as on a blurred edge, however faint; 1 where they are equal."""
+    """0 where each step is half of the double step, as on a blurred edge; 1 where they are equal: float64[n]."""
     return np.nan_to_num(2 * batch.roughness - 1, nan=1.0)
 
 
 def not_dark(batch: LumaBatch) -> Figures:
-    """The level that all but the brightest hundredth stay under."""
+    """The level, in 0…1, that all but the brightest hundredth stay under: float64[n]."""
     return batch.level(0.99)
 
 
 def not_bright(batch: LumaBatch) -> Figures:
-    """How far the darkest twentieth is from white."""
+    """How far the darkest twentieth is from white, in 0…1: float64[n]."""
     return 1 - batch.level(0.05)
 
 
 def contrast(batch: LumaBatch) -> Figures:
-    """The span of levels, without the darkest and the brightest twentieth."""
+    """The span of levels, in 0…1, without the darkest and the brightest twentieth: float64[n]."""
     return batch.span
 
 
 def information(batch: LumaBatch) -> Figures:
-    """The entropy of the levels, in parts of the eight bits that it could be (Shannon 1948)."""
+    """The entropy of the levels, in parts of the eight bits that it could be (Shannon 1948): float64[n]."""
     entropy: Figures = _BITS[batch.histogram].sum(axis=1)
     return entropy / 8
 
 
 def large(batch: LumaBatch) -> Figures:
-    """The short side, in parts of 256 pixels, which is about what networks look at."""
+    """The short side, in parts of 256 pixels, which is about what networks look at: float64[n]."""
     return np.minimum(batch.width, batch.height) / 256
 
 
 def compact(batch: LumaBatch) -> Figures:
-    """The short side over the long one."""
+    """The short side over the long one: float64[n] in 0…1."""
     return np.minimum(batch.width, batch.height) / np.maximum(batch.width, batch.height)
 
 
 def varied(batch: LumaBatch) -> Figures:
-    """The part of the pixels that differ from the most common level by more than eight."""
+    """The part of the pixels that differ from the most common level by more than eight: float64[n]."""
     return 1 - batch.common
 
 
 def pictorial(batch: LumaBatch) -> Figures:
-    """Low for text: even paper, and on it marks so fine that neighbours have little to do with each other."""
+    """Low for text: even paper, and on it marks so fine that neighbours hardly correlate. float64[n] in 0…1."""
     marks = np.nan_to_num(np.maximum(0, (batch.roughness - 0.65) / 0.35), nan=0.0)
     legible = np.minimum(1, batch.span / 0.1)
     # Of mere noise neighbours may have even less to do with each other than chance would give them.

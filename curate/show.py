@@ -81,7 +81,7 @@ def pictures_to_show(
 
 
 def sheet_of_pictures(dataset: Dataset, pictures: Sequence[PictureFile], names: Mapping[str, str]) -> Image.Image:
-    """Each picture with the name of its class and its path; one that is broken is a grey square that says why."""
+    """An RGB sheet of each picture with its class's name and its path; a broken one is a grey square that says why."""
 
     def tile(file: PictureFile) -> Tile:
         return _tile(dataset.root / file.path, names.get(file.label, file.label), file.path)
@@ -90,7 +90,7 @@ def sheet_of_pictures(dataset: Dataset, pictures: Sequence[PictureFile], names: 
 
 
 def sheet_of_plan(dataset: Dataset, lines: Sequence[PlanLine], count: int = DEFAULT_COUNT) -> Image.Image:
-    """The first `count` decisions of a plan: what leaves, and right of it what stays in its place, if anything does.
+    """The first `count` decisions of a plan, RGB: what leaves, and right of it what stays in its place, if anything.
 
     A plan that was carried out is shown too: what it set aside is found in the quarantine. Raises UserError for a
     plan without a line, and for one with a path that leads out of the dataset.

@@ -20,6 +20,7 @@ from curate.defaults import DEFAULT_RADIUS
 from curate.duplicates import find_near_duplicates
 from curate.errors import UserError
 from curate.files.reading import NotAPlainFile, read_file
+from curate.image import BrokenPicture
 from curate.inspect import Facts, inspect
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
@@ -27,14 +28,6 @@ from curate.progress import Progress, silent
 CrossingKind = Literal["picture", "origin", "look-alike"]
 
 _CHUNK = 16
-
-
-@dataclass(frozen=True)
-class Damage:
-    """A file that gives no pixels, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +68,7 @@ class VerifyReport:
     changed: list[str]
     missing: list[str]
     new: list[str]
-    broken: list[Damage]
+    broken: list[BrokenPicture]
     splits: list[SplitProof]
     no_catalog: str = ""
 
@@ -113,7 +106,7 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
         ],
         missing=sorted(known.sha256.keys() - there),
         new=[file.path for file in files if file.path not in known.sha256],
-        broken=[Damage(file.path, fact.broken) for file, fact in zip(files, facts, strict=True) if fact.broken],
+        broken=[BrokenPicture(file.path, fact.broken) for file, fact in zip(files, facts, strict=True) if fact.broken],
         splits=[
             _prove(dataset.root, out, pictures, radius, known.origins, progress)
             for out, pictures in _by_folder(files, facts).items()

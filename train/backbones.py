@@ -75,7 +75,7 @@ class ScratchCNN(nn.Module):
         self.blocks = nn.Sequential(*layers)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Features, flat."""
+        """Features (N, 64 · (S/8)²) of `pictures` (N, 3, S, S)."""
         features: torch.Tensor = self.blocks(pictures).flatten(1)
         return features
 

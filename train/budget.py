@@ -147,6 +147,7 @@ def choose(speeds: Sequence[Speed], train: int, valid: int, budget: float, *, sp
     """The best backbone that fits with one view at its own size, then as many views as fit; smaller only if none does.
 
     A better network is worth more than more views of a lesser one, and both more than pixels: that is the order.
+    `train` and `valid` are numbers of pictures, `budget` and `spent` are seconds. Raises UserError where none fits.
     """
     left = _MARGIN * budget - spent
     ranked = sorted(speeds, key=lambda one: (-one.quality if math.isfinite(one.quality) else 0.0, one.network))

@@ -13,12 +13,12 @@ from torch.nn import functional
 
 from curate.dataset import open_dataset
 from curate.errors import UserError
+from curate.image import BrokenPicture
 from curate.memory import keep_freed_memory
 from curate.progress import Progress, silent
 from train.backbones import Backbone, freeze_parameters, load_backbone, weights_digest
 from train.calibration import Calibration, calibrate_confidence
 from train.evaluate import measure_head, side_by_side
-from train.features.extract import BrokenPicture
 from train.features.pixels import PixelSource, Readable, readable_pictures
 from train.features.views import Views
 from train.head import fit_head, require_room
@@ -56,7 +56,7 @@ class PixelClassifier(nn.Module):
         self.keep_statistics = keep_statistics
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Logits, with a gradient where it is asked for."""
+        """Logits (N, classes) of pixels (N, crop, crop, 3), with a gradient where it is asked for."""
         logits: torch.Tensor = self.head(self.network(self.preprocessing.normalise(pixels)))
         return logits
 

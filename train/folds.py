@@ -14,6 +14,7 @@ from curate.catalog import Catalog
 from curate.dataset import Dataset, open_dataset
 from curate.defaults import DEFAULT_FOLDS, DEFAULT_RADIUS
 from curate.errors import UserError
+from curate.image import BrokenPicture
 from curate.lookalikes.cached_search import find_neighbours
 from curate.progress import Progress, silent
 from curate.scan import scan
@@ -21,7 +22,6 @@ from curate.splitting.grouping import groups_of, links_of
 from curate.splitting.picture_table import read_picture_table
 from train.calibration import cross_entropy
 from train.device import one_thread
-from train.features.extract import BrokenPicture
 from train.features.views import Views
 from train.head import fit_head, require_room
 from train.metrics import Accuracy, measure_accuracy

@@ -51,7 +51,7 @@ def draw_held_out(dataset: Dataset, seed: int | None = None) -> tuple[LabelledPi
     """Draw from test or, where there is none, from valid: (picture, split). Every picture is as likely as any other.
 
     The same seed draws the same picture from the same files; None draws anew each time. Raises `UserError` where
-    no split is held out: a picture of train would only show what was learnt by heart.
+    no split is held out: a picture of train would only show what was memorised.
     """
     there = {folder.split for folder in dataset.class_folders()}
     for split in HELD_OUT:

@@ -83,7 +83,7 @@ def sweep(
     """Race `grid` (default: GRID) and `options.head` over folds of the train split.
 
     The winner is chosen only where its gain over `options.head`, on the same held-out pictures, exceeds its standard
-    error: what is left of the difference otherwise is the luck of having tried many. Raises UserError for a grid that
+    error: a smaller difference may come from having tried many. Raises UserError for a grid that
     names no setting, and as `learning_set` does.
     """
     given = options.head

@@ -1,4 +1,4 @@
-"""The ledger of a scrape: every candidate that a search has found, and what became of it."""
+"""The record of a scrape: every candidate that a search has found, and what became of it."""
 
 import datetime
 import sqlite3

@@ -88,7 +88,7 @@ async def _list(
 
 @contextmanager
 def _borrowed(out: Path) -> Iterator[CandidateStore]:
-    """The store of earlier runs, in a copy that nobody will miss."""
+    """The store of earlier runs, in a copy that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="florilegium-") as folder:
         copy = Path(folder) / "catalog.sqlite"
         try:

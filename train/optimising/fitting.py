@@ -49,7 +49,10 @@ class InputLoader(Protocol):
     """Where a step's inputs come from."""
 
     def inputs(self, epoch: int, drawn: torch.Tensor, parts: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """For each part, which holds places in `drawn` (positions of samples), the inputs, (len(part), …)."""
+        """The inputs of each part, (len(part), …).
+
+        `drawn` (M,) int64 are positions of samples; each of `parts` (n,) int64 are places in `drawn`.
+        """
         ...
 
 

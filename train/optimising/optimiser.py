@@ -30,10 +30,10 @@ def set_rates(optimizer: torch.optim.Optimizer, rate: float) -> None:
 def parameter_groups(
     parameters: Iterable[nn.Parameter], *, weight_decay: float, scale: float = 1.0
 ) -> list[ParameterGroup]:
-    """Two groups: what shrinks, and what does not.
+    """Two groups: the parameters with weight decay, and those without.
 
-    Biases and the scales of normalisations are vectors, and shrinking those pulls answers towards classes of average
-    size or layers towards silence; matrices and kernels shrink.
+    Matrices and kernels decay. Biases and the scales of normalisations are vectors and do not: decay would pull the
+    outputs towards classes of average size, and the outputs of layers towards zero.
     """
     moving = [parameter for parameter in parameters if parameter.requires_grad]
     return [
