@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
 
 from benchmarks.groups import SAME_AS_ANOTHER
-from curate.image import load
+from curate.image import load_pixels
 from curate.inspect import inspect
 from curate.lookalikes.edits import encode
 from curate.lookalikes.looks import look_at
@@ -80,7 +80,7 @@ def shots(flowers: Path, pairs: int, strangers: int, seed: int) -> tuple[list[by
 
     def views(task: tuple[int, int]) -> list[bytes]:
         number, at = task
-        rng, picture = np.random.default_rng([seed, at]), load(paths[at])
+        rng, picture = np.random.default_rng([seed, at]), load_pixels(paths[at])
         return [shot(picture.copy(), rng, second=second) for second in ((False, True) if number < pairs else (False,))]
 
     made = list(ordered_map(views, list(enumerate(order))))

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from curate.drawing import Font
 from curate.lookalikes.edits import encode
+from curate.rendering import Font
 
 Drawn = Iterator[tuple[str, bytes]]
 """Names of files with their bytes."""

@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
 
 from benchmarks.leaving import PEERS, Leaving, Result, ours, peer
-from curate.image import load
+from curate.image import load_pixels
 from curate.lookalikes.edits import EDITS, FURTHER_EDITS, Edit
 from curate.parallel import ordered_map
 
@@ -64,7 +64,7 @@ def plant(flowers: Path, folder: Path, originals: int, seed: int) -> dict[str, P
         path, edits = task
         written = [_write(folder, path.read_bytes(), Planted(path.stem, ORIGINAL), seed)]
         if edits:
-            picture = load(path)
+            picture = load_pixels(path)
             written += [_write(folder, edit.make(picture), Planted(path.stem, edit.name), seed) for edit in edits]
         return written
 

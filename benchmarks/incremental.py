@@ -23,7 +23,7 @@ from benchmarks.pairs import Hashes, real_coefficients, resample
 from curate.catalog import Catalog, Picture
 from curate.dataset import Dataset, open_dataset
 from curate.lookalikes.cached_search import find_neighbours
-from curate.lookalikes.fingerprint import VIEWS
+from curate.lookalikes.fingerprint import VARIANTS
 from curate.quality import CHECKS
 from curate.splitting.picture_table import read_picture_table
 
@@ -38,7 +38,7 @@ def enter(catalog: Catalog, hashes: Hashes, begin: int) -> None:
             Picture(
                 path=f"raw/flowers/{number:07}.jpg", folder="raw/flowers", label="flowers", split="", size=9,
                 mtime_ns=1, sha256=hashlib.sha256(str(number).encode()).hexdigest(), format="JPEG", width=667,
-                height=500, phash=phash, broken="", state="present", fingerprint=rng.bytes(8 * len(VIEWS)),
+                height=500, phash=phash, broken="", state="present", fingerprint=rng.bytes(8 * len(VARIANTS)),
                 scores=(1.0,) * len(CHECKS),
             )
             for number, phash in enumerate(hashes.tolist(), start=begin)

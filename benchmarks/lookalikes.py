@@ -22,7 +22,6 @@ from benchmarks import drawn, found
 from benchmarks.groups import SAME_AS_ANOTHER
 from benchmarks.leaving import PEERS, Leaving, Result, ours, peer
 from benchmarks.peers import run
-from curate.image import load
 from curate.lookalikes.edits import EDITS, encode
 from curate.parallel import ordered_map
 
@@ -69,7 +68,7 @@ def add_copies(folder: Path, to: Path) -> None:
 
     def copy(file: Path) -> None:
         (to / f"{file.stem}--original{file.suffix}").write_bytes(file.read_bytes())
-        (to / f"{file.stem}--copy.jpg").write_bytes(encode(load(file), quality=75))
+        (to / f"{file.stem}--copy.jpg").write_bytes(encode(load_pixels(file), quality=75))
 
     for _ in ordered_map(copy, sorted(folder.iterdir())):
         pass

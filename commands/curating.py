@@ -56,9 +56,9 @@ def clean(
     Example: cli.py clean flower_data --dry-run
     """
     if calibrate:
-        from curate.calibrate import calibrate as run_calibrate
+        from curate.radius_calibration import calibrate_radius
 
-        measured = run_calibrate(data, radius=radius, progress=console.bars)
+        measured = calibrate_radius(data, radius=radius, progress=console.bars)
         curation_reports.calibration(measured)
         console.say(f"Nothing was moved. Next: {command_line('clean', data, '--radius', measured.radius)}")
         return

@@ -59,9 +59,7 @@ def scrape(
 
     Example: cli.py scrape --classes "fire lily,21" --limit 50
     """
-    from curate.scraping.queries import plan_queries
-    from curate.scraping.scrape_options import ScrapeOptions
-    from curate.scraping.source_selection import warnings_for
+    from curate.scraping.scrape_options import ScrapeOptions, plan_queries, warnings_for
     from curate.sources.protocol.licenses import allowed_licenses
     from curate.web.network import Network
 

@@ -34,7 +34,7 @@ from curate.defaults import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from train.answer_plot import Answer
+    from train.prediction_plot import LabelledPrediction
 
 Split = Literal["test", "valid", "train"]
 AnyFormat = Literal[Format, "onnx", "torchscript", "safetensors", "pt2"]
@@ -100,24 +100,24 @@ def predict(
     Example: cli.py predict rose.jpg tulip.jpg --top-k 3
     """
     if plot:
-        from curate.drawing import require_place
+        from curate.rendering import require_place
 
         require_place(plot)
-    from train.answer_plot import MOST, Answer
     from train.inputs import expand
     from train.predict import Predictor
+    from train.prediction_plot import MOST, LabelledPrediction
 
     file = chosen_checkpoint(checkpoint, models)
     predictor = Predictor.from_checkpoint(file, device, views=views, abstain=abstain)
     show = training_reports.prediction_as_json if as_json else training_reports.prediction
     failures = training_reports.Failures()
-    drawn: list[Answer] = []
+    drawn: list[LabelledPrediction] = []
     with console.counter("Predicting") as advance:
         for answer in predictor.predict_files(expand(files), top_k=top_k):
             show(answer)
             failures.note(answer)
             if plot and not isinstance(answer, Exception) and len(drawn) < MOST:
-                drawn.append(Answer(answer))
+                drawn.append(LabelledPrediction(answer))
             advance(1)
     if plot:
         _plot(drawn, plot)
@@ -143,11 +143,11 @@ def predict_random(
     Example: cli.py predict-random flower_data --seed 7
     """
     if plot:
-        from curate.drawing import require_place
+        from curate.rendering import require_place
 
         require_place(plot)
     from curate.dataset import open_dataset
-    from train.random_picture import draw_held_out
+    from train.pictures import draw_held_out
 
     picture, split = draw_held_out(open_dataset(data), seed)
     from train.predict import Predictor
@@ -160,21 +160,21 @@ def predict_random(
     failures.end()
     training_reports.truth(answer, picture.label, predictor.checkpoint)
     if plot and not isinstance(answer, Exception):
-        from train.answer_plot import Answer
+        from train.prediction_plot import LabelledPrediction
 
-        _plot([Answer(answer, picture.label, predictor.checkpoint.name_of(picture.label))], plot)
+        _plot([LabelledPrediction(answer, picture.label, predictor.checkpoint.name_of(picture.label))], plot)
     elsewhere = () if models == DEFAULT_MODELS else ("--models", models)
     following = command_line("evaluate", data, *elsewhere)
     console.say(f"The picture is {picture.path}, drawn from {split}. Next: {following}")
 
 
-def _plot(answers: Sequence[Answer], file: Path) -> None:
+def _plot(answers: Sequence[LabelledPrediction], file: Path) -> None:
     """Draw the answers; where there is none, say so and draw nothing."""
-    from curate.drawing import save_drawing
-    from train.answer_plot import plot_answers
+    from curate.rendering import save_drawing
+    from train.prediction_plot import plot_predictions
 
     if answers:
-        save_drawing(plot_answers(answers), file)
+        save_drawing(plot_predictions(answers), file)
         console.heading(f"Drew {len(answers)} in {file}")
 
 

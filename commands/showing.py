@@ -43,7 +43,7 @@ def show(
     """
     from curate.cleaning.plan import read_plan
     from curate.dataset import open_dataset
-    from curate.drawing import require_place, save_drawing
+    from curate.rendering import require_place, save_drawing
     from curate.show import pictures_to_show, require_sheet, sheet_of_pictures, sheet_of_plan
 
     require_place(out)

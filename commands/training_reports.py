@@ -140,7 +140,7 @@ def sweep(report: Sweep) -> None:
     names = list(report.axes)
     rows = [
         (*(f"{getattr(one.settings, name):g}" for name in names), one.folds, f"{one.accuracy:.2%}")
-        for one in report.candidates[:10]
+        for one in report.trials[:10]
     ]
     table(f"Sweep: {report.fits} fits on the bank, by folds within train", (*names, "folds", "right"), rows)
     for note in report.notes:

@@ -16,7 +16,7 @@ from curate.catalog.files import put_aside
 from curate.cleaning.clean_cache import is_known_clean, remember_clean
 from curate.cleaning.clean_options import CleanOptions
 from curate.cleaning.plan import PlanLine, check_plan, read_plan, write_plan
-from curate.cleaning.planning import REASONS, Plan, make_plan, part_placements
+from curate.cleaning.planning import REASONS, CleaningPlan, make_plan, part_placements
 from curate.dataset import Dataset, open_dataset, open_to_write
 from curate.defaults import DEFAULT_CONFLICTS, DEFAULT_POLICY, DEFAULT_RADIUS, ConflictMode, PolicyName
 from curate.errors import UserError
@@ -25,7 +25,7 @@ from curate.quarantine import Moves, finish_moves, set_aside
 from curate.scan import ScanReport, scan
 from curate.written import require_own
 
-__all__ = ["REASONS", "CleanReport", "Plan", "clean", "make_plan", "part_placements"]
+__all__ = ["REASONS", "CleanReport", "CleaningPlan", "clean", "make_plan", "part_placements"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class CleanReport:
 
     dataset: Dataset
     scan: ScanReport
-    plan: Plan
+    plan: CleaningPlan
     moved: int
     resumed: int
     unmoved: list[str]
@@ -58,7 +58,7 @@ def clean(
     conflicts: ConflictMode = DEFAULT_CONFLICTS,
     geometry: bool = False,
     remove: Sequence[str] = (),
-    plan: Path | Plan | None = None,
+    plan: Path | CleaningPlan | None = None,
     save_plan: Path | None = None,
     force: bool = False,
     rebuild_catalog: bool = False,
@@ -92,8 +92,8 @@ def clean(
             return _carry_out(dataset, catalog, options, lines, progress)
 
 
-def _lines(plan: Path | Plan) -> list[PlanLine]:
-    if isinstance(plan, Plan):
+def _lines(plan: Path | CleaningPlan) -> list[PlanLine]:
+    if isinstance(plan, CleaningPlan):
         return [PlanLine(decision, f"the plan, line {at}") for at, decision in enumerate(plan.decisions, start=1)]
     return read_plan(plan)
 
@@ -146,13 +146,13 @@ def _carry_out(
 
 def _plan(
     dataset: Dataset, catalog: Catalog, options: CleanOptions, lines: Sequence[PlanLine] | None, progress: Progress
-) -> Plan:
+) -> CleaningPlan:
     if lines is not None:
-        return Plan(check_plan(lines, dataset, catalog), [], [])
+        return CleaningPlan(check_plan(lines, dataset, catalog), [], [])
     if is_known_clean(catalog, str(options)):
-        return Plan([], [], [])
+        return CleaningPlan([], [], [])
     planned = make_plan(dataset, catalog, options, progress)
-    if planned == Plan([], [], []):
+    if planned == CleaningPlan([], [], []):
         remember_clean(catalog, str(options))
     return planned
 

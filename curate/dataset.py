@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from curate.errors import UserError
-from curate.files.atomic import sweep
+from curate.files.atomic import remove_abandoned
 from curate.files.lock import locked
 from curate.progress import Progress, silent
 
@@ -66,7 +66,7 @@ class Dataset:
 
     @property
     def catalog_path(self) -> Path:
-        """The ledger's file."""
+        """The catalog's file."""
         return self.home / "catalog.sqlite"
 
     @property
@@ -143,7 +143,7 @@ def open_to_write(
     """
     with locked(open_dataset(root).home, f"{doing} {root}", wait=wait, progress=progress):
         dataset = open_dataset(root)  # once more: whoever was at work may have changed the layout
-        sweep(dataset.home)
+        remove_abandoned(dataset.home)
         yield dataset
 
 
@@ -234,7 +234,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     except OSError:  # a link that leads round in a circle
         return False
     if entry.is_symlink():
-        # Files behind it are not ours to move, and a link to a folder above would be walked for ever.
+        # Files behind it are not ours to move, and a link to a folder above has no end.
         raise UserError(
             f"{entry.path} is a link to another folder: put the folder itself there, or give the folder it leads to."
         )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from curate.catalog import Picture
 from curate.defaults import DEFAULT_RADIUS
 from curate.files.reading import read_file
-from curate.lookalikes.candidates import Candidates, find_candidates
+from curate.lookalikes.candidates import CandidatePairs, find_candidates
 from curate.lookalikes.comparison import SMALL
 from curate.lookalikes.fingerprint import is_flat
 from curate.lookalikes.looks import Looks
@@ -34,9 +34,9 @@ class NearDuplicates:
 
     `contents` holds, for each different content, the positions of the pictures that have it: the same bytes, or flat
     pictures of one colour and shape. `first`, `second` (int32[p]) are indices into `contents`, `distance` (uint8[p]) is
-    the Hamming distance of the two hashes that met, `view` (int8[p]) says whose these were (as in
+    the Hamming distance of the two hashes that met, `variant` (int8[p]) says whose these were (as in
     `curate.lookalikes.candidates`), `verdict` (int8[p]) is `NEAR` or `COPY`, and `placement` (float32[p, 4]) says where
-    the first lies in the second, turned as the view says. `view` and `placement` are empty where they are unknown.
+    the first lies in the second, turned as the variant says. Both are empty where they are unknown.
     """
 
     contents: list[list[int]]
@@ -44,7 +44,7 @@ class NearDuplicates:
     second: NDArray[np.int32]
     distance: NDArray[np.uint8]
     verdict: NDArray[np.int8]
-    view: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
+    variant: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
     placement: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 4), np.float32))
 
     @property
@@ -67,11 +67,11 @@ class NearDuplicates:
 
     def placements(self) -> dict[tuple[int, int], tuple[Placement, int]]:
         """(first, second) → where the first lies in the second, and the distance of their hashes, of the copies."""
-        if not len(self.view):
+        if not len(self.variant):
             return {}
         return {
             (int(self.first[pair]), int(self.second[pair])): (
-                Placement(turn_of(int(self.view[pair])), _box(self.placement[pair])),
+                Placement(turn_of(int(self.variant[pair])), _box(self.placement[pair])),
                 int(self.distance[pair]),
             )
             for pair in np.flatnonzero(self.same).tolist()
@@ -187,7 +187,7 @@ def _joined(contents: list[list[int]], groups: list[list[int]]) -> list[list[int
     return [positions for at, positions in enumerate(joined) if at not in gone]
 
 
-def _decided(contents: list[list[int]], candidates: Candidates, found: Verdicts) -> NearDuplicates:
+def _decided(contents: list[list[int]], candidates: CandidatePairs, found: Verdicts) -> NearDuplicates:
     """One row a pair that is no two different pictures: the guess with the best verdict, else the nearest."""
     listed = np.flatnonzero(found.verdict != DIFFERENT)
     pair = candidates.pair()[listed]
@@ -195,7 +195,7 @@ def _decided(contents: list[list[int]], candidates: Candidates, found: Verdicts)
     chosen = listed[order[np.unique(pair[order], return_index=True)[1]]]
     best = candidates.take(chosen)
     return NearDuplicates(
-        contents, best.first, best.second, best.distance, found.verdict[chosen], best.view, found.placement[chosen]
+        contents, best.first, best.second, best.distance, found.verdict[chosen], best.variant, found.placement[chosen]
     )
 
 

@@ -13,7 +13,7 @@ from curate.defaults import DEFAULT_FORMAT, Format
 from curate.errors import UserError
 from curate.exporting.examples import Writer, read_examples
 from curate.exporting.imagefolder import renamed_labels
-from curate.files.atomic import fsync_below, fsync_folder, left_by_the_dead, temporary_name
+from curate.files.atomic import abandoned_in, fsync_below, fsync_folder, temporary_name
 from curate.files.disk import disk_in_words
 from curate.files.moving import move_folder
 from curate.files.ours import WorkFolder
@@ -27,7 +27,7 @@ _PARTIAL = "partial"
 
 
 @dataclass(frozen=True)
-class ExportReport:
+class DatasetExportReport:
     """`counts[split]` pictures of `labels` classes in `files` files below `out`; splits are named as other tools do.
     Both are counted on the disk. `broken` are the paths of what was left out because it gives no pixels; `renamed` is
     label → folder, for the classes of an image folder whose name is another's on some disks, or too long.
@@ -50,7 +50,7 @@ def export(
     names: Path | None = None,
     wait: float | None = 0.0,
     progress: Progress = silent,
-) -> ExportReport:
+) -> DatasetExportReport:
     """Write the intact pictures of a dataset's splits into a new folder, with their credits.
 
     The pictures are those in the dataset's own split folders or else in the one that `split` placed elsewhere; a
@@ -93,7 +93,7 @@ def export(
                 work.remove()
     files = sum(len(names) for _, _, names in os.walk(out))
     renamed = renamed_labels(labels) if format == "imagefolder" else {}
-    return ExportReport(out, format, written, len(labels), files, broken, renamed)
+    return DatasetExportReport(out, format, written, len(labels), files, broken, renamed)
 
 
 def _require_free(dataset: Dataset, out: Path) -> None:
@@ -119,7 +119,7 @@ def _publish(partial: Path, out: Path) -> None:
 
 def _remove_left_over(parent: Path) -> None:
     """Remove the work folders of exports whose process is gone."""
-    for left in left_by_the_dead(parent):
+    for left in abandoned_in(parent):
         WorkFolder(left).remove()
 
 

@@ -1,6 +1,6 @@
 """The one decoder: bytes → canonical RGB pixels, or BrokenImage with a reason in words.
 
-Every room of the house sees the pixels that `decode` gives, so a hash, a feature and a prediction of one file
+Every stage sees the pixels that `decode` gives, so a hash, a feature and a prediction of one file
 always speak of the same picture.
 """
 
@@ -74,6 +74,14 @@ class BrokenImage(Exception):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class BrokenPicture:
+    """The same in a report: a picture of a dataset that was left out or is damaged, and why."""
+
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -193,8 +201,8 @@ def further_frames(data: bytes, most: int) -> tuple[int, list[Image.Image]]:
         return 0, []
 
 
-def load(path: Path, *, at_least: int | None = None) -> Image.Image:
-    """The pixels that `read` gives."""
+def load_pixels(path: Path, *, at_least: int | None = None) -> Image.Image:
+    """The pixels that `read` gives, of mode "RGB"; raises BrokenImage as it does."""
     return read(path, at_least=at_least).pixels
 
 
@@ -221,7 +229,8 @@ def _decode_opened(
         pixels = pixels.convert("L")
     if orientation in _TRANSPOSE:
         pixels = pixels.transpose(_TRANSPOSE[orientation])
-    if file_format not in {"JPEG", "MPO"}:  # only these can be at reduced scale, and a TIFF turns itself in load()
+    # Only these can be at reduced scale, and a TIFF turns itself in load().
+    if file_format not in {"JPEG", "MPO"}:
         return DecodedImage(pixels, file_format, *pixels.size, box=(0, 0, *pixels.size))
     box = _box(image.size, covered or image.size, orientation)
     if orientation >= 5:

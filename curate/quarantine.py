@@ -28,7 +28,7 @@ from curate.catalog.quarantine_moves import (
 )
 from curate.dataset import Dataset
 from curate.errors import UserError
-from curate.files.atomic import sweep, write_whole
+from curate.files.atomic import remove_abandoned, write_whole
 from curate.files.inside import inside, is_plain
 from curate.files.moving import Outcome, end_cut_short, move
 from curate.files.reading import MAX_BYTES, NotAPlainFile, read_file, sha256_of
@@ -142,7 +142,7 @@ def finish_moves(dataset: Dataset, catalog: Catalog, progress: Progress = silent
     return Moves([found.path for found in moved], [found.path for found in unmoved])
 
 
-def restore(
+def restore_files(
     dataset: Dataset,
     catalog: Catalog,
     reasons: Iterable[str] | None = None,
@@ -271,7 +271,7 @@ def _sweep(dataset: Dataset, places: Sequence[tuple[Path, Path]]) -> None:
     with suppress(OSError):
         if dataset.root.stat().st_dev != dataset.quarantine.stat().st_dev:
             for folder in {target.parent for _, target in places}:
-                sweep(folder)
+                remove_abandoned(folder)
 
 
 def _restored(dataset: Dataset, catalog: Catalog) -> list[tuple[Path, Path]]:

@@ -14,8 +14,8 @@ from curate.catalog import Catalog, Picture, Seen
 from curate.dataset import ClassFolder, Dataset
 from curate.errors import UserError
 from curate.files.reading import MAX_BYTES, NotAPlainFile, open_file
-from curate.forked import apart, is_crash, results_of
-from curate.inspect import Facts, inspect_many, prepare
+from curate.forked import is_crash, map_isolated, results_of
+from curate.inspect import Facts, import_decoders, inspect_many
 from curate.parallel import processors
 from curate.progress import Progress, silent
 
@@ -52,7 +52,7 @@ def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Sca
     missing += _mark_lost_folders(dataset, catalog)
     chunks = list(_chunks(changed))
     if chunks:
-        prepare()
+        import_decoders()
     with (
         results_of(partial(_read_chunk, dataset.root), chunks, partial(_read_apart, dataset.root)) as results,
         progress("Reading pictures", len(changed)) as advance,
@@ -154,7 +154,7 @@ def _read_apart(root: Path, chunk: list[_File], _: int) -> list[Picture]:
         file, data = found
         return [file.broken("whatever decodes it crashes", hashlib.sha256(data).hexdigest())]
 
-    alone = apart(lambda file: _read_chunk(root, [file]), chunk, deadly)
+    alone = map_isolated(lambda file: _read_chunk(root, [file]), chunk, deadly)
     return [row for rows in alone for row in rows]
 
 

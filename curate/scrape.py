@@ -20,9 +20,8 @@ from curate.scan import scan
 from curate.scraping.crawler import Crawler, CrawlTarget, class_folder
 from curate.scraping.deduplicator import Deduplicator
 from curate.scraping.incoming import Incoming
-from curate.scraping.scrape_options import ScrapeOptions
-from curate.scraping.source_selection import chosen_sources, open_sources
-from curate.scraping.yield_report import Yield, measure
+from curate.scraping.scrape_options import ScrapeOptions, chosen_sources, open_sources
+from curate.scraping.yield_report import Yield, measure_yields
 from curate.sources.protocol.image_search import Query
 from curate.web.fetch import Fetcher
 from curate.web.network import Network
@@ -99,7 +98,7 @@ def scrape(
         return Scraped(
             dataset,
             crawler.new,
-            measure(store, [query.label for query in queries]),
+            measure_yields(store, [query.label for query in queries]),
             [f"{name}: {reason}" for name, reason in crawler.closed.items()],
             write_credits(dataset, catalog, names, force=force),
             write_metadata(dataset, catalog, names, force=force),

@@ -31,7 +31,7 @@ from curate.defaults import (
 )
 from curate.errors import UserError
 from curate.extras import require_extra
-from curate.files.atomic import sweep
+from curate.files.atomic import remove_abandoned
 from curate.files.lock import locked
 from curate.lookalikes.cached_search import find_neighbours
 from curate.program import COMMAND
@@ -39,10 +39,10 @@ from curate.progress import Progress, silent
 from curate.quarantine import finish_moves
 from curate.scan import scan
 from curate.splitting.assignment import Draw, Ratio, Rules, Splits, assign
-from curate.splitting.drawing import draw_stable
 from curate.splitting.grouping import Links, Proof, links_of, prove
 from curate.splitting.materialize import Adopted, Placement, adopt, check_output, materialize
 from curate.splitting.picture_table import NOWHERE, PictureTable, place_name, read_picture_table
+from curate.splitting.stratified_draw import draw_stable
 from curate.splitting.unfinished import begin, finish
 
 __all__ = ["HeldBack", "Placement", "Proof", "Ratio", "SplitReport", "split"]
@@ -119,7 +119,7 @@ def split(
             drawn = _draw_up(dataset, catalog, out, options, progress)
             # Another dataset's split may be on its way to the same place.
             with locked(out, command, wait=wait, progress=progress):
-                sweep(out)
+                remove_abandoned(out)
                 drawn = replace(drawn, adopted=adopt(dataset, catalog, out, drawn.table))
                 begin(out, catalog.identity(), command)
                 _remember(dataset, catalog, out, options, drawn)

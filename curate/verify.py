@@ -20,21 +20,14 @@ from curate.defaults import DEFAULT_RADIUS
 from curate.duplicates import find_near_duplicates
 from curate.errors import UserError
 from curate.files.reading import NotAPlainFile, read_file
+from curate.image import BrokenPicture
 from curate.inspect import Facts, inspect
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 
-Kind = Literal["picture", "origin", "look-alike"]
+CrossingKind = Literal["picture", "origin", "look-alike"]
 
 _CHUNK = 16
-
-
-@dataclass(frozen=True)
-class Damage:
-    """A file that gives no pixels, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -45,7 +38,7 @@ class Crossing:
 
     first: str
     second: str
-    kind: Kind
+    kind: CrossingKind
     distance: int
 
 
@@ -75,7 +68,7 @@ class VerifyReport:
     changed: list[str]
     missing: list[str]
     new: list[str]
-    broken: list[Damage]
+    broken: list[BrokenPicture]
     splits: list[SplitProof]
     no_catalog: str = ""
 
@@ -113,7 +106,7 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
         ],
         missing=sorted(known.sha256.keys() - there),
         new=[file.path for file in files if file.path not in known.sha256],
-        broken=[Damage(file.path, fact.broken) for file, fact in zip(files, facts, strict=True) if fact.broken],
+        broken=[BrokenPicture(file.path, fact.broken) for file, fact in zip(files, facts, strict=True) if fact.broken],
         splits=[
             _prove(dataset.root, out, pictures, radius, known.origins, progress)
             for out, pictures in _by_folder(files, facts).items()
@@ -230,6 +223,6 @@ def _of_one_origin(pictures: list[Picture], origins: Iterable[tuple[str, str]]) 
                 yield _crossing(a, b, "origin", -1)
 
 
-def _crossing(a: Picture, b: Picture, kind: Kind, distance: int) -> Crossing:
+def _crossing(a: Picture, b: Picture, kind: CrossingKind, distance: int) -> Crossing:
     first, second = sorted((a, b), key=lambda picture: (SPLITS.index(picture.split), picture.path))
     return Crossing(first.path, second.path, kind, distance)

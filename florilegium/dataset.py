@@ -29,7 +29,7 @@ from curate.defaults import (
     DEFAULT_SOURCES,
 )
 from curate.printable import printable
-from florilegium.page import Page
+from florilegium.page import HtmlPage
 from florilegium.progress import AUTO, chosen
 
 if TYPE_CHECKING:
@@ -97,11 +97,10 @@ def scrape(
     cannot be used.
     """
     from curate.scrape import scrape as run
-    from curate.scraping.queries import plan_queries
-    from curate.scraping.scrape_options import ScrapeOptions
+    from curate.scraping.scrape_options import ScrapeOptions, plan_queries
     from curate.sources.protocol.licenses import allowed_licenses
     from curate.web.network import Network
-    from florilegium.apart import apart
+    from florilegium.event_loop import run_outside_event_loop
     from florilegium.results import ScrapeResult
 
     known: Path | dict[str, tuple[str, str]] | None
@@ -114,7 +113,7 @@ def scrape(
     options = ScrapeOptions(limit, allowed_licenses(licenses), min_size)
     network = Network(contact=contact, obey_robots=not ignore_robots, obey_robots_tag=not ignore_noai)
     watch = chosen(progress)
-    report = apart(
+    report = run_outside_event_loop(
         lambda: run(
             Path(out), queries, options,
             sources=sources, network=network, names=every_name, force=force, wait=wait, progress=watch,
@@ -390,7 +389,7 @@ class Dataset:
     def _repr_html_(self) -> str:
         from curate.errors import UserError
 
-        page = Page()
+        page = HtmlPage()
         try:
             counts = self._counts()
             page.say(f"{self.root}: {self._summary(counts)}")

@@ -12,15 +12,15 @@ from commands.console import onto, say
 from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_DEVICE, DEFAULT_MEASURED, DEFAULT_MODELS, DEFAULT_TOP_K
 from curate.image import BrokenImage
 from curate.printable import printable
-from florilegium.page import Page
+from florilegium.page import HtmlPage
 from florilegium.progress import AUTO, chosen
 from florilegium.results import Result
-from train.answer_plot import MOST, Answer, plot_answers
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.evaluate import Evaluation
-from train.export import ExportReport
+from train.export import ModelExportReport
 from train.optimising.fitting import Epoch
 from train.predict import Prediction
+from train.prediction_plot import MOST, LabelledPrediction, plot_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,7 +141,7 @@ class Model:
         The same `seed` draws the same picture. Raises `UserError` where no split is held out.
         """
         from curate.dataset import open_dataset
-        from train.random_picture import draw_held_out
+        from train.pictures import draw_held_out
 
         picture, _ = draw_held_out(open_dataset(self._root_of(dataset)), seed)
         (found,) = self._predictor(None, 1, None).predict_files([picture.path], top_k=top_k)
@@ -211,7 +211,7 @@ class Model:
     def _repr_html_(self) -> str:
         from train.curves_plot import plot_curves
 
-        page = Page()
+        page = HtmlPage()
         page.say(f"{self.path}: {self._summary}.")
         more = ", …" if len(self.names) > _MOST_NAMES else ""
         page.say(f"Classes: {', '.join(self.names[:_MOST_NAMES])}{more}")
@@ -253,7 +253,7 @@ class EvaluationResult(Result, Evaluation):
 
 
 @dataclass(frozen=True, repr=False)
-class ModelExportResult(Result, ExportReport):
+class ModelExportResult(Result, ModelExportReport):
     """The file that was written, and how close its probabilities come to the checkpoint's."""
 
     @property
@@ -303,10 +303,10 @@ class Predictions(Sequence[Prediction | BrokenImage]):
         return "\n".join(_line(answer) for answer in self._answers)
 
     def _repr_html_(self) -> str:
-        page = Page()
+        page = HtmlPage()
         truths: Sequence[tuple[str | None, str]] = self.truth or [(None, "")] * len(self)
         drawn = [
-            Answer(answer, label, name)
+            LabelledPrediction(answer, label, name)
             for answer, (label, name) in zip(self._answers, truths, strict=True)
             if isinstance(answer, Prediction)
         ]
@@ -315,7 +315,7 @@ class Predictions(Sequence[Prediction | BrokenImage]):
         if len(self) > MOST:
             page.say(f"… and {len(self) - MOST:,} more.")
         if drawn:
-            page.draw(plot_answers(drawn), "Pictures, and beside each its likeliest classes")
+            page.draw(plot_predictions(drawn), "Pictures, and beside each its likeliest classes")
         return page.html
 
 

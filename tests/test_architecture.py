@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -181,6 +181,38 @@ def test_a_module_says_what_it_is_for(name: str) -> None:
     path = REPOSITORY / Path(*name.split("."))
     source = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(source)), f"{name} does not say what it is for"
+
+
+TWICE = {
+    "Dataset": "`florilegium.Dataset` is the API's name of the same thing: a dataset, with the stages as its methods",
+    "Search": "every module of `curate.sources` is one source, and `Search` is the class of each",
+    "count_pictures": "every format of `curate.exporting` counts what it wrote by the same function",
+    "export": "two doors of one command: `curate.export` writes a dataset, `train.export` a checkpoint",
+    "main": "what `python -m` runs",
+}
+"""Public names that stand in more than one module, and why."""
+
+
+def definitions(*kinds: type[ast.stmt], rooms: Iterable[str]) -> dict[str, list[str]]:
+    """Public name → the modules at whose top level it is defined as a statement of one of these kinds."""
+    found: dict[str, list[str]] = {}
+    for room in rooms:
+        for path in sorted((REPOSITORY / room).rglob("*.py")):
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, kinds) and not node.name.startswith("_"):  # type: ignore[attr-defined]
+                    found.setdefault(node.name, []).append(str(path.relative_to(REPOSITORY)))  # type: ignore[attr-defined]
+    return found
+
+
+def test_a_public_name_has_one_meaning() -> None:
+    """A class name in all packages. A function's in those that do the work: a command and a method of the API bear the
+    name of the door that they call.
+    """
+    classes = definitions(ast.ClassDef, rooms=ORDER)
+    functions = definitions(ast.FunctionDef, ast.AsyncFunctionDef, rooms=("demo", "testing", "train", "curate"))
+    twice = {name: places for found in (classes, functions) for name, places in found.items() if len(places) > 1}
+    assert {name: places for name, places in twice.items() if name not in TWICE} == {}
+    assert set(TWICE) <= set(twice), "an exception that is none any more"
 
 
 HELP = """

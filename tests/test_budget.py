@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from curate.errors import UserError
 from tests.training_ground import TINY, grow
 from train import budget
-from train.budget import SIZES, VIEWS, Speed, choose, parse_duration, plan_budget, weights_at_hand
+from train.budget import SIZES, VIEW_COUNTS, Speed, choose, parse_duration, plan_budget, weights_at_hand
 from train.optimising.settings import FitSettings
 from train.training import TrainOptions, train_head
 
@@ -102,8 +102,8 @@ def test_what_is_planned_fits_and_nothing_better_would(
     for speed in speeds:
         if speed.quality > mine.quality:
             assert speed.seconds(train, train // 5, 1, size) > left
-    if plan.views < max(VIEWS):
-        assert mine.seconds(train, train // 5, VIEWS[VIEWS.index(plan.views) - 1], size) > left
+    if plan.views < max(VIEW_COUNTS):
+        assert mine.seconds(train, train // 5, VIEW_COUNTS[VIEW_COUNTS.index(plan.views) - 1], size) > left
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from curate.errors import UserError
 from curate.files import atomic
-from curate.files.atomic import sweep, temporary_name, write_whole, written_whole
+from curate.files.atomic import remove_abandoned, temporary_name, write_whole, written_whole
 from curate.files.inside import inside, is_plain
 from curate.files.ours import MARK, WorkFolder, is_signed, signed, write_ours
 from curate.files.reading import NotAPlainFile, open_file, read_file, sha256_of
@@ -167,7 +167,7 @@ def test_a_sweep_removes_what_the_dead_left_and_nothing_of_the_living(
     monkeypatch.undo()
     for file in (dead, living, given_up, foreign, elsewhere):
         file.write_bytes(b"half")
-    sweep(tmp_path)
+    remove_abandoned(tmp_path)
     assert not dead.exists()
     assert all(file.exists() for file in (living, given_up, foreign, elsewhere))
 

@@ -18,7 +18,7 @@ from tests.training_ground import grow
 from train.checkpoint import load_checkpoint
 from train.optimising.fitting import Fitting, Measured, Work
 from train.optimising.layers import build_head
-from train.optimising.optimiser import groups_of
+from train.optimising.optimiser import parameter_groups
 from train.optimising.settings import FitSettings
 from train.optimising.unfinished import UnfinishedRun
 
@@ -65,7 +65,12 @@ def fitting(folder: Path | None, settings: FitSettings = EVERYTHING, stop_before
         return Measured(60, int((classifier(inputs).argmax(dim=1) == targets).sum()), length)
 
     work = Work(
-        model, groups_of(model.parameters(), weight_decay=0.01), Numbers(inputs, stop_before), targets, 3, validate
+        model,
+        parameter_groups(model.parameters(), weight_decay=0.01),
+        Numbers(inputs, stop_before),
+        targets,
+        3,
+        validate,
     )
     unfinished = None if folder is None else UnfinishedRun(folder, {"run": "this one"}, every=0)
     return Fitting(work, settings, seed=3, unfinished=unfinished)

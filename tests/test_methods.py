@@ -28,7 +28,7 @@ from curate.dataset import open_dataset
 from curate.defaults import ConflictMode, PolicyName
 from curate.inspect import inspect
 from curate.lookalikes import candidates, colour, fingerprint, registration
-from curate.lookalikes.fingerprint import VIEWS
+from curate.lookalikes.fingerprint import VARIANTS
 from curate.lookalikes.method import PLAN_VERSIONS, SEARCH_VERSIONS
 from curate.phash import pairs_within, phashes
 from curate.scan import scan
@@ -113,15 +113,15 @@ def of_windows() -> Iterator[object]:
 
 
 def of_candidates() -> Iterator[object]:
-    views = np.stack([hashes(10 + view, 64) for view in range(len(VIEWS))], axis=1)
-    views = np.concatenate([views, np.stack([flipped(views[:, view], view) for view in range(len(VIEWS))], axis=1)])
+    views = np.stack([hashes(10 + view, 64) for view in range(len(VARIANTS))], axis=1)
+    views = np.concatenate([views, np.stack([flipped(views[:, view], view) for view in range(len(VARIANTS))], axis=1)])
     wholes = np.concatenate([hashes(5, 64), flipped(hashes(5, 64), 6)])
     wholes[:32] = flipped(views[64:96, 3], 7)
     views[:64, len(fingerprint.FRAMED) - 1] = flipped(wholes[:64], 8)
     packed = [row.astype(">u8").tobytes() for row in views]
     for radius, framed, geometry in ((8, True, False), (12, True, True), (3, True, False), (8, False, True)):
         found = candidates.find_candidates(wholes, packed, radius, framed=framed, geometry=geometry)
-        yield [getattr(found, name).tolist() for name in ("first", "second", "view", "both", "distance")]
+        yield [getattr(found, name).tolist() for name in ("first", "second", "variant", "both", "distance")]
 
 
 def of_registration() -> Iterator[object]:
@@ -204,7 +204,7 @@ def of_search() -> Iterator[object]:
     for radius, geometry in ((8, False), (12, True), (3, False)):
         found = duplicates.find_near_duplicates(Path(folder.name), rows, radius, geometry=geometry)
         yield [found.contents, found.first.tolist(), found.second.tolist(), found.distance.tolist()]
-        yield [found.view.tolist(), found.same.tolist()]
+        yield [found.variant.tolist(), found.same.tolist()]
 
 
 def of_quality() -> Iterator[object]:
@@ -218,7 +218,8 @@ def of_quality() -> Iterator[object]:
         lumas.append(page)
     sides = np.array([(40 + 3 * at % 300, 40 + 7 * at % 211) for at in range(len(lumas))])
     yield [
-        quality.flags(scores) for scores in quality.measure(quality.Views(np.stack(lumas), sides[:, 0], sides[:, 1]))
+        quality.flags(scores)
+        for scores in quality.quality_scores(quality.LumaBatch(np.stack(lumas), sides[:, 0], sides[:, 1]))
     ]
 
 
@@ -267,7 +268,7 @@ def test_a_version_answers_what_it_always_answered(part: str) -> None:
         ("windows", fingerprint, "_BORDER_SPREAD", 3.5),
         ("windows", fingerprint, "_BORDER_DRIFT", 5.0),
         ("windows", fingerprint, "_WIDEST_BORDER", 25),
-        ("candidates", candidates, "VIEW_RADIUS", 7),
+        ("candidates", candidates, "VARIANT_RADIUS", 7),
         ("candidates", candidates, "_NO_BORDER", 5),
         ("registration", registration, "MIN_DETAIL", 0.87),
         ("registration", registration, "MIN_WHOLE", 0.86),

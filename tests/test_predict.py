@@ -15,7 +15,7 @@ from torch import nn
 
 from curate.dataset import open_dataset
 from curate.errors import UserError
-from curate.image import BrokenImage, load
+from curate.image import BrokenImage, load_pixels
 from tests.training_ground import TINY, grow
 from train.calibration import Abstention, answered_right
 from train.checkpoint import best_checkpoint, load_checkpoint
@@ -100,7 +100,7 @@ def test_probabilities_not_logits(trained: tuple[Path, TrainingReport]) -> None:
     root, report = trained
     checkpoint = load_checkpoint(report.checkpoint)
     predictor = Predictor(checkpoint, "cpu")
-    images = [load(path) for path in sorted((root / "test" / "10").iterdir())]
+    images = [load_pixels(path) for path in sorted((root / "test" / "10").iterdir())]
     rows = predictor.probabilities(images)
     assert rows.dtype == np.float32
     np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-5)

@@ -10,7 +10,7 @@ from torch import nn
 
 from train.backbones import load_backbone
 from train.checkpoint import Checkpoint
-from train.metrics import Accuracy, measure
+from train.metrics import Accuracy, measure_accuracy
 
 # timm's own test network: 370,000 weights at 160 pixels
 TINY = "timm:test_resnet"
@@ -50,7 +50,7 @@ def accuracy(correct: int, n: int) -> Accuracy:
     """Figures of three classes: `correct` of `n` pictures are right."""
     scores = np.zeros((n, 3))
     scores[:, 0] = 1
-    return measure(scores, np.array([0] * correct + [1] * (n - correct)), 3)
+    return measure_accuracy(scores, np.array([0] * correct + [1] * (n - correct)), 3)
 
 
 def small_checkpoint() -> Checkpoint:

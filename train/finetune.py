@@ -13,12 +13,12 @@ from torch.nn import functional
 
 from curate.dataset import open_dataset
 from curate.errors import UserError
+from curate.image import BrokenPicture
 from curate.memory import keep_freed_memory
 from curate.progress import Progress, silent
 from train.backbones import Backbone, freeze_parameters, load_backbone, weights_digest
-from train.calibration import Calibration, calibrate
+from train.calibration import Calibration, calibrate_confidence
 from train.evaluate import measure_head, side_by_side
-from train.features.extract import BrokenPicture
 from train.features.pixels import PixelSource, Readable, readable_pictures
 from train.features.views import Views
 from train.head import fit_head, require_room
@@ -26,7 +26,7 @@ from train.metrics import Accuracy
 from train.optimising.distributed import Processes
 from train.optimising.fitting import Fitting, Measured, Work
 from train.optimising.layers import Head, build_head
-from train.optimising.optimiser import discriminative_groups, groups_of
+from train.optimising.optimiser import discriminative_groups, parameter_groups
 from train.optimising.settings import FitSettings
 from train.optimising.unfreeze import Stage, set_train_mode, unfreeze
 from train.pictures import LabelledPicture
@@ -56,7 +56,7 @@ class PixelClassifier(nn.Module):
         self.keep_statistics = keep_statistics
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Logits, with a gradient where it is asked for."""
+        """Logits (N, classes) of pixels (N, crop, crop, 3), with a gradient where it is asked for."""
         logits: torch.Tensor = self.head(self.network(self.preprocessing.normalise(pixels)))
         return logits
 
@@ -224,7 +224,7 @@ def _work(
             loss += float(functional.cross_entropy(logits, wanted, reduction="sum"))
         return Measured(len(mine), correct, loss)
 
-    groups = groups_of(model.head.parameters(), weight_decay=settings.weight_decay) + discriminative_groups(
+    groups = parameter_groups(model.head.parameters(), weight_decay=settings.weight_decay) + discriminative_groups(
         [stage.parameters for stage in stages],
         scale=options.tuning.backbone_rate,
         decay=options.tuning.rate_decay,
@@ -233,7 +233,7 @@ def _work(
     return Work(
         model=model,
         groups=groups,
-        source=learnt,
+        loader=learnt,
         targets=data.targets(data.learnt),
         classes=len(data.labels),
         validate=validate,
@@ -256,7 +256,7 @@ def _figures(tuned: Backbone, head: Head, data: _Data, place: Place) -> tuple[Ac
         )  # fmt: skip
     labels = [data.measured[position].label for position in found.kept]
     accuracy, truth, _ = measure_head(head, found.features, labels, data.labels)
-    return accuracy, calibrate(head_logits(head, found.features[:, 0]), truth)
+    return accuracy, calibrate_confidence(head_logits(head, found.features[:, 0]), truth)
 
 
 def _tuned(backbone: Backbone) -> Backbone:

@@ -14,6 +14,7 @@ from curate.catalog import Catalog
 from curate.dataset import Dataset, open_dataset
 from curate.defaults import DEFAULT_FOLDS, DEFAULT_RADIUS
 from curate.errors import UserError
+from curate.image import BrokenPicture
 from curate.lookalikes.cached_search import find_neighbours
 from curate.progress import Progress, silent
 from curate.scan import scan
@@ -21,10 +22,9 @@ from curate.splitting.grouping import groups_of, links_of
 from curate.splitting.picture_table import read_picture_table
 from train.calibration import cross_entropy
 from train.device import one_thread
-from train.features.extract import BrokenPicture
 from train.features.views import Views
 from train.head import fit_head, require_room
-from train.metrics import Accuracy, measure
+from train.metrics import Accuracy, measure_accuracy
 from train.optimising.settings import FitSettings
 from train.predict import mean_probabilities
 from train.training import Place, TrainOptions, banked, load_backbones, pictures_of
@@ -92,10 +92,10 @@ def cross_validate(
         for fold in range(folds):
             results.append(fit_fold(data, fold, options.head))
             advance(1)
-    return summary(data, results)
+    return combine_folds(data, results)
 
 
-def summary(data: LearningSet, results: Sequence[FoldResult]) -> CrossValidation:
+def combine_folds(data: LearningSet, results: Sequence[FoldResult]) -> CrossValidation:
     """Put the folds' figures together."""
     found = [result.accuracy for result in results]
     pooled = Accuracy(
@@ -209,7 +209,7 @@ def fit_fold(data: LearningSet, fold: int, settings: FitSettings) -> FoldResult:
         )
         probabilities = mean_probabilities(fitted.head, data.features[held][:, :1])
     return FoldResult(
-        accuracy=measure(probabilities, truth, len(data.labels)),
+        accuracy=measure_accuracy(probabilities, truth, len(data.labels)),
         cross_entropy=cross_entropy(probabilities, truth),
         right=probabilities.argmax(axis=1) == truth,
     )

@@ -16,7 +16,7 @@ from train.device import require_memory
 from train.optimising.distributed import Processes
 from train.optimising.fitting import Epoch, Fitting, Measured, Work
 from train.optimising.layers import Head, build_head, linears
-from train.optimising.optimiser import groups_of
+from train.optimising.optimiser import parameter_groups
 from train.optimising.settings import FitSettings
 from train.optimising.unfinished import UnfinishedRun
 
@@ -68,8 +68,8 @@ def fit_head(
     ).to(device)  # fmt: skip
     work = Work(
         model=head,
-        groups=groups_of(head.parameters(), weight_decay=settings.weight_decay),
-        source=bank,
+        groups=parameter_groups(head.parameters(), weight_decay=settings.weight_decay),
+        loader=bank,
         targets=targets,
         classes=classes,
         validate=None if valid is None or not len(valid[1]) else lambda model: _measured(model, bank, valid, device),

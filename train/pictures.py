@@ -1,6 +1,7 @@
 """The pictures of one split with their labels, and what the catalog already knows of their content."""
 
 import hashlib
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from curate.dataset import Dataset
 from curate.errors import UserError
 from curate.program import COMMAND
 from curate.splitting.unfinished import steady_split
+from train.optimising.settings import require_seed
+
+HELD_OUT = ("test", "valid")
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,24 @@ def labelled_pictures(dataset: Dataset, split: str) -> list[LabelledPicture]:
             f"pictures in raw/ among train/, valid/ and test/, or choose another split."
         )
     return found
+
+
+def draw_held_out(dataset: Dataset, seed: int | None = None) -> tuple[LabelledPicture, str]:
+    """Draw from test or, where there is none, from valid: (picture, split). Every picture is as likely as any other.
+
+    The same seed draws the same picture from the same files; None draws anew each time. Raises `UserError` where
+    no split is held out: a picture of train would only show what was memorised.
+    """
+    there = {folder.split for folder in dataset.class_folders()}
+    for split in HELD_OUT:
+        if split in there:
+            pictures = sorted(labelled_pictures(dataset, split), key=lambda picture: picture.path.as_posix())
+            require_seed(seed or 0)
+            return random.Random(seed).choice(pictures), split
+    raise UserError(
+        f"{dataset.root} has neither test/ nor valid/, so every picture may have been learnt from: "
+        f"run `{COMMAND} split {dataset.root}` first."
+    )
 
 
 def class_folder_labels(dataset: Dataset, split: str) -> list[str]:

@@ -95,6 +95,7 @@ class Predictor:
         """One answer per file, in order: its `top_k` likeliest classes (all, if there are fewer), or why there is none.
 
         Files are read as the answers are asked for, a batch ahead. What can't be read already is its own answer.
+        Raises UserError for a `top_k` below 1.
         """
         if top_k < 1:
             raise UserError(f"--top-k {top_k} asks for no class at all: give 1 or more.")

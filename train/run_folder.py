@@ -19,11 +19,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from curate.defaults import DEFAULT_RUNS
-from curate.drawing import save_drawing
 from curate.errors import UserError
 from curate.extras import not_installed
 from curate.files.atomic import write_whole
 from curate.progress import Progress, silent
+from curate.rendering import save_drawing
 from train.curves_plot import plot_curves
 from train.device import resolve_device
 from train.optimising.distributed import Processes, joined_processes

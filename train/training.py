@@ -16,16 +16,17 @@ import torch
 from curate.dataset import Dataset, open_dataset
 from curate.defaults import DEFAULT_DEVICE, DEFAULT_MODELS
 from curate.errors import UserError
+from curate.image import BrokenPicture
 from curate.program import __version__
 from curate.progress import Progress, silent
 from curate.splitting.unfinished import steady_split
 from train.backbones import Backbone, load_backbone
-from train.calibration import Calibration, calibrate
+from train.calibration import Calibration, calibrate_confidence
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.device import fast_precision, memory_notes, one_thread, resolve_device
 from train.evaluate import measure_head, side_by_side
 from train.features.augmentation import Augmentation
-from train.features.extract import BATCH, BrokenPicture, Extraction
+from train.features.extract import BATCH, Extraction
 from train.features.views import Views
 from train.head import fit_head, require_room
 from train.metrics import Accuracy
@@ -143,7 +144,7 @@ def train_head(
             watch=options.watch, progress=progress,
         )  # fmt: skip
     accuracy, truth, _ = measure_head(fitted.head, measured.features, valid_labels, labels)
-    calibration = calibrate(head_logits(fitted.head, measured.features[:, 0]), truth)
+    calibration = calibrate_confidence(head_logits(fitted.head, measured.features[:, 0]), truth)
     clock.lap("head")
     return finished(
         Trained(
@@ -237,7 +238,10 @@ def finished(
 def load_backbones(
     names: str, weights: str | Path = "default", *, seed: int = 0, cut: Cut = "last", crop: int = 0
 ) -> list[Backbone]:
-    """`load_backbone` for each of the names joined by "+"; a weights file or tag belongs to one backbone alone."""
+    """`load_backbone` for each of the names joined by "+".
+
+    Raises UserError as it does, and where one weights file or tag is given for several backbones.
+    """
     wanted = [name.strip() for name in names.split("+")]
     if len(wanted) > 1 and str(weights) not in {"default", "none"}:
         raise UserError(f"--weights {weights} can't be given to {len(wanted)} backbones at once: name one backbone.")

@@ -1,4 +1,4 @@
-"""The ledger of a scrape: every candidate that a search has found, and what became of it."""
+"""The record of a scrape: every candidate that a search has found, and what became of it."""
 
 import datetime
 import sqlite3
@@ -11,7 +11,7 @@ from curate.catalog.check import REBUILD
 from curate.catalog.credits import CreditRow, enter_credit
 from curate.catalog.pictures import Catalog
 from curate.errors import UserError
-from curate.sources.protocol.image_search import Candidate, Page, Query
+from curate.sources.protocol.image_search import Candidate, CandidatePage, Query
 from curate.sources.protocol.licenses import License
 from curate.sources.protocol.picture_urls import picture_key
 
@@ -121,7 +121,7 @@ class CandidateStore:
         ).fetchone()
         return (None if row[0] is None else str(row[0]), bool(row[1])) if row else (None, False)
 
-    def add(self, query: Query, source: str, words: str, page: Page) -> None:
+    def add(self, query: Query, source: str, words: str, page: CandidatePage) -> None:
         """Enter a page and the way on from it, in one transaction: no page is asked for twice."""
         with self._catalog.transaction() as db:
             repeats = sum(self._enter(query.label, source, words, candidate) for candidate in page.candidates)

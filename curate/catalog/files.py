@@ -74,7 +74,8 @@ def connect_read_only(path: Path, stack: ExitStack) -> sqlite3.Connection:
 
     SQLite reads a catalog in WAL mode without a trace only where the log and its index are there already, as they are
     while another process is at work. Without a log, in a folder that we cannot write, nobody changes the file. In all
-    other cases, the log of a killed process on a read-only disk among them, a copy is read.
+    other cases, the log of a killed process on a read-only disk among them, a copy is read. Raises UserError where the
+    catalog cannot be read.
     """
     require_own_files(path)
     if not path.is_file():

@@ -18,7 +18,7 @@ def known_files(file: Path) -> dict[str, LastRead]:
         with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=5)) as db:
             db.execute("PRAGMA trusted_schema = OFF")
             if not db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'pictures'").fetchone():
-                return {}  # a view of that name may run for ever
+                return {}  # a view of that name may run without end
             rows = db.execute("SELECT path, size, mtime_ns, sha256 FROM pictures WHERE state = 'present'")
             return {
                 path: LastRead(size, mtime_ns, sha256)

@@ -73,7 +73,8 @@ def within_labels(found: NearDuplicates, pictures: Sequence[Picture]) -> NearDup
     chosen, first, second = np.array(pairs, dtype=np.int64).reshape(-1, 3).T
     return NearDuplicates(
         contents, first.astype(np.int32), second.astype(np.int32), found.distance[chosen], found.verdict[chosen],
-        *(column[chosen] if len(column) else column for column in (found.view, found.placement)),
+        found.variant[chosen] if len(found.variant) else found.variant,
+        found.placement[chosen] if len(found.placement) else found.placement,
     )  # fmt: skip
 
 

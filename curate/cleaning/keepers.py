@@ -11,7 +11,7 @@ from PIL import Image
 from curate.catalog import Catalog, Picture
 from curate.catalog.credits import known_of_origins
 from curate.dataset import natural_key
-from curate.image import BrokenImage, load
+from curate.image import BrokenImage, load_pixels
 from curate.lookalikes.fingerprint import reduced, without_border
 
 ENOUGH_BITS = 0.5
@@ -213,7 +213,7 @@ def _seconds(moment: str) -> float:
 
 def _laplacian(path: Path) -> float:
     try:
-        pixels = load(path, at_least=_SHARPNESS_SIDE).convert("L")
+        pixels = load_pixels(path, at_least=_SHARPNESS_SIDE).convert("L")
     except BrokenImage:
         return 0.0
     scale = _SHARPNESS_SIDE / min(pixels.size)
@@ -226,7 +226,7 @@ def _laplacian(path: Path) -> float:
 
 def _without_border(path: Path) -> float:
     try:
-        left, right, top, bottom = without_border(reduced(load(path, at_least=_BORDER_SIDE).convert("L")))
+        left, right, top, bottom = without_border(reduced(load_pixels(path, at_least=_BORDER_SIDE).convert("L")))
     except BrokenImage:
         return 1.0
     return (right - left) * (bottom - top)

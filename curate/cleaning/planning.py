@@ -19,7 +19,7 @@ from curate.dataset import SPLITS, Dataset, natural_key
 from curate.duplicates import NearDuplicates, find_near_duplicates, looks_at
 from curate.lookalikes.cached_search import remember_search
 from curate.lookalikes.clusters import Cluster, Copy, clusters
-from curate.lookalikes.fingerprint import VIEWS
+from curate.lookalikes.fingerprint import VARIANTS
 from curate.progress import Progress, silent
 from curate.quality import CHECKS
 from curate.quarantine import Decision, pending
@@ -39,7 +39,7 @@ class Leak:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CleaningPlan:
     """What is to leave, in order of path; what was found leaking across the splits that are there; and which
     pictures lie under two labels.
     """
@@ -54,7 +54,7 @@ def make_plan(
     catalog: Catalog,
     options: CleanOptions | None = None,
     progress: Progress = silent,
-) -> Plan:
+) -> CleaningPlan:
     """Decide from the catalog what leaves. Moves that an interrupted run left undone are decided already."""
     options = options or CleanOptions()
     policy = POLICIES[options.keep]
@@ -76,7 +76,7 @@ def make_plan(
     decisions += _placements_that_leave(decisions, placed)
     everything = sorted([*decided.values(), *decisions], key=lambda decision: natural_key(decision.path))
     copies = [copy for origin, copies in placed.items() if origin not in leaving for copy in copies]
-    return Plan(everything, find_leaks(found, intact, copies), find_conflicts(found, intact))
+    return CleaningPlan(everything, find_leaks(found, intact, copies), find_conflicts(found, intact))
 
 
 def _poor(picture: Picture, remove: Sequence[str]) -> Decision | None:
@@ -90,7 +90,7 @@ def _poor(picture: Picture, remove: Sequence[str]) -> Decision | None:
 
 def _bordered(found: NearDuplicates, pictures: Sequence[Picture]) -> frozenset[str]:
     """The contents that met another when the border of one was left out."""
-    contents = {content for pair, view in _views(found).items() if view == "border" for content in pair}
+    contents = {content for pair, variant in _variants(found).items() if variant == "border" for content in pair}
     return frozenset(pictures[at].sha256 for content in contents for at in found.contents[content])
 
 
@@ -193,8 +193,8 @@ class _Planner:
             looks_at(root, pictures, joined.contents),
             by_source=policy.by_source,
         )
-        self.views = _views(found)
-        seen = {content for pair in self.views for content in pair}
+        self.variants = _variants(found)
+        seen = {content for pair in self.variants for content in pair}
         self.content = {at: content for content in seen for at in found.contents[content]}
         self.disputed: dict[int, tuple[int, int]] = {}
         if mode == "quarantine":
@@ -260,20 +260,20 @@ class _Planner:
         path = self.pictures[other].path
         if self.pictures[at].sha256 == self.pictures[other].sha256:
             return f"the same bytes as {path}"
-        view = self.views.get(frozenset((self.content.get(at, -1), self.content.get(other, -1))))
+        variant = self.variants.get(frozenset((self.content.get(at, -1), self.content.get(other, -1))))
         notes = [link.relation.first_is] if link.relation is not None and link.relation.first_is else []
         if link.distance >= 0:
-            notes.append(f"pHash {link.distance} of 64 bits apart" + (f", one seen as “{view}”" if view else ""))
+            notes.append(f"pHash {link.distance} of 64 bits apart" + (f", one seen as “{variant}”" if variant else ""))
         return f"the same picture as {path} ({'; '.join(notes)})" if notes else f"the same picture as {path}"
 
 
-def _views(found: NearDuplicates) -> dict[frozenset[int], str]:
-    """For pairs of contents that met by another view than both whole: its name. {} where views are unknown."""
-    if not len(found.view):
+def _variants(found: NearDuplicates) -> dict[frozenset[int], str]:
+    """For pairs of contents that met by another variant than both whole: its name. {} where variants are unknown."""
+    if not len(found.variant):
         return {}
     return {
-        frozenset((int(found.first[pair]), int(found.second[pair]))): VIEWS[found.view[pair]].name
-        for pair in np.flatnonzero(found.same & (found.view >= 0))
+        frozenset((int(found.first[pair]), int(found.second[pair]))): VARIANTS[found.variant[pair]].name
+        for pair in np.flatnonzero(found.same & (found.variant >= 0))
     }
 
 

@@ -96,6 +96,17 @@ class _Place:
     picture: Picture
 
 
+def plan_shards(sizes: Sequence[int], most: int) -> list[range]:
+    """Consecutive ranges whose sizes sum up to at most `most`, as long as can be; what is larger stands alone."""
+    shards, start, held = [], 0, 0
+    for at, size in enumerate(sizes):
+        if at > start and held + size > most:
+            shards.append(range(start, at))
+            start, held = at, 0
+        held += size
+    return [*shards, range(start, len(sizes))] if sizes else []
+
+
 def _in_splits(dataset: Dataset, pictures: Sequence[Picture]) -> list[_Place]:
     return [place for place in _all(dataset, pictures, "") if place.split]
 

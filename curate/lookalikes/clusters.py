@@ -121,8 +121,8 @@ class _Families:
             degree = len(self.neighbours[content]), len(self.neighbours[best])
             return degree[0] > degree[1]
         if self._in_split(content) != self._in_split(best):
-            return self.rank[content] < self.rank[best]
-        return relation.source == "first" or (not relation.source and self.rank[content] < self.rank[best])
+            return bool(self.rank[content] < self.rank[best])
+        return relation.source == "first" or (not relation.source and bool(self.rank[content] < self.rank[best]))
 
     def _in_split(self, content: int) -> object:
         """The first point of every rank: which split holds it."""

@@ -63,9 +63,9 @@ class Comparison:
 
     `placement` is where the first lies in the second: (left, right, top, bottom), the second is 0…1. `difference` is
     the largest that hangs together, 1 being the most that a copy may have. `gain` and `offset` bring each channel of
-    the first to the second's, in levels. `beyond_first` and `beyond_second` say what each has outside the other: nothing, a
-    bar (border, caption), or more of the scene. `grey_first` and `grey_second` say which has no colours. `differing` is
-    the share of what both show that differs by more than a copy may.
+    the first to the second's, in levels. `beyond_first` and `beyond_second` say what each has outside the other:
+    nothing, a bar (border, caption), or more of the scene. `grey_first` and `grey_second` say which has no colours.
+    `differing` is the share of what both show that differs by more than a copy may.
     """
 
     placement: Box
@@ -121,9 +121,9 @@ def compare(first: CloseLook, second: CloseLook, placement: Box) -> Comparison:
 
 
 def _refined(first: CloseLook, second: CloseLook, placement: Box) -> Box:
-    lumas = [_halved(look.pixels.astype(np.float32) @ _YCC[0])[None] for look in (first, second)]
+    a, b = (_halved(look.pixels.astype(np.float32) @ _YCC[0])[None] for look in (first, second))
     whole = np.array([[0, 1, 0, 1]], np.float32)
-    left, right, top, bottom = refine(*lumas, np.array([placement], np.float32), whole, _REFINE)[0].tolist()
+    left, right, top, bottom = refine(a, b, np.array([placement], np.float32), whole, _REFINE)[0].tolist()
     return left, right, top, bottom
 
 
@@ -231,16 +231,15 @@ def _error(a: Floats, b: Floats, where: Mask, blur: float, *, small: bool) -> Fl
     pixel of misplacement or another resampling filter does along an edge is no difference.
     """
     limit = SMALL_DIFFERENCE if small else MAX_DIFFERENCE
-    luma = [_smooth(x @ _YCC[0], blur) for x in (a, b)]
-    error = _beyond_neighbours(*luma, where, 5) / limit
+    error = _beyond_neighbours(_smooth(a @ _YCC[0], blur), _smooth(b @ _YCC[0], blur), where, 5) / limit
     small_where = where[::2, ::2] & where[1::2, 1::2]
     halves = [_halved(x) for x in (a, b)]
     coarse = np.zeros(small_where.shape, np.float32)
     for row in _YCC[1:]:
-        coarse = np.maximum(
-            coarse, _beyond_neighbours(*(_smooth(x @ row, max(1.0, blur / 2)) for x in halves), small_where, 5)
-        )
-    return np.maximum(error, np.repeat(np.repeat(coarse / limit, 2, axis=0), 2, axis=1))
+        soft = [_smooth(x @ row, max(1.0, blur / 2)) for x in halves]
+        coarse = np.maximum(coarse, _beyond_neighbours(soft[0], soft[1], small_where, 5))
+    worst: Floats = np.maximum(error, np.repeat(np.repeat(coarse / limit, 2, axis=0), 2, axis=1))
+    return worst
 
 
 def _smooth(plane: Floats, width: float) -> Floats:

@@ -105,7 +105,7 @@ def _cut(plane: NDArray[np.uint8]) -> Floats:
 def _basis() -> Floats:
     rows = np.cos(np.pi * np.outer(np.arange(8), 2 * np.arange(8) + 1) / 16) / 2
     rows[0] /= np.sqrt(2)
-    return rows.astype(np.float32)
+    return np.asarray(rows, np.float32)
 
 
 _DCT = _basis()
@@ -113,7 +113,7 @@ _DCT = _basis()
 
 def _blocks(plane: NDArray[np.uint8]) -> Floats:
     """The orthonormal DCT-II of the middle's blocks, as JPEG takes it: float32[n, 8, 8]."""
-    transformed: Floats = _DCT @ _cut(plane) @ _DCT.T
+    transformed: Floats = np.asarray(_DCT @ _cut(plane) @ _DCT.T, np.float32)
     return transformed
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from curate.lookalikes.fingerprint import FRAMED, VIEWS
+from curate.lookalikes.fingerprint import FRAMED, VARIANTS
 
 Box = tuple[float, float, float, float]
 Turn = Image.Transpose | None
@@ -58,7 +58,7 @@ class Placement:
         return turned @ scale, turned @ offset + shift
 
     @classmethod
-    def _of(cls, matrix: NDArray[np.float64], shift: NDArray[np.float64]) -> Self:
+    def _of(cls, matrix: NDArray[np.floating], shift: NDArray[np.floating]) -> Self:
         signs = np.rint(matrix / np.maximum(np.abs(matrix).max(axis=1, keepdims=True), 1e-12)).astype(int)
         turn = next(turn for turn, (turned, _) in _MAPS.items() if np.array_equal(np.array(turned), signs))
         turned, corner = (np.array(part, np.float64) for part in _MAPS[turn])
@@ -67,9 +67,9 @@ class Placement:
         return cls(turn, (left, left + float(scale[0]), top, top + float(scale[1])))
 
 
-def turn_of(view: int) -> Turn:
-    """How a view of `VIEWS` turns a picture; None for a window into it."""
-    return VIEWS[view].turned if view >= len(FRAMED) else None
+def turn_of(variant: int) -> Turn:
+    """How a variant of `VARIANTS` turns a picture; None for a window into it."""
+    return VARIANTS[variant].turned if variant >= len(FRAMED) else None
 
 
 def unturned(plane: NDArray[np.uint8], turn: Turn) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.lookalikes.candidates import WHOLE, Candidates
+from curate.lookalikes.candidates import WHOLE, CandidatePairs
 from curate.lookalikes.colour import CHROMA_SIDE, coloured_alike
 from curate.lookalikes.comparison import Comparison, compare
 from curate.lookalikes.fingerprint import FRAMED, SIDE, window_of
@@ -33,7 +33,7 @@ class Verdicts:
     """What second looks found of c candidates.
 
     `verdict` int8[c] is `DIFFERENT`, `NEAR` or `COPY`; `detail` float32[c] the correlation of the detail, NaN without a
-    look; `placement` float32[c, 4] where the first lies in the second, turned as the candidate's view says.
+    look; `placement` float32[c, 4] where the first lies in the second, turned as the candidate's variant says.
     """
 
     verdict: NDArray[np.int8]
@@ -47,7 +47,7 @@ class Verdicts:
         return copies
 
 
-def look_again(candidates: Candidates, looks: Looks, progress: Progress = silent) -> Verdicts:
+def look_again(candidates: CandidatePairs, looks: Looks, progress: Progress = silent) -> Verdicts:
     """The verdict on each candidate. Once a pair is a copy, its other guesses are not looked at.
 
     A picture is decoded once at each scale, unless the web of candidates that it belongs to is larger than memory
@@ -64,10 +64,12 @@ def look_again(candidates: Candidates, looks: Looks, progress: Progress = silent
 
 
 def _undecided(n: int) -> Verdicts:
-    return Verdicts(np.zeros(n, np.int8), np.full(n, np.nan, np.float32), np.tile(np.float32(IDENTITY), (n, 1)))
+    return Verdicts(
+        np.zeros(n, np.int8), np.full(n, np.nan, np.float32), np.tile(np.array(IDENTITY, np.float32), (n, 1))
+    )
 
 
-def _chunks(candidates: Candidates) -> Iterator[NDArray[np.intp]]:
+def _chunks(candidates: CandidatePairs) -> Iterator[NDArray[np.intp]]:
     """Cut into chunks that share few pictures: what hangs together stays together, each pair's guesses in order."""
     if not len(candidates):
         return
@@ -83,7 +85,7 @@ def _chunks(candidates: Candidates) -> Iterator[NDArray[np.intp]]:
         yield order[start : start + _CHUNK]
 
 
-def _look_at(candidates: Candidates, looks: Looks) -> Verdicts:
+def _look_at(candidates: CandidatePairs, looks: Looks) -> Verdicts:
     pictures = np.unique(np.concatenate([candidates.first, candidates.second]))
     coarse = dict(zip(pictures.tolist(), ordered_map(looks.coarse, pictures.tolist()), strict=True))
     seen = np.array([coarse[a] is not None and coarse[b] is not None for a, b in _ends(candidates)], np.bool_)
@@ -109,13 +111,13 @@ def _look_at(candidates: Candidates, looks: Looks) -> Verdicts:
 
 
 def _closely(
-    candidates: Candidates, placement: NDArray[np.float32], looks: Looks
+    candidates: CandidatePairs, placement: NDArray[np.float32], looks: Looks
 ) -> Iterator[tuple[int, tuple[float, float, float, float]]]:
     """(verdict, where the first lies in the second) of candidates that register."""
 
     def look(row: int) -> tuple[int, tuple[float, float, float, float]]:
         left, right, top, bottom = placement[row].tolist()
-        guess = Placement(turn_of(int(candidates.view[row])), (left, right, top, bottom))
+        guess = Placement(turn_of(int(candidates.variant[row])), (left, right, top, bottom))
         found = look_closer(int(candidates.first[row]), int(candidates.second[row]), guess, looks)
         return found if found[0] != DIFFERENT else (DIFFERENT, guess.box)
 
@@ -156,25 +158,25 @@ def _turns(pair: NDArray[np.intp]) -> NDArray[np.intp]:
     return turn
 
 
-def _compare(candidates: Candidates, looks: dict[int, Look | None]) -> Agreement:
+def _compare(candidates: CandidatePairs, looks: dict[int, Look | None]) -> Agreement:
     n = len(candidates)
     first, second = np.empty((2, n, SIDE, SIDE), np.uint8)
     colours = np.empty((2, n, 2, CHROMA_SIDE, CHROMA_SIDE), np.uint8)
     placement, part = np.tile(np.array(IDENTITY, np.float32), (2, n, 1))
-    for row, ((a, b), view, both) in enumerate(
-        zip(_ends(candidates), candidates.view.tolist(), candidates.both.tolist(), strict=True)
+    for row, ((a, b), variant, both) in enumerate(
+        zip(_ends(candidates), candidates.variant.tolist(), candidates.both.tolist(), strict=True)
     ):
         of_a, of_b = looks[a], looks[b]
         assert of_a is not None
         assert of_b is not None
         first[row], second[row], colours[:, row] = of_a.luma, of_b.luma, (of_a.chroma, of_b.chroma)
-        if view >= len(FRAMED):
-            turn = turn_of(view)
+        if variant >= len(FRAMED):
+            turn = turn_of(variant)
             second[row], colours[1, row] = turned(of_b.luma, turn), [turned(plane, turn) for plane in of_b.chroma]
-        elif view != WHOLE:
-            placement[row] = window_of(view, of_b.luma, of_b.width, of_b.height)
+        elif variant != WHOLE:
+            placement[row] = window_of(variant, of_b.luma, of_b.width, of_b.height)
             if both:
-                part[row] = window_of(view, of_a.luma, of_a.width, of_a.height)
+                part[row] = window_of(variant, of_a.luma, of_a.width, of_a.height)
                 placement[row] = _beyond(placement[row], part[row])
     agreement = register(first, second, placement, part)
     same = np.flatnonzero(agreement.same)
@@ -191,5 +193,5 @@ def _beyond(there: NDArray[np.float32], here: NDArray[np.float32]) -> NDArray[np
     return np.array(edges, dtype=np.float32)
 
 
-def _ends(candidates: Candidates) -> list[tuple[int, int]]:
+def _ends(candidates: CandidatePairs) -> list[tuple[int, int]]:
     return list(zip(candidates.first.tolist(), candidates.second.tolist(), strict=True))

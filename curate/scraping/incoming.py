@@ -65,10 +65,10 @@ class Incoming:
         return next((path for path in names if path.name.split(".")[1] == stored.sha256), None)
 
     def deliver(self, path: Path, root: Path, stored: StoredCandidate, store: CandidateStore) -> str:
-        """Move a file to the place in the dataset that the ledger has for it; where it lies then, relative to `root`.
+        """Move a file to the place in the dataset that the store has for it; give its path then, relative to `root`.
 
-        Where another file has taken that place, it gets another name in the same folder, which the ledger learns
-        before the move. Raises UserError where the ledger's place lies outside the dataset.
+        Where another file has taken that place, it gets another name in the same folder, which the store records
+        before the move. Raises UserError where the recorded place lies outside the dataset.
         """
         place = stored.path
         while move(path, inside(root, place)) is Outcome.OCCUPIED:
@@ -103,7 +103,10 @@ class Incoming:
 
 
 def free_place(root: Path, wanted: str) -> str:
-    """A place in the dataset where nothing lies: the one that is wanted, or one like it in the same folder."""
+    """A place in the dataset where nothing lies: the one that is wanted, or one like it in the same folder.
+
+    Raises UserError where all names like it are taken, and where the place lies outside the dataset.
+    """
     for number in range(1, _MOST_NAMES):
         place = numbered(wanted, number)
         if not os.path.lexists(inside(root, place)):
@@ -112,7 +115,7 @@ def free_place(root: Path, wanted: str) -> str:
 
 
 def _remove(path: Path) -> None:
-    """Remove what nobody needs any more from the work folder."""
+    """Remove what is no longer needed from the work folder."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

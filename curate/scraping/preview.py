@@ -14,10 +14,9 @@ from curate.catalog.files import copy_catalog
 from curate.dataset import open_dataset
 from curate.defaults import DEFAULT_SOURCES
 from curate.errors import UserError
-from curate.scraping.scrape_options import ScrapeOptions
+from curate.scraping.scrape_options import ScrapeOptions, chosen_sources, open_sources
 from curate.scraping.searching import Searches
-from curate.scraping.source_selection import chosen_sources, open_sources
-from curate.scraping.yield_report import Yield, measure
+from curate.scraping.yield_report import Yield, measure_yields
 from curate.sources.protocol.image_search import Candidate, Query, Source
 from curate.web.fetch import Fetcher
 from curate.web.network import Network
@@ -63,7 +62,7 @@ def preview(
 
     with _borrowed(Path(out)) as store:
         listed, closed = asyncio.run(work(store))
-        yields = measure(store, [query.label for query in queries])
+        yields = measure_yields(store, [query.label for query in queries])
     return Preview(listed, yields, [f"{name}: {reason}" for name, reason in closed.items()])
 
 
@@ -89,7 +88,7 @@ async def _list(
 
 @contextmanager
 def _borrowed(out: Path) -> Iterator[CandidateStore]:
-    """The store of earlier runs, in a copy that nobody will miss."""
+    """The store of earlier runs, in a copy that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="florilegium-") as folder:
         copy = Path(folder) / "catalog.sqlite"
         try:

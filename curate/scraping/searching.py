@@ -1,4 +1,4 @@
-"""Walks the pages of a search and hands out, one by one, the candidates that are worth fetching."""
+"""Asks for the pages of a search, and yields one by one the candidates that are worth fetching."""
 
 from dataclasses import replace
 

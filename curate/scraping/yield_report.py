@@ -28,7 +28,7 @@ class Yield:
     lost: Counter[str]
 
 
-def measure(store: CandidateStore, labels: Iterable[str]) -> list[Yield]:
+def measure_yields(store: CandidateStore, labels: Iterable[str]) -> list[Yield]:
     """The yield of every search made so far for these classes, in their order."""
     order = list(labels)
     measured = []

@@ -47,7 +47,7 @@ class PictureTable:
         return bytes(self.sha256[self.content[position]]).decode()
 
     def find(self, sha256: NDArray[np.bytes_]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """(the place in `sha256` of each digest; whether it is there at all)."""
+        """Of digests `sha256` S64[n]: (the place of each in `self.sha256`, int64[n]; whether it is there, bool[n])."""
         place = np.minimum(np.searchsorted(self.sha256, sha256), len(self.sha256) - 1)
         return place, self.sha256[place] == sha256
 

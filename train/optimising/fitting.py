@@ -16,7 +16,7 @@ from train.optimising.balance import Objective
 from train.optimising.distributed import Processes
 from train.optimising.ema import WeightAverage
 from train.optimising.mixing import Mix, draw_mix
-from train.optimising.optimiser import Group, make_optimizer, set_rates
+from train.optimising.optimiser import ParameterGroup, make_optimizer, set_rates
 from train.optimising.sampler import ClassBalancedSampler
 from train.optimising.schedule import Schedule
 from train.optimising.settings import FitSettings
@@ -45,11 +45,14 @@ class Measured:
     loss: float  # sum over the samples
 
 
-class Source(Protocol):
+class InputLoader(Protocol):
     """Where a step's inputs come from."""
 
     def inputs(self, epoch: int, drawn: torch.Tensor, parts: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """For each part, which holds places in `drawn` (positions of samples), the inputs, (len(part), …)."""
+        """The inputs of each part, (len(part), …).
+
+        `drawn` (M,) int64 are positions of samples; each of `parts` (n,) int64 are places in `drawn`.
+        """
         ...
 
 
@@ -58,8 +61,8 @@ class Work:
     """What is to be fitted, on what, and where."""
 
     model: nn.Module  # inputs → logits; its `train()` leaves what is frozen in eval mode
-    groups: Sequence[Group]
-    source: Source
+    groups: Sequence[ParameterGroup]
+    loader: InputLoader
     targets: torch.Tensor  # (N,) int64 class indices
     classes: int
     validate: Callable[[nn.Module], Measured] | None = None  # called in eval mode, without gradients
@@ -148,7 +151,7 @@ class Fitting:
         parts = [self.processes.share(step) for step in steps[self._step :]]
         self.work.model.train()
         for step, part, inputs in zip(
-            steps[self._step :], parts, self.work.source.inputs(self._epoch, drawn, parts), strict=True
+            steps[self._step :], parts, self.work.loader.inputs(self._epoch, drawn, parts), strict=True
         ):
             number = self._epoch * self.steps_an_epoch + self._step
             rate = self.settings.learning_rate * self.schedule.factor(number)

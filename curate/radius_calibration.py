@@ -1,4 +1,4 @@
-"""Thresholds measured, not guessed: how well copies of the user's own pictures are found, and strangers told apart."""
+"""Thresholds measured on the user's own pictures: how many edited copies are found, how many other pairs are near."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from curate.errors import UserError
 from curate.files.reading import read_file
 from curate.image import BrokenImage, decode
 from curate.inspect import inspect
-from curate.lookalikes.candidates import WHOLE, Candidates, find_candidates
+from curate.lookalikes.candidates import WHOLE, CandidatePairs, find_candidates
 from curate.lookalikes.edits import EDITS, Edit
 from curate.lookalikes.fingerprint import is_flat
 from curate.lookalikes.looks import Looks
@@ -48,7 +48,7 @@ class EditRecall:
 
 
 @dataclass(frozen=True)
-class CalibrationReport:
+class RadiusCalibration:
     """What was measured on a user's own pictures.
 
     Of `pairs` pairs of different files drawn at random, `near[r]` had pHashes within r bits and `merged[r]` of those
@@ -80,7 +80,7 @@ class _Sight:
     data: bytes
 
 
-def calibrate(
+def calibrate_radius(
     root: Path,
     *,
     originals: int = 200,
@@ -88,7 +88,7 @@ def calibrate(
     seed: int = 0,
     edits: Sequence[Edit] = EDITS,
     progress: Progress = silent,
-) -> CalibrationReport:
+) -> RadiusCalibration:
     """Make edited copies of some of a dataset's pictures, in memory, and measure how they are found.
 
     `originals` pictures are edited in each of the ways of `edits`; all pairs among up to 2,000 pictures are the
@@ -109,8 +109,8 @@ def calibrate(
             measured.append(_recall(edit, _edited(paths, edit), radius))
             advance(1)
     n = min(len(pictures), _MOST_STRANGERS)
-    wholes = candidates.view == WHOLE
-    return CalibrationReport(
+    wholes = candidates.variant == WHOLE
+    return RadiusCalibration(
         originals=measured[0].copies if measured else len(paths),
         edits=tuple(measured),
         pairs=n * (n - 1) // 2,
@@ -139,7 +139,7 @@ def _drawn(pictures: Sequence[Picture], seed: int) -> list[Picture]:
     return [ordered[at] for at in order]
 
 
-def _strangers(root: Path, pictures: Sequence[Picture], progress: Progress) -> tuple[Candidates, Verdicts]:
+def _strangers(root: Path, pictures: Sequence[Picture], progress: Progress) -> tuple[CandidatePairs, Verdicts]:
     """All candidates among the pictures at the largest radius, and what a second look says of each."""
     hashes = np.array([picture.phash for picture in pictures], dtype=np.uint64)
     prints = [picture.fingerprint for picture in pictures]
@@ -196,7 +196,7 @@ def _cumulative(distances: NDArray[np.uint8]) -> tuple[int, ...]:
 
 
 def _twins(
-    candidates: Candidates, verdict: NDArray[np.bool_], pictures: Sequence[Picture]
+    candidates: CandidatePairs, verdict: NDArray[np.bool_], pictures: Sequence[Picture]
 ) -> tuple[tuple[str, str], ...]:
     low, high = np.divmod(np.unique(candidates.pair()[verdict]), np.uint64(1 << 32))
     return tuple((pictures[a].path, pictures[b].path) for a, b in zip(low.tolist(), high.tolist(), strict=True))
