@@ -95,7 +95,7 @@ def _hashes(files: Sequence[bytes]) -> NDArray[np.uint64]:
 
 
 def _bits_shared(first: NDArray[Any], second: NDArray[Any]) -> Scores:
-    return -np.bitwise_count(first ^ second).astype(np.float64)
+    return np.asarray(-np.bitwise_count(first ^ second).astype(np.float64))
 
 
 def _lumas(files: Sequence[bytes]) -> NDArray[np.uint8]:
@@ -130,7 +130,7 @@ def _features(files: Sequence[bytes]) -> Floats:
 
 
 def _cosine(first: NDArray[Any], second: NDArray[Any]) -> Scores:
-    return np.einsum("pd,pd->p", first, second).astype(np.float64)
+    return np.asarray(np.einsum("pd,pd->p", first, second), np.float64)
 
 
 METHODS = (

@@ -22,6 +22,7 @@ from benchmarks import drawn, found
 from benchmarks.groups import SAME_AS_ANOTHER
 from benchmarks.leaving import PEERS, Leaving, Result, ours, peer
 from benchmarks.peers import run
+from curate.image import load_pixels
 from curate.lookalikes.edits import EDITS, encode
 from curate.parallel import ordered_map
 

@@ -87,11 +87,8 @@ def find_candidates(
     with progress("Searching for copies", 1 + len(variants)) as advance:
         advance(1)
         for variant in variants:
-            found.append(
-                _of_view(
-                    hashes, known, unpacked[:, variant].astype(np.uint64), variant, min(radius, VARIANT_RADIUS), crowd
-                )
-            )
+            turned = unpacked[:, variant].astype(np.uint64)
+            found.append(_of_variant(hashes, known, turned, variant, min(radius, VARIANT_RADIUS), crowd))
             advance(1)
     joined = CandidatePairs(
         *(np.concatenate([getattr(part, name) for part in found]) for name in CandidatePairs.__dataclass_fields__)

@@ -32,6 +32,8 @@ SMALL_DIFFERENCE = 24.0
 _NEAR_SHARE = 0.25  # of what both show, that may differ in two pictures of one thing
 _GAINS = 0.4, 2.5  # what brightening and stretching the contrast do to a channel; more is another colour
 _CLIPPED = 5, 250
+_CLIPPED_TO = 2, 253
+_TONES_APART = 0.02
 _RIM = 3 / CLOSE_SIDE
 _GREY = 2.0  # mean distance of Cb and Cr from grey, in levels
 _BAR = 0.5  # share of a strip's pixels that have its median colour, in a bar with words
@@ -94,9 +96,18 @@ class _Tones:
     gain: Floats
     offset: Floats
 
-    def applied(self, pixels: Floats) -> Floats:
-        mapped: Floats = np.clip(pixels * self.gain + self.offset, 0, 255)
-        return mapped
+    def applied(self, a: Floats, b: Floats) -> Floats:
+        """The first picture in the tones of the second, float32[256, 256, 3].
+
+        What is clipped in the first may be anything beyond in the second, and is taken to be what is there.
+        """
+        mapped = a * self.gain + self.offset
+        lighter, darker = a >= _CLIPPED_TO[1], a <= _CLIPPED_TO[0]
+        narrowed = self.gain < 1 - _TONES_APART
+        mapped = np.where(lighter & narrowed, np.maximum(mapped, b), mapped)
+        mapped = np.where(darker & narrowed, np.minimum(mapped, b), mapped)
+        clipped: Floats = np.clip(mapped, 0, 255).astype(np.float32)
+        return clipped
 
 
 _SAME_TONES = _Tones(np.ones(3, np.float32), np.zeros(3, np.float32))
@@ -146,7 +157,7 @@ def _compared(first: CloseLook, second: CloseLook, placement: Box) -> Comparison
     if grey[0] != grey[1] and not strict:
         a, b = (np.repeat((x @ _YCC[0])[:, :, None], 3, axis=2) for x in (a, b))
     tones = _SAME_TONES if strict else _tones(a, b, overlapped)
-    error = _error(tones.applied(a), b, overlapped, _blur(first, second, placement), small=_is_small(first))
+    error = _error(tones.applied(a, b), b, overlapped, _blur(first, second, placement), small=_is_small(first))
     bars = _bars(error, a, b, overlapped)
     difference = float(np.where(bars.mask, error, 0).max(initial=0))
     if _is_small(first) and (first.width, first.height) != (second.width, second.height):
