@@ -15,7 +15,7 @@ import torch
 from curate.errors import UserError
 from tests.test_bank import KEY, sha
 from train.features import bank as bank_module
-from train.features.bank import CLEAN, BankKey, FeatureBank, is_bank, is_key, reading
+from train.features.bank import CLEAN, BankKey, FeatureBank, is_bank, is_key, reading, schema_of
 from train.features.preprocessing import PIXELS_VERSION
 
 OLD_TEXT = (
@@ -200,6 +200,26 @@ def test_a_bank_that_another_process_holds_is_not_damaged(tmp_path: Path, monkey
     with FeatureBank(tmp_path, KEY) as bank:
         assert not bank.rebuilt
         assert names_in(bank) == "abc"
+
+
+def test_two_that_begin_together_write_one_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one looks whether the file is new, no other may: both would find it empty, and write a key each."""
+    others: list[FeatureBank | UserError] = []
+
+    def meanwhile(db: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
+        monkeypatch.setattr(bank_module, "schema_of", schema_of)
+        monkeypatch.setattr(bank_module, "LOCK_SECONDS", 0.05)
+        found = schema_of(db)
+        try:
+            others.append(FeatureBank(tmp_path, KEY))
+        except UserError as error:
+            others.append(error)
+        return found
+
+    monkeypatch.setattr(bank_module, "schema_of", meanwhile)
+    with FeatureBank(tmp_path, KEY) as bank:
+        assert ["database is locked" in str(other) for other in others] == [True]
+        assert not bank.rebuilt
 
 
 def test_one_process_writes_while_another_reads(tmp_path: Path) -> None:
