@@ -113,8 +113,8 @@ def test_the_pairs_most_often_confused() -> None:
 
 def test_the_share_of_a_confusion_is_of_the_true_class() -> None:
     """One of one comes before one of five, however many got either answer."""
-    accuracy = measure_accuracy(np.eye(2)[[0, 0, 0, 0, 1, 0]], np.array([0, 0, 0, 0, 0, 1]), 2)
-    assert most_confused(accuracy) == [Confusion(1, 0, 1, 1), Confusion(0, 1, 1, 5)]
+    accuracy = measure_accuracy(np.eye(3)[[0, 0, 0, 0, 1, 2]], np.array([0, 0, 0, 0, 0, 1]), 3)
+    assert most_confused(accuracy) == [Confusion(1, 2, 1, 1), Confusion(0, 1, 1, 5)]
 
 
 def test_ten_pairs_unless_more_are_asked_for() -> None:

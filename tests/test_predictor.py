@@ -21,7 +21,7 @@ from train.checkpoint import Checkpoint, save_checkpoint
 from train.features.preprocessing import Preprocessing
 from train.features.views import Views
 from train.limits import MOST_VIEWS
-from train.metrics import measure
+from train.metrics import measure_accuracy
 from train.predict import Guess, Prediction, Predictor, mean_probabilities, require_abstention
 
 # Of 4 answers the 3 surest are right: a precision of 1 is reached from half way between 0.6 and 0.4 on
@@ -40,7 +40,7 @@ def checkpoint() -> Checkpoint:
         head=nn.Linear(96, 7).eval(),
         labels=list("abcdefg"),
         names=list("ABCDEFG"),
-        metrics={"valid": measure(np.eye(7), np.arange(7), 7)},
+        metrics={"valid": measure_accuracy(np.eye(7), np.arange(7), 7)},
         calibration=KNOWN,
     )
 
