@@ -105,7 +105,7 @@ def test_every_first_answer_is_noted_from_sure_to_unsure() -> None:
     """With the confidence that it has at the temperature, and whether it was right."""
     logits = np.array([[0.0, 0.0, 1.0], [4.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 3.0, 0.0], [0.5, 0.0, 0.0]])
     truth = np.array([2, 0, 0, 1, 1])
-    found = calibrate(logits, truth)
+    found = calibrate_confidence(logits, truth)
     assert found.right.tolist() == [True, True, False, True, False]  # of 4, 3, 2, 1 and ½
     expected = [1 / (1 + 2 * np.exp(-size / found.temperature)) for size in (4, 3, 2, 1, 0.5)]
     assert found.confidence == pytest.approx(expected, rel=1e-6)
@@ -273,14 +273,14 @@ def test_it_comes_back_from_plain_types() -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_calibration_does_not_come_back(fault: dict[str, object]) -> None:
-    plain = calibrate(*drawn(50)).to_dict()
+    plain = calibrate_confidence(*drawn(50)).to_dict()
     with pytest.raises(ValueError, match=r"is no temperature|answers differ in number"):
         Calibration.from_dict({**plain, **fault})
 
 
 def test_what_was_learnt_is_not_changed_afterwards() -> None:
     """And it may be compared and be a key, arrays and all: each is equal to itself alone."""
-    found, again = calibrate(*drawn(5)), calibrate(*drawn(5))
+    found, again = calibrate_confidence(*drawn(5)), calibrate_confidence(*drawn(5))
     assert len({found, again}) == 2
     first_bin = reliability(np.array([[0.5, 0.5]]), np.array([0]))[0]
     for figure, name in ((found, "temperature"), (first_bin, "n"), (Abstention(0.9, 0.5, 4, 2, 2), "threshold")):

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from train.metrics import Accuracy, Confusion, Interval, floored_percent, measure_accuracy, most_confused, wilson_interval
+from train.metrics import (
+    Accuracy,
+    Confusion,
+    Interval,
+    floored_percent,
+    measure_accuracy,
+    most_confused,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(("correct", "n"), [(8, 10), (0, 10), (10, 10), (218, 258), (1, 1), (779, 818)])

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from curate.errors import UserError
-from curate.image import BrokenImage, load
+from curate.image import BrokenImage, load_pixels
 from tests.training_ground import picture, small_checkpoint
 from train.backbones import load_backbone
 from train.calibration import Abstention, Calibration, abstention, answered_right
@@ -99,7 +99,7 @@ def test_an_answer_at_the_threshold_is_given(checkpoint: Checkpoint, files: list
 
 
 def test_rows_sum_to_one_and_no_pictures_have_none(checkpoint: Checkpoint, files: list[Path]) -> None:
-    predictor, images = Predictor(checkpoint, "cpu"), [load(path) for path in files]
+    predictor, images = Predictor(checkpoint, "cpu"), [load_pixels(path) for path in files]
     rows, none = predictor.probabilities(images), predictor.probabilities([])
     np.testing.assert_allclose(rows, expected(checkpoint, images), atol=1e-5)
     np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-5)
@@ -111,7 +111,7 @@ def test_rows_sum_to_one_and_no_pictures_have_none(checkpoint: Checkpoint, files
 def test_the_five_likeliest_unless_told(
     asked: dict[str, int], given: int, checkpoint: Checkpoint, files: list[Path]
 ) -> None:
-    rows = expected(checkpoint, [load(path) for path in files])
+    rows = expected(checkpoint, [load_pixels(path) for path in files])
     for answer, path, row in zip(Predictor(checkpoint, "cpu").predict_files(files, **asked), files, rows, strict=True):
         assert isinstance(answer, Prediction)
         best = np.argsort(-row)[:given]
@@ -134,7 +134,7 @@ def test_two_networks_stand_side_by_side(checkpoint: Checkpoint, files: list[Pat
         backbones=[*checkpoint.backbones, load_backbone("timm:test_efficientnet", "none")],
         head=nn.Linear(352, 7).eval(),
     )
-    images = [load(path) for path in files]
+    images = [load_pixels(path) for path in files]
     found = Predictor(both, "cpu").probabilities(images)
     np.testing.assert_allclose(found, expected(both, images), atol=1e-4)
 
@@ -155,7 +155,7 @@ def test_pictures_in_memory_have_views_of_their_own(count: int, checkpoint: Chec
     predictor = Predictor(checkpoint, "cpu", views=count)
     predictor.views = noting = Noting(count, predictor.views.seed, predictor.views.augmentation)
     object.__setattr__(noting, "contents", [])
-    one, other = load(files[0]), load(files[1])
+    one, other = load_pixels(files[0]), load_pixels(files[1])
     rows = predictor.probabilities([one, other, one.copy()])
     assert len(noting.contents) == 3
     assert noting.contents[0] == noting.contents[2] != noting.contents[1]
