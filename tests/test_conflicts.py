@@ -10,9 +10,9 @@ from curate.duplicates import NearDuplicates
 
 def picture(path: str, sha256: str = "", *, split: str = "", broken: str = "") -> Picture:
     """A row of the catalog, of which only these facts count here."""
-    folder, _, _ = path.rpartition("/")
+    top, label, _ = path.split("/", 2)
     return Picture(
-        path=path, folder=f"{folder}/", label=folder.rpartition("/")[2], split=split, size=1, mtime_ns=0,
+        path=path, folder=f"{top}/{label}", label=label, split=split, size=1, mtime_ns=0,
         sha256=sha256 or path, format="JPEG", width=10, height=10, phash=0, broken=broken, state="present",
     )  # fmt: skip
 
