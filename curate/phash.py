@@ -321,9 +321,9 @@ def _scan(lifted: Hashes, key_bits: int, radius: int) -> Iterator[tuple[Hashes, 
 def _gathered(parts: Iterator[tuple[Hashes, Hashes]]) -> Iterator[tuple[Hashes, Hashes]]:
     """Join small parts into few, none so large that what is made of it would not fit in memory."""
     held, size = [], 0
-    for part in parts:
-        held.append(part)
-        size += len(part[0])
+    for first, second in parts:
+        held.append((first, second))
+        size += len(first)
         if size >= _GATHER:
             yield np.concatenate([a for a, _ in held]), np.concatenate([b for _, b in held])
             held, size = [], 0

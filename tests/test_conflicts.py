@@ -46,6 +46,7 @@ def test_a_pair_is_named_once_and_a_pair_that_pixels_tell_apart_is_not_named() -
     pictures = labelled("aabb")
     there = found([[2], [0], [1], [3]], (0, 1, 5), (1, 2, 3), (2, 3, 4), differ=(2,))
     assert find_conflicts(there, pictures) == [Conflict("raw/a/0.jpg", "a", "raw/b/2.jpg", "b", 5)]
+    assert len({*find_conflicts(there, pictures), *find_conflicts(there, pictures)}) == 1
 
 
 def test_all_copies_of_either_content_are_in_conflict() -> None:

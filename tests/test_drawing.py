@@ -62,6 +62,10 @@ def test_quotas_are_by_ratio_and_leave_no_split_short(
     assert quota(total, ratio, least) == expected
 
 
+def test_without_more_rules_three_pictures_are_enough_for_all_splits() -> None:
+    assert sorted(drawn(draw_stable, [0] * 3, [0, 1, 2], Rules((0.96, 0.02, 0.02), 1)).tolist()) == [TRAIN, VALID, TEST]
+
+
 @DRAWS
 def test_what_has_a_split_keeps_it_and_nothing_frozen_is_filled(draw: Draw) -> None:
     units = [*range(30), *[NOWHERE] * 10]
@@ -123,10 +127,10 @@ def test_an_empty_draw_is_none(draw: Draw) -> None:
 
 
 def test_split_folders_draws_a_unit_with_the_label_that_most_of_its_pictures_have() -> None:
-    """Label 0 has nine units of its own and the whole of a unit of three; label 1 has one picture of that alone, which
-    by itself would go to train.
+    """Label 1 has nine units of its own and two pictures of a unit of three; label 0 has the third alone, which by
+    itself would go to train.
     """
-    labels = [0] * 9 + [0, 0, 1]
+    labels = [1] * 9 + [1, 1, 0]
     units = [*range(9), 9, 9, 9]
     found = {int(drawn(draw_with_split_folders, labels, units, Rules((0.4, 0.3, 0.3), seed))[11]) for seed in range(12)}
     assert found == {TRAIN, VALID, TEST}
@@ -137,3 +141,5 @@ def test_split_folders_leaves_a_class_that_is_too_small_to_train() -> None:
     for count in (1, 2):
         split = drawn(draw_with_split_folders, [0] * count, list(range(count)), Rules((0.4, 0.3, 0.3), 1))
         assert split.tolist() == [TRAIN] * count
+    enough = drawn(draw_with_split_folders, [0] * 3, [0, 1, 2], Rules((0.4, 0.3, 0.3), 1))
+    assert sorted(set(enough.tolist())) == [TRAIN, TEST]  # its own cut of three: 1.2 and 0.9 rounded down, and the rest

@@ -49,7 +49,8 @@ def test_what_belongs_to_a_picture_with_a_split_follows_it(to: int) -> None:
 
 
 def test_another_copy_of_a_content_follows_the_one_that_has_a_split() -> None:
-    assert assigned(links(), [TEST, NOWHERE], pictures=table(0, 0)) == ([TEST, TEST], {})
+    for to in (TRAIN, VALID, TEST):
+        assert assigned(links(), [to, NOWHERE], pictures=table(0, 0)) == ([to, to], {})
     split, held_back = assigned(links(), [TEST, NOWHERE], pictures=table(0, 0), frozen=(TEST,))
     assert (split, list(held_back)) == ([TEST, NOWHERE], [1])
 
@@ -97,6 +98,15 @@ def test_strangers_are_held_back_while_they_are_few(count: int, held: int) -> No
     split, held_back = assigned(found, [TEST, *[NOWHERE] * count], frozen=(TEST,))
     assert len(held_back) == held
     assert split == [TEST, *[NOWHERE if held else TRAIN] * count]
+
+
+def test_what_is_no_stranger_is_held_back_however_many_there_are() -> None:
+    many = range(1, 13)
+    split, held_back = assigned(links(same=pairs(*((0, at) for at in many))), [TEST, *[NOWHERE] * 12], frozen=(TEST,))
+    assert (split, list(held_back)) == ([TEST, *[NOWHERE] * 12], [*many])
+    both = links(same=pairs(*((0, at) for at in many), *((13, at) for at in many)))
+    split, held_back = assigned(both, [TEST, *[NOWHERE] * 12, VALID])
+    assert (split, list(held_back)) == ([TEST, *[NOWHERE] * 12, VALID], [*many])
 
 
 @pytest.mark.parametrize(("count", "held"), [(12, 12), (13, 0)])

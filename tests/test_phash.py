@@ -286,21 +286,17 @@ def test_no_other_plan_would_be_cheaper(n: int, radius: int) -> None:
     """Of hashes without structure, so many pairs agree in a table's bits as chance says."""
     tables, blocks = module._plan(scattered(np.random.default_rng(n), n), 64, radius)
 
-    def costs(count: int, width: float) -> float:
-        one: float = n * module._SORT_NS + module._TABLE_NS + n * (n - 1) / 2 * 2.0**-width * module._COMPARE_NS
-        return count * one
-
-    def chosen(blocks: list[tuple[int, int]], k: int) -> float:
-        return float(np.mean([sum(blocks[b][1] for b in table) for table in combinations(range(len(blocks)), k)]))
+    def costs(k: int) -> float:
+        """In nanoseconds, of all tables of k blocks of so equal widths as can be."""
+        widths = [64 // (radius + k) + (at < 64 % (radius + k)) for at in range(radius + k)]
+        alike = [2.0 ** -sum(widths[b] for b in table) for table in combinations(range(radius + k), k)]
+        one = n * module._SORT_NS + module._TABLE_NS
+        return float(sum(one + n * (n - 1) / 2 * chance * module._COMPARE_NS for chance in alike))
 
     k = len(tables[0])
-    mine = costs(len(tables), chosen(blocks, k)) if k else n * (n - 1) / 2 * module._COMPARE_NS
-    others = [n * (n - 1) / 2 * module._COMPARE_NS]
-    for other in range(1, 5):
-        count = math.comb(radius + other, other)
-        if count <= module._MOST_TABLES:
-            others.append(costs(count, other * 64 / (radius + other)))
-    assert mine <= 1.5 * min(others)
+    all_with_all = n * (n - 1) / 2 * module._COMPARE_NS
+    others = [all_with_all, *(costs(other) for other in range(1, 5) if math.comb(radius + other, other) <= 2_000)]
+    assert (costs(k) if k else all_with_all) <= 1.1 * min(others)
     if k:
         assert len(blocks) == radius + k
         assert sorted(tables) == sorted(combinations(range(radius + k), k))
@@ -363,6 +359,35 @@ def test_equal_pieces_of_hashes_lie_far_from_one_another() -> None:
     assert {len(np.flatnonzero(uneven // 15 == quarter)) for quarter in range(4)} <= {3, 4, 5}
     distances = [np.bitwise_count(of[:50, None] ^ of[:50]) for of in (hashes, arranged)]
     assert np.array_equal(*distances)  # all are permuted alike
+
+
+def test_runs_of_about_the_same_length_are_compared_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those much shorter would be padded in vain, and those beyond a length are compared one by one."""
+    together: list[list[int]] = []
+    alone: list[int] = []
+    monkeypatch.setattr(module, "_compare_runs", lambda _, __, sizes, ___: together.append(sizes.tolist()) or iter([]))
+    monkeypatch.setattr(module, "_compare_run", lambda run, _: alone.append(len(run)) or iter([]))
+    monkeypatch.setattr(module, "_search", lambda run, _: alone.append(-len(run)) or np.empty(0, np.uint64))
+    monkeypatch.setattr(module, "_WIDE_RUN", 20)
+    monkeypatch.setattr(module, "_SPLIT_RUN", 40)
+    monkeypatch.setattr(module, "_CELLS", 100)
+
+    def compared(*sizes: int) -> list[list[int]]:
+        together.clear()
+        alone.clear()
+        lifted = np.repeat(np.arange(len(sizes), dtype=np.uint64) << np.uint64(48), sizes)
+        assert list(module._scan(lifted, 16, 3)) == []
+        return together
+
+    assert compared(10, 7, 8, 1, 10, 9) == [[8, 9, 10, 10], [7]]
+    assert compared(*[10] * 12) == [[10] * 10, [10] * 2]  # no more than fit in the cache
+    assert compared(20, 21, 40, 41) == [[20]]
+    assert sorted(alone) == [-41, 21, 40]
+
+
+def test_pairs_are_given_a_million_at_once() -> None:
+    pairs = pairs_within(np.zeros(2_000, np.uint64), 1)
+    assert [len(i) for i, _, _ in pairs.expand()] == [2**20, 2_000 * 1_999 // 2 - 2**20]
 
 
 def test_small_parts_are_joined_and_none_grows_beyond_what_was_found_last(monkeypatch: pytest.MonkeyPatch) -> None:

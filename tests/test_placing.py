@@ -1,7 +1,8 @@
 """The files of a split, placed from rows and bytes written down here: nothing is decoded."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -91,6 +92,33 @@ def test_pictures_are_placed_as_asked_once_and_counted(data: Dataset, catalog: C
     inode = first.lstat().st_ino
     assert place(data, catalog, out, [TRAIN, NOWHERE, TEST], mode)[0] == Placement(0, 0, 0, 2, 0, 0)
     assert first.lstat().st_ino == inode
+
+
+def test_each_picture_is_a_step_of_progress(data: Dataset, catalog: Catalog, out: Path) -> None:
+    steps: list[tuple[str, int]] = []
+
+    @contextmanager
+    def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+        steps.append((what, total))
+        yield lambda count: steps.append(("step", count))
+
+    for name in ("1", "2", "3"):
+        add(data, catalog, f"raw/a/{name}.jpg", name.encode())
+    table = read_picture_table(data, catalog)
+    begin(out, catalog.identity(), "florilegium split")
+    materialize(data, catalog, out, table, np.array([TRAIN, NOWHERE, TEST], np.int8), "copy", progress)
+    assert steps == [("Placing pictures", 2), ("step", 1), ("step", 1)]
+
+
+def test_a_picture_that_is_a_link_into_the_output_is_refused(data: Dataset, catalog: Catalog, out: Path) -> None:
+    """Its bytes lie only where it would be placed anew."""
+    write(out / "train/a/0.jpg", b"first")
+    add(data, catalog, "raw/a/1.jpg", b"first")
+    (data.root / "raw/a/1.jpg").unlink()
+    (data.root / "raw/a/1.jpg").symlink_to(out / "train/a/0.jpg")
+    with pytest.raises(UserError, match="is a link into the output"):
+        place(data, catalog, out, [TRAIN])
+    assert files(out) == {"train/a/0.jpg": b"first"}
 
 
 def test_what_is_no_longer_wanted_goes_and_what_moved_lies_in_one_place(

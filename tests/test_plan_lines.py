@@ -84,10 +84,14 @@ def line(**values: object) -> str:
 
 def test_only_three_fields_have_to_be_there_and_further_ones_are_passed_over(tmp_path: Path) -> None:
     file = tmp_path / "plan.jsonl"
-    file.write_bytes(b"\xef\xbb\xbf" + f"\n  \n{line(note=[1], distance=0)}\r\n{line(path='b', distance=64)}".encode())
-    first, second = read_plan(file)
+    file.write_bytes(
+        b"\xef\xbb\xbf"
+        + f"\n  \n{line(note=[1], distance=0)}\r\n{line(path='b', distance=64)}\n{line(path='c')}".encode()
+    )
+    first, second, third = read_plan(file)
     assert first == PlanLine(Decision("raw/a/2.jpg", SHA256, "broken", "", "", 0), f"{file}, line 3")
     assert (second.decision.distance, second.where) == (64, f"{file}, line 4")
+    assert third.decision == Decision("c", SHA256, "broken", "", "", -1)
 
 
 @pytest.mark.parametrize(
