@@ -70,6 +70,7 @@ def test_one_picture_twice_follows_the_one_that_has_a_split(pair: tuple[int, int
 def test_an_origin_follows_its_pictures_that_have_a_split() -> None:
     found = links(origins=pairs((0, 0), (1, 0), (2, 0), (3, 1)))
     assert groups(found, mask(4, valid=[0])) == [Group([1, 2], fixed={VALID}), Group([3])]
+    assert groups(found, mask(4, valid=[0], test=[1])) == [Group([2], fixed={VALID, TEST}), Group([3])]
     assert groups(found, mask(4, valid=[0], test=[1], train=[2, 3])) == []
 
 
@@ -142,7 +143,7 @@ def test_links_are_what_pixels_hashes_and_credits_say(tmp_path: Path) -> None:
         np.array([1, 2], np.int32),
         np.array([3, 4], np.uint8),
         np.array([True, False]),
-        pairs((7, 5), (2, 1), (7, 3), (2, 2), (7, 4)),
+        pairs((7, 5), (2, 4), (7, 3), (2, 2)),
     )
     with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
         assert len(links_of(pictures, catalog, neighbours).origins) == 0
@@ -151,6 +152,6 @@ def test_links_are_what_pixels_hashes_and_credits_say(tmp_path: Path) -> None:
         credit(catalog, "f" * 64, "page")  # a picture that is not there
         found = links_of(pictures, catalog, neighbours)
     joined = sorted(group.contents for group in groups_of(links(same=found.same), mask(6)))
-    assert joined == [[0, 1, 2], [3, 4, 5]]  # each crowd whole, and no crowd with another
+    assert joined == [[0, 1], [2, 4], [3, 5]]  # each crowd whole, and no crowd with another
     assert found.told_apart.tolist() == [[1, 2]]
     assert sorted(map(sorted, found.by_origin())) == [[0, 3], [2]]

@@ -94,6 +94,18 @@ def test_pictures_are_placed_as_asked_once_and_counted(data: Dataset, catalog: C
     assert first.lstat().st_ino == inode
 
 
+@pytest.mark.parametrize("first", ["link", "copy", "symlink"])
+@pytest.mark.parametrize("then", ["link", "copy", "symlink"])
+def test_another_mode_is_made_anew(data: Dataset, catalog: Catalog, out: Path, first: Mode, then: Mode) -> None:
+    raw = add(data, catalog, "raw/a/1.jpg", b"first")
+    place(data, catalog, out, [TRAIN], first)
+    placement, _ = place(data, catalog, out, [TRAIN], then)
+    assert placement.kept == (first == then)
+    file = out / "train/a/1.jpg"
+    assert (file.is_symlink(), file.samefile(raw)) == (then == "symlink", then != "copy")
+    assert file.read_bytes() == b"first"
+
+
 def test_each_picture_is_a_step_of_progress(data: Dataset, catalog: Catalog, out: Path) -> None:
     steps: list[tuple[str, int]] = []
 
