@@ -347,14 +347,15 @@ def test_so_many_distances_as_the_cache_holds_are_in_flight(monkeypatch: pytest.
 def test_equal_pieces_of_hashes_lie_far_from_one_another() -> None:
     """Bits that tell nothing go to the top, and those that tell little are spread over all blocks."""
     rng = np.random.default_rng(3)
-    bits = rng.random((4_000, 64)) < np.where(np.arange(64) < 16, 0.02, 0.5)  # the lowest 16 are nearly always 0
+    # Of the lowest 16 half are nearly always 0 and half nearly always 1.
+    bits = rng.random((4_000, 64)) < np.select([np.arange(64) < 8, np.arange(64) < 16], [0.02, 0.98], 0.5)
     bits[:, 60:] = True
     hashes = np.unique(np.packbits(bits, axis=1, bitorder="little").view("<u8").ravel().astype(np.uint64))
     arranged, free = module._arrange(hashes)
     assert free == 60
     assert len(np.unique(arranged >> np.uint64(60))) == 1
     set_in = np.unpackbits(arranged.astype("<u8").view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
-    uneven = np.flatnonzero(set_in[:, :60].mean(axis=0) < 0.2)
+    uneven = np.flatnonzero(np.abs(set_in[:, :60].mean(axis=0) - 0.5) > 0.3)
     assert len(uneven) == 16
     assert {len(np.flatnonzero(uneven // 15 == quarter)) for quarter in range(4)} <= {3, 4, 5}
     distances = [np.bitwise_count(of[:50, None] ^ of[:50]) for of in (hashes, arranged)]
@@ -397,8 +398,8 @@ def test_small_parts_are_joined_and_none_grows_beyond_what_was_found_last(monkey
     assert [len(a) for a, _ in joined] == [60, 60, 20]
     for side in (0, 1):
         assert np.array_equal(np.concatenate([part[side] for part in joined]), np.concatenate([p[side] for p in parts]))
-    exact = [(np.zeros(size, np.uint64),) * 2 for size in (50, 49, 1)]
-    assert [len(a) for a, _ in module._gathered(iter(exact))] == [50, 50]
+    exact = [(np.zeros(size, np.uint64),) * 2 for size in (49, 1, 50, 49, 1)]
+    assert [len(a) for a, _ in module._gathered(iter(exact))] == [50, 50, 50]
     assert list(module._gathered(iter([]))) == []
 
 

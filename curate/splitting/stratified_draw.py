@@ -52,7 +52,7 @@ class _Quotas:
     """
 
     def __init__(self, table: PictureTable, split: Splits, rules: Rules) -> None:
-        self.open = [to for to in (TEST, VALID) if to not in rules.frozen and rules.ratio[to] > 0]
+        self.open = [to for to in (TEST, VALID) if to not in rules.frozen]
         count = len(table.labels)
         quotas = [quota(total, rules.ratio, rules.least) for total in np.bincount(table.label, minlength=count)]
         self.have = [np.bincount(table.label[split == to], minlength=count).tolist() for to in range(len(SPLITS))]
