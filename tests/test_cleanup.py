@@ -108,13 +108,16 @@ def test_the_last_copy_is_set_aside_under_its_own_name(data: Dataset, catalog: C
     assert not again.exists()
 
 
-def test_a_second_one_of_its_name_is_set_aside_beside_it(data: Dataset, catalog: Catalog) -> None:
+@pytest.mark.parametrize(("earlier", "then"), [(["orphaned"], 2), (["orphaned", "orphaned (2)"], 3)])
+def test_a_second_one_of_its_name_is_set_aside_beside_it(
+    data: Dataset, catalog: Catalog, earlier: list[str], then: int
+) -> None:
     out = data.root.parent / "out"
-    for reason in ("orphaned", "orphaned (2)"):
+    for reason in earlier:
         write(data.quarantine / reason / "raw/a/1.jpg", b"an earlier one")
     place(data, catalog, out, NAME)
     assert remove_stale(data, catalog, out, {NAME: SHA256}, set()) == (0, 1)
-    assert (data.quarantine / "orphaned (3)/raw/a/1.jpg").read_bytes() == DATA
+    assert (data.quarantine / f"orphaned ({then})/raw/a/1.jpg").read_bytes() == DATA
     assert (data.quarantine / "orphaned/raw/a/1.jpg").read_bytes() == b"an earlier one"
 
 

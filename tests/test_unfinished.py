@@ -67,6 +67,12 @@ def test_a_folder_that_is_gone_is_not_brought_back(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / MARK / "in the way").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"cannot be written .*: check the disk's free space and your rights"):
+        begin(tmp_path, "mine", "florilegium split")
+
+
 GOOD = {"dataset": "mine", "whole": True, "command": "florilegium split", "run": "0123"}
 
 
