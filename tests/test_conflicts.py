@@ -90,7 +90,7 @@ def test_within_labels_no_pair_joins_two_and_the_others_stay_as_they_were() -> N
         (str(sorted([inside.contents[a], inside.contents[b]])), distance, same, view)
         for a, b, distance, same, view in zip(
             inside.first.tolist(), inside.second.tolist(), inside.distance.tolist(), inside.same.tolist(),
-            inside.view.tolist(), strict=True,
+            inside.variant.tolist(), strict=True,
         )
     }  # fmt: skip
     assert listed == {
@@ -106,6 +106,6 @@ def test_within_labels_no_pair_joins_two_and_the_others_stay_as_they_were() -> N
 
 def test_within_labels_of_nothing_is_nothing() -> None:
     inside = within_labels(found([[0, 1]]), labelled("ab"))
-    assert (inside.contents, len(inside.first), len(inside.view)) == ([[0], [1]], 0, 0)
+    assert (inside.contents, len(inside.first), len(inside.variant)) == ([[0], [1]], 0, 0)
     unknown = within_labels(found([[0], [1]], (0, 1, 2)), labelled("aa"))  # views are unknown, and stay so
-    assert (unknown.distance.tolist(), len(unknown.view)) == ([2], 0)
+    assert (unknown.distance.tolist(), len(unknown.variant)) == ([2], 0)

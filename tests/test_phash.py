@@ -366,9 +366,22 @@ def test_runs_of_about_the_same_length_are_compared_together(monkeypatch: pytest
     """Those much shorter would be padded in vain, and those beyond a length are compared one by one."""
     together: list[list[int]] = []
     alone: list[int] = []
-    monkeypatch.setattr(module, "_compare_runs", lambda _, __, sizes, ___: together.append(sizes.tolist()) or iter([]))
-    monkeypatch.setattr(module, "_compare_run", lambda run, _: alone.append(len(run)) or iter([]))
-    monkeypatch.setattr(module, "_search", lambda run, _: alone.append(-len(run)) or np.empty(0, np.uint64))
+
+    def several(_: Hashes, __: object, sizes: NDArray[np.intp], ___: int) -> list[object]:
+        together.append(sizes.tolist())
+        return []
+
+    def one(run: Hashes, _: int) -> list[object]:
+        alone.append(len(run))
+        return []
+
+    def searched(run: Hashes, _: int) -> Hashes:
+        alone.append(-len(run))
+        return np.empty(0, np.uint64)
+
+    monkeypatch.setattr(module, "_compare_runs", several)
+    monkeypatch.setattr(module, "_compare_run", one)
+    monkeypatch.setattr(module, "_search", searched)
     monkeypatch.setattr(module, "_WIDE_RUN", 20)
     monkeypatch.setattr(module, "_SPLIT_RUN", 40)
     monkeypatch.setattr(module, "_CELLS", 100)
@@ -384,6 +397,18 @@ def test_runs_of_about_the_same_length_are_compared_together(monkeypatch: pytest
     assert compared(*[10] * 12) == [[10] * 10, [10] * 2]  # no more than fit in the cache
     assert compared(20, 21, 40, 41) == [[20]]
     assert sorted(alone) == [-41, 21, 40]
+
+
+def test_a_long_run_is_searched_like_a_set_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All its pairs are found, from the first to the last, a few at once."""
+    monkeypatch.setattr(module, "_WIDE_RUN", 20)
+    monkeypatch.setattr(module, "_SPLIT_RUN", 40)
+    monkeypatch.setattr(module, "_GATHER", 2)
+    run = np.unique(planted(np.random.default_rng(4), 60) >> np.uint64(16))
+    found = [(int(a), int(b)) for first, second in module._scan(run, 16, 8) for a, b in zip(first, second, strict=True)]
+    truth = {(int(run[i]), int(run[j])) for i, j in brute_force(run, 8)}
+    assert len(found) == len(truth) > 4
+    assert set(found) == truth
 
 
 def test_pairs_are_given_a_million_at_once() -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from curate.catalog import Catalog, Picture
 from curate.dataset import Dataset
+from curate.defaults import Mode
 from curate.errors import UserError
-from curate.splitting.materialize import Mode, Placement, adopt, check_output, materialize
+from curate.splitting.materialize import Placement, adopt, check_output, materialize
 from curate.splitting.picture_table import NOWHERE, PictureTable, read_picture_table
 from curate.splitting.unfinished import begin
 from tests.pictures import write
@@ -110,8 +111,8 @@ def test_each_picture_is_a_step_of_progress(data: Dataset, catalog: Catalog, out
     steps: list[tuple[str, int]] = []
 
     @contextmanager
-    def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-        steps.append((what, total))
+    def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+        steps.append((description, total))
         yield lambda count: steps.append(("step", count))
 
     for name in ("1", "2", "3"):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from curate.catalog import Catalog
+from curate.catalog.own_files import note_intended, note_written
 from curate.cleaning.plan import FIELDS, PlanLine, check_plan, read_plan, write_plan
 from curate.dataset import Dataset
 from curate.errors import UserError
@@ -68,8 +69,8 @@ def test_a_file_elsewhere_that_is_no_plan_is_not_replaced_on_a_catalogs_word(
     notes = tmp_path / "notes.txt"
     notes.write_text("my own\n")
     digest = sha256(notes.read_bytes()).hexdigest()
-    catalog.note_intended(notes, digest)
-    catalog.note_written(notes, digest)
+    note_intended(catalog, notes, digest)
+    note_written(catalog, notes, digest)
     with pytest.raises(UserError, match=r"notes\.txt, line 1 is not JSON"):
         write_plan(notes, [BARE], catalog)
     assert notes.read_text() == "my own\n"

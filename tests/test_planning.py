@@ -8,11 +8,12 @@ import pytest
 from curate.catalog import Catalog, Picture
 from curate.cleaning import planning
 from curate.cleaning.clean_cache import is_known_clean, remember_clean
-from curate.cleaning.planning import Leak, Plan, find_leaks, make_plan, part_placements
+from curate.cleaning.clean_options import CleanOptions
+from curate.cleaning.planning import CleaningPlan, Leak, find_leaks, make_plan, part_placements
 from curate.dataset import Dataset
 from curate.duplicates import NearDuplicates
 from curate.errors import UserError
-from curate.lookalikes.fingerprint import VIEWS
+from curate.lookalikes.fingerprint import VARIANTS
 from curate.quality import CHECKS
 from curate.quarantine import Decision
 from tests.test_conflicts import found, picture
@@ -21,17 +22,17 @@ from tests.test_split_together import credit
 
 def planned(
     root: Path, monkeypatch: pytest.MonkeyPatch, pictures: Sequence[Picture], there: NearDuplicates, **options: object
-) -> Plan:
+) -> CleaningPlan:
     """The plan for these rows, given in order of path, where the search for near-duplicates finds just that."""
     assert [row.path for row in pictures] == sorted(row.path for row in pictures)
     monkeypatch.setattr(planning, "find_near_duplicates", lambda *_, **__: there)
     monkeypatch.setattr(planning, "remember_search", lambda *_: None)
     with Catalog.open(root / "catalog.sqlite") as catalog:
         catalog.put(pictures)
-        return make_plan(Dataset(root, "raw", root), catalog, **options)  # type: ignore[arg-type]
+        return make_plan(Dataset(root, "raw", root), catalog, CleanOptions(**options))  # type: ignore[arg-type]
 
 
-def reasons(plan: Plan) -> dict[str, tuple[str, str]]:
+def reasons(plan: CleaningPlan) -> dict[str, tuple[str, str]]:
     return {decision.path: (decision.reason, decision.keeper) for decision in plan.decisions}
 
 
@@ -63,13 +64,32 @@ def test_decisions_are_in_natural_order_of_path(tmp_path: Path, monkeypatch: pyt
 
 def test_the_view_by_which_two_met_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [larger("raw/a/1.png", 20), larger("raw/a/2.png", 40)]
-    border = next(at for at, view in enumerate(VIEWS) if view.name == "border")
+    border = next(at for at, view in enumerate(VARIANTS) if view.name == "border")
     plan = planned(tmp_path, monkeypatch, rows, found([[0], [1]], (0, 1, 3), view=(border,)))
     assert "(pHash 3 of 64 bits apart, one seen as “border”)" in plan.decisions[0].detail
     first = planned(tmp_path, monkeypatch, rows, found([[0], [1]], (0, 1, 3), view=(0,)))
-    assert f"one seen as “{VIEWS[0].name}”" in first.decisions[0].detail
+    assert f"one seen as “{VARIANTS[0].name}”" in first.decisions[0].detail
     whole = planned(tmp_path, monkeypatch, rows, found([[0], [1]], (0, 1, 3), view=(-1,)))
     assert "(pHash 3 of 64 bits apart)" in whole.decisions[0].detail
+
+
+def test_a_variant_is_named_for_its_own_pair_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [larger("raw/a/1.png", 20), larger("raw/a/2.png", 40), larger("raw/a/3.png", 30)]
+    plan = planned(tmp_path, monkeypatch, rows, found([[0], [1], [2]], (0, 1, 3), (1, 2, 5), view=(0, -1)))
+    assert ["one seen as" in decision.detail for decision in plan.decisions] == [True, False]
+
+
+def test_copies_of_a_picture_in_doubt_leave_with_it_and_say_which_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third is like one under another label, which the first and the second, its better copies, are not."""
+    rows = [larger("raw/a/1.png", 40), larger("raw/a/2.png", 30), larger("raw/a/3.png", 20), larger("raw/b/4.png", 10)]
+    plan = planned(tmp_path, monkeypatch, rows, found([[0], [1], [2], [3]], (0, 1, 4), (0, 2, 5), (2, 3, 6)))
+    assert reasons(plan) == {row.path: ("conflict", "") for row in rows}
+    assert [decision.detail for decision in plan.decisions[:2]] == [
+        "the same picture as raw/a/3.png (pHash 5 of 64 bits apart), whose label is in doubt",
+        "the same picture as raw/a/1.png (pHash 4 of 64 bits apart), whose label is in doubt",
+    ]
 
 
 def test_equal_bytes_are_named_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from curate.splitting.assignment import Draw, Ratio, Rules, Splits
-from curate.splitting.drawing import draw_stable, quota
 from curate.splitting.picture_table import NOWHERE, PictureTable
 from curate.splitting.split_folders import draw_with_split_folders
+from curate.splitting.stratified_draw import draw_stable, quota
 
 TRAIN, VALID, TEST = range(3)
 DRAWS = pytest.mark.parametrize("draw", [draw_stable, draw_with_split_folders])
