@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -87,6 +88,7 @@ def test_pictures_are_placed_as_asked_once_and_counted(data: Dataset, catalog: C
     made = {"link": placement.linked, "copy": placement.copied, "symlink": placement.symlinked}
     assert made == {"link": 0, "copy": 0, "symlink": 0, mode: 2}
     assert (placement.kept, placement.removed, placement.set_aside) == (0, 0, 0)
+    assert len({placement, replace(placement)}) == 1  # a fact, which nobody changes
     first = out / "train/a/1.jpg"
     assert first.is_symlink() is (mode == "symlink")
     assert first.samefile(data.root / "raw/a/1.jpg") is (mode != "copy")

@@ -236,7 +236,9 @@ def test_of_several_placed_copies_one_stays(
     assert plan.decisions == [Decision(gone, "s", reason, detail, stays, 0)]
 
 
-def test_a_folder_is_known_clean_until_anything_that_was_judged_changes(tmp_path: Path) -> None:
+def test_a_folder_is_known_clean_until_anything_that_was_judged_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     row = picture("raw/a/1.jpg", "s")
     with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
         assert not is_known_clean(catalog, "radius 8")
@@ -244,6 +246,9 @@ def test_a_folder_is_known_clean_until_anything_that_was_judged_changes(tmp_path
         remember_clean(catalog, "radius 8")
         assert is_known_clean(catalog, "radius 8")
         assert not is_known_clean(catalog, "radius 4")
+        with monkeypatch.context() as patched:
+            patched.setattr("curate.cleaning.clean_cache.plan_method", lambda: "another way to judge")
+            assert not is_known_clean(catalog, "radius 8")
         remember_clean(catalog, "radius 4")  # which does not forget the other
         assert is_known_clean(catalog, "radius 8")
         for name, value in (("sha256", "t"), ("width", 11), ("height", 11), ("size", 2), ("broken", "cut off")):
