@@ -232,9 +232,9 @@ class _Planner:
         copy = self.pictures[link.position]
         ranked = self.policy.why(keeper, copy, self.evidence)
         in_split = self.evidence.split(copy) != self.evidence.split(keeper)
-        if self.policy.by_source and not in_split and link.relation is not None and link.relation.source == "second":
-            return link.relation.why
-        return ranked
+        if not self.policy.by_source or in_split or link.relation is None or not link.relation.source:
+            return ranked
+        return link.relation.why if link.relation.source == "second" else "most of their copies were made from it"
 
     def _conflict(self, cluster: Cluster) -> Iterator[Decision]:
         links = {copy.position: copy for copy in cluster.copies}
