@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from curate.catalog_check import require_our_schema, require_our_values
 from curate.catalog_files import cannot, connect_read_only, damaged, in_words, require_own_files
+from curate.decoding.formats import NOT_READABLE
 from curate.errors import UserError
 from curate.quality import CHECKS, Scores
 from curate.sqlite_wal import LOCK_SECONDS, enable_wal
@@ -97,6 +98,8 @@ CREATE TABLE placements (           -- the files that `split` made, so that it m
     PRIMARY KEY (out, path)
 ) STRICT, WITHOUT ROWID;
 """
+
+_ABOUT = "CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT"
 
 _WRITTEN = """
 CREATE TABLE IF NOT EXISTS written (    -- files beside the pictures that are ours, and so may be replaced
@@ -241,12 +244,29 @@ class Catalog:
 
         A catalog that a stranger has made cannot know the name that another one has.
         """
-        if self.db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'about'").fetchone() is None:
+        if not self.about("identity"):
             with self.transaction() as db:
-                db.execute("CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT")
+                db.execute(_ABOUT)
                 db.execute("INSERT OR IGNORE INTO about VALUES ('identity', ?)", (secrets.token_hex(16),))
-        (name,) = self.db.execute("SELECT value FROM about WHERE name = 'identity'").fetchone() or ("",)
-        return str(name)
+        return self.about("identity")
+
+    def about(self, name: str) -> str:
+        """What is on record of the catalog as a whole under a name; "" for nothing."""
+        if self.db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'about'").fetchone() is None:
+            return ""
+        (value,) = self.db.execute("SELECT value FROM about WHERE name = ?", (name,)).fetchone() or ("",)
+        return str(value)
+
+    def note_about(self, name: str, value: str) -> None:
+        """Put something on record of the catalog as a whole."""
+        with self.transaction() as db:
+            db.execute(_ABOUT)
+            db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (name, value))
+
+    def unreadable(self) -> list[tuple[str, str]]:
+        """(path, why) of each present file that may be whole, and that nothing on this machine reads; by path."""
+        query = "SELECT path, broken FROM pictures WHERE state = 'present' AND broken LIKE ? ORDER BY path"
+        return self.db.execute(query, (f"{NOT_READABLE}%",)).fetchall()
 
     def written(self, file: Path) -> set[str]:
         """The sha256 of a file beside the pictures as we last wrote it, and as we were about to when stopped."""

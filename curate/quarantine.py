@@ -2,18 +2,21 @@
 
 A picture at `train/21/a.jpg` that leaves as a duplicate lies at `quarantine/duplicate/train/21/a.jpg`: why it left
 and where it lay can be read off the place where it is, even without a catalog. Should a second file of that name
-leave for the same reason, it lies below `quarantine/duplicate (2)/`.
+leave for the same reason, it lies below `quarantine/duplicate (2)/`. The companions of a picture (`curate/companions.py`)
+come and go with it: each has a record of its own, written with the picture's before either moves.
 """
 
 import os
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.catalog import Catalog
+from curate.companions import APPLE_DOUBLE, is_picture, owners_of, read_contents
 from curate.dataset import Dataset
 from curate.errors import UserError
 from curate.files.atomic import sweep, write_whole
@@ -57,29 +60,33 @@ class Stored:
 
 @dataclass(frozen=True)
 class Moves:
-    """The paths of pictures that were moved, and of those that stayed though they were to leave."""
+    """The paths of pictures that were moved, and of those that stayed though they were to leave; and of the companions
+    that went with the first.
+    """
 
     moved: list[str]
     unmoved: list[str]
+    companions: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class RestoreReport:
     """Paths brought back; paths left in the quarantine because another file has taken their place; those of pictures
-    that were about to leave, by a `clean` that was interrupted, and now stay.
+    that were about to leave, by a `clean` that was interrupted, and now stay; and of the companions that came back.
     """
 
     restored: list[str]
     occupied: list[str]
     called_off: list[str] = field(default_factory=list)
+    companions: list[str] = field(default_factory=list)
 
 
 def pending(catalog: Catalog) -> list[Decision]:
-    """The decisions that an interrupted run had on record, and has not yet carried out."""
+    """The decisions on pictures that an interrupted run had on record, and has not yet carried out."""
     rows = catalog.db.execute(
         "SELECT path, sha256, reason, detail, keeper, distance FROM quarantine WHERE state = 'moving' ORDER BY id"
     )
-    return [Decision(*row) for row in rows]
+    return [decision for row in rows if not _is_on_companion((decision := Decision(*row)).detail)]
 
 
 def set_aside(
@@ -88,19 +95,22 @@ def set_aside(
     """Move pictures into the quarantine; to be called by the holder of the dataset's lock.
 
     A file that changed or vanished since it was decided upon is left alone, and so is one whose place is taken.
-    Raises `UserError` where a file cannot be moved.
+    Companions go with the picture, if no other of theirs stays. Raises `UserError` where a file cannot be moved.
     """
     _record_restored(dataset, catalog)
+    leaving = {decision.path for decision in decisions} | {decision.path for decision in pending(catalog)}
+    following = _following(dataset, decisions, leaving)
     with catalog.transaction() as db:
         recorded = {decision.path for decision in pending(catalog)}
         taken = {stored for (stored,) in db.execute("SELECT stored FROM quarantine WHERE state IN ('moving', 'moved')")}
         rows = []
         for decision in decisions:
             if decision.path not in recorded:
-                stored = _free_place(dataset, decision, taken)
-                taken.add(stored)
-                rows.append((run, decision.path, stored, decision.sha256, decision.reason, decision.detail,
-                             decision.keeper, decision.distance))  # fmt: skip
+                together = [decision, *following.get(decision.path, ())]
+                place = _free_place(dataset, together, taken)
+                taken |= {f"{place}/{one.path}" for one in together}
+                rows += [(run, one.path, f"{place}/{one.path}", one.sha256, one.reason, one.detail,
+                          one.keeper, one.distance) for one in together]  # fmt: skip
         db.executemany(
             "INSERT INTO quarantine (run, path, stored, sha256, reason, detail, keeper, distance, state) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'moving')",
@@ -112,33 +122,47 @@ def set_aside(
 def finish_moves(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Moves:
     """Carry out every move that is on record and not yet done; to be called by the holder of the dataset's lock."""
     rows = catalog.db.execute(
-        "SELECT id, path, stored, sha256 FROM quarantine WHERE state = 'moving' ORDER BY id"
+        "SELECT id, path, stored, sha256, detail FROM quarantine WHERE state = 'moving' ORDER BY id"
     ).fetchall()
     if not rows:
         return Moves([], [])
     _require_own_place(dataset, catalog)
-    places = [(inside(dataset.root, path), inside(dataset.quarantine, stored)) for _, path, stored, _ in rows]
+    rows.sort(key=lambda row: _is_on_companion(row[4]))  # pictures first: where one stays, its companions do
+    places = [(inside(dataset.root, path), inside(dataset.quarantine, stored)) for _, path, stored, *_ in rows]
     _sweep(dataset, places)
     moved: list[tuple[int, str]] = []
     dropped: list[tuple[int]] = []
+    gone: list[str] = []
     unmoved: list[str] = []
+    companions: list[str] = []
+    staying = _Staying()
     try:
         with progress("Moving to quarantine", len(rows)) as advance:
-            for (row, path, _, sha256), (source, target) in zip(rows, places, strict=True):
-                arrived = os.path.lexists(target)
-                # What a person put there since is none of ours to move, though it bears the name.
-                if (arrived or _is_unchanged(catalog, source, path, sha256)) and _is_still_inside(dataset, path):
-                    arrived = move(source, target) is Outcome.MOVED or arrived
-                if arrived:
+            for (row, path, _, sha256, detail), (source, target) in zip(rows, places, strict=True):
+                is_companion = _is_on_companion(detail)
+                if is_companion and staying.has_picture_of(source):
+                    move(target, source)  # should it have gone before its picture was changed
+                    dropped.append((row,))
+                elif _goes(dataset, catalog, path, sha256, source, target):
                     moved.append((row, path))
+                    (companions if is_companion else gone).append(path)
                 else:
                     dropped.append((row,))
-                    unmoved.append(path)
+                    unmoved += [] if is_companion else [path]
                 advance(1)
     finally:
         # The files say what was done, should we be killed before this: then the moves are repeated, to no effect.
         _record_moves(catalog, moved, dropped)
-    return Moves([path for _, path in moved], unmoved)
+    return Moves(gone, unmoved, companions)
+
+
+def _goes(dataset: Dataset, catalog: Catalog, path: str, sha256: str, source: Path, target: Path) -> bool:
+    """Move one file, unless it has changed since it was decided upon; says whether it is in its new place."""
+    arrived = os.path.lexists(target)
+    # What a person put there since is none of ours to move, though it bears the name.
+    if (arrived or _is_unchanged(catalog, source, path, sha256)) and _is_still_inside(dataset, path):
+        arrived = move(source, target) is Outcome.MOVED or arrived
+    return arrived
 
 
 def restore(
@@ -171,23 +195,32 @@ def restore(
         values = zip((file.reason, file.path, file.label), wanted, strict=True)
         return all(some is None or value in some for value, some in values) and run in (None, file.run)
 
-    called_off = [file for file in coming if is_wanted(file)]
+    called_off = _with_companions(dataset, coming, is_wanted, wanted[1])
     with catalog.transaction() as db:
         rows = [(file.stored,) for file in called_off]
         db.executemany("DELETE FROM quarantine WHERE stored = ? AND state = 'moving'", rows)
-    chosen = [file for file in files if is_wanted(file)]
+    chosen = _with_companions(dataset, files, is_wanted, wanted[1])
+    companions = {file.stored for file in [*called_off, *chosen] if _is_companion(dataset, file)}
+    chosen.sort(key=lambda file: file.stored in companions)  # where a picture cannot come back, its companions stay
     places = [(inside(dataset.quarantine, file.stored), inside(dataset.root, file.path)) for file in chosen]
     _sweep(dataset, [*places, *_restored(dataset, catalog)])
     restored: list[str] = []
     occupied: list[str] = []
+    brought: list[str] = []
+    staying, there = _Staying(), _Staying()
     with progress("Restoring", len(chosen)) as advance:
         for file, (source, target) in zip(chosen, places, strict=True):
-            outcome = move(source, target)
-            (restored if outcome is Outcome.MOVED else occupied).append(file.path)
             advance(1)
+            is_companion = file.stored in companions
+            if is_companion and staying.has_picture_of(source) and not there.has_picture_of(target):
+                continue
+            outcome = move(source, target)
+            back = brought if is_companion else restored
+            (back if outcome is Outcome.MOVED else occupied).append(file.path)
     _record_restored(dataset, catalog)
     _prune(dataset.quarantine)
-    return RestoreReport(restored, occupied, [file.path for file in called_off])
+    still = [file.path for file in called_off if file.stored not in companions]
+    return RestoreReport(restored, occupied, still, brought)
 
 
 def stored_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
@@ -199,13 +232,17 @@ def stored_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
         for name in names:
             stored = (Path(folder) / name).relative_to(dataset.quarantine).as_posix()
             # A copy cut short, a stranger's note, or a name that could never go back to where it came from.
-            if name.startswith(".") or "/" not in stored or not is_plain(stored):
+            hidden = name.startswith(".") and not name.startswith(APPLE_DOUBLE)
+            if hidden or "/" not in stored or not is_plain(stored):
                 continue
             reason, path = stored.split("/", 1)
             unknown = Stored(stored, path, _label(dataset, path), "", _NUMBER.sub("", reason), "", "")
             found.append(recorded.get(stored, unknown))
     return sorted(found, key=lambda file: (file.path, -_number(file.stored), file.stored))
 
+
+_COMPANION = "companion of "
+"""How the detail of a companion's record begins; the path of its picture follows."""
 
 _MARK = ".florilegium.quarantine"
 """A file in a quarantine that lies elsewhere, by a link: whose it is."""
@@ -221,6 +258,78 @@ def _number(stored: str) -> int:
 def _label(dataset: Dataset, path: str) -> str:
     folders = path.split("/")
     return folders[min(len(folders) - 1, 0 if dataset.layout == "flat" else 1)]
+
+
+def _is_on_companion(detail: str) -> bool:
+    return detail.startswith(_COMPANION)
+
+
+def _is_companion(dataset: Dataset, file: Stored) -> bool:
+    """By its record or, where there is none, by what it is."""
+    return _is_on_companion(file.detail) if file.run else not is_picture(dataset.quarantine / file.stored)
+
+
+class _Staying:
+    """Which pictures lie in a folder when it is first asked about."""
+
+    def __init__(self) -> None:
+        self._found: dict[Path, list[str]] = {}
+
+    def has_picture_of(self, companion: Path) -> bool:
+        """Whether a picture that it belongs to lies in its folder."""
+        folder = companion.parent
+        if folder not in self._found:
+            self._found[folder] = read_contents(folder).pictures
+        return bool(owners_of([companion.name], self._found[folder]))
+
+
+def _following(dataset: Dataset, decisions: Sequence[Decision], leaving: Set[str]) -> dict[str, list[Decision]]:
+    """For pictures that leave, the decisions on the companions that go with them: those of which no picture stays."""
+    why = {decision.path: decision for decision in decisions}
+    following = defaultdict[str, list[Decision]](list)
+    for folder in dict.fromkeys(path.rpartition("/")[0] for path in why):
+        for name, owners in read_contents(inside(dataset.root, f"{folder}/x").parent).companions.items():
+            paths = [f"{folder}/{owner}" for owner in owners]
+            picture = next((path for path in paths if path in why), None)
+            if picture is None or not leaving.issuperset(paths):
+                continue
+            try:
+                sha256 = sha256_of(dataset.root / folder / name, MAX_BYTES)
+            except NotAPlainFile:  # a giant is not read
+                sha256 = ""
+            except OSError:  # it has gone, or may not be read: then it stays
+                continue
+            it = Decision(f"{folder}/{name}", sha256, why[picture].reason, f"{_COMPANION}{picture}")
+            following[picture].append(it)
+    return following
+
+
+def _with_companions(
+    dataset: Dataset, files: Sequence[Stored], is_wanted: Callable[[Stored], bool], paths: Set[str] | None
+) -> list[Stored]:
+    """The files that are wanted, and the companions of the pictures among them.
+
+    A companion without a picture in the quarantine comes for itself, or with the picture among `paths` that is back.
+    """
+    pictures = defaultdict[str, dict[str, bool]](dict)
+    companions = []
+    for file in files:
+        if _is_companion(dataset, file):
+            companions.append(file)
+        else:
+            folder, _, name = file.path.rpartition("/")
+            pictures[folder][name] = pictures[folder].get(name, False) or is_wanted(file)
+    for path in paths or ():
+        folder, _, name = path.rpartition("/")
+        pictures[folder].setdefault(name, True)
+    chosen = set[str]()
+    for file in companions:
+        folder, _, name = file.path.rpartition("/")
+        owners = owners_of([name], pictures[folder]).get(name, [])
+        if any(pictures[folder][owner] for owner in owners) or (is_wanted(file) and (not owners or paths)):
+            chosen.add(file.stored)
+    own = {file.stored for file in companions}
+    return [file for file in files if (file.stored in chosen if file.stored in own else is_wanted(file))]
 
 
 def _check_paths(dataset: Dataset, files: Sequence[Stored], paths: Iterable[str]) -> None:
@@ -345,12 +454,15 @@ def _record_restored(dataset: Dataset, catalog: Catalog) -> None:
         )
 
 
-def _free_place(dataset: Dataset, decision: Decision, taken: set[str]) -> str:
-    """Below the reason's folder or, where an earlier picture of that name lies there, the next one with a number."""
-    place, number = f"{decision.reason}/{decision.path}", 1
-    while place in taken or os.path.lexists(dataset.quarantine / place):
+def _free_place(dataset: Dataset, together: Sequence[Decision], taken: set[str]) -> str:
+    """The reason's folder or, where an earlier file of one of those names lies there, the next one with a number."""
+    reason = together[0].reason
+    place, number = reason, 1
+    while any(
+        f"{place}/{one.path}" in taken or os.path.lexists(dataset.quarantine / place / one.path) for one in together
+    ):
         number += 1
-        place = f"{decision.reason} ({number})/{decision.path}"
+        place = f"{reason} ({number})"
     return place
 
 

@@ -15,6 +15,7 @@ from curate.catalog import Catalog, Picture
 from curate.cleaning.conflicts import CONFLICT_MODES, Conflict, counterparts, find_conflicts, within_labels
 from curate.cleaning.keepers import DEFAULT_POLICY, POLICIES, Evidence, Policy
 from curate.dataset import SPLITS, Dataset, natural_key
+from curate.decoding.formats import is_not_readable
 from curate.defaults import DEFAULT_RADIUS
 from curate.duplicates import Cluster, NearDuplicates, clusters, find_near_duplicates
 from curate.errors import UserError
@@ -85,7 +86,8 @@ def make_plan(
     in_split = {origin: max((copy.split for copy in copies), key=SPLITS.index) for origin, copies in placed.items()}
     evidence = Evidence.gather(dataset.root, catalog, in_split, _bordered(found, intact))
     planner = _Planner(intact, found, policy, mode, evidence)
-    decisions = [Decision(it.path, it.sha256, "broken", it.broken) for it in sources if it.broken]
+    lost = [picture for picture in sources if picture.broken and not is_not_readable(picture.broken)]
+    decisions = [Decision(it.path, it.sha256, "broken", it.broken) for it in lost]
     decisions += poor
     decisions += planner.decisions()
     decisions += _placements_that_leave(decisions, placed)

@@ -174,7 +174,7 @@ def _on_disk(dataset: Dataset, out: Path, table: PictureTable, wanted: Mapping[s
     if out == dataset.root.resolve():
         arrived = np.flatnonzero(table.split != NOWHERE).tolist()
         known |= {table.paths[at]: at for at in arrived}
-        broken = set(table.broken)
+        broken = {*table.broken, *table.unreadable}
         there = [file.path for file in open_dataset(dataset.root).files() if file.split]
     else:
         there = list(_files_below(out))
