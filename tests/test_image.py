@@ -109,9 +109,10 @@ def test_a_file_cut_off_anywhere_is_found(name: str, at_least: int | None) -> No
 def test_a_jpeg_that_ends_in_zeros_is_found(at_least: int | None) -> None:
     """What a download leaves that reserved its space and then broke off."""
     data = encode(photograph(500, 400), "JPEG")
-    for kept in (len(data) // 2, len(data) - 100, len(data) - 10):
+    for kept in (len(data) // 2, len(data) - 100):
         with pytest.raises(BrokenImage, match="cut off"):
             decode(data[:kept] + bytes(len(data) - kept), at_least=at_least)
+    assert not decode(data[:-2] + bytes(2), at_least=at_least).ended  # nothing of the picture is missing
 
 
 def test_verify_passes_on_half_a_jpeg_but_decode_does_not() -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from curate.catalog import Catalog
 from curate.catalog_check import REBUILD
+from curate.companions import contents_of
 from curate.dataset import SPLIT_OF_FOLDER, SPLITS, Dataset, open_dataset
 from curate.errors import UserError
 from curate.files.atomic import temporary_name
@@ -30,6 +31,7 @@ from curate.files.reading import sha256_of
 from curate.progress import Progress, silent
 from curate.splitting.assignment import Splits
 from curate.splitting.cleanup import remove_stale
+from curate.splitting.companion_files import companions_to_place, is_free_or_same
 from curate.splitting.picture_table import NOWHERE, PictureTable, outside_name, place_name
 from curate.splitting.unfinished import belongs_to
 
@@ -41,8 +43,8 @@ _WORK = ".placing.florilegium"
 
 @dataclass(frozen=True)
 class Placement:
-    """Files made as hard links, as copies and as symbolic links; files that were there; stale ones removed, and those
-    of them set aside in the quarantine because their bytes were nowhere else.
+    """Pictures placed as hard links, as copies and as symbolic links; files that were there; stale ones removed, and
+    those of them set aside in the quarantine because their bytes were nowhere else; companions that stand beside.
     """
 
     linked: int
@@ -51,6 +53,7 @@ class Placement:
     kept: int
     removed: int
     set_aside: int
+    companions: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,14 +132,18 @@ def materialize(
     out = out.resolve()
     wanted = _targets(dataset, out, table, assigned)
     _refuse_links_into(out, (dataset.root / table.paths[at] for at in wanted.values()))
-    stale = {
-        path: sha256
-        for path, sha256 in _own_records(catalog, dataset, out).items()
-        if path not in wanted or table.digest(wanted[path]) != sha256
+    records = _own_records(catalog, dataset, out)
+    digests = {path: table.digest(at) for path, at in wanted.items()}
+    beside = {
+        path: one
+        for path, one in companions_to_place(dataset, {path: table.paths[at] for path, at in wanted.items()}).items()
+        if is_free_or_same(inside(out, path), dataset.root / one.source, one.sha256, records.get(path, ""))
     }
+    digests |= {path: one.sha256 for path, one in beside.items()}
+    stale = {path: sha256 for path, sha256 in records.items() if digests.get(path) != sha256}
     with catalog.transaction() as db:
-        record(db, dataset, out, ((path, table.digest(at)) for path, at in wanted.items()))
-    removed, set_aside = remove_stale(dataset, catalog, out, stale, wanted)
+        record(db, dataset, out, digests.items())
+    removed, set_aside = remove_stale(dataset, catalog, out, stale, digests, {*beside})
     made = Counter[str]()
     entries = []
     with _Materializer(out, mode) as maker, progress("Placing pictures", len(wanted)) as advance:
@@ -148,9 +155,13 @@ def materialize(
             if how != "kept":
                 entries.append((path, SPLITS[assigned[at]], table.paths[at]))
             advance(1)
+        for path, one in beside.items():
+            maker.make(dataset.root / one.source, path, one.sha256)
     if out == dataset.root.resolve():
         _enter(catalog, entries)
-    placement = Placement(made["linked"], made["copied"], made["symlinked"], made["kept"], removed, set_aside)
+    placement = Placement(
+        made["linked"], made["copied"], made["symlinked"], made["kept"], removed, set_aside, len(beside)
+    )
     return placement, _on_disk(dataset, out, table, wanted)
 
 
@@ -378,8 +389,8 @@ def _with_mark(path: str, sha256: str) -> str:
 
 
 def _files_below(out: Path) -> Iterator[str]:
+    """The pictures in the split folders; other files there are companions of theirs, or none of ours."""
     for split in SPLITS:
         for folder, _, names in os.walk(out / split):
-            for name in names:
-                if not name.startswith("."):
-                    yield (Path(folder) / name).relative_to(out).as_posix()
+            for name in contents_of(Path(folder), names).pictures:
+                yield (Path(folder) / name).relative_to(out).as_posix()
