@@ -1,9 +1,10 @@
 """Files beside a picture that are no pictures and belong to it: a caption, an annotation, a phone's film, a stream.
 
-A companion bears its picture's name: `rose.txt`, `rose.jpg.txt`, `rose.seg.json`, `rose.MOV`, `rose.jpg:Zone.Identifier`
-and `._rose.jpg` belong to `rose.jpg`. It stays with its picture wherever that goes. One that belongs to several pictures,
-as `rose.txt` to `rose.jpg` and `rose.png`, stays as long as one of them does. What belongs to none is a stranger: it is
-passed over. Neither is ever judged, for only what is a picture by its name or by its first bytes is.
+A companion bears its picture's name: `rose.txt`, `rose.jpg.txt`, `rose.seg.json`, `rose.MOV`,
+`rose.jpg:Zone.Identifier` and `._rose.jpg` belong to `rose.jpg`. It stays with its picture wherever that goes. One
+that belongs to several pictures, as `rose.txt` to `rose.jpg` and `rose.png`, stays as long as one of them does. What
+belongs to none is a stranger: it is passed over. Neither is ever judged, for only what is a picture by its name or by
+its first bytes is.
 """
 
 import os
@@ -60,7 +61,7 @@ def is_hidden(name: str) -> bool:
 
 def contents_of(folder: Path, names: Iterable[str]) -> FolderContents:
     """Tell the files of a folder apart, whose names are given. Of AppleDouble only what is a companion counts."""
-    pictures, others = [], []
+    pictures, others = list[str](), list[str]()
     for name in names:
         if not is_hidden(name):
             (others if name.startswith(APPLE_DOUBLE) or not is_picture(folder / name) else pictures).append(name)
@@ -71,6 +72,8 @@ def contents_of(folder: Path, names: Iterable[str]) -> FolderContents:
 
 def read_contents(folder: Path) -> FolderContents:
     """`contents_of` a folder as it is on the disk, with plain files alone for companions; of one that is gone, nothing.
+
+    A link is a companion where it leads to a file beside that of a linked picture, as in a split of symbolic links.
     """
     try:
         with os.scandir(folder) as entries:
@@ -78,7 +81,12 @@ def read_contents(folder: Path) -> FolderContents:
     except (FileNotFoundError, NotADirectoryError):
         return FolderContents([], {}, [])
     found = contents_of(folder, sorted(plain))
-    return replace(found, companions={name: owners for name, owners in found.companions.items() if plain[name]})
+    companions = {
+        name: owners
+        for name, owners in found.companions.items()
+        if plain[name] or any(_lead_side_by_side(folder / name, folder / owner) for owner in owners)
+    }
+    return replace(found, companions=companions)
 
 
 def owners_of(others: Iterable[str], pictures: Iterable[str]) -> dict[str, list[str]]:
@@ -96,6 +104,13 @@ def renamed(companion: str, picture: str, to: str) -> str:
     if picture != stem and companion.startswith(picture):
         return f"{to}{companion.removeprefix(picture)}"
     return f"{_stem(to)}{companion.removeprefix(stem)}"
+
+
+def _lead_side_by_side(one: Path, other: Path) -> bool:
+    try:
+        return one.is_file() and other.is_symlink() and one.resolve().parent == other.resolve().parent
+    except (OSError, RuntimeError):  # a link that leads round in a circle
+        return False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -101,4 +101,6 @@ def _see(place: int, sha256: str, data: bytes, path: str) -> _Seen:
     colour = b""
     if luma.max() - luma.min() < _LOW_CONTRAST:
         colour = mean_colour(decode(data, path=path, at_least=AT_LEAST).pixels)
-    return _Seen(place, sha256, image.format, image.width, image.height, small, luma, image.pixels.size, colour, image.ended)
+    return _Seen(
+        place, sha256, image.format, image.width, image.height, small, luma, image.pixels.size, colour, image.ended
+    )

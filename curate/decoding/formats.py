@@ -123,7 +123,7 @@ def readers() -> str:
 
 
 def stand_in(data: bytes) -> str:
-    """Why a file in a picture's place is none yet: a pointer that a version control system has left; "" for any other."""
+    """Why a file in a picture's place is none yet: a pointer to it; "" for any other."""
     if data.startswith(b"version https://git-lfs.github.com/spec/"):
         return f"{NOT_READABLE}an LFS pointer in the picture's place: run `git lfs pull`"
     if data[:200].lstrip(b"./").startswith(b"annex/objects/") and len(data) < 32_768:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from curate.companions import FolderContents, read_contents, renamed
 from curate.dataset import Dataset
+from curate.file_names import LONGEST_NAME
 from curate.files.inside import inside
 from curate.files.reading import sha256_of
 
@@ -23,7 +24,7 @@ def companions_to_place(dataset: Dataset, pictures: Mapping[str, str]) -> dict[s
     """Place relative to the output → the companion that belongs there, for pictures (place → path in the dataset).
 
     A companion of several pictures stands beside each of them, which may be in several splits. One that cannot be
-    read is left out.
+    read, or whose name would be too long there, is left out.
     """
     folders: dict[str, FolderContents] = {}
     digests: dict[str, str] = {}
@@ -37,8 +38,9 @@ def companions_to_place(dataset: Dataset, pictures: Mapping[str, str]) -> dict[s
             source = f"{folder}/{companion}"
             if source not in digests:
                 digests[source] = _digest(dataset.root / source)
-            if digests[source]:
-                wanted[f"{to_folder}/{renamed(companion, name, to_name)}"] = Beside(source, digests[source])
+            beside = renamed(companion, name, to_name)
+            if digests[source] and len(beside.encode()) <= LONGEST_NAME:
+                wanted[f"{to_folder}/{beside}"] = Beside(source, digests[source])
     return wanted
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
@@ -23,6 +23,7 @@ from curate.catalog_check import REBUILD
 from curate.companions import contents_of
 from curate.dataset import SPLIT_OF_FOLDER, SPLITS, Dataset, open_dataset
 from curate.errors import UserError
+from curate.file_names import marked
 from curate.files.atomic import temporary_name
 from curate.files.inside import inside, is_plain
 from curate.files.moving import Outcome, move
@@ -384,8 +385,8 @@ def _is_same(target: Path, source: Path, sha256: str) -> bool:
 
 
 def _with_mark(path: str, sha256: str) -> str:
-    file = PurePosixPath(path)
-    return file.with_name(f"{file.stem}~{sha256[:8]}{file.suffix}").as_posix()
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/{marked(name, sha256[:8])}"
 
 
 def _files_below(out: Path) -> Iterator[str]:
