@@ -2,15 +2,17 @@
 
 A picture at `train/21/a.jpg` that leaves as a duplicate lies at `quarantine/duplicate/train/21/a.jpg`: why it left
 and where it lay can be read off the place where it is, even without a catalog. Should a second file of that name
-leave for the same reason, it lies below `quarantine/duplicate (2)/`. The companions of a picture (`curate/companions.py`)
-come and go with it: each has a record of its own, written with the picture's before either moves.
+leave for the same reason, it lies below `quarantine/duplicate (2)/`. The companions of a picture
+(`curate/companions.py`) come and go with it: each has a record of its own, written with the picture's before either
+moves.
 """
 
 import os
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -283,7 +285,7 @@ class _Staying:
         return bool(owners_of([companion.name], self._found[folder]))
 
 
-def _following(dataset: Dataset, decisions: Sequence[Decision], leaving: Set[str]) -> dict[str, list[Decision]]:
+def _following(dataset: Dataset, decisions: Sequence[Decision], leaving: AbstractSet[str]) -> dict[str, list[Decision]]:
     """For pictures that leave, the decisions on the companions that go with them: those of which no picture stays."""
     why = {decision.path: decision for decision in decisions}
     following = defaultdict[str, list[Decision]](list)
@@ -291,7 +293,7 @@ def _following(dataset: Dataset, decisions: Sequence[Decision], leaving: Set[str
         for name, owners in read_contents(inside(dataset.root, f"{folder}/x").parent).companions.items():
             paths = [f"{folder}/{owner}" for owner in owners]
             picture = next((path for path in paths if path in why), None)
-            if picture is None or not leaving.issuperset(paths):
+            if picture is None or not set(paths) <= leaving:
                 continue
             try:
                 sha256 = sha256_of(dataset.root / folder / name, MAX_BYTES)
@@ -305,7 +307,7 @@ def _following(dataset: Dataset, decisions: Sequence[Decision], leaving: Set[str
 
 
 def _with_companions(
-    dataset: Dataset, files: Sequence[Stored], is_wanted: Callable[[Stored], bool], paths: Set[str] | None
+    dataset: Dataset, files: Sequence[Stored], is_wanted: Callable[[Stored], bool], paths: AbstractSet[str] | None
 ) -> list[Stored]:
     """The files that are wanted, and the companions of the pictures among them.
 

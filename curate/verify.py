@@ -69,8 +69,9 @@ class SplitProof:
 class VerifyReport:
     """Paths are relative to the dataset's root. `changed`: other bytes than the catalog knows; `missing`: known and
     not there; `new`: there and not known; `broken`: without pixels, whether that was known or not. `no_catalog` says
-    why nothing is known, where the catalog is missing or cannot be read, and is "" otherwise. `unreadable` may be whole,
-    but nothing here reads them, so the proof knows nothing of them; `companions` counts files that belong to a picture.
+    why nothing is known, where the catalog is missing or cannot be read, and is "" otherwise. `unreadable` may be
+    whole, but nothing here reads them, so the proof knows nothing of them; `companions` counts files that belong to a
+    picture.
     """
 
     root: Path

@@ -291,7 +291,7 @@ def test_no_picture_takes_the_place_of_another_on_any_disk(tmp_path: Path, forma
     if format_ != "imagefolder":
         assert report.renamed == {}
         return
-    files = [file for file in (tmp_path / "out").rglob("*") if file.is_file() and file.suffix != ".jsonl"]
+    files = [file for file in (tmp_path / "out").rglob("*") if file.is_file() and file.suffix == ".jpg"]
     assert len(folds([file.relative_to(tmp_path).as_posix() for file in files])) == 2 * len(names) + 1
     assert report.renamed.keys() == {"a", "metadata.jsonl"} or report.renamed.keys() == {"A", "metadata.jsonl"}
     for line in (tmp_path / "out" / "train" / "metadata.jsonl").read_text(encoding="utf-8").splitlines():

@@ -150,9 +150,9 @@ def test_a_corrupt_picture_is_left_out_and_counted(garden: Path, tmp_path: Path)
     shutil.copytree(garden, tmp_path / "data")
     victim = tmp_path / "data/train/rose/picture 3.jpg"
     victim.write_bytes(victim.read_bytes()[:900])
-    (tmp_path / "data/valid/iris/notes.txt").write_text("not a picture")
+    (tmp_path / "data/valid/iris/notes.jpg").write_text("not a picture")
     report = train(tmp_path / "data", tmp_path / "models")
-    assert [Path(broken.path).name for broken in report.broken] == ["picture 3.jpg", "notes.txt"]
+    assert [Path(broken.path).name for broken in report.broken] == ["picture 3.jpg", "notes.jpg"]
     assert (report.train_pictures, report.valid_pictures) == (23, 12)
     assert not report.balanced
 

@@ -21,8 +21,8 @@ SPLIT_NAMES = {"train": "train", "valid": "validation", "test": "test"}
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One picture. `credit` are the values of `curate.credits.FIELDS`, "" each where nothing is known; `original` is the
-    picture's own file, where `file` is one that was converted.
+    """One picture. `credit` are the values of `curate.credits.FIELDS`, "" each where nothing is known; `original` is
+    the picture's own file, where `file` is one that was converted.
     """
 
     file: Path

@@ -1,7 +1,8 @@
 """What an earlier split placed and a later one does not want: removed, but never the last copy of a picture."""
 
 import os
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,13 +23,13 @@ def remove_stale(
     out: Path,
     stale: Mapping[str, str],
     wanted: Collection[str],
-    anew: Set[str] = frozenset(),
+    anew: AbstractSet[str] = frozenset(),
 ) -> tuple[int, int]:
     """Remove files of `out` (path → the sha256 it was placed with), and forget those that are not among `wanted`.
 
     A file that was changed since is left alone. One whose bytes are nowhere else, because its original was deleted,
-    is set aside in the quarantine; below the dataset itself it stays, and counts as a picture. Companions among `anew` are
-    made again from an original that has changed. Returns how many pictures were removed and how many set aside.
+    is set aside in the quarantine; below the dataset itself it stays, and counts as a picture. Companions among `anew`
+    are made again from an original that has changed. Returns how many pictures were removed and how many set aside.
     """
     removed, set_aside = 0, 0
     in_place = place_name(dataset, out) == "."
