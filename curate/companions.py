@@ -43,6 +43,8 @@ def is_picture(file: Path) -> bool:
 
     One that may not be read is taken for a picture, so that whoever reads it says so.
     """
+    if file.name.startswith(APPLE_DOUBLE):
+        return False
     if is_named_as_picture(file.name):
         return True
     try:
@@ -64,7 +66,7 @@ def contents_of(folder: Path, names: Iterable[str]) -> FolderContents:
     pictures, others = list[str](), list[str]()
     for name in names:
         if not is_hidden(name):
-            (others if name.startswith(APPLE_DOUBLE) or not is_picture(folder / name) else pictures).append(name)
+            (pictures if is_picture(folder / name) else others).append(name)
     owners = owners_of(others, pictures)
     strangers = [name for name in others if name not in owners and not name.startswith(APPLE_DOUBLE)]
     return FolderContents(pictures, owners, strangers)
@@ -133,7 +135,7 @@ def _key(name: str, named: Mapping[str, list[str]]) -> str | None:
     """The longest beginning of the name that is a picture's name or stem: `a.b.txt` is of a.b.jpg before a.jpg."""
     if name.startswith(APPLE_DOUBLE):
         whole = name.removeprefix(APPLE_DOUBLE)
-        return whole if whole in named else None
+        return whole if whole in named.get(whole, ()) else None
     return next((beginning for beginning in _beginnings(name) if beginning in named), None)
 
 

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from curate.decoding.extent import image_bytes
 from curate.decoding.formats import FORMATS, formats_for, is_not_readable, raw_reason, stand_in, what_it_is
-from curate.decoding.jpeg_end import candidates
+from curate.decoding.jpeg_end import candidates, has_end
 from curate.decoding.jpeg_xl import claimed_size
 from curate.decoding.png_text import is_too_much_text, without_text
 from curate.files.reading import read_file
@@ -231,7 +231,7 @@ def _decode_opened(image: Image.Image, data: bytes, path: str, at_least: int | N
     box = _box(image.size, covered or image.size, orientation)
     if orientation >= 5:
         width, height = height, width
-    return DecodedImage(pixels, "JPEG", width, height, box)
+    return DecodedImage(pixels, "JPEG", width, height, box, has_end(data))
 
 
 def _require_size(width: int, height: int, path: str) -> None:

@@ -53,7 +53,8 @@ def _end_of_gif(data: bytes) -> int:
     at = 13 + _colours(data[10])
     while True:
         if data[at] == 0x2C:
-            return _after_blocks(data, at + 11 + _colours(data[at + 9]))
+            end = _after_blocks(data, at + 11 + _colours(data[at + 9]))
+            return end + (data[end : end + 1] == b";")
         if data[at] != 0x21:
             return at + 1
         at = _after_blocks(data, at + 2)

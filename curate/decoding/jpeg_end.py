@@ -54,6 +54,11 @@ def segments(data: bytes) -> Iterator[Segment]:
             at = max(end, payload)
 
 
+def has_end(data: bytes) -> bool:
+    """Whether the first picture bears the mark of its end, whatever lies behind it."""
+    return data.endswith(END) or any(segment.marker == 0xD9 for segment in segments(data))
+
+
 def candidates(data: bytes) -> tuple[bytes, bytes, bytes] | None:
     """The same JPEG with its end put back at once, and after two kinds of other data; None where it has an end.
 

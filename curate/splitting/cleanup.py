@@ -35,9 +35,10 @@ def remove_stale(
     in_place = place_name(dataset, out) == "."
     for path, sha256 in stale.items():
         file = inside(out, path)
-        if file.is_symlink() or (file.is_file() and sha256_of(file) == sha256):
+        edited = _is_edited_companion(dataset, file, path)
+        if file.is_symlink() or edited or (file.is_file() and sha256_of(file) == sha256):
             counts = int(is_picture(file))
-            if file.is_symlink() or path in anew or _is_elsewhere(dataset, catalog, file, path, sha256):
+            if edited or file.is_symlink() or path in anew or _is_elsewhere(dataset, catalog, file, path, sha256):
                 file.unlink()
                 removed += counts
             elif not in_place:
@@ -62,6 +63,15 @@ def _is_elsewhere(dataset: Dataset, catalog: Catalog, file: Path, path: str, sha
     others += [inside(dataset.quarantine, path) for (path,) in stored]
     others.append(inside(dataset.root, _origin(dataset, path)))  # of a companion the catalog has no row
     return any(_keeps(other, file, sha256) for other in others)
+
+
+def _is_edited_companion(dataset: Dataset, file: Path, path: str) -> bool:
+    """Whether it is a hard link to a companion that was edited since: its bytes stay under the original's name."""
+    original = inside(dataset.root, _origin(dataset, path))
+    try:
+        return file != original and original.samefile(file) and not file.is_symlink() and not is_picture(file)
+    except OSError:
+        return False
 
 
 def _keeps(other: Path, file: Path, sha256: str) -> bool:
