@@ -43,11 +43,10 @@ def cleaning(report: CleanReport) -> None:
         say(f"Flagged, and left in place: {flags} (--remove {','.join(report.flagged)} sets them aside).")
     unreadable(report.unreadable)
     seen = _companions(report.scan.companions)
-    if report.companions:
-        say(f"{seen}; {report.companions:,} went with the pictures that left.")
-    elif seen or report.scan.strangers:
-        others = f"{report.scan.strangers:,} other files are no pictures, and stay" if report.scan.strangers else ""
-        say("; ".join(filter(None, (seen, others))) + ".")
+    went = f"{report.companions:,} went with the pictures that left" if report.companions else ""
+    others = f"{report.scan.strangers:,} other files are no pictures, and stay" if report.scan.strangers else ""
+    if said := "; ".join(filter(None, (seen, went, others))):
+        say(f"{said}.")
 
 
 def _companions(count: int) -> str:

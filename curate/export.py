@@ -61,7 +61,8 @@ class ExportReport:
         said = [f"The class {label} has no picture, and is left out." for label in self.empty]
         for split, labels in self.lacking.items():
             said.append(
-                f"{split} has no picture of {len(labels):,} classes, such as {labels[0]}, and numbers them all the same"
+                f"{split} has no picture of {', '.join(labels[:5])}{', …' if len(labels) > 5 else ''}, and numbers all "
+                "classes as the other splits do"
                 + ("; torchvision's ImageFolder wants allow_empty=True for that." if _has_folders(self) else ".")
             )
         if self.unread:
