@@ -19,7 +19,7 @@ from curate.errors import UserError
 from curate.quality import CHECKS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SCORES = tuple(round(number / 9, 3) for number in range(len(CHECKS)))
+SCORES = tuple(round(number / (len(CHECKS) - 1), 3) for number in range(len(CHECKS)))
 
 
 def picture(path: str = "raw/1/a.jpg", **changes: object) -> Picture:
@@ -91,7 +91,7 @@ def test_credits_belong_to_the_content(tmp_path: Path) -> None:
 def test_scores_have_columns_of_their_own(tmp_path: Path) -> None:
     with Catalog.open(tmp_path / "c") as catalog:
         catalog.put([picture()])
-        row = catalog.db.execute("SELECT blurred_score, text_score FROM pictures").fetchone()
+        row = catalog.db.execute("SELECT blurred_score, unterminated_score FROM pictures").fetchone()
     assert row == (SCORES[0], SCORES[-1])
 
 
