@@ -1,4 +1,4 @@
-"""The commands, in the order of the road. Nothing heavy is imported before a command needs it."""
+"""The commands, in the order of the stages. Nothing heavy is imported before a command needs it."""
 
 from commands import stopping, streams
 

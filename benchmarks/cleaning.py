@@ -18,8 +18,8 @@ from commands.console import say, table
 from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import open_dataset
-from curate.quarantine import restore
-from demo.faults import BROKEN, PLANTED, Fault, Kind, plant_faults
+from curate.quarantine import restore_files
+from demo.faults import BROKEN, PLANTED, Fault, FaultKind, plant_faults
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def measure(data: Path, seed: int, times: int) -> None:
     table(
         f"{known.scan.files:,} real photographs, {len(faults)} planted faults, seed {seed}",
         ("fault", "planted", "found", "share"),
-        [(kind.value, count[kind], found[kind], f"{found[kind] / count[kind]:.1%}") for kind in Kind]
+        [(kind.value, count[kind], found[kind], f"{found[kind] / count[kind]:.1%}") for kind in FaultKind]
         + [("all", len(faults), sum(found.values()), f"{sum(found.values()) / len(faults):.1%}")],
         last_is_total=True,
     )
@@ -64,30 +64,30 @@ def measure(data: Path, seed: int, times: int) -> None:
     kept = Counter(
         "the original" if f"train/{fault.path}" in reasons else "the planted copy"
         for fault in faults
-        if fault.of and fault.kind not in BROKEN and fault.kind is not Kind.TWO_LABELS
+        if fault.of and fault.kind not in BROKEN and fault.kind is not FaultKind.TWO_LABELS
     )
     say("Of an original and its copy stayed: " + ", ".join(f"{name} {number}" for name, number in kept.items()) + ".")
     after = Counter(contents(data).values())
     say(f"Contents lost by clean: {len(set(planted.values()) - set(after))}. Run time {seconds:.2f} s for "
         f"{report.scan.files:,} files, of which {report.scan.read:,} were read.")  # fmt: skip
     with Catalog.open(open_dataset(data).catalog_path) as catalog:
-        back = restore(open_dataset(data), catalog)
+        back = restore_files(open_dataset(data), catalog)
     same = contents(data) == planted
     say(f"restore brought back {len(back.restored):,} of {report.moved:,}; every byte under its old name: {same}.")
 
 
-def compare(faults: list[Fault], reasons: dict[str, str]) -> tuple[Counter[Kind], set[str]]:
+def compare(faults: list[Fault], reasons: dict[str, str]) -> tuple[Counter[FaultKind], set[str]]:
     """Faults found for what they are, by kind, and all paths that may rightly leave.
 
     Of a picture and its copy exactly one has to leave, whichever; of one picture under two labels, both.
     """
-    found: Counter[Kind] = Counter()
+    found: Counter[FaultKind] = Counter()
     explained = set()
     for fault in faults:
         of = [fault.of] if fault.of and fault.kind not in BROKEN else []
         members = [f"train/{path}" for path in (fault.path, *of)]
         wanted = ["broken"] if fault.kind in BROKEN else ["duplicate"]
-        if fault.kind is Kind.TWO_LABELS:
+        if fault.kind is FaultKind.TWO_LABELS:
             wanted = ["conflict", "conflict"]
         # A copy of a picture that was in another split all along leaks.
         seen = [reasons[member].replace("leak", "duplicate") for member in members if member in reasons]

@@ -39,7 +39,7 @@ def main() -> int:
             options.checkpoint
             or train_head(
                 options.flowers,
-                TrainOptions(backbone=options.backbone, weights=options.weights, models=models),
+                TrainOptions(backbone=options.backbone, weights=options.weights, views=1, models=models),
                 console.bars,
             ).checkpoint
         )

@@ -24,7 +24,7 @@ import numpy as np
 from curate.catalog import Catalog
 from curate.dataset import open_dataset
 from curate.duplicates import find_near_duplicates
-from curate.image import load
+from curate.image import load_pixels
 from curate.lookalikes.edits import EDITS
 from curate.parallel import ordered_map
 from curate.scan import scan
@@ -62,7 +62,7 @@ def plant(flowers: Path, folder: Path, originals: int, seed: int = 0) -> list[st
     chosen = [paths[at] for at in sorted(order.tolist())]
 
     def edit(path: Path) -> None:
-        picture = load(path)
+        picture = load_pixels(path)
         for number, edit in enumerate(EDITS):
             suffix = {"re-encoded as PNG": "png", "re-encoded as WebP": "webp"}.get(edit.name, "jpg")
             (folder / f"{path.stem}--{number:02}.{suffix}").write_bytes(edit.make(picture))

@@ -207,12 +207,12 @@ def finetuning(options: argparse.Namespace, device: torch.device, _limit: float)
         watched = {"watch": lambda _: ends.append(time.perf_counter())}
         report = train_recipe(root, type(chosen)(**{**vars(chosen), **watched}))
         ours = report.computed / options.epochs / (ends[-1] - ends[-2])
-        title = f"finetune, {recipe.backbone}, batches of {recipe.fit.batch}"
+        title = f"finetune, {recipe.options.backbone}, batches of {recipe.options.head.batch}"
         say(f"\n{title:40}{'pictures/s':>12}{'peak memory':>13}")
         say(f"{f'ours ({len(files)} and {len(valid)} valid)':40}{ours:12,.0f}{peak(device):>13}")
         say(f"  {', '.join(f'{part} {taken:.1f} s' for part, taken in report.seconds.items())}; {report.precision}")
         forget(device)
-        step, batch = plain_step(load_backbone(recipe.backbone, "none"), device), recipe.fit.batch
+        step, batch = plain_step(load_backbone(recipe.options.backbone, "none"), device), recipe.options.head.batch
         pixels = torch.randn(batch, 3, 224, 224, device=device).contiguous(memory_format=torch.channels_last)
         targets = torch.randint(0, 10, (batch,), device=device)
         rate = batch / seconds(lambda: step(pixels, targets), device)

@@ -34,12 +34,13 @@ from torchvision import datasets, transforms
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from curate.dataset import open_dataset
-from curate.image import load
+from curate.image import load_pixels
 from curate.parallel import ordered_map, processors
 from train.backbones import Backbone, load_backbone
-from train.device import Precision, fast_precision, resolve_device
+from train.device import fast_precision, resolve_device
 from train.features.freeze import FrozenNetwork
 from train.metrics import wilson_interval
+from train.options import Precision
 from train.pictures import LabelledPicture, labelled_pictures
 from train.training import TrainOptions, train_head
 
@@ -194,7 +195,7 @@ class PublishedLoop:
 
 def decode_all(backbone: Backbone, pictures: list[LabelledPicture]) -> NDArray[np.uint8]:
     at_least = backbone.preprocessing.resize
-    clean = ordered_map(lambda one: backbone.preprocessing.clean(load(one.path, at_least=at_least)), pictures)
+    clean = ordered_map(lambda one: backbone.preprocessing.clean(load_pixels(one.path, at_least=at_least)), pictures)
     return np.stack(list(clean))
 
 

@@ -31,7 +31,7 @@ KINDS = {
     "numbers and seeds": ("test_absurd_numbers.py",),
     "pictures": ("test_decoder_fuzz.py", "test_image.py"),
 }
-"""Kind → the tests that try it."""
+"""FaultKind → the tests that try it."""
 
 
 @dataclass(frozen=True)

@@ -63,11 +63,11 @@ def make_hashes(real: Floats, rows: int) -> Hashes:
 def make_catalog(root: Path, files: list[tuple[str, str, int]], hashes: Hashes) -> int:
     """Enter all files as scanned, and the pairs within the radius as told apart; returns the number of pairs."""
     from curate.catalog import Catalog, Picture
-    from curate.clean import Options
     from curate.cleaning.clean_cache import remember_clean
+    from curate.cleaning.clean_options import CleanOptions
     from curate.dataset import open_dataset
     from curate.lookalikes.cached_search import Neighbours, keep
-    from curate.lookalikes.fingerprint import VIEWS
+    from curate.lookalikes.fingerprint import VARIANTS
     from curate.phash import pairs_within
     from curate.quality import CHECKS
 
@@ -78,7 +78,7 @@ def make_catalog(root: Path, files: list[tuple[str, str, int]], hashes: Hashes) 
             yield Picture(
                 path=path, folder=f"raw/{label}", label=label, split="", size=9, mtime_ns=mtime_ns,
                 sha256=digest.decode(), format="JPEG", width=667, height=500, phash=phash, broken="", state="present",
-                fingerprint=fingerprints.bytes(8 * len(VIEWS)), scores=(1.0,) * len(CHECKS),
+                fingerprint=fingerprints.bytes(8 * len(VARIANTS)), scores=(1.0,) * len(CHECKS),
             )  # fmt: skip
 
     digests = np.array([hashlib.sha256(str(number).encode()).hexdigest() for number in range(len(files))], dtype="S64")
@@ -91,7 +91,7 @@ def make_catalog(root: Path, files: list[tuple[str, str, int]], hashes: Hashes) 
         )
         none = np.empty((0, 2), np.int32)
         apart = np.zeros(len(first), np.bool_)
-        remember_clean(catalog, str(Options(RADIUS)))
+        remember_clean(catalog, str(CleanOptions(RADIUS)))
         keep(catalog, Neighbours(np.sort(digests), rank[first], rank[second], distance, apart, none), RADIUS)
     return len(first)
 

@@ -37,11 +37,11 @@ FAISS, IMAGEDEDUP = ["faiss-cpu==1.15.1"], ["imagededup==0.3.3.post2"]
 
 def real_coefficients(folder: Path) -> Floats:
     """8×8 DCT coefficients of every JPEG under the folder: float64[pictures, 64]."""
-    from curate.image import load
+    from curate.image import load_pixels
     from curate.phash import coefficients
 
     paths = sorted(folder.rglob("*.jpg"))
-    return np.array([coefficients(load(path, at_least=64)).ravel() for path in paths])
+    return np.array([coefficients(load_pixels(path, at_least=64)).ravel() for path in paths])
 
 
 def hashes_of(coefficients: Floats) -> Hashes:

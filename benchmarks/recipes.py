@@ -68,7 +68,7 @@ def run(root: Path, models: Path, name: str, overrides: dict[str, Any]) -> Row:
     checkpoint = load_checkpoint(report.checkpoint)
     layers = linears(checkpoint.head)
     shape = "→".join(str(size) for size in [layers[0].in_features, *(layer.out_features for layer in layers)])
-    fit = recipe.fit
+    fit = recipe.options.head
     samples = report.train_pictures * len(checkpoint.history)
     interval = report.valid.interval
     return Row(
@@ -90,10 +90,10 @@ def weights_can_be_had(name: str) -> bool:
     from train.recipe import load_recipe
 
     recipe = load_recipe(name)
-    if recipe.weights == "none":
+    if recipe.options.weights == "none":
         return True
     try:
-        load_backbone(recipe.backbone, recipe.weights, cut=recipe.features)
+        load_backbone(recipe.options.backbone, recipe.options.weights, cut=recipe.options.features)
     except UserError:
         return False
     return True
@@ -133,7 +133,7 @@ def backbones_at_hand(arguments: argparse.Namespace, names: list[str], models: P
     for name in names:
         for backbone in at_hand:
             recipe = load_recipe(name)
-            if recipe.backbone == "scratch_cnn" or (not recipe.frozen and backbone["backbone"] != OFFLINE):
+            if recipe.options.backbone == "scratch_cnn" or (not recipe.frozen and backbone["backbone"] != OFFLINE):
                 continue  # one has no backbone, and training a whole ResNet50 takes two processors an hour
             yield run(arguments.flowers, models, name, {**SHORT.get(name, {}), **backbone})
 

@@ -47,7 +47,7 @@ def ours(folder: Path) -> float:
         with Catalog.open(Path(elsewhere) / "catalog.sqlite") as catalog:
             scan(dataset, catalog)
             seconds = time.perf_counter() - started
-            assert not catalog.pictures("broken != '' OR blurred_score IS NULL")
+            assert all(picture.scores and not picture.broken for picture in catalog.pictures())
     return seconds
 
 

@@ -30,13 +30,13 @@ from commands import console
 from commands.console import say, table
 from curate.dataset import open_dataset
 from train.backbones import Backbone, load_backbone
-from train.calibration import calibrate, cross_entropy, expected_calibration_error
+from train.calibration import calibrate_confidence, cross_entropy, expected_calibration_error
 from train.device import fast_precision, resolve_device
 from train.evaluate import side_by_side
 from train.features.augmentation import Augmentation
 from train.features.views import Views, prediction_views
 from train.head import fit_head
-from train.metrics import measure, wilson_interval
+from train.metrics import measure_accuracy, wilson_interval
 from train.optimising.layers import Head
 from train.optimising.settings import FitSettings
 from train.pictures import LabelledPicture, labelled_pictures
@@ -166,17 +166,18 @@ def spread(pictures: list[LabelledPicture], limit: int) -> list[LabelledPicture]
 def print_table(features: Features, options: argparse.Namespace) -> None:
     results: list[tuple[Line, Result]] = []
     wanted = lines(options.most_views)
-    heads: dict[tuple[int, FitSettings], Head] = {}
+    heads: dict[tuple[int, FitSettings, int], Head] = {}
     with console.bars(f"Fitting on {features.name}", len(wanted) * options.seeds) as advance:
         for line in wanted:
             found = []
             for seed in range(options.seeds):
-                settings = replace(line.settings, seed=seed)
-                if (line.views, settings) not in heads:
-                    heads[line.views, settings] = fit_head(
-                        features.learnt[:, : line.views], features.targets.tolist(), features.classes, settings
-                    ).head
-                found.append(heads[line.views, settings])
+                key = (line.views, line.settings, seed)
+                if key not in heads:
+                    heads[key] = fit_head(
+                        features.learnt[:, : line.views], features.targets.tolist(), features.classes, line.settings,
+                        seed=seed,
+                    ).head  # fmt: skip
+                found.append(heads[key])
                 advance(1)
             results.append((line, measured(features, line, found)))
     base = results[0][1]
@@ -194,14 +195,14 @@ def measured(features: Features, line: Line, heads: Sequence[Head]) -> Result:
     for head in heads:
         probabilities = mean_probabilities(head, asked)
         rights.append(probabilities.argmax(axis=1) == truth)
-        per_class.append(measure(probabilities, truth, features.classes).mean_per_class)
+        per_class.append(measure_accuracy(probabilities, truth, features.classes).mean_per_class)
         errors.append(expected_calibration_error(probabilities, truth))
         mended = np.empty_like(probabilities)
         # A temperature is only worth what it does to pictures that it was not fitted on
         halves = np.arange(len(truth)) % 2
         for half in (0, 1):
             mine, others = halves == half, halves != half
-            temperature = calibrate(head_logits(head, features.asked[others, 0]), truth[others]).temperature
+            temperature = calibrate_confidence(head_logits(head, features.asked[others, 0]), truth[others]).temperature
             mended[mine] = mean_probabilities(head, asked[mine], temperature)
         calibrated.append(expected_calibration_error(mended, truth))
         entropies.append(cross_entropy(mended, truth))

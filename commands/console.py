@@ -1,4 +1,4 @@
-"""The face: lines, tables, progress bars with a rate, and one sentence for a mistake.
+"""The terminal: lines, tables, progress bars with a rate, and one sentence for a mistake.
 
 Results go to standard output, progress and mistakes to standard error, so that output can be piped. All that the
 commands print passes through here, and is made fit for a terminal: names of files and classes, titles and URLs were
@@ -18,7 +18,7 @@ from typing import Protocol, TextIO
 from curate.printable import printable
 
 
-class Page(Protocol):
+class ReportSink(Protocol):
     """What takes lines and tables in the terminal's place."""
 
     def say(self, text: str) -> None:
@@ -30,11 +30,11 @@ class Page(Protocol):
         """Take a table, as the function `table` does."""
 
 
-_page: ContextVar[Page | None] = ContextVar("_page", default=None)
+_page: ContextVar[ReportSink | None] = ContextVar("_page", default=None)
 
 
 @contextmanager
-def onto(page: Page) -> Iterator[None]:
+def onto(page: ReportSink) -> Iterator[None]:
     """Have `say` and `table` go to a page, and not to standard output."""
     before = _page.set(page)
     try:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from commands import console, curation_reports
-from commands.options import DEFAULT_DATA, Data, Radius, Wait, patience
+from commands.options import Data, Radius, Wait, patience
 from commands.shell import command_line
-from curate.defaults import DEFAULT_RADIUS, DEFAULT_SEED, MOST_SEED
+from curate.defaults import (
+    DEFAULT_CONFLICTS,
+    DEFAULT_DATA,
+    DEFAULT_METHOD,
+    DEFAULT_MIN_PER_CLASS,
+    DEFAULT_POLICY,
+    DEFAULT_RADIUS,
+    DEFAULT_RATIO,
+    DEFAULT_SEED,
+    MOST_SEED,
+    ConflictMode,
+    Method,
+    Mode,
+    PolicyName,
+)
 
-if TYPE_CHECKING:
-    from curate.splitting.materialize import Mode
-
-Policy = Literal["best", "largest", "sharpest", "first-seen", "most-credited"]
-Conflicts = Literal["quarantine", "keep-best", "report"]
-Method = Literal["stable", "split-folders"]
+RATIO = ",".join(f"{share:g}".removeprefix("0") for share in DEFAULT_RATIO)
 
 
 def clean(
@@ -25,8 +34,10 @@ def clean(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the plan and move nothing.")] = False,
     radius: Radius = DEFAULT_RADIUS,
-    keep: Annotated[Policy, typer.Option(help="Which of several copies stays.")] = "best",
-    conflicts: Annotated[Conflicts, typer.Option(help="What becomes of one picture under two labels.")] = "quarantine",
+    keep: Annotated[PolicyName, typer.Option(help="Which of several copies stays.")] = DEFAULT_POLICY,
+    conflicts: Annotated[
+        ConflictMode, typer.Option(help="What becomes of one picture under two labels.")
+    ] = DEFAULT_CONFLICTS,
     geometry: Annotated[bool, typer.Option("--geometry", help="Find turned and mirrored copies too.")] = False,
     remove: Annotated[str, typer.Option(help="Quality flags that make a picture leave, such as blurred,text.")] = "",
     plan: Annotated[Path | None, typer.Option(help="Carry out this plan, edited or not.")] = None,
@@ -45,9 +56,9 @@ def clean(
     Example: cli.py clean flower_data --dry-run
     """
     if calibrate:
-        from curate.calibrate import calibrate as run_calibrate
+        from curate.radius_calibration import calibrate_radius
 
-        measured = run_calibrate(data, radius=radius, progress=console.bars)
+        measured = calibrate_radius(data, radius=radius, progress=console.bars)
         curation_reports.calibration(measured)
         console.say(f"Nothing was moved. Next: {command_line('clean', data, '--radius', measured.radius)}")
         return
@@ -127,11 +138,13 @@ def split(
     data: Data = DEFAULT_DATA,
     *,
     out: Annotated[Path | None, typer.Option(help="Where train/, valid/ and test/ go.  [default: DATA itself]")] = None,
-    ratio: Annotated[str, typer.Option(help="Shares of train, valid and test.")] = ".8,.1,.1",
+    ratio: Annotated[str, typer.Option(help="Shares of train, valid and test.")] = RATIO,
     seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Another seed draws another split.")] = DEFAULT_SEED,
     freeze: Annotated[str | None, typer.Option(help="Splits that take nothing new, such as valid,test.")] = None,
-    min_per_class: Annotated[int, typer.Option(min=0, help="Pictures of each class that valid and test need.")] = 1,
-    method: Annotated[Method, typer.Option(help="Our own draw, or split-folders given our groups.")] = "stable",
+    min_per_class: Annotated[
+        int, typer.Option(min=0, help="Pictures of each class that valid and test need.")
+    ] = DEFAULT_MIN_PER_CLASS,
+    method: Annotated[Method, typer.Option(help="Our own draw, or split-folders given our groups.")] = DEFAULT_METHOD,
     copy: Annotated[bool, typer.Option("--copy", help="Place copies.")] = False,
     symlink: Annotated[bool, typer.Option("--symlink", help="Place symbolic links.")] = False,
     link: Annotated[bool, typer.Option("--link", help="Place hard links, where possible (the default).")] = False,

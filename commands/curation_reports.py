@@ -10,8 +10,8 @@ from commands.console import say, table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from curate.calibrate import CalibrationReport
     from curate.clean import CleanReport
+    from curate.radius_calibration import RadiusCalibration
     from curate.scrape import Scraped
     from curate.scraping.preview import Preview
     from curate.split import SplitReport
@@ -70,7 +70,7 @@ def unmoved(paths: Sequence[str]) -> None:
         say(f"… and {len(paths) - MOST_ROWS:,} more that could not be moved.")
 
 
-def calibration(report: CalibrationReport) -> None:
+def calibration(report: RadiusCalibration) -> None:
     """Recall of each edit at each radius, and the strangers that lie as near."""
     radii = (0, 2, 4, 6, 8, 10, 12)
     rows = [

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from commands import console, curation_reports
-from commands.options import DEFAULT_DATA, Wait, patience
+from commands.options import Wait, patience
 from commands.shell import command_line
-from curate.defaults import DEFAULT_LIMIT, DEFAULT_MIN_SIZE
+from curate.defaults import (
+    DEFAULT_DATA,
+    DEFAULT_LICENSES,
+    DEFAULT_LIMIT,
+    DEFAULT_MIN_SIZE,
+    DEFAULT_OFFICIAL,
+    DEFAULT_SOURCES,
+    OfficialSplit,
+)
 
 MOST_NAMED = 20
-Official = Literal["official", "udacity"]
 
 
 def scrape(
@@ -24,9 +31,11 @@ def scrape(
     classes: Annotated[str | None, typer.Option(help="Only these, by folder or name: 1,5,moon orchid")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Pictures wanted per class.")] = DEFAULT_LIMIT,
     source: Annotated[
-        list[str] | None, typer.Option(help="auto, or a source by name; repeatable.  [default: auto]")
+        list[str] | None, typer.Option(help=f"auto, or a source by name; repeatable.  [default: {DEFAULT_SOURCES[0]}]")
     ] = None,
-    license_: Annotated[str, typer.Option("--license", help="open, codes such as by,by-sa, or any.")] = "open",
+    license_: Annotated[
+        str, typer.Option("--license", help="open, codes such as by,by-sa, or any.")
+    ] = DEFAULT_LICENSES,
     min_size: Annotated[int, typer.Option(min=1, help="Pixels of the shorter side.")] = DEFAULT_MIN_SIZE,
     contact: Annotated[
         str, typer.Option(envvar="FLORILEGIUM_CONTACT", help="Your address, for the services to complain to.")
@@ -50,15 +59,13 @@ def scrape(
 
     Example: cli.py scrape --classes "fire lily,21" --limit 50
     """
-    from curate.scraping.queries import plan_queries
-    from curate.scraping.scrape_options import ScrapeOptions
-    from curate.scraping.source_selection import warnings_for
+    from curate.scraping.scrape_options import ScrapeOptions, plan_queries, warnings_for
     from curate.sources.protocol.licenses import allowed_licenses
     from curate.web.network import Network
 
     queries = plan_queries(names, classes)
     options = ScrapeOptions(limit, allowed_licenses(license_), min_size)
-    sources = tuple(source or ("auto",))
+    sources = tuple(source or DEFAULT_SOURCES)
     for warning in warnings_for(sources, os.environ, options):
         console.heading(f"Note on {warning}")
     network = Network(contact=contact, obey_robots=not ignore_robots, obey_robots_tag=not ignore_noai)
@@ -92,7 +99,9 @@ def download(
     ],
     *,
     out: Annotated[Path, typer.Option(help="A new or empty folder; a README.md may be there.")] = DEFAULT_DATA,
-    split: Annotated[Official, typer.Option(help="Of flowers102: 1,020/1,020/6,149, or 6,552/818/819.")] = "official",
+    split: Annotated[
+        OfficialSplit, typer.Option(help="Of flowers102: 1,020/1,020/6,149, or 6,552/818/819.")
+    ] = DEFAULT_OFFICIAL,
     wait: Wait = False,
 ) -> None:
     """Fetch a public dataset, checked, as train/, valid/, test/.

@@ -9,9 +9,6 @@ import typer
 
 from curate.defaults import MAX_RADIUS
 
-DEFAULT_DATA = Path("flower_data")
-DEFAULT_MODELS = Path("models")
-
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="The dataset folder: <class>/, raw/<class>/ or train/…")]
 Checkpoint = Annotated[Path | None, typer.Option("--checkpoint", help="A checkpoint.  [default: the best in --models]")]
 Models = Annotated[Path, typer.Option(help="Where checkpoints are looked for.")]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
 from commands import console, training_reports
 from commands.options import (
-    DEFAULT_DATA,
-    DEFAULT_MODELS,
     Checkpoint,
     Data,
     Device,
@@ -21,16 +19,25 @@ from commands.options import (
     patience,
 )
 from commands.shell import command_line
-from curate.defaults import MOST_SEED
+from curate.defaults import (
+    DEFAULT_ASKED_VIEWS,
+    DEFAULT_CARD_LICENSE,
+    DEFAULT_DATA,
+    DEFAULT_DEVICE,
+    DEFAULT_MEASURED,
+    DEFAULT_MODELS,
+    DEFAULT_TOP_K,
+    MOST_SEED,
+    Format,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from train.answer_plot import Answer
+    from train.prediction_plot import LabelledPrediction
 
 Split = Literal["test", "valid", "train"]
-Format = Literal["imagefolder", "webdataset", "parquet", "onnx", "torchscript", "safetensors", "pt2"]
-OF_DATASETS = ("imagefolder", "webdataset", "parquet")
+AnyFormat = Literal[Format, "onnx", "torchscript", "safetensors", "pt2"]
 
 TopK = Annotated[int, typer.Option(min=1, help="How many classes to name.")]
 Views = Annotated[int, typer.Option(min=1, help="Look at each picture so often, and take the mean.")]
@@ -44,12 +51,12 @@ def evaluate(
     *,
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
-    split: Annotated[Split, typer.Option(help="The split to measure on.")] = "test",
-    views: Views = 1,
+    split: Annotated[Split, typer.Option(help="The split to measure on.")] = DEFAULT_MEASURED,
+    views: Views = DEFAULT_ASKED_VIEWS,
     abstain: Abstain = None,
     out: Annotated[Path | None, typer.Option(help="A folder for all figures, as JSON and CSV.")] = None,
     force: Force = False,
-    device: Device = "auto",
+    device: Device = DEFAULT_DEVICE,
 ) -> None:
     """Measure a checkpoint on a split, with an interval.
 
@@ -79,12 +86,12 @@ def predict(
     *,
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
-    top_k: TopK = 5,
-    views: Views = 1,
+    top_k: TopK = DEFAULT_TOP_K,
+    views: Views = DEFAULT_ASKED_VIEWS,
     abstain: Abstain = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
     plot: Plot = None,
-    device: Device = "auto",
+    device: Device = DEFAULT_DEVICE,
 ) -> None:
     """Name what is in pictures, with probabilities.
 
@@ -93,24 +100,24 @@ def predict(
     Example: cli.py predict rose.jpg tulip.jpg --top-k 3
     """
     if plot:
-        from curate.drawing import require_place
+        from curate.rendering import require_place
 
         require_place(plot)
-    from train.answer_plot import MOST, Answer
     from train.inputs import expand
     from train.predict import Predictor
+    from train.prediction_plot import MOST, LabelledPrediction
 
     file = chosen_checkpoint(checkpoint, models)
     predictor = Predictor.from_checkpoint(file, device, views=views, abstain=abstain)
     show = training_reports.prediction_as_json if as_json else training_reports.prediction
     failures = training_reports.Failures()
-    drawn: list[Answer] = []
+    drawn: list[LabelledPrediction] = []
     with console.counter("Predicting") as advance:
         for answer in predictor.predict_files(expand(files), top_k=top_k):
             show(answer)
             failures.note(answer)
             if plot and not isinstance(answer, Exception) and len(drawn) < MOST:
-                drawn.append(Answer(answer))
+                drawn.append(LabelledPrediction(answer))
             advance(1)
     if plot:
         _plot(drawn, plot)
@@ -124,10 +131,10 @@ def predict_random(
     *,
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
-    top_k: TopK = 5,
+    top_k: TopK = DEFAULT_TOP_K,
     seed: Annotated[int | None, typer.Option(min=0, max=MOST_SEED, help="Draws the same picture again.")] = None,
     plot: Plot = None,
-    device: Device = "auto",
+    device: Device = DEFAULT_DEVICE,
 ) -> None:
     """Predict a picture drawn from test or valid.
 
@@ -136,11 +143,11 @@ def predict_random(
     Example: cli.py predict-random flower_data --seed 7
     """
     if plot:
-        from curate.drawing import require_place
+        from curate.rendering import require_place
 
         require_place(plot)
     from curate.dataset import open_dataset
-    from train.random_picture import draw_held_out
+    from train.pictures import draw_held_out
 
     picture, split = draw_held_out(open_dataset(data), seed)
     from train.predict import Predictor
@@ -153,28 +160,28 @@ def predict_random(
     failures.end()
     training_reports.truth(answer, picture.label, predictor.checkpoint)
     if plot and not isinstance(answer, Exception):
-        from train.answer_plot import Answer
+        from train.prediction_plot import LabelledPrediction
 
-        _plot([Answer(answer, picture.label, predictor.checkpoint.name_of(picture.label))], plot)
+        _plot([LabelledPrediction(answer, picture.label, predictor.checkpoint.name_of(picture.label))], plot)
     elsewhere = () if models == DEFAULT_MODELS else ("--models", models)
     following = command_line("evaluate", data, *elsewhere)
     console.say(f"The picture is {picture.path}, drawn from {split}. Next: {following}")
 
 
-def _plot(answers: Sequence[Answer], file: Path) -> None:
+def _plot(answers: Sequence[LabelledPrediction], file: Path) -> None:
     """Draw the answers; where there is none, say so and draw nothing."""
-    from curate.drawing import save_drawing
-    from train.answer_plot import plot_answers
+    from curate.rendering import save_drawing
+    from train.prediction_plot import plot_predictions
 
     if answers:
-        save_drawing(plot_answers(answers), file)
+        save_drawing(plot_predictions(answers), file)
         console.heading(f"Drew {len(answers)} in {file}")
 
 
 def export(
     data: Data = DEFAULT_DATA,
     *,
-    format_: Annotated[Format, typer.Option("--format", help="The first three: DATA; the rest: a checkpoint.")],
+    format_: Annotated[AnyFormat, typer.Option("--format", help="The first three: DATA; the rest: a checkpoint.")],
     out: Annotated[Path | None, typer.Option(help="A folder.  [default: beside DATA or checkpoint]")] = None,
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
@@ -191,7 +198,7 @@ def export(
 
     Example: cli.py export flower_data --format onnx
     """
-    if format_ in OF_DATASETS:
+    if format_ in get_args(Format):
         from curate.errors import UserError
         from curate.export import export as export_dataset
 
@@ -232,7 +239,9 @@ def model_card(
     models: Models = DEFAULT_MODELS,
     out: Annotated[Path | None, typer.Option(help="The file.  [default: beside the checkpoint]")] = None,
     title: Annotated[str | None, typer.Option(help="The card's title.")] = None,
-    license_: Annotated[str, typer.Option("--license", help="A licence's identifier, such as cc-by-sa-4.0.")] = "other",
+    license_: Annotated[
+        str, typer.Option("--license", help="A licence's identifier, such as cc-by-sa-4.0.")
+    ] = DEFAULT_CARD_LICENSE,
     force: Force = False,
 ) -> None:
     """Write what others must know of a checkpoint.

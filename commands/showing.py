@@ -8,9 +8,16 @@ from typing import Annotated, Literal
 import typer
 
 from commands import console
-from commands.options import DEFAULT_DATA, Data, Names, names_of
+from commands.options import Data, Names, names_of
 from commands.shell import command_line
-from curate.defaults import MOST_SEED
+from curate.defaults import (
+    DEFAULT_COUNT,
+    DEFAULT_DATA,
+    DEFAULT_RECIPE,
+    DEFAULT_SHOWN_SEED,
+    DEFAULT_SHOWN_VIEWS,
+    MOST_SEED,
+)
 
 Split = Literal["train", "valid", "test", "raw"]
 
@@ -20,11 +27,13 @@ def show(
     *,
     split: Annotated[Split | None, typer.Option(help="Only pictures of this split; raw: of none.")] = None,
     classes: Annotated[str | None, typer.Option(help="Only these: folders or names, such as 1,5,orchid.")] = None,
-    count: Annotated[int, typer.Option(min=1, max=500, help="How many pictures, or lines of a plan.")] = 24,
-    views: Annotated[int, typer.Option(min=1, max=12, help="Each in so many views, as train sees it.")] = 1,
-    recipe: Annotated[str, typer.Option(help="The recipe whose views are meant.")] = "best",
+    count: Annotated[int, typer.Option(min=1, max=500, help="How many pictures, or lines of a plan.")] = DEFAULT_COUNT,
+    views: Annotated[
+        int, typer.Option(min=1, max=12, help="Each in so many views, as train sees it.")
+    ] = DEFAULT_SHOWN_VIEWS,
+    recipe: Annotated[str, typer.Option(help="The recipe whose views are meant.")] = DEFAULT_RECIPE,
     plan: Annotated[Path | None, typer.Option(help="What this plan sets aside, beside what stays.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Draws other pictures.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Draws other pictures.")] = DEFAULT_SHOWN_SEED,
     names: Names = None,
     out: Annotated[Path, typer.Option(help="The PNG that is drawn.")] = Path("contact_sheet.png"),
 ) -> None:
@@ -34,7 +43,7 @@ def show(
     """
     from curate.cleaning.plan import read_plan
     from curate.dataset import open_dataset
-    from curate.drawing import require_place, save_drawing
+    from curate.rendering import require_place, save_drawing
     from curate.show import pictures_to_show, require_sheet, sheet_of_pictures, sheet_of_plan
 
     require_place(out)

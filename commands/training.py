@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from commands import console, training_reports
-from commands.options import DEFAULT_DATA, DEFAULT_MODELS, Data, Device, Names, names_of
+from commands.option_flags import WITH_FLAG, given, takes
+from commands.options import Data, Device, Names, names_of
 from commands.shell import command_line
-from curate.defaults import DEFAULT_SEED, MOST_SEED
+from curate.defaults import DEFAULT_DATA, DEFAULT_DEVICE, DEFAULT_MODELS, DEFAULT_RECIPE, DEFAULT_RUNS
 from curate.program import INSTALLED
 
 if TYPE_CHECKING:
@@ -20,30 +21,25 @@ if TYPE_CHECKING:
     from train.training import TrainOptions
 
 Recipes = Annotated[str, typer.Option(help="A recipe's name, or a TOML file; `recipes` lists them.")]
+Changes = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe; repeatable.")]
 Bank = Annotated[Path, typer.Option("--models", help="The folder whose bank/ is meant.")]
 
 
+@takes(*WITH_FLAG)
 def train(
     data: Data = DEFAULT_DATA,
     *,
-    recipe: Recipes = "best",
-    backbone: Annotated[str | None, typer.Option(help="A network of torchvision or timm; a+b: both.")] = None,
-    weights: Annotated[str | None, typer.Option(help="default, none, a weights tag, or a state dict's file.")] = None,
-    views: Annotated[int | None, typer.Option(min=1, help="Views of each training picture; 1: the clean one.")] = None,
-    unfreeze: Annotated[str | None, typer.Option(help="What trains too: none, all, N stages, or a module.")] = None,
-    balance: Annotated[float | None, typer.Option(min=0, max=1, help="0: as it comes; 1: classes count alike.")] = None,
-    change: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe; repeatable.")] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=MOST_SEED, help="Decides views and all that is drawn.")
-    ] = DEFAULT_SEED,
+    recipe: Recipes = DEFAULT_RECIPE,
+    change: Changes = None,
     models: Annotated[Path, typer.Option(help="Where checkpoints and the feature bank go.")] = DEFAULT_MODELS,
-    runs: Annotated[Path, typer.Option(help="Where each run leaves its log and curves.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option(help="Where each run leaves its log and curves.")] = DEFAULT_RUNS,
     names: Names = None,
-    device: Device = "auto",
+    device: Device = DEFAULT_DEVICE,
     budget: Annotated[str | None, typer.Option(help="Pick backbone, size and views that fit: 60s, 5m, 1h.")] = None,
     folds: Annotated[int, typer.Option(min=0, help="Cross-validate within train instead; 5, say.")] = 0,
     sweep: Annotated[bool, typer.Option("--sweep", help="First choose rate, decay and balance by folds.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's event files too.")] = False,
+    **options: Any,
 ) -> None:
     """Train the last layer and save a checkpoint.
 
@@ -53,34 +49,30 @@ def train(
     Example: cli.py train flower_data --backbone efficientnet_lite0
     """
     labelled = names_of(data, names)
-    wanted = {"backbone": backbone, "weights": weights, "views": views, "unfreeze": unfreeze, "balance": balance}
-    chosen = _recipe(recipe, {key: value for key, value in wanted.items() if value is not None}, change or [])
+    chosen = _recipe(recipe, options, change or [])
     # Only now: importing torch takes seconds, and a mistyped folder should be said at once.
     from train.run import is_first_process, options_of
     from train.run_folder import train_in_folder
 
-    options = options_of(chosen, seed=seed, models=models, device=device, names=labelled)
+    told = options_of(chosen, seed=options["seed"], models=models, device=device, names=labelled)
     if budget is not None:
-        options = _within(data, budget, options, backbone)
+        told = _within(data, budget, told, options["backbone"])
     if folds:
-        _cross_validate(data, options, folds)
+        _cross_validate(data, told, folds)
         return
     if sweep:
-        options = _swept(data, options)
-    report, run = train_in_folder(data, options, chosen, runs=runs, tensorboard=tensorboard, progress=console.bars)
+        told = _swept(data, told)
+    report, run = train_in_folder(data, told, chosen, runs=runs, tensorboard=tensorboard, progress=console.bars)
     if is_first_process():
         training_reports.training(report)
         console.say(f"Wrote {report.checkpoint} and {run}. "
                     f"Next: {command_line('evaluate', data, '--checkpoint', report.checkpoint)}")  # fmt: skip
 
 
-def _recipe(name: str, flags: dict[str, Any], changes: list[str]) -> Recipe:
+def _recipe(name: str, options: Mapping[str, Any], changes: list[str]) -> Recipe:
     from train.recipe import load_recipe, parse_overrides
 
-    unfreeze = flags.get("unfreeze")
-    if isinstance(unfreeze, str) and re.fullmatch("[0-9]{1,9}", unfreeze):
-        flags["unfreeze"] = int(unfreeze)
-    return load_recipe(name, {**parse_overrides(changes), **flags})
+    return load_recipe(name, {**parse_overrides(changes), **given(options)})
 
 
 def _within(data: Path, budget: str, options: TrainOptions, backbone: str | None) -> TrainOptions:
@@ -109,14 +101,14 @@ def _swept(data: Path, options: TrainOptions) -> TrainOptions:
     return replace(options, head=found.chosen)
 
 
+@takes("backbone", "unfreeze")
 def summary(
     *,
-    recipe: Recipes = "best",
-    backbone: Annotated[str | None, typer.Option(help="A network of torchvision or timm; a+b: both.")] = None,
-    unfreeze: Annotated[str | None, typer.Option(help="What trains too: none, all, N stages, or a module.")] = None,
-    change: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe; repeatable.")] = None,
+    recipe: Recipes = DEFAULT_RECIPE,
+    change: Changes = None,
     classes: Annotated[int, typer.Option(min=2, help="How many classes the head tells apart.")] = 102,
-    device: Device = "auto",
+    device: Device = DEFAULT_DEVICE,
+    **options: Any,
 ) -> None:
     """Show a network stage by stage, and what of it trains.
 
@@ -124,8 +116,7 @@ def summary(
 
     Example: cli.py summary --recipe finetune --unfreeze layer4
     """
-    wanted = {"backbone": backbone, "unfreeze": unfreeze}
-    chosen = _recipe(recipe, {key: value for key, value in wanted.items() if value is not None}, change or [])
+    chosen = _recipe(recipe, options, change or [])
     from train.run import options_of
     from train.summary import summarise
 
@@ -138,13 +129,12 @@ def recipes() -> None:
 
     Example: cli.py recipes
     """
-    from train.recipe import DEFAULT, FOLDER, list_recipes
+    from train.recipe import FOLDER, list_recipes
 
     training_reports.recipes(list_recipes())
     where = FOLDER if INSTALLED else "train/recipes"
-    console.say(
-        f"Every option of a recipe is a line of {where}/<name>.toml. Next: {command_line('train', '--recipe', DEFAULT)}"
-    )
+    following = command_line("train", "--recipe", DEFAULT_RECIPE)
+    console.say(f"Every option of a recipe is a line of {where}/<name>.toml. Next: {following}")
 
 
 def bank(

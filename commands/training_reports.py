@@ -13,12 +13,11 @@ _MOST_CONFUSED = 10
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from curate.image import BrokenImage
+    from curate.image import BrokenImage, BrokenPicture
     from demo.tour import Tour
     from train.checkpoint import Checkpoint
     from train.evaluate import Evaluation
     from train.features.bank_shelf import ShelvedBank
-    from train.features.extract import BrokenPicture
     from train.folds import CrossValidation
     from train.metrics import Accuracy
     from train.predict import Prediction
@@ -149,7 +148,7 @@ def sweep(report: Sweep) -> None:
     names = list(report.axes)
     rows = [
         (*(f"{getattr(one.settings, name):g}" for name in names), one.folds, f"{one.accuracy:.2%}")
-        for one in report.candidates[:10]
+        for one in report.trials[:10]
     ]
     table(f"Sweep: {report.fits} fits on the bank, by folds within train", (*names, "folds", "right"), rows)
     for note in report.notes:

@@ -12,22 +12,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from curate.catalog import Catalog
-from curate.catalog_files import put_aside
+from curate.catalog.files import put_aside
 from curate.cleaning.clean_cache import is_known_clean, remember_clean
-from curate.cleaning.conflicts import ConflictMode
-from curate.cleaning.keepers import DEFAULT_POLICY, PolicyName
+from curate.cleaning.clean_options import CleanOptions
 from curate.cleaning.plan import PlanLine, check_plan, read_plan, write_plan
-from curate.cleaning.planning import REASONS, Plan, make_plan, part_placements
+from curate.cleaning.planning import REASONS, CleaningPlan, make_plan, part_placements
 from curate.dataset import Dataset, open_dataset, open_to_write
-from curate.defaults import DEFAULT_RADIUS, MAX_RADIUS
+from curate.defaults import DEFAULT_CONFLICTS, DEFAULT_POLICY, DEFAULT_RADIUS, ConflictMode, PolicyName
 from curate.errors import UserError
 from curate.progress import Progress, silent
-from curate.quality import CHECKS
 from curate.quarantine import Moves, finish_moves, set_aside
 from curate.scan import ScanReport, scan
 from curate.written import require_own
 
-__all__ = ["REASONS", "CleanReport", "Plan", "clean", "make_plan", "part_placements"]
+__all__ = ["REASONS", "CleanReport", "CleaningPlan", "clean", "make_plan", "part_placements"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class CleanReport:
 
     dataset: Dataset
     scan: ScanReport
-    plan: Plan
+    plan: CleaningPlan
     moved: int
     resumed: int
     unmoved: list[str]
@@ -61,10 +59,10 @@ def clean(
     dry_run: bool = False,
     radius: int = DEFAULT_RADIUS,
     keep: PolicyName = DEFAULT_POLICY,
-    conflicts: ConflictMode = "quarantine",
+    conflicts: ConflictMode = DEFAULT_CONFLICTS,
     geometry: bool = False,
     remove: Sequence[str] = (),
-    plan: Path | Plan | None = None,
+    plan: Path | CleaningPlan | None = None,
     save_plan: Path | None = None,
     force: bool = False,
     rebuild_catalog: bool = False,
@@ -85,10 +83,8 @@ def clean(
     Safe to stop at any instant: the whole plan is on record before the first file moves, and the next run carries
     it to its end. Raises `UserError` for what the user can put right.
     """
-    if not 0 <= radius <= MAX_RADIUS:
-        raise UserError(f"The radius {radius} cannot be used: give bits from 0 to {MAX_RADIUS}.")
+    options = CleanOptions(radius, keep, conflicts, geometry, tuple(remove))
     lines = None if plan is None else _lines(plan)
-    options = Options(radius, keep, conflicts, geometry, tuple(remove))
     if dry_run and not rebuild_catalog:
         return _look(open_dataset(root), options, lines, save_plan, progress, force=force)
     with open_to_write(root, "clean", wait=wait, progress=progress) as dataset:
@@ -100,32 +96,15 @@ def clean(
             return _carry_out(dataset, catalog, options, lines, progress)
 
 
-def _lines(plan: Path | Plan) -> list[PlanLine]:
-    if isinstance(plan, Plan):
+def _lines(plan: Path | CleaningPlan) -> list[PlanLine]:
+    if isinstance(plan, CleaningPlan):
         return [PlanLine(decision, f"the plan, line {at}") for at, decision in enumerate(plan.decisions, start=1)]
     return read_plan(plan)
 
 
-@dataclass(frozen=True)
-class Options:
-    """What a plan depends on besides the pictures."""
-
-    radius: int = DEFAULT_RADIUS
-    keep: PolicyName = DEFAULT_POLICY
-    conflicts: ConflictMode = "quarantine"
-    geometry: bool = False
-    remove: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return (
-            f"radius {self.radius}, keep {self.keep}, conflicts {self.conflicts}, geometry {self.geometry}, "
-            f"remove {sorted(self.remove)}"
-        )
-
-
 def _look(
     dataset: Dataset,
-    options: Options,
+    options: CleanOptions,
     lines: Sequence[PlanLine] | None,
     save_plan: Path | None,
     progress: Progress,
@@ -143,7 +122,7 @@ def _look(
             _require_there(dataset)
             write_plan(file, planned.decisions, catalog, force=force)
         return CleanReport(
-            dataset, scanned, planned, 0, 0, [], count_flags(catalog), plan_file=file, unreadable=catalog.unreadable()
+            dataset, scanned, planned, 0, 0, [], catalog.count_flags(), plan_file=file, unreadable=catalog.unreadable()
         )
 
 
@@ -154,13 +133,13 @@ def _require_there(dataset: Dataset) -> None:
 
 
 def _carry_out(
-    dataset: Dataset, catalog: Catalog, options: Options, lines: Sequence[PlanLine] | None, progress: Progress
+    dataset: Dataset, catalog: Catalog, options: CleanOptions, lines: Sequence[PlanLine] | None, progress: Progress
 ) -> CleanReport:
     # A plan by hand is checked before anything moves, be it the rest of an interrupted run.
     resumed = finish_moves(dataset, catalog, progress) if lines is None else Moves([], [])
     scanned = scan(dataset, catalog, progress)
     planned = _plan(dataset, catalog, options, lines, progress)
-    flagged = count_flags(catalog)
+    flagged = catalog.count_flags()
     if lines is not None:
         resumed = finish_moves(dataset, catalog, progress)
     run = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -173,26 +152,16 @@ def _carry_out(
 
 
 def _plan(
-    dataset: Dataset, catalog: Catalog, options: Options, lines: Sequence[PlanLine] | None, progress: Progress
-) -> Plan:
+    dataset: Dataset, catalog: Catalog, options: CleanOptions, lines: Sequence[PlanLine] | None, progress: Progress
+) -> CleaningPlan:
     if lines is not None:
-        return Plan(check_plan(lines, dataset, catalog), [], [])
+        return CleaningPlan(check_plan(lines, dataset, catalog), [], [])
     if is_known_clean(catalog, str(options)):
-        return Plan([], [], [])
-    planned = make_plan(
-        dataset, catalog, options.radius, progress, keep=options.keep, conflicts=options.conflicts,
-        geometry=options.geometry, remove=options.remove,
-    )  # fmt: skip
-    if planned == Plan([], [], []):
+        return CleaningPlan([], [], [])
+    planned = make_plan(dataset, catalog, options, progress)
+    if planned == CleaningPlan([], [], []):
         remember_clean(catalog, str(options))
     return planned
-
-
-def count_flags(catalog: Catalog) -> dict[str, int]:
-    """How many present pictures bear each quality flag; flags that none bears are left out."""
-    sums = ", ".join(f"TOTAL({check.column} < {check.threshold})" for check in CHECKS)
-    counts = catalog.db.execute(f"SELECT {sums} FROM pictures WHERE state = 'present'").fetchone()
-    return {check.flag: int(count) for check, count in zip(CHECKS, counts, strict=True) if count}
 
 
 def _plan_file(dataset: Dataset, file: Path | None) -> Path | None:

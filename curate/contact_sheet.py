@@ -6,7 +6,7 @@ from typing import Final
 
 from PIL import Image, ImageDraw
 
-from curate.drawing import FAINT, INK, PAPER, fitted, font_for, thumbnail, wrapped
+from curate.rendering import FAINT, INK, PAPER, fitted, font_for, thumbnail, wrapped
 
 _MARGIN: Final = 8
 _TEXT: Final = 13  # pixels; the first line a little larger than those after it

@@ -4,11 +4,11 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from curate.catalog import Catalog
+from curate.catalog.credits import FIELDS, Credit, credits_of_present
 from curate.dataset import Dataset, natural_key
 from curate.errors import UserError
 from curate.files.inside import inside
@@ -18,7 +18,6 @@ from curate.written import require_own, write_own
 
 CREDITS = "CREDITS.md"
 METADATA = "metadata.csv"
-FIELDS = ("source", "url", "landing_page", "title", "author", "license", "license_url")
 
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 """How a cell begins that a spreadsheet runs (https://owasp.org/www-community/attacks/CSV_Injection)."""
@@ -27,32 +26,9 @@ _MARKUP = re.compile(r"[\\`*_{}\[\]<>()#|!~&]")
 _NO_TARGET = re.compile(r"[\s()<>\"'\\^`{|}]")
 
 
-@dataclass(frozen=True)
-class Credit:
-    """One picture that lies in the dataset and, where it is known, where it comes from; "" where it is not."""
-
-    path: str
-    label: str
-    source: str
-    url: str
-    landing_page: str
-    title: str
-    author: str
-    license: str
-    license_url: str
-
-
 def read_credits(catalog: Catalog) -> list[Credit]:
     """One row per present picture, in natural order of label and path; the first credit of each content counts."""
-    columns = ", ".join(f"COALESCE({field}, '')" for field in FIELDS)
-    rows = catalog.db.execute(
-        f"SELECT path, label, {columns} FROM pictures "
-        "LEFT JOIN credits ON credits.sha256 = pictures.sha256 AND credits.url = ("
-        "  SELECT url FROM credits AS other WHERE other.sha256 = pictures.sha256 ORDER BY fetched_at, url LIMIT 1"
-        ") WHERE state = 'present'"
-    )
-    found = [Credit(*map(str, row)) for row in rows]
-    return sorted(found, key=lambda credit: (natural_key(credit.label), natural_key(credit.path)))
+    return sorted(credits_of_present(catalog), key=lambda credit: (natural_key(credit.label), natural_key(credit.path)))
 
 
 def require_own_credits(dataset: Dataset, catalog: Catalog, folders: Iterable[str], *, force: bool = False) -> None:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from curate.companions import APPLE_DOUBLE, contents_of, is_hidden
 from curate.errors import UserError
-from curate.files.atomic import sweep
+from curate.files.atomic import remove_abandoned
 from curate.files.lock import locked
 from curate.progress import Progress, silent
 
@@ -77,7 +77,7 @@ class Dataset:
 
     @property
     def catalog_path(self) -> Path:
-        """The ledger's file."""
+        """The catalog's file."""
         return self.home / "catalog.sqlite"
 
     @property
@@ -164,7 +164,7 @@ def open_to_write(
     """
     with locked(open_dataset(root).home, f"{doing} {root}", wait=wait, progress=progress):
         dataset = open_dataset(root)  # once more: whoever was at work may have changed the layout
-        sweep(dataset.home)
+        remove_abandoned(dataset.home)
         yield dataset
 
 
@@ -255,7 +255,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     except OSError:  # a link that leads round in a circle
         return False
     if entry.is_symlink():
-        # Files behind it are not ours to move, and a link to a folder above would be walked for ever.
+        # Files behind it are not ours to move, and a link to a folder above has no end.
         raise UserError(
             f"{entry.path} is a link to another folder: put the folder itself there, or give the folder it leads to."
         )

@@ -1,9 +1,11 @@
-"""What options are where nobody says otherwise, and how far some of them may go: one place for Python and for flags.
+"""What options are where nobody says otherwise, how far some may go and which words some may be: one place for Python
+and for flags. The options of training are in `train/options.py`.
 
 The commands show these values in their help, so nothing is imported here.
 """
 
-from typing import Final
+from pathlib import Path
+from typing import Final, Literal
 
 DEFAULT_SEED: Final = 1337
 
@@ -23,3 +25,68 @@ DEFAULT_MIN_SIZE: Final = 224
 
 DEFAULT_LIMIT: Final = 100
 """Pictures of each class that a scrape brings."""
+
+DEFAULT_DATA: Final = Path("flower_data")
+DEFAULT_MODELS: Final = Path("models")
+DEFAULT_RUNS: Final = Path("runs")
+
+DEFAULT_RECIPE: Final = "best"
+
+DEFAULT_DEVICE: Final = "auto"
+
+PolicyName = Literal["best", "largest", "sharpest", "first-seen", "most-credited"]
+"""Which of several copies stays."""
+
+DEFAULT_POLICY: Final = "best"
+
+ConflictMode = Literal["quarantine", "keep-best", "report"]
+"""What becomes of one picture under two labels: all copies leave, because nobody knows which label is right; or all but
+the one that the policy puts first; or none, and a person decides.
+"""
+
+DEFAULT_CONFLICTS: Final = "quarantine"
+
+DEFAULT_RATIO: Final = (0.8, 0.1, 0.1)
+"""Shares of train, valid and test."""
+
+DEFAULT_MIN_PER_CLASS: Final = 1
+
+Method = Literal["stable", "split-folders"]
+"""How a split is drawn."""
+
+DEFAULT_METHOD: Final = "stable"
+
+Mode = Literal["link", "copy", "symlink"]
+"""How a picture is placed in its split."""
+
+DEFAULT_MODE: Final = "link"
+
+Format = Literal["imagefolder", "webdataset", "parquet"]
+"""What a dataset is exported as."""
+
+DEFAULT_FORMAT: Final = "imagefolder"
+
+OfficialSplit = Literal["official", "udacity"]
+"""Two published splits of Oxford-102."""
+
+DEFAULT_OFFICIAL: Final = "official"
+
+DEFAULT_SOURCES: Final = ("auto",)
+DEFAULT_LICENSES: Final = "open"
+
+DEFAULT_COUNT: Final = 24
+"""Pictures, or lines of a plan, on a contact sheet."""
+
+DEFAULT_SHOWN_VIEWS: Final = 1
+DEFAULT_SHOWN_SEED: Final = 0
+
+DEFAULT_TOP_K: Final = 5
+DEFAULT_ASKED_VIEWS: Final = 1
+"""Views of a picture that a prediction is the mean of."""
+
+DEFAULT_MEASURED: Final = "test"
+"""The split that `evaluate` measures on."""
+
+DEFAULT_FOLDS: Final = 5
+
+DEFAULT_CARD_LICENSE: Final = "other"

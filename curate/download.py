@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 from curate.dataset import SPLITS, open_dataset
+from curate.defaults import DEFAULT_OFFICIAL, OfficialSplit
 from curate.downloading.layout import Laid, UnknownLayout, lay_out_folders, lay_out_oxford
 from curate.downloading.transfer import RemoteFile, Transfer
 from curate.downloading.unpack import BadArchive, unpack
@@ -91,7 +93,7 @@ def download(
     what: str,
     out: Path,
     *,
-    split: str = "official",
+    split: str = DEFAULT_OFFICIAL,
     network: Network | None = None,
     public: Mapping[str, PublicSet] = PUBLIC,
     wait: float | None = 0.0,
@@ -130,8 +132,8 @@ def download(
 
 
 def _chosen(what: str, split: str, public: Mapping[str, PublicSet]) -> PublicSet:
-    if split not in ("official", "udacity"):
-        raise UserError(f"There is no split '{split}': choose official or udacity.")
+    if split not in get_args(OfficialSplit):
+        raise UserError(f"There is no split '{split}': choose {' or '.join(get_args(OfficialSplit))}.")
     if what == "flowers102" and split == "udacity":
         return public["flowers102-udacity"]
     if what in public:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from curate.catalog import Picture
 from curate.defaults import DEFAULT_RADIUS
 from curate.image import BrokenImage, read
-from curate.lookalikes.candidates import WHOLE, Candidates, find_candidates, view_name
+from curate.lookalikes.candidates import WHOLE, CandidatePairs, find_candidates, variant_name
 from curate.lookalikes.colour import coloured_alike
 from curate.lookalikes.fingerprint import is_flat
 from curate.lookalikes.registration import IDENTITY, register
@@ -37,8 +37,9 @@ class NearDuplicates:
     `contents` holds, for each different content, the positions of the pictures that have it: the same bytes; flat
     pictures of one colour and shape; or, of a crowd that shares one pHash, those that a second look takes for the
     same. `first`, `second` (int32[p]) are indices into `contents`, `distance` (uint8[p]) is the Hamming distance of
-    the two hashes that met, `view` (int8[p]) says whose these were (as in `curate.lookalikes.candidates`; empty where
-    unknown), and `same` (bool[p]) what the second look said: pairs of wholes that it told apart are kept, marked False.
+    the two hashes that met, `variant` (int8[p]) says whose these were (as in `curate.lookalikes.candidates`; empty
+    where unknown), and `same` (bool[p]) what the second look said: pairs of wholes that it told apart are kept, marked
+    False.
     """
 
     contents: list[list[int]]
@@ -46,7 +47,7 @@ class NearDuplicates:
     second: NDArray[np.int32]
     distance: NDArray[np.uint8]
     same: NDArray[np.bool_]
-    view: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
+    variant: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, np.int8))
 
     def verified(self) -> Iterator[tuple[int, int, int]]:
         """(first, second, distance) of the pairs that are the same picture."""
@@ -62,10 +63,12 @@ class NearDuplicates:
 
     def relations(self) -> dict[tuple[int, int], str]:
         """What each copy found by more than its whole is to its original: (first, second) → "crop", "mirrored" …"""
-        if not len(self.view):
+        if not len(self.variant):
             return {}
-        framed = np.flatnonzero(self.same & (self.view != WHOLE)).tolist()
-        return {(int(self.first[pair]), int(self.second[pair])): view_name(int(self.view[pair])) for pair in framed}
+        framed = np.flatnonzero(self.same & (self.variant != WHOLE)).tolist()
+        return {
+            (int(self.first[pair]), int(self.second[pair])): variant_name(int(self.variant[pair])) for pair in framed
+        }
 
 
 @dataclass(frozen=True)
@@ -192,15 +195,15 @@ def _joined(contents: list[list[int]], groups: list[list[int]]) -> list[list[int
     return [positions for at, positions in enumerate(joined) if at not in gone]
 
 
-def _decided(contents: list[list[int]], candidates: Candidates, same: NDArray[np.bool_]) -> NearDuplicates:
+def _decided(contents: list[list[int]], candidates: CandidatePairs, same: NDArray[np.bool_]) -> NearDuplicates:
     """One row a pair: the guess that proved right, else the nearest; of pairs told apart only those of wholes."""
-    listed = np.flatnonzero(same | (candidates.view == WHOLE))
+    listed = np.flatnonzero(same | (candidates.variant == WHOLE))
     pair = candidates.pair()[listed]
     order = np.lexsort((~same[listed], pair))
     first_of_pair = np.unique(pair[order], return_index=True)[1]
     chosen = listed[order[first_of_pair]]
     best = candidates.take(chosen)
-    return NearDuplicates(contents, best.first, best.second, best.distance, same[chosen], best.view)
+    return NearDuplicates(contents, best.first, best.second, best.distance, same[chosen], best.variant)
 
 
 def clusters(found: NearDuplicates, rank: Callable[[int], Any]) -> list[Cluster]:

@@ -6,15 +6,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from curate.catalog import Catalog
 from curate.dataset import Dataset, open_to_write
+from curate.decoding.formats import is_not_readable
+from curate.defaults import DEFAULT_FORMAT, Format
 from curate.errors import UserError
 from curate.exporting.converting import converted, is_read_downstream
 from curate.exporting.examples import Examples, Writer, read_examples
 from curate.exporting.imagefolder import count_companions, renamed_labels
-from curate.files.atomic import fsync_below, fsync_folder, left_by_the_dead, temporary_name
+from curate.files.atomic import abandoned_in, fsync_below, fsync_folder, temporary_name
 from curate.files.disk import disk_in_words
 from curate.files.moving import move_folder
 from curate.files.ours import WorkFolder
@@ -26,11 +28,9 @@ from curate.splitting.unfinished import steady_split
 
 _PARTIAL, _CONVERTED = "partial", "converted"
 
-Format = Literal["imagefolder", "webdataset", "parquet"]
-
 
 @dataclass(frozen=True)
-class ExportReport:
+class DatasetExportReport:
     """`counts[split]` pictures of `labels` classes in `files` files below `out`; splits are named as other tools do.
     Both are counted on the disk. `broken` are the paths of what was left out because it gives no pixels; `renamed` is
     label → folder, for the classes of an image folder whose name is another's on some disks, or too long.
@@ -81,7 +81,7 @@ class ExportReport:
         return said
 
 
-def _has_folders(report: ExportReport) -> bool:
+def _has_folders(report: DatasetExportReport) -> bool:
     return report.format == "imagefolder"
 
 
@@ -89,12 +89,12 @@ def export(
     root: Path,
     out: Path,
     *,
-    format: Format = "imagefolder",  # noqa: A002 (it is what the option is called)
+    format: Format = DEFAULT_FORMAT,  # noqa: A002 (it is what the option is called)
     names: Path | None = None,
     convert: bool = False,
     wait: float | None = 0.0,
     progress: Progress = silent,
-) -> ExportReport:
+) -> DatasetExportReport:
     """Write the intact pictures of a dataset's splits into a new folder, with their credits.
 
     The pictures are those in the dataset's own split folders or else in the one that `split` placed elsewhere; a
@@ -120,8 +120,7 @@ def export(
             found, _ = names_for(dataset.root, labels, names)
             examples = read_examples(dataset, catalog, labels, [found[label] for label in labels])
             unreadable = [path for path, _ in catalog.unreadable()]
-            lost = [picture.path for picture in catalog.pictures("state = 'present' AND broken != ''")]
-            broken = [path for path in lost if path not in set(unreadable)]
+            broken = [picture.path for picture in catalog.broken() if not is_not_readable(picture.broken)]
         counts = {split: len(members) for split, members in examples.splits.items()}
         if not counts:
             raise UserError(f"{root} holds no intact picture: add pictures, or look at `clean {root} --dry-run`.")
@@ -144,7 +143,7 @@ def export(
                 work.remove()
     files = sum(len(names) for _, _, names in os.walk(out))
     beside = count_companions(out) if by_name else 0
-    return ExportReport(
+    return DatasetExportReport(
         out, format, written, len(examples.labels), files, broken,
         renamed_labels(examples.labels) if by_name else {}, unreadable, _lacking(examples),
         [label for label in labels if label not in examples.labels], {} if convert else unread,
@@ -200,11 +199,8 @@ def _publish(partial: Path, out: Path) -> None:
 
 def _remove_left_over(parent: Path) -> None:
     """Remove the work folders of exports whose process is gone."""
-    for left in left_by_the_dead(parent):
-        with suppress(UserError):  # a folder of files that are not ours, or a file
-            work = WorkFolder(left)
-            work.make()  # one that was killed before it bore the mark, or after
-            work.remove()
+    for left in abandoned_in(parent):
+        WorkFolder(left).remove()
 
 
 def _taken(out: Path) -> UserError:

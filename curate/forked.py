@@ -2,7 +2,7 @@
 
 Threads take turns at the interpreter: two of them decode 1.6 times as many pictures as one, and more of them hardly any
 more than that. Processes do not. But they can be forked only on Linux, and only while no other thread runs: a lock that
-it holds would stay closed in the child for ever. Where they cannot, the work is done in threads.
+it holds would never be released in the child. Where they cannot, the work is done in threads.
 """
 
 import ctypes
@@ -74,7 +74,7 @@ def ordered_results_of(
         yield _in_order(crew.results(lost))
 
 
-def apart(function: Callable[[T], R], items: Sequence[T], lost: Callable[[T, int], R]) -> list[R]:
+def map_isolated(function: Callable[[T], R], items: Sequence[T], lost: Callable[[T, int], R]) -> list[R]:
     """`function` of each item, in order, from a process that may crash; `lost` is as in `results_of`.
 
     For what has crashed one already: it forks whatever else runs here.
@@ -180,7 +180,7 @@ class _Crew:
         self._hand_out()
 
     def _hand_out(self) -> None:
-        """Give those who have room the next items, each one in turn; who has none when all are given goes home."""
+        """Give each worker that has space the next items, in turn; end a worker that has none when all are given."""
         there = [worker for worker in self._workers.values() if not worker.ours.closed]
         for room in range(1, self._in_hand + 1):
             for worker in there:

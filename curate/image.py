@@ -1,6 +1,6 @@
 """The one decoder: bytes → canonical RGB pixels, or BrokenImage with a reason in words.
 
-Every room of the house sees the pixels that `decode` gives, so a hash, a feature and a prediction of one file
+Every stage sees the pixels that `decode` gives, so a hash, a feature and a prediction of one file
 always speak of the same picture.
 """
 
@@ -25,7 +25,7 @@ from curate.files.reading import read_file
 
 __all__ = [
     "FORMATS", "MAX_PIXELS", "MAX_SIDE", "BrokenImage", "DecodedImage", "UnreadableHere", "decode", "frames",
-    "image_bytes", "load", "read",
+    "image_bytes", "load_pixels", "read",
 ]  # fmt: skip
 
 MAX_PIXELS = 128 * 1024 * 1024
@@ -78,6 +78,14 @@ class BrokenImage(Exception):
 
 class UnreadableHere(BrokenImage):
     """A file that may be whole, and that nothing on this machine reads: `reason` says what to do about it."""
+
+
+@dataclass(frozen=True)
+class BrokenPicture:
+    """The same in a report: a picture of a dataset that was left out or is damaged, and why."""
+
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -199,8 +207,8 @@ def read(path: Path, *, at_least: int | None = None) -> DecodedImage:
     return decode(data, path=str(path), at_least=at_least)
 
 
-def load(path: Path, *, at_least: int | None = None) -> Image.Image:
-    """The pixels that `read` gives."""
+def load_pixels(path: Path, *, at_least: int | None = None) -> Image.Image:
+    """The pixels that `read` gives, of mode "RGB"; raises BrokenImage as it does."""
     return read(path, at_least=at_least).pixels
 
 
@@ -226,7 +234,8 @@ def _decode_opened(image: Image.Image, data: bytes, path: str, at_least: int | N
         pixels = pixels.convert("L")
     if orientation in _TRANSPOSE:
         pixels = pixels.transpose(_TRANSPOSE[orientation])
-    if file_format not in {"JPEG", "MPO"}:  # only these can be at reduced scale, and a TIFF turns itself in load()
+    # Only these can be at reduced scale, and a TIFF turns itself in load().
+    if file_format not in {"JPEG", "MPO"}:
         return DecodedImage(pixels, file_format, *pixels.size, box=(0, 0, *pixels.size))
     box = _box(image.size, covered or image.size, orientation)
     if orientation >= 5:

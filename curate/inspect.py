@@ -12,7 +12,7 @@ from PIL import Image
 from curate.image import BrokenImage, decode
 from curate.lookalikes.fingerprint import fingerprints, mean_colour, reduced
 from curate.phash import phashes
-from curate.quality import Scores, Views, measure
+from curate.quality import LumaBatch, Scores, quality_scores
 
 AT_LEAST = 56
 """Pixels of the short side at which a JPEG may be looked at: an eighth of the scale for most photographs.
@@ -64,7 +64,8 @@ def inspect_many(files: Iterable[tuple[bytes, str]]) -> list[Facts]:
         hashes = phashes(np.stack([view.small for view in seen]))
         prints = fingerprints(lumas, [view.reduced_to for view in seen], [view.colour for view in seen])
         sides = np.array([(view.width, view.height) for view in seen])
-        scores = measure(Views(lumas, sides[:, 0], sides[:, 1], np.array([view.ended for view in seen])))
+        ended = np.array([view.ended for view in seen])
+        scores = quality_scores(LumaBatch(lumas, sides[:, 0], sides[:, 1], ended))
         for view, whole, windows, score in zip(seen, hashes, prints, scores, strict=True):
             facts[view.place] = Facts(
                 view.sha256, view.format, view.width, view.height, whole, broken="", fingerprint=windows, scores=score
@@ -72,7 +73,7 @@ def inspect_many(files: Iterable[tuple[bytes, str]]) -> list[Facts]:
     return [facts[place] for place in range(len(facts))]
 
 
-def prepare() -> None:
+def import_decoders() -> None:
     """Import what the first picture would: once, before those who read them part into processes."""
     Image.preinit()
     phashes(np.zeros((1, 32, 32), np.uint8))

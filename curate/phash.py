@@ -43,7 +43,7 @@ def coefficients(pixels: Image.Image) -> NDArray[np.float64]:
 
 
 def from_coefficients(low: NDArray[np.float64]) -> int:
-    """Hash 8×8 coefficients: one bit each, row by row from the highest bit, set where above the median.
+    """Hash coefficients, float64[8, 8]: one bit each, row by row from the highest bit, set where above the median.
 
     Negating the odd columns first gives the hash of the mirrored picture, but for rounding.
     """
@@ -52,7 +52,7 @@ def from_coefficients(low: NDArray[np.float64]) -> int:
 
 
 def phash(pixels: Image.Image) -> int:
-    """Give the 64-bit pHash of a picture, in [0, 2⁶⁴): bit for bit `imagehash.phash` of the same pixels.
+    """Give the 64-bit pHash of a picture, in [0, 2⁶⁴): bit for bit `imagehash.phash` of the same RGB pixels.
 
     Source: N. Krawetz, "Looks Like It", hackerfactor.com, 2011, as imagehash 4.3 carries it out.
     """

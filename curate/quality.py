@@ -1,7 +1,7 @@
 """Quality figures: what may be wrong with a picture that decodes, as scores in [0, 1] where lower is worse.
 
 One table, `CHECKS`, holds every check: its name, its threshold and the function that measures it. To add a check,
-write one function of `Views` and add one row; the catalog gets its column, and each picture its score, by themselves.
+write one function of `LumaBatch` and add one row; the catalog gets its column, and each picture its score, by itself.
 A score below the threshold flags a picture. A flag is a hint: nothing leaves a dataset for it unless asked.
 
 Everything is measured on the luma at 64 × 64 pixels, which the whole picture covers whatever its shape and scale, so
@@ -27,7 +27,7 @@ Figures = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Views:
+class LumaBatch:
     """What the checks look at: the luma of n pictures, uint8[n, 64, 64], their true sides in pixels, int64[n], and
     whether the file of each bears the mark of its end, bool[n]; without it, all do.
     """
@@ -88,59 +88,59 @@ def _energy(steps: NDArray[np.float32]) -> Figures:
     return energy
 
 
-def sharp(views: Views) -> Figures:
-    """0 where each step is half of the double step, as on a blurred edge, however faint; 1 where they are equal."""
-    return np.nan_to_num(2 * views.roughness - 1, nan=1.0)
+def sharp(batch: LumaBatch) -> Figures:
+    """0 where each step is half of the double step, as on a blurred edge; 1 where they are equal: float64[n]."""
+    return np.nan_to_num(2 * batch.roughness - 1, nan=1.0)
 
 
-def not_dark(views: Views) -> Figures:
-    """The level that all but the brightest hundredth stay under."""
-    return views.level(0.99)
+def not_dark(batch: LumaBatch) -> Figures:
+    """The level, in 0…1, that all but the brightest hundredth stay under: float64[n]."""
+    return batch.level(0.99)
 
 
-def not_bright(views: Views) -> Figures:
-    """How far the darkest twentieth is from white."""
-    return 1 - views.level(0.05)
+def not_bright(batch: LumaBatch) -> Figures:
+    """How far the darkest twentieth is from white, in 0…1: float64[n]."""
+    return 1 - batch.level(0.05)
 
 
-def contrast(views: Views) -> Figures:
-    """The span of levels, without the darkest and the brightest twentieth."""
-    return views.span
+def contrast(batch: LumaBatch) -> Figures:
+    """The span of levels, in 0…1, without the darkest and the brightest twentieth: float64[n]."""
+    return batch.span
 
 
-def information(views: Views) -> Figures:
-    """The entropy of the levels, in parts of the eight bits that it could be (Shannon 1948)."""
-    entropy: Figures = _BITS[views.histogram].sum(axis=1)
+def information(batch: LumaBatch) -> Figures:
+    """The entropy of the levels, in parts of the eight bits that it could be (Shannon 1948): float64[n]."""
+    entropy: Figures = _BITS[batch.histogram].sum(axis=1)
     return entropy / 8
 
 
-def large(views: Views) -> Figures:
-    """The short side, in parts of 256 pixels, which is about what networks look at."""
-    return np.minimum(views.width, views.height) / 256
+def large(batch: LumaBatch) -> Figures:
+    """The short side, in parts of 256 pixels, which is about what networks look at: float64[n]."""
+    return np.minimum(batch.width, batch.height) / 256
 
 
-def compact(views: Views) -> Figures:
-    """The short side over the long one."""
-    return np.minimum(views.width, views.height) / np.maximum(views.width, views.height)
+def compact(batch: LumaBatch) -> Figures:
+    """The short side over the long one: float64[n] in 0…1."""
+    return np.minimum(batch.width, batch.height) / np.maximum(batch.width, batch.height)
 
 
-def varied(views: Views) -> Figures:
-    """The part of the pixels that differ from the most common level by more than eight."""
-    return 1 - views.common
+def varied(batch: LumaBatch) -> Figures:
+    """The part of the pixels that differ from the most common level by more than eight: float64[n]."""
+    return 1 - batch.common
 
 
-def pictorial(views: Views) -> Figures:
-    """Low for text: even paper, and on it marks so fine that neighbours have little to do with each other."""
-    marks = np.nan_to_num(np.maximum(0, (views.roughness - 0.65) / 0.35), nan=0.0)
-    legible = np.minimum(1, views.span / 0.1)
+def pictorial(batch: LumaBatch) -> Figures:
+    """Low for text: even paper, and on it marks so fine that neighbours hardly correlate. float64[n] in 0…1."""
+    marks = np.nan_to_num(np.maximum(0, (batch.roughness - 0.65) / 0.35), nan=0.0)
+    legible = np.minimum(1, batch.span / 0.1)
     # Of mere noise neighbours may have even less to do with each other than chance would give them.
-    score: Figures = np.maximum(0, 1 - views.common * marks * legible)
+    score: Figures = np.maximum(0, 1 - batch.common * marks * legible)
     return score
 
 
-def terminated(views: Views) -> Figures:
-    """0 for a picture that is whole, but whose file lacks the mark of its end."""
-    ended = np.ones(len(views.luma)) if views.ended is None else views.ended
+def terminated(batch: LumaBatch) -> Figures:
+    """0 for a picture that is whole, but whose file lacks the mark of its end; else 1: float64[n]."""
+    ended = np.ones(len(batch.luma)) if batch.ended is None else batch.ended
     score: Figures = ended.astype(np.float64)
     return score
 
@@ -152,7 +152,7 @@ class Check:
     flag: str
     threshold: float
     means: str
-    measure: Callable[[Views], Figures]
+    measure: Callable[[LumaBatch], Figures]
 
     @property
     def column(self) -> str:
@@ -177,9 +177,9 @@ Scores = tuple[float, ...]
 """One score for each of `CHECKS`, in their order, to three decimals; empty for a file that gives no pixels."""
 
 
-def measure(views: Views) -> list[Scores]:
+def quality_scores(batch: LumaBatch) -> list[Scores]:
     """Score n pictures by every check."""
-    scores = np.stack([check.measure(views) for check in CHECKS], axis=1)
+    scores = np.stack([check.measure(batch) for check in CHECKS], axis=1)
     return [tuple(row) for row in np.clip(scores, 0, 1).round(3).tolist()]
 
 

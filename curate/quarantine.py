@@ -9,7 +9,6 @@ moves.
 
 import os
 import re
-import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
@@ -18,10 +17,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.catalog import Catalog
+from curate.catalog.quarantine_moves import (
+    Move,
+    MoveRecord,
+    call_off_moves,
+    intend_moves,
+    moves_done,
+    moves_under_way,
+    note_moves,
+    note_restored,
+    places_taken,
+    records_done,
+    records_under_way,
+)
 from curate.companions import APPLE_DOUBLE, is_picture, owners_of, read_contents
 from curate.dataset import Dataset
 from curate.errors import UserError
-from curate.files.atomic import sweep, write_whole
+from curate.files.atomic import remove_abandoned, write_whole
 from curate.files.inside import inside, is_plain
 from curate.files.moving import Outcome, end_cut_short, move
 from curate.files.reading import MAX_BYTES, NotAPlainFile, read_file, sha256_of
@@ -85,10 +97,11 @@ class RestoreReport:
 
 def pending(catalog: Catalog) -> list[Decision]:
     """The decisions on pictures that an interrupted run had on record, and has not yet carried out."""
-    rows = catalog.db.execute(
-        "SELECT path, sha256, reason, detail, keeper, distance FROM quarantine WHERE state = 'moving' ORDER BY id"
-    )
-    return [decision for row in rows if not _is_on_companion((decision := Decision(*row)).detail)]
+    return [
+        Decision(found.path, found.sha256, found.reason, found.detail, found.keeper, found.distance)
+        for found in records_under_way(catalog)
+        if not _is_on_companion(found.detail)
+    ]
 
 
 def set_aside(
@@ -102,72 +115,63 @@ def set_aside(
     _record_restored(dataset, catalog)
     leaving = {decision.path for decision in decisions} | {decision.path for decision in pending(catalog)}
     following = _following(dataset, decisions, leaving)
-    with catalog.transaction() as db:
+    with catalog.transaction():
         recorded = {decision.path for decision in pending(catalog)}
-        taken = {stored for (stored,) in db.execute("SELECT stored FROM quarantine WHERE state IN ('moving', 'moved')")}
-        rows = []
+        taken = places_taken(catalog)
+        records = []
         for decision in decisions:
             if decision.path not in recorded:
                 together = [decision, *following.get(decision.path, ())]
                 place = _free_place(dataset, together, taken)
                 taken |= {f"{place}/{one.path}" for one in together}
-                rows += [(run, one.path, f"{place}/{one.path}", one.sha256, one.reason, one.detail,
-                          one.keeper, one.distance) for one in together]  # fmt: skip
-        db.executemany(
-            "INSERT INTO quarantine (run, path, stored, sha256, reason, detail, keeper, distance, state) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'moving')",
-            rows,
-        )
+                records += [MoveRecord(run, one.path, f"{place}/{one.path}", one.sha256, one.reason, one.detail,
+                                       one.keeper, one.distance) for one in together]  # fmt: skip
+        intend_moves(catalog, records)
     return finish_moves(dataset, catalog, progress)
 
 
 def finish_moves(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Moves:
     """Carry out every move that is on record and not yet done; to be called by the holder of the dataset's lock."""
-    rows = catalog.db.execute(
-        "SELECT id, path, stored, sha256, detail FROM quarantine WHERE state = 'moving' ORDER BY id"
-    ).fetchall()
-    if not rows:
+    on_record = moves_under_way(catalog)
+    if not on_record:
         return Moves([], [])
     _require_own_place(dataset, catalog)
-    rows.sort(key=lambda row: _is_on_companion(row[4]))  # pictures first: where one stays, its companions do
-    places = [(inside(dataset.root, path), inside(dataset.quarantine, stored)) for _, path, stored, *_ in rows]
+    # Pictures first: where one stays, its companions do.
+    on_record.sort(key=lambda found: _is_on_companion(found.detail))
+    places = [(inside(dataset.root, found.path), inside(dataset.quarantine, found.stored)) for found in on_record]
     _sweep(dataset, places)
-    moved: list[tuple[int, str]] = []
-    dropped: list[tuple[int]] = []
-    gone: list[str] = []
-    unmoved: list[str] = []
-    companions: list[str] = []
+    moved: list[Move] = []
+    dropped: list[Move] = []
     staying = _Staying()
     try:
-        with progress("Moving to quarantine", len(rows)) as advance:
-            for (row, path, _, sha256, detail), (source, target) in zip(rows, places, strict=True):
-                is_companion = _is_on_companion(detail)
-                if is_companion and staying.has_picture_of(source):
+        with progress("Moving to quarantine", len(on_record)) as advance:
+            for found, (source, target) in zip(on_record, places, strict=True):
+                if _is_on_companion(found.detail) and staying.has_picture_of(source):
                     move(target, source)  # should it have gone before its picture was changed
-                    dropped.append((row,))
-                elif _goes(dataset, catalog, path, sha256, source, target):
-                    moved.append((row, path))
-                    (companions if is_companion else gone).append(path)
+                    dropped.append(found)
                 else:
-                    dropped.append((row,))
-                    unmoved += [] if is_companion else [path]
+                    (moved if _goes(dataset, catalog, found, source, target) else dropped).append(found)
                 advance(1)
     finally:
         # The files say what was done, should we be killed before this: then the moves are repeated, to no effect.
-        _record_moves(catalog, moved, dropped)
-    return Moves(gone, unmoved, companions)
+        note_moves(catalog, moved, dropped=dropped)
+    return Moves(
+        [found.path for found in moved if not _is_on_companion(found.detail)],
+        [found.path for found in dropped if not _is_on_companion(found.detail)],
+        [found.path for found in moved if _is_on_companion(found.detail)],
+    )
 
 
-def _goes(dataset: Dataset, catalog: Catalog, path: str, sha256: str, source: Path, target: Path) -> bool:
+def _goes(dataset: Dataset, catalog: Catalog, found: Move, source: Path, target: Path) -> bool:
     """Move one file, unless it has changed since it was decided upon; says whether it is in its new place."""
     arrived = os.path.lexists(target)
     # What a person put there since is none of ours to move, though it bears the name.
-    if (arrived or _is_unchanged(catalog, source, path, sha256)) and _is_still_inside(dataset, path):
+    if (arrived or _is_unchanged(catalog, source, found)) and _is_still_inside(dataset, found.path):
         arrived = move(source, target) is Outcome.MOVED or arrived
     return arrived
 
 
-def restore(
+def restore_files(
     dataset: Dataset,
     catalog: Catalog,
     reasons: Iterable[str] | None = None,
@@ -198,9 +202,7 @@ def restore(
         return all(some is None or value in some for value, some in values) and run in (None, file.run)
 
     called_off = _with_companions(dataset, coming, is_wanted, wanted[1])
-    with catalog.transaction() as db:
-        rows = [(file.stored,) for file in called_off]
-        db.executemany("DELETE FROM quarantine WHERE stored = ? AND state = 'moving'", rows)
+    call_off_moves(catalog, [file.stored for file in called_off])
     chosen = _with_companions(dataset, files, is_wanted, wanted[1])
     companions = {file.stored for file in [*called_off, *chosen] if _is_companion(dataset, file)}
     chosen.sort(key=lambda file: file.stored in companions)  # where a picture cannot come back, its companions stay
@@ -227,8 +229,7 @@ def restore(
 
 def stored_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
     """Every file that is in the quarantine now, in order of path; of one name that left twice, the last first."""
-    rows = catalog.db.execute("SELECT stored, path, sha256, reason, detail, run FROM quarantine WHERE state = 'moved'")
-    recorded = {row[0]: Stored(row[0], row[1], _label(dataset, row[1]), *row[2:]) for row in rows}
+    recorded = {record.stored: _stored(dataset, record) for record in records_done(catalog)}
     found = []
     for folder, _, names in os.walk(dataset.quarantine):
         for name in names:
@@ -384,17 +385,17 @@ def _sweep(dataset: Dataset, places: Sequence[tuple[Path, Path]]) -> None:
     with suppress(OSError):
         if dataset.root.stat().st_dev != dataset.quarantine.stat().st_dev:
             for folder in {target.parent for _, target in places}:
-                sweep(folder)
+                remove_abandoned(folder)
 
 
 def _restored(dataset: Dataset, catalog: Catalog) -> list[tuple[Path, Path]]:
     """What was brought back by a run that was killed before it could write it down: (where it was, where it is)."""
-    rows = catalog.db.execute("SELECT stored, path FROM quarantine WHERE state = 'moved'").fetchall()
-    places = [(inside(dataset.quarantine, stored), inside(dataset.root, path)) for stored, path in rows]
+    done = moves_done(catalog)
+    places = [(inside(dataset.quarantine, found.stored), inside(dataset.root, found.path)) for found in done]
     return [(source, target) for source, target in places if not os.path.lexists(source)]
 
 
-def _is_unchanged(catalog: Catalog, file: Path, path: str, sha256: str) -> bool:
+def _is_unchanged(catalog: Catalog, file: Path, found: Move) -> bool:
     """Whether this is the file that was decided upon: by size and time or, where these differ, by its content."""
     try:
         status = file.stat()
@@ -402,58 +403,41 @@ def _is_unchanged(catalog: Catalog, file: Path, path: str, sha256: str) -> bool:
         return file.is_symlink()
     except OSError:  # a link that leads round in a circle has none either
         return file.is_symlink()
-    row = catalog.db.execute("SELECT size, mtime_ns, sha256 FROM pictures WHERE path = ?", (path,)).fetchone()
-    if row == (status.st_size, status.st_mtime_ns, sha256):
+    if catalog.last_read(found.path) == (status.st_size, status.st_mtime_ns, found.sha256):
         return True
     try:
-        return sha256_of(file, MAX_BYTES) == sha256
+        return sha256_of(file, MAX_BYTES) == found.sha256
     except NotAPlainFile:
-        return sha256 == ""  # a pipe, a device, a giant: nothing to compare, then as now
+        return found.sha256 == ""  # a pipe, a device, a giant: nothing to compare, then as now
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror}): give yourself the right to.") from error
 
 
 def _pending_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
     """What an interrupted run has on record to move, and has not moved."""
-    rows = catalog.db.execute(
-        "SELECT stored, path, sha256, reason, detail, run FROM quarantine WHERE state = 'moving' ORDER BY id"
-    )
-    return [Stored(row[0], row[1], _label(dataset, row[1]), *row[2:]) for row in rows]
+    return [_stored(dataset, record) for record in records_under_way(catalog)]
+
+
+def _stored(dataset: Dataset, record: MoveRecord) -> Stored:
+    label = _label(dataset, record.path)
+    return Stored(record.stored, record.path, label, record.sha256, record.reason, record.detail, record.run)
 
 
 def _record_arrived(dataset: Dataset, catalog: Catalog) -> None:
     """The files say what an interrupted run has moved already."""
-    rows = catalog.db.execute("SELECT id, path, stored FROM quarantine WHERE state = 'moving'").fetchall()
     arrived = []
-    for row, path, stored in rows:
-        source, target = inside(dataset.root, path), inside(dataset.quarantine, stored)
+    for found in moves_under_way(catalog):
+        source, target = inside(dataset.root, found.path), inside(dataset.quarantine, found.stored)
         if os.path.lexists(target):
-            arrived.append((row, path))
+            arrived.append(found)
             move(source, target)  # where it was cut short with the file under both names
-    _record_moves(catalog, arrived, [])
-
-
-def _record_moves(catalog: Catalog, moved: Sequence[tuple[int, str]], dropped: Sequence[tuple[int]]) -> None:
-    with catalog.transaction() as db:
-        db.executemany("UPDATE quarantine SET state = 'moved' WHERE id = ?", [(row,) for row, _ in moved])
-        db.executemany("DELETE FROM quarantine WHERE id = ?", dropped)
-        db.executemany("UPDATE pictures SET state = 'quarantined' WHERE path = ?", [(path,) for _, path in moved])
+    note_moves(catalog, arrived)
 
 
 def _record_restored(dataset: Dataset, catalog: Catalog) -> None:
     """The files say what was brought back, also by a run that was killed before it could write it down."""
-    rows: list[sqlite3.Row] = catalog.db.execute(
-        "SELECT id, path, stored, sha256 FROM quarantine WHERE state = 'moved'"
-    ).fetchall()
-    back = [(row, path, sha256) for row, path, stored, sha256 in rows
-            if not os.path.lexists(dataset.quarantine / stored)]  # fmt: skip
-    with catalog.transaction() as db:
-        db.executemany("UPDATE quarantine SET state = 'restored' WHERE id = ?", [(row,) for row, _, _ in back])
-        # The row's facts hold for the same bytes; `scan` reads the file again where its size or time is another.
-        db.executemany(
-            "UPDATE pictures SET state = 'present' WHERE path = ? AND sha256 = ? AND state = 'quarantined'",
-            [(path, sha256) for _, path, sha256 in back],
-        )
+    back = [found for found in moves_done(catalog) if not os.path.lexists(dataset.quarantine / found.stored)]
+    note_restored(catalog, back)
 
 
 def _free_place(dataset: Dataset, together: Sequence[Decision], taken: set[str]) -> str:

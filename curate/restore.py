@@ -4,15 +4,15 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from curate.catalog import Catalog
+from curate.catalog.quarantine_moves import runs_on_record
 from curate.cleaning.planning import REASONS
 from curate.dataset import Dataset, open_dataset, open_to_write
 from curate.errors import UserError
 from curate.progress import Progress, silent
-from curate.quarantine import RestoreReport, Stored, stored_files
-from curate.quarantine import restore as bring_back
-from curate.renamed import homes_of_renamed_datasets
+from curate.quarantine import RestoreReport, Stored, restore_files, stored_files
 
 _MOST_LISTED = 40
+_HOME_ENDING = ".florilegium"  # of the folder beside a flat dataset that has its catalog and quarantine
 
 
 def restore(
@@ -41,11 +41,10 @@ def restore(
         Catalog.open(dataset.catalog_path) as catalog,
     ):
         files = stored_files(dataset, catalog)
-        recorded = {name for (name,) in catalog.db.execute("SELECT DISTINCT run FROM quarantine")}
-        _check_choice(dataset, files, recorded, reasons, labels, run)
+        _check_choice(dataset, files, runs_on_record(catalog), reasons, labels, run)
         if run == "last":
             run = max((file.run for file in files), default=None)
-        return bring_back(dataset, catalog, reasons, progress, paths=pictures, labels=labels, run=run)
+        return restore_files(dataset, catalog, reasons, progress, paths=pictures, labels=labels, run=run)
 
 
 def _check_choice(
@@ -72,7 +71,7 @@ def _check_choice(
 
 def _say_where_it_may_lie(dataset: Dataset) -> None:
     """Raise `UserError` where nothing was ever set aside under the dataset's name, but under one that nothing has."""
-    others = homes_of_renamed_datasets(dataset)
+    others = _homes_of_renamed_datasets(dataset)
     if others:
         first = f"move {dataset.home} away and " if dataset.home.exists() else ""
         more = f" (or {' or '.join(str(other) for other in others[1:])})" if others[1:] else ""
@@ -81,3 +80,24 @@ def _say_where_it_may_lie(dataset: Dataset) -> None:
             f"renamed, it is {others[0] / 'quarantine'}{more}: {first}rename {others[0]} to {dataset.home}, and run "
             "the command again."
         )
+
+
+def _homes_of_renamed_datasets(dataset: Dataset) -> list[Path]:
+    """The homes beside a flat dataset that have a quarantine, and whose own dataset is no longer there.
+
+    Renaming the dataset does not rename its home. Another layout keeps both within the dataset, and has none beside it.
+    """
+    if dataset.layout != "flat":
+        return []
+    try:
+        beside = sorted(dataset.home.parent.iterdir())
+    except OSError:
+        return []
+    return [
+        home
+        for home in beside
+        if home.name.endswith(_HOME_ENDING)
+        and home != dataset.home
+        and (home / "quarantine").is_dir()
+        and not home.with_name(home.name.removesuffix(_HOME_ENDING)).exists()
+    ]

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from curate.catalog import Catalog, Picture, Seen
 from curate.dataset import ClassFolder, Dataset, Listing
-from curate.decoding.formats import NOT_READABLE, readers
+from curate.decoding.formats import readers
 from curate.errors import UserError
 from curate.files.reading import MAX_BYTES, NotAPlainFile, open_file
-from curate.forked import apart, is_crash, results_of
-from curate.inspect import Facts, inspect_many, prepare
+from curate.forked import is_crash, map_isolated, results_of
+from curate.inspect import Facts, import_decoders, inspect_many
 from curate.parallel import processors
 from curate.progress import Progress, silent
 
@@ -56,21 +56,20 @@ def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Sca
         missing += len(gone)
         changed += to_read
         if gone:
-            with catalog.transaction() as db:
-                db.executemany("UPDATE pictures SET state = 'missing' WHERE path = ?", [(path,) for path in gone])
+            with catalog.transaction():
+                catalog.mark_missing(gone)
     missing += _mark_lost_folders(dataset, catalog)
     chunks = list(_chunks(changed))
     if chunks:
-        prepare()
+        import_decoders()
     with (
         results_of(partial(_read_chunk, dataset.root), chunks, partial(_read_apart, dataset.root)) as results,
         progress("Reading pictures", len(changed)) as advance,
     ):
         for batch in _by_time(results, advance):
-            with catalog.transaction() as db:
+            with catalog.transaction():
                 catalog.put(picture for picture in batch if picture.state == "present")
-                vanished = [(picture.path,) for picture in batch if picture.state == "missing"]
-                db.executemany("UPDATE pictures SET state = 'missing' WHERE path = ?", vanished)
+                catalog.mark_missing(picture.path for picture in batch if picture.state == "missing")
     return ScanReport(files, len(changed), missing, companions, strangers)
 
 
@@ -111,9 +110,9 @@ def _forget_unreadable(catalog: Catalog) -> None:
     """Have those files read again that could not be, once other packages are installed that decode pictures."""
     installed = readers()
     if catalog.about("readers") != installed:
-        with catalog.transaction() as db:
-            db.execute("UPDATE pictures SET mtime_ns = -1 WHERE broken LIKE ?", (f"{NOT_READABLE}%",))
-        catalog.note_about("readers", installed)
+        with catalog.transaction():
+            catalog.have_unreadable_read()
+            catalog.note_about("readers", installed)
 
 
 def _compare(catalog: Catalog, folder: ClassFolder, listing: Listing) -> tuple[list[str], list[_File]]:
@@ -133,12 +132,7 @@ def _compare(catalog: Catalog, folder: ClassFolder, listing: Listing) -> tuple[l
 def _mark_lost_folders(dataset: Dataset, catalog: Catalog) -> int:
     """Mark the rows of class folders that are no longer there."""
     there = {folder.path for folder in dataset.class_folders()}
-    listed = [folder for (folder,) in catalog.db.execute("SELECT DISTINCT folder FROM pictures")]
-    lost = [(folder,) for folder in listed if folder not in there]
-    with catalog.transaction() as db:
-        return db.executemany(
-            "UPDATE pictures SET state = 'missing' WHERE folder = ? AND state = 'present'", lost
-        ).rowcount if lost else 0  # fmt: skip
+    return catalog.mark_folders_missing(folder for folder in catalog.folders() if folder not in there)
 
 
 def _read_chunk(root: Path, chunk: list[_File]) -> list[Picture]:
@@ -178,7 +172,7 @@ def _read_apart(root: Path, chunk: list[_File], _: int) -> list[Picture]:
         file, data = found
         return [file.broken("whatever decodes it crashes", hashlib.sha256(data).hexdigest())]
 
-    alone = apart(lambda file: _read_chunk(root, [file]), chunk, deadly)
+    alone = map_isolated(lambda file: _read_chunk(root, [file]), chunk, deadly)
     return [row for rows in alone for row in rows]
 
 

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.catalog import Catalog
+from curate.catalog.candidate_store import CandidateStore
 from curate.credits import require_own_credits, write_credits, write_metadata
 from curate.dataset import Dataset, open_dataset, open_to_write
+from curate.defaults import DEFAULT_SOURCES
 from curate.errors import UserError
 from curate.files.disk import disk_in_words
 from curate.files.inside import inside
 from curate.progress import Progress, silent
 from curate.scan import scan
-from curate.scraping.candidate_store import CandidateStore
 from curate.scraping.crawler import Crawler, CrawlTarget, class_folder
 from curate.scraping.deduplicator import Deduplicator
 from curate.scraping.incoming import Incoming
-from curate.scraping.scrape_options import ScrapeOptions
-from curate.scraping.source_selection import chosen_sources, open_sources
-from curate.scraping.yield_report import Yield, measure
+from curate.scraping.scrape_options import ScrapeOptions, chosen_sources, open_sources
+from curate.scraping.yield_report import Yield, measure_yields
 from curate.sources.protocol.image_search import Query
 from curate.web.fetch import Fetcher
 from curate.web.network import Network
@@ -47,7 +47,7 @@ def scrape(
     queries: Sequence[Query],
     options: ScrapeOptions,
     *,
-    sources: Sequence[str] = ("auto",),
+    sources: Sequence[str] = DEFAULT_SOURCES,
     network: Network | None = None,
     keys: Mapping[str, str] | None = None,
     names: Mapping[str, str] | None = None,
@@ -98,7 +98,7 @@ def scrape(
         return Scraped(
             dataset,
             crawler.new,
-            measure(store, [query.label for query in queries]),
+            measure_yields(store, [query.label for query in queries]),
             [f"{name}: {reason}" for name, reason in crawler.closed.items()],
             write_credits(dataset, catalog, names, force=force),
             write_metadata(dataset, catalog, names, force=force),

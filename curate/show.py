@@ -13,9 +13,10 @@ from PIL import Image
 from curate.cleaning.plan import PlanLine
 from curate.contact_sheet import Tile, contact_sheet
 from curate.dataset import Dataset, PictureFile
+from curate.defaults import DEFAULT_COUNT, DEFAULT_SHOWN_SEED, DEFAULT_SHOWN_VIEWS
 from curate.errors import UserError
 from curate.files.inside import inside
-from curate.image import BrokenImage, load
+from curate.image import BrokenImage, load_pixels
 from curate.names import chosen_labels
 from curate.parallel import ordered_map
 from curate.quarantine import Decision
@@ -32,7 +33,7 @@ _ACROSS: Final = 6
 _PAIRS_ACROSS: Final = 3
 
 
-def require_sheet(count: int, views: int = 1) -> None:
+def require_sheet(count: int, views: int = DEFAULT_SHOWN_VIEWS) -> None:
     """Raise `UserError` where `count` pictures in so many views are none, or more than a sheet holds."""
     if count < 1 or views < 1:
         raise UserError(f"{count} pictures in {views} views are nothing to draw: give 1 or more of both.")
@@ -48,8 +49,8 @@ def pictures_to_show(
     *,
     split: str | None = None,
     classes: str | None = None,
-    count: int = 24,
-    seed: int = 0,
+    count: int = DEFAULT_COUNT,
+    seed: int = DEFAULT_SHOWN_SEED,
 ) -> list[PictureFile]:
     """Draw `count` pictures, as evenly from the classes as can be, in the classes' order; a seed draws the same again.
 
@@ -80,7 +81,7 @@ def pictures_to_show(
 
 
 def sheet_of_pictures(dataset: Dataset, pictures: Sequence[PictureFile], names: Mapping[str, str]) -> Image.Image:
-    """Each picture with the name of its class and its path; one that is broken is a grey square that says why."""
+    """An RGB sheet of each picture with its class's name and its path; a broken one is a grey square that says why."""
 
     def tile(file: PictureFile) -> Tile:
         return _tile(dataset.root / file.path, names.get(file.label, file.label), file.path)
@@ -88,8 +89,8 @@ def sheet_of_pictures(dataset: Dataset, pictures: Sequence[PictureFile], names: 
     return contact_sheet(_in_rows(list(ordered_map(tile, pictures)), _ACROSS), SIDE)
 
 
-def sheet_of_plan(dataset: Dataset, lines: Sequence[PlanLine], count: int = 24) -> Image.Image:
-    """The first `count` decisions of a plan: what leaves, and right of it what stays in its place, if anything does.
+def sheet_of_plan(dataset: Dataset, lines: Sequence[PlanLine], count: int = DEFAULT_COUNT) -> Image.Image:
+    """The first `count` decisions of a plan, RGB: what leaves, and right of it what stays in its place, if anything.
 
     A plan that was carried out is shown too: what it set aside is found in the quarantine. Raises UserError for a
     plan without a line, and for one with a path that leads out of the dataset.
@@ -115,7 +116,7 @@ def _pair(dataset: Dataset, decision: Decision) -> list[Tile]:
 
 def _tile(file: Path, title: str, text: str) -> Tile:
     try:
-        return Tile(load(file, at_least=SIDE), title, text)
+        return Tile(load_pixels(file, at_least=SIDE), title, text)
     except BrokenImage as broken:
         return Tile(None, title, text if broken.reason in text else f"{text}: {broken.reason}")
 

@@ -9,17 +9,29 @@ import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.catalog import Catalog
+from curate.catalog.assignments import Assignment, assignments_of, enter_assignments
+from curate.catalog.placements import enter_placed
 from curate.dataset import SPLITS, Dataset, open_dataset, open_to_write
-from curate.defaults import DEFAULT_RADIUS, DEFAULT_SEED, MOST_SEED
+from curate.defaults import (
+    DEFAULT_METHOD,
+    DEFAULT_MIN_PER_CLASS,
+    DEFAULT_MODE,
+    DEFAULT_RADIUS,
+    DEFAULT_RATIO,
+    DEFAULT_SEED,
+    MOST_SEED,
+    Method,
+    Mode,
+)
 from curate.errors import UserError
 from curate.extras import require_extra
-from curate.files.atomic import sweep
+from curate.files.atomic import remove_abandoned
 from curate.files.lock import locked
 from curate.lookalikes.cached_search import find_neighbours
 from curate.program import COMMAND
@@ -27,17 +39,13 @@ from curate.progress import Progress, silent
 from curate.quarantine import finish_moves
 from curate.scan import scan
 from curate.splitting.assignment import Draw, Ratio, Rules, Splits, assign
-from curate.splitting.drawing import draw_stable
 from curate.splitting.grouping import Links, Proof, links_of, prove
-from curate.splitting.materialize import Adopted, Mode, Placement, adopt, check_output, materialize, record
-from curate.splitting.picture_table import NOWHERE, PictureTable, read_picture_table
+from curate.splitting.materialize import Adopted, Placement, adopt, check_output, materialize
+from curate.splitting.picture_table import NOWHERE, PictureTable, place_name, read_picture_table
+from curate.splitting.stratified_draw import draw_stable
 from curate.splitting.unfinished import begin, finish
 
-__all__ = ["HeldBack", "Method", "Mode", "Placement", "Proof", "Ratio", "SplitReport", "split"]
-
-Method = Literal["stable", "split-folders"]
-
-DEFAULT_RATIO: Ratio = (0.8, 0.1, 0.1)
+__all__ = ["HeldBack", "Placement", "Proof", "Ratio", "SplitReport", "split"]
 
 
 @dataclass(frozen=True)
@@ -80,10 +88,10 @@ def split(
     ratio: Ratio = DEFAULT_RATIO,
     seed: int = DEFAULT_SEED,
     freeze: Iterable[str] | None = None,
-    min_per_class: int = 1,
-    method: Method = "stable",
+    min_per_class: int = DEFAULT_MIN_PER_CLASS,
+    method: Method = DEFAULT_METHOD,
     radius: int = DEFAULT_RADIUS,
-    mode: Mode = "link",
+    mode: Mode = DEFAULT_MODE,
     dry_run: bool = False,
     wait: float | None = 0.0,
     progress: Progress = silent,
@@ -115,7 +123,7 @@ def split(
             drawn = _draw_up(dataset, catalog, out, options, progress)
             # Another dataset's split may be on its way to the same place.
             with locked(out, command, wait=wait, progress=progress):
-                sweep(out)
+                remove_abandoned(out)
                 drawn = replace(drawn, adopted=adopt(dataset, catalog, out, drawn.table))
                 begin(out, catalog.identity(), command)
                 _remember(dataset, catalog, out, options, drawn)
@@ -149,9 +157,9 @@ class _Options:
         words += ["--ratio", ",".join(f"{share:g}" for share in self.ratio)] if self.ratio != DEFAULT_RATIO else []
         words += ["--seed", str(self.seed)] if self.seed != DEFAULT_SEED else []
         words += ["--freeze", ",".join(self.freeze)] if self.freeze is not None else []
-        words += ["--min-per-class", str(self.min_per_class)] if self.min_per_class != 1 else []
-        words += ["--method", self.method] if self.method != "stable" else []
-        words += [f"--{self.mode}"] if self.mode != "link" else []
+        words += ["--min-per-class", str(self.min_per_class)] if self.min_per_class != DEFAULT_MIN_PER_CLASS else []
+        words += ["--method", self.method] if self.method != DEFAULT_METHOD else []
+        words += [f"--{self.mode}"] if self.mode != DEFAULT_MODE else []
         return shlex.join(words)
 
 
@@ -189,12 +197,12 @@ def _draw_up(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, p
 
 def _remember(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, drawn: _Drawn) -> None:
     """Put on record what is ours in the output, and where each picture goes, before any of it moves."""
-    with catalog.transaction() as db:
-        record(db, dataset, out, drawn.adopted.files.items())
+    with catalog.transaction():
+        enter_placed(catalog, place_name(dataset, out), drawn.adopted.files.items())
         if options.method == "stable":
             learnt = ~drawn.had | (drawn.adopted.splits != drawn.table.split)
-            rows = _rows(options.scheme, drawn.table, np.where(learnt, drawn.assigned, np.int8(NOWHERE)))
-            db.executemany("INSERT OR REPLACE INTO assignments VALUES (?, ?, ?, ?)", rows)
+            rows = _rows(drawn.table, np.where(learnt, drawn.assigned, np.int8(NOWHERE)))
+            enter_assignments(catalog, options.scheme, rows)
 
 
 def _report(out: Path, options: _Options, drawn: _Drawn, proof: Proof, placement: Placement | None) -> SplitReport:
@@ -246,8 +254,7 @@ def _remembered(catalog: Catalog, scheme: str, table: PictureTable, adopted: Spl
     codes = {label: code for code, label in enumerate(table.labels)}
     keys, place_of = np.unique(table.keys(), return_inverse=True)
     earlier = np.full(len(keys), NOWHERE, dtype=np.int8)
-    cursor = catalog.db.execute("SELECT sha256, label, split FROM assignments WHERE scheme = ?", (scheme,))
-    while chunk := cursor.fetchmany(1 << 16):
+    for chunk in assignments_of(catalog, scheme):
         rows = [row for row in chunk if row[1] in codes]
         content, held = table.find(np.array([row[0] for row in rows], dtype="S64"))
         label = np.array([codes[row[1]] for row in rows], dtype=np.int64)
@@ -259,10 +266,10 @@ def _remembered(catalog: Catalog, scheme: str, table: PictureTable, adopted: Spl
     return np.where(adopted != NOWHERE, adopted, earlier[place_of])
 
 
-def _rows(scheme: str, table: PictureTable, assigned: Splits) -> Iterator[tuple[str, str, str, str]]:
+def _rows(table: PictureTable, assigned: Splits) -> Iterator[Assignment]:
     """What the catalog is to remember of pictures that were assigned."""
     for at in np.flatnonzero(assigned != NOWHERE).tolist():
-        yield scheme, table.digest(at), table.labels[table.label[at]], SPLITS[assigned[at]]
+        yield table.digest(at), table.labels[table.label[at]], SPLITS[assigned[at]]
 
 
 def _frozen(freeze: Iterable[str] | None, table: PictureTable) -> frozenset[int]:

@@ -6,7 +6,6 @@ lies where. Each file is read and hashed afresh, and the pairs across splits are
 
 import errno
 import os
-import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,8 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import Literal
 
-from curate.catalog import Catalog, Picture
+from curate.catalog import Picture
+from curate.catalog.recorded import Recorded, read_recorded
 from curate.companions import is_picture
 from curate.dataset import SPLITS, Dataset, open_dataset
 from curate.decoding.formats import is_not_readable
@@ -22,21 +22,14 @@ from curate.defaults import DEFAULT_RADIUS
 from curate.duplicates import find_near_duplicates
 from curate.errors import UserError
 from curate.files.reading import NotAPlainFile, read_file
+from curate.image import BrokenPicture
 from curate.inspect import Facts, inspect
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 
-Kind = Literal["picture", "origin", "look-alike"]
+CrossingKind = Literal["picture", "origin", "look-alike"]
 
 _CHUNK = 16
-
-
-@dataclass(frozen=True)
-class Damage:
-    """A file that gives no pixels, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class Crossing:
 
     first: str
     second: str
-    kind: Kind
+    kind: CrossingKind
     distance: int
 
 
@@ -79,10 +72,10 @@ class VerifyReport:
     changed: list[str]
     missing: list[str]
     new: list[str]
-    broken: list[Damage]
+    broken: list[BrokenPicture]
     splits: list[SplitProof]
     no_catalog: str = ""
-    unreadable: list[Damage] = field(default_factory=list)
+    unreadable: list[BrokenPicture] = field(default_factory=list)
     companions: int = 0
 
     @property
@@ -100,16 +93,16 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
     """
     dataset = open_dataset(root)
     files = [_File(file.path, file.label, file.split or "", ".") for file in dataset.files()]
-    known = _Known([], {}, [])
+    known = Recorded()
     no_catalog = ""
     try:
-        known = _known(dataset.catalog_path)
+        known = read_recorded(dataset.catalog_path)
     except UserError as error:
         no_catalog = str(error)
     files += [file for out in known.outs for file in _files_in(dataset.root, out)]
     facts = _read(dataset.root, files, progress)
     there = {file.path for file in files}
-    damages = [Damage(file.path, fact.broken) for file, fact in zip(files, facts, strict=True) if fact.broken]
+    damages = [BrokenPicture(file.path, fact.broken) for file, fact in zip(files, facts, strict=True) if fact.broken]
     return VerifyReport(
         root=dataset.root,
         files=len(files),
@@ -139,33 +132,6 @@ class _File:
     label: str
     split: str
     out: str
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What a catalog says: the folders elsewhere that hold a split, path → sha256 of what should be there, and
-    (sha256, provenance group) of pictures that have an origin.
-    """
-
-    outs: list[str]
-    sha256: dict[str, str]
-    origins: list[tuple[str, str]]
-
-
-def _known(file: Path) -> _Known:
-    """Raises `UserError` where there is no catalog or one that says nothing of use."""
-    try:
-        with Catalog.open_read_only(file) as catalog:
-            present = catalog.db.execute("SELECT path, sha256 FROM pictures WHERE state = 'present'").fetchall()
-            query = "SELECT out, path, sha256 FROM placements WHERE out != '.' ORDER BY out"
-            placed = catalog.db.execute(query).fetchall()
-            origins = catalog.db.execute("SELECT sha256, provenance_group FROM credits").fetchall()
-    except sqlite3.Error as error:
-        raise UserError(f"The catalog {file} has not the tables of one ({error}): move it away.") from error
-    if not all(isinstance(value, str) for row in (*present, *placed, *origins) for value in row):
-        raise UserError(f"The catalog {file} holds paths and digests that are no text: move it away.")
-    elsewhere = {f"{out}/{path}": sha256 for out, path, sha256 in placed}
-    return _Known(list(dict.fromkeys(out for out, _, _ in placed)), dict(present) | elsewhere, origins)
 
 
 def _files_in(root: Path, out: str) -> Iterator[_File]:
@@ -233,7 +199,7 @@ def _by_folder(files: Sequence[_File], facts: Sequence[Facts]) -> dict[str, list
 
 
 def _prove(
-    root: Path, out: str, pictures: list[Picture], radius: int, origins: list[tuple[str, str]], progress: Progress
+    root: Path, out: str, pictures: list[Picture], radius: int, origins: Sequence[tuple[str, str]], progress: Progress
 ) -> SplitProof:
     counts = Counter(picture.split for picture in pictures)
     crossings = [*_look_alikes(root, pictures, radius, progress), *_of_one_origin(pictures, origins)]
@@ -274,6 +240,6 @@ def _of_one_origin(pictures: list[Picture], origins: Iterable[tuple[str, str]]) 
                 yield _crossing(a, b, "origin", -1)
 
 
-def _crossing(a: Picture, b: Picture, kind: Kind, distance: int) -> Crossing:
+def _crossing(a: Picture, b: Picture, kind: CrossingKind, distance: int) -> Crossing:
     first, second = sorted((a, b), key=lambda picture: (SPLITS.index(picture.split), picture.path))
     return Crossing(first.path, second.path, kind, distance)

@@ -8,6 +8,7 @@ import hashlib
 from pathlib import Path
 
 from curate.catalog import Catalog
+from curate.catalog.own_files import note_intended, note_written, written_digests
 from curate.files.ours import require_ours, write_ours
 from curate.files.reading import sha256_of
 
@@ -25,13 +26,13 @@ def write_own(catalog: Catalog, file: Path, text: str, *, force: bool = False) -
     """
     known = _known(catalog, file)
     require_ours(file, known=known, force=force)
-    catalog.note_intended(file, hashlib.sha256(text.encode()).hexdigest())
-    catalog.note_written(file, write_ours(file, text, known=known, force=force))
+    note_intended(catalog, file, hashlib.sha256(text.encode()).hexdigest())
+    note_written(catalog, file, write_ours(file, text, known=known, force=force))
 
 
 def _known(catalog: Catalog, file: Path) -> str | None:
     """The digest of the file as it lies there, if we wrote it; None if not, or if there is none."""
-    digests = catalog.written(file)
+    digests = written_digests(catalog, file)
     try:
         present = sha256_of(file) if digests else None
     except OSError:

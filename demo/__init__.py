@@ -1,1 +1,1 @@
-"""The main job on a drawn garden: what `cli.py demo` walks through, offline."""
+"""The main job on a drawn garden: what `cli.py demo` does, offline."""

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 from curate.errors import UserError
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """What is wrong with a planted file."""
 
     TRUNCATED = "truncated"
@@ -27,19 +27,19 @@ class Kind(StrEnum):
     TWO_LABELS = "copy under another label"
 
 
-BROKEN = frozenset({Kind.TRUNCATED, Kind.EMPTY, Kind.NOT_A_PICTURE})
+BROKEN = frozenset({FaultKind.TRUNCATED, FaultKind.EMPTY, FaultKind.NOT_A_PICTURE})
 """No decoder may accept these; the other kinds are intact copies of a picture of the dataset."""
-_FROM_ORIGINAL = frozenset(Kind) - {Kind.EMPTY, Kind.NOT_A_PICTURE}
+_FROM_ORIGINAL = frozenset(FaultKind) - {FaultKind.EMPTY, FaultKind.NOT_A_PICTURE}
 
-PLANTED: Mapping[Kind, int] = {
-    Kind.TRUNCATED: 4,
-    Kind.EMPTY: 2,
-    Kind.NOT_A_PICTURE: 3,
-    Kind.RE_ENCODED: 4,
-    Kind.RESIZED: 4,
-    Kind.REFORMATTED: 4,
-    Kind.ROTATED: 3,
-    Kind.TWO_LABELS: 3,
+PLANTED: Mapping[FaultKind, int] = {
+    FaultKind.TRUNCATED: 4,
+    FaultKind.EMPTY: 2,
+    FaultKind.NOT_A_PICTURE: 3,
+    FaultKind.RE_ENCODED: 4,
+    FaultKind.RESIZED: 4,
+    FaultKind.REFORMATTED: 4,
+    FaultKind.ROTATED: 3,
+    FaultKind.TWO_LABELS: 3,
 }
 """How many files of each kind one planting adds."""
 
@@ -49,14 +49,14 @@ class Fault:
     """One planted file; `path` and the picture it was made from, `of`, are posix, relative to the folder."""
 
     path: str
-    kind: Kind
+    kind: FaultKind
     of: str | None
 
 
 def plant_faults(
     folder: Path,
     seed: int,
-    counts: Mapping[Kind, int] = PLANTED,
+    counts: Mapping[FaultKind, int] = PLANTED,
     *,
     note: Callable[[bytes], None] = lambda _picture: None,
 ) -> list[Fault]:
@@ -83,11 +83,11 @@ def plant_faults(
             of = originals.pop()
             data, suffix = _make(kind, (folder / of).read_bytes(), turn, rng)
             label = Path(of).parent.name
-            if kind is Kind.TWO_LABELS:
+            if kind is FaultKind.TWO_LABELS:
                 label = str(rng.choice([other for other in labels if other != label]))
             path = names.new(label, Path(of).stem, suffix or Path(of).suffix)
         else:
-            of, data = None, b"" if kind is Kind.EMPTY else _NO_PICTURES[turn % len(_NO_PICTURES)]
+            of, data = None, b"" if kind is FaultKind.EMPTY else _NO_PICTURES[turn % len(_NO_PICTURES)]
             path = names.new(str(rng.choice(labels)), None, ".jpg")
         note(data)
         with (folder / path).open("xb") as stream:
@@ -146,24 +146,24 @@ class _Names:
             yield f"{before}{number:0{len(digits)}}{after}"
 
 
-def _make(kind: Kind, data: bytes, turn: int, rng: np.random.Generator) -> tuple[bytes, str | None]:
+def _make(kind: FaultKind, data: bytes, turn: int, rng: np.random.Generator) -> tuple[bytes, str | None]:
     """The faulty file's bytes from the original's, and its suffix where that changes."""
     picture = _decode(data)
     match kind:
-        case Kind.TRUNCATED:
+        case FaultKind.TRUNCATED:
             return _cut(data, rng.uniform(0.3, 0.9)), None
-        case Kind.RE_ENCODED:
+        case FaultKind.RE_ENCODED:
             return _encode(picture, "JPEG", quality=60), None
-        case Kind.RESIZED:
+        case FaultKind.RESIZED:
             size = (round(picture.width * 0.6), round(picture.height * 0.6))
             return _encode(picture.resize(size, Image.Resampling.LANCZOS), "JPEG", quality=90), None
-        case Kind.REFORMATTED if turn % 2:
+        case FaultKind.REFORMATTED if turn % 2:
             return _encode(picture, "PNG"), ".png"
-        case Kind.REFORMATTED:
+        case FaultKind.REFORMATTED:
             return _encode(picture, "WEBP", quality=85), ".webp"
-        case Kind.ROTATED:
+        case FaultKind.ROTATED:
             return _turn(picture, *_TURNS[turn % len(_TURNS)]), None
-        case Kind.TWO_LABELS:
+        case FaultKind.TWO_LABELS:
             return data, None
     raise ValueError(f"{kind} is made from no picture")
 

@@ -1,4 +1,4 @@
-"""Gathers a drawn garden from the local web: the road that real pictures come, walked offline."""
+"""Gathers a drawn garden from the local web: by the same code as real pictures, but offline."""
 
 from collections import Counter
 from pathlib import Path

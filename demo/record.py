@@ -30,7 +30,7 @@ _KINDS = {"", ".md", ".csv", ".json", ".pth", ".sqlite", ".sqlite-wal", ".sqlite
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # what systems leave in every folder that somebody looks at
 
 
-class Record:
+class DemoRecord:
     """The record of one demo, in a hidden file of its folder."""
 
     def __init__(self, folder: Path) -> None:

@@ -12,13 +12,13 @@ from curate.files.lock import locked
 from curate.progress import Progress, silent
 from curate.scrape import Scraped
 from curate.split import SplitReport, split
-from demo.faults import BROKEN, Fault, Kind, plant_faults
+from demo.faults import BROKEN, Fault, FaultKind, plant_faults
 from demo.garden import Garden, draw_garden
 from demo.gathering import gather
-from demo.record import Record
+from demo.record import DemoRecord
 from train.evaluate import Evaluation, evaluate
+from train.pictures import draw_held_out
 from train.predict import Prediction, Predictor
-from train.random_picture import draw_held_out
 from train.training import TrainingReport, TrainOptions, train_head
 
 BACKBONE = "efficientnet_lite0"
@@ -31,8 +31,8 @@ class Tour:
 
     garden: Garden
     scraping: Scraped
-    planted: dict[Kind, int]
-    found: dict[Kind, int]
+    planted: dict[FaultKind, int]
+    found: dict[FaultKind, int]
     wrongly_removed: list[str]
     cleaning: CleanReport
     splitting: SplitReport
@@ -50,7 +50,7 @@ def walk(
 
     Raises `UserError`, and removes nothing, where it holds anything else.
     """
-    record = Record(folder)
+    record = DemoRecord(folder)
     record.require_nothing_else()  # before a lock is put there
     with locked(folder, f"demo --folder {folder}"):
         record.clear()
@@ -62,7 +62,7 @@ def walk(
 
 
 def _walk(
-    folder: Path, record: Record, seed: int, views: int, progress: Progress, announce: Callable[[str], None]
+    folder: Path, record: DemoRecord, seed: int, views: int, progress: Progress, announce: Callable[[str], None]
 ) -> Tour:
     announce("Drawing a garden (drawn pictures, not photographs)")
     garden = draw_garden(folder / "web", seed, progress, note=record.note)
@@ -97,17 +97,17 @@ def _walk(
     )
 
 
-def _compare(faults: list[Fault], cleaning: CleanReport) -> tuple[dict[Kind, int], list[str]]:
+def _compare(faults: list[Fault], cleaning: CleanReport) -> tuple[dict[FaultKind, int], list[str]]:
     """How many faults of each kind the plan names for what they are, and which intact drawings it removes for nothing.
 
     Of a drawing and its copy one has to leave, whichever; of one picture under two labels, both.
     """
     reason = {decision.path.removeprefix("raw/"): decision.reason for decision in cleaning.plan.decisions}
-    found: dict[Kind, int] = Counter()
+    found: dict[FaultKind, int] = Counter()
     explained = set()
     for fault in faults:
         members = [fault.path] if fault.of is None or fault.kind in BROKEN else [fault.path, fault.of]
         explained.update(members)
-        wanted = "broken" if fault.kind in BROKEN else "conflict" if fault.kind is Kind.TWO_LABELS else "duplicate"
+        wanted = "broken" if fault.kind in BROKEN else "conflict" if fault.kind is FaultKind.TWO_LABELS else "duplicate"
         found[fault.kind] += any(reason.get(member) == wanted for member in members)
     return found, sorted(reason.keys() - explained)

@@ -6,20 +6,39 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from curate.defaults import DEFAULT_LIMIT, DEFAULT_MIN_SIZE, DEFAULT_RADIUS, DEFAULT_SEED
+from curate.defaults import (
+    DEFAULT_CONFLICTS,
+    DEFAULT_COUNT,
+    DEFAULT_DEVICE,
+    DEFAULT_FORMAT,
+    DEFAULT_LICENSES,
+    DEFAULT_LIMIT,
+    DEFAULT_METHOD,
+    DEFAULT_MIN_PER_CLASS,
+    DEFAULT_MIN_SIZE,
+    DEFAULT_MODE,
+    DEFAULT_MODELS,
+    DEFAULT_POLICY,
+    DEFAULT_RADIUS,
+    DEFAULT_RATIO,
+    DEFAULT_RECIPE,
+    DEFAULT_RUNS,
+    DEFAULT_SEED,
+    DEFAULT_SHOWN_SEED,
+    DEFAULT_SHOWN_VIEWS,
+    DEFAULT_SOURCES,
+)
 from curate.printable import printable
-from florilegium.page import Page
-from florilegium.progress import chosen
+from florilegium.page import HtmlPage
+from florilegium.progress import AUTO, chosen
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from PIL import Image
 
-    from curate.cleaning.conflicts import ConflictMode
-    from curate.cleaning.keepers import PolicyName
-    from curate.export import Format
-    from curate.split import Method, Mode, Ratio
+    from curate.defaults import ConflictMode, Format, Method, Mode, PolicyName
+    from curate.split import Ratio
     from florilegium.model import Model
     from florilegium.progress import Watch
     from florilegium.results import (
@@ -54,15 +73,15 @@ def scrape(
     *,
     names: str | Path | Mapping[str, str] | None = None,
     limit: int = DEFAULT_LIMIT,
-    sources: Sequence[str] = ("auto",),
-    licenses: str = "open",
+    sources: Sequence[str] = DEFAULT_SOURCES,
+    licenses: str = DEFAULT_LICENSES,
     min_size: int = DEFAULT_MIN_SIZE,
     contact: str = "",
     ignore_robots: bool = False,
     ignore_noai: bool = False,
     force: bool = False,
     wait: float | None = 0.0,
-    progress: Watch = "auto",
+    progress: Watch = AUTO,
 ) -> ScrapeResult:
     """Bring each class up to `limit` scraped pictures, credited, into `out`, which is made where it is not there.
 
@@ -78,11 +97,10 @@ def scrape(
     cannot be used.
     """
     from curate.scrape import scrape as run
-    from curate.scraping.queries import plan_queries
-    from curate.scraping.scrape_options import ScrapeOptions
+    from curate.scraping.scrape_options import ScrapeOptions, plan_queries
     from curate.sources.protocol.licenses import allowed_licenses
     from curate.web.network import Network
-    from florilegium.apart import apart
+    from florilegium.event_loop import run_outside_event_loop
     from florilegium.results import ScrapeResult
 
     known: Path | dict[str, tuple[str, str]] | None
@@ -95,7 +113,7 @@ def scrape(
     options = ScrapeOptions(limit, allowed_licenses(licenses), min_size)
     network = Network(contact=contact, obey_robots=not ignore_robots, obey_robots_tag=not ignore_noai)
     watch = chosen(progress)
-    report = apart(
+    report = run_outside_event_loop(
         lambda: run(
             Path(out), queries, options,
             sources=sources, network=network, names=every_name, force=force, wait=wait, progress=watch,
@@ -145,12 +163,12 @@ class Dataset:
         self,
         *,
         radius: int = DEFAULT_RADIUS,
-        keep: PolicyName = "best",
-        conflicts: ConflictMode = "quarantine",
+        keep: PolicyName = DEFAULT_POLICY,
+        conflicts: ConflictMode = DEFAULT_CONFLICTS,
         geometry: bool = False,
         remove: Collection[str] = (),
         force: bool = False,
-        progress: Watch = "auto",
+        progress: Watch = AUTO,
     ) -> CleanPlan:
         """Read every picture, and plan what is to leave: broken files, copies, pictures under two labels.
 
@@ -178,7 +196,7 @@ class Dataset:
         labels: Collection[str] | None = None,
         run: str | None = None,
         wait: float | None = 0.0,
-        progress: Watch = "auto",
+        progress: Watch = AUTO,
     ) -> RestoreResult:
         """Bring back what `clean` set aside: all of it, or what meets all that is given.
 
@@ -199,17 +217,17 @@ class Dataset:
     def split(
         self,
         *,
-        ratio: Ratio = (0.8, 0.1, 0.1),
+        ratio: Ratio = DEFAULT_RATIO,
         seed: int = DEFAULT_SEED,
         out: str | Path | None = None,
         freeze: Iterable[str] | None = None,
-        min_per_class: int = 1,
-        method: Method = "stable",
+        min_per_class: int = DEFAULT_MIN_PER_CLASS,
+        method: Method = DEFAULT_METHOD,
         radius: int = DEFAULT_RADIUS,
-        mode: Mode = "link",
+        mode: Mode = DEFAULT_MODE,
         dry_run: bool = False,
         wait: float | None = 0.0,
-        progress: Watch = "auto",
+        progress: Watch = AUTO,
     ) -> SplitResult:
         """Split into train, valid and test without a leak: near-duplicates and pictures of one origin stay together.
 
@@ -231,7 +249,7 @@ class Dataset:
             self._split_out = report.out
         return SplitResult.of(report)
 
-    def verify(self, *, radius: int = DEFAULT_RADIUS, progress: Watch = "auto") -> VerifyResult:
+    def verify(self, *, radius: int = DEFAULT_RADIUS, progress: Watch = AUTO) -> VerifyResult:
         """Read every file again, compare with the catalog, and prove the split anew; nothing is written.
 
         `radius` as in `clean`. Raises `UserError` for a folder that cannot be read.
@@ -243,13 +261,13 @@ class Dataset:
 
     def show(
         self,
-        count: int = 24,
+        count: int = DEFAULT_COUNT,
         *,
         classes: str | Sequence[str] | None = None,
         split: Literal["train", "valid", "test", "raw"] | None = None,
-        views: int = 1,
-        recipe: str = "best",
-        seed: int = 0,
+        views: int = DEFAULT_SHOWN_VIEWS,
+        recipe: str = DEFAULT_RECIPE,
+        seed: int = DEFAULT_SHOWN_SEED,
         names: str | Path | None = None,
     ) -> Image.Image:
         """Draw `count` pictures, as evenly from the classes as can be: an RGB picture, which a notebook shows.
@@ -278,7 +296,7 @@ class Dataset:
 
     def train(
         self,
-        recipe: str | Path = "best",
+        recipe: str | Path = DEFAULT_RECIPE,
         *,
         backbone: str | None = None,
         weights: str | Path | None = None,
@@ -286,11 +304,11 @@ class Dataset:
         unfreeze: int | str | None = None,
         balance: float | None = None,
         seed: int = DEFAULT_SEED,
-        device: str = "auto",
-        models: str | Path = "models",
-        runs: str | Path = "runs",
+        device: str = DEFAULT_DEVICE,
+        models: str | Path = DEFAULT_MODELS,
+        runs: str | Path = DEFAULT_RUNS,
         names: str | Path | None = None,
-        progress: Watch = "auto",
+        progress: Watch = AUTO,
         **options: Any,
     ) -> Model:
         """Train on train, measure on valid, and write a checkpoint into `models` and the run's story into `runs`.
@@ -312,8 +330,7 @@ class Dataset:
         root = self.split_root
         named = require_names(root, open_dataset(root).labels(), None if names is None else Path(names))
         given = {
-            "backbone": backbone, "weights": None if weights is None else str(weights), "views": views,
-            "unfreeze": unfreeze, "balance": balance,
+            "backbone": backbone, "weights": weights, "views": views, "unfreeze": unfreeze, "balance": balance
         }  # fmt: skip
         wanted = load_recipe(recipe, {**options, **{key: value for key, value in given.items() if value is not None}})
         chosen_options = options_of(wanted, seed=seed, models=Path(models), device=device, names=named)
@@ -322,20 +339,20 @@ class Dataset:
 
     def export(
         self,
-        format: Format = "imagefolder",  # noqa: A002  (it is what the command line's option is called)
+        format: Format = DEFAULT_FORMAT,  # noqa: A002  (it is what the command line's option is called)
         *,
         out: str | Path | None = None,
         names: str | Path | None = None,
         convert: bool = False,
         wait: float | None = 0.0,
-        progress: Watch = "auto",
+        progress: Watch = AUTO,
     ) -> ExportResult:
         """Write the intact pictures of the splits, with their credits, for other tools.
 
         `format` is imagefolder, webdataset or parquet; `out` a new folder, `<root>_<format>` beside the dataset by
         default. `convert` writes what torchvision does not read as PNG or JPEG. `names` as in `train`, `wait` as in
-        `scrape`. Raises `UserError` where `out` is taken, for a format
-        that there is not, and where a package is missing.
+        `scrape`. Raises `UserError` where `out` is taken, for a format that there is not, and where a package is
+        missing.
         """
         from curate.export import export as run
         from florilegium.results import ExportResult
@@ -374,7 +391,7 @@ class Dataset:
     def _repr_html_(self) -> str:
         from curate.errors import UserError
 
-        page = Page()
+        page = HtmlPage()
         try:
             counts = self._counts()
             page.say(f"{self.root}: {self._summary(counts)}")

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from curate.defaults import DEFAULT_SEED
 from florilegium.dataset import Dataset
-from florilegium.progress import chosen
+from florilegium.progress import AUTO, chosen
 
 if TYPE_CHECKING:
     from florilegium.progress import Watch
 
 
 def draw_garden(
-    folder: str | Path, *, seed: int = DEFAULT_SEED, share: float = 1.0, faults: bool = True, progress: Watch = "auto"
+    folder: str | Path, *, seed: int = DEFAULT_SEED, share: float = 1.0, faults: bool = True, progress: Watch = AUTO
 ) -> Dataset:
     """Draw 338 pictures of 8 flowers (or a `share` of them, above 0 to 1) into the new folder `<folder>/raw/`.
 

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, overload
 
 from commands import training_reports
 from commands.console import onto, say
+from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_DEVICE, DEFAULT_MEASURED, DEFAULT_MODELS, DEFAULT_TOP_K
 from curate.image import BrokenImage
 from curate.printable import printable
-from florilegium.page import Page
-from florilegium.progress import chosen
+from florilegium.page import HtmlPage
+from florilegium.progress import AUTO, chosen
 from florilegium.results import Result
-from train.answer_plot import MOST, Answer, plot_answers
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.evaluate import Evaluation
-from train.export import ExportReport
+from train.export import ModelExportReport
 from train.optimising.fitting import Epoch
 from train.predict import Prediction
+from train.prediction_plot import MOST, LabelledPrediction, plot_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,7 @@ class Model:
         path: str | Path,
         *,
         dataset: Path | None = None,
-        device: str = "auto",
+        device: str = DEFAULT_DEVICE,
         training: TrainingReport | None = None,
         run: Path | None = None,
     ) -> None:
@@ -86,11 +87,11 @@ class Model:
         self,
         dataset: Dataset | str | Path | None = None,
         *,
-        split: str = "test",
-        views: int = 1,
+        split: str = DEFAULT_MEASURED,
+        views: int = DEFAULT_ASKED_VIEWS,
         abstain: float | None = None,
         device: str | None = None,
-        progress: Watch = "auto",
+        progress: Watch = AUTO,
     ) -> EvaluationResult:
         """Measure on one split of a dataset: by default of the one it was trained on in this session.
 
@@ -110,8 +111,8 @@ class Model:
     def predict(
         self,
         *pictures: str | Path,
-        top_k: int = 5,
-        views: int = 1,
+        top_k: int = DEFAULT_TOP_K,
+        views: int = DEFAULT_ASKED_VIEWS,
         abstain: float | None = None,
         device: str | None = None,
     ) -> Predictions:
@@ -133,14 +134,14 @@ class Model:
         return Predictions(list(predictor.predict_files(files, top_k=top_k)))
 
     def predict_random(
-        self, dataset: Dataset | str | Path | None = None, *, seed: int | None = None, top_k: int = 5
+        self, dataset: Dataset | str | Path | None = None, *, seed: int | None = None, top_k: int = DEFAULT_TOP_K
     ) -> Predictions:
         """Predict one picture drawn from test or, where there is none, from valid; its true class stands beside it.
 
         The same `seed` draws the same picture. Raises `UserError` where no split is held out.
         """
         from curate.dataset import open_dataset
-        from train.random_picture import draw_held_out
+        from train.pictures import draw_held_out
 
         picture, _ = draw_held_out(open_dataset(self._root_of(dataset)), seed)
         (found,) = self._predictor(None, 1, None).predict_files([picture.path], top_k=top_k)
@@ -160,7 +161,7 @@ class Model:
         dataset: Dataset | str | Path | None = None,
         out: str | Path | None = None,
         force: bool = False,
-        progress: Watch = "auto",
+        progress: Watch = AUTO,
     ) -> ModelExportResult:
         """Write the checkpoint as onnx, torchscript, pt2 or safetensors, beside it or into `out`, with a JSON of how.
 
@@ -210,7 +211,7 @@ class Model:
     def _repr_html_(self) -> str:
         from train.curves_plot import plot_curves
 
-        page = Page()
+        page = HtmlPage()
         page.say(f"{self.path}: {self._summary}.")
         more = ", …" if len(self.names) > _MOST_NAMES else ""
         page.say(f"Classes: {', '.join(self.names[:_MOST_NAMES])}{more}")
@@ -222,7 +223,7 @@ class Model:
         return page.html
 
 
-def load(checkpoint: str | Path = "models", *, device: str = "auto") -> Model:
+def load(checkpoint: str | Path = DEFAULT_MODELS, *, device: str = DEFAULT_DEVICE) -> Model:
     """Open a checkpoint or, of a folder, the one with the best accuracy on valid: `model_95.23.pth`.
 
     Needs the file alone: no network, no code from the file. `device` is auto, cpu, cuda or mps. Raises `UserError`
@@ -252,7 +253,7 @@ class EvaluationResult(Result, Evaluation):
 
 
 @dataclass(frozen=True, repr=False)
-class ModelExportResult(Result, ExportReport):
+class ModelExportResult(Result, ModelExportReport):
     """The file that was written, and how close its probabilities come to the checkpoint's."""
 
     @property
@@ -302,10 +303,10 @@ class Predictions(Sequence[Prediction | BrokenImage]):
         return "\n".join(_line(answer) for answer in self._answers)
 
     def _repr_html_(self) -> str:
-        page = Page()
+        page = HtmlPage()
         truths: Sequence[tuple[str | None, str]] = self.truth or [(None, "")] * len(self)
         drawn = [
-            Answer(answer, label, name)
+            LabelledPrediction(answer, label, name)
             for answer, (label, name) in zip(self._answers, truths, strict=True)
             if isinstance(answer, Prediction)
         ]
@@ -314,7 +315,7 @@ class Predictions(Sequence[Prediction | BrokenImage]):
         if len(self) > MOST:
             page.say(f"… and {len(self) - MOST:,} more.")
         if drawn:
-            page.draw(plot_answers(drawn), "Pictures, and beside each its likeliest classes")
+            page.draw(plot_predictions(drawn), "Pictures, and beside each its likeliest classes")
         return page.html
 
 

@@ -19,7 +19,7 @@ _CELL = "text-align:left"
 _NUMBER = "text-align:right"
 
 
-class Page:
+class HtmlPage:
     """What was said, in order. All text is escaped: names, titles and paths were written by others."""
 
     def __init__(self) -> None:

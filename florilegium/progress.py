@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import contextmanager
 from html import escape
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from uuid import uuid4
 
 from curate.printable import printable
@@ -22,6 +22,8 @@ Watch: TypeAlias = "Progress | Literal['auto'] | None"
 returns a context manager whose value takes the number of units done.
 """
 
+AUTO: Final = "auto"
+
 _REFRESH = 0.2  # seconds
 
 
@@ -29,7 +31,7 @@ def chosen(watch: Watch) -> Progress:
     """The progress that `watch` asks for; "auto" is a widget in a notebook, rich in a terminal, silence elsewhere."""
     if watch is None:
         return silent
-    if watch != "auto":
+    if watch != AUTO:
         return watch
     if notebook_shell() is not None:
         return notebook_bars

@@ -11,15 +11,15 @@ from commands.console import onto, say
 from curate.clean import CleanReport, clean
 from curate.cleaning.plan import PlanLine
 from curate.errors import UserError
-from curate.export import ExportReport
+from curate.export import DatasetExportReport
 from curate.printable import printable
 from curate.quarantine import RestoreReport
 from curate.scrape import Scraped
 from curate.show import sheet_of_plan
 from curate.split import SplitReport
 from curate.verify import VerifyReport
-from florilegium.page import Page
-from florilegium.progress import Watch, chosen
+from florilegium.page import HtmlPage
+from florilegium.progress import AUTO, Watch, chosen
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -44,14 +44,14 @@ class Result(ABC):
     def report(self) -> None:
         """Say what the command line says of it."""
 
-    def draw(self, page: Page) -> None:  # noqa: B027  (not every report has something to look at)
+    def draw(self, page: HtmlPage) -> None:  # noqa: B027  (not every report has something to look at)
         """Add what is to be looked at."""
 
     def __repr__(self) -> str:
         return printable(f"{type(self).__name__}: {self.summary}")
 
     def _repr_html_(self) -> str:
-        page = Page()
+        page = HtmlPage()
         page.say(self.summary)
         with onto(page):
             self.report()
@@ -95,7 +95,7 @@ class CleanPlan(Result, CleanReport):
         """Say what leaves and why."""
         curation_reports.cleaning(self)
 
-    def draw(self, page: Page) -> None:
+    def draw(self, page: HtmlPage) -> None:
         """Draw what leaves beside what stays, the first of them."""
         decisions = self.plan.decisions
         if decisions:
@@ -118,7 +118,7 @@ class CleanPlan(Result, CleanReport):
         kept = [one for one in decisions if one.path not in staying and one.reason not in passed]
         return replace(self, plan=replace(self.plan, decisions=kept))
 
-    def carry_out(self, *, wait: float | None = 0.0, progress: Watch = "auto") -> CleanResult:
+    def carry_out(self, *, wait: float | None = 0.0, progress: Watch = AUTO) -> CleanResult:
         """Move what the plan names to the quarantine, from where `Dataset.restore` brings it back.
 
         `wait` is how many seconds to wait for another command at work in the dataset; None for as long as it takes.
@@ -200,7 +200,7 @@ class VerifyResult(Result, VerifyReport):
 
 
 @dataclass(frozen=True, repr=False)
-class ExportResult(Result, ExportReport):
+class ExportResult(Result, DatasetExportReport):
     """What was written for other tools, below `out`."""
 
     @property

@@ -13,7 +13,7 @@ LICENSES = ("by", "by-sa", "cc0", "by", "by-sa", "pdm", "by-nc", "all rights res
 
 
 @dataclass(frozen=True)
-class Picture:
+class ServedPicture:
     """One picture on offer. `number` is its place among all; `license` a code, or "all rights reserved"."""
 
     number: int
@@ -56,7 +56,7 @@ class Offer:
         files = sorted(path for path in folder.glob("*/*") if path.is_file())
         self.pictures = [_picture(number, path, licenses[number % len(licenses)]) for number, path in enumerate(files)]
 
-    def search(self, service: str, words: str) -> list[Picture]:
+    def search(self, service: str, words: str) -> list[ServedPicture]:
         """The pictures of the class whose folder, name or query the words are."""
         wanted, place, services = words.lower().strip(), SERVICE_NAMES.index(service), len(SERVICE_NAMES)
         return [
@@ -65,7 +65,7 @@ class Offer:
             if wanted in self._terms(picture.label) and (not self._divided or picture.number % services == place)
         ]
 
-    def url(self, service: str, picture: Picture, size: str = "original") -> str:
+    def url(self, service: str, picture: ServedPicture, size: str = "original") -> str:
         """Where a service keeps a picture."""
         return f"{self.base}/{service}/pictures/{picture.number}/{size}{picture.path.suffix}"
 
@@ -73,10 +73,10 @@ class Offer:
         return {label.lower(), *(term.lower() for term in self._words.get(label, ()))}
 
 
-def _picture(number: int, path: Path, license_: str) -> Picture:
+def _picture(number: int, path: Path, license_: str) -> ServedPicture:
     try:
         with Image.open(path) as image:
             width, height = image.size
     except OSError:
         width, height = 0, 0
-    return Picture(number, path.parent.name, path, width, height, license_)
+    return ServedPicture(number, path.parent.name, path, width, height, license_)

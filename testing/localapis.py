@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-from testing.fixtures import LICENSES, Offer, Picture
+from testing.fixtures import LICENSES, Offer, ServedPicture
 from testing.webserver import Request
 
 THUMBNAIL_WIDTHS = frozenset({20, 40, 60, 120, 250, 330, 500, 960, 1280, 1920, 3840})
@@ -63,7 +63,7 @@ def openverse(offer: Offer, request: Request, path: str) -> Answered:
     return answer, headers
 
 
-def _openverse_result(offer: Offer, picture: Picture) -> Json:
+def _openverse_result(offer: Offer, picture: ServedPicture) -> Json:
     version = "1.0" if picture.license in ("cc0", "pdm") else "4.0"
     return {
         "id": f"00000000-0000-4000-8000-{picture.number:012d}",
@@ -104,7 +104,7 @@ def wikimedia(offer: Offer, request: Request, path: str) -> Answered:
     return answer, {}
 
 
-def _wikimedia_page(offer: Offer, picture: Picture, index: int) -> Json:
+def _wikimedia_page(offer: Offer, picture: ServedPicture, index: int) -> Json:
     title = f"File:{picture.path.name}"
     free = picture.license != "all rights reserved"
     short = {"cc0": "CC0", "pdm": "Public domain"}.get(picture.license, f"CC {picture.license.upper()} 4.0")
@@ -140,7 +140,7 @@ def inaturalist(offer: Offer, request: Request, path: str) -> Answered:
         raise ServiceError(403, {"error": "Result window is too large", "status": 403})
     size, above = min(int(query.get("per_page", 30)), 200), int(query.get("id_above", 0))
     wanted = set(query["photo_license"].split(",")) if "photo_license" in query else None
-    observations: dict[int, list[Picture]] = {}
+    observations: dict[int, list[ServedPicture]] = {}
     for picture in offer.search("inaturalist", query.get("taxon_name", "")):
         observations.setdefault(picture.observation, []).append(picture)
     found = [
@@ -153,12 +153,12 @@ def inaturalist(offer: Offer, request: Request, path: str) -> Answered:
     return {"total_results": len(rest), "page": 1, "per_page": size, "results": results}, {}
 
 
-def _inaturalist_code(picture: Picture) -> str | None:
+def _inaturalist_code(picture: ServedPicture) -> str | None:
     codes = {"cc0": "cc0", "pdm": "pd", "all rights reserved": None}
     return codes.get(picture.license, f"cc-{picture.license}")
 
 
-def _observation(offer: Offer, number: int, photos: list[Picture]) -> Json:
+def _observation(offer: Offer, number: int, photos: list[ServedPicture]) -> Json:
     return {
         "id": number,
         "uri": f"https://www.inaturalist.org/observations/{number}",
@@ -206,7 +206,7 @@ def gbif(offer: Offer, request: Request, path: str) -> Answered:
     return answer, {}
 
 
-def _occurrence(offer: Offer, picture: Picture) -> Json:
+def _occurrence(offer: Offer, picture: ServedPicture) -> Json:
     stricter = picture.license == "all rights reserved"
     media = {
         "type": "StillImage",
@@ -260,7 +260,7 @@ def _flickr_licenses() -> list[Json]:
     ]
 
 
-def _flickr_photo(offer: Offer, picture: Picture) -> Json:
+def _flickr_photo(offer: Offer, picture: ServedPicture) -> Json:
     return {
         "id": str(7000 + picture.number),
         "owner": f"{picture.number % 7}@N00",

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from curate.web.hosts import HostBudget
 from curate.web.network import Network
-from testing.fixtures import LICENSES, Offer, Picture
+from testing.fixtures import LICENSES, Offer, ServedPicture
 from testing.hostile import FAULTS, ODD_RECORDS, odd_record
 from testing.localapis import RECORDS, SERVICES, ServiceError
 from testing.webserver import Reply, Request, Server, Visit
@@ -103,7 +103,7 @@ class LocalWeb:
         return self._server.log
 
     @property
-    def pictures(self) -> list[Picture]:
+    def pictures(self) -> list[ServedPicture]:
         """All pictures on offer."""
         return self.offer.pictures
 

@@ -10,7 +10,7 @@ from curate.scraping.scrape_options import ScrapeOptions
 from curate.scraping.yield_report import Yield
 from curate.sources.protocol.image_search import Query
 from curate.sources.protocol.licenses import OPEN
-from testing.fixtures import Picture
+from testing.fixtures import ServedPicture
 from testing.localweb import LocalWeb
 
 KEYS = {"FLICKR_API_KEY": "a key"}
@@ -39,7 +39,7 @@ def fetches(web: LocalWeb) -> Counter[str]:
     return Counter(visit.path for visit in web.log if "/pictures/" in visit.path)
 
 
-def open_ones(web: LocalWeb, label: str) -> list[Picture]:
+def open_ones(web: LocalWeb, label: str) -> list[ServedPicture]:
     return [picture for picture in web.pictures if picture.label == label and picture.license in OPEN]
 
 

@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,35 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+Nest = Callable[..., Path]
+"""(folder, levels, files={}) → the innermost of `levels` folders "d" that were made one in the other below `folder`,
+with `files` (name → bytes) in it.
+"""
+
+
+@pytest.fixture
+def nest() -> Iterator[Nest]:
+    """Nests folders more deeply than a path may be long, and removes them after the test."""
+    outermost: list[Path] = []
+
+    def nested(folder: Path, levels: int, files: Mapping[str, bytes] | None = None) -> Path:
+        outermost.append(folder / "d")
+        here = os.open(folder, os.O_RDONLY)
+        try:
+            for _ in range(levels):
+                os.mkdir("d", dir_fd=here)
+                inner = os.open("d", os.O_RDONLY, dir_fd=here)
+                os.close(here)
+                here = inner
+            for name, content in (files or {}).items():
+                with os.fdopen(os.open(name, os.O_CREAT | os.O_WRONLY, dir_fd=here), "wb") as file:
+                    file.write(content)
+        finally:
+            os.close(here)
+        return folder.joinpath(*["d"] * levels)
+
+    yield nested
+    for folder in outermost[:1]:  # those after it lie in it; Python's own removal calls itself for each folder
+        subprocess.run(["rm", "-rf", str(folder)], check=True)

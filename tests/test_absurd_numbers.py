@@ -12,8 +12,7 @@ from tests.training_ground import TINY, grow
 from train.device import free_memory, require_memory
 from train.head import require_room
 from train.optimising.settings import FitSettings
-from train.pictures import labelled_pictures
-from train.random_picture import draw_held_out
+from train.pictures import draw_held_out, labelled_pictures
 from train.recipe import load_recipe, parse_overrides
 
 pytestmark = pytest.mark.usefixtures("one_thread")

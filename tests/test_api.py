@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import florilegium as fl
-from florilegium.apart import apart
+from florilegium.event_loop import run_outside_event_loop
 from florilegium.progress import chosen
 from tests.commanding import command
 from tests.pictures import plant
@@ -488,7 +488,7 @@ def test_what_goes_wrong_in_the_other_thread_is_raised_here() -> None:
         raise fl.UserError("That was a mistake.")
 
     async def cell() -> None:
-        apart(fail)
+        run_outside_event_loop(fail)
 
     with pytest.raises(fl.UserError, match="a mistake"):
         asyncio.run(cell())
@@ -497,7 +497,7 @@ def test_what_goes_wrong_in_the_other_thread_is_raised_here() -> None:
 def test_an_interrupt_ends_the_work_in_the_other_thread() -> None:
     script = """
         import _thread, asyncio, signal, threading, time
-        from florilegium.apart import apart
+        from florilegium.event_loop import run_outside_event_loop
 
         ended = []
 
@@ -512,7 +512,7 @@ def test_an_interrupt_ends_the_work_in_the_other_thread() -> None:
         async def cell():
             signal.signal(signal.SIGINT, signal.default_int_handler)  # as a notebook's kernel does for each cell
             try:
-                apart(work)
+                run_outside_event_loop(work)
             except KeyboardInterrupt:
                 assert ended and threading.active_count() < 3
                 print("interrupted")

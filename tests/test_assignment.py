@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from curate.splitting.assignment import Draw, Rules, Splits, assign
-from curate.splitting.drawing import draw_stable, quota
 from curate.splitting.grouping import Links, prove
 from curate.splitting.picture_table import NOWHERE, PictureTable
 from curate.splitting.split_folders import draw_with_split_folders
+from curate.splitting.stratified_draw import draw_stable, quota
 
 RATIO = (0.6, 0.2, 0.2)
 

@@ -15,7 +15,6 @@ from PIL import Image
 from curate.errors import UserError
 from tests.training_ground import TINY, grow, picture
 from train.backbones import Backbone, load_backbone
-from train.device import Precision
 from train.features import augmentation as augmentation_module
 from train.features import bank as bank_module
 from train.features.augmentation import Augmentation
@@ -24,6 +23,7 @@ from train.features.extract import Extraction, extract, forward_halving
 from train.features.freeze import FrozenNetwork
 from train.features.prepare import PictureRef
 from train.features.views import Views
+from train.options import Precision
 
 CPU = torch.device("cpu")
 KEY = BankKey("timm:net", "00" * 32, {"resize": 256}, "float32", 8)

@@ -49,7 +49,7 @@ WRITERS = {
     "contact sheet": (
         "sheet.png",
         """
-        from curate.drawing import save_drawing
+        from curate.rendering import save_drawing
         from PIL import Image
         save_drawing(Image.new("RGB", (9, 9)), here / "sheet.png")
         """,

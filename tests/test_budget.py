@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from curate.errors import UserError
 from tests.training_ground import TINY, grow
 from train import budget
-from train.budget import SIZES, VIEWS, Speed, choose, parse_duration, plan_budget, weights_at_hand
+from train.budget import SIZES, VIEW_COUNTS, Speed, choose, parse_duration, plan_budget, weights_at_hand
 from train.optimising.settings import FitSettings
 from train.training import TrainOptions, train_head
 
@@ -102,8 +102,8 @@ def test_what_is_planned_fits_and_nothing_better_would(
     for speed in speeds:
         if speed.quality > mine.quality:
             assert speed.seconds(train, train // 5, 1, size) > left
-    if plan.views < max(VIEWS):
-        assert mine.seconds(train, train // 5, VIEWS[VIEWS.index(plan.views) - 1], size) > left
+    if plan.views < max(VIEW_COUNTS):
+        assert mine.seconds(train, train // 5, VIEW_COUNTS[VIEW_COUNTS.index(plan.views) - 1], size) > left
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(models: Path) -> TrainOptions:
-    return TrainOptions(backbone=TINY, weights="none", models=models, device="cpu", head=FitSettings(epochs=3))
+    return TrainOptions(backbone=TINY, weights="none", views=1, models=models, device="cpu", head=FitSettings(epochs=3))
 
 
 def test_it_measures_plans_and_the_run_keeps_to_it(garden: Path, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_only_what_is_at_hand_is_considered(garden: Path, tmp_path: Path, monkey
         return replace(FAST, backbone=name)
 
     monkeypatch.setattr(budget, "measure_speed", pretend)
-    plain = TrainOptions(models=tmp_path, device="cpu")
+    plain = TrainOptions(views=1, models=tmp_path, device="cpu")
     plan = plan_budget(garden, 60, plain)
     assert measured == ["efficientnet_lite0"]
     assert "Not at hand, so not considered: mobilenet_v3_large" in plan.why[-1]

@@ -14,7 +14,7 @@ from train.calibration import (
     Calibration,
     abstention,
     answered_right,
-    calibrate,
+    calibrate_confidence,
     calibrate_probabilities,
     cross_entropy,
     expected_calibration_error,
@@ -62,7 +62,7 @@ def test_honest_probabilities_have_little_error_and_need_no_temperature() -> Non
 def test_a_temperature_that_was_put_in_is_found(scale: float) -> None:
     logits, truth = drawn(20_000)
     assert fit_temperature(logits * scale, truth) == pytest.approx(scale, rel=0.03)
-    found = calibrate(logits * scale, truth)
+    found = calibrate_confidence(logits * scale, truth)
     assert found.error_after < 0.015 < found.error_before
 
 
@@ -194,7 +194,7 @@ def test_answers_are_counted_on_another_split() -> None:
 
 
 def test_it_comes_back_from_plain_types() -> None:
-    found = calibrate(*drawn(50))
+    found = calibrate_confidence(*drawn(50))
     again = Calibration.from_dict(found.to_dict())
     assert again.temperature == found.temperature
     np.testing.assert_array_equal(again.confidence, found.confidence)

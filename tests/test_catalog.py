@@ -1,6 +1,7 @@
 """The ledger survives kills, crowds and damage, and says in one sentence what it cannot survive."""
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.catalog import SCHEMA_VERSION, Catalog, Picture
+from curate.catalog.credits import known_of_origins, origins
 from curate.errors import UserError
 from curate.quality import CHECKS
 
@@ -70,7 +72,7 @@ def test_put_replaces_and_pictures_are_sorted(tmp_path: Path) -> None:
         catalog.put([picture("b"), picture("a"), picture("c", state="missing")])
         catalog.put([picture("b", size=99)])
         assert [(row.path, row.size) for row in catalog.pictures()] == [("a", 10), ("b", 99)]
-        assert [row.path for row in catalog.pictures("state = ?", ("missing",))] == ["c"]
+        assert [row.path for row in catalog.absent()] == ["c"]
         catalog.set_state("a", "quarantined")
         assert [row.path for row in catalog.pictures()] == ["b"]
 
@@ -84,8 +86,9 @@ def test_credits_belong_to_the_content(tmp_path: Path) -> None:
         ):
             row = (sha256, url, "inaturalist", "1", "page", "title", author, "", "", group, "2024-01-01T00:00:00Z")
             catalog.db.execute(f"INSERT INTO credits VALUES ({', '.join('?' * len(row))})", row)
-        assert catalog.credited() == {"aa"}
-        assert catalog.provenance_groups() == {"aa": "obs 1", "cc": "obs 2"}
+        facts = {"aa": 3, "bb": 2, "cc": 2}  # an author, a page, a title
+        assert known_of_origins(catalog) == [(sha256, known, "2024-01-01T00:00:00Z") for sha256, known in facts.items()]
+        assert origins(catalog) == [("aa", "obs 1"), ("cc", "obs 2")]
 
 
 def test_scores_have_columns_of_their_own(tmp_path: Path) -> None:
@@ -117,6 +120,21 @@ def test_a_new_check_gets_its_column_and_has_every_picture_read_again(tmp_path: 
 
 
 # -- transactions
+
+
+def test_a_catalog_gets_its_name_also_where_other_things_are_on_record_of_it(tmp_path: Path) -> None:
+    with Catalog.open(tmp_path / "c") as catalog:
+        assert catalog.about("readers") == ""
+        for installed in ("heif", "heif jxl"):
+            with catalog.transaction():
+                catalog.note_about("readers", installed)
+        assert catalog.about("identity") == ""
+        name = catalog.identity()
+        assert re.fullmatch(r"[0-9a-f]{32}", name)
+    with Catalog.open_read_only(tmp_path / "c") as catalog:
+        assert (catalog.identity(), catalog.about("readers")) == (name, "heif jxl")
+    with Catalog.open(tmp_path / "d") as other:
+        assert other.identity() != name
 
 
 def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:

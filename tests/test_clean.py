@@ -19,7 +19,7 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.quarantine import Decision, Moves, set_aside
 from curate.split import split
-from demo.faults import BROKEN, Kind, plant_faults
+from demo.faults import BROKEN, FaultKind, plant_faults
 from tests.pictures import contents, encoded, paint, save
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -360,7 +360,7 @@ def test_everything_planted_in_real_photographs_is_found_and_nothing_else(flower
     for fault in faults:
         pair = {fault.path} if fault.kind in BROKEN or fault.of is None else {fault.path, fault.of}
         wanted = Counter(broken=1) if fault.kind in BROKEN else Counter(duplicate=1)
-        if fault.kind is Kind.TWO_LABELS:
+        if fault.kind is FaultKind.TWO_LABELS:
             wanted = Counter(conflict=2)
         assert Counter(found[path] for path in pair if path in found) == wanted, fault
         explained |= pair

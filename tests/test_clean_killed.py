@@ -14,7 +14,7 @@ from curate.catalog import Catalog
 from curate.clean import clean
 from curate.cleaning.plan import read_plan
 from curate.dataset import open_dataset
-from curate.quarantine import RestoreReport, restore
+from curate.quarantine import RestoreReport, restore_files
 from tests.pictures import contents, paint, save
 
 if sys.platform == "win32":
@@ -29,7 +29,7 @@ POINTS = 24
 def give_back(root: Path) -> RestoreReport:
     dataset = open_dataset(root)
     with Catalog.open(dataset.catalog_path) as catalog:
-        return restore(dataset, catalog)
+        return restore_files(dataset, catalog)
 
 
 def carry_out(root: Path) -> None:

@@ -280,7 +280,7 @@ def test_broken_file_is_named_and_the_others_are_predicted(walk: Walk, garden: P
 def test_every_held_out_picture_can_be_drawn_and_none_of_train(garden: Path, walk: Walk) -> None:
     """The trap: randint(1, 102) never draws class 102, and draws from train."""
     from curate.dataset import open_dataset
-    from train.random_picture import draw_held_out
+    from train.pictures import draw_held_out
 
     assert walk.split.returncode == 0
     dataset = open_dataset(garden)

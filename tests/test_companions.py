@@ -8,11 +8,11 @@ from curate.catalog import Catalog
 from curate.clean import clean
 from curate.companions import owners_of, renamed
 from curate.dataset import SPLITS, open_dataset, open_to_write
-from curate.quarantine import Decision, finish_moves, restore, set_aside
+from curate.defaults import Mode
+from curate.quarantine import Decision, finish_moves, restore_files, set_aside
 from curate.restore import restore as restore_dataset
 from curate.scan import scan
 from curate.split import split
-from curate.splitting.materialize import Mode
 from curate.verify import verify
 from tests.commanding import command
 from tests.pictures import dataset, encoded_field, field, tree, write
@@ -144,7 +144,7 @@ def test_intended_moves_are_carried_to_their_end(root: Path, done: int) -> None:
                 (data.quarantine / stored).rename(data.root / path)
         moves = finish_moves(data, catalog)
         assert (moves.moved, len(moves.companions), moves.unmoved) == (["1/zz copy.jpg"], len(BESIDE), [])
-        restore(data, catalog)
+        restore_files(data, catalog)
     assert set(tree(root)) == before
 
 

@@ -2,7 +2,6 @@
 
 import os
 import random
-import subprocess
 import sys
 import unicodedata
 from pathlib import Path
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from curate.dataset import Dataset, PictureFile, natural_key, open_dataset
 from curate.errors import UserError
+from tests.conftest import Nest
 
 
 def make(root: Path, *files: str) -> Path:
@@ -246,25 +246,15 @@ def test_letters_of_either_case_are_two_classes(tmp_path: Path) -> None:
     assert set(open_dataset(tmp_path).labels()) == {"a", "A"}
 
 
-def test_folders_may_be_nested_more_deeply_than_calls(tmp_path: Path) -> None:
+def test_folders_may_be_nested_more_deeply_than_calls(tmp_path: Path, nest: Nest) -> None:
     """Up to what the system takes for a path; beyond that, one sentence."""
     folder = tmp_path / "raw" / "rose"
     folder.mkdir(parents=True)
-    here = os.open(folder, os.O_RDONLY)
-    try:
-        for depth in range(2_100):
-            os.mkdir("d", dir_fd=here)
-            inner = os.open("d", os.O_RDONLY, dir_fd=here)
-            os.close(here)
-            here = inner
-            if depth == 1_500:
-                os.close(os.open("a.jpg", os.O_CREAT | os.O_WRONLY, dir_fd=here))
-                assert [file.path[-8:] for file in open_dataset(tmp_path).files()] == ["/d/a.jpg"]
-        with pytest.raises(UserError, match="nested so deeply"):
-            open_dataset(tmp_path).files()
-    finally:
-        os.close(here)
-        subprocess.run(["rm", "-r", str(folder)], check=True)  # Python's own removal calls itself for each folder
+    inner = nest(folder, 1_500, {"a.jpg": b""})
+    assert [file.path[-8:] for file in open_dataset(tmp_path).files()] == ["/d/a.jpg"]
+    nest(inner, 600)
+    with pytest.raises(UserError, match="nested so deeply"):
+        open_dataset(tmp_path).files()
 
 
 def test_the_readme_of_flower_data_is_neither_a_class_nor_a_picture(tmp_path: Path) -> None:

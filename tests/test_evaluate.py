@@ -27,7 +27,7 @@ from train.evaluation_files import evaluation_figures, write_evaluation
 from train.features.extract import extract
 from train.features.prepare import PictureRef
 from train.inputs import expand
-from train.metrics import measure, most_confused
+from train.metrics import measure_accuracy, most_confused
 from train.optimising.settings import FitSettings
 from train.predict import Prediction, Predictor
 from train.test_log import openings_file, read_openings
@@ -56,7 +56,7 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def checkpoint(garden: Path) -> Path:
     options = TrainOptions(
-        backbone=TINY, weights="none", models=garden / "models", device="cpu", head=FitSettings(epochs=12)
+        backbone=TINY, weights="none", views=1, models=garden / "models", device="cpu", head=FitSettings(epochs=12)
     )
     return train_head(garden, options).checkpoint
 
@@ -107,7 +107,9 @@ def test_a_checkpoint_without_calibration_loads(checkpoint: Path, tmp_path: Path
 def test_prediction_gives_the_evaluations_probabilities(
     views: int, backbone: str, garden: Path, tmp_path: Path
 ) -> None:
-    options = TrainOptions(backbone=backbone, weights="none", models=tmp_path, device="cpu", head=FitSettings(epochs=3))
+    options = TrainOptions(
+        backbone=backbone, weights="none", views=1, models=tmp_path, device="cpu", head=FitSettings(epochs=3)
+    )
     # One large JPEG, which networks of different size would decode at different scales
     root = grow(tmp_path / "data", {"train": 4, "valid": 2})
     picture((20, 200, 90), 5, (900, 1300)).save(root / "valid" / "rose" / "large.jpg")
@@ -238,7 +240,7 @@ def test_the_files_hold_what_was_found(garden: Path, checkpoint: Path, tmp_path:
 def test_the_pairs_most_often_confused() -> None:
     answers = np.array([1, 1, 0, 2, 2, 0, 0, 1])
     truth = np.array([0, 0, 0, 1, 1, 1, 2, 2])
-    accuracy = measure(np.eye(4)[answers], truth, 4)
+    accuracy = measure_accuracy(np.eye(4)[answers], truth, 4)
     found = [(one.truth, one.answer, one.count, one.n) for one in most_confused(accuracy)]
     assert found == [(0, 1, 2, 3), (1, 2, 2, 3), (2, 0, 1, 2), (2, 1, 1, 2), (1, 0, 1, 3)]
     assert len(most_confused(accuracy, 2)) == 2

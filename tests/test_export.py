@@ -22,10 +22,11 @@ from PIL import Image
 
 from curate.catalog import Catalog
 from curate.dataset import open_dataset
+from curate.defaults import Format
 from curate.errors import UserError
-from curate.export import Format, export
+from curate.export import export
+from curate.exporting.examples import plan_shards
 from curate.exporting.imagefolder import write_imagefolder
-from curate.exporting.shards import plan_shards
 from curate.exporting.webdataset import write_webdataset
 from curate.files.atomic import temporary_name
 from curate.files.ours import WorkFolder

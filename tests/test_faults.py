@@ -12,7 +12,7 @@ import pytest
 from PIL import ExifTags, Image, ImageFilter, ImageOps
 
 from curate.errors import UserError
-from demo.faults import BROKEN, PLANTED, Fault, Kind, plant_faults
+from demo.faults import BROKEN, PLANTED, Fault, FaultKind, plant_faults
 
 LABELS = ("rose", "tulipe 🌷", "10")
 
@@ -55,7 +55,7 @@ def difference(one: Image.Image, other: Image.Image) -> float:
     return float(np.abs(next(pair) - next(pair)).mean())
 
 
-def of_kind(planted: tuple[Path, list[Fault]], kind: Kind) -> list[tuple[Path, Path | None]]:
+def of_kind(planted: tuple[Path, list[Fault]], kind: FaultKind) -> list[tuple[Path, Path | None]]:
     folder, faults = planted
     found = [(folder / f.path, None if f.of is None else folder / f.of) for f in faults if f.kind is kind]
     assert len(found) == PLANTED[kind] > 0
@@ -89,7 +89,7 @@ def test_names_and_suffixes_give_nothing_away(planted: tuple[Path, list[Fault]])
     for fault in planted[1]:
         name = Path(fault.path).name
         assert re.fullmatch(r"DSC_\d{4}\.(jpg|png|webp)", name)
-        assert name.endswith(".jpg") or fault.kind is Kind.REFORMATTED
+        assert name.endswith(".jpg") or fault.kind is FaultKind.REFORMATTED
         assert 0 <= int(name[4:8]) <= 440 + 46
     stems = [file.stem for file in planted[0].rglob("*") if file.is_file()]
     assert len(stems) == len(set(stems))
@@ -103,7 +103,7 @@ def test_broken_files_do_not_decode(planted: tuple[Path, list[Fault]]) -> None:
 
 
 def test_truncated_files_open_and_begin_like_their_originals(planted: tuple[Path, list[Fault]]) -> None:
-    for path, of in of_kind(planted, Kind.TRUNCATED):
+    for path, of in of_kind(planted, FaultKind.TRUNCATED):
         assert of is not None
         cut, whole = path.read_bytes(), of.read_bytes()
         assert whole.startswith(cut)
@@ -113,15 +113,15 @@ def test_truncated_files_open_and_begin_like_their_originals(planted: tuple[Path
 
 
 def test_empty_files_are_empty_and_non_pictures_are_text(planted: tuple[Path, list[Fault]]) -> None:
-    assert all(path.stat().st_size == 0 for path, _ in of_kind(planted, Kind.EMPTY))
-    texts = {path.read_text("ascii") for path, _ in of_kind(planted, Kind.NOT_A_PICTURE)}
+    assert all(path.stat().st_size == 0 for path, _ in of_kind(planted, FaultKind.EMPTY))
+    texts = {path.read_text("ascii") for path, _ in of_kind(planted, FaultKind.NOT_A_PICTURE)}
     assert len(texts) == 3
     assert any("<html>" in text for text in texts)
     assert any("<" not in text for text in texts)
 
 
-@pytest.mark.parametrize("kind", [Kind.RE_ENCODED, Kind.REFORMATTED, Kind.ROTATED])
-def test_copies_have_other_bytes_and_the_same_look(planted: tuple[Path, list[Fault]], kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [FaultKind.RE_ENCODED, FaultKind.REFORMATTED, FaultKind.ROTATED])
+def test_copies_have_other_bytes_and_the_same_look(planted: tuple[Path, list[Fault]], kind: FaultKind) -> None:
     for path, of in of_kind(planted, kind):
         assert of is not None
         assert path.parent == of.parent
@@ -131,13 +131,13 @@ def test_copies_have_other_bytes_and_the_same_look(planted: tuple[Path, list[Fau
 
 
 def test_re_encoded_copies_are_smaller_jpegs(planted: tuple[Path, list[Fault]]) -> None:
-    for path, of in of_kind(planted, Kind.RE_ENCODED):
+    for path, of in of_kind(planted, FaultKind.RE_ENCODED):
         assert of is not None
         assert path.stat().st_size < of.stat().st_size
 
 
 def test_resized_copies_are_of_sixty_percent(planted: tuple[Path, list[Fault]]) -> None:
-    for path, of in of_kind(planted, Kind.RESIZED):
+    for path, of in of_kind(planted, FaultKind.RESIZED):
         assert of is not None
         assert upright(path).size == (120, 96)
         assert difference(upright(path), upright(of).resize((120, 96))) < 8
@@ -145,7 +145,7 @@ def test_resized_copies_are_of_sixty_percent(planted: tuple[Path, list[Fault]]) 
 
 def test_reformatted_copies_are_png_and_webp_as_their_suffix_says(planted: tuple[Path, list[Fault]]) -> None:
     formats = set()
-    for path, _ in of_kind(planted, Kind.REFORMATTED):
+    for path, _ in of_kind(planted, FaultKind.REFORMATTED):
         with Image.open(path) as picture:
             assert picture.format == path.suffix[1:].upper()
             formats.add(picture.format)
@@ -154,7 +154,7 @@ def test_reformatted_copies_are_png_and_webp_as_their_suffix_says(planted: tuple
 
 def test_rotated_copies_are_stored_turned_all_three_ways(planted: tuple[Path, list[Fault]]) -> None:
     orientations = set()
-    for path, of in of_kind(planted, Kind.ROTATED):
+    for path, of in of_kind(planted, FaultKind.ROTATED):
         assert of is not None
         with Image.open(path) as stored, Image.open(of) as original:
             orientations.add(stored.getexif()[ExifTags.Base.Orientation])
@@ -164,7 +164,7 @@ def test_rotated_copies_are_stored_turned_all_three_ways(planted: tuple[Path, li
 
 
 def test_one_picture_under_two_labels(planted: tuple[Path, list[Fault]]) -> None:
-    pairs = of_kind(planted, Kind.TWO_LABELS)
+    pairs = of_kind(planted, FaultKind.TWO_LABELS)
     assert len(pairs) >= 2
     for path, of in pairs:
         assert of is not None
@@ -176,7 +176,7 @@ def test_unnumbered_names_and_hidden_folders(tmp_path: Path) -> None:
     names = ("a/a crimson", "a/a white", "b/b crimson", "b/b white", ".git/c crimson")
     for number, name in enumerate(names):
         paint(tmp_path / f"{name}.JPEG", number)
-    faults = plant_faults(tmp_path, 1, {Kind.TWO_LABELS: 2, Kind.EMPTY: 1})
+    faults = plant_faults(tmp_path, 1, {FaultKind.TWO_LABELS: 2, FaultKind.EMPTY: 1})
     assert all(re.fullmatch(r"[ab]/[ab] (crimson|white)-\d\.(JPEG|jpg)", fault.path) for fault in faults)
 
 
@@ -187,7 +187,7 @@ def test_unusable_pictures_are_passed_over(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     Image.new("RGB", (90, 90)).save(tmp_path / "b" / "4.jpg", exif=exif)
-    assert [fault.of for fault in plant_faults(tmp_path, 1, {Kind.RESIZED: 1})] == ["a/1.jpg"]
+    assert [fault.of for fault in plant_faults(tmp_path, 1, {FaultKind.RESIZED: 1})] == ["a/1.jpg"]
 
 
 def test_too_little_to_work_on_is_said_before_anything_is_written(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from curate.errors import UserError
 from curate.files import atomic
-from curate.files.atomic import sweep, temporary_name, write_whole, written_whole
+from curate.files.atomic import remove_abandoned, temporary_name, write_whole, written_whole
 from curate.files.inside import inside, is_plain
 from curate.files.ours import MARK, WorkFolder, is_signed, signed, write_ours
 from curate.files.reading import NotAPlainFile, open_file, read_file, sha256_of
@@ -166,7 +167,7 @@ def test_a_sweep_removes_what_the_dead_left_and_nothing_of_the_living(
     monkeypatch.undo()
     for file in (dead, living, given_up, foreign, elsewhere):
         file.write_bytes(b"half")
-    sweep(tmp_path)
+    remove_abandoned(tmp_path)
     assert not dead.exists()
     assert all(file.exists() for file in (living, given_up, foreign, elsewhere))
 
@@ -259,6 +260,23 @@ def test_a_work_folder_whose_making_was_cut_short_is_taken(tmp_path: Path) -> No
     work.path.mkdir()
     temporary_name(work.path / MARK).write_bytes(b"Flor")
     assert work.make() == work.path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_work_folder_killed_at_any_deed_is_still_removed(tmp_path: Path) -> None:
+    from testing.killing import count_deeds, kill_at_deed
+
+    work = partial(_make_and_remove, tmp_path / "work")
+    for instant in range(count_deeds(work)):
+        assert kill_at_deed(work, instant)
+        WorkFolder(tmp_path / "work").remove()
+        assert not list(tmp_path.iterdir()), instant
+
+
+def _make_and_remove(place: Path) -> None:
+    work = WorkFolder(place)
+    (work.make() / "a").write_bytes(b"ours")
+    work.remove()
 
 
 def test_only_what_is_as_we_wrote_it_is_replaced(tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options(models: Path, settings: FitSettings = SMALL, **changes: Any) -> TrainOptions:
     asked: dict[str, Any] = {
-        "backbone": TINY, "weights": "none", "crop": 64, "device": "cpu", "models": models, "head": settings,
-        "tuning": Tuning(backbone_rate=1.0), "augmentation": COLOURFUL,
+        "backbone": TINY, "weights": "none", "views": 1, "crop": 64, "device": "cpu", "models": models,
+        "head": settings, "tuning": Tuning(unfreeze="all", backbone_rate=1.0), "augmentation": COLOURFUL,
     }  # fmt: skip
     return TrainOptions(**{**asked, **changes})
 
@@ -192,7 +192,7 @@ def test_a_head_that_was_fitted_first_keeps_the_statistics_it_knows(
     garden: Path, tmp_path: Path, *, probe: bool
 ) -> None:
     before = load_backbone(TINY, "none", seed=1337, crop=32).network.state_dict()
-    report = train(garden, tmp_path, tuning=Tuning(probe=probe, backbone_rate=1.0))
+    report = train(garden, tmp_path, tuning=Tuning(unfreeze="all", probe=probe, backbone_rate=1.0))
     after = load_checkpoint(report.checkpoint).backbones[0].network.state_dict()
     statistics = [name for name in before if name.endswith(("running_mean", "running_var"))]
     scales = [name.replace("running_mean", "weight") for name in statistics if name.endswith("running_mean")]

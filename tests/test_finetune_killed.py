@@ -18,7 +18,7 @@ from tests.training_ground import grow
 from train.checkpoint import load_checkpoint
 from train.optimising.fitting import Fitting, Measured, Work
 from train.optimising.layers import build_head
-from train.optimising.optimiser import groups_of
+from train.optimising.optimiser import parameter_groups
 from train.optimising.settings import FitSettings
 from train.optimising.unfinished import UnfinishedRun
 
@@ -30,7 +30,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 EVERYTHING = FitSettings(
     optimizer="adamw", learning_rate=0.01, weight_decay=0.01, schedule="plateau", patience=0, factor=0.7, warmup=1,
     epochs=5, batch=7, accumulate=2, mixup=0.4, ema=0.9, clip=1.0, keep="best", dropout=0.3, hidden=(8,),
-    balance=0.7, seed=3,
+    balance=0.7,
 )  # fmt: skip
 
 
@@ -57,9 +57,7 @@ def fitting(folder: Path | None, settings: FitSettings = EVERYTHING, stop_before
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(60, 5, generator=generator)
     targets = (inputs[:, 0] > 0).long() + (inputs[:, 1] > 0.8).long()
-    model = nn.Sequential(
-        nn.BatchNorm1d(5), build_head(5, 3, hidden=settings.hidden, dropout=settings.dropout, seed=settings.seed)
-    )
+    model = nn.Sequential(nn.BatchNorm1d(5), build_head(5, 3, hidden=settings.hidden, dropout=settings.dropout, seed=3))
 
     def validate(classifier: nn.Module) -> Measured:
         length = sum(float(parameter.square().sum()) for parameter in classifier.parameters())
@@ -67,10 +65,15 @@ def fitting(folder: Path | None, settings: FitSettings = EVERYTHING, stop_before
         return Measured(60, int((classifier(inputs).argmax(dim=1) == targets).sum()), length)
 
     work = Work(
-        model, groups_of(model.parameters(), weight_decay=0.01), Numbers(inputs, stop_before), targets, 3, validate
+        model,
+        parameter_groups(model.parameters(), weight_decay=0.01),
+        Numbers(inputs, stop_before),
+        targets,
+        3,
+        validate,
     )
     unfinished = None if folder is None else UnfinishedRun(folder, {"run": "this one"}, every=0)
-    return Fitting(work, settings, unfinished=unfinished)
+    return Fitting(work, settings, seed=3, unfinished=unfinished)
 
 
 def tensors(run: Fitting) -> dict[str, torch.Tensor]:
@@ -174,7 +177,7 @@ def train(root, models, save_every=0.0):
         optimizer="adamw", learning_rate=2e-3, weight_decay=0.01, epochs=4, batch=4, mixup=0.3, cutmix=0.5, ema=0.9,
         clip=1.0, warmup=1, keep="best", hidden=(8,), dropout=0.3, label_smoothing=0.1, balance=0.5)
     return train_network(Path(root), TrainOptions(
-        backbone=TINY, weights="none", crop=48, device="cpu", models=Path(models), head=settings,
+        backbone=TINY, weights="none", views=1, crop=48, device="cpu", models=Path(models), head=settings,
         tuning=Tuning(unfreeze="layer2", backbone_rate=0.5, rate_decay=0.8), save_every=save_every,
         augmentation=Augmentation(20, 0.6, 0.5, 0.2)))
 

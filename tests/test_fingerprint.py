@@ -9,13 +9,13 @@ from PIL import Image, ImageOps
 from curate.lookalikes.fingerprint import (
     FRAMED,
     TURNED,
-    VIEWS,
+    VARIANTS,
     fingerprints,
     is_flat,
     mean_colour,
     reduced,
     square,
-    unpack,
+    unpack_hashes,
     window_of,
     without_border,
 )
@@ -31,26 +31,26 @@ def prints(picture: Image.Image) -> bytes:
     return fingerprints(reduced(picture.convert("L"))[None], [picture.size], [mean_colour(picture)])[0]
 
 
-@pytest.mark.parametrize("view", range(len(FRAMED)), ids=lambda view: f"{view} {FRAMED[view].name}")
-def test_a_window_s_hash_is_that_of_the_picture_cut_there(view: int) -> None:
+@pytest.mark.parametrize("variant", range(len(FRAMED)), ids=lambda variant: f"{variant} {FRAMED[variant].name}")
+def test_a_window_s_hash_is_that_of_the_picture_cut_there(variant: int) -> None:
     distances = []
     for seed in range(12):
         picture = scene(seed, 256, 192)
-        left, right, top, bottom = window_of(view, reduced(picture.convert("L")), *picture.size)
+        left, right, top, bottom = window_of(variant, reduced(picture.convert("L")), *picture.size)
         box = (left * picture.width, top * picture.height, right * picture.width, bottom * picture.height)
         cut = picture.resize((256, 192), box=box)
-        distances.append(bits(phash(cut), int(unpack([prints(picture)])[0, view])))
+        distances.append(bits(phash(cut), int(unpack_hashes([prints(picture)])[0, variant])))
     assert max(distances) <= 6
     assert np.mean(distances) <= 2.5
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10_000), view=st.integers(len(FRAMED), len(VIEWS) - 1))
-def test_a_turned_view_s_hash_is_that_of_the_turned_picture(seed: int, view: int) -> None:
+@given(seed=st.integers(0, 10_000), variant=st.integers(len(FRAMED), len(VARIANTS) - 1))
+def test_a_turned_view_s_hash_is_that_of_the_turned_picture(seed: int, variant: int) -> None:
     picture = scene(seed)
-    method = VIEWS[view].turned
+    method = VARIANTS[variant].turned
     assert method is not None
-    assert bits(phash(picture.transpose(method)), int(unpack([prints(picture)])[0, view])) <= 4
+    assert bits(phash(picture.transpose(method)), int(unpack_hashes([prints(picture)])[0, variant])) <= 4
 
 
 def test_the_ways_to_turn_reach_every_symmetry_of_the_square_in_one_direction_or_the_other() -> None:
@@ -59,15 +59,17 @@ def test_the_ways_to_turn_reach_every_symmetry_of_the_square_in_one_direction_or
     def result(picture: Image.Image) -> bytes:
         return picture.tobytes()
 
-    reached = {result(corners)} | {result(corners.transpose(view.turned)) for view in TURNED if view.turned is not None}
+    reached = {result(corners)} | {
+        result(corners.transpose(variant.turned)) for variant in TURNED if variant.turned is not None
+    }
     reached.add(result(corners.transpose(Image.Transpose.ROTATE_270)))  # the other picture's quarter turn
     assert len(reached) == 8
 
 
 def test_views_are_packed_in_order() -> None:
     several = [prints(scene(seed)) for seed in range(3)]
-    assert all(len(whole) == 8 * len(VIEWS) for whole in several)
-    assert unpack(several)[:, 2].tolist() == [int.from_bytes(whole[16:24], "big") for whole in several]
+    assert all(len(whole) == 8 * len(VARIANTS) for whole in several)
+    assert unpack_hashes(several)[:, 2].tolist() == [int.from_bytes(whole[16:24], "big") for whole in several]
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (12, 200, 34)])

@@ -16,7 +16,7 @@ from train.optimising.ema import WeightAverage
 from train.optimising.fitting import Fitting, Measured, Work
 from train.optimising.layers import build_head
 from train.optimising.mixing import draw_mix
-from train.optimising.optimiser import groups_of
+from train.optimising.optimiser import parameter_groups
 from train.optimising.sampler import ClassBalancedSampler
 from train.optimising.settings import FitSettings
 
@@ -49,8 +49,8 @@ def problem(n: int = 60, dim: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
 def fitting(settings: FitSettings, model: nn.Module | None = None, **changes: Any) -> Fitting:
     inputs, targets = problem()
     model = model or build_head(5, 3, hidden=[8], seed=1)
-    groups = groups_of(model.parameters(), weight_decay=settings.weight_decay)
-    work = Work(model=model, groups=groups, source=Numbers(inputs), targets=targets, classes=3)
+    groups = parameter_groups(model.parameters(), weight_decay=settings.weight_decay)
+    work = Work(model=model, groups=groups, loader=Numbers(inputs), targets=targets, classes=3)
     return Fitting(replace(work, **changes), settings)
 
 
@@ -120,9 +120,9 @@ def test_steps_can_end_a_run_within_an_epoch() -> None:
     run = fitting(replace(SMALL, batch=8, steps=11))
     history = run.run()
     assert (run.steps_an_epoch, len(history)) == (8, 2)
-    source = run.work.source
-    assert isinstance(source, Numbers)
-    assert len(source.seen) == 60 + 3 * 8
+    loader = run.work.loader
+    assert isinstance(loader, Numbers)
+    assert len(loader.seen) == 60 + 3 * 8
 
 
 def test_a_last_step_of_one_sample_joins_the_one_before() -> None:
@@ -269,7 +269,7 @@ def test_each_way_of_balancing_serves_the_rare_class(how: str) -> None:
 
     def recall(settings: FitSettings) -> float:
         head = build_head(2, 2, seed=0)
-        work = Work(head, groups_of(head.parameters(), weight_decay=0), Numbers(inputs), targets, 2)
+        work = Work(head, parameter_groups(head.parameters(), weight_decay=0), Numbers(inputs), targets, 2)
         Fitting(work, settings).run()
         return float((head(inputs[190:]).argmax(dim=1) == 1).double().mean())
 

@@ -22,7 +22,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def options(models: Path, **changes: object) -> TrainOptions:
     given: dict[str, object] = {
-        "backbone": TINY, "weights": "none", "models": models, "device": "cpu", "head": FitSettings(epochs=8)
+        "backbone": TINY, "weights": "none", "views": 1, "models": models, "device": "cpu",
+        "head": FitSettings(epochs=8),
     }  # fmt: skip
     return TrainOptions(**{**given, **changes})  # type: ignore[arg-type]
 
@@ -132,7 +133,7 @@ def test_what_cannot_be_folded_is_said(garden: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--folds 1"):
         learning_set(garden, options(tmp_path), folds=1)
     with pytest.raises(UserError, match="leave --unfreeze out"):
-        learning_set(garden, options(tmp_path, tuning=Tuning()), folds=3)
+        learning_set(garden, options(tmp_path, tuning=Tuning(unfreeze="all")), folds=3)
     with pytest.raises(UserError, match="too few training pictures for 50 folds"):
         learning_set(garden, options(tmp_path), folds=50)
 

@@ -102,7 +102,7 @@ def test_an_item_that_kills_its_process_is_lost_alone(deadly: set[int], how: str
             return f"lost {item}"
 
         with results_of(work, range(40), lost, workers=3) as results:
-            print(json.dumps([list(results), apart(work, range(40), lost)]))
+            print(json.dumps([list(results), map_isolated(work, range(40), lost)]))
         """,
         json.dumps(sorted(deadly)),
         how,

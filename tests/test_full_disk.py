@@ -20,7 +20,7 @@ from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.export import export
 from train.exporting.export_formats import FORMATS
 from train.features.bank import CLEAN, BankKey, FeatureBank
-from train.metrics import measure
+from train.metrics import measure_accuracy
 from train.model_card import write_model_card
 from train.optimising.unfinished import UnfinishedRun
 from train.pictures import labelled_pictures
@@ -57,7 +57,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = Checkpoint(
         backbones=[load_backbone(TINY, "none")], head=nn.Linear(96, 3).eval().requires_grad_(False),
         labels=["iris", "rose", "sun flower"], names=["iris", "rose", "sun flower"], recipe={},
-        metrics={"valid": measure(scores, np.array([0] * 4 + [1] * 6), 3)}, history=[], dataset={}, versions={},
+        metrics={"valid": measure_accuracy(scores, np.array([0] * 4 + [1] * 6), 3)}, history=[], dataset={},
+        versions={},
         created="2026-01-01T00:00:00+00:00",
     )  # fmt: skip
     return save_checkpoint(made, tmp_path_factory.mktemp("models"))

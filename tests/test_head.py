@@ -75,7 +75,7 @@ def test_the_same_seed_gives_the_same_bits_and_no_global_state_matters() -> None
     assert torch.equal(last(one).weight, last(two).weight)
     assert torch.equal(last(one).bias, last(two).bias)
     assert one.history == two.history
-    other = fit_head(features, labels, 4, FitSettings(epochs=8, batch=32, seed=1))
+    other = fit_head(features, labels, 4, FitSettings(epochs=8, batch=32), seed=1)
     assert not torch.equal(last(one).weight, last(other).weight)
     torch.set_rng_state(before)
     fit_head(features, labels, 4, QUICK)

@@ -24,7 +24,7 @@ from tests.without_rights import needs_rights, without_privileges
 from train.backbones import Backbone, empty_network, load_backbone, weights_digest
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.features.weights import read_state
-from train.metrics import measure
+from train.metrics import measure_accuracy
 from train.predict import Predictor
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -43,7 +43,7 @@ def whole(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(4)
     checkpoint = Checkpoint(
         backbones=[tiny], head=nn.Linear(96, 3).eval(), labels=["1", "2", "3"], names=["rose", "iris", "lily"],
-        recipe={"views": 1}, metrics={"valid": measure(scores, np.array([0] * 9 + [1]), 3)},
+        recipe={"views": 1}, metrics={"valid": measure_accuracy(scores, np.array([0] * 9 + [1]), 3)},
         history=[{"number": 1, "loss": 0.5}], dataset={"fingerprint": "ab" * 32, "pictures": {"train": {"1": 3}}},
         versions={"torch": "2"}, created="2026-01-01T00:00:00+00:00",
     )  # fmt: skip

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.peak import forget_peak_rss, peak_rss
-from curate.image import MAX_PIXELS, BrokenImage, decode, load
+from curate.image import MAX_PIXELS, BrokenImage, decode, load_pixels
 from tests.encoded import (
     ADOBE_RGB,
     SAMPLES,
@@ -158,11 +158,11 @@ def test_the_reason_is_in_words(data: bytes, reason: str) -> None:
 
 def test_load_names_the_file_that_it_cannot_read(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encode(photograph(), "PNG"))
-    assert load(tmp_path / "a.png").size == (90, 72)
+    assert load_pixels(tmp_path / "a.png").size == (90, 72)
     with pytest.raises(BrokenImage, match=r"gone\.png: cannot be read"):
-        load(tmp_path / "gone.png")
+        load_pixels(tmp_path / "gone.png")
     with pytest.raises(BrokenImage, match="cannot be read"):
-        load(tmp_path)
+        load_pixels(tmp_path)
 
 
 # -- limits

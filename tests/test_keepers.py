@@ -9,9 +9,9 @@ from PIL import Image, ImageOps
 
 from curate.catalog import Catalog
 from curate.clean import clean
-from curate.cleaning.conflicts import ConflictMode
-from curate.cleaning.keepers import POLICIES, PolicyName
+from curate.cleaning.keepers import POLICIES
 from curate.dataset import open_dataset
+from curate.defaults import ConflictMode, PolicyName
 from curate.errors import UserError
 from curate.quarantine import Decision
 from curate.scan import scan

@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import Dataset, open_dataset
+from curate.defaults import Mode
 from curate.errors import UserError
 from curate.files.atomic import temporary_name
 from curate.files.ours import WorkFolder
 from curate.progress import Progress, silent
-from curate.quarantine import restore
+from curate.quarantine import restore_files
 from curate.scan import ScanReport, scan
 from curate.split import split
-from curate.splitting.materialize import Mode, Placement
+from curate.splitting.materialize import Placement
 from tests.pictures import dataset, encoded_field, field, placed, tree, write
 
 MODES: list[Mode] = ["link", "copy", "symlink"]
@@ -185,7 +186,7 @@ def test_the_last_copy_is_set_aside_and_can_be_restored(root: Path, tmp_path: Pa
         assert name not in placed(out)
     dataset_ = open_dataset(root)
     with Catalog.open(dataset_.catalog_path) as catalog:
-        assert restore(dataset_, catalog, ["orphaned"]).restored == [f"raw/{name}"]
+        assert restore_files(dataset_, catalog, ["orphaned"]).restored == [f"raw/{name}"]
     assert (root / "raw" / name).read_bytes() == data
     split(root, out=out, mode=mode)
     assert len(placed(out)) == 24

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -20,13 +21,14 @@ from PIL import Image
 from curate import duplicates, quality
 from curate.catalog import Catalog, Picture
 from curate.cleaning import planning
-from curate.cleaning.conflicts import CONFLICT_MODES
+from curate.cleaning.clean_options import CleanOptions
 from curate.cleaning.keepers import POLICIES
 from curate.cleaning.planning import make_plan
 from curate.dataset import open_dataset
+from curate.defaults import ConflictMode, PolicyName
 from curate.inspect import inspect
 from curate.lookalikes import candidates, colour, fingerprint, registration
-from curate.lookalikes.fingerprint import VIEWS
+from curate.lookalikes.fingerprint import VARIANTS
 from curate.lookalikes.method import PLAN_VERSIONS, SEARCH_VERSIONS
 from curate.phash import pairs_within, phashes
 from curate.scan import scan
@@ -111,15 +113,15 @@ def of_windows() -> Iterator[object]:
 
 
 def of_candidates() -> Iterator[object]:
-    views = np.stack([hashes(10 + view, 64) for view in range(len(VIEWS))], axis=1)
-    views = np.concatenate([views, np.stack([flipped(views[:, view], view) for view in range(len(VIEWS))], axis=1)])
+    views = np.stack([hashes(10 + view, 64) for view in range(len(VARIANTS))], axis=1)
+    views = np.concatenate([views, np.stack([flipped(views[:, view], view) for view in range(len(VARIANTS))], axis=1)])
     wholes = np.concatenate([hashes(5, 64), flipped(hashes(5, 64), 6)])
     wholes[:32] = flipped(views[64:96, 3], 7)
     views[:64, len(fingerprint.FRAMED) - 1] = flipped(wholes[:64], 8)
     packed = [row.astype(">u8").tobytes() for row in views]
     for radius, framed, geometry in ((8, True, False), (12, True, True), (3, True, False), (8, False, True)):
         found = candidates.find_candidates(wholes, packed, radius, framed=framed, geometry=geometry)
-        yield [getattr(found, name).tolist() for name in ("first", "second", "view", "both", "distance")]
+        yield [getattr(found, name).tolist() for name in ("first", "second", "variant", "both", "distance")]
 
 
 def of_registration() -> Iterator[object]:
@@ -202,7 +204,7 @@ def of_search() -> Iterator[object]:
     for radius, geometry in ((8, False), (12, True), (3, False)):
         found = duplicates.find_near_duplicates(Path(folder.name), rows, radius, geometry=geometry)
         yield [found.contents, found.first.tolist(), found.second.tolist(), found.distance.tolist()]
-        yield [found.view.tolist(), found.same.tolist()]
+        yield [found.variant.tolist(), found.same.tolist()]
 
 
 def of_quality() -> Iterator[object]:
@@ -216,7 +218,8 @@ def of_quality() -> Iterator[object]:
         lumas.append(page)
     sides = np.array([(40 + 3 * at % 300, 40 + 7 * at % 211) for at in range(len(lumas))])
     yield [
-        quality.flags(scores) for scores in quality.measure(quality.Views(np.stack(lumas), sides[:, 0], sides[:, 1]))
+        quality.flags(scores)
+        for scores in quality.quality_scores(quality.LumaBatch(np.stack(lumas), sides[:, 0], sides[:, 1]))
     ]
 
 
@@ -225,9 +228,13 @@ def of_plan() -> Iterator[object]:
     dataset = open_dataset(Path(folder.name))
     with TemporaryDirectory() as place, Catalog.open(Path(place) / "catalog.sqlite") as catalog:
         scan(dataset, catalog)
-        ways = [(keep, "keep-best") for keep in POLICIES] + [("best", conflicts) for conflicts in CONFLICT_MODES]
-        for keep, conflicts in ways:
-            plan = make_plan(dataset, catalog, keep=keep, conflicts=conflicts, remove=["dark", "faint"])
+        flags = ("dark", "faint")
+        policies: tuple[PolicyName, ...] = get_args(PolicyName)
+        modes: tuple[ConflictMode, ...] = get_args(ConflictMode)
+        ways = [CleanOptions(keep=keep, conflicts="keep-best", remove=flags) for keep in policies]
+        ways += [CleanOptions(conflicts=mode, remove=flags) for mode in modes]
+        for options in ways:
+            plan = make_plan(dataset, catalog, options)
             yield [(it.path, it.reason, it.keeper, it.distance) for it in plan.decisions]
             yield [(it.first, it.second, it.distance) for it in plan.conflicts]
 
@@ -261,7 +268,7 @@ def test_a_version_answers_what_it_always_answered(part: str) -> None:
         ("windows", fingerprint, "_BORDER_SPREAD", 3.5),
         ("windows", fingerprint, "_BORDER_DRIFT", 5.0),
         ("windows", fingerprint, "_WIDEST_BORDER", 25),
-        ("candidates", candidates, "VIEW_RADIUS", 7),
+        ("candidates", candidates, "VARIANT_RADIUS", 7),
         ("candidates", candidates, "_NO_BORDER", 5),
         ("registration", registration, "MIN_DETAIL", 0.87),
         ("registration", registration, "MIN_WHOLE", 0.86),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from train.metrics import Accuracy, floored_percent, measure, wilson_interval
+from train.metrics import Accuracy, floored_percent, measure_accuracy, wilson_interval
 
 
 @pytest.mark.parametrize(("correct", "n"), [(8, 10), (0, 10), (10, 10), (218, 258), (1, 1), (779, 818)])
@@ -57,7 +57,7 @@ def test_the_figures_of_a_small_table() -> None:
             [0, 1, 0, 0, 0, 0, 0],
         ]
     )
-    accuracy = measure(scores, np.array([0, 2, 4, 1]), 7)
+    accuracy = measure_accuracy(scores, np.array([0, 2, 4, 1]), 7)
     assert (accuracy.n, accuracy.correct, accuracy.correct_top5) == (4, 2, 4)
     assert accuracy.confusion[2, 3] == accuracy.confusion[4, 5] == accuracy.confusion[0, 0] == 1
     assert accuracy.confusion.sum() == 4
@@ -72,17 +72,17 @@ def test_the_figures_of_a_small_table() -> None:
 @pytest.mark.parametrize(("place", "counts"), [(0, True), (3, True), (4, True), (5, False), (6, False)])
 def test_the_first_five_answers_are_five(place: int, counts: bool) -> None:
     """The fifth answer counts, the sixth does not."""
-    accuracy = measure(np.linspace(1, 0, 7)[None], np.array([place]), 7)
+    accuracy = measure_accuracy(np.linspace(1, 0, 7)[None], np.array([place]), 7)
     assert accuracy.correct_top5 == int(counts)
 
 
 def test_top5_of_fewer_classes_is_all_of_them() -> None:
-    accuracy = measure(np.array([[0.1, 0.9], [0.2, 0.8]]), np.array([0, 0]), 2)
+    accuracy = measure_accuracy(np.array([[0.1, 0.9], [0.2, 0.8]]), np.array([0, 0]), 2)
     assert (accuracy.top1, accuracy.top5) == (0.0, 1.0)
 
 
 def test_nothing_measured_is_no_accuracy() -> None:
     with pytest.raises(ValueError, match="0 labels"):
-        measure(np.zeros((0, 3)), np.zeros(0, dtype=np.int64), 3)
+        measure_accuracy(np.zeros((0, 3)), np.zeros(0, dtype=np.int64), 3)
     with pytest.raises(ValueError, match="no share"):
         wilson_interval(0, 0)

@@ -29,7 +29,7 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(garden: Path) -> Path:
     options = TrainOptions(
-        backbone=TINY, weights="none", models=garden / "models", device="cpu", head=FitSettings(epochs=4),
+        backbone=TINY, weights="none", views=1, models=garden / "models", device="cpu", head=FitSettings(epochs=4),
         names={"rose": "Rosa | <b>canina</b>", "iris": "[Iris](http://x) *y*"},
     )  # fmt: skip
     return train_head(garden, options).checkpoint

@@ -39,7 +39,7 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def checkpoint(garden: Path) -> Path:
     options = TrainOptions(
-        backbone=TINY, weights="none", models=garden / "models", device="cpu", head=FitSettings(epochs=8)
+        backbone=TINY, weights="none", views=1, models=garden / "models", device="cpu", head=FitSettings(epochs=8)
     )
     return train_head(garden, options).checkpoint
 

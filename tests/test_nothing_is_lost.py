@@ -15,10 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import open_dataset, open_to_write
+from curate.defaults import Mode
 from curate.errors import UserError
-from curate.quarantine import restore
+from curate.quarantine import restore_files
 from curate.split import split
-from curate.splitting.materialize import Mode
 from curate.splitting.unfinished import require_finished
 from tests.pictures import paint, save
 
@@ -36,7 +36,7 @@ labels = st.sampled_from(["rose", "tulip"])
 
 def give_back(root: Path) -> None:
     with open_to_write(root, "restore") as dataset, Catalog.open(dataset.catalog_path) as catalog:
-        restore(dataset, catalog)
+        restore_files(dataset, catalog)
 
 
 class Commands(RuleBasedStateMachine):
@@ -100,7 +100,7 @@ class Commands(RuleBasedStateMachine):
             assert not raw & self.broken
 
     @rule(instant=instants)
-    def restore(self, instant: int) -> None:
+    def restore_files(self, instant: int) -> None:
         if not kill_at_deed(partial(give_back, self.root), instant):
             assert all(any(path.startswith("raw/") for path in paths) for paths in self.places().values())
             assert not [*(self.root / "quarantine").rglob("*")], "nor is a name left that nobody knows"

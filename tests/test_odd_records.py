@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import UserError
-from curate.scraping.queries import plan_queries
+from curate.scraping.scrape_options import plan_queries
 from curate.sources import open_source, wikimedia
-from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions
+from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions
 from curate.sources.protocol.records import read_records
-from curate.web.answers import Answer, SourceChanged
+from curate.web.answers import JsonValue, SourceChanged
 from curate.web.fetch import Fetcher
 from curate.web.strange_json import DEEPEST, read_json
 from testing.hostile import ODD_RECORDS
@@ -28,8 +28,8 @@ from tests.pictures import plant
 from tests.test_sources import KEYS, NAMES, QUERY, search
 
 
-def pages(web: LocalWeb, name: str) -> list[Page]:
-    async def walk() -> list[Page]:
+def pages(web: LocalWeb, name: str) -> list[CandidatePage]:
+    async def walk() -> list[CandidatePage]:
         async with Fetcher(web.network()) as fetcher:
             source = open_source(name, fetcher, SourceOptions(None, keys=KEYS))
             found = [await source.page(QUERY, 1, None)]
@@ -98,11 +98,11 @@ def test_a_folder_with_a_name_that_is_no_text(tmp_path: Path) -> None:
 
 
 def test_a_page_without_one_readable_record_has_changed() -> None:
-    def read(answer: Answer) -> list[Candidate]:
+    def read(answer: JsonValue) -> list[Candidate]:
         return [Candidate(answer.text("url"), "1", answer.optional_text("page"))]
 
-    def answers(*values: object) -> list[Answer]:
-        return [Answer("x", value) for value in values]
+    def answers(*values: object) -> list[JsonValue]:
+        return [JsonValue("x", value) for value in values]
 
     with pytest.raises(SourceChanged, match="'url' is missing"):
         read_records(answers({"link": "a"}, {"link": "b"}), read)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from torch import nn
 
-from curate.drawing import save_drawing
 from curate.errors import UserError
 from curate.files.lock import LOCK
+from curate.rendering import save_drawing
 from tests.commanding import command
 from tests.training_ground import TINY, grow, picture
 from train.backbones import load_backbone
@@ -22,7 +22,7 @@ from train.checkpoint import Checkpoint, save_checkpoint
 from train.evaluate import evaluate
 from train.evaluation_files import write_evaluation
 from train.export import export
-from train.metrics import measure
+from train.metrics import measure_accuracy
 from train.model_card import write_model_card
 from train.pictures import labelled_pictures
 
@@ -43,7 +43,8 @@ def checkpoint(tmp_path: Path) -> Path:
     made = Checkpoint(
         backbones=[load_backbone(TINY, "none")], head=nn.Linear(96, 3).eval().requires_grad_(False),
         labels=["iris", "rose", "sun flower"], names=["iris", HOSTILE, "www.example.org"], recipe={"views": 1},
-        metrics={"valid": measure(scores, np.array([0] * 4 + [1] * 6), 3)}, history=[{"number": 1, "loss": 0.5}],
+        metrics={"valid": measure_accuracy(scores, np.array([0] * 4 + [1] * 6), 3)},
+        history=[{"number": 1, "loss": 0.5}],
         dataset={"fingerprint": "ab" * 32, "pictures": {"train": {"rose": 3}}}, versions={"torch": "2"},
         created="2026-01-01T00:00:00+00:00",
     )  # fmt: skip

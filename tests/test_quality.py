@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
 from curate.inspect import inspect, inspect_many
 from curate.lookalikes.fingerprint import SIDE, reduced
-from curate.quality import CHECKS, Views, flags
+from curate.quality import CHECKS, LumaBatch, flags
 
 NAMES = [check.flag for check in CHECKS]
 
@@ -74,12 +74,12 @@ def page(seed: int, *, dark: bool = False) -> Image.Image:
 # -- exact values
 
 
-def view(values: np.ndarray[Any, Any] | int, width: int = 640, height: int = 480) -> Views:
+def view(values: np.ndarray[Any, Any] | int, width: int = 640, height: int = 480) -> LumaBatch:
     luma = np.broadcast_to(np.asarray(values, np.uint8), (1, SIDE, SIDE))
-    return Views(luma, np.array([width]), np.array([height]))
+    return LumaBatch(luma, np.array([width]), np.array([height]))
 
 
-def check(flag: str) -> Callable[[Views], Any]:
+def check(flag: str) -> Callable[[LumaBatch], Any]:
     return next(check.measure for check in CHECKS if check.flag == flag)
 
 
@@ -117,19 +117,19 @@ LEVELS = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) % 256
         pytest.param("text", view(RAMP), 1.0, id="a ramp is no text"),
     ],
 )
-def test_exact_values(flag: str, looked_at: Views, expected: float) -> None:
+def test_exact_values(flag: str, looked_at: LumaBatch, expected: float) -> None:
     (found,) = check(flag)(looked_at)
     assert found == pytest.approx(expected, abs=0.001)
 
 
 @given(arrays(np.uint8, (3, SIDE, SIDE)), st.integers(1, 10**6), st.integers(1, 10**6))
 def test_scores_are_between_0_and_1(values: np.ndarray[Any, np.dtype[np.uint8]], width: int, height: int) -> None:
-    views = Views(values, np.full(3, width), np.full(3, height))
+    views = LumaBatch(values, np.full(3, width), np.full(3, height))
     for row in CHECKS:
         found = row.measure(views)
         assert found.shape == (3,)
         assert np.isfinite(found).all()
-        if row.flag not in {"blurred", "small"}:  # these may be beyond, and are cut off by measure()
+        if row.flag not in {"blurred", "small"}:  # these may be beyond, and are cut off by quality_scores()
             assert found.min() >= -1e-9, row.flag
             assert found.max() <= 1 + 1e-9, row.flag
 

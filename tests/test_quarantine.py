@@ -20,7 +20,7 @@ from curate.clean import clean
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.files.moving import Outcome, move
-from curate.quarantine import Decision, RestoreReport, pending, restore, set_aside, stored_files
+from curate.quarantine import Decision, RestoreReport, pending, restore_files, set_aside, stored_files
 from testing.killing import CONTEXT, kill_at_deed, list_deeds
 from tests.pictures import contents, paint, save
 
@@ -28,7 +28,7 @@ from tests.pictures import contents, paint, save
 def give_back(root: Path, reasons: list[str] | None = None, **chosen: object) -> RestoreReport:
     dataset = open_dataset(root)
     with Catalog.open(dataset.catalog_path) as catalog:
-        return restore(dataset, catalog, reasons, **chosen)  # type: ignore[arg-type]
+        return restore_files(dataset, catalog, reasons, **chosen)  # type: ignore[arg-type]
 
 
 def plant(root: Path) -> Path:
@@ -213,7 +213,7 @@ def test_every_name_goes_and_comes_back(files: dict[str, str]) -> None:
             rows = [Decision(row.path, before[row.path], row.reason, "") for row in rows]
             assert sorted(set_aside(dataset, catalog, rows, "run").moved) == sorted(row.path for row in rows)
             assert sorted(contents(root).values()) == sorted(before.values())
-            assert len(restore(dataset, catalog).restored) == len(rows)
+            assert len(restore_files(dataset, catalog).restored) == len(rows)
         assert contents(root) == before
 
 
@@ -472,7 +472,7 @@ def test_what_is_no_picture_cannot_be_asked_for(tmp_path: Path, path: str) -> No
     clean(root)
     dataset = open_dataset(root)
     with Catalog.open(dataset.catalog_path) as catalog, pytest.raises(UserError, match="is not in the quarantine"):
-        restore(dataset, catalog, paths=[path])
+        restore_files(dataset, catalog, paths=[path])
 
 
 def test_a_folder_that_became_a_link_while_files_move_gives_nothing(

@@ -13,9 +13,9 @@ import pytest
 from curate.errors import UserError
 from curate.files.ours import WorkFolder
 from demo import garden
-from demo.faults import Kind, plant_faults
+from demo.faults import FaultKind, plant_faults
 from demo.garden import SPECIES, draw_garden
-from demo.record import MARK, Record
+from demo.record import MARK, DemoRecord
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -25,11 +25,11 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What a short demo leaves: drawings, faults, a picture that was moved and one under a second name, figures."""
     monkeypatch.setattr(garden, "COUNTS", (2,) * len(SPECIES))
     folder = tmp_path / "garden"
-    record = Record(folder)
+    record = DemoRecord(folder)
     record.clear()
     record.begin()
     told = draw_garden(folder / "raw", 5, note=record.note)
-    faults = plant_faults(folder / "raw", 5, {Kind.TRUNCATED: 1, Kind.EMPTY: 1}, note=record.note)
+    faults = plant_faults(folder / "raw", 5, {FaultKind.TRUNCATED: 1, FaultKind.EMPTY: 1}, note=record.note)
     moved = folder / "quarantine" / "broken" / "raw" / faults[0].path
     moved.parent.mkdir(parents=True)
     (folder / "raw" / faults[0].path).rename(moved)
@@ -52,8 +52,8 @@ def tree(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("ended", [True, False], ids=["at its end", "killed before its end"])
 def test_all_that_a_demo_wrote_is_removed(drawn: Path, ended: bool) -> None:
     if ended:
-        Record(drawn).end()
-    Record(drawn).clear()
+        DemoRecord(drawn).end()
+    DemoRecord(drawn).clear()
     assert list(drawn.iterdir()) == []
 
 
@@ -106,11 +106,11 @@ ADDED = [
 
 @pytest.mark.parametrize("add", ADDED)
 def test_one_file_of_the_users_and_nothing_is_removed(drawn: Path, add: Callable[[Path], None]) -> None:
-    Record(drawn).end()
+    DemoRecord(drawn).end()
     add(drawn)
     names = sorted(drawn.rglob("*"))
     with pytest.raises(UserError, match=r"holds files that no demo has written, such as .*: move them away, or give"):
-        Record(drawn).clear()
+        DemoRecord(drawn).clear()
     assert sorted(drawn.rglob("*")) == names
 
 
@@ -119,26 +119,26 @@ def test_neither_after_a_demo_that_was_killed(drawn: Path, add: Callable[[Path],
     add(drawn)
     names = sorted(drawn.rglob("*"))
     with pytest.raises(UserError, match="no demo has written"):
-        Record(drawn).clear()
+        DemoRecord(drawn).clear()
     assert sorted(drawn.rglob("*")) == names
 
 
 def test_a_picture_that_the_user_put_there_while_it_ran_stays(drawn: Path) -> None:
     a_picture_among_models(drawn)
-    Record(drawn).end()
+    DemoRecord(drawn).end()
     with pytest.raises(UserError, match=r"such as .*mine\.jpg"):
-        Record(drawn).clear()
+        DemoRecord(drawn).clear()
 
 
 def test_a_folder_without_a_record_is_the_users(tmp_path: Path) -> None:
     (tmp_path / "catalog.sqlite").write_bytes(b"mine")
     with pytest.raises(UserError, match="no demo has written"):
-        Record(tmp_path).clear()
+        DemoRecord(tmp_path).clear()
     (tmp_path / MARK).touch()  # all that earlier versions wrote
     (tmp_path / "mine.jpg").write_bytes(b"mine")
     before = tree(tmp_path)
     with pytest.raises(UserError, match="no demo has written"):
-        Record(tmp_path).clear()
+        DemoRecord(tmp_path).clear()
     assert tree(tmp_path) == before
 
 
@@ -153,12 +153,12 @@ def test_a_demo_that_was_killed_is_drawn_anew(tmp_path: Path, seconds: float) ->
     demo.send_signal(signal.SIGKILL)
     demo.wait()
     assert tree(tmp_path / "garden")
-    Record(tmp_path / "garden").clear()
+    DemoRecord(tmp_path / "garden").clear()
     assert set(tree(tmp_path / "garden")) <= {".florilegium.lock"}
 
 
 def test_demo_refuses_a_garden_with_a_picture_of_the_users(drawn: Path) -> None:
-    Record(drawn).end()
+    DemoRecord(drawn).end()
     a_picture(drawn)
     before = tree(drawn)
     command = [sys.executable, str(REPOSITORY / "cli.py"), "demo", "--folder", str(drawn)]

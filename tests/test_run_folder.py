@@ -17,8 +17,9 @@ from curate.errors import UserError
 from tests.training_ground import TINY, grow
 from train.checkpoint import load_checkpoint
 from train.recipe import Recipe, list_recipes, load_recipe
+from train.recipe_text import recipe_text
 from train.run import options_of
-from train.run_folder import RunFolder, read_curves, recipe_as_run, recipe_text, train_in_folder
+from train.run_folder import RunFolder, read_curves, recipe_as_run, train_in_folder
 from train.training import TrainOptions, train_head
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -41,10 +42,11 @@ def options(recipe: Recipe, models: Path) -> TrainOptions:
 
 @pytest.mark.parametrize("recipe", list_recipes(), ids=lambda recipe: recipe.name)
 def test_every_recipe_comes_back_from_its_folder(recipe: Recipe, tmp_path: Path) -> None:
-    odd = replace(recipe, summary='of "quotes", \\ and ümläuts\x7f\n', unfreeze="layer4")
+    tuning = replace(recipe.options.tuning, unfreeze="layer4")
+    odd = replace(recipe, summary='of "quotes", \\ and ümläuts\x7f\n', options=replace(recipe.options, tuning=tuning))
     for one in (recipe, odd):
         file = tmp_path / f"{recipe.name}.toml"
-        file.write_text(recipe_text(one), encoding="utf-8")
+        file.write_text(recipe_text(one, []), encoding="utf-8")
         assert load_recipe(file) == one
 
 

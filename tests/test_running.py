@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from commands.stopping import SENTENCE
+from tests.conftest import Nest
 from tests.pictures import dataset
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -242,21 +243,12 @@ def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["verify", "clean", "split"])
-def test_folders_in_folders_in_folders(command: str, tmp_path: Path) -> None:
+def test_folders_in_folders_in_folders(command: str, tmp_path: Path, nest: Nest) -> None:
     root = tmp_path / "data"
     dataset(root / "raw", {"1": 3, "2": 3})
-    here = os.open(root / "raw" / "1", os.O_RDONLY)
-    for _ in range(1900):
-        os.mkdir("d", dir_fd=here)
-        inner = os.open("d", os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = inner
-    os.close(here)
-    try:
-        done = run(command, root, cwd=tmp_path)
-        assert "Traceback" not in done.stderr
-        assert done.returncode in (0, 1, 2)
-        if done.returncode == 2:
-            assert "nested too deeply" in done.stderr or "name" in done.stderr
-    finally:
-        subprocess.run(["rm", "-rf", str(root)], check=True)
+    nest(root / "raw" / "1", 1900)
+    done = run(command, root, cwd=tmp_path)
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (0, 1, 2)
+    if done.returncode == 2:
+        assert "nested too deeply" in done.stderr or "name" in done.stderr

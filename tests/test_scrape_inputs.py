@@ -13,9 +13,7 @@ from subprocess import PIPE
 import pytest
 
 from curate.errors import UserError
-from curate.scraping.queries import plan_queries
-from curate.scraping.scrape_options import ScrapeOptions
-from curate.scraping.source_selection import warnings_for
+from curate.scraping.scrape_options import ScrapeOptions, plan_queries, warnings_for
 from curate.sources import auto_order
 from curate.sources.protocol.image_search import Query
 from curate.sources.protocol.licenses import OPEN

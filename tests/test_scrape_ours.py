@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from curate.catalog import Catalog
+from curate.catalog.candidate_store import CandidateStore
 from curate.credits import write_credits, write_metadata
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.scan import scan
-from curate.scraping.candidate_store import CandidateStore
 from curate.scraping.incoming import FOLDER
 from curate.scraping.preview import preview
 from curate.scraping.scrape_options import ScrapeOptions

@@ -13,10 +13,10 @@ from curate.clean import clean
 from curate.cleaning.plan import read_plan, write_plan
 from curate.contact_sheet import Tile, contact_sheet
 from curate.dataset import Dataset, open_dataset
-from curate.drawing import fitted, font_for, save_drawing, thumbnail, wrapped
 from curate.errors import UserError
-from curate.image import load
+from curate.image import load_pixels
 from curate.quarantine import Decision
+from curate.rendering import fitted, font_for, save_drawing, thumbnail, wrapped
 from curate.show import SIDE, pictures_to_show, sheet_of_pictures, sheet_of_plan
 from tests.pictures import draw, plant
 
@@ -90,7 +90,7 @@ def test_each_picture_stands_in_its_place(dataset: Dataset) -> None:
     margin = (across - SIDE) // 2
     for place, picture in enumerate(drawn):
         left, top = place % 6 * across + margin, place // 6 * down + margin
-        assert holds(sheet, load(dataset.root / picture.path, at_least=SIDE), left, top + SIDE)
+        assert holds(sheet, load_pixels(dataset.root / picture.path, at_least=SIDE), left, top + SIDE)
 
 
 def test_a_broken_picture_is_a_grey_square_and_not_the_end(dataset: Dataset) -> None:
@@ -114,7 +114,7 @@ def test_a_plan_is_shown_before_it_is_carried_out_and_after(dataset: Dataset, tm
     margin = 8
     for place, picture in ((2 * copy, "train/rose/small copy.jpg"), (2 * copy + 1, "train/rose/0003.jpg")):
         left = place * (SIDE + 2 * margin) + margin
-        assert holds(before, load(dataset.root / picture, at_least=SIDE), left, margin + SIDE)
+        assert holds(before, load_pixels(dataset.root / picture, at_least=SIDE), left, margin + SIDE)
     clean(dataset.root, plan=file)
     assert not (dataset.root / "train" / "rose" / "small copy.jpg").exists()
     assert ImageChops.difference(sheet_of_plan(dataset, lines), before).getbbox() is None
@@ -179,7 +179,7 @@ def test_a_drawing_replaces_a_drawing_and_nothing_else(tmp_path: Path) -> None:
     sheet = tmp_path / "sheets" / "sheet.png"
     save_drawing(Image.new("RGB", (30, 30), "red"), sheet)
     save_drawing(Image.new("RGB", (30, 30), "blue"), sheet)
-    assert load(sheet).getpixel((3, 3)) == (0, 0, 255)
+    assert load_pixels(sheet).getpixel((3, 3)) == (0, 0, 255)
     assert [file.name for file in sheet.parent.iterdir()] == ["sheet.png"]
     photograph = tmp_path / "rose.png"
     Image.new("RGB", (30, 30), "green").save(photograph)

@@ -13,7 +13,7 @@ from curate.sources import auto_order, duckduckgo, open_source, source_class, so
 from curate.sources.protocol.image_search import Candidate, Query, SourceOptions
 from curate.sources.protocol.licenses import OPEN, allowed_licenses, read_license
 from curate.sources.protocol.picture_urls import modest_url, picture_key, provenance_group
-from curate.web.answers import Answer, SourceChanged, SourceFailed, SourceLimited
+from curate.web.answers import JsonValue, SourceChanged, SourceFailed, SourceLimited
 from curate.web.fetch import Fetcher
 from curate.web.hosts import HostBudget
 from curate.web.network import Network
@@ -288,11 +288,11 @@ def test_duckduckgo_reads_what_its_package_gives(monkeypatch: pytest.MonkeyPatch
         "width": 1200,
         "source": "Bing",
     }
-    candidate = duckduckgo._candidate(Answer("duckduckgo", result))
+    candidate = duckduckgo._candidate(JsonValue("duckduckgo", result))
     assert (candidate.url, candidate.landing_page) == (result["image"], result["url"])
     assert (candidate.width, candidate.height, candidate.license.code) == (1200, 800, "")
     with pytest.raises(SourceChanged, match=r"duckduckgo: .*'image' is missing"):
-        duckduckgo._candidate(Answer("duckduckgo", {"picture": "x"}))
+        duckduckgo._candidate(JsonValue("duckduckgo", {"picture": "x"}))
 
 
 def test_duckduckgo_that_cannot_be_reached_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

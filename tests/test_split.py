@@ -349,7 +349,7 @@ def test_a_dry_run_leaves_an_interrupted_clean_alone(garden: Path) -> None:
     data = open_dataset(garden)
     with Catalog.open(data.catalog_path) as catalog:
         scan(data, catalog)
-        (twin,) = catalog.pictures("path = 'raw/1/twin.jpg'")
+        (twin,) = (found for found in catalog.pictures() if found.path == "raw/1/twin.jpg")
         with catalog.transaction() as db:
             db.execute(
                 "INSERT INTO quarantine (run, path, stored, sha256, reason, detail, keeper, distance, state) "

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from curate.defaults import Mode
 from curate.split import split
-from curate.splitting.materialize import Mode
 from testing.killing import count_deeds, kill_after, kill_at_deed
 from tests.pictures import dataset, placed, tree
 

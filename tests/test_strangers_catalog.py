@@ -18,7 +18,7 @@ from curate.clean import clean
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.export import export
-from curate.quarantine import restore
+from curate.quarantine import restore_files
 from curate.split import split
 from curate.verify import verify
 from tests.pictures import dataset, paint, save, tree
@@ -49,7 +49,7 @@ def tell(home: Path, *statements: str) -> None:
 def give_back(root: Path) -> object:
     found = open_dataset(root)
     with Catalog.open(found.catalog_path) as catalog:
-        return restore(found, catalog)
+        return restore_files(found, catalog)
 
 
 COMMANDS: dict[str, Callable[[Path], object]] = {

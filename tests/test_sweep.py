@@ -10,9 +10,9 @@ from curate.errors import UserError
 from tests.test_folds import options
 from tests.training_ground import grow
 from train.folds import FoldResult, LearningSet, assign_folds
-from train.metrics import measure
+from train.metrics import measure_accuracy
 from train.optimising.settings import FitSettings
-from train.sweep import GRID, Candidate, _paired, race, sweep
+from train.sweep import GRID, Trial, _paired, race, sweep
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,6 +31,7 @@ def learnable(n: int = 240, noise: float = 1.0, seed: int = 0) -> LearningSet:
         labels=list("abcd"),
         fold=assign_folds(sha256, targets, {}, folds=3, seed=0),
         folds=3,
+        seed=0,
         broken=[],
         notes=[],
     )
@@ -49,25 +50,23 @@ def test_better_settings_are_found_and_chosen() -> None:
     assert found.gain > 0.3 > found.gain_error > 0
     assert found.gain == pytest.approx(found.best.accuracy - found.given.accuracy)
     assert found.chosen_validation.pooled.n == 240
-    assert [candidate.folds for candidate in found.candidates] == sorted(
-        (candidate.folds for candidate in found.candidates), reverse=True
-    )
+    assert [trial.folds for trial in found.trials] == sorted((trial.folds for trial in found.trials), reverse=True)
 
 
 def test_a_gain_is_measured_on_the_same_pictures() -> None:
-    def candidate(*wrong: int) -> Candidate:
+    def trial(*wrong: int) -> Trial:
         right = np.ones(40, dtype=bool)
         right[list(wrong)] = False
-        accuracy = measure(np.eye(2)[(~right).astype(int)], np.zeros(40, dtype=np.int64), 2)
-        return Candidate(QUICK, [FoldResult(accuracy, 0.0, right)])
+        accuracy = measure_accuracy(np.eye(2)[(~right).astype(int)], np.zeros(40, dtype=np.int64), 2)
+        return Trial(QUICK, [FoldResult(accuracy, 0.0, right)])
 
-    gain, error = _paired(candidate(1, 2), candidate(1, 2, 3))
+    gain, error = _paired(trial(1, 2), trial(1, 2, 3))
     assert gain == pytest.approx(1 / 40)
     assert error == pytest.approx(1 / 40)  # one picture in forty: as likely luck as not
-    gain, error = _paired(candidate(), candidate(*range(10)))
+    gain, error = _paired(trial(), trial(*range(10)))
     assert gain == 0.25
     assert error == pytest.approx(np.sqrt(0.25 * 0.75 / 39))
-    assert _paired(candidate(4), candidate(4)) == (0, 0)
+    assert _paired(trial(4), trial(4)) == (0, 0)
 
 
 def test_luck_is_not_chased() -> None:
@@ -83,14 +82,14 @@ def test_the_field_shrinks_and_who_was_there_before_reaches_the_end() -> None:
     found = race(learnable(), field)
     assert found.fits == 12 + 4 + 4
     assert found.given.folds == 3  # though it is the worst of all
-    assert sum(candidate.folds == 3 for candidate in found.candidates) == 4
-    assert found.candidates[-1].folds == 1
-    assert len(found.candidates) == 12
+    assert sum(trial.folds == 3 for trial in found.trials) == 4
+    assert found.trials[-1].folds == 1
+    assert len(found.trials) == 12
 
 
 def test_it_is_the_same_each_time() -> None:
     one, other = (race(learnable(), with_rate(1e-3, 1e-2, 3e-2)) for _ in range(2))
-    assert [candidate.settings for candidate in one.candidates] == [c.settings for c in other.candidates]
+    assert [trial.settings for trial in one.trials] == [c.settings for c in other.trials]
     assert one.gain == other.gain
 
 
@@ -102,8 +101,7 @@ def test_the_whole_way_on_pictures(tmp_path: Path) -> None:
     )  # fmt: skip
     assert found.axes == {"learning_rate": [1e-3, 1e-2]}
     assert "balance was not swept" in found.notes[0]
-    assert len(found.candidates) == 3  # the two and the one that was given
-    assert found.chosen.seed == 1337
+    assert len(found.trials) == 3  # the two and the one that was given
     assert not list(root.rglob("*.opened.json"))
     with pytest.raises(UserError, match="over 'rate'"):
         sweep(root, options(tmp_path / "models"), grid={"rate": (1,)}, folds=2)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,15 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.files.reading import read_file
 from curate.scan import scan
-from tests.training_ground import TINY, grow, picture
+from tests.commanding import command
+from tests.training_ground import LFS_POINTER, TINY, grow, picture
 from train.backbones import Backbone, load_backbone
 from train.checkpoint import load_checkpoint
 from train.features import prepare
 from train.features.freeze import FrozenNetwork
 from train.optimising.layers import linears
 from train.optimising.settings import FitSettings
+from train.options import OPTIONS
 from train.predict import Prediction, Predictor
 from train.recipe import load_recipe
 from train.run import options_of
@@ -35,7 +36,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def train(root: Path, models: Path, **changes: object) -> TrainingReport:
     settings: dict[str, object] = {
-        "backbone": TINY, "weights": "none", "models": models, "device": "cpu", "head": FitSettings(epochs=15)
+        "backbone": TINY, "weights": "none", "models": models, "device": "cpu", "views": 1,
+        "head": FitSettings(epochs=15),
     }  # fmt: skip
     return train_head(root, TrainOptions(**{**settings, **changes}))  # type: ignore[arg-type]
 
@@ -91,14 +93,12 @@ def test_the_head_is_fitted_from_the_seed(garden: Path, tmp_path: Path) -> None:
 
 def test_there_is_one_seed() -> None:
     """Flag, recipe, head and checkpoint's facts: whoever changes one has changed it for all."""
-    options = TrainOptions(seed=7, head=FitSettings(seed=3))
-    assert options.head.seed == 7
-    assert replace(options, seed=9).head.seed == 9
-    assert replace(options, head=FitSettings(epochs=2)).head == FitSettings(epochs=2, seed=7)
     asked = options_of(load_recipe(), seed=11)
-    assert (asked.seed, asked.head.seed) == (11, 11)
-    facts = recipe_facts(asked, "float32")
-    assert (facts["seed"], facts["head"]["seed"]) == (11, 11)
+    assert asked.seed == 11
+    assert recipe_facts(asked, "float32")["seed"] == 11
+    named = [one.name for one in OPTIONS if "seed" in one.name]
+    assert named == ["seed"]
+    assert not hasattr(asked.head, "seed")
 
 
 def test_several_backbones_stand_side_by_side(garden: Path, tmp_path: Path) -> None:
@@ -216,6 +216,32 @@ def test_a_class_whose_pictures_are_all_broken_is_named(garden: Path, tmp_path: 
         train(tmp_path / "data", tmp_path / "models")
 
 
+def test_what_is_not_readable_here_is_not_called_broken(garden: Path, tmp_path: Path) -> None:
+    """An LFS pointer is a whole picture elsewhere: `train` says so, and what brings it."""
+    data = tmp_path / "data"
+    shutil.copytree(garden, data)
+    absent, lost = data / "train/rose/picture 3.jpg", data / "train/rose/picture 4.jpg"
+    absent.write_bytes(LFS_POINTER)
+    lost.write_bytes(lost.read_bytes()[:900])
+    network = ("--backbone", TINY, "--weights", "none", "--set", "epochs=1", "--device", "cpu")
+    asked = ("train", data, *network, "--models", tmp_path / "models", "--runs", tmp_path / "runs")
+    done = command(*asked)
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    (said,) = (line for line in lines if absent.name in line)
+    assert "1 not readable here: an LFS pointer in the picture's place: run `git lfs pull`: such as" in said
+    (said,) = (line for line in lines if lost.name in line)
+    assert said.startswith("Left out: ")
+    assert "not readable here" not in said
+    for path in (data / "train/iris").iterdir():
+        path.write_bytes(LFS_POINTER)
+    shutil.copy(garden / "train/rose" / lost.name, lost)
+    sentence = command(*asked).sentence
+    assert "All training pictures of class 'iris' are left out" in sentence
+    assert "not readable here: an LFS pointer in the picture's place: run `git lfs pull`" in sentence
+    assert "run `clean`" not in sentence
+
+
 def test_one_picture_is_enough_for_a_class_and_aliases_are_understood(tmp_path: Path) -> None:
     root = folders(tmp_path / "data", "train/a/1.jpg", "train/b c/1.jpg", "train/b c/2.jpg", "val/a/1.jpg")
     report = train(root, tmp_path / "models")
@@ -240,7 +266,7 @@ def test_memory_that_runs_out_is_said(garden: Path, tmp_path: Path, monkeypatch:
     "fault", [{"views": 0}, {"views": 65}, {"batch": 0}, {"batch": 10**9}, {"seed": -1}, {"seed": 1 << 63}]
 )
 def test_impossible_options_are_refused(fault: dict[str, int], garden: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^(--views|--seed|A batch)[^\n]*: give [^\n]*\.$"):
+    with pytest.raises(UserError, match=r"^(views|seed|A batch)[^\n]*: give [^\n]*\.$"):
         train(garden, tmp_path, **fault)
 
 
@@ -252,6 +278,7 @@ import torch
 from train.features import bank
 from train.features.freeze import FrozenNetwork
 from train.optimising.settings import FitSettings
+from train.options import OPTIONS
 from train.training import TrainOptions, train_head
 torch.set_num_threads(1)  # a pool of threads does not survive a fork
 root, models, delays = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]

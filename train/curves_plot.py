@@ -6,7 +6,7 @@ from typing import Final, TypeGuard
 
 from PIL import Image, ImageDraw
 
-from curate.drawing import FAINT, INK, PAPER, font_for
+from curate.rendering import FAINT, INK, PAPER, font_for
 from train.optimising.fitting import Epoch
 
 _WIDTH, _HEIGHT = 480, 300  # of each panel

@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from curate.dataset import open_dataset
+from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_DEVICE, DEFAULT_MEASURED
 from curate.errors import UserError
+from curate.image import BrokenPicture
 from curate.progress import Progress, silent
 from train.backbones import Backbone
 from train.calibration import (
@@ -22,12 +24,13 @@ from train.calibration import (
     reliability,
 )
 from train.checkpoint import Checkpoint, load_checkpoint
-from train.device import Precision, resolve_device
-from train.features.extract import BATCH, BrokenPicture, Extraction, extract
+from train.device import resolve_device
+from train.features.extract import BATCH, Extraction, extract
 from train.features.prepare import PictureRef
 from train.features.views import Views, prediction_views
-from train.metrics import Accuracy, measure
+from train.metrics import Accuracy, measure_accuracy
 from train.optimising.layers import Head
+from train.options import Precision
 from train.pictures import LabelledPicture, fingerprint, labelled_pictures, require_known
 from train.predict import mean_probabilities, require_abstention
 from train.test_log import Opening, complete_opening, content_of, note_opening, now
@@ -78,10 +81,10 @@ def evaluate(
     checkpoint: Path,
     root: Path,
     *,
-    split: str = "test",
-    device: str = "auto",
+    split: str = DEFAULT_MEASURED,
+    device: str = DEFAULT_DEVICE,
     bank: Path | None = None,
-    views: int = 1,
+    views: int = DEFAULT_ASKED_VIEWS,
     abstain: float | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
@@ -115,9 +118,9 @@ def evaluate_pictures(
     checkpoint: Checkpoint,
     pictures: Sequence[LabelledPicture],
     *,
-    device: str = "auto",
+    device: str = DEFAULT_DEVICE,
     bank: Path | None = None,
-    views: int = 1,
+    views: int = DEFAULT_ASKED_VIEWS,
     abstain: float | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
@@ -174,7 +177,10 @@ def measure_head(
     *,
     temperature: float = 1.0,
 ) -> tuple[Accuracy, NDArray[np.int64], NDArray[np.float32]]:
-    """Accuracy, class indices (M,) and probabilities (M, classes) of a head on features (M, K, dim) of K views."""
+    """Accuracy, class indices (M,) and probabilities (M, classes) of a head on features (M, K, dim) of K views.
+
+    `labels` names the class of each of the M pictures. Raises UserError where probabilities are not finite.
+    """
     if not labels:
         raise UserError("None of the pictures to be measured on can be read: look at the broken ones that were named.")
     index = {label: position for position, label in enumerate(order)}
@@ -184,7 +190,7 @@ def measure_head(
         raise UserError(
             "The classifier gives probabilities that are no finite numbers: train it again, or take another."
         )
-    return measure(probabilities, truth, len(order)), truth, probabilities
+    return measure_accuracy(probabilities, truth, len(order)), truth, probabilities
 
 
 def _require_known(checkpoint: Checkpoint, pictures: Sequence[LabelledPicture]) -> None:

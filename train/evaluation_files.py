@@ -10,15 +10,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from curate.credits import cell
 from curate.errors import UserError
 from curate.files.atomic import write_whole
-from curate.printable import printable
 from train.evaluate import Evaluation
 from train.metrics import most_confused, wilson_interval
 from train.signed_json import Digests, require_ours_together, signed_json
-
-# What spreadsheets begin a formula with, full-width signs among them
-_FORMULAS: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 _FIGURES: Final = "evaluation.json"
 _TABLES: Final = ("classes.csv", "confusion.csv", "confused.csv", "pictures.csv")
@@ -151,15 +148,6 @@ def _each(evaluation: Evaluation) -> Iterable[Sequence[object]]:
             f"{row[truth]:.6f}",
             int(truth == answer),
         )
-
-
-def cell(text: str) -> str:
-    """A name or a path as a cell of text: no program that opens the table takes it for a formula, or for two lines.
-
-    One that begins as a formula does is given the apostrophe that spreadsheets mark a text with.
-    """
-    shown = printable(text)
-    return f"'{shown}" if shown.lstrip(" ").startswith(_FORMULAS) else shown
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

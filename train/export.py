@@ -18,7 +18,7 @@ from curate.errors import UserError
 from curate.extras import not_installed
 from curate.files.atomic import file_under_way, fsync_file, take_place, write_whole
 from curate.files.reading import sha256_of
-from curate.image import BrokenImage, load
+from curate.image import BrokenImage, load_pixels
 from curate.progress import Progress, silent
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.exporting.classifier import Classifier, Geometry
@@ -37,7 +37,7 @@ _BATCH = 16
 
 
 @dataclass(frozen=True)
-class ExportReport:
+class ModelExportReport:
     """What was written, and how close it comes to the checkpoint."""
 
     file: Path
@@ -58,7 +58,7 @@ def export(
     out: Path | None = None,
     force: bool = False,
     progress: Progress = silent,
-) -> ExportReport:
+) -> ModelExportReport:
     """Write `<checkpoint's name><ending>` into `out` (default: beside it), and a JSON that says how to feed it.
 
     The file is read back and run on up to 64 of `pictures`, spread evenly; where any probability is off by more than
@@ -96,7 +96,7 @@ def export(
         write_whole(beside, signed_json(facts, {file.name: [*there, digest]}))
         take_place(temporary, file)
         write_whole(beside, signed_json(facts, {file.name: [digest]}))
-    return ExportReport(
+    return ModelExportReport(
         file=file, beside=beside, format=format_, pictures=len(images), largest_difference=difference,
         same_answers=same, size=size, seconds=time.perf_counter() - started,
     )  # fmt: skip
@@ -147,7 +147,7 @@ def describe(checkpoint: Checkpoint, classifier: Classifier, name: str, format_:
     }  # fmt: skip
 
 
-def prepare(image: Image.Image, geometry: Geometry) -> NDArray[np.float32]:
+def exported_input(image: Image.Image, geometry: Geometry) -> NDArray[np.float32]:
     """One picture as an exported file wants it, (3, crop, crop) float32 in [0, 1], by the description's words alone."""
     width, height = image.size
     short = min(width, height)
@@ -166,7 +166,7 @@ def _sample(pictures: Sequence[Path]) -> list[Image.Image]:
         if len(images) == PICTURES:
             break
         with suppress(BrokenImage):
-            images.append(load(path))
+            images.append(load_pixels(path))
     if not images:
         raise UserError(
             "An export is compared with its checkpoint on real pictures, and there are none: name a folder."
@@ -184,7 +184,7 @@ def _compare(
         for start in starts:
             group = images[start : start + (_BATCH if start else 1)]
             expected = predictor.probabilities(group)
-            given = run([np.stack([prepare(image, geometry) for image in group]) for geometry in geometries])
+            given = run([np.stack([exported_input(image, geometry) for image in group]) for geometry in geometries])
             if given.shape != expected.shape or not np.isfinite(given).all():
                 return float("inf"), same
             difference = max(difference, float(np.abs(given - expected).max()))

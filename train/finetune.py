@@ -13,12 +13,12 @@ from torch.nn import functional
 
 from curate.dataset import open_dataset
 from curate.errors import UserError
+from curate.image import BrokenPicture
 from curate.memory import keep_freed_memory
 from curate.progress import Progress, silent
 from train.backbones import Backbone, freeze_parameters, load_backbone, weights_digest
-from train.calibration import Calibration, calibrate
+from train.calibration import Calibration, calibrate_confidence
 from train.evaluate import measure_head, side_by_side
-from train.features.extract import BrokenPicture
 from train.features.pixels import PixelSource, Readable, readable_pictures
 from train.features.views import Views
 from train.head import fit_head, require_room
@@ -26,8 +26,8 @@ from train.metrics import Accuracy
 from train.optimising.distributed import Processes
 from train.optimising.fitting import Fitting, Measured, Work
 from train.optimising.layers import Head, build_head
-from train.optimising.optimiser import discriminative_groups, groups_of
-from train.optimising.settings import FitSettings, Tuning
+from train.optimising.optimiser import discriminative_groups, parameter_groups
+from train.optimising.settings import FitSettings
 from train.optimising.unfreeze import Stage, set_train_mode, unfreeze
 from train.pictures import LabelledPicture
 from train.predict import head_logits
@@ -56,7 +56,7 @@ class PixelClassifier(nn.Module):
         self.keep_statistics = keep_statistics
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Logits, with a gradient where it is asked for."""
+        """Logits (N, classes) of pixels (N, crop, crop, 3), with a gradient where it is asked for."""
         logits: torch.Tensor = self.head(self.network(self.preprocessing.normalise(pixels)))
         return logits
 
@@ -96,7 +96,6 @@ def train_network(
     Killed at any instant, the same call goes on from what was last kept in `<models>/unfinished`. The figures are
     those of the saved checkpoint, through the way that predicts. Raises UserError as `train_head` does.
     """
-    tuning = options.tuning or Tuning()
     train, valid, labels = pictures_of(open_dataset(root))
     place = Place.of(options, processes, progress)
     clock = Clock()
@@ -108,15 +107,17 @@ def train_network(
     settings = options.head
     unfinished = unfinished_run(options, [backbone], data.facts(), place)
     head = _first_head(backbone, data, options, settings, place)
-    stages = unfreeze(backbone.network, tuning.unfreeze)
+    stages = unfreeze(backbone.network, options.tuning.unfreeze)
     if place.device.type == "cpu":
         keep_freed_memory()
     # A head that was fitted on the frozen network's features knows nothing else than its batch-norm's statistics:
     # EfficientNet-Lite0's new ones alone, no weight moved, took valid from 88 to 45% within an epoch.
-    model = PixelClassifier(backbone, head, keep_statistics=tuning.probe)
+    model = PixelClassifier(backbone, head, keep_statistics=options.tuning.probe)
     model = model.to(memory_format=torch.channels_last).to(place.device)
     work = _work(model, stages, data, options, settings, place)
-    fitting = Fitting(work, settings, processes=place.processes, unfinished=unfinished, watch=options.watch)
+    fitting = Fitting(
+        work, settings, seed=options.seed, processes=place.processes, unfinished=unfinished, watch=options.watch
+    )
     history = fitting.run(place.progress)
     clock.lap("head")
     tuned, head = _tuned(backbone), head.cpu().requires_grad_(False)
@@ -171,21 +172,27 @@ def _readable(
 
 def _first_head(backbone: Backbone, data: _Data, options: TrainOptions, settings: FitSettings, place: Place) -> Head:
     """A head of random values, or one that was fitted on the frozen network's features first."""
-    if options.tuning is None or not options.tuning.probe:
+    if not options.tuning.probe:
         return build_head(
             backbone.dim, len(data.labels), hidden=settings.hidden, activation=settings.activation,
-            dropout=settings.dropout, seed=settings.seed,
+            dropout=settings.dropout, seed=options.seed,
         )  # fmt: skip
     views = Views(options.views, options.seed, options.augmentation)
     found = banked([backbone], _labelled(data.learnt), options, place, views, "Features for the first head")
     # The defaults are those that the head alone was found to train best with; the layers are as asked for
     alone = FitSettings(
         hidden=settings.hidden, activation=settings.activation, dropout=settings.dropout, balance=settings.balance,
-        balance_by=settings.balance_by, seed=settings.seed,
+        balance_by=settings.balance_by,
     )  # fmt: skip
     targets = data.targets([data.learnt[position] for position in found.kept]).tolist()
     fitted = fit_head(
-        found.features, targets, len(data.labels), alone, processes=place.processes, progress=place.progress
+        found.features,
+        targets,
+        len(data.labels),
+        alone,
+        seed=options.seed,
+        processes=place.processes,
+        progress=place.progress,
     )
     return fitted.head.requires_grad_(True)
 
@@ -217,17 +224,16 @@ def _work(
             loss += float(functional.cross_entropy(logits, wanted, reduction="sum"))
         return Measured(len(mine), correct, loss)
 
-    tuning = options.tuning or Tuning()
-    groups = groups_of(model.head.parameters(), weight_decay=settings.weight_decay) + discriminative_groups(
+    groups = parameter_groups(model.head.parameters(), weight_decay=settings.weight_decay) + discriminative_groups(
         [stage.parameters for stage in stages],
-        scale=tuning.backbone_rate,
-        decay=tuning.rate_decay,
-        weight_decay=tuning.weight_decay,
+        scale=options.tuning.backbone_rate,
+        decay=options.tuning.rate_decay,
+        weight_decay=options.tuning.backbone_weight_decay,
     )
     return Work(
         model=model,
         groups=groups,
-        source=learnt,
+        loader=learnt,
         targets=data.targets(data.learnt),
         classes=len(data.labels),
         validate=validate,
@@ -250,7 +256,7 @@ def _figures(tuned: Backbone, head: Head, data: _Data, place: Place) -> tuple[Ac
         )  # fmt: skip
     labels = [data.measured[position].label for position in found.kept]
     accuracy, truth, _ = measure_head(head, found.features, labels, data.labels)
-    return accuracy, calibrate(head_logits(head, found.features[:, 0]), truth)
+    return accuracy, calibrate_confidence(head_logits(head, found.features[:, 0]), truth)
 
 
 def _tuned(backbone: Backbone) -> Backbone:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from curate.catalog import Catalog
 from curate.dataset import Dataset, open_dataset
-from curate.defaults import DEFAULT_RADIUS
+from curate.defaults import DEFAULT_FOLDS, DEFAULT_RADIUS
 from curate.errors import UserError
+from curate.image import BrokenPicture
 from curate.lookalikes.cached_search import find_neighbours
 from curate.progress import Progress, silent
 from curate.scan import scan
@@ -21,10 +22,9 @@ from curate.splitting.grouping import groups_of, links_of
 from curate.splitting.picture_table import read_picture_table
 from train.calibration import cross_entropy
 from train.device import one_thread
-from train.features.extract import BrokenPicture
 from train.features.views import Views
 from train.head import fit_head, require_room
-from train.metrics import Accuracy, measure
+from train.metrics import Accuracy, measure_accuracy
 from train.optimising.settings import FitSettings
 from train.predict import mean_probabilities
 from train.training import Place, TrainOptions, banked, load_backbones, pictures_of
@@ -42,6 +42,7 @@ class LearningSet:
     labels: list[str]  # in index order
     fold: NDArray[np.int64]  # (N,) 0 … folds − 1, or NEVER
     folds: int
+    seed: int  # of all that fitting draws
     broken: list[BrokenPicture]
     notes: list[str]
 
@@ -79,7 +80,7 @@ class CrossValidation:
 
 
 def cross_validate(
-    root: Path, options: TrainOptions, *, folds: int = 5, progress: Progress = silent
+    root: Path, options: TrainOptions, *, folds: int = DEFAULT_FOLDS, progress: Progress = silent
 ) -> CrossValidation:
     """Fit `options.head` on all folds but one, measure on that one, `folds` times. Valid and test are not looked at.
 
@@ -91,10 +92,10 @@ def cross_validate(
         for fold in range(folds):
             results.append(fit_fold(data, fold, options.head))
             advance(1)
-    return summary(data, results)
+    return combine_folds(data, results)
 
 
-def summary(data: LearningSet, results: Sequence[FoldResult]) -> CrossValidation:
+def combine_folds(data: LearningSet, results: Sequence[FoldResult]) -> CrossValidation:
     """Put the folds' figures together."""
     found = [result.accuracy for result in results]
     pooled = Accuracy(
@@ -116,7 +117,7 @@ def learning_set(root: Path, options: TrainOptions, *, folds: int, progress: Pro
     """
     if folds < 2:
         raise UserError(f"--folds {folds} holds nothing out: give 2 or more.")
-    if options.tuning is not None:
+    if not options.tuning.frozen:
         raise UserError("Folds and sweeps work on the feature bank, where the network is frozen: leave --unfreeze out.")
     dataset = open_dataset(root)
     train, _, labels = pictures_of(dataset)
@@ -138,7 +139,7 @@ def learning_set(root: Path, options: TrainOptions, *, folds: int, progress: Pro
         raise UserError(f"{root} has too few training pictures for {folds} folds: give fewer --folds.")
     if never:
         notes.append(f"{never} pictures are the only ones of their class, so they are learnt from in every fold.")
-    return LearningSet(found.features, targets, labels, fold, folds, found.broken, notes)
+    return LearningSet(found.features, targets, labels, fold, folds, options.seed, found.broken, notes)
 
 
 def near_duplicate_groups(dataset: Dataset, progress: Progress = silent) -> tuple[dict[str, int], list[str]]:
@@ -203,10 +204,12 @@ def fit_fold(data: LearningSet, fold: int, settings: FitSettings) -> FoldResult:
     learnt, held = torch.from_numpy(data.fold != fold), torch.from_numpy(data.fold == fold)
     truth = data.targets[held.numpy()]
     with one_thread():
-        fitted = fit_head(data.features[learnt], data.targets[learnt.numpy()].tolist(), len(data.labels), settings)
+        fitted = fit_head(
+            data.features[learnt], data.targets[learnt.numpy()].tolist(), len(data.labels), settings, seed=data.seed
+        )
         probabilities = mean_probabilities(fitted.head, data.features[held][:, :1])
     return FoldResult(
-        accuracy=measure(probabilities, truth, len(data.labels)),
+        accuracy=measure_accuracy(probabilities, truth, len(data.labels)),
         cross_entropy=cross_entropy(probabilities, truth),
         right=probabilities.argmax(axis=1) == truth,
     )

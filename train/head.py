@@ -16,7 +16,7 @@ from train.device import require_memory
 from train.optimising.distributed import Processes
 from train.optimising.fitting import Epoch, Fitting, Measured, Work
 from train.optimising.layers import Head, build_head, linears
-from train.optimising.optimiser import groups_of
+from train.optimising.optimiser import parameter_groups
 from train.optimising.settings import FitSettings
 from train.optimising.unfinished import UnfinishedRun
 
@@ -41,6 +41,7 @@ def fit_head(
     classes: int,
     settings: FitSettings | None = None,
     *,
+    seed: int = 0,
     valid: tuple[torch.Tensor, Sequence[int]] | None = None,
     device: torch.device | None = None,
     processes: Processes | None = None,
@@ -51,30 +52,31 @@ def fit_head(
     """Train a head on features (N, K, dim), drawing one of K views of each sampled picture.
 
     `valid` is features (M, dim) and labels (M,): measured after every epoch, and used to choose one only where the
-    settings ask for it (`keep`, `early_stop`, the plateau schedule). The same arguments give the same bits on one
-    CPU. Raises UserError where the features or the loss are not finite.
+    settings ask for it (`keep`, `early_stop`, the plateau schedule). `seed` decides the first values, the pictures and
+    views of each epoch, and what is dropped out; the same arguments give the same bits on one CPU. Raises UserError
+    where the features or the loss are not finite.
     """
     settings = settings or FitSettings()
     if settings.cutmix:
         raise UserError("cutmix cuts pictures, and the bank holds features: set cutmix to 0, or --unfreeze something.")
     device = device or torch.device("cpu")
     targets = torch.as_tensor(labels, dtype=torch.int64)
-    bank = _Bank(features.detach().cpu(), settings)
+    bank = _Bank(features.detach().cpu(), settings, seed)
     head = build_head(
         features.shape[2], classes, hidden=settings.hidden, activation=settings.activation, dropout=settings.dropout,
-        seed=settings.seed,
+        seed=seed,
     ).to(device)  # fmt: skip
     work = Work(
         model=head,
-        groups=groups_of(head.parameters(), weight_decay=settings.weight_decay),
-        source=bank,
+        groups=parameter_groups(head.parameters(), weight_decay=settings.weight_decay),
+        loader=bank,
         targets=targets,
         classes=classes,
         validate=None if valid is None or not len(valid[1]) else lambda model: _measured(model, bank, valid, device),
         device=device,
         title="Training the head",
     )
-    fitting = Fitting(work, settings, processes=processes, unfinished=unfinished, watch=watch)
+    fitting = Fitting(work, settings, seed=seed, processes=processes, unfinished=unfinished, watch=watch)
     history = fitting.run(progress)
     coverage = float(np.mean([fitting.sampler.coverage(number) for number in range(len(history))]))
     whole = bank.folded_into(head.cpu()).eval().requires_grad_(False)
@@ -91,8 +93,8 @@ def require_room(dim: int, classes: int, settings: FitSettings) -> None:
 class _Bank:
     """Features as a source of steps: standardised where the settings say so."""
 
-    def __init__(self, features: torch.Tensor, settings: FitSettings) -> None:
-        self.features, self.seed = features, settings.seed
+    def __init__(self, features: torch.Tensor, settings: FitSettings, seed: int) -> None:
+        self.features, self.seed = features, seed
         self.mean, self.deviation = _scale(features)
         if not settings.standardise:
             self.mean, self.deviation = torch.zeros_like(self.mean), torch.ones_like(self.deviation)

@@ -105,7 +105,7 @@ def most_confused(accuracy: Accuracy, limit: int = 10) -> list[Confusion]:
     return found[:limit]
 
 
-def measure(scores: NDArray[np.floating[Any]], labels: NDArray[np.int64], classes: int) -> Accuracy:
+def measure_accuracy(scores: NDArray[np.floating[Any]], labels: NDArray[np.int64], classes: int) -> Accuracy:
     """Count right answers from `scores` (N, classes), probabilities or logits, and `labels` (N,); N is at least 1.
 
     A tie goes to the lower class index, in the first answer and in the first five alike.
@@ -120,7 +120,7 @@ def measure(scores: NDArray[np.floating[Any]], labels: NDArray[np.int64], classe
 
 
 def wilson_interval(correct: int, n: int, z: float = Z95) -> Interval:
-    """Interval of a share from `correct` of `n`, honest near 0 and 1 where the normal one is not.
+    """Interval of a share from `correct` of `n`, which has its coverage near 0 and 1, where the normal one has not.
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
     Journal of the American Statistical Association 22 (1927) 209-212.

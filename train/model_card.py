@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from curate.defaults import DEFAULT_CARD_LICENSE
 from curate.files.ours import is_signed, require_ours, signed, write_ours
 from curate.files.reading import sha256_of
 from curate.printable import printable
@@ -40,7 +41,7 @@ def write_model_card(
     out: Path | None = None,
     *,
     title: str | None = None,
-    license_: str = "other",
+    license_: str = DEFAULT_CARD_LICENSE,
     force: bool = False,
 ) -> Path:
     """Write the card of a checkpoint beside it as `<name>.md`, or at `out`: the hub reads it as `README.md`.
@@ -63,7 +64,7 @@ def _is_ours(card: Path) -> bool:
         return False
 
 
-def model_card(checkpoint: Path, *, title: str | None = None, license_: str = "other") -> str:
+def model_card(checkpoint: Path, *, title: str | None = None, license_: str = DEFAULT_CARD_LICENSE) -> str:
     """The card as Markdown with its YAML header: data, counts, recipe, figures with intervals, limits, use.
 
     Test's figures come from the record beside the checkpoint, and the card says how often test was opened.

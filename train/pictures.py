@@ -1,19 +1,19 @@
 """The pictures of one split with their labels, and what the catalog already knows of their content."""
 
 import hashlib
-import re
-import sqlite3
+import random
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from curate.catalog.known_files import known_files
 from curate.dataset import Dataset
 from curate.errors import UserError
 from curate.program import COMMAND
 from curate.splitting.unfinished import steady_split
+from train.optimising.settings import require_seed
 
-_SHA256 = re.compile("[0-9a-f]{64}")
+HELD_OUT = ("test", "valid")
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,39 @@ def labelled_pictures(dataset: Dataset, split: str) -> list[LabelledPicture]:
 
     Raises UserError where the dataset has no such split, or one that a killed `split` left half-placed.
     """
-    known = _known_hashes(dataset)
+    known = known_files(dataset.catalog_path)
     found = []
     with steady_split(dataset):
         for folder in dataset.class_folders():
             for path, stat in dataset.files_in(folder) if folder.split == split else ():
                 seen = known.get(path) if stat else None
                 fresh = seen is not None and stat is not None and seen[:2] == (stat.st_size, stat.st_mtime_ns)
-                found.append(LabelledPicture(dataset.root / path, folder.label, seen[2] if seen and fresh else None))
+                sha256 = seen.sha256 if seen and fresh else None
+                found.append(LabelledPicture(dataset.root / path, folder.label, sha256))
     if not found:
         raise UserError(
             f"{dataset.root} has no {split} pictures: run `{COMMAND} split {dataset.root}`, which divides the "
             f"pictures in raw/ among train/, valid/ and test/, or choose another split."
         )
     return found
+
+
+def draw_held_out(dataset: Dataset, seed: int | None = None) -> tuple[LabelledPicture, str]:
+    """Draw from test or, where there is none, from valid: (picture, split). Every picture is as likely as any other.
+
+    The same seed draws the same picture from the same files; None draws anew each time. Raises `UserError` where
+    no split is held out: a picture of train would only show what was memorised.
+    """
+    there = {folder.split for folder in dataset.class_folders()}
+    for split in HELD_OUT:
+        if split in there:
+            pictures = sorted(labelled_pictures(dataset, split), key=lambda picture: picture.path.as_posix())
+            require_seed(seed or 0)
+            return random.Random(seed).choice(pictures), split
+    raise UserError(
+        f"{dataset.root} has neither test/ nor valid/, so every picture may have been learnt from: "
+        f"run `{COMMAND} split {dataset.root}` first."
+    )
 
 
 def class_folder_labels(dataset: Dataset, split: str) -> list[str]:
@@ -67,23 +86,3 @@ def require_known(labels: Iterable[str], known: Sequence[str], *, where: str, ow
             f"{where} has {len(strangers)} class{'es' if len(strangers) > 1 else ''} that {owner} lacks ({listed}): "
             f"give both the same class folders."
         )
-
-
-def _known_hashes(dataset: Dataset) -> dict[str, tuple[int, int, str]]:
-    """(size, mtime_ns, sha256) by path, from the catalog if there is one; it is only read, and never needed."""
-    file = dataset.catalog_path
-    if not file.is_file():
-        return {}
-    try:
-        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=5)) as db:
-            db.execute("PRAGMA trusted_schema = OFF")
-            if not db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'pictures'").fetchone():
-                return {}  # a view of that name may run for ever
-            rows = db.execute("SELECT path, size, mtime_ns, sha256 FROM pictures WHERE state = 'present'")
-            return {
-                path: (size, mtime_ns, sha256)
-                for path, size, mtime_ns, sha256 in rows
-                if isinstance(sha256, str) and _SHA256.fullmatch(sha256)
-            }
-    except (sqlite3.Error, OSError):  # damaged or of another version: the files themselves tell the same, only slower
-        return {}

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_DEVICE, DEFAULT_TOP_K
 from curate.errors import UserError
 from curate.files.reading import read_file
 from curate.image import BrokenImage
@@ -57,7 +58,12 @@ class Predictor:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, device: str = "auto", *, views: int = 1, abstain: float | None = None
+        self,
+        checkpoint: Checkpoint,
+        device: str = DEFAULT_DEVICE,
+        *,
+        views: int = DEFAULT_ASKED_VIEWS,
+        abstain: float | None = None,
     ) -> None:
         """Raises UserError for a device, a number of views or a precision that can't be had."""
         self.checkpoint = checkpoint
@@ -73,7 +79,9 @@ class Predictor:
         self._group = min(shape.at_once(min(_BATCH, max(1, _VIEWS_AT_ONCE // views))) for shape in shapes)
 
     @classmethod
-    def from_checkpoint(cls, path: Path, device: str = "auto", *, views: int = 1, abstain: float | None = None) -> Self:
+    def from_checkpoint(
+        cls, path: Path, device: str = DEFAULT_DEVICE, *, views: int = DEFAULT_ASKED_VIEWS, abstain: float | None = None
+    ) -> Self:
         """Load the file and nothing else; raises UserError as `load_checkpoint` does."""
         return cls(load_checkpoint(path), device, views=views, abstain=abstain)
 
@@ -82,11 +90,12 @@ class Predictor:
         return self._probabilities([self._pixels(image) for image in images])
 
     def predict_files(
-        self, paths: Iterable[Path | BrokenImage], *, top_k: int = 5
+        self, paths: Iterable[Path | BrokenImage], *, top_k: int = DEFAULT_TOP_K
     ) -> Iterator[Prediction | BrokenImage]:
         """One answer per file, in order: its `top_k` likeliest classes (all, if there are fewer), or why there is none.
 
         Files are read as the answers are asked for, a batch ahead. What can't be read already is its own answer.
+        Raises UserError for a `top_k` below 1.
         """
         if top_k < 1:
             raise UserError(f"--top-k {top_k} asks for no class at all: give 1 or more.")
@@ -139,7 +148,9 @@ class Predictor:
         return Prediction(path, guesses, sure)
 
 
-def require_abstention(checkpoint: Checkpoint, precision: float | None, views: int = 1) -> Abstention | None:
+def require_abstention(
+    checkpoint: Checkpoint, precision: float | None, views: int = DEFAULT_ASKED_VIEWS
+) -> Abstention | None:
     """The threshold for a precision, from what the checkpoint knows of valid; UserError where it can't tell."""
     if precision is None:
         return None

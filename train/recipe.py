@@ -5,88 +5,50 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final
 
+from curate.defaults import DEFAULT_RECIPE
 from curate.errors import UserError
 from curate.files.reading import read_file
-from train.limits import MAX_CROP, MOST_VIEWS
-from train.optimising.settings import FitSettings
+from train.option_fields import Option, made_of, option, options_in, typed, values_of
+from train.options import LearningOptions
 
 FOLDER: Final = Path(__file__).parent / "recipes"
-DEFAULT: Final = "best"
 
 _LARGEST = 1 << 16  # bytes
 _DEEP = re.compile(r"""(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){16}""")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that decides what is learnt, besides the pictures and the seed. The TOML files say what each option means."""
+    """What is learnt, and what is to be said of it. The files say what each option means, in the options' own words."""
 
     name: str
-    summary: str
-    reproduces: str
-    reported: str
-    # The network
-    backbone: str
-    weights: str
-    features: Literal["last", "classifier"]
-    crop: int
-    unfreeze: int | str
-    probe: bool
-    backbone_rate: float
-    rate_decay: float
-    backbone_weight_decay: float
-    precision: Literal["auto", "float32", "bfloat16"]
-    compiled: bool
-    # The pictures
-    views: int
-    rotation: float
-    smallest: float
-    flip: float
-    jitter: float
-    # The fit
-    fit: FitSettings
-
-    def __post_init__(self) -> None:
-        for name, (low, high) in _BOUNDS.items():
-            if not low <= getattr(self, name) <= high:
-                raise UserError(
-                    f"{name} = {getattr(self, name)} in the recipe {self.name} lies outside {low} to {high}."
-                )
+    summary: str = option(MISSING, "one line for the list of recipes", heading="What it is")
+    reproduces: str = option(MISSING, "whose recipe it is")
+    reported: str = option(MISSING, "what its authors measured, on their split")
+    options: LearningOptions = field(default_factory=LearningOptions)
 
     @property
     def frozen(self) -> bool:
         """Whether the head alone trains, on the bank."""
-        return self.unfreeze in {0, "none"}
+        return self.options.tuning.frozen
 
     def to_dict(self) -> dict[str, Any]:
         """Every option by its key in the TOML file, plain types alone."""
-        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in {"name", "fit"}}
-        fit = self.fit.to_dict()
-        fit.pop("seed")
-        return {**own, **fit}
+        values = values_of(self)
+        return {key: values[key] for key in KEYS}
 
 
-_BOUNDS: Final[dict[str, tuple[float, float]]] = {
-    "crop": (0, MAX_CROP),
-    "backbone_rate": (0, 1000),
-    "rate_decay": (1e-6, 1),
-    "backbone_weight_decay": (0, 1000),
-    "views": (1, MOST_VIEWS),
-    "rotation": (0, 180),
-    "smallest": (0.01, 1),
-    "flip": (0, 1),
-    "jitter": (0, 1),
-}
+KEYS: Final = {one.name: one for one in options_in(Recipe) if one.in_recipes}
+"""Every key of a recipe file, in order, with the option that it is."""
 
 
 def recipe_names() -> list[str]:
     """Names of the recipes that come with the program, the default first."""
-    return sorted((file.stem for file in FOLDER.glob("*.toml")), key=lambda name: (name != DEFAULT, name))
+    return sorted((file.stem for file in FOLDER.glob("*.toml")), key=lambda name: (name != DEFAULT_RECIPE, name))
 
 
 def list_recipes() -> list[Recipe]:
@@ -94,21 +56,22 @@ def list_recipes() -> list[Recipe]:
     return [load_recipe(name) for name in recipe_names()]
 
 
-def load_recipe(name: str | Path = DEFAULT, overrides: Mapping[str, Any] | None = None) -> Recipe:
+def load_recipe(name: str | Path = DEFAULT_RECIPE, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe by its name, or a TOML file of the user's, and put `overrides` in its options' place.
 
-    A file may name another recipe as its `base`, and needs then say only what differs. Raises UserError for a name,
-    a key or a value that nobody knows, with the file and the nearest right one.
+    A file may name another recipe as its `base`, and needs then say only what differs. Without one, what it leaves out
+    is at the option's own default, so that a run's recipe is read when options were added since. Raises
+    UserError for a name, a key or a value that nobody knows, with the file and the nearest right one.
     """
     file = _file_of(name)
     content = _complete(file, _read(file))
     for key, value in (overrides or {}).items():
         _require_key(key, "a recipe", file)
         content[key] = value
-    missing = [key for key in _types() if key not in content]
+    missing = [key for key, one in KEYS.items() if one.default is MISSING and key not in content]
     if missing:
         raise UserError(
-            f'The recipe {file} lacks {", ".join(missing[:5])}: add them, or begin it with base = "{DEFAULT}".'
+            f'The recipe {file} lacks {", ".join(missing)}: add them, or begin it with base = "{DEFAULT_RECIPE}".'
         )
     return _recipe_of(file, content)
 
@@ -171,52 +134,29 @@ def _complete(file: Path, content: dict[str, Any], depth: int = 0) -> dict[str, 
     return {**_complete(below, _read(below), depth + 1), **content}
 
 
-def _types() -> dict[str, Any]:
-    """Every key of a recipe file, with its type."""
-    fit = {name: kind for name, kind in get_type_hints(FitSettings).items() if name != "seed"}
-    return {**{name: kind for name, kind in get_type_hints(Recipe).items() if name not in {"name", "fit"}}, **fit}
-
-
 def _require_key(key: str, where: str, file: Path) -> None:
-    known = list(_types())
-    if key not in known:
-        nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+    if key not in KEYS:
+        nearest = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.0)[0]
         raise UserError(
             f"{where[0].upper()}{where[1:]} has no option {key!r}: did you mean {nearest}? See {file.name}."
         )
 
 
 def _recipe_of(file: Path, content: Mapping[str, Any]) -> Recipe:
-    checked = {key: _typed(content[key], kind, key, file) for key, kind in _types().items()}
-    of_fit = {one.name for one in fields(FitSettings)}
+    checked = {key: _typed(value, KEYS[key], file) for key, value in content.items()}
     try:
-        fit = FitSettings(**{key: value for key, value in checked.items() if key in of_fit})
-        own = {key: value for key, value in checked.items() if key not in of_fit}
-        return Recipe(name=file.stem, fit=fit, **own)
+        return made_of(Recipe, checked, name=file.stem)
     except UserError as error:
         raise UserError(f"The recipe {file.name} can't be used: {error}") from error
 
 
-def _typed(value: object, kind: Any, key: str, file: Path) -> Any:
-    """`value` as an option of type `kind`; raises UserError where it is of another."""
-    origin = get_origin(kind)
-    if origin in {Union, UnionType} and type(value) in get_args(kind):
-        return value
-    if origin is tuple and isinstance(value, list) and all(type(one) is int for one in value):
-        return tuple(value)
-    if origin is Literal and value in get_args(kind):
-        return value
-    if kind is float and type(value) in {int, float}:
-        return float(value)  # type: ignore[arg-type]
-    if origin is None and type(value) is kind:
-        return value
-    if origin is Literal:
-        choices = [str(one) for one in get_args(kind)]
-        nearest = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.0)[0]
-        raise UserError(
-            f"{key} = {value!r} in the recipe {file.name} is none of {', '.join(choices)}: did you mean {nearest}?"
-        )
-    wanted = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}.get(
-        kind, "a list of whole numbers" if origin is tuple else "a whole number or a text"
-    )
-    raise UserError(f"{key} = {value!r} in the recipe {file.name} is not {wanted}.")
+def _typed(value: object, one: Option, file: Path) -> Any:
+    """`value` as the option it is of; raises UserError where it is of another type, or none of its words."""
+    try:
+        return typed(value, one.kind)
+    except TypeError as error:
+        where = f"{one.name} = {value!r} in the recipe {file.name}"
+        if not one.choices:
+            raise UserError(f"{where} is not {error}.") from error
+        nearest = difflib.get_close_matches(str(value), one.choices, n=1, cutoff=0.0)[0]
+        raise UserError(f"{where} is none of {', '.join(one.choices)}: did you mean {nearest}?") from error

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
-from curate.defaults import DEFAULT_SEED
+from curate.defaults import DEFAULT_DEVICE, DEFAULT_MODELS, DEFAULT_SEED
 from curate.progress import Progress, silent
 from train.device import resolve_device
 from train.features.augmentation import Augmentation
 from train.finetune import train_network
 from train.optimising.distributed import Processes, joined_processes
-from train.optimising.settings import Tuning
 from train.recipe import Recipe
 from train.training import TrainingReport, TrainOptions, train_head
 
@@ -20,35 +19,14 @@ def options_of(
     recipe: Recipe,
     *,
     seed: int = DEFAULT_SEED,
-    models: Path = Path("models"),
-    device: str = "auto",
+    models: Path = DEFAULT_MODELS,
+    device: str = DEFAULT_DEVICE,
     names: Mapping[str, str] | None = None,
 ) -> TrainOptions:
     """What `train_recipe` needs to know, from a recipe and what no recipe says."""
-    tuning = Tuning(
-        unfreeze=recipe.unfreeze,
-        probe=recipe.probe,
-        backbone_rate=recipe.backbone_rate,
-        rate_decay=recipe.rate_decay,
-        weight_decay=recipe.backbone_weight_decay,
-    )
-    return TrainOptions(
-        backbone=recipe.backbone,
-        weights=recipe.weights,
-        views=recipe.views,
-        seed=seed,
-        models=models,
-        device=device,
-        head=recipe.fit,
-        augmentation=Augmentation(recipe.rotation, recipe.smallest, recipe.flip, recipe.jitter),
-        names=names or {},
-        tuning=None if recipe.frozen else tuning,
-        features=recipe.features,
-        crop=recipe.crop,
-        precision=None if recipe.precision == "auto" else recipe.precision,
-        compiled=recipe.compiled,
-        recipe=recipe.name,
-    )
+    augmentation = Augmentation(**recipe.options.augmentation.to_dict())
+    learning = {**recipe.options.learning(), "augmentation": augmentation, "seed": seed}
+    return TrainOptions(**learning, models=models, device=device, names=names or {}, recipe=recipe.name)
 
 
 def train_recipe(
@@ -61,7 +39,7 @@ def train_recipe(
     Every process returns the same report; the first alone writes and shows progress. Raises UserError as
     `train_head` and `train_network` do.
     """
-    work = train_head if options.tuning is None else train_network
+    work = train_head if options.tuning.frozen else train_network
     with nullcontext(processes) if processes else joined_processes(resolve_device(options.device)) as joined:
         return work(root, options, progress if joined.first else silent, joined)
 

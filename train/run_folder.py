@@ -18,16 +18,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from curate.drawing import save_drawing
+from curate.defaults import DEFAULT_RUNS
 from curate.errors import UserError
 from curate.extras import not_installed
 from curate.files.atomic import write_whole
 from curate.progress import Progress, silent
+from curate.rendering import save_drawing
 from train.curves_plot import plot_curves
 from train.device import resolve_device
 from train.optimising.distributed import Processes, joined_processes
 from train.optimising.fitting import Epoch
+from train.options import AugmentationSettings, LearningOptions
 from train.recipe import Recipe
+from train.recipe_text import recipe_text
 from train.run import train_recipe
 from train.training import TrainingReport, TrainOptions, versions
 
@@ -68,7 +71,8 @@ class RunFolder:
                     f"The folder {folder} can't be made ({error.strerror}): give --runs another."
                 ) from error
         try:
-            write_whole(folder / "recipe.toml", recipe_text(recipe))
+            opening = [f"# The recipe {recipe.name}, with every option as it was in this run."]
+            write_whole(folder / "recipe.toml", recipe_text(recipe, opening))
         except OSError as error:
             with suppress(OSError):
                 folder.rmdir()  # a run that never began leaves nothing that looks like one
@@ -153,7 +157,7 @@ def train_in_folder(
     options: TrainOptions,
     recipe: Recipe,
     *,
-    runs: Path = Path("runs"),
+    runs: Path = DEFAULT_RUNS,
     tensorboard: bool = False,
     progress: Progress = silent,
     processes: Processes | None = None,
@@ -172,21 +176,9 @@ def train_in_folder(
 
 def recipe_as_run(recipe: Recipe, options: TrainOptions) -> Recipe:
     """The recipe with what a budget or a sweep has put in its options' place."""
-    return replace(
-        recipe,
-        backbone=options.backbone,
-        weights=str(options.weights),
-        crop=options.crop,
-        views=options.views,
-        precision=options.precision or "auto",
-        fit=replace(options.head, seed=recipe.fit.seed),
-    )
-
-
-def recipe_text(recipe: Recipe) -> str:
-    """A recipe as TOML that `load_recipe` reads back to the same recipe."""
-    lines = [f"{key} = {_toml(value)}" for key, value in recipe.to_dict().items()]
-    return "\n".join([f"# The recipe {recipe.name}, with every option as it was in this run.", *lines]) + "\n"
+    augmentation = AugmentationSettings(**options.augmentation.to_dict())
+    own = {"weights": str(options.weights), "augmentation": augmentation, "seed": recipe.options.seed}
+    return replace(recipe, options=LearningOptions(**{**options.learning(), **own}))
 
 
 def read_curves(folder: Path) -> list[Mapping[str, str]]:
@@ -202,19 +194,6 @@ _TAGS = {
     "valid_accuracy": "accuracy/valid",
     "learning_rate": "learning_rate",
 }
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        # JSON's strings are TOML's, but for the one control character that JSON lets stand
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(one) for one in value) + "]"
-    if isinstance(value, int | float):
-        return repr(value)
-    raise TypeError(f"a recipe has no value of type {type(value).__name__}")
 
 
 def _plain(options: TrainOptions) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def sheet_of_views(
     count: int,
     seed: int,
 ) -> Image.Image:
-    """A row a picture: the `count` views that are drawn for the bank from this `seed`, each 224 × 224 pixels."""
+    """An RGB sheet, a row a picture: the `count` views that the bank draws from this `seed`, each 224 × 224 pixels."""
     views = Views(count, seed, augmentation)
 
     def row(file: PictureFile) -> list[Tile]:

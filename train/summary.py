@@ -62,7 +62,7 @@ def summarise(options: TrainOptions, classes: int) -> Summary:
     lines: list[SummaryLine] = []
     operations = 0
     for backbone in backbones:
-        if options.tuning is not None:
+        if not options.tuning.frozen:
             unfreeze(backbone.network, options.tuning.unfreeze)
         found, counted = _stages(backbone)
         lines += found

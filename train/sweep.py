@@ -1,6 +1,6 @@
 """A search over rate, regularisation and balance on the bank, chosen by folds within train; nothing else is seen.
 
-All candidates race: each is fitted on the first fold, the better third goes on to the next, and so on; who reaches
+All trials race: each is fitted on the first fold, the better third goes on to the next, and so on; who reaches
 the end has been measured on every fold. (A race over folds: O. Maron and A. Moore, "Hoeffding races", 1993; halving
 the field: K. Jamieson and A. Talwalkar, 2016.)
 """
@@ -14,9 +14,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from curate.defaults import DEFAULT_FOLDS
 from curate.errors import UserError
 from curate.progress import Progress, silent
-from train.folds import CrossValidation, FoldResult, LearningSet, fit_fold, learning_set, summary
+from train.folds import CrossValidation, FoldResult, LearningSet, combine_folds, fit_fold, learning_set
 from train.optimising.settings import FitSettings
 from train.training import TrainOptions
 
@@ -29,13 +30,11 @@ GRID: Final[Grid] = {
 }
 """Fields of `FitSettings` and the values that are tried, around the defaults."""
 
-FOLDS: Final = 5
-
 _KEPT = 3  # one in so many goes on to the next fold
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
+class Trial:
     """Settings that took part, and how they did on the folds they reached."""
 
     settings: FitSettings
@@ -62,11 +61,11 @@ class Sweep:
     """Who won, and whether by more than chance. `chosen` is what to train with."""
 
     chosen: FitSettings
-    given: Candidate  # the settings that were there before, measured on every fold
-    best: Candidate
+    given: Trial  # the settings that were there before, measured on every fold
+    best: Trial
     gain: float  # best's share right minus given's, on the same pictures
     gain_error: float  # standard error of that difference
-    candidates: list[Candidate]  # best first: by folds reached, then accuracy, then cross-entropy
+    trials: list[Trial]  # best first: by folds reached, then accuracy, then cross-entropy
     axes: dict[str, list[float]]
     chosen_validation: CrossValidation
     notes: list[str]
@@ -74,12 +73,17 @@ class Sweep:
 
 
 def sweep(
-    root: Path, options: TrainOptions, *, grid: Grid | None = None, folds: int = FOLDS, progress: Progress = silent
+    root: Path,
+    options: TrainOptions,
+    *,
+    grid: Grid | None = None,
+    folds: int = DEFAULT_FOLDS,
+    progress: Progress = silent,
 ) -> Sweep:
     """Race `grid` (default: GRID) and `options.head` over folds of the train split.
 
     The winner is chosen only where its gain over `options.head`, on the same held-out pictures, exceeds its standard
-    error: what is left of the difference otherwise is the luck of having tried many. Raises UserError for a grid that
+    error: a smaller difference may come from having tried many. Raises UserError for a grid that
     names no setting, and as `learning_set` does.
     """
     given = options.head
@@ -98,12 +102,12 @@ def race(
     progress: Progress = silent,
 ) -> Sweep:
     """Let the settings race; the first of them are those that are there already, and reach the end in any case."""
-    running = [Candidate(settings, []) for settings in field]
-    given, out, fits = running[0], list[Candidate](), 0
+    running = [Trial(settings, []) for settings in field]
+    given, out, fits = running[0], list[Trial](), 0
     with progress("Sweeping", sum(_field_sizes(len(field), data.folds))) as advance:
         for fold in range(data.folds):
-            for candidate in running:
-                candidate.results.append(fit_fold(data, fold, candidate.settings))
+            for trial in running:
+                trial.results.append(fit_fold(data, fold, trial.settings))
                 fits += 1
                 advance(1)
             running.sort(key=_rank)
@@ -120,9 +124,9 @@ def race(
         best=best,
         gain=gain,
         gain_error=error,
-        candidates=sorted([*running, *out], key=lambda one: (-one.folds, *_rank(one))),
+        trials=sorted([*running, *out], key=lambda one: (-one.folds, *_rank(one))),
         axes=axes or {},
-        chosen_validation=summary(data, chosen.results),
+        chosen_validation=combine_folds(data, chosen.results),
         notes=list(notes),
         fits=fits,
     )
@@ -155,11 +159,11 @@ def _combinations(given: FitSettings, axes: Mapping[str, Sequence[float]]) -> It
         yield replace(given, **changes)
 
 
-def _rank(candidate: Candidate) -> tuple[float, float]:
-    return -candidate.accuracy, candidate.cross_entropy
+def _rank(trial: Trial) -> tuple[float, float]:
+    return -trial.accuracy, trial.cross_entropy
 
 
-def _paired(best: Candidate, given: Candidate) -> tuple[float, float]:
+def _paired(best: Trial, given: Trial) -> tuple[float, float]:
     """(gain, its standard error) from the same pictures answered by both."""
     difference = np.concatenate(
         [

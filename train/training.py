@@ -14,64 +14,52 @@ from typing import Any
 import torch
 
 from curate.dataset import Dataset, open_dataset
-from curate.defaults import DEFAULT_SEED
+from curate.decoding.formats import is_not_readable
+from curate.defaults import DEFAULT_DEVICE, DEFAULT_MODELS
 from curate.errors import UserError
+from curate.image import BrokenPicture
 from curate.program import __version__
 from curate.progress import Progress, silent
 from curate.splitting.unfinished import steady_split
-from train.backbones import Backbone, Cut, load_backbone
-from train.calibration import Calibration, calibrate
+from train.backbones import Backbone, load_backbone
+from train.calibration import Calibration, calibrate_confidence
 from train.checkpoint import Checkpoint, save_checkpoint
-from train.device import Precision, fast_precision, memory_notes, one_thread, resolve_device
+from train.device import fast_precision, memory_notes, one_thread, resolve_device
 from train.evaluate import measure_head, side_by_side
 from train.features.augmentation import Augmentation
-from train.features.extract import BATCH, BrokenPicture, Extraction
-from train.features.views import Views, require_views
+from train.features.extract import BATCH, Extraction
+from train.features.views import Views
 from train.head import fit_head, require_room
 from train.metrics import Accuracy
 from train.optimising.distributed import Processes
 from train.optimising.fitting import Epoch
 from train.optimising.layers import Head
-from train.optimising.settings import FitSettings, Tuning, require_seed
+from train.optimising.settings import FitSettings
 from train.optimising.unfinished import UnfinishedRun
+from train.options import Cut, LearningOptions, Precision
 from train.pictures import LabelledPicture, class_folder_labels, fingerprint, labelled_pictures, require_known
 from train.predict import head_logits
 
 _MOST_AT_ONCE = 65_536
 
 
-@dataclass(frozen=True)
-class TrainOptions:
-    """All that `train` may be told. `seed` decides views, first values, draws and random weights alike.
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(LearningOptions):
+    """All that `train` may be told: what is learnt, and where, from which pictures and before whom."""
 
-    It is the only seed: that of `head` is this one, whatever it was.
-    """
-
-    backbone: str = "resnet152"  # or several, joined by "+": their features stand side by side
-    weights: str | Path = "default"
-    views: int = 1
-    seed: int = DEFAULT_SEED
-    models: Path = Path("models")
-    device: str = "auto"
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    models: Path = DEFAULT_MODELS
+    device: str = DEFAULT_DEVICE
     batch: int = BATCH
-    head: FitSettings = field(default_factory=FitSettings)
-    tuning: Tuning | None = None  # what trains besides the head; None: nothing, and the bank is used
-    features: Cut = "last"
-    crop: int = 0  # pixels a side of what the network sees; 0: what its weights were made for
-    precision: Precision | None = None  # None: what is fast on the device
-    compiled: bool = False  # the frozen network goes through torch.compile before the training pictures go through it
     recipe: str | None = None  # the name of the recipe these options came from
     save_every: float = 60.0  # least seconds between two writes of the unfinished run
-    augmentation: Augmentation = field(default_factory=Augmentation)
     names: Mapping[str, str] = field(default_factory=dict)  # label → human name; a label without one keeps its own
     watch: Callable[[Epoch], None] | None = None  # told each epoch's figures, in the first process
 
     def __post_init__(self) -> None:
-        require_views(self.views)
+        super().__post_init__()
         if not 1 <= self.batch <= _MOST_AT_ONCE:
             raise UserError(f"A batch of {self.batch} pictures can't be computed: give 1 to {_MOST_AT_ONCE:,}.")
-        require_seed(self.seed)
-        object.__setattr__(self, "head", replace(self.head, seed=self.seed))
 
 
 @dataclass(frozen=True)
@@ -112,7 +100,8 @@ class Place:
         """As the options ask and this machine allows; raises UserError where it has no such device."""
         processes = processes or Processes()
         device = resolve_device(options.device, processes.local)
-        return cls(device, options.precision or fast_precision(device), options.compiled, processes, progress)
+        precision = fast_precision(device) if options.precision == "auto" else options.precision
+        return cls(device, precision, options.compiled, processes, progress)
 
     def exact(self) -> "Place":
         """The same place, where figures are computed."""
@@ -150,13 +139,13 @@ def train_head(
     # One layer is fitted sooner on the CPU than its features reach a GPU, and by one thread than by several
     with nullcontext() if settings.hidden else one_thread():
         fitted = fit_head(
-            learnt.features, [index[label] for label in train_labels], len(labels), settings,
+            learnt.features, [index[label] for label in train_labels], len(labels), settings, seed=options.seed,
             valid=(measured.features[:, 0], [index[label] for label in valid_labels]),
             device=place.device if settings.hidden else None, processes=place.processes, unfinished=unfinished,
             watch=options.watch, progress=progress,
         )  # fmt: skip
     accuracy, truth, _ = measure_head(fitted.head, measured.features, valid_labels, labels)
-    calibration = calibrate(head_logits(fitted.head, measured.features[:, 0]), truth)
+    calibration = calibrate_confidence(head_logits(fitted.head, measured.features[:, 0]), truth)
     clock.lap("head")
     return finished(
         Trained(
@@ -250,7 +239,10 @@ def finished(
 def load_backbones(
     names: str, weights: str | Path = "default", *, seed: int = 0, cut: Cut = "last", crop: int = 0
 ) -> list[Backbone]:
-    """`load_backbone` for each of the names joined by "+"; a weights file or tag belongs to one backbone alone."""
+    """`load_backbone` for each of the names joined by "+".
+
+    Raises UserError as it does, and where one weights file or tag is given for several backbones.
+    """
     wanted = [name.strip() for name in names.split("+")]
     if len(wanted) > 1 and str(weights) not in {"default", "none"}:
         raise UserError(f"--weights {weights} can't be given to {len(wanted)} backbones at once: name one backbone.")
@@ -301,31 +293,21 @@ def _labels_of(pictures: Sequence[LabelledPicture], found: Extraction) -> list[s
 
 
 def require_every_class(labels: Sequence[str], have: Sequence[str], broken: Sequence[BrokenPicture]) -> None:
-    """Raise UserError for a class whose pictures are all broken."""
+    """Raise UserError for a class whose pictures all give no pixels."""
     lost = [label for label in labels if label not in set(have)]
     if lost:
         example = broken[0]
+        unreadable = is_not_readable(example.reason)  # `clean` would leave it in place
         raise UserError(
-            f"All training pictures of class {lost[0]!r} are broken (such as {example.path}: {example.reason}): "
-            f"run `clean`, and add pictures or remove the class folder."
+            f"All training pictures of class {lost[0]!r} are {'left out' if unreadable else 'broken'} (such as "
+            f"{example.path}: {example.reason}): {'make them readable' if unreadable else 'run `clean`'}, and add "
+            "pictures or remove the class folder."
         )
 
 
 def recipe_facts(options: TrainOptions, precision: str) -> dict[str, Any]:
     """What a checkpoint keeps of how it was trained, in plain types."""
-    return {
-        "name": options.recipe,
-        "backbone": options.backbone,
-        "features": options.features,
-        "crop": options.crop,
-        "views": options.views,
-        "augmentation": options.augmentation.to_dict(),
-        "seed": options.seed,
-        "precision": precision,
-        "compiled": options.compiled,
-        "tuning": None if options.tuning is None else options.tuning.to_dict(),
-        "head": options.head.to_dict(),
-    }
+    return {"name": options.recipe, **options.facts(), "precision": precision}
 
 
 def dataset_facts(content: Sequence[tuple[str, Sequence[str], Sequence[str]]]) -> dict[str, Any]:

@@ -4,19 +4,11 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, get_args
 
 import numpy as np
 
 from curate.catalog import Picture
 from curate.duplicates import NearDuplicates
-
-ConflictMode = Literal["quarantine", "keep-best", "report"]
-"""All copies leave, because nobody knows which label is right; or all but the one that the policy puts first; or none,
-and a person decides.
-"""
-
-CONFLICT_MODES: tuple[str, ...] = get_args(ConflictMode)
 
 _MOST_PARTNERS = 3
 
@@ -81,7 +73,7 @@ def within_labels(found: NearDuplicates, pictures: Sequence[Picture]) -> NearDup
     chosen, first, second = np.array(pairs, dtype=np.int64).reshape(-1, 3).T
     return NearDuplicates(
         contents, first.astype(np.int32), second.astype(np.int32), found.distance[chosen], found.same[chosen],
-        found.view[chosen] if len(found.view) else found.view,
+        found.variant[chosen] if len(found.variant) else found.variant,
     )  # fmt: skip
 
 

@@ -4,18 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from curate.catalog import Catalog, Picture
+from curate.catalog.credits import known_of_origins
 from curate.dataset import natural_key
-from curate.image import BrokenImage, load
+from curate.image import BrokenImage, load_pixels
 from curate.lookalikes.fingerprint import reduced, without_border
-
-PolicyName = Literal["best", "largest", "sharpest", "first-seen", "most-credited"]
-DEFAULT_POLICY: PolicyName = "best"
 
 ENOUGH_BITS = 0.5
 """Bits of file per pixel from which a photograph's pixels count in full; what is squeezed harder counts in proportion.
@@ -54,12 +51,9 @@ class Evidence:
     @classmethod
     def gather(cls, root: Path, catalog: Catalog, home: Mapping[str, str], bordered: frozenset[str]) -> "Evidence":
         """Read the credits of all pictures."""
-        rows = catalog.db.execute(
-            "SELECT sha256, MAX((author != '') + (license != '') + (license_url != '') + (landing_page != '') "
-            "+ (title != '')), MIN(fetched_at) FROM credits GROUP BY sha256"
-        ).fetchall()
-        fetched = {sha256: _seconds(moment) for sha256, _, moment in rows if _seconds(moment)}
-        return cls(root, {sha256: known for sha256, known, _ in rows}, fetched, home, bordered)
+        origins = known_of_origins(catalog)
+        fetched = {known.sha256: _seconds(known.fetched_at) for known in origins if _seconds(known.fetched_at)}
+        return cls(root, {known.sha256: known.facts for known in origins}, fetched, home, bordered)
 
     def split(self, picture: Picture) -> str:
         """The split that a picture is in, by its own place or by that of its copy; "" for none."""
@@ -218,7 +212,7 @@ def _seconds(moment: str) -> float:
 
 def _laplacian(path: Path) -> float:
     try:
-        pixels = load(path, at_least=_SHARPNESS_SIDE).convert("L")
+        pixels = load_pixels(path, at_least=_SHARPNESS_SIDE).convert("L")
     except BrokenImage:
         return 0.0
     scale = _SHARPNESS_SIDE / min(pixels.size)
@@ -231,7 +225,7 @@ def _laplacian(path: Path) -> float:
 
 def _without_border(path: Path) -> float:
     try:
-        left, right, top, bottom = without_border(reduced(load(path, at_least=_BORDER_SIDE).convert("L")))
+        left, right, top, bottom = without_border(reduced(load_pixels(path, at_least=_BORDER_SIDE).convert("L")))
     except BrokenImage:
         return 1.0
     return (right - left) * (bottom - top)

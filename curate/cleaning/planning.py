@@ -7,20 +7,18 @@ distance, and why that one.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 
 from curate.catalog import Catalog, Picture
-from curate.cleaning.conflicts import CONFLICT_MODES, Conflict, counterparts, find_conflicts, within_labels
-from curate.cleaning.keepers import DEFAULT_POLICY, POLICIES, Evidence, Policy
+from curate.cleaning.clean_options import CleanOptions
+from curate.cleaning.conflicts import Conflict, counterparts, find_conflicts, within_labels
+from curate.cleaning.keepers import POLICIES, Evidence, Policy
 from curate.dataset import SPLITS, Dataset, natural_key
 from curate.decoding.formats import is_not_readable
-from curate.defaults import DEFAULT_RADIUS
 from curate.duplicates import Cluster, NearDuplicates, clusters, find_near_duplicates
-from curate.errors import UserError
 from curate.lookalikes.cached_search import remember_search
-from curate.lookalikes.fingerprint import VIEWS
+from curate.lookalikes.fingerprint import VARIANTS
 from curate.progress import Progress, silent
 from curate.quality import CHECKS
 from curate.quarantine import Decision, pending
@@ -29,8 +27,6 @@ REASONS = ("broken", "duplicate", "leak", "conflict")
 """Why a picture leaves: no pixels; a better copy in the same split; a copy in a split that must stay apart from this
 one; a copy under another label, where both leave, because nobody knows which label is right.
 """
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class Leak:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CleaningPlan:
     """What is to leave, in order of path; what was found leaking across the splits that are there; and which
     pictures lie under two labels.
     """
@@ -55,37 +51,24 @@ class Plan:
 def make_plan(
     dataset: Dataset,
     catalog: Catalog,
-    radius: int = DEFAULT_RADIUS,
+    options: CleanOptions | None = None,
     progress: Progress = silent,
-    *,
-    keep: str = DEFAULT_POLICY,
-    conflicts: str = "quarantine",
-    geometry: bool = False,
-    remove: Sequence[str] = (),
-) -> Plan:
-    """Decide from the catalog what leaves. Moves that an interrupted run left undone are decided already.
-
-    `keep` names the policy that says which copy stays, `conflicts` what becomes of one picture under two labels;
-    `geometry` asks for turned and mirrored copies too, and `remove` for pictures with these quality flags.
-
-    Raises `UserError` for an unknown policy, way with conflicts or flag.
-    """
-    for flag in remove:
-        _chosen(flag, {check.flag: check for check in CHECKS}, "quality flag")
-    policy = _chosen(keep, POLICIES, "policy")
-    mode = _chosen(conflicts, {name: name for name in CONFLICT_MODES}, "way with conflicts")
+) -> CleaningPlan:
+    """Decide from the catalog what leaves. Moves that an interrupted run left undone are decided already."""
+    options = options or CleanOptions()
+    policy = POLICIES[options.keep]
     decided = {decision.path: decision for decision in pending(catalog)}
     pictures = [picture for picture in catalog.pictures() if picture.path not in decided]
     sources, placed = part_placements(pictures)
-    poor = [decision for picture in sources if (decision := _poor(picture, remove))]
+    poor = [decision for picture in sources if (decision := _poor(picture, options.remove))]
     leaving = {decision.path for decision in poor}
     intact = [picture for picture in sources if not picture.broken and picture.path not in leaving]
-    found = find_near_duplicates(dataset.root, intact, radius, progress, geometry=geometry)
-    if not geometry:  # which a split does not look at: there, a mirrored copy is another picture
-        remember_search(catalog, [picture.sha256 for picture in intact], found, radius)
+    found = find_near_duplicates(dataset.root, intact, options.radius, progress, geometry=options.geometry)
+    if not options.geometry:  # which a split does not look at: there, a mirrored copy is another picture
+        remember_search(catalog, [picture.sha256 for picture in intact], found, options.radius)
     in_split = {origin: max((copy.split for copy in copies), key=SPLITS.index) for origin, copies in placed.items()}
     evidence = Evidence.gather(dataset.root, catalog, in_split, _bordered(found, intact))
-    planner = _Planner(intact, found, policy, mode, evidence)
+    planner = _Planner(intact, found, policy, options.conflicts, evidence)
     lost = [picture for picture in sources if picture.broken and not is_not_readable(picture.broken)]
     decisions = [Decision(it.path, it.sha256, "broken", it.broken) for it in lost]
     decisions += poor
@@ -93,7 +76,7 @@ def make_plan(
     decisions += _placements_that_leave(decisions, placed)
     everything = sorted([*decided.values(), *decisions], key=lambda decision: natural_key(decision.path))
     copies = [copy for origin, copies in placed.items() if origin not in leaving for copy in copies]
-    return Plan(everything, find_leaks(found, intact, copies), find_conflicts(found, intact))
+    return CleaningPlan(everything, find_leaks(found, intact, copies), find_conflicts(found, intact))
 
 
 def _poor(picture: Picture, remove: Sequence[str]) -> Decision | None:
@@ -105,15 +88,9 @@ def _poor(picture: Picture, remove: Sequence[str]) -> Decision | None:
     return None
 
 
-def _chosen(name: str, known: Mapping[str, T], what: str) -> T:
-    if name not in known:
-        raise UserError(f"There is no {what} called {name!r}: choose among {', '.join(known)}.")
-    return known[name]
-
-
 def _bordered(found: NearDuplicates, pictures: Sequence[Picture]) -> frozenset[str]:
     """The contents that met another when the border of one was left out."""
-    contents = {content for pair, view in _views(found).items() if view == "border" for content in pair}
+    contents = {content for pair, variant in _variants(found).items() if variant == "border" for content in pair}
     return frozenset(pictures[at].sha256 for content in contents for at in found.contents[content])
 
 
@@ -205,8 +182,8 @@ class _Planner:
         self.evidence = evidence
         joined = within_labels(found, pictures) if mode == "report" else found
         self.clusters = clusters(joined, lambda at: policy.rank(pictures[at], evidence))
-        self.views = _views(found)
-        seen = {content for pair in self.views for content in pair}
+        self.variants = _variants(found)
+        seen = {content for pair in self.variants for content in pair}
         self.content = {at: content for content in seen for at in found.contents[content]}
         self.disputed: dict[int, tuple[int, int]] = {}
         if mode == "quarantine":
@@ -263,18 +240,18 @@ class _Planner:
         path = self.pictures[other].path
         if self.pictures[at].sha256 == self.pictures[other].sha256:
             return f"the same bytes as {path}"
-        view = self.views.get(frozenset((self.content.get(at, -1), self.content.get(other, -1))))
-        seen = f", one seen as “{view}”" if view else ""
+        variant = self.variants.get(frozenset((self.content.get(at, -1), self.content.get(other, -1))))
+        seen = f", one seen as “{variant}”" if variant else ""
         return f"the same picture as {path} (pHash {distance} of 64 bits apart{seen})"
 
 
-def _views(found: NearDuplicates) -> dict[frozenset[int], str]:
-    """For pairs of contents that met by another view than both whole: its name. {} where views are unknown."""
-    if not len(found.view):
+def _variants(found: NearDuplicates) -> dict[frozenset[int], str]:
+    """For pairs of contents that met by another variant than both whole: its name. {} where variants are unknown."""
+    if not len(found.variant):
         return {}
     return {
-        frozenset((int(found.first[pair]), int(found.second[pair]))): VIEWS[found.view[pair]].name
-        for pair in np.flatnonzero(found.same & (found.view >= 0))
+        frozenset((int(found.first[pair]), int(found.second[pair]))): VARIANTS[found.variant[pair]].name
+        for pair in np.flatnonzero(found.same & (found.variant >= 0))
     }
 
 

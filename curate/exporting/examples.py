@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.catalog import Catalog, Picture
+from curate.catalog.credits import FIELDS, first_credits
+from curate.catalog.placements import outs_elsewhere, placed_elsewhere
 from curate.companions import read_contents
-from curate.credits import FIELDS
 from curate.dataset import SPLITS, Dataset, open_dataset
 from curate.errors import UserError
 from curate.files.inside import inside
@@ -21,8 +22,8 @@ SPLIT_NAMES = {"train": "train", "valid": "validation", "test": "test"}
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One picture. `credit` are the values of `curate.credits.FIELDS`, "" each where nothing is known; `original` is
-    the picture's own file, where `file` is one that was converted.
+    """One picture. `credit` are the values of `curate.catalog.credits.FIELDS`, "" each where nothing is known;
+    `original` is the picture's own file, where `file` is one that was converted.
     """
 
     file: Path
@@ -80,9 +81,9 @@ def read_examples(dataset: Dataset, catalog: Catalog, labels: Sequence[str], nam
     elsewhere; where there is no split at all, everything is train. Of the labels those are kept that have a picture in
     one of the splits. Raises `UserError` where several were placed.
     """
-    credit_of = _credits(catalog)
+    credit_of = first_credits(catalog)
     found: dict[str, list[Example]] = {SPLIT_NAMES[split]: [] for split in SPLITS}
-    pictures = catalog.pictures("state = 'present' AND broken = ''")
+    pictures = catalog.intact()
     places = _in_splits(dataset, pictures) or _placed(dataset, catalog, pictures) or _all(dataset, pictures)
     # A class without any picture is none: it could be learnt nowhere, and torchvision refuses its empty folder.
     used = {place.label for place in places}
@@ -112,6 +113,17 @@ class _Place:
     picture: Picture
 
 
+def plan_shards(sizes: Sequence[int], most: int) -> list[range]:
+    """Consecutive ranges whose sizes sum up to at most `most`, as long as can be; what is larger stands alone."""
+    shards, start, held = [], 0, 0
+    for at, size in enumerate(sizes):
+        if at > start and held + size > most:
+            shards.append(range(start, at))
+            start, held = at, 0
+        held += size
+    return [*shards, range(start, len(sizes))] if sizes else []
+
+
 def _in_splits(dataset: Dataset, pictures: Sequence[Picture]) -> list[_Place]:
     return [place for place in _all(dataset, pictures, "") if place.split]
 
@@ -131,7 +143,7 @@ def _all(dataset: Dataset, pictures: Sequence[Picture], unsplit: str = "train") 
 
 def _placed(dataset: Dataset, catalog: Catalog, pictures: Sequence[Picture]) -> list[_Place]:
     """The files of the one split that lies elsewhere."""
-    outs = [str(out) for (out,) in catalog.db.execute("SELECT DISTINCT out FROM placements WHERE out != '.'")]
+    outs = outs_elsewhere(catalog)
     if len(outs) > 1:
         raise UserError(f"This dataset was split into {len(outs)} folders, {', '.join(outs)}: export one of those.")
     for out in outs:
@@ -143,7 +155,7 @@ def _placed(dataset: Dataset, catalog: Catalog, pictures: Sequence[Picture]) -> 
     known = {picture.sha256: picture for picture in pictures}
     labels = {folder.label for folder in dataset.class_folders()}
     places = []
-    for out, path, sha256 in catalog.db.execute("SELECT out, path, sha256 FROM placements WHERE out != '.'"):
+    for out, path, sha256 in placed_elsewhere(catalog):
         split, _, rest = str(path).partition("/")
         label, _, name = rest.partition("/")
         file = inside(dataset.root / out, path)
@@ -152,9 +164,3 @@ def _placed(dataset: Dataset, catalog: Catalog, pictures: Sequence[Picture]) -> 
         if sha256 in known:
             places.append(_Place(split, label, name, file, known[sha256]))
     return places
-
-
-def _credits(catalog: Catalog) -> dict[str, tuple[str, ...]]:
-    """The first credit of each content, by its digest."""
-    query = f"SELECT sha256, {', '.join(FIELDS)} FROM credits ORDER BY fetched_at DESC, url DESC"
-    return {sha256: tuple(credit) for sha256, *credit in catalog.db.execute(query)}

@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from curate.credits import FIELDS
-from curate.exporting.examples import Example, Examples
-from curate.exporting.shards import plan_shards
+from curate.catalog.credits import FIELDS
+from curate.exporting.examples import Example, Examples, plan_shards
 from curate.extras import not_installed
 
 MOST_BYTES = 256 << 20

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from curate.exporting.examples import Example, Examples
-from curate.exporting.shards import plan_shards
+from curate.exporting.examples import Example, Examples, plan_shards
 
 MOST_BYTES = 256 << 20
 """No shard is larger, unless a single picture is."""

@@ -76,7 +76,7 @@ def file_under_way(file: Path) -> Iterator[tuple[BinaryIO, Path]]:
     killed processes have left. Raises `OSError`, also where a library makes another error of it.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    sweep(file.parent)
+    remove_abandoned(file.parent)
     temporary = temporary_name(file)
     stream = _Listening(temporary)
     try:
@@ -150,14 +150,14 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def sweep(folder: Path) -> None:
+def remove_abandoned(folder: Path) -> None:
     """Remove the files that dead processes of this machine have left half-written in one folder."""
-    for left in left_by_the_dead(folder):
+    for left in abandoned_in(folder):
         with suppress(OSError):  # a folder is not ours to remove here
             left.unlink()
 
 
-def left_by_the_dead(folder: Path) -> list[Path]:
+def abandoned_in(folder: Path) -> list[Path]:
     """What processes of this machine that are gone have left under temporary names, files and folders."""
     try:
         names = os.listdir(folder)  # noqa: PTH208  names are enough, and faster

@@ -33,8 +33,7 @@ class WorkFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self.is_ours():
-                # Where making it was cut short, the mark is there in part.
-                if self.path.is_symlink() or not all(is_partial(entry.name) for entry in self.path.iterdir()):
+                if not self._holds_nothing():
                     raise UserError(
                         f"The folder {self.path} holds files that this program did not write, and is needed for work "
                         "under way: move it away."
@@ -56,9 +55,18 @@ class WorkFolder:
         except OSError:
             return False
 
+    def _holds_nothing(self) -> bool:
+        """Whether there is such a folder, and nothing in it but what a mark that was cut short has left."""
+        if self.path.is_symlink() or not self.path.is_dir():
+            return False
+        return all(is_partial(entry.name) and not entry.is_dir() for entry in self.path.iterdir())
+
     def remove(self) -> None:
-        """Remove the folder with all that is in it, if it is ours. The mark goes last: a kill leaves it ours."""
-        if not self.is_ours():
+        """Remove the folder with all that is in it, if it is ours. The mark goes last: a kill leaves it ours.
+
+        A folder that holds nothing goes too: making or removing it was cut short.
+        """
+        if not (self.is_ours() or self._holds_nothing()):
             return
         for entry in self.path.iterdir():
             if entry.name == MARK:

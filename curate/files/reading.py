@@ -26,7 +26,7 @@ def open_file(path: Path) -> BufferedReader:
     `OSError` as `open` does.
     """
     try:
-        # O_NONBLOCK: to open a pipe that nobody writes to would wait for ever.
+        # O_NONBLOCK: opening a pipe without a writer would never return.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket cannot be opened at all

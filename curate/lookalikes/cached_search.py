@@ -14,19 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.catalog import Catalog
+from curate.catalog.searches import enter_search, recall_search
 from curate.dataset import Dataset
 from curate.duplicates import NearDuplicates, find_near_duplicates
 from curate.lookalikes.method import search_method
 from curate.progress import Progress, silent
 from curate.splitting.picture_table import PictureTable
-
-_TABLE = """
-CREATE TABLE IF NOT EXISTS searches (   -- the last search for near-duplicates at each radius
-    radius  INTEGER PRIMARY KEY,
-    method  TEXT NOT NULL,              -- the versions of the method that searched
-    result  BLOB NOT NULL               -- numpy arrays
-)
-"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,24 +92,18 @@ def keep(catalog: Catalog, neighbours: Neighbours, radius: int) -> None:
     """Write a search down in place of the last one at this radius."""
     stream = io.BytesIO()
     np.savez(stream, **vars(neighbours))
-    with catalog.transaction() as db:
-        db.execute(_TABLE)
-        db.execute("INSERT OR REPLACE INTO searches VALUES (?, ?, ?)", (radius, search_method(), stream.getbuffer()))
+    enter_search(catalog, radius, search_method(), stream.getbuffer())
 
 
 def _recall(catalog: Catalog, radius: int) -> Neighbours | None:
-    if not catalog.db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'searches'").fetchone():
-        return None
-    row = catalog.db.execute(
-        "SELECT result FROM searches WHERE radius = ? AND method = ?", (radius, search_method())
-    ).fetchone()
-    if row is None:
+    result = recall_search(catalog, radius, search_method())
+    if result is None:
         return None
     try:
-        with zipfile.ZipFile(io.BytesIO(row[0])) as stored:
+        with zipfile.ZipFile(io.BytesIO(result)) as stored:
             if any(member.compress_type != zipfile.ZIP_STORED for member in stored.infolist()):
                 return None  # not ours, and it might unpack to more than the memory holds
-        with np.load(io.BytesIO(row[0]), allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(result), allow_pickle=False) as arrays:
             known = Neighbours(**{name: arrays[name] for name in arrays.files})
             return known if known.is_sound() else None
     except Exception:  # what is in the catalog may be a stranger's: numpy raises whatever the bytes provoke

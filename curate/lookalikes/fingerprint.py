@@ -29,7 +29,7 @@ _WIDEST_BORDER = 26  # rows of 64
 
 
 @dataclass(frozen=True)
-class View:
+class Variant:
     """One hash of a fingerprint: of a window into the picture, or of the picture turned.
 
     `window` is (left, right, top, bottom) in 0…1 of the picture, or None where it depends on the picture; `turned` is a
@@ -45,30 +45,30 @@ _ODD = np.where(np.arange(8) % 2, -1, 1).astype(np.float32)
 _SIGNS = _ODD, _ODD[:, None], _ODD * _ODD[:, None]  # a mirrored picture's odd frequencies are negated
 
 
-def _windows() -> tuple[View, ...]:
-    centred = [View("crop", (c, 1 - c, c, 1 - c)) for c in (0.025, 0.05, 0.075, 0.1)]
+def _windows() -> tuple[Variant, ...]:
+    centred = [Variant("crop", (c, 1 - c, c, 1 - c)) for c in (0.025, 0.05, 0.075, 0.1)]
     sides = []
     for c in (0.05, 0.1):
-        sides += [View("left cut", (c, 1, 0, 1)), View("right cut", (0, 1 - c, 0, 1))]
-        sides += [View("top cut", (0, 1, c, 1)), View("bottom cut", (0, 1, 0, 1 - c))]
-    caption = View("bottom cut", (0, 1, 0, 0.925))  # the most frequent cut of one side
-    return *centred, *sides, caption, View("square", None), View("border", None)
+        sides += [Variant("left cut", (c, 1, 0, 1)), Variant("right cut", (0, 1 - c, 0, 1))]
+        sides += [Variant("top cut", (0, 1, c, 1)), Variant("bottom cut", (0, 1, 0, 1 - c))]
+    caption = Variant("bottom cut", (0, 1, 0, 0.925))  # the most frequent cut of one side
+    return *centred, *sides, caption, Variant("square", None), Variant("border", None)
 
 
 FRAMED = _windows()
 """Windows 2.5% (or, of one side alone, 5%) apart: with 6 bits each finds what lies half as far from it."""
 
 TURNED = (
-    View("mirrored", turned=Image.Transpose.FLIP_LEFT_RIGHT),
-    View("upside down, mirrored", turned=Image.Transpose.FLIP_TOP_BOTTOM),
-    View("upside down", turned=Image.Transpose.ROTATE_180),
-    View("turned and mirrored", turned=Image.Transpose.TRANSPOSE),
-    View("turned and mirrored", turned=Image.Transpose.TRANSVERSE),
-    View("turned", turned=Image.Transpose.ROTATE_90),
+    Variant("mirrored", turned=Image.Transpose.FLIP_LEFT_RIGHT),
+    Variant("upside down, mirrored", turned=Image.Transpose.FLIP_TOP_BOTTOM),
+    Variant("upside down", turned=Image.Transpose.ROTATE_180),
+    Variant("turned and mirrored", turned=Image.Transpose.TRANSPOSE),
+    Variant("turned and mirrored", turned=Image.Transpose.TRANSVERSE),
+    Variant("turned", turned=Image.Transpose.ROTATE_90),
 )
 """The ways to turn a picture. A quarter turn the other way is this one seen from the other picture."""
 
-VIEWS = FRAMED + TURNED
+VARIANTS = FRAMED + TURNED
 _SQUARE, _BORDER = len(FRAMED) - 2, len(FRAMED) - 1
 
 
@@ -89,7 +89,7 @@ def mean_colour(pixels: Image.Image) -> bytes:
 
 
 def fingerprints(lumas: NDArray[np.uint8], sizes: Sequence[tuple[int, int]], colours: Sequence[bytes]) -> list[bytes]:
-    """The hashes of `VIEWS` of each of n pictures, 8 bytes each, big-endian; or of a flat picture, its mean colour.
+    """The hashes of `VARIANTS` of each of n pictures, 8 bytes each, big-endian; or of a flat picture, its mean colour.
 
     `lumas` is uint8[n, 64, 64], each as `reduced` gives it; `sizes` are the (width, height) of what it was reduced
     from; `colours` may be b"" for a picture that is not flat.
@@ -107,15 +107,15 @@ def fingerprints(lumas: NDArray[np.uint8], sizes: Sequence[tuple[int, int]], col
         left, right, top, bottom = without_border(lumas[at])
         insides[at] = _transform(top, bottom) @ values[at] @ _transform(left, right).T
     own = np.stack([squares, insides], axis=1)
-    low = np.concatenate([fixed[:, 1:], own, _turn(whole)], axis=1).reshape(len(values), len(VIEWS), 64)
+    low = np.concatenate([fixed[:, 1:], own, _turn(whole)], axis=1).reshape(len(values), len(VARIANTS), 64)
     ranked = np.sort(low, axis=2)
     bits = np.packbits(low > ((ranked[:, :, 31] + ranked[:, :, 32]) / 2)[:, :, None], axis=2)
     return [colour if colour and _is_even(values[at]) else bits[at].tobytes() for at, colour in enumerate(colours)]
 
 
-def unpack(fingerprints: list[bytes]) -> Hashes:
-    """The hashes of n fingerprints of pictures that are not flat: big-endian uint64[n, views]."""
-    return np.frombuffer(b"".join(fingerprints), dtype=">u8").reshape(-1, len(VIEWS))
+def unpack_hashes(fingerprints: list[bytes]) -> Hashes:
+    """The hashes of n fingerprints of pictures that are not flat: big-endian uint64[n, variants]."""
+    return np.frombuffer(b"".join(fingerprints), dtype=">u8").reshape(-1, len(VARIANTS))
 
 
 def is_flat(whole: bytes) -> bool:
@@ -123,13 +123,13 @@ def is_flat(whole: bytes) -> bool:
     return len(whole) == 3
 
 
-def window_of(view: int, luma: Luma, width: int, height: int) -> tuple[float, float, float, float]:
-    """(left, right, top, bottom) in 0…1 of a view's window into a picture."""
-    if view == _SQUARE:
+def window_of(variant: int, luma: Luma, width: int, height: int) -> tuple[float, float, float, float]:
+    """(left, right, top, bottom) in 0…1 of a variant's window into a picture."""
+    if variant == _SQUARE:
         return square(width, height)
-    if view == _BORDER:
+    if variant == _BORDER:
         return without_border(luma)
-    window = VIEWS[view].window
+    window = VARIANTS[variant].window
     assert window is not None
     return window
 
@@ -211,7 +211,7 @@ def _fixed_windows(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], ND
 
 @lru_cache(maxsize=1)
 def _fixed_transforms() -> _Transforms:
-    windows = [(0.0, 1.0, 0.0, 1.0), *(view.window for view in FRAMED if view.window is not None)]
+    windows = [(0.0, 1.0, 0.0, 1.0), *(variant.window for variant in FRAMED if variant.window is not None)]
     places = range(len(windows))
     wide = [at for at in places if windows[at][:2] == (0, 1)]
     high = [at for at in places if at not in wide and windows[at][2:] == (0, 1)]

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.image import DecodedImage
-from curate.lookalikes.candidates import WHOLE, Candidates
+from curate.lookalikes.candidates import WHOLE, CandidatePairs
 from curate.lookalikes.colour import CHROMA_SIDE, Chroma, chroma, coloured_alike
-from curate.lookalikes.fingerprint import FRAMED, SIDE, VIEWS, Luma, reduced, window_of
+from curate.lookalikes.fingerprint import FRAMED, SIDE, VARIANTS, Luma, reduced, window_of
 from curate.lookalikes.registration import IDENTITY, Agreement, register
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
@@ -50,7 +50,7 @@ Looker = Callable[[int], Look | None]
 """Position of a picture → what is seen of it, or None where it can no longer be decoded."""
 
 
-def look_again(candidates: Candidates, look: Looker, progress: Progress = silent) -> Verdicts:
+def look_again(candidates: CandidatePairs, look: Looker, progress: Progress = silent) -> Verdicts:
     """Whether each candidate is the same picture. Once a pair is, its other guesses are not looked at.
 
     A picture is decoded once, unless the web of candidates that it belongs to is larger than memory should be.
@@ -69,7 +69,7 @@ def _undecided(n: int) -> Verdicts:
     return Verdicts(np.zeros(n, np.bool_), np.full(n, np.nan, np.float32))
 
 
-def _chunks(candidates: Candidates) -> Iterator[NDArray[np.intp]]:
+def _chunks(candidates: CandidatePairs) -> Iterator[NDArray[np.intp]]:
     """Cut into chunks that share few pictures: what hangs together stays together, each pair's guesses in order."""
     if not len(candidates):
         return
@@ -85,7 +85,7 @@ def _chunks(candidates: Candidates) -> Iterator[NDArray[np.intp]]:
         yield order[start : start + _CHUNK]
 
 
-def _look_at(candidates: Candidates, look: Looker) -> Verdicts:
+def _look_at(candidates: CandidatePairs, look: Looker) -> Verdicts:
     pictures = np.unique(np.concatenate([candidates.first, candidates.second]))
     looks = dict(zip(pictures.tolist(), ordered_map(look, pictures.tolist()), strict=True))
     seen = np.array([looks[a] is not None and looks[b] is not None for a, b in _ends(candidates)], np.bool_)
@@ -112,24 +112,24 @@ def _turns(pair: NDArray[np.intp]) -> NDArray[np.intp]:
     return turn
 
 
-def _compare(candidates: Candidates, looks: dict[int, Look | None]) -> Agreement:
+def _compare(candidates: CandidatePairs, looks: dict[int, Look | None]) -> Agreement:
     n = len(candidates)
     first, second = np.empty((2, n, SIDE, SIDE), np.uint8)
     colours = np.empty((2, n, 2, CHROMA_SIDE, CHROMA_SIDE), np.uint8)
     placement, part = np.tile(np.array(IDENTITY, np.float32), (2, n, 1))
-    for row, ((a, b), view, both) in enumerate(
-        zip(_ends(candidates), candidates.view.tolist(), candidates.both.tolist(), strict=True)
+    for row, ((a, b), variant, both) in enumerate(
+        zip(_ends(candidates), candidates.variant.tolist(), candidates.both.tolist(), strict=True)
     ):
         of_a, of_b = looks[a], looks[b]
         assert of_a is not None
         assert of_b is not None
         first[row], second[row], colours[:, row] = of_a.luma, of_b.luma, (of_a.chroma, of_b.chroma)
-        if view >= len(FRAMED):
-            second[row], colours[1, row] = turned(of_b.luma, view), [turned(plane, view) for plane in of_b.chroma]
-        elif view != WHOLE:
-            placement[row] = window_of(view, of_b.luma, of_b.width, of_b.height)
+        if variant >= len(FRAMED):
+            second[row], colours[1, row] = turned(of_b.luma, variant), [turned(plane, variant) for plane in of_b.chroma]
+        elif variant != WHOLE:
+            placement[row] = window_of(variant, of_b.luma, of_b.width, of_b.height)
             if both:
-                part[row] = window_of(view, of_a.luma, of_a.width, of_a.height)
+                part[row] = window_of(variant, of_a.luma, of_a.width, of_a.height)
                 placement[row] = _beyond(placement[row], part[row])
     agreement = register(first, second, placement, part)
     same = np.flatnonzero(agreement.same)
@@ -137,9 +137,9 @@ def _compare(candidates: Candidates, looks: dict[int, Look | None]) -> Agreement
     return agreement
 
 
-def turned(luma: Luma, view: int) -> Luma:
-    """One plane of a picture, uint8[n, n], turned as a view of `TURNED` says."""
-    method = VIEWS[view].turned
+def turned(luma: Luma, variant: int) -> Luma:
+    """One plane of a picture, uint8[n, n], turned as a variant of `TURNED` says."""
+    method = VARIANTS[variant].turned
     assert method is not None
     return np.asarray(Image.fromarray(luma).transpose(method))
 
@@ -153,5 +153,5 @@ def _beyond(there: NDArray[np.float32], here: NDArray[np.float32]) -> NDArray[np
     return np.array(edges, dtype=np.float32)
 
 
-def _ends(candidates: Candidates) -> list[tuple[int, int]]:
+def _ends(candidates: CandidatePairs) -> list[tuple[int, int]]:
     return list(zip(candidates.first.tolist(), candidates.second.tolist(), strict=True))

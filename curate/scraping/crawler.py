@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate.catalog import Catalog, Picture
+from curate.catalog.candidate_store import CandidateStore, StoredCandidate
 from curate.dataset import Dataset
 from curate.errors import UserError
 from curate.files.inside import inside
 from curate.inspect import inspect
 from curate.parallel import processors
 from curate.progress import Progress
-from curate.scraping.candidate_store import CandidateStore, StoredCandidate
 from curate.scraping.deduplicator import Deduplicator
 from curate.scraping.incoming import Incoming, free_place
 from curate.scraping.scrape_options import ScrapeOptions

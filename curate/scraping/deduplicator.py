@@ -11,13 +11,13 @@ from curate.defaults import DEFAULT_RADIUS
 from curate.duplicates import find_near_duplicates
 from curate.lookalikes.fingerprint import FRAMED, is_flat
 
-_VIEWS = 1 + len(FRAMED)
+_VARIANTS = 1 + len(FRAMED)
 """Hashes kept of each picture: of its whole, and of the windows that `clean` compares as well."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`status` is one of `store.STATUSES`: "kept", "broken" or "duplicate"; `kind` and `reason` say why."""
+    """`status` is one of `candidate_store.STATUSES`: "kept", "broken" or "duplicate"; `kind` and `reason` say why."""
 
     status: str
     kind: str = ""
@@ -35,13 +35,13 @@ class Deduplicator:
         self._root = root
         self._min_size = min_size
         self._radius = radius
-        self._pictures = catalog.pictures("state = 'present' AND broken = ''")
-        known = catalog.pictures("state != 'present'")
+        self._pictures = catalog.intact()
+        known = catalog.absent()
         self._contents = {picture.sha256: picture for picture in [*known, *self._pictures]}
-        self._hashes = np.empty((len(self._pictures), _VIEWS), dtype=np.uint64)
+        self._hashes = np.empty((len(self._pictures), _VARIANTS), dtype=np.uint64)
         self._flat = np.empty(len(self._pictures), dtype=np.bool_)
         for row, picture in enumerate(self._pictures):
-            self._hashes[row], self._flat[row] = _views(picture), is_flat(picture.fingerprint)
+            self._hashes[row], self._flat[row] = _variants(picture), is_flat(picture.fingerprint)
 
     def check(self, picture: Picture) -> Verdict:
         """Deduplicator one picture; its `path` may be absolute. Reads the pictures that look like it."""
@@ -64,9 +64,9 @@ class Deduplicator:
         count = len(self._pictures)
         if count == len(self._hashes):
             more = max(64, count)
-            self._hashes = np.concatenate([self._hashes, np.zeros((more, _VIEWS), dtype=np.uint64)])
+            self._hashes = np.concatenate([self._hashes, np.zeros((more, _VARIANTS), dtype=np.uint64)])
             self._flat = np.concatenate([self._flat, np.zeros(more, dtype=np.bool_)])
-        self._hashes[count], self._flat[count] = _views(picture), is_flat(picture.fingerprint)
+        self._hashes[count], self._flat[count] = _variants(picture), is_flat(picture.fingerprint)
         self._pictures.append(picture)
         self._contents[picture.sha256] = picture
 
@@ -85,18 +85,18 @@ class Deduplicator:
 
     def _alike(self, picture: Picture) -> NDArray[np.bool_]:
         """Which known pictures may be copies: some hash of theirs is near this one's whole, or the other way round."""
-        count, views = len(self._pictures), _views(picture)
+        count, variants = len(self._pictures), _variants(picture)
         if is_flat(picture.fingerprint):
             return self._flat[:count]
-        theirs = np.bitwise_count(self._hashes[:count] ^ views[0]).min(axis=1, initial=64)
-        ours = np.bitwise_count(self._hashes[:count, :1] ^ views).min(axis=1, initial=64)
+        theirs = np.bitwise_count(self._hashes[:count] ^ variants[0]).min(axis=1, initial=64)
+        ours = np.bitwise_count(self._hashes[:count, :1] ^ variants).min(axis=1, initial=64)
         alike: NDArray[np.bool_] = np.minimum(theirs, ours) <= self._radius
         return alike
 
 
-def _views(picture: Picture) -> NDArray[np.uint64]:
-    """The hashes of a picture's whole and windows: uint64[_VIEWS]; where windows are unknown, that of the whole."""
-    views = np.full(_VIEWS, picture.phash, dtype=np.uint64)
+def _variants(picture: Picture) -> NDArray[np.uint64]:
+    """The hashes of a picture's whole and windows: uint64[_VARIANTS]; where windows are unknown, that of the whole."""
+    variants = np.full(_VARIANTS, picture.phash, dtype=np.uint64)
     if len(picture.fingerprint) >= 8 * len(FRAMED):
-        views[1:] = np.frombuffer(picture.fingerprint, dtype=">u8", count=len(FRAMED))
-    return views
+        variants[1:] = np.frombuffer(picture.fingerprint, dtype=">u8", count=len(FRAMED))
+    return variants

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+from curate.catalog.candidate_store import CandidateStore, StoredCandidate
 from curate.errors import UserError
 from curate.file_names import numbered
 from curate.files.atomic import fsync_file
@@ -12,7 +13,6 @@ from curate.files.inside import inside
 from curate.files.moving import Outcome, move
 from curate.files.ours import MARK, WorkFolder
 from curate.files.reading import open_file, sha256_of
-from curate.scraping.candidate_store import CandidateStore, StoredCandidate
 from curate.web.fetch import SNIFFED, Fetched, sniff
 from curate.web.retries import FetchFailed
 
@@ -65,10 +65,10 @@ class Incoming:
         return next((path for path in names if path.name.split(".")[1] == stored.sha256), None)
 
     def deliver(self, path: Path, root: Path, stored: StoredCandidate, store: CandidateStore) -> str:
-        """Move a file to the place in the dataset that the ledger has for it; where it lies then, relative to `root`.
+        """Move a file to the place in the dataset that the store has for it; give its path then, relative to `root`.
 
-        Where another file has taken that place, it gets another name in the same folder, which the ledger learns
-        before the move. Raises UserError where the ledger's place lies outside the dataset.
+        Where another file has taken that place, it gets another name in the same folder, which the store records
+        before the move. Raises UserError where the recorded place lies outside the dataset.
         """
         place = stored.path
         while move(path, inside(root, place)) is Outcome.OCCUPIED:
@@ -103,7 +103,10 @@ class Incoming:
 
 
 def free_place(root: Path, wanted: str) -> str:
-    """A place in the dataset where nothing lies: the one that is wanted, or one like it in the same folder."""
+    """A place in the dataset where nothing lies: the one that is wanted, or one like it in the same folder.
+
+    Raises UserError where all names like it are taken, and where the place lies outside the dataset.
+    """
     for number in range(1, _MOST_NAMES):
         place = numbered(wanted, number)
         if not os.path.lexists(inside(root, place)):
@@ -112,7 +115,7 @@ def free_place(root: Path, wanted: str) -> str:
 
 
 def _remove(path: Path) -> None:
-    """Remove what nobody needs any more from the work folder."""
+    """Remove what is no longer needed from the work folder."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

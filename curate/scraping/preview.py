@@ -2,22 +2,21 @@
 
 import asyncio
 import os
-import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from curate.catalog import Catalog
-from curate.catalog_check import REBUILD
+from curate.catalog.candidate_store import CandidateStore
+from curate.catalog.files import copy_catalog
 from curate.dataset import open_dataset
+from curate.defaults import DEFAULT_SOURCES
 from curate.errors import UserError
-from curate.scraping.candidate_store import CandidateStore
-from curate.scraping.scrape_options import ScrapeOptions
+from curate.scraping.scrape_options import ScrapeOptions, chosen_sources, open_sources
 from curate.scraping.searching import Searches
-from curate.scraping.source_selection import chosen_sources, open_sources
-from curate.scraping.yield_report import Yield, measure
+from curate.scraping.yield_report import Yield, measure_yields
 from curate.sources.protocol.image_search import Candidate, Query, Source
 from curate.web.fetch import Fetcher
 from curate.web.network import Network
@@ -46,7 +45,7 @@ def preview(
     queries: Sequence[Query],
     options: ScrapeOptions,
     *,
-    sources: Sequence[str] = ("auto",),
+    sources: Sequence[str] = DEFAULT_SOURCES,
     network: Network | None = None,
     keys: Mapping[str, str] | None = None,
 ) -> Preview:
@@ -63,7 +62,7 @@ def preview(
 
     with _borrowed(Path(out)) as store:
         listed, closed = asyncio.run(work(store))
-        yields = measure(store, [query.label for query in queries])
+        yields = measure_yields(store, [query.label for query in queries])
     return Preview(listed, yields, [f"{name}: {reason}" for name, reason in closed.items()])
 
 
@@ -89,7 +88,7 @@ async def _list(
 
 @contextmanager
 def _borrowed(out: Path) -> Iterator[CandidateStore]:
-    """The store of earlier runs, in a copy that nobody will miss."""
+    """The store of earlier runs, in a copy that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="florilegium-") as folder:
         copy = Path(folder) / "catalog.sqlite"
         try:
@@ -97,19 +96,9 @@ def _borrowed(out: Path) -> Iterator[CandidateStore]:
         except UserError:
             original = out / "catalog.sqlite"  # no pictures yet
         if original.is_file():
-            _copy_database(original, copy)
+            copy_catalog(original, copy)
         with _named_after(copy, original), Catalog.open(copy) as catalog:
             yield CandidateStore(catalog)
-
-
-def _copy_database(original: Path, copy: Path) -> None:
-    """Copy a catalog as it is now, its log included. Raises UserError where it cannot be read."""
-    address = f"{original.resolve().as_uri()}?mode=ro"
-    try:
-        with closing(sqlite3.connect(address, uri=True)) as source, closing(sqlite3.connect(copy)) as target:
-            source.backup(target)
-    except sqlite3.Error as error:
-        raise UserError(f"The catalog {original} cannot be read ({error}): check your rights. {REBUILD}") from error
 
 
 @contextmanager

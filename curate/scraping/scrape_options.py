@@ -1,9 +1,19 @@
-"""What a scrape is asked to bring, and which candidates it need not even fetch."""
+"""What a scrape is told: which classes to search for, which sources to ask, and which candidates to leave."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from curate.defaults import DEFAULT_LIMIT, DEFAULT_MIN_SIZE
-from curate.sources.protocol.image_search import Candidate
+from curate.errors import UserError
+from curate.file_names import LONGEST_NAME
+from curate.files.inside import is_plain
+from curate.names import chosen_labels, load_queries
+from curate.printable import printable
+from curate.sources import auto_order, open_source, source_class
+from curate.sources.protocol.image_search import Candidate, Query, Source, SourceOptions
+from curate.sources.protocol.records import is_no_text
+from curate.web.fetch import Fetcher
 
 
 @dataclass(frozen=True)
@@ -28,3 +38,59 @@ class ScrapeOptions:
         if sides and min(sides) < self.min_size:
             return "too small", f"announced as {candidate.width} × {candidate.height} pixels"
         return None
+
+
+def plan_queries(names: Path | Mapping[str, tuple[str, str]] | None = None, classes: str | None = None) -> list[Query]:
+    """The queries of a names file, or those that `--classes 1,5,orchid` picks by folder or by name.
+
+    `names` may be what such a file says: class folder → (name, search query). In the file's order. Raises UserError
+    for a file that cannot be used, a class that could not be a folder, and a word that names no class.
+    """
+    known = names if isinstance(names, Mapping) else load_queries(names)
+    queries = [_query(label, name, text) for label, (name, text) in known.items()]
+    if classes is None:
+        return queries
+    chosen = set(chosen_labels(classes, {query.label: query.name for query in queries}))
+    return [query for query in queries if query.label in chosen]
+
+
+def chosen_sources(specs: Sequence[str], keys: Mapping[str, str], options: ScrapeOptions) -> list[str]:
+    """The sources asked for, `auto` spelt out, each once.
+
+    Raises UserError where one is unknown, or tells no licences while known ones are wanted.
+    """
+    spelt = [name for spec in specs for name in (auto_order(keys) if spec == "auto" else [spec])]
+    chosen = list(dict.fromkeys(spelt))
+    if not chosen:
+        raise UserError("No source is chosen: leave --source out, or give it a name.")
+    for spec in chosen:
+        if not source_class(spec).tells_licenses and options.licenses is not None:
+            raise UserError(
+                f"The source '{spec}' does not tell under which licence a picture is: add --license any to take "
+                "pictures whose licence is unknown."
+            )
+    return chosen
+
+
+def warnings_for(specs: Sequence[str], keys: Mapping[str, str], options: ScrapeOptions) -> list[str]:
+    """What the user must know before these sources start. Raises UserError as `chosen_sources` does."""
+    return [source_class(spec).warning for spec in chosen_sources(specs, keys, options) if source_class(spec).warning]
+
+
+def open_sources(
+    specs: Sequence[str], fetcher: Fetcher, options: ScrapeOptions, queries: Sequence[Query], keys: Mapping[str, str]
+) -> list[tuple[str, Source]]:
+    """(what `--source` said, the source) in order. Raises UserError where an argument or a key is missing."""
+    asked = SourceOptions(options.licenses, tuple(query.label for query in queries), keys=keys)
+    return [(spec, open_source(spec, fetcher, asked)) for spec in specs]
+
+
+def _query(label: str, name: str, text: str) -> Query:
+    if label.startswith(".") or not is_plain(label) or "\\" in label:
+        raise UserError(f"The class folder {label!a} cannot be a folder's name: rename it in the names file.")
+    if len(label.encode()) > LONGEST_NAME:
+        raise UserError(f"The class folder {printable(label)} is too long for a folder's name: shorten it.")
+    for words in (name, text):
+        if is_no_text(words):
+            raise UserError(f"The names file says {words!a} of class folder {label}, which is no text: correct it.")
+    return Query(label, name, text)

@@ -1,8 +1,8 @@
-"""Walks the pages of a search and hands out, one by one, the candidates that are worth fetching."""
+"""Asks for the pages of a search, and yields one by one the candidates that are worth fetching."""
 
 from dataclasses import replace
 
-from curate.scraping.candidate_store import CandidateStore, StoredCandidate
+from curate.catalog.candidate_store import CandidateStore, StoredCandidate
 from curate.scraping.scrape_options import ScrapeOptions
 from curate.sources.protocol.image_search import Query, Source
 from curate.web.answers import SourceFailed

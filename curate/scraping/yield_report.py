@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from curate.scraping.candidate_store import CandidateStore
+from curate.catalog.candidate_store import CandidateStore
 
 _ALLOWED = ("retry", "failed", "fetched", "broken", "duplicate", "kept")
 _FETCHED = ("fetched", "broken", "duplicate", "kept")
@@ -28,7 +28,7 @@ class Yield:
     lost: Counter[str]
 
 
-def measure(store: CandidateStore, labels: Iterable[str]) -> list[Yield]:
+def measure_yields(store: CandidateStore, labels: Iterable[str]) -> list[Yield]:
     """The yield of every search made so far for these classes, in their order."""
     order = list(labels)
     measured = []

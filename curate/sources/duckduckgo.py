@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from curate.extras import require_extra
-from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions, whole_number
+from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions, whole_number
 from curate.sources.protocol.picture_urls import provenance_group
 from curate.sources.protocol.records import read_records
-from curate.web.answers import Answer, SourceFailed, SourceLimited
+from curate.web.answers import JsonValue, SourceFailed, SourceLimited
 from curate.web.api import Api
 
 PAGES = 5
@@ -37,13 +37,13 @@ class Search:
         require_extra("ddgs", "The source 'duckduckgo' needs", "ddgs", "duckduckgo")
         self._api = api
 
-    async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002
+    async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:  # noqa: ARG002
         """Page numbers are the cursor."""
         number = whole_number(cursor, 1)
         results = await asyncio.to_thread(_images, query.text, number)
-        answers = (Answer("duckduckgo", result, f"result {n}") for n, result in enumerate(results))
+        answers = (JsonValue("duckduckgo", result, f"result {n}") for n, result in enumerate(results))
         found, odd = read_records(answers, lambda answer: [_candidate(answer)])
-        return Page(found, str(number + 1) if results and number < PAGES else None, odd)
+        return CandidatePage(found, str(number + 1) if results and number < PAGES else None, odd)
 
 
 def _images(words: str, number: int) -> list[Mapping[str, Any]]:
@@ -65,7 +65,7 @@ def _images(words: str, number: int) -> list[Mapping[str, Any]]:
         raise SourceFailed("duckduckgo", f"the package ddgs failed ({error!r})") from error
 
 
-def _candidate(result: Answer) -> Candidate:
+def _candidate(result: JsonValue) -> Candidate:
     landing_page = result.optional_text("url")
     return Candidate(
         url=result.text("image"),

@@ -10,10 +10,10 @@ import contextlib
 from collections.abc import Iterator
 from typing import ClassVar
 
-from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions, whole_number
+from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions, whole_number
 from curate.sources.protocol.licenses import UNKNOWN, License, read_license
 from curate.sources.protocol.records import read_records
-from curate.web.answers import Answer, SourceChanged, SourceFailed, SourceLimited
+from curate.web.answers import JsonValue, SourceChanged, SourceFailed, SourceLimited
 from curate.web.api import Api
 
 RESULTS_PER_QUERY = 4000
@@ -36,7 +36,7 @@ class Search:
         self._options = options
         self._licenses: dict[str, License] | None = None
 
-    async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002
+    async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:  # noqa: ARG002
         """Page numbers are the cursor."""
         if self._licenses is None:
             self._licenses = await self._read_licenses()
@@ -53,13 +53,13 @@ class Search:
         if wished is not None:
             numbers = [key for key, license_ in self._licenses.items() if license_.code in wished]
             if not numbers:
-                return Page(())
+                return CandidatePage(())
             params["license"] = ",".join(sorted(numbers, key=int))
         photos = (await self._call("flickr.photos.search", params)).at("photos")
         listed = list(photos.items("photo"))
         found, odd = read_records(listed, self._candidates)
         last = min(photos.number("pages"), RESULTS_PER_QUERY // PAGE_SIZE)
-        return Page(found, str(number + 1) if number < last and listed else None, odd)
+        return CandidatePage(found, str(number + 1) if number < last and listed else None, odd)
 
     async def _read_licenses(self) -> dict[str, License]:
         answer = (await self._call("flickr.photos.licenses.getInfo", {})).at("licenses")
@@ -72,7 +72,7 @@ class Search:
             raise answer.changed("it names no licence")
         return known
 
-    async def _call(self, method: str, params: dict[str, str | int]) -> Answer:
+    async def _call(self, method: str, params: dict[str, str | int]) -> JsonValue:
         key = self._options.keys["FLICKR_API_KEY"]
         fixed: dict[str, str | int] = {
             "method": method,
@@ -87,7 +87,7 @@ class Search:
             raise kind(answer.source, f"it answered with error {code}: {message}")
         return answer
 
-    def _candidates(self, photo: Answer) -> Iterator[Candidate]:
+    def _candidates(self, photo: JsonValue) -> Iterator[Candidate]:
         """One, or none of a photo that comes in no size that is asked for."""
         size = next((size for size in _SIZES if photo.has(f"url_{size}")), None)
         if size is None:

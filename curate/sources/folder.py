@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from curate.credits import cell_content
 from curate.errors import UserError
-from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions, whole_number
+from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions, whole_number
 from curate.sources.protocol.licenses import read_license
 from curate.sources.protocol.picture_urls import provenance_group
 from curate.sources.protocol.records import read_records
@@ -44,14 +44,14 @@ class Search:
             )
         self._credits = _read_credits(self._root / "metadata.csv")
 
-    async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002
+    async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:  # noqa: ARG002
         """The number of files listed so far is the cursor."""
         start = whole_number(cursor, 0)
         files = self._files(query)
         part = files[start : start + PAGE_SIZE]
         following = start + PAGE_SIZE
         found, odd = read_records(part, lambda path: [self._candidate(path)])
-        return Page(found, str(following) if following < len(files) else None, odd)
+        return CandidatePage(found, str(following) if following < len(files) else None, odd)
 
     def _files(self, query: Query) -> list[Path]:
         own = (query.label.lower(), query.name.lower())

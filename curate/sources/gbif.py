@@ -10,11 +10,11 @@ https://api.gbif.org/v1/occurrence/search
 from collections.abc import Iterator
 from typing import ClassVar
 
-from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions, whole_number
+from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions, whole_number
 from curate.sources.protocol.licenses import read_license
 from curate.sources.protocol.picture_urls import modest_url, provenance_group
 from curate.sources.protocol.records import read_records
-from curate.web.answers import Answer
+from curate.web.answers import JsonValue
 from curate.web.api import Api
 
 LARGEST_PAGE = 300
@@ -36,12 +36,12 @@ class Search:
         self._api = api
         self._options = options
 
-    async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:
+    async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:
         """`<taxon key>:<offset>` is the cursor."""
         taxon, _, start = (cursor or "").partition(":")
         taxon = taxon or await self._taxon(query)
         if not taxon:
-            return Page(())
+            return CandidatePage(())
         offset = whole_number(start, 0)
         limit = min(LARGEST_PAGE, max(SMALLEST_PAGE, wanted))
         params: dict[str, str | int | list[str]] = {
@@ -62,7 +62,7 @@ class Search:
             raise answer.changed(f"its limit is {step}")
         following = offset + step
         done = answer.at("endOfRecords").value is not False or not records or following >= THROTTLED_FROM
-        return Page(candidates, None if done else f"{taxon}:{following}", odd)
+        return CandidatePage(candidates, None if done else f"{taxon}:{following}", odd)
 
     async def _taxon(self, query: Query) -> str:
         answer = await self._api.get("/v1/species/match", {"name": query.taxon})
@@ -71,7 +71,7 @@ class Search:
         return answer.text("usageKey") if kind in ("EXACT", "FUZZY") else ""
 
 
-def _candidates(record: Answer) -> Iterator[Candidate]:
+def _candidates(record: JsonValue) -> Iterator[Candidate]:
     key = record.text("key")
     page = record.optional_text("references")
     for index, media in enumerate(record.items("media")):

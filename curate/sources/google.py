@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from curate.extras import require_extra
-from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions
+from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions
 from curate.sources.protocol.picture_urls import provenance_group
 from curate.sources.protocol.records import read_records
-from curate.web.answers import Answer, SourceFailed
+from curate.web.answers import JsonValue, SourceFailed
 from curate.web.api import Api
 from curate.web.strange_json import read_json
 
@@ -48,13 +48,13 @@ class Search:
         require_extra("google_images_download", "The source 'google' needs", "google-images-download", "google")
         self._api = api
 
-    async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002
+    async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:  # noqa: ARG002
         """There is one page only."""
         with tempfile.TemporaryDirectory(prefix="florilegium-google-", ignore_cleanup_errors=True) as scratch:
             results = await _search(query.text.replace(",", " "), Path(scratch))
-        answers = (Answer("google", result, f"result {n}") for n, result in enumerate(results))
+        answers = (JsonValue("google", result, f"result {n}") for n, result in enumerate(results))
         found, odd = read_records(answers, lambda answer: [_candidate(answer)])
-        return Page(found, odd=odd)
+        return CandidatePage(found, odd=odd)
 
 
 async def _search(words: str, scratch: Path) -> list[object]:
@@ -86,7 +86,7 @@ async def _search(words: str, scratch: Path) -> list[object]:
         said = " ".join(output.decode("utf-8", "replace").split())[-_FIRST_WORDS:]
         raise SourceFailed("google", f"google-images-download failed: {said or 'it said nothing'}")
     try:
-        results = Answer("google", {"results": read_json(logs[0].read_bytes())})
+        results = JsonValue("google", {"results": read_json(logs[0].read_bytes())})
     except (OSError, ValueError) as error:
         raise SourceFailed("google", f"what google-images-download has written cannot be read ({error})") from error
     return [result.value for result in results.items("results")]
@@ -103,7 +103,7 @@ def _end(process: asyncio.subprocess.Process) -> None:
         pass
 
 
-def _candidate(result: Answer) -> Candidate:
+def _candidate(result: JsonValue) -> Candidate:
     landing_page = result.optional_text("image_source")
     return Candidate(
         url=result.text("image_link"),
@@ -116,7 +116,7 @@ def _candidate(result: Answer) -> Candidate:
     )
 
 
-def _size(result: Answer, key: str) -> int | None:
+def _size(result: JsonValue, key: str) -> int | None:
     """The package writes "" for a side that it does not know."""
     return result.number(key) if result.optional_text(key) else None
 

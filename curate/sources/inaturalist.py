@@ -10,10 +10,10 @@ import contextlib
 from collections.abc import Iterator
 from typing import ClassVar
 
-from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions
+from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions
 from curate.sources.protocol.licenses import UNKNOWN, read_license
 from curate.sources.protocol.records import read_records
-from curate.web.answers import Answer, SourceChanged
+from curate.web.answers import JsonValue, SourceChanged
 from curate.web.api import Api
 
 LARGEST_PAGE = 200
@@ -35,7 +35,7 @@ class Search:
         self._api = api
         self._options = options
 
-    async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:
+    async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:
         """The last observation's id is the cursor."""
         size = min(LARGEST_PAGE, max(SMALLEST_PAGE, wanted))
         params: dict[str, str | int | list[str]] = {
@@ -56,10 +56,10 @@ class Search:
         observations = list(answer.items("results"))
         candidates, odd = read_records(observations, _candidates)
         full = len(observations) >= size
-        return Page(candidates, _last(answer, observations) if full else None, odd)
+        return CandidatePage(candidates, _last(answer, observations) if full else None, odd)
 
 
-def _last(answer: Answer, observations: list[Answer]) -> str:
+def _last(answer: JsonValue, observations: list[JsonValue]) -> str:
     """The id of the last observation that has one. Raises SourceChanged where none has."""
     for observation in reversed(observations):
         with contextlib.suppress(SourceChanged):
@@ -67,7 +67,7 @@ def _last(answer: Answer, observations: list[Answer]) -> str:
     raise answer.changed("no observation has an 'id'")
 
 
-def _candidates(observation: Answer) -> Iterator[Candidate]:
+def _candidates(observation: JsonValue) -> Iterator[Candidate]:
     number = observation.text("id")
     user = observation.at("user")
     title = ""

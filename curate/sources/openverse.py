@@ -7,11 +7,11 @@ https://api.openverse.org/v1/
 
 from typing import ClassVar
 
-from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions, whole_number
+from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions, whole_number
 from curate.sources.protocol.licenses import CREATIVE_COMMONS, read_license
 from curate.sources.protocol.picture_urls import modest_url, provenance_group
 from curate.sources.protocol.records import read_records
-from curate.web.answers import Answer, SourceChanged, SourceFailed
+from curate.web.answers import JsonValue, SourceChanged, SourceFailed
 from curate.web.api import Api
 
 RESULTS_PER_QUERY = 240
@@ -32,7 +32,7 @@ class Search:
         self._options = options
         self._token: str | None = None
 
-    async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002
+    async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:  # noqa: ARG002
         """Page numbers are the cursor."""
         headers = await self._authorization()
         size = 50 if headers else 20
@@ -46,13 +46,13 @@ class Search:
         if licenses is not None:
             offered = sorted(licenses & CREATIVE_COMMONS)
             if not offered:
-                return Page(())
+                return CandidatePage(())
             params["license"] = ",".join(offered)
         answer = await self._api.get("/v1/images/", params, headers)
         results = list(answer.items("results"))
         candidates, odd = read_records(results, lambda result: [_candidate(result)])
         more = number < answer.number("page_count") and number * size < RESULTS_PER_QUERY
-        return Page(candidates, str(number + 1) if more and results else None, odd)
+        return CandidatePage(candidates, str(number + 1) if more and results else None, odd)
 
     async def _authorization(self) -> dict[str, str]:
         keys = self._options.keys
@@ -73,7 +73,7 @@ class Search:
         return {"Authorization": f"Bearer {self._token}"}
 
 
-def _candidate(result: Answer) -> Candidate:
+def _candidate(result: JsonValue) -> Candidate:
     width = result.optional_number("width")
     landing_page = result.optional_text("foreign_landing_url")
     return Candidate(

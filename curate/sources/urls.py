@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from curate.errors import UserError
 from curate.files.reading import read_file
-from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions, whole_number
+from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions, whole_number
 from curate.sources.protocol.licenses import read_license
 from curate.sources.protocol.picture_urls import provenance_group
 from curate.sources.protocol.records import read_records
@@ -42,7 +42,7 @@ class Search:
                 "or give every URL a `label`."
             )
 
-    async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002
+    async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:  # noqa: ARG002
         """The number of rows listed so far is the cursor."""
         start = whole_number(cursor, 0)
         own = {query.label.lower(), query.name.lower()}
@@ -50,7 +50,7 @@ class Search:
         part = rows[start : start + PAGE_SIZE]
         following = start + PAGE_SIZE
         found, odd = read_records(part, lambda row: [_candidate(row)])
-        return Page(found, str(following) if following < len(rows) else None, odd)
+        return CandidatePage(found, str(following) if following < len(rows) else None, odd)
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:

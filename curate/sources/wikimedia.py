@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import ClassVar
 
-from curate.sources.protocol.image_search import Candidate, Page, Query, SourceOptions
+from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions
 from curate.sources.protocol.licenses import License, read_license
 from curate.sources.protocol.picture_urls import MODEST_WIDTH, provenance_group
 from curate.sources.protocol.records import read_records
-from curate.web.answers import Answer, SourceChanged, SourceFailed, SourceLimited
+from curate.web.answers import JsonValue, SourceChanged, SourceFailed, SourceLimited
 from curate.web.api import Api
 
 MAXLAG_SECONDS = 5
@@ -36,7 +36,7 @@ class Search:
     def __init__(self, api: Api, options: SourceOptions) -> None:  # noqa: ARG002
         self._api = api
 
-    async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:  # noqa: ARG002
+    async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:  # noqa: ARG002
         """The `continue` object is the cursor."""
         params: dict[str, str | int | list[str]] = {
             "action": "query",
@@ -57,15 +57,15 @@ class Search:
         if not answer.has("query"):
             if not (answer.has("batchcomplete") or following):
                 raise answer.changed("neither 'query' nor 'batchcomplete' is in it")
-            return Page((), following)
+            return CandidatePage((), following)
         pages = sorted(answer.at("query").items("pages"), key=_place)
         described = [page for page in pages if not _is_bare(page)]
         if pages and not described and answer.has("batchcomplete"):
             raise answer.changed("no page has 'imageinfo'")
         found, odd = read_records(described, _candidates)
-        return Page(found, following, odd)
+        return CandidatePage(found, following, odd)
 
-    async def _ask(self, params: dict[str, str | int | list[str]]) -> Answer:
+    async def _ask(self, params: dict[str, str | int | list[str]]) -> JsonValue:
         for _ in range(MOST_EMPTY_PAGES):
             answer = await self._api.get("/w/api.php", params)
             if not answer.has("error"):
@@ -89,7 +89,7 @@ def _continued(cursor: str | None) -> dict[str, str]:
         return {}
 
 
-def _following(answer: Answer) -> str:
+def _following(answer: JsonValue) -> str:
     if not isinstance(answer.value, dict):
         raise answer.changed(f"{answer.where} is no object")
     stated = json.dumps({key: answer.text(key) for key in answer.value}, sort_keys=True, ensure_ascii=False)
@@ -98,7 +98,7 @@ def _following(answer: Answer) -> str:
     return stated
 
 
-def _place(page: Answer) -> int:
+def _place(page: JsonValue) -> int:
     """Where a page stands in the order of the search; an odd one comes first."""
     try:
         return page.optional_number("index") or 0
@@ -106,12 +106,12 @@ def _place(page: Answer) -> int:
         return 0
 
 
-def _is_bare(page: Answer) -> bool:
+def _is_bare(page: JsonValue) -> bool:
     """Whether a page has no `imageinfo` yet, and is told again later."""
     return isinstance(page.value, dict) and not page.has("imageinfo")
 
 
-def _candidates(page: Answer) -> Iterator[Candidate]:
+def _candidates(page: JsonValue) -> Iterator[Candidate]:
     info = next(page.items("imageinfo"), None)
     if info is None:
         raise SourceChanged(page.source, f"its answer has changed shape: {page.where} has an empty 'imageinfo'")
@@ -133,13 +133,13 @@ def _candidates(page: Answer) -> Iterator[Candidate]:
     )
 
 
-def _license(info: Answer) -> License:
+def _license(info: JsonValue) -> License:
     url = _metadata(info, "LicenseUrl")
     own = read_license(_metadata(info, "License"), url=url or None)
     return own if own.code else read_license(_metadata(info, "LicenseShortName"), url=url or None)
 
 
-def _metadata(info: Answer, key: str) -> str:
+def _metadata(info: JsonValue, key: str) -> str:
     if not info.has("extmetadata"):
         return ""
     # An empty extmetadata comes as [], one with fields as an object.

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from curate.catalog import Catalog
+from curate.catalog.placements import IN_PLACE, forget_placed
+from curate.catalog.quarantine_moves import MoveRecord, note_stored, stored_places
 from curate.companions import is_picture
 from curate.dataset import Dataset
 from curate.files.inside import inside
@@ -32,7 +34,7 @@ def remove_stale(
     are made again from an original that has changed. Returns how many pictures were removed and how many set aside.
     """
     removed, set_aside = 0, 0
-    in_place = place_name(dataset, out) == "."
+    in_place = place_name(dataset, out) == IN_PLACE
     for path, sha256 in stale.items():
         file = inside(out, path)
         edited = _is_edited_companion(dataset, file, path)
@@ -46,21 +48,17 @@ def remove_stale(
                 set_aside += counts
             _prune(file.parent, out)
     gone = [path for path in stale if path not in wanted]
-    with catalog.transaction() as db:
-        name = place_name(dataset, out)
-        db.executemany("DELETE FROM placements WHERE out = ? AND path = ?", [(name, path) for path in gone])
+    with catalog.transaction():
+        forget_placed(catalog, place_name(dataset, out), gone)
         if in_place:
-            lost = [(path,) for path in gone if not os.path.lexists(out / path)]
-            db.executemany("UPDATE pictures SET state = 'missing' WHERE path = ? AND state = 'present'", lost)
+            catalog.mark_missing(path for path in gone if not os.path.lexists(out / path))
     return removed, set_aside
 
 
 def _is_elsewhere(dataset: Dataset, catalog: Catalog, file: Path, path: str, sha256: str) -> bool:
     """Whether another file of ours holds the same bytes."""
-    present = catalog.db.execute("SELECT path FROM pictures WHERE sha256 = ? AND state = 'present'", (sha256,))
-    stored = catalog.db.execute("SELECT stored FROM quarantine WHERE sha256 = ? AND state = 'moved'", (sha256,))
-    others = [inside(dataset.root, path) for (path,) in present]
-    others += [inside(dataset.quarantine, path) for (path,) in stored]
+    others = [inside(dataset.root, path) for path in catalog.paths_of(sha256)]
+    others += [inside(dataset.quarantine, stored) for stored in stored_places(catalog, sha256)]
     others.append(inside(dataset.root, _origin(dataset, path)))  # of a companion the catalog has no row
     return any(_keeps(other, file, sha256) for other in others)
 
@@ -89,15 +87,9 @@ def _set_aside(dataset: Dataset, catalog: Catalog, file: Path, path: str, sha256
         number += 1
         stored = f"{REASON} ({number})/{origin}"
     move(file, dataset.quarantine / stored)
-    with catalog.transaction() as db:
-        db.execute(
-            "INSERT INTO quarantine (run, path, stored, sha256, reason, detail, keeper, distance, state) "
-            "VALUES (?, ?, ?, ?, ?, ?, '', -1, 'moved')",
-            (
-                datetime.now(UTC).isoformat(timespec="seconds"), origin, stored, sha256, REASON,
-                f"the last copy, placed at {file}, of a picture that is gone from the dataset",
-            ),
-        )  # fmt: skip
+    detail = f"the last copy, placed at {file}, of a picture that is gone from the dataset"
+    run = datetime.now(UTC).isoformat(timespec="seconds")
+    note_stored(catalog, MoveRecord(run, origin, stored, sha256, REASON, detail, keeper="", distance=-1))
 
 
 def _origin(dataset: Dataset, path: str) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.catalog import Catalog
+from curate.catalog.credits import origins
 from curate.dataset import SPLITS
 from curate.lookalikes.cached_search import Neighbours
 from curate.splitting.picture_table import NOWHERE, PictureTable
@@ -76,36 +77,36 @@ def groups_of(links: Links, mask: NDArray[np.uint8]) -> Iterator[Group]:
     `mask` uint8[c] has bit s set where a picture of that content is in split s. What has a split joins nothing, so a
     picture between two splits is held back alone, and not with everything that is near to one of them.
     """
-    heap = _UnionFind()
+    union = _UnionFind()
     for a, b in links.same.tolist():
-        _link(heap, mask, a, b)
+        _link(union, mask, a, b)
     for contents in links.by_origin():
         new = [content for content in contents if not mask[content]]
         fixed = _splits(mask, contents)
         for content in new:
-            heap.join(new[0], content)
+            union.join(new[0], content)
         if new and fixed:
-            heap.fix(new[0], fixed)
+            union.fix(new[0], fixed)
     # In the order of the contents, which are the sha256's: what is refused does not depend on any listing.
     for a, b in sorted(map(sorted, links.told_apart.tolist())):
         if mask[a] and mask[b]:
             continue
         if mask[a] or mask[b]:
-            heap.put_beside(b if mask[a] else a, _splits(mask, [a, b]))
-        elif len(heap.fixed(a) | heap.fixed(b)) > 1:
-            heap.put_beside(a, heap.fixed(b))
-        elif heap.size(a) + heap.size(b) <= MOST_BOUND:
-            heap.join(a, b)
-    yield from heap.groups()
+            union.put_beside(b if mask[a] else a, _splits(mask, [a, b]))
+        elif len(union.fixed(a) | union.fixed(b)) > 1:
+            union.put_beside(a, union.fixed(b))
+        elif union.size(a) + union.size(b) <= MOST_BOUND:
+            union.join(a, b)
+    yield from union.groups()
 
 
-def _link(heap: "_UnionFind", mask: NDArray[np.uint8], a: int, b: int) -> None:
+def _link(union: "_UnionFind", mask: NDArray[np.uint8], a: int, b: int) -> None:
     if mask[a] and mask[b]:
         return
     if mask[a] or mask[b]:
-        heap.fix(b if mask[a] else a, _splits(mask, [a, b]))
+        union.fix(b if mask[a] else a, _splits(mask, [a, b]))
     else:
-        heap.join(a, b)
+        union.join(a, b)
 
 
 def _splits(mask: NDArray[np.uint8], contents: Iterable[int]) -> set[int]:
@@ -183,9 +184,7 @@ def _across(some: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.in
 
 
 def _origins(table: PictureTable, catalog: Catalog) -> NDArray[np.int32]:
-    rows = catalog.db.execute(
-        "SELECT DISTINCT sha256, provenance_group FROM credits WHERE provenance_group != '' ORDER BY 2, 1"
-    ).fetchall()
+    rows = origins(catalog)
     if not rows or not len(table.sha256):
         return _NO_PAIRS
     sha256 = np.array([row[0] for row in rows], dtype="S64")

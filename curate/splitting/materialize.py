@@ -6,22 +6,23 @@ The catalog records each file before it is made. So whatever a run was killed at
 import errno
 import os
 import shutil
-import sqlite3
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.catalog import Catalog
-from curate.catalog_check import REBUILD
+from curate.catalog.check import REBUILD
+from curate.catalog.placements import enter_placed, placed_in
 from curate.companions import contents_of
 from curate.dataset import SPLIT_OF_FOLDER, SPLITS, Dataset, open_dataset
+from curate.defaults import DEFAULT_MODE, Mode
 from curate.errors import UserError
 from curate.file_names import marked
 from curate.files.atomic import temporary_name
@@ -35,8 +36,6 @@ from curate.splitting.cleanup import remove_stale
 from curate.splitting.companion_files import companions_to_place, is_free_or_same
 from curate.splitting.picture_table import NOWHERE, PictureTable, outside_name, place_name
 from curate.splitting.unfinished import belongs_to
-
-Mode = Literal["link", "copy", "symlink"]
 
 _WORK = ".placing.florilegium"
 """The work folder in the output where copies are made before they are renamed to their place."""
@@ -122,7 +121,7 @@ def materialize(
     out: Path,
     table: PictureTable,
     assigned: Splits,
-    mode: Mode = "link",
+    mode: Mode = DEFAULT_MODE,
     progress: Progress = silent,
 ) -> tuple[Placement, OnDisk]:
     """Make `<out>/<split>/<label>/` hold what was assigned, and nothing that an earlier split left there.
@@ -142,8 +141,8 @@ def materialize(
     }
     digests |= {path: one.sha256 for path, one in beside.items()}
     stale = {path: sha256 for path, sha256 in records.items() if digests.get(path) != sha256}
-    with catalog.transaction() as db:
-        record(db, dataset, out, digests.items())
+    with catalog.transaction():
+        enter_placed(catalog, place_name(dataset, out), digests.items())
     removed, set_aside = remove_stale(dataset, catalog, out, stale, digests, {*beside})
     made = Counter[str]()
     entries = []
@@ -159,7 +158,7 @@ def materialize(
         for path, one in beside.items():
             maker.make(dataset.root / one.source, path, one.sha256)
     if out == dataset.root.resolve():
-        _enter(catalog, entries)
+        catalog.enter_copies(entries)
     placement = Placement(
         made["linked"], made["copied"], made["symlinked"], made["kept"], removed, set_aside, len(beside)
     )
@@ -172,8 +171,8 @@ def _require_unchanged(catalog: Catalog, source: Path, path: str) -> None:
         status = source.stat()
     except OSError:
         return  # it vanished, which shows when it is placed
-    seen = catalog.db.execute("SELECT size, mtime_ns FROM pictures WHERE path = ?", (path,)).fetchone()
-    if not stat.S_ISREG(status.st_mode) or seen != (status.st_size, status.st_mtime_ns):
+    seen = catalog.last_read(path)
+    if not stat.S_ISREG(status.st_mode) or seen is None or seen[:2] != (status.st_size, status.st_mtime_ns):
         raise UserError(f"{source} has changed since it was read: run the same command again.")
 
 
@@ -255,19 +254,11 @@ def _own_records(catalog: Catalog, dataset: Dataset, out: Path) -> dict[str, str
     """
     if out != dataset.root.resolve() and not belongs_to(out, catalog.identity()):
         return {}
-    rows = catalog.db.execute("SELECT path, sha256 FROM placements WHERE out = ?", (place_name(dataset, out),))
-    records: dict[str, str] = dict(rows.fetchall())
+    records = placed_in(catalog, place_name(dataset, out))
     for path in records:
         if not is_plain(path) or path.split("/", 1)[0].lower() not in SPLIT_OF_FOLDER:
             raise UserError(f"The catalog {catalog.path} says that `split` placed {path!a}: it is not used. {REBUILD}")
     return records
-
-
-def record(db: sqlite3.Connection, dataset: Dataset, out: Path, files: Iterable[tuple[str, str]]) -> None:
-    """Say that files (path, sha256) in an output are ours. To be called within a transaction."""
-    name = place_name(dataset, out)
-    rows = ((name, path, sha256) for path, sha256 in files)
-    db.executemany("INSERT OR REPLACE INTO placements VALUES (?, ?, ?)", rows)
 
 
 class _Materializer:
@@ -351,24 +342,6 @@ class _Materializer:
 
 def _same_device(source: Path, target: Path) -> bool:
     return source.stat().st_dev == target.stat().st_dev
-
-
-def _enter(catalog: Catalog, placed: Iterable[tuple[str, str, str]]) -> None:
-    """Enter placed files (path, split, path of the original) into the catalog: the facts are known, and the next
-    scan need not read them again.
-    """
-    columns = [column[0] for column in catalog.db.execute("SELECT * FROM pictures LIMIT 0").description]
-    own = {"path": ":path", "folder": ":folder", "split": ":split"}
-    rows = (
-        {"path": path, "folder": "/".join(path.split("/", 2)[:2]), "split": split, "source": source}
-        for path, split, source in placed
-    )
-    with catalog.transaction() as db:
-        db.executemany(
-            f"INSERT OR REPLACE INTO pictures SELECT {', '.join(own.get(name, name) for name in columns)} "
-            "FROM pictures WHERE path = :source",
-            rows,
-        )
 
 
 def _is_same(target: Path, source: Path, sha256: str) -> bool:

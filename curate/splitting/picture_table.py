@@ -4,22 +4,20 @@ Columns, not objects: a million pictures are a few hundred megabytes of paths an
 """
 
 import os
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.catalog import Catalog
+from curate.catalog.placements import present_and_placed
+from curate.catalog.quarantine_moves import stored_digests
 from curate.dataset import SPLITS, Dataset, natural_key
 from curate.decoding.formats import is_not_readable
 
 NOWHERE = -1
 """In a column of splits: the picture is in none of them."""
-
-_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +50,7 @@ class PictureTable:
         return bytes(self.sha256[self.content[position]]).decode()
 
     def find(self, sha256: NDArray[np.bytes_]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """(the place in `sha256` of each digest; whether it is there at all)."""
+        """Of digests `sha256` S64[n]: (the place of each in `self.sha256`, int64[n]; whether it is there, bool[n])."""
         place = np.minimum(np.searchsorted(self.sha256, sha256), len(self.sha256) - 1)
         return place, self.sha256[place] == sha256
 
@@ -91,7 +89,7 @@ def read_picture_table(dataset: Dataset, catalog: Catalog) -> PictureTable:
     placed_here = rows.placed & ~raw
     twin = np.zeros(len(raw), dtype=np.bool_)
     twin[~raw] = np.isin(keys[~raw], keys[raw])
-    elsewhere = np.isin(content, content[raw]) | np.isin(rows.sha256, _quarantined(catalog))
+    elsewhere = np.isin(content, content[raw]) | np.isin(rows.sha256, np.array(stored_digests(catalog), dtype="S64"))
     copies = placed_here & elsewhere
     stands_in = ~raw & ~placed_here & twin  # arrived in a split, and lies below raw/ as well
     doubled = np.zeros(len(raw), dtype=np.bool_)
@@ -123,7 +121,7 @@ class _Rows:
         self.unreadable: list[str] = []
         codes: dict[str, int] = {}
         label, sha256, split, placed = [], [], [], []
-        for chunk in _chunks(catalog, _PRESENT, (place_name(dataset, dataset.root),)):
+        for chunk in present_and_placed(catalog, place_name(dataset, dataset.root)):
             intact = [row for row in chunk if not row[4]]
             # A symbolic link of ours that leads nowhere is a stale placement, not a broken picture.
             for path, _, _, _, broken, record in chunk:
@@ -139,22 +137,3 @@ class _Rows:
         self.split = np.concatenate([np.empty(0, np.int8), *split])
         self.sha256 = np.concatenate([np.empty(0, "S64"), *sha256])
         self.placed = np.concatenate([np.empty(0, np.bool_), *placed])
-
-
-_PRESENT = """
-SELECT pictures.path, label, split, pictures.sha256, broken, placements.sha256
-FROM pictures LEFT JOIN placements ON placements.out = ? AND placements.path = pictures.path
-WHERE state = 'present' AND pictures.path NOT IN (SELECT path FROM quarantine WHERE state = 'moving')
-ORDER BY pictures.path
-"""
-
-
-def _chunks(catalog: Catalog, query: str, parameters: Sequence[object]) -> Iterator[list[tuple[Any, ...]]]:
-    cursor = catalog.db.execute(query, parameters)
-    while chunk := cursor.fetchmany(_ROWS):
-        yield chunk
-
-
-def _quarantined(catalog: Catalog) -> NDArray[np.bytes_]:
-    rows = catalog.db.execute("SELECT DISTINCT sha256 FROM quarantine WHERE state = 'moved'")
-    return np.array([sha256 for (sha256,) in rows], dtype="S64")

@@ -28,6 +28,8 @@ def draw_with_split_folders(table: PictureTable, unit: NDArray[np.int32], split:
 
     What has a split already is not shown to the library. Its draw depends on all that it is shown, so one picture
     more moves many. A unit under several labels is drawn with the one that most of its pictures have.
+
+    `unit` int32[n] numbers the unit of each picture; `split` and what is returned are int8[n], as in `Splits`.
     """
     drawn = split.copy()
     drawn[unit != NOWHERE] = SPLITS.index("train")

@@ -84,7 +84,7 @@ async def public_addresses(
 ) -> list[str]:
     """Resolve a host once and return its addresses, all of them checked.
 
-    One address that is not public refuses the whole host: a name that mixes them is not an honest one.
+    One address that is not public refuses the whole host: a name that mixes them is not to be trusted.
     Raises RefusedAddress, or OSError where the name does not resolve.
     """
     try:

@@ -21,7 +21,7 @@ class SourceLimited(SourceFailed):
     """The service has set a limit that this run cannot wait for; a later run may go on."""
 
 
-class Answer:
+class JsonValue:
     """One JSON value of a service's answer, with the path that led to it.
 
     Required parts raise SourceChanged where they are missing or of another type; `optional_*` ones are
@@ -37,20 +37,20 @@ class Answer:
         """Whether the object has this key with a value that is not null."""
         return self._fields().get(key) is not None
 
-    def at(self, key: str) -> "Answer":
+    def at(self, key: str) -> "JsonValue":
         """The value under a required key."""
         fields = self._fields()
         if fields.get(key) is None:
             raise self.changed(f"'{key}' is missing from {self.where}")
-        return Answer(self.source, fields[key], f"{self.where} → {key}")
+        return JsonValue(self.source, fields[key], f"{self.where} → {key}")
 
-    def items(self, key: str) -> Iterator["Answer"]:
+    def items(self, key: str) -> Iterator["JsonValue"]:
         """The members of a required list."""
         part = self.at(key)
         if not isinstance(part.value, list):
             raise self.changed(f"{part.where} is no list")
         for index, member in enumerate(part.value):
-            yield Answer(self.source, member, f"{part.where}[{index}]")
+            yield JsonValue(self.source, member, f"{part.where}[{index}]")
 
     def text(self, key: str) -> str:
         """A required string; a number counts as one (ids come as either)."""

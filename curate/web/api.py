@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import httpx2
 
 from curate.web.addresses import RefusedAddress, checked_url
-from curate.web.answers import Answer, SourceFailed, SourceLimited
+from curate.web.answers import JsonValue, SourceFailed, SourceLimited
 from curate.web.fetch import Fetcher
 from curate.web.retries import FetchFailed, check_status, patiently, transport_failure
 from curate.web.strange_json import read_json
@@ -44,18 +44,18 @@ class Api:
         path: str,
         params: Mapping[str, str | int | list[str]],
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> JsonValue:
         """GET a path of the service. Raises SourceFailed where it answers anything but JSON."""
         url = httpx2.URL(self.home + path, params=httpx2.QueryParams(dict(params)))
         return await self._ask("GET", url, headers or {}, None)
 
-    async def post(self, path: str, form: Mapping[str, str]) -> Answer:
+    async def post(self, path: str, form: Mapping[str, str]) -> JsonValue:
         """POST a form to a path of the service. Raises SourceFailed as `get` does."""
         return await self._ask("POST", httpx2.URL(self.home + path), {}, form)
 
     async def _ask(
         self, method: str, url: httpx2.URL, headers: Mapping[str, str], form: Mapping[str, str] | None
-    ) -> Answer:
+    ) -> JsonValue:
         async def once() -> bytes:
             return await self._attempt(method, url, headers, form)
 
@@ -68,9 +68,9 @@ class Api:
                 raise SourceLimited(self.source, _limit(failed)) from failed
             raise SourceFailed(self.source, failed.reason) from failed
         try:
-            return Answer(self.source, read_json(body))
+            return JsonValue(self.source, read_json(body))
         except ValueError as error:
-            raise Answer(self.source, None).changed("it is not JSON") from error
+            raise JsonValue(self.source, None).changed("it is not JSON") from error
 
     async def _attempt(
         self, method: str, url: httpx2.URL, headers: Mapping[str, str], form: Mapping[str, str] | None

@@ -9,7 +9,7 @@ import httpx2
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential, wait_random
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 ATTEMPTS = 4
 LONGEST_WAIT = 120.0
@@ -31,7 +31,7 @@ class FetchFailed(Exception):
         self.retry_after = retry_after
 
 
-async def patiently(ask: Callable[[], Awaitable[Result]], attempts: int = ATTEMPTS) -> Result:
+async def patiently(ask: Callable[[], Awaitable[T]], attempts: int = ATTEMPTS) -> T:
     """Call `ask` until it succeeds, fails for good, or has failed `attempts` times for a passing reason.
 
     Between attempts: exponential backoff with jitter, and never less than the server's Retry-After. A
@@ -44,7 +44,7 @@ async def patiently(ask: Callable[[], Awaitable[Result]], attempts: int = ATTEMP
             raise
         first: FetchFailed | None = failed
 
-    async def again() -> Result:
+    async def again() -> T:
         nonlocal first
         if first is not None:
             failed, first = first, None

@@ -32,7 +32,7 @@ class Rule:
         """Whether path and query fall under the pattern: a prefix, with `*` and a closing `$`.
 
         Piece by piece from the left, which decides any pattern of `*` in linear time; a regular expression
-        would let a hostile file keep us busy for ever.
+        would let a hostile file take unbounded time.
         """
         first, *others = self.pattern.removesuffix("$").split("*")
         if not target.startswith(first):

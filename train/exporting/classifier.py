@@ -46,7 +46,7 @@ class Classifier(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, *pixels: torch.Tensor) -> torch.Tensor:
-        """One tensor for each of `geometries`."""
+        """Probabilities (N, classes) of pixels (N, 3, crop, crop) in [0, 1], one tensor for each of `geometries`."""
         features = [
             network(
                 (pixels[self._input_of[number]] - self.get_buffer(f"mean_{number}")) / self.get_buffer(f"std_{number}")

@@ -4,31 +4,23 @@ import hashlib
 import json
 import math
 import random
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from train.features.preprocessing import INTERPOLATIONS, Preprocessing
+from train.options import AugmentationSettings
 
 # Raised when the pixels of a view change for the same seed, so that no bank keeps features of the old ones.
 VIEWS_VERSION: Final = 1
 
 
 @dataclass(frozen=True)
-class Augmentation:
-    """How far a view may depart from the picture. The aspect ratio is never bent and no corner is ever invented."""
-
-    rotation: float = 20.0  # degrees either way
-    smallest: float = 0.6  # side of the smallest square that is cut, as a share of the picture's short side
-    flip: float = 0.5  # probability of mirroring left and right
-    jitter: float = 0.0  # how far brightness, contrast and saturation may each go either way, as a share
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain types alone."""
-        return asdict(self)
+class Augmentation(AugmentationSettings):
+    """`AugmentationSettings`, and the views that are drawn by them."""
 
     def digest(self) -> str:
         """Eight hex digits that name this recipe for views, and the code that draws them."""

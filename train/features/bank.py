@@ -16,11 +16,12 @@ from typing import Any, Final, Self
 import numpy as np
 import torch
 
+from curate.catalog.sqlite_wal import enable_wal
 from curate.errors import UserError
 from curate.files.reading import open_file
-from curate.sqlite_wal import enable_wal
-from train.device import DTYPES, Precision
+from train.device import DTYPES
 from train.features.preprocessing import PIXELS_VERSION
+from train.options import Precision
 
 # Raised when the tables or the meaning of their bytes change. It is part of the key and so of the file's name:
 # a bank written by another version is never read, and is left alone for that version.

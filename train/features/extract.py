@@ -10,26 +10,19 @@ import torch
 from numpy.typing import NDArray
 
 from curate.errors import UserError
-from curate.image import BrokenImage
+from curate.image import BrokenImage, BrokenPicture
 from curate.progress import Progress, silent
 from train.backbones import Backbone
-from train.device import DTYPES, Precision, is_out_of_memory, require_memory
+from train.device import DTYPES, is_out_of_memory, require_memory
 from train.features.bank import BankKey, FeatureBank
 from train.features.freeze import FrozenNetwork
 from train.features.prepare import PictureRef, Prepared, prepared
 from train.features.views import Views
+from train.options import Precision
 
 BATCH = 64
 
 _COMMIT_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class BrokenPicture:
-    """A file that was left out, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -202,7 +195,10 @@ class _Run:
 
 
 def forward_halving(network: FrozenNetwork, pixels: torch.Tensor, batch: int) -> tuple[torch.Tensor, int]:
-    """Features (N, dim) on the device, and the batch size that fitted: halved as long as memory runs out."""
+    """Features (N, dim) on the device, and the batch size that fitted: halved as long as memory runs out.
+
+    `pixels` are uint8 (N, crop, crop, 3). Raises UserError where not even one picture fits.
+    """
     while True:
         try:
             parts = [network(part) for part in torch.split(pixels, batch)]

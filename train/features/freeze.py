@@ -10,9 +10,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from curate.memory import keep_freed_memory
-from train.device import DTYPES, Precision
+from train.device import DTYPES
 from train.features.compiling import CompiledNetwork
 from train.features.preprocessing import Preprocessing
+from train.options import Precision
 
 # A fold changes the order of float32 roundings and nothing else; measured on 50 layers it stays under 1e-5.
 _FOLD_TOLERANCE = 1e-3

@@ -12,11 +12,10 @@ from PIL import Image
 
 from curate.errors import UserError
 from curate.files.reading import read_file
-from curate.image import BrokenImage, decode
+from curate.image import BrokenImage, BrokenPicture, decode
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 from train.features.augmentation import Augmentation, view_draw
-from train.features.extract import BrokenPicture
 from train.features.preprocessing import Preprocessing
 from train.pictures import LabelledPicture
 
@@ -60,7 +59,11 @@ class PixelSource:
         self.augmentation, self.seed = augmentation, seed
 
     def inputs(self, epoch: int, drawn: torch.Tensor, parts: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """One new view of each picture drawn, part by part; threads are a part ahead."""
+        """One new view of each picture drawn, part by part, uint8 (len(part), crop, crop, 3); threads are a part ahead.
+
+        `drawn` int64 (M,) are positions of pictures; each of `parts` int64 (n,) are places in `drawn`. Raises UserError
+        where a picture can no longer be read.
+        """
         repeats = _repeats(drawn)
         draws = [(int(drawn[place]), f"{epoch}/{repeats[place]}") for part in parts for place in part.tolist()]
         views = ordered_map(self._view, draws, ahead=2 * max((len(part) for part in parts), default=1))
@@ -68,7 +71,7 @@ class PixelSource:
             yield _stacked([next(views) for _ in range(len(part))], self.preprocessing.crop)
 
     def clean(self, positions: Sequence[int], batch: int) -> Iterator[torch.Tensor]:
-        """The clean views of the pictures at `positions`, in batches."""
+        """The clean views at `positions`, in batches, uint8 (n, crop, crop, 3); raises as `inputs` does."""
         views = ordered_map(lambda at: self.preprocessing.clean(self._picture(at)), positions, ahead=2 * batch)
         for start in range(0, len(positions), batch):
             yield _stacked([next(views) for _ in positions[start : start + batch]], self.preprocessing.crop)

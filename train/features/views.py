@@ -41,11 +41,11 @@ class Views:
     def pixels(
         self, data: bytes, path: str, sha256: str, numbers: Sequence[int], to: Preprocessing
     ) -> NDArray[np.uint8]:
-        """Decode once and draw the views `numbers`, (len(numbers), crop, crop, 3); raises BrokenImage."""
+        """Decode once and draw the views `numbers`, uint8 (len(numbers), crop, crop, 3); raises BrokenImage."""
         return self.draw(decode(data, path=path, at_least=to.resize).pixels, sha256, numbers, to)
 
     def draw(self, picture: Image.Image, sha256: str, numbers: Sequence[int], to: Preprocessing) -> NDArray[np.uint8]:
-        """The same of a decoded picture whose content `sha256` names."""
+        """The same of a decoded RGB picture whose content `sha256` names: uint8 (len(numbers), crop, crop, 3)."""
         drawn = [
             to.clean(picture)
             if number == 0

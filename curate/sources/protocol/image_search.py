@@ -45,7 +45,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Page:
+class CandidatePage:
     """A page of candidates, best first, and the cursor of the next one (None: there is none).
 
     `odd` records of it could not be read, and were skipped.
@@ -94,7 +94,7 @@ class Source(Protocol):
     def __init__(self, api: Api, options: SourceOptions) -> None:
         """Raise UserError where an argument or a key is missing; ask for nothing yet."""
 
-    async def page(self, query: Query, wanted: int, cursor: str | None) -> Page:
+    async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:
         """One page of answers to the query, the first where `cursor` is None.
 
         `wanted` says how many pictures are still needed: no reason to ask for a longer page. Candidates

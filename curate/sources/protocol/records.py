@@ -1,4 +1,4 @@
-"""The door for what a source says of its pictures: each record is read by itself, and an odd one is skipped."""
+"""Checks what a source says of its pictures: each record is read by itself, and an odd one is skipped."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar

@@ -60,7 +60,7 @@ def wrapped(text: str, font: Font, width: int, lines: int) -> list[str]:
 
 
 def thumbnail(picture: Image.Image, width: int, height: int) -> Image.Image:
-    """The whole of a picture at the scale that just fits `width` × `height`, never enlarged more than twice."""
+    """The whole of a picture, RGB, at the scale that just fits `width` × `height` pixels, enlarged at most twice."""
     scale = min(width / picture.width, height / picture.height, 2.0)
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     return picture.resize(size, Image.Resampling.LANCZOS)
@@ -77,7 +77,7 @@ def require_place(file: Path) -> None:
 
 
 def save_drawing(drawn: Image.Image, file: Path) -> None:
-    """Write a PNG, whole or not at all, over an earlier drawing of ours but over nothing else; `UserError` if not."""
+    """Write an RGB picture as a PNG, whole or not at all; raises `UserError` where a file that is not ours is there."""
     require_place(file)
     about = PngInfo()
     about.add_text("Software", _BY)

@@ -12,8 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+from curate.catalog.check import REBUILD
+from curate.catalog.sqlite_wal import LOCK_SECONDS
 from curate.errors import UserError
-from curate.sqlite_wal import LOCK_SECONDS
 
 _CANNOT_WRITE = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_LOCKED,
@@ -73,7 +74,8 @@ def connect_read_only(path: Path, stack: ExitStack) -> sqlite3.Connection:
 
     SQLite reads a catalog in WAL mode without a trace only where the log and its index are there already, as they are
     while another process is at work. Without a log, in a folder that we cannot write, nobody changes the file. In all
-    other cases, the log of a killed process on a read-only disk among them, a copy is read.
+    other cases, the log of a killed process on a read-only disk among them, a copy is read. Raises UserError where the
+    catalog cannot be read.
     """
     require_own_files(path)
     if not path.is_file():
@@ -89,6 +91,16 @@ def connect_read_only(path: Path, stack: ExitStack) -> sqlite3.Connection:
         return _connect(path, "immutable=1", stack)
     folder = Path(stack.enter_context(TemporaryDirectory()))
     return _connect(_copied(path, folder), "mode=rw", stack)
+
+
+def copy_catalog(original: Path, copy: Path) -> None:
+    """Copy a catalog as it is now, its log included. Raises `UserError` where it cannot be read."""
+    address = f"{original.resolve().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+    except sqlite3.Error as error:
+        raise UserError(f"The catalog {original} cannot be read ({error}): check your rights. {REBUILD}") from error
 
 
 def _connect(path: Path, how: str, stack: ExitStack) -> sqlite3.Connection:

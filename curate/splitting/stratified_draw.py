@@ -1,4 +1,4 @@
-"""The draw: each label's share of each split, in an order that depends on content and seed alone."""
+"""A stratified draw: each label's share of each split, in an order that depends on content and seed alone."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -15,7 +15,8 @@ TRAIN, VALID, TEST = range(len(SPLITS))
 
 def draw_stable(table: PictureTable, unit: NDArray[np.int32], split: Splits, rules: Rules) -> Splits:
     """Fill test and valid up to each label's quota with the units that come first in the seed's order; the rest is
-    train. What is in a split already counts towards its quota.
+    train. What is in a split already counts towards its quota. `unit` int32[n] numbers the unit of each
+    picture; `split` and what is returned are int8[n], as in `Splits`.
     """
     drawn = split.copy()
     quotas = _Quotas(table, split, rules)
@@ -57,7 +58,7 @@ class _Quotas:
         self.floor = [[min(rules.least, quotas[at][to]) for at in range(count)] for to in range(len(SPLITS))]
 
     def take(self, wanted: Counter[int]) -> int:
-        """The first split that has room for all of a unit under each of its labels; train has always."""
+        """The first split whose quota has space for all of a unit under each of its labels; train has always."""
         for to in self.open:
             if all(self.left[to][label] >= count for label, count in wanted.items()):
                 break

@@ -1,4 +1,4 @@
-"""Answers as a picture: each photograph, and beside it its likeliest classes as bars."""
+"""Predictions as a picture: each photograph, and beside it its likeliest classes as bars."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Final
 
 from PIL import Image, ImageDraw
 
-from curate.drawing import FAINT, INK, PAPER, fitted, font_for, thumbnail
-from curate.image import BrokenImage, load
+from curate.image import BrokenImage, load_pixels
+from curate.rendering import FAINT, INK, PAPER, fitted, font_for, thumbnail
 from train.predict import Prediction
 
-MOST: Final = 50  # answers in one picture
-MOST_GUESSES: Final = 100  # of each answer
+MOST: Final = 50  # predictions in one picture
+MOST_GUESSES: Final = 100  # of each prediction
 
 _SIDE: Final = 224
 _MARGIN: Final = 12
@@ -24,7 +24,7 @@ _BARS: Final = {None: (91, 127, 165), True: (76, 145, 92), False: (178, 84, 76)}
 
 
 @dataclass(frozen=True)
-class Answer:
+class LabelledPrediction:
     """What was said of one file; with its true label, where that is known."""
 
     prediction: Prediction
@@ -32,41 +32,41 @@ class Answer:
     truth_name: str = ""
 
 
-def plot_answers(answers: Sequence[Answer]) -> Image.Image:
+def plot_predictions(predictions: Sequence[LabelledPrediction]) -> Image.Image:
     """One panel below the other, RGB: the picture at the left, its guesses at the right, likeliest first.
 
     The first guess is green where it is the truth and red where it is not. Only the first `MOST` are drawn,
     and of each its first `MOST_GUESSES` guesses.
     """
-    answers = answers[:MOST]
-    heights = [_height(answer) for answer in answers]
+    predictions = predictions[:MOST]
+    heights = [_height(shown) for shown in predictions]
     sheet = Image.new("RGB", (_WIDTH, max(1, sum(heights))), PAPER)
     top = 0
-    for answer, height in zip(answers, heights, strict=True):
-        _draw(sheet, answer, top)
+    for shown, height in zip(predictions, heights, strict=True):
+        _draw(sheet, shown, top)
         top += height
     return sheet
 
 
-def _height(answer: Answer) -> int:
-    return 2 * _MARGIN + max(_SIDE, 56 + _BAR * len(answer.prediction.guesses[:MOST_GUESSES]))
+def _height(shown: LabelledPrediction) -> int:
+    return 2 * _MARGIN + max(_SIDE, 56 + _BAR * len(shown.prediction.guesses[:MOST_GUESSES]))
 
 
-def _draw(sheet: Image.Image, answer: Answer, top: int) -> None:
+def _draw(sheet: Image.Image, shown: LabelledPrediction, top: int) -> None:
     pen = ImageDraw.Draw(sheet)
     try:
-        small = thumbnail(load(Path(answer.prediction.path), at_least=_SIDE), _SIDE, _SIDE)
+        small = thumbnail(load_pixels(Path(shown.prediction.path), at_least=_SIDE), _SIDE, _SIDE)
         sheet.paste(small, (_MARGIN + (_SIDE - small.width) // 2, top + _MARGIN + (_SIDE - small.height) // 2))
     except BrokenImage:  # it was whole a moment ago
         pass
     left = _SIDE + 3 * _MARGIN
-    title = Path(answer.prediction.path).name + ("" if answer.prediction.sure else ": not sure")
-    truth = f"true class: {answer.truth_name or answer.truth}" if answer.truth is not None else ""
+    title = Path(shown.prediction.path).name + ("" if shown.prediction.sure else ": not sure")
+    truth = f"true class: {shown.truth_name or shown.truth}" if shown.truth is not None else ""
     for line, (text, size, colour) in enumerate(((title, 15, INK), (truth, 13, FAINT))):
         font = font_for(text, size)
         pen.text((left, top + _MARGIN + 20 * line), fitted(text, font, _WIDTH - left - _MARGIN), colour, font)
-    for number, guess in enumerate(answer.prediction.guesses[:MOST_GUESSES]):
-        right = None if answer.truth is None or number else guess.label == answer.truth
+    for number, guess in enumerate(shown.prediction.guesses[:MOST_GUESSES]):
+        right = None if shown.truth is None or number else guess.label == shown.truth
         _bar(pen, guess.name, guess.probability, left, top + _MARGIN + 52 + number * _BAR, _BARS[right])
 
 

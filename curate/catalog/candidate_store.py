@@ -1,4 +1,4 @@
-"""The ledger of a scrape: every candidate that a search has found, and what became of it."""
+"""The record of a scrape: every candidate that a search has found, and what became of it."""
 
 import datetime
 import sqlite3
@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 
-from curate.catalog import Catalog
-from curate.catalog_check import REBUILD
+from curate.catalog.check import REBUILD
+from curate.catalog.credits import CreditRow, enter_credit
+from curate.catalog.pictures import Catalog
 from curate.errors import UserError
-from curate.sources.protocol.image_search import Candidate, Page, Query
+from curate.sources.protocol.image_search import Candidate, CandidatePage, Query
 from curate.sources.protocol.licenses import License
 from curate.sources.protocol.picture_urls import picture_key
 
@@ -44,7 +45,7 @@ CREATE TABLE IF NOT EXISTS scrape_candidates (
     width            INTEGER,              -- pixels as the source tells them
     height           INTEGER,
     provenance_group TEXT NOT NULL,
-    status           TEXT NOT NULL,        -- one of store.STATUSES
+    status           TEXT NOT NULL,        -- one of STATUSES
     kind             TEXT NOT NULL,        -- why it fell away, in a word or two to count by
     reason           TEXT NOT NULL,        -- the same as a sentence
     runs             INTEGER NOT NULL,     -- how many runs have tried to fetch it
@@ -120,7 +121,7 @@ class CandidateStore:
         ).fetchone()
         return (None if row[0] is None else str(row[0]), bool(row[1])) if row else (None, False)
 
-    def add(self, query: Query, source: str, words: str, page: Page) -> None:
+    def add(self, query: Query, source: str, words: str, page: CandidatePage) -> None:
         """Enter a page and the way on from it, in one transaction: no page is asked for twice."""
         with self._catalog.transaction() as db:
             repeats = sum(self._enter(query.label, source, words, candidate) for candidate in page.candidates)
@@ -187,9 +188,9 @@ class CandidateStore:
             "UPDATE scrape_candidates SET status = 'kept', kind = '', reason = '', sha256 = ?, path = ? WHERE id = ?",
             (sha256, path, stored.id),
         )
-        self._db.execute(
-            "INSERT OR REPLACE INTO credits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
+        enter_credit(
+            self._catalog,
+            CreditRow(
                 sha256,
                 candidate.url,
                 stored.source.partition(":")[0],
@@ -209,7 +210,7 @@ class CandidateStore:
         with self._catalog.transaction() as db:
             (present,) = db.execute("SELECT path FROM scrape_candidates WHERE id = ?", (stored.id,)).fetchone()
             db.execute("UPDATE scrape_candidates SET path = ? WHERE id = ?", (path, stored.id))
-            db.execute("UPDATE OR REPLACE pictures SET path = ? WHERE path = ?", (path, present))
+            self._catalog.rename(present, path)
 
     def kept(self, label: str) -> int:
         """How many pictures of a class scraping has brought in."""

@@ -13,7 +13,7 @@ T = TypeVar("T")
 _LOOK = 0.1  # seconds: a thread that waits without an end does not see an interrupt on every system
 
 
-def apart(work: Callable[[], T]) -> T:
+def run_outside_event_loop(work: Callable[[], T]) -> T:
     """Call `work` and return what it returns: here or, where this thread runs an event loop, in another thread.
 
     Ctrl-C, or the kernel's interrupt, ends the work in the other thread too, and is raised when it has ended.

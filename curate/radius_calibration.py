@@ -1,4 +1,4 @@
-"""Thresholds measured, not guessed: how well copies of the user's own pictures are found, and strangers told apart."""
+"""Thresholds measured on the user's own pictures: how many edited copies are found, how many other pairs are near."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from curate.errors import UserError
 from curate.files.reading import read_file
 from curate.image import BrokenImage, decode, read
 from curate.inspect import inspect
-from curate.lookalikes.candidates import WHOLE, Candidates, find_candidates
+from curate.lookalikes.candidates import WHOLE, CandidatePairs, find_candidates
 from curate.lookalikes.edits import EDITS, Edit
 from curate.lookalikes.fingerprint import is_flat
 from curate.lookalikes.second_look import LOOK_AT_LEAST, Look, Verdicts, look_again, look_at
@@ -47,7 +47,7 @@ class EditRecall:
 
 
 @dataclass(frozen=True)
-class CalibrationReport:
+class RadiusCalibration:
     """What was measured on a user's own pictures.
 
     Of `pairs` pairs of different files drawn at random, `near[r]` had pHashes within r bits and `merged[r]` of those
@@ -79,7 +79,7 @@ class _Sight:
     look: Look
 
 
-def calibrate(
+def calibrate_radius(
     root: Path,
     *,
     originals: int = 200,
@@ -87,7 +87,7 @@ def calibrate(
     seed: int = 0,
     edits: Sequence[Edit] = EDITS,
     progress: Progress = silent,
-) -> CalibrationReport:
+) -> RadiusCalibration:
     """Make edited copies of some of a dataset's pictures, in memory, and measure how they are found.
 
     `originals` pictures are edited in each of the ways of `edits`; all pairs among up to 2,000 pictures are the
@@ -97,7 +97,7 @@ def calibrate(
     dataset = open_dataset(root)
     with Catalog.open(dataset.catalog_path) as catalog:
         scan(dataset, catalog, progress)
-        pictures = _drawn(catalog.pictures("state = 'present' AND broken = ''"), seed)
+        pictures = _drawn(catalog.intact(), seed)
     if len(pictures) < 2:
         raise UserError(f"{root} holds fewer than two pictures to measure on: add pictures.")
     candidates, verdicts = _strangers(dataset.root, pictures[:_MOST_STRANGERS], progress)
@@ -106,8 +106,8 @@ def calibrate(
         _recall(edit, [(sights[0], sights[1 + at]) for sights in edited], radius) for at, edit in enumerate(edits)
     )
     n = min(len(pictures), _MOST_STRANGERS)
-    wholes = candidates.view == WHOLE
-    return CalibrationReport(
+    wholes = candidates.variant == WHOLE
+    return RadiusCalibration(
         originals=len(edited),
         edits=measured,
         pairs=n * (n - 1) // 2,
@@ -136,7 +136,7 @@ def _drawn(pictures: Sequence[Picture], seed: int) -> list[Picture]:
     return [ordered[at] for at in order]
 
 
-def _strangers(root: Path, pictures: Sequence[Picture], progress: Progress) -> tuple[Candidates, Verdicts]:
+def _strangers(root: Path, pictures: Sequence[Picture], progress: Progress) -> tuple[CandidatePairs, Verdicts]:
     """All candidates among the pictures at the largest radius, and what a second look says of each."""
 
     def look(at: int) -> Look | None:
@@ -205,7 +205,7 @@ def _cumulative(distances: NDArray[np.uint8]) -> tuple[int, ...]:
 
 
 def _twins(
-    candidates: Candidates, verdict: NDArray[np.bool_], pictures: Sequence[Picture]
+    candidates: CandidatePairs, verdict: NDArray[np.bool_], pictures: Sequence[Picture]
 ) -> tuple[tuple[str, str], ...]:
     low, high = np.divmod(np.unique(candidates.pair()[verdict]), np.uint64(1 << 32))
     return tuple((pictures[a].path, pictures[b].path) for a, b in zip(low.tolist(), high.tolist(), strict=True))

@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from curate.image import load
+from curate.image import load_pixels
 from tests.pictures import draw
-from train.answer_plot import MOST, MOST_GUESSES, Answer, plot_answers
 from train.curves_plot import plot_curves
 from train.optimising.fitting import Epoch
 from train.predict import Guess, Prediction
+from train.prediction_plot import MOST, MOST_GUESSES, LabelledPrediction, plot_predictions
 
 BLUE, GREEN, RED = (91, 127, 165), (76, 145, 92), (178, 84, 76)
 
@@ -37,7 +37,7 @@ def runs(image: Image.Image, colour: tuple[int, int, int]) -> list[int]:
 
 
 def test_bars_are_as_long_as_probabilities(rose: Path) -> None:
-    bars = runs(plot_answers([Answer(prediction(rose, 0.6, 0.3, 0.1, 0.0))]), BLUE)
+    bars = runs(plot_predictions([LabelledPrediction(prediction(rose, 0.6, 0.3, 0.1, 0.0))]), BLUE)
     assert len(bars) == 4
     assert bars[0] / bars[1] == pytest.approx(2, abs=0.05)
     assert bars[0] / bars[2] == pytest.approx(6, abs=0.4)
@@ -46,14 +46,14 @@ def test_bars_are_as_long_as_probabilities(rose: Path) -> None:
 
 @pytest.mark.parametrize(("truth", "colour"), [("0", GREEN), ("1", RED)])
 def test_the_first_guess_is_told_right_or_wrong(rose: Path, truth: str, colour: tuple[int, int, int]) -> None:
-    drawn = plot_answers([Answer(prediction(rose, 0.6, 0.4), truth, "a rose")])
+    drawn = plot_predictions([LabelledPrediction(prediction(rose, 0.6, 0.4), truth, "a rose")])
     assert len(runs(drawn, colour)) == 1
     assert len(runs(drawn, BLUE)) == 1
 
 
 def test_the_picture_stands_beside_its_answer(rose: Path) -> None:
-    left = plot_answers([Answer(prediction(rose, 1.0))]).crop((12, 12, 236, 236))
-    small = load(rose).resize((224, 149), Image.Resampling.LANCZOS)
+    left = plot_predictions([LabelledPrediction(prediction(rose, 1.0))]).crop((12, 12, 236, 236))
+    small = load_pixels(rose).resize((224, 149), Image.Resampling.LANCZOS)
     middle = np.asarray(left.crop((0, 40, 224, 180)), dtype=float) - np.asarray(
         small.crop((0, 40 - 38 + 1, 224, 180 - 38 + 1)), dtype=float
     )
@@ -61,16 +61,16 @@ def test_the_picture_stands_beside_its_answer(rose: Path) -> None:
 
 
 def test_many_answers_make_no_endless_picture(rose: Path) -> None:
-    one = plot_answers([Answer(prediction(rose, 0.5, 0.5))])
-    many = plot_answers([Answer(prediction(rose, 0.5, 0.5))] * (MOST + 30))
+    one = plot_predictions([LabelledPrediction(prediction(rose, 0.5, 0.5))])
+    many = plot_predictions([LabelledPrediction(prediction(rose, 0.5, 0.5))] * (MOST + 30))
     assert many.height == MOST * one.height
-    long = plot_answers([Answer(prediction(rose, *[0.01] * 40))])
+    long = plot_predictions([LabelledPrediction(prediction(rose, *[0.01] * 40))])
     assert len(runs(long, BLUE)) == 40
-    assert len(runs(plot_answers([Answer(prediction(rose, *[1e-5] * 5000))]), BLUE)) == MOST_GUESSES
+    assert len(runs(plot_predictions([LabelledPrediction(prediction(rose, *[1e-5] * 5000))]), BLUE)) == MOST_GUESSES
 
 
 def test_a_picture_that_vanished_leaves_its_answer(tmp_path: Path) -> None:
-    assert len(runs(plot_answers([Answer(prediction(tmp_path / "gone.jpg", 0.7, 0.3))]), BLUE)) == 2
+    assert len(runs(plot_predictions([LabelledPrediction(prediction(tmp_path / "gone.jpg", 0.7, 0.3))]), BLUE)) == 2
 
 
 # -- curves

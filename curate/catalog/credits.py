@@ -1,0 +1,92 @@
+"""Where pictures come from: who made them, under which licence, and which of them are of one origin."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from curate.catalog.pictures import Catalog
+
+FIELDS: Final = ("source", "url", "landing_page", "title", "author", "license", "license_url")
+"""What a credit tells people, as it is named in metadata.csv and in exports."""
+
+
+class CreditRow(NamedTuple):
+    """One row of `credits`: what one URL says of one content. `fetched_at` is ISO 8601, in UTC."""
+
+    sha256: str
+    url: str
+    source: str
+    source_id: str
+    landing_page: str
+    title: str
+    author: str
+    license: str
+    license_url: str
+    provenance_group: str
+    fetched_at: str
+
+
+@dataclass(frozen=True)
+class Credit:
+    """One picture that lies in the dataset and, where it is known, where it comes from; "" where it is not."""
+
+    path: str
+    label: str
+    source: str
+    url: str
+    landing_page: str
+    title: str
+    author: str
+    license: str
+    license_url: str
+
+
+class Known(NamedTuple):
+    """How much is known of one content's origin.
+
+    `facts` of five are known in the row that has most: author, licence, licence URL, page, title. `fetched_at` is when
+    it was first downloaded, ISO 8601.
+    """
+
+    sha256: str
+    facts: int
+    fetched_at: str
+
+
+def enter_credit(catalog: Catalog, credit: CreditRow) -> None:
+    """Insert or replace a credit."""
+    catalog.db.execute(f"INSERT OR REPLACE INTO credits VALUES ({', '.join('?' * len(credit))})", credit)
+
+
+def credits_of_present(catalog: Catalog) -> list[Credit]:
+    """One row per present picture, in no order; the first credit of each content counts."""
+    columns = ", ".join(f"COALESCE({field}, '')" for field in FIELDS)
+    rows = catalog.db.execute(
+        f"SELECT path, label, {columns} FROM pictures "
+        "LEFT JOIN credits ON credits.sha256 = pictures.sha256 AND credits.url = ("
+        "  SELECT url FROM credits AS other WHERE other.sha256 = pictures.sha256 ORDER BY fetched_at, url LIMIT 1"
+        ") WHERE state = 'present'"
+    )
+    return [Credit(*map(str, row)) for row in rows]
+
+
+def first_credits(catalog: Catalog) -> Mapping[str, tuple[str, ...]]:
+    """sha256 → the values of `FIELDS` in the first credit of each content."""
+    query = f"SELECT sha256, {', '.join(FIELDS)} FROM credits ORDER BY fetched_at DESC, url DESC"
+    return {sha256: tuple(credit) for sha256, *credit in catalog.db.execute(query)}
+
+
+def known_of_origins(catalog: Catalog) -> list[Known]:
+    """How much is known of each content that has a credit."""
+    rows = catalog.db.execute(
+        "SELECT sha256, MAX((author != '') + (license != '') + (license_url != '') + (landing_page != '') "
+        "+ (title != '')), MIN(fetched_at) FROM credits GROUP BY sha256"
+    )
+    return list(map(Known._make, rows))
+
+
+def origins(catalog: Catalog) -> list[tuple[str, str]]:
+    """(sha256, provenance group) of each content that has one, in order of group and digest."""
+    return catalog.db.execute(
+        "SELECT DISTINCT sha256, provenance_group FROM credits WHERE provenance_group != '' ORDER BY 2, 1"
+    ).fetchall()

@@ -1,0 +1,36 @@
+"""What a catalog says should be there, read for `verify`, which believes nothing of it."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from curate.catalog.pictures import Catalog
+from curate.catalog.placements import placed_elsewhere
+from curate.errors import UserError
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The folders elsewhere that hold a split, path → sha256 of what should be there, and (sha256, provenance group)
+    of each credit.
+    """
+
+    outs: Sequence[str] = ()
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    origins: Sequence[tuple[str, str]] = ()
+
+
+def read_recorded(file: Path) -> Recorded:
+    """Read a catalog without a trace. Raises `UserError` where there is none, or one that says nothing of use."""
+    try:
+        with Catalog.open_read_only(file) as catalog:
+            present = catalog.db.execute("SELECT path, sha256 FROM pictures WHERE state = 'present'").fetchall()
+            placed = list(placed_elsewhere(catalog))
+            origins = catalog.db.execute("SELECT sha256, provenance_group FROM credits").fetchall()
+    except sqlite3.Error as error:
+        raise UserError(f"The catalog {file} has not the tables of one ({error}): move it away.") from error
+    if not all(isinstance(value, str) for row in (*present, *placed, *origins) for value in row):
+        raise UserError(f"The catalog {file} holds paths and digests that are no text: move it away.")
+    elsewhere = {f"{out}/{path}": sha256 for out, path, sha256 in placed}
+    return Recorded(list(dict.fromkeys(out for out, _, _ in placed)), dict(present) | elsewhere, origins)

@@ -1,0 +1,50 @@
+"""What a cleaning is asked for: the one list of its options, with their defaults and the sentences about wrong ones."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import get_args
+
+from curate.defaults import (
+    DEFAULT_CONFLICTS,
+    DEFAULT_POLICY,
+    DEFAULT_RADIUS,
+    MAX_RADIUS,
+    ConflictMode,
+    PolicyName,
+)
+from curate.errors import UserError
+from curate.quality import CHECKS
+
+
+@dataclass(frozen=True)
+class CleanOptions:
+    """What a plan depends on besides the pictures. Raises UserError for a value that there is not.
+
+    Its text is the name under which the catalog remembers that nothing was left to do.
+    """
+
+    radius: int = DEFAULT_RADIUS  # bits in which two hashes may differ
+    keep: PolicyName = DEFAULT_POLICY  # which of several copies stays
+    conflicts: ConflictMode = DEFAULT_CONFLICTS  # what becomes of one picture under two labels
+    geometry: bool = False  # whether turned and mirrored copies are found too
+    remove: tuple[str, ...] = ()  # quality flags with which a picture leaves
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.radius <= MAX_RADIUS:
+            raise UserError(f"The radius {self.radius} cannot be used: give bits from 0 to {MAX_RADIUS}.")
+        flags = [check.flag for check in CHECKS]
+        for flag in self.remove:
+            _require(flag, flags, "quality flag")
+        _require(self.keep, get_args(PolicyName), "policy")
+        _require(self.conflicts, get_args(ConflictMode), "way with conflicts")
+
+    def __str__(self) -> str:
+        return (
+            f"radius {self.radius}, keep {self.keep}, conflicts {self.conflicts}, geometry {self.geometry}, "
+            f"remove {sorted(self.remove)}"
+        )
+
+
+def _require(name: str, known: Collection[str], what: str) -> None:
+    if name not in known:
+        raise UserError(f"There is no {what} called {name!r}: choose among {', '.join(known)}.")

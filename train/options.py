@@ -1,0 +1,99 @@
+"""Every option of training, declared once: recipes, flags, Python's arguments and a checkpoint's facts are made of it.
+
+An option is added here, or in `FitSettings` or `Tuning`, as one field; what it does is written where it does it.
+The command line shows all of it in its help, so nothing heavy is imported here.
+"""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from curate.defaults import DEFAULT_SEED, MOST_SEED
+from train.limits import MAX_CROP, MOST_VIEWS
+from train.optimising.settings import FitSettings, Tuning
+from train.option_fields import Option, option, options_in, require_within, values_of
+
+Cut = Literal["last", "classifier"]
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class AugmentationSettings:
+    """How far a view may depart from the picture. The aspect ratio is never bent and no corner is ever invented."""
+
+    rotation: float = option(20.0, "degrees either way", least=0, most=180)
+    smallest: float = option(
+        0.6, "side of the smallest square that is cut, as a share of the picture's short side", least=0.01, most=1
+    )
+    flip: float = option(0.5, "probability of mirroring left and right", least=0, most=1)
+    jitter: float = option(
+        0.0, "how far brightness, contrast and saturation may each go either way, as a share", least=0, most=1
+    )
+
+    def __post_init__(self) -> None:
+        require_within(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types alone."""
+        return values_of(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningOptions:
+    """All that decides what is learnt, besides the pictures. Raises UserError for values that make no sense.
+
+    The defaults are those of the recipe `best`.
+    """
+
+    backbone: str = option(
+        "resnet152", "a network of torchvision or timm, or scratch_cnn; several joined by + stand side by side",
+        heading="The network", flag="A network of torchvision or timm; a+b: both.",
+    )  # fmt: skip
+    weights: str | Path = option(
+        "default", "default (the library's choice), none (random), a tag of the library's, or a file",
+        flag="default, none, a weights tag, or a state dict's file.",
+    )  # fmt: skip
+    features: Cut = option("last", "what the head sees: what the network's last layer sees, or its whole classifier")
+    crop: int = option(
+        0, "pixels a side of what the network sees; 0: what its weights were made for", least=0, most=MAX_CROP
+    )
+    tuning: Tuning = field(default_factory=Tuning)
+    precision: Literal["auto", Precision] = option(
+        "auto", "auto (bfloat16 where the processor computes in it), float32 or bfloat16"
+    )
+    compiled: bool = option(False, "on the bank: torch.compile the network first: 10 s, which pay beyond 5,000 views")
+    views: int = option(
+        4, "on the bank: views of each training picture, the clean one among them; unfrozen: each draw is a new one",
+        least=1, most=MOST_VIEWS, heading="The pictures", flag="Views of each training picture; 1: the clean one.",
+    )  # fmt: skip
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    head: FitSettings = field(default_factory=FitSettings)
+    # No recipe says it: the same recipe with another seed tells what chance does
+    seed: int = option(
+        DEFAULT_SEED, "decides views, first values, draws and random weights alike", least=0, most=MOST_SEED,
+        flag="Decides views and all that is drawn.", in_recipes=False,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        require_within(self)
+
+    def learning(self) -> dict[str, Any]:
+        """The fields of this class alone, by name: what passes from a recipe to a run and back."""
+        return {one.name: getattr(self, one.name) for one in fields(LearningOptions)}
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint keeps of them, in plain types; of what is unfrozen, None where nothing is.
+
+        Of a weights file the name alone: where it lay is nobody's business but the user's.
+        """
+        values = {name: _fact(value) for name, value in self.learning().items()}
+        return {**values, "weights": Path(self.weights).name}
+
+
+def _fact(value: Any) -> Any:
+    if isinstance(value, Tuning) and value.frozen:
+        return None
+    return value.to_dict() if isinstance(value, FitSettings | Tuning | AugmentationSettings) else value
+
+
+OPTIONS: Final[tuple[Option, ...]] = options_in(LearningOptions)
