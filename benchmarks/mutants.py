@@ -10,13 +10,16 @@ end of the time, which counts as noticed: a loop without end is one. A mutant th
 import argparse
 import ast
 import copy
+import importlib
 import os
 import random
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -103,14 +106,40 @@ def tests_of(module: str) -> list[str]:
 
 
 def lives(checkout: Path, tests: list[str], seconds: float) -> bool:
-    """Whether all tests pass within the time."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-n", "0", *tests]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    """Whether all tests pass within the time, in a fork: what this process has imported is not imported again."""
+    child = os.fork()
+    if not child:
+        os.setsid()
+        os._exit(_run_tests(checkout, tests))
+    end = time.monotonic() + seconds
     try:
-        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, timeout=seconds)
-    except subprocess.TimeoutExpired:
+        while time.monotonic() < end:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                return os.waitstatus_to_exitcode(status) == 0
+            time.sleep(0.05)
         return False
-    return done.returncode == 0
+    finally:
+        with suppress(ProcessLookupError):  # out of time, or interrupted: the programs that tests start included
+            os.killpg(child, signal.SIGKILL)
+
+
+def _run_tests(checkout: Path, tests: list[str]) -> int:
+    """Run them and give pytest's exit code; nothing is printed."""
+    os.chdir(checkout)
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    sys.dont_write_bytecode = True
+    sys.path[0] = str(checkout)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nowhere, stream)
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-n", "0", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    try:
+        import pytest
+
+        return int(pytest.main([*options, *tests]))
+    except BaseException:  # whatever leaves pytest, this fork must not go on as the parent
+        return 1
 
 
 def main() -> None:
@@ -121,7 +150,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0, help="time for the tests of one mutant")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tests", nargs="*", help="test files to run instead of those that import the module")
+    parser.add_argument("--preload", nargs="*", default=[], help="other projects' modules to import once for all tests")
     options = parser.parse_args()
+    for module in options.preload:
+        importlib.import_module(module)
     planted = alive = 0
     with tempfile.TemporaryDirectory() as folder:
         checkout = Path(folder) / "checkout"

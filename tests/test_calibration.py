@@ -1,7 +1,10 @@
 """Calibration: the error as defined, a temperature that is the minimum, a threshold that keeps its word on valid."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -11,6 +14,8 @@ from scipy.special import log_softmax, softmax
 
 from curate.errors import UserError
 from train.calibration import (
+    BINS,
+    Abstention,
     Calibration,
     abstention,
     answered_right,
@@ -52,6 +57,20 @@ def test_a_bin_holds_its_upper_bound(confidence: float, number: int) -> None:
     assert [one.n for one in bins].index(1) == number
 
 
+def test_the_bins_share_0_to_1_among_them() -> None:
+    bins = reliability(np.array([[0.5, 0.5]]), np.array([0]))
+    assert [(one.low, one.high) for one in bins] == [(number / 15, (number + 1) / 15) for number in range(15)]
+    assert len(bins) == BINS
+
+
+@pytest.mark.parametrize(("confidence", "number"), [(0.0, 0), (1 / 102, 0), (1 + 1e-6, 14)])
+def test_every_answer_is_in_a_bin(confidence: float, number: int) -> None:
+    """As one of many classes that are all alike; and where a network or a rounding leaves 0 to 1."""
+    bins = reliability(np.array([[confidence] + [0.0] * 101]), np.array([0]))
+    assert [one.n for one in bins] == [int(index == number) for index in range(15)]
+    assert (bins[number].confidence, bins[number].accuracy) == (confidence, 1)
+
+
 def test_honest_probabilities_have_little_error_and_need_no_temperature() -> None:
     logits, truth = drawn(40_000)
     assert expected_calibration_error(softmax(logits, axis=1), truth) < 0.01
@@ -82,6 +101,30 @@ def test_it_is_the_minimum_of_the_cross_entropy(n: int, classes: int, seed: int)
     assert loss(np.log(found)) <= best.fun + 1e-9
 
 
+def test_every_first_answer_is_noted_from_sure_to_unsure() -> None:
+    """With the confidence that it has at the temperature, and whether it was right."""
+    logits = np.array([[0.0, 0.0, 1.0], [4.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 3.0, 0.0], [0.5, 0.0, 0.0]])
+    truth = np.array([2, 0, 0, 1, 1])
+    found = calibrate_confidence(logits, truth)
+    assert found.right.tolist() == [True, True, False, True, False]  # of 4, 3, 2, 1 and ½
+    expected = [1 / (1 + 2 * np.exp(-size / found.temperature)) for size in (4, 3, 2, 1, 0.5)]
+    assert found.confidence == pytest.approx(expected, rel=1e-6)
+    assert found.error_before == expected_calibration_error(softmax(logits, axis=1), truth)
+    assert found.error_after == expected_calibration_error(softmax(logits / found.temperature, axis=1), truth)
+
+
+@pytest.mark.parametrize(("pictures", "labels"), [(0, 0), (3, 2), (3, 4), (0, 1), (1, 0)])
+def test_logits_without_their_labels_are_refused(pictures: int, labels: int) -> None:
+    with pytest.raises(ValueError, match=f"do not belong to {labels} labels"):
+        fit_temperature(np.ones((pictures, 3)), np.zeros(labels, dtype=np.int64))
+
+
+def test_one_picture_is_enough() -> None:
+    """One right answer: it is as sure as Platt's target for one picture, two thirds."""
+    logits = np.array([[3.0, 1.0]])
+    assert softmax(logits / fit_temperature(logits, np.array([0]))).max() == pytest.approx(2 / 3)
+
+
 def test_probabilities_do_where_logits_are_gone() -> None:
     logits, truth = drawn(2_000)
     found = calibrate_probabilities(softmax(logits * 3, axis=1).astype(np.float32), truth)
@@ -105,9 +148,15 @@ def test_logits_that_say_nothing_keep_their_temperature(logits: NDArray[np.float
     assert fit_temperature(logits, np.array([0] * 4)) == expected
 
 
-def test_a_classifier_that_is_always_wrong_gets_the_flattest_answers() -> None:
-    logits = np.tile([5.0, 0.0], (20, 1))
+@pytest.mark.parametrize("size", [0.1, 5.0])
+def test_a_classifier_that_is_always_wrong_gets_the_flattest_answers(size: float) -> None:
+    logits = np.tile([size, 0.0], (20, 1))
     assert fit_temperature(logits, np.ones(20, dtype=np.int64)) == pytest.approx(100)
+
+
+def test_a_faultless_classifier_whose_logits_hardly_differ_gets_the_sharpest() -> None:
+    logits = np.tile([1e-5, 0.0], (20, 1))
+    assert fit_temperature(logits, np.zeros(20, dtype=np.int64)) == pytest.approx(0.01)
 
 
 def test_logits_of_any_size_are_taken() -> None:
@@ -143,6 +192,7 @@ def test_the_threshold_of_a_table_worked_by_hand() -> None:
     table = known((0.9, True), (0.8, True), (0.7, False), (0.6, True), (0.5, True), (0.4, False))
     at = {share: abstention(table, share) for share in (1.0, 0.8, 0.6)}
     assert [(one.answered, one.right) for one in at.values()] == [(2, 2), (5, 4), (6, 4)]
+    assert [(one.wanted, one.n) for one in at.values()] == [(1.0, 6), (0.8, 6), (0.6, 6)]
     assert at[1.0].threshold == pytest.approx(0.75)
     assert at[0.8].threshold == pytest.approx(0.45)
     assert at[0.6].threshold == 0.0  # everything is answered
@@ -177,8 +227,17 @@ def test_a_threshold_keeps_its_word_and_no_lower_one_would(answers: list[tuple[f
 
 
 def test_without_answers_there_is_no_threshold() -> None:
-    with pytest.raises(UserError, match="on the 0 valid pictures"):
+    with pytest.raises(UserError, match=r"on the 0 valid pictures: the best is 0\.0%"):
         abstention(Calibration(1.0, np.zeros(0, np.float32), np.zeros(0, np.bool_), 0.0, 0.0), 0.9)
+
+
+def test_a_precision_out_of_reach_is_told_the_best() -> None:
+    """The surest picture alone would be right, but the second is as sure as it, and both are answered or none."""
+    table = known((0.9, True), (0.9, False), (0.8, True), (0.7, False), (0.6, False))
+    with pytest.raises(UserError, match=r"precision of 90\.0% on the 5 valid pictures: the best is 66\.7%"):
+        abstention(table, 0.9)
+    with pytest.raises(UserError, match=r"the best is 0\.0%"):
+        abstention(known((0.9, False), (0.8, False)), 0.9)
 
 
 @pytest.mark.parametrize("wanted", [0, -0.5, 1.01, 98, float("nan")])
@@ -191,6 +250,7 @@ def test_answers_are_counted_on_another_split() -> None:
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
     assert answered_right(probabilities, np.array([0, 1, 0]), 0.7) == (2, 1)
     assert answered_right(probabilities, np.array([0, 1, 0]), 0.95) == (0, 0)
+    assert answered_right(probabilities, np.array([0, 1, 0]), 0.8) == (2, 1)  # the threshold reached is enough
 
 
 def test_it_comes_back_from_plain_types() -> None:
@@ -199,6 +259,30 @@ def test_it_comes_back_from_plain_types() -> None:
     assert again.temperature == found.temperature
     np.testing.assert_array_equal(again.confidence, found.confidence)
     np.testing.assert_array_equal(again.right, found.right)
-    for fault in ({"temperature": 0.0}, {"temperature": float("nan")}, {"right": found.to_dict()["right"][:-1]}):
-        with pytest.raises(ValueError, match=r"temperature|number"):
-            Calibration.from_dict({**found.to_dict(), **fault})
+    sharp = dataclasses.replace(found, temperature=0.01)
+    assert Calibration.from_dict(sharp.to_dict()).temperature == 0.01
+    assert (again.error_before, again.error_after) == (found.error_before, found.error_after)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"temperature": 0.0}, {"temperature": -1.0}, {"temperature": float("nan")}, {"temperature": float("inf")},
+        {"right": torch.ones(49, dtype=torch.bool)}, {"right": torch.ones(50)},
+        {"right": torch.ones(25, 2, dtype=torch.bool), "confidence": torch.ones(25, 2)},
+    ],
+)  # fmt: skip
+def test_what_is_no_calibration_does_not_come_back(fault: dict[str, object]) -> None:
+    plain = calibrate_confidence(*drawn(50)).to_dict()
+    with pytest.raises(ValueError, match=r"is no temperature|answers differ in number"):
+        Calibration.from_dict({**plain, **fault})
+
+
+def test_what_was_learnt_is_not_changed_afterwards() -> None:
+    """And it may be compared and be a key, arrays and all: each is equal to itself alone."""
+    found, again = calibrate_confidence(*drawn(5)), calibrate_confidence(*drawn(5))
+    assert len({found, again}) == 2
+    first_bin = reliability(np.array([[0.5, 0.5]]), np.array([0]))[0]
+    for figure, name in ((found, "temperature"), (first_bin, "n"), (Abstention(0.9, 0.5, 4, 2, 2), "threshold")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(figure, name, 1)

@@ -27,7 +27,6 @@ from train.evaluation_files import evaluation_figures, write_evaluation
 from train.features.extract import extract
 from train.features.prepare import PictureRef
 from train.inputs import expand
-from train.metrics import measure_accuracy, most_confused
 from train.optimising.settings import FitSettings
 from train.predict import Prediction, Predictor
 from train.test_log import openings_file, read_openings
@@ -235,15 +234,6 @@ def test_the_files_hold_what_was_found(garden: Path, checkpoint: Path, tmp_path:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file, and the figures are several"):
         write_evaluation(found, tmp_path / "file")
-
-
-def test_the_pairs_most_often_confused() -> None:
-    answers = np.array([1, 1, 0, 2, 2, 0, 0, 1])
-    truth = np.array([0, 0, 0, 1, 1, 1, 2, 2])
-    accuracy = measure_accuracy(np.eye(4)[answers], truth, 4)
-    found = [(one.truth, one.answer, one.count, one.n) for one in most_confused(accuracy)]
-    assert found == [(0, 1, 2, 3), (1, 2, 2, 3), (2, 0, 1, 2), (2, 1, 1, 2), (1, 0, 1, 3)]
-    assert len(most_confused(accuracy, 2)) == 2
 
 
 def files(found: Iterator[Path | BrokenImage]) -> Iterator[Path]:

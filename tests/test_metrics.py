@@ -1,5 +1,6 @@
 """Accuracy from integers: its interval, its floor, its classes."""
 
+import dataclasses
 from decimal import Decimal
 
 import numpy as np
@@ -8,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from train.metrics import Accuracy, floored_percent, measure_accuracy, wilson_interval
+from train.metrics import (
+    Accuracy,
+    Confusion,
+    Interval,
+    floored_percent,
+    measure_accuracy,
+    most_confused,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(("correct", "n"), [(8, 10), (0, 10), (10, 10), (218, 258), (1, 1), (779, 818)])
@@ -27,6 +36,19 @@ def test_the_interval_holds_the_share_and_solves_its_equation(counts: tuple[int,
         # Wilson's bounds are the shares p from which the observed one lies exactly z deviations away
         if 0 < bound < 1:
             assert (share - bound) ** 2 == pytest.approx(1.959963984540054**2 * bound * (1 - bound) / n, rel=1e-6)
+
+
+def test_none_and_all_have_a_bound_at_the_end() -> None:
+    """Of none right the interval begins at 0 and of all it ends at 1, to the bit, whatever the number."""
+    assert {wilson_interval(0, n).low for n in range(1, 500)} == {0.0}
+    assert {wilson_interval(n, n).high for n in range(1, 500)} == {1.0}
+
+
+@pytest.mark.parametrize("n", [2, 3, 10**6, 10**12])
+def test_a_single_one_is_neither_none_nor_all(n: int) -> None:
+    one, others = wilson_interval(1, n), wilson_interval(n - 1, n)
+    assert 0 < one.low < one.high < 1
+    assert 0 < others.low < others.high < 1
 
 
 @pytest.mark.parametrize(
@@ -81,8 +103,61 @@ def test_top5_of_fewer_classes_is_all_of_them() -> None:
     assert (accuracy.top1, accuracy.top5) == (0.0, 1.0)
 
 
+def test_a_tie_goes_to_the_lower_class() -> None:
+    """In the first answer and in the first five alike: of seven equals the first five are 0 to 4."""
+    accuracy = measure_accuracy(np.ones((3, 7)), np.array([0, 4, 5]), 7)
+    assert (accuracy.correct, accuracy.correct_top5) == (1, 2)
+    assert accuracy.confusion[:, 0].tolist() == [1, 0, 0, 0, 1, 1, 0]
+
+
+def test_the_pairs_most_often_confused() -> None:
+    answers = np.array([1, 1, 0, 2, 2, 0, 0, 1])
+    truth = np.array([0, 0, 0, 1, 1, 1, 2, 2])
+    accuracy = measure_accuracy(np.eye(4)[answers], truth, 4)
+    found = [(one.truth, one.answer, one.count, one.n) for one in most_confused(accuracy)]
+    assert found == [(0, 1, 2, 3), (1, 2, 2, 3), (2, 0, 1, 2), (2, 1, 1, 2), (1, 0, 1, 3)]
+    assert len(most_confused(accuracy, 2)) == 2
+
+
+def test_the_share_of_a_confusion_is_of_the_true_class() -> None:
+    """One of one comes before one of five, however many got either answer."""
+    accuracy = measure_accuracy(np.eye(3)[[0, 0, 0, 0, 1, 2]], np.array([0, 0, 0, 0, 0, 1]), 3)
+    assert most_confused(accuracy) == [Confusion(1, 2, 1, 1), Confusion(0, 1, 1, 5)]
+
+
+def test_ten_pairs_unless_more_are_asked_for() -> None:
+    truth = np.arange(12)
+    accuracy = measure_accuracy(np.eye(12)[(truth + 1) % 12], truth, 12)
+    assert [one.truth for one in most_confused(accuracy)] == list(range(10))
+    assert len(most_confused(accuracy, 100)) == 12
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1, 3), (3, 3), (2, 2), (2, 4)])
+def test_scores_that_do_not_belong_to_the_labels_are_refused(shape: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="do not belong to 2 labels of 3 classes"):
+        measure_accuracy(np.ones(shape), np.array([0, 1]), 3)
+
+
+@pytest.mark.parametrize(("correct", "n"), [(0, 0), (-1, 10), (11, 10), (1, 0), (0, -1)])
+def test_what_is_no_share_has_no_interval(correct: int, n: int) -> None:
+    with pytest.raises(ValueError, match=f"{correct} of {n} is no share"):
+        wilson_interval(correct, n)
+
+
+@pytest.mark.parametrize(
+    ("figure", "name"),
+    [
+        (Interval(0, 1), "low"),
+        (measure_accuracy(np.eye(2), np.array([0, 1]), 2), "correct"),
+        (Confusion(0, 1, 2, 3), "count"),
+    ],
+    ids=["interval", "accuracy", "confusion"],
+)
+def test_what_was_counted_is_not_changed_afterwards(figure: object, name: str) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(figure, name, 1)
+
+
 def test_nothing_measured_is_no_accuracy() -> None:
     with pytest.raises(ValueError, match="0 labels"):
         measure_accuracy(np.zeros((0, 3)), np.zeros(0, dtype=np.int64), 3)
-    with pytest.raises(ValueError, match="no share"):
-        wilson_interval(0, 0)

@@ -1,7 +1,6 @@
 """Prediction from the checkpoint alone: the evaluation's own probabilities, in a process that has no network."""
 
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -12,19 +11,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
-from torch import nn
 
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.image import BrokenImage, load_pixels
 from tests.commanding import command
 from tests.training_ground import LFS_POINTER, TINY, grow
-from train.calibration import Abstention, answered_right
 from train.checkpoint import best_checkpoint, load_checkpoint
 from train.evaluate import evaluate, evaluate_pictures
 from train.optimising.settings import FitSettings
 from train.pictures import LabelledPicture, labelled_pictures
-from train.predict import Prediction, Predictor, mean_probabilities
+from train.predict import Prediction, Predictor
 from train.training import TrainingReport, TrainOptions, train_head
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -116,39 +113,6 @@ def test_probabilities_not_logits(trained: tuple[Path, TrainingReport]) -> None:
     # Alone or in company, first time or second: nothing is left in training mode
     np.testing.assert_allclose(predictor.probabilities(images[2:3])[0], rows[2], atol=1e-5)
     assert predictor.probabilities([]).shape == (0, 3)
-
-
-def test_views_are_averaged_as_probabilities() -> None:
-    """A view that is sure of nothing has one vote, as has one whose logits are large: by hand, for two classes."""
-    head = nn.Linear(2, 2)
-    head.load_state_dict({"weight": torch.eye(2), "bias": torch.zeros(2)})
-    views = torch.tensor([[[math.log(9), 0.0], [0.0, math.log(3)], [0.0, math.log(3)]]])  # 90%, 25% and 25%
-    assert mean_probabilities(head, views)[0] == pytest.approx([1.4 / 3, 1.6 / 3], abs=1e-6)
-    # At another temperature each view's softmax is another; the mean is still theirs
-    halved = [3 / 4, 1 / (1 + math.sqrt(3)), 1 / (1 + math.sqrt(3))]
-    assert mean_probabilities(head, views, 2.0)[0][0] == pytest.approx(sum(halved) / 3, abs=1e-6)
-
-
-def test_an_answer_at_the_threshold_is_given(trained: tuple[Path, TrainingReport]) -> None:
-    """The threshold is from where on an answer is given: reached is enough, a hair below is not."""
-    root, report = trained
-    file = next((root / "test").rglob("*.jpg"))
-    predictor = Predictor.from_checkpoint(report.checkpoint, "cpu")
-
-    def sure(threshold: float) -> bool:
-        predictor.abstention = Abstention(0.9, threshold, 10, 5, 5)
-        (answer,) = predictor.predict_files([file])
-        assert isinstance(answer, Prediction)
-        return answer.sure
-
-    (answer,) = predictor.predict_files([file])
-    assert isinstance(answer, Prediction)
-    reached = answer.guesses[0].probability
-    assert sure(reached)
-    assert not sure(math.nextafter(reached, 1))
-    rows, truth = np.array([[reached, 1 - reached]]), np.array([0])
-    assert answered_right(rows, truth, float(rows.max()))[0] == 1
-    assert answered_right(rows, truth, math.nextafter(float(rows.max()), 1))[0] == 0
 
 
 def test_a_picture_that_lies_on_its_side_is_set_upright(trained: tuple[Path, TrainingReport], tmp_path: Path) -> None:

@@ -124,9 +124,9 @@ def fit_temperature(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64])
     n, classes = z.shape
     if n == 0 or len(truth) != n:
         raise ValueError(f"logits of shape {z.shape} do not belong to {len(truth)} labels")
-    if classes == 1:
-        return 1.0
     z = z - z.max(axis=1, keepdims=True)
+    if not z.any():  # nothing tells the classes apart, or there is one
+        return 1.0
     doubt = 1 / (n + 2)
     true_class = z[np.arange(n), truth]
     wanted = (1 - doubt) * true_class + doubt * (z.sum(axis=1) - true_class) / (classes - 1)
@@ -134,8 +134,8 @@ def fit_temperature(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64])
     def slope(inverse: float) -> float:
         return float(((softmax(z * inverse, axis=1) * z).sum(axis=1) - wanted).mean())
 
-    if slope(_FLATTEST) >= 0 or not z.any():
-        return 1.0 if not z.any() else 1 / _FLATTEST
+    if slope(_FLATTEST) >= 0:
+        return 1 / _FLATTEST
     if slope(_SHARPEST) <= 0:
         return 1 / _SHARPEST
     return 1 / float(brentq(slope, _FLATTEST, _SHARPEST, xtol=1e-9, rtol=1e-12))
@@ -186,18 +186,17 @@ def abstention(calibration: Calibration, precision: float) -> Abstention:
     answered = np.arange(1, len(right) + 1)
     share = np.cumsum(right) / answered
     # Pictures of one confidence are answered together or not at all
-    ends = np.append(confidence[1:] < confidence[:-1], True) if len(right) else np.zeros(0, dtype=bool)
+    ends = np.append(confidence[1:] < confidence[:-1], True)[: len(right)]
     enough = np.flatnonzero(ends & (share >= precision))
     if not len(enough):
-        best = float(share[ends].max()) if ends.any() else 0.0
+        best = float(share[ends].max(initial=0.0))
         raise UserError(
             f"No threshold gives a precision of {precision:.1%} on the {len(right)} valid pictures: "
             f"the best is {best:.1%}. Ask --abstain for less, or train on more pictures."
         )
     last = int(enough[-1])
-    below = confidence[last + 1] if last + 1 < len(confidence) else 0.0
     # Half way to the next: a rounding elsewhere decides no picture of valid anew
-    threshold = float((confidence[last] + below) / 2) if last + 1 < len(confidence) else 0.0
+    threshold = float(confidence[last : last + 2].mean()) if last + 1 < len(confidence) else 0.0
     return Abstention(precision, threshold, len(right), last + 1, int(right[: last + 1].sum()))
 
 

@@ -131,8 +131,9 @@ def wilson_interval(correct: int, n: int, z: float = Z95) -> Interval:
     centre = share + z * z / (2 * n)
     spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    low = 0.0 if correct == 0 else max(0.0, (centre - spread) / scale)
-    high = 1.0 if correct == n else min(1.0, (centre + spread) / scale)
+    # At both ends the two halves cancel out but for a rounding; elsewhere they lie too far apart for one to matter
+    low = 0.0 if correct == 0 else (centre - spread) / scale
+    high = 1.0 if correct == n else (centre + spread) / scale
     return Interval(low, high)
 
 

@@ -26,7 +26,7 @@ from train.features.views import prediction_views
 from train.optimising.layers import Head
 
 _BATCH = 32
-_VIEWS_AT_ONCE = 256  # of all pictures whose answers are computed together
+_VIEWS_AT_ONCE = 256  # of all pictures whose answers are computed together; several times MOST_VIEWS
 
 # One picture's views for one network, (views, crop, crop, 3) 8-bit RGB
 Pixels = NDArray[np.uint8]
@@ -76,7 +76,7 @@ class Predictor:
         ]
         shapes = [backbone.preprocessing for backbone in checkpoint.backbones]
         self._batch = min(shape.at_once(_BATCH) for shape in shapes)
-        self._group = min(shape.at_once(min(_BATCH, max(1, _VIEWS_AT_ONCE // views))) for shape in shapes)
+        self._group = min(shape.at_once(min(_BATCH, _VIEWS_AT_ONCE // views)) for shape in shapes)
 
     @classmethod
     def from_checkpoint(

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 import numpy as np
 import torch
 
-from curate.catalog.sqlite_wal import enable_wal
+from curate.catalog.sqlite_wal import LOCK_SECONDS, enable_wal
 from curate.errors import UserError
 from curate.files.reading import open_file
 from train.device import DTYPES
@@ -43,7 +43,9 @@ CREATE TABLE IF NOT EXISTS features (
 APPLICATION_ID: Final = 0x464C4F52  # "FLOR", in the header of each bank
 
 _READ_AT_ONCE = 4096
-_LONGEST_KEY = 1 << 16  # bytes
+_LONGEST_KEY = 65_536  # bytes
+
+_IN_EVERY_KEY = {"architecture", "weights_sha256", "preprocessing", "precision", "dim", "format", "pixels"}
 
 # Rows whose vector has the right length; the others count as missing, and are not read
 _WHOLE_ROW = "typeof(sha256) = 'blob' AND typeof(vector) = 'blob' AND length(vector) = ?"
@@ -167,14 +169,12 @@ class FeatureBank:
             (view, self._length),
         )
         while rows := cursor.fetchmany(_READ_AT_ONCE):
-            whole = [row for row in rows if zlib.crc32(row[1]) == row[2]]
-            self._damaged += [(row[3],) for row in rows if row not in whole] if len(whole) < len(rows) else []
-            if whole:
-                numbers = bytearray(b"".join(row[1] for row in whole))
-                block = torch.frombuffer(numbers, dtype=self._dtype).view(len(whole), self.key.dim)
-                positions, finite = torch.tensor([row[0] for row in whole]), torch.isfinite(block).all(dim=1)
-                self._damaged += [(whole[number][3],) for number in (~finite).nonzero().flatten().tolist()]
-                yield positions[finite], block[finite]
+            block = torch.frombuffer(bytearray().join(row[1] for row in rows), dtype=self._dtype)
+            block = block.view(len(rows), self.key.dim)
+            summed = torch.tensor([zlib.crc32(vector) == crc32 for _, vector, crc32, _ in rows])
+            whole = summed & torch.isfinite(block).all(dim=1)
+            self._damaged += [(rowid,) for (*_, rowid), kept in zip(rows, whole.tolist(), strict=True) if not kept]
+            yield torch.tensor([position for position, *_ in rows])[whole], block[whole]
 
     def _open(self) -> sqlite3.Connection:
         if self.file.is_symlink() or (self.file.exists() and not self.file.is_file()):
@@ -182,7 +182,7 @@ class FeatureBank:
                 f"{self.file} is a link, a pipe or a folder where the feature bank should lie: move it away."
             )
         try:
-            db = sqlite3.connect(self.file, timeout=60)
+            db = sqlite3.connect(self.file, timeout=LOCK_SECONDS)
         except sqlite3.OperationalError as error:
             raise UserError(f"The feature bank {self.file} can't be opened: {error}.") from error
         try:
@@ -229,6 +229,8 @@ class FeatureBank:
 
     def _give_up_on(self, error: sqlite3.DatabaseError) -> None:
         """A damaged file is started anew; anything else that SQLite says is the user's to know."""
+        if isinstance(error, sqlite3.ProgrammingError):  # the bank is closed, and its file is whole
+            raise error
         if isinstance(error, sqlite3.OperationalError):
             raise UserError(f"The feature bank {self.file} can't be read: {error}.") from error
         self._db.close()
@@ -240,6 +242,8 @@ class FeatureBank:
             yield
         except sqlite3.OperationalError as error:  # a full disk, a read-only folder, a lock that is never let go
             raise UserError(f"The feature bank {self.file} can't be written: {error}.") from error
+        except sqlite3.ProgrammingError:
+            raise
         except sqlite3.DatabaseError as error:
             raise UserError(f"The feature bank {self.file} is damaged ({error}): delete it and run again.") from error
 
@@ -282,7 +286,7 @@ def is_key(text: str) -> bool:
         key = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    return isinstance(key, dict) and {"architecture", "weights_sha256", "precision", "dim", "format"} <= key.keys()
+    return isinstance(key, dict) and key.keys() >= _IN_EVERY_KEY
 
 
 def schema_of(db: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
