@@ -51,7 +51,7 @@ def changes(tree: ast.Module) -> Iterator[tuple[int, str, Change]]:
             case ast.Constant(value=int() | float() as value):
                 yield line, f"{value} → {value + 1}", _setting(node, "value", value + 1)
                 yield line, f"{value} → {value - 1}", _setting(node, "value", value - 1)
-            case ast.Call(args=[first, second, *rest]) if ast.dump(first) != ast.dump(second):
+            case ast.Call(args=[first, second, *rest]) if ast.dump(first) != ast.dump(second) and not _symmetric(node):
                 yield line, "arguments swapped", _setting(node, "args", [second, first, *rest])
         for name in ("body", "orelse"):
             block = getattr(node, name, None)
@@ -59,6 +59,12 @@ def changes(tree: ast.Module) -> Iterator[tuple[int, str, Change]]:
                 for at, statement in enumerate(block):
                     if isinstance(statement, _REMOVABLE) and not _is_docstring(statement):
                         yield statement.lineno, f"removed: {ast.unparse(statement)[:60]}", _removing(block, at)
+
+
+def _symmetric(node: ast.Call) -> bool:
+    """Whether a call gives the same when its arguments are swapped."""
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    return name in {"min", "max", "minimum", "maximum"}
 
 
 def _setting(node: ast.AST, *values: object) -> Change:

@@ -240,8 +240,8 @@ def _plan(arranged: Hashes, free: int, radius: int) -> tuple[list[tuple[int, ...
     No table but the empty one means: compare all with all.
     """
     n = len(arranged)
-    sample = np.random.default_rng(n).choice(arranged, min(n, _SAMPLE), replace=False, shuffle=False)
-    best = n * (n - 1) / 2 * _COMPARE_NS
+    sample = np.random.default_rng(n).choice(arranged, min(n, _SAMPLE), replace=False)
+    best = all_with_all = n * (n - 1) / 2 * _COMPARE_NS
     plan: tuple[list[tuple[int, ...]], list[tuple[int, int]]] = ([()], [])
     for k in range(1, free - radius + 1):
         count = math.comb(radius + k, k)
@@ -251,7 +251,7 @@ def _plan(arranged: Hashes, free: int, radius: int) -> tuple[list[tuple[int, ...
         blocks = [(low, high - low) for low, high in pairwise(cuts)][::-1]
         tables = list(combinations(range(radius + k), k))
         equal = np.mean([_collisions(sample, [blocks[b] for b in tables[t * count // 5]]) for t in range(5)])
-        cost = count * (n * _SORT_NS + _TABLE_NS + n * (n - 1) / 2 * float(equal) * _COMPARE_NS)
+        cost = count * (n * _SORT_NS + _TABLE_NS + float(equal) * all_with_all)
         if cost < best:
             best, plan = cost, (tables, blocks)
     return plan
@@ -321,9 +321,9 @@ def _scan(lifted: Hashes, key_bits: int, radius: int) -> Iterator[tuple[Hashes, 
 def _gathered(parts: Iterator[tuple[Hashes, Hashes]]) -> Iterator[tuple[Hashes, Hashes]]:
     """Join small parts into few, none so large that what is made of it would not fit in memory."""
     held, size = [], 0
-    for part in parts:
-        held.append(part)
-        size += len(part[0])
+    for first, second in parts:
+        held.append((first, second))
+        size += len(first)
         if size >= _GATHER:
             yield np.concatenate([a for a, _ in held]), np.concatenate([b for _, b in held])
             held, size = [], 0
@@ -333,14 +333,15 @@ def _gathered(parts: Iterator[tuple[Hashes, Hashes]]) -> Iterator[tuple[Hashes, 
 
 def _compare_run(run: Hashes, radius: int) -> Iterator[tuple[Hashes, Hashes]]:
     """Compare all hashes of one run, in tiles."""
-    rows, columns = 64, _CELLS // 64
+    rows = 64
+    columns = _CELLS // rows
     for top in range(0, len(run), rows):
-        row = run[top : top + rows, None]
+        row = run[top : top + rows]
         for left in range(top, len(run), columns):
             column = run[left : left + columns]
-            i, j = divmod(np.flatnonzero(np.bitwise_count(row ^ column) <= radius), len(column))
+            i, j = divmod(np.flatnonzero(np.bitwise_count(row[:, None] ^ column) <= radius), len(column))
             once = i + top < j + left
-            yield row[i[once], 0], column[j[once]]
+            yield row[i[once]], column[j[once]]
 
 
 @cache

@@ -1,8 +1,10 @@
 """What phash.py promises: imagehash's bits exactly, and every pair within a radius, once."""
 
+import math
 import subprocess
 import sys
 import tracemalloc
+from itertools import combinations
 
 import imagehash
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from curate import phash as module
+from curate.parallel import ordered_map
 from curate.phash import Pairs, coefficients, from_coefficients, pairs_within, phash, phashes
 
 Hashes = NDArray[np.uint64]
@@ -272,3 +275,196 @@ def test_many_reduced_pictures_are_hashed_as_each_alone() -> None:
     reduced[20:30] //= 100
     assert phashes(reduced) == [phash(Image.fromarray(picture)) for picture in reduced]
     assert phashes(reduced[:1]) == [phash(Image.fromarray(reduced[0]))]
+
+
+# ---- what the search costs
+
+
+@pytest.mark.parametrize("radius", [1, 4, 8, 12])
+@pytest.mark.parametrize("n", [10, 3_000, 60_000, 400_000])
+def test_no_other_plan_would_be_cheaper(n: int, radius: int) -> None:
+    """Of hashes without structure, so many pairs agree in a table's bits as chance says."""
+    tables, blocks = module._plan(scattered(np.random.default_rng(n), n), 64, radius)
+
+    def costs(k: int) -> float:
+        """In nanoseconds, of all tables of k blocks of so equal widths as can be."""
+        widths = [64 // (radius + k) + (at < 64 % (radius + k)) for at in range(radius + k)]
+        alike = [2.0 ** -sum(widths[b] for b in table) for table in combinations(range(radius + k), k)]
+        one = n * module._SORT_NS + module._TABLE_NS
+        return float(sum(one + n * (n - 1) / 2 * chance * module._COMPARE_NS for chance in alike))
+
+    k = len(tables[0])
+    all_with_all = n * (n - 1) / 2 * module._COMPARE_NS
+    others = [all_with_all, *(costs(other) for other in range(1, 5) if math.comb(radius + other, other) <= 2_000)]
+    assert (costs(k) if k else all_with_all) <= 1.1 * min(others)
+    if k:
+        assert len(blocks) == radius + k
+        assert sorted(tables) == sorted(combinations(range(radius + k), k))
+        bits = sorted(bit for low, width in blocks for bit in range(low, low + width))
+        assert bits == list(range(64))  # each bit is in one block
+
+
+def test_the_chance_of_agreeing_is_counted_on_the_hashes_themselves() -> None:
+    """Of six hashes three agree in the lowest byte: 3 of 15 pairs; where none do, chance is what remains."""
+    sample = np.array([0x101, 0x201, 0x301, 0x402, 0x503, 0x604], np.uint64)
+    assert module._collisions(sample, [(0, 8)]) == pytest.approx(3 / 15)
+    assert module._collisions(sample, [(8, 8)]) == 2.0**-8
+    assert module._collisions(sample, [(8, 8), (0, 8)]) == 2.0**-16
+    assert module._collisions(sample, [(60, 4)]) == 1.0
+
+
+def test_few_pairs_are_compared_of_hashes_that_are_far_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time grows about linearly: of 200 million pairs not one in a hundred is looked at in all the tables together."""
+    compared = 0
+    real = np.bitwise_count
+
+    def counting(hashes: NDArray[np.uint64], **options: object) -> object:
+        nonlocal compared
+        compared += hashes.size
+        return real(hashes, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(np, "bitwise_count", counting)
+    pairs_within(scattered(np.random.default_rng(1), 20_000), 4)
+    assert 0 < compared < 2_000_000
+
+
+def test_so_many_distances_as_the_cache_holds_are_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In tiles, of which the most are as large as they may be."""
+    tiles: list[int] = []
+    real = np.bitwise_count
+
+    def measured(hashes: NDArray[np.uint64]) -> object:
+        tiles.append(hashes.size)
+        return real(hashes)
+
+    monkeypatch.setattr(np, "bitwise_count", measured)
+    run = scattered(np.random.default_rng(1), 3_000)
+    assert list(module._compare_run(run, 0)) != []  # tiles without a pair: nothing but empty parts
+    assert max(tiles) == module._CELLS
+    assert sum(tiles) < 0.75 * len(run) ** 2
+
+
+def test_equal_pieces_of_hashes_lie_far_from_one_another() -> None:
+    """Bits that tell nothing go to the top, and those that tell little are spread over all blocks."""
+    rng = np.random.default_rng(3)
+    # Of the lowest 16 half are nearly always 0 and half nearly always 1.
+    bits = rng.random((4_000, 64)) < np.select([np.arange(64) < 8, np.arange(64) < 16], [0.02, 0.98], 0.5)
+    bits[:, 60:] = True
+    hashes = np.unique(np.packbits(bits, axis=1, bitorder="little").view("<u8").ravel().astype(np.uint64))
+    arranged, free = module._arrange(hashes)
+    assert free == 60
+    assert len(np.unique(arranged >> np.uint64(60))) == 1
+    set_in = np.unpackbits(arranged.astype("<u8").view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
+    uneven = np.flatnonzero(np.abs(set_in[:, :60].mean(axis=0) - 0.5) > 0.3)
+    assert len(uneven) == 16
+    assert {len(np.flatnonzero(uneven // 15 == quarter)) for quarter in range(4)} <= {3, 4, 5}
+    distances = [np.bitwise_count(of[:50, None] ^ of[:50]) for of in (hashes, arranged)]
+    assert np.array_equal(*distances)  # all are permuted alike
+
+
+def test_runs_of_about_the_same_length_are_compared_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those much shorter would be padded in vain, and those beyond a length are compared one by one."""
+    together: list[list[int]] = []
+    alone: list[int] = []
+
+    def several(_: Hashes, __: object, sizes: NDArray[np.intp], ___: int) -> list[object]:
+        together.append(sizes.tolist())
+        return []
+
+    def one(run: Hashes, _: int) -> list[object]:
+        alone.append(len(run))
+        return []
+
+    def searched(run: Hashes, _: int) -> Hashes:
+        alone.append(-len(run))
+        return np.empty(0, np.uint64)
+
+    monkeypatch.setattr(module, "_compare_runs", several)
+    monkeypatch.setattr(module, "_compare_run", one)
+    monkeypatch.setattr(module, "_search", searched)
+    monkeypatch.setattr(module, "_WIDE_RUN", 20)
+    monkeypatch.setattr(module, "_SPLIT_RUN", 40)
+    monkeypatch.setattr(module, "_CELLS", 100)
+
+    def compared(*sizes: int) -> list[list[int]]:
+        together.clear()
+        alone.clear()
+        lifted = np.repeat(np.arange(len(sizes), dtype=np.uint64) << np.uint64(48), sizes)
+        assert list(module._scan(lifted, 16, 3)) == []
+        return together
+
+    assert compared(10, 7, 8, 1, 10, 9) == [[8, 9, 10, 10], [7]]
+    assert compared(*[10] * 12) == [[10] * 10, [10] * 2]  # no more than fit in the cache
+    assert compared(20, 21, 40, 41) == [[20]]
+    assert sorted(alone) == [-41, 21, 40]
+
+
+def test_a_long_run_is_searched_like_a_set_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All its pairs are found, from the first to the last, a few at once."""
+    monkeypatch.setattr(module, "_WIDE_RUN", 20)
+    monkeypatch.setattr(module, "_SPLIT_RUN", 40)
+    monkeypatch.setattr(module, "_GATHER", 2)
+    run = np.unique(planted(np.random.default_rng(4), 60) >> np.uint64(16))
+    found = [(int(a), int(b)) for first, second in module._scan(run, 16, 8) for a, b in zip(first, second, strict=True)]
+    truth = {(int(run[i]), int(run[j])) for i, j in brute_force(run, 8)}
+    assert len(found) == len(truth) > 4
+    assert set(found) == truth
+
+
+def test_pairs_are_given_a_million_at_once() -> None:
+    pairs = pairs_within(np.zeros(2_000, np.uint64), 1)
+    assert [len(i) for i, _, _ in pairs.expand()] == [2**20, 2_000 * 1_999 // 2 - 2**20]
+
+
+def test_small_parts_are_joined_and_none_grows_beyond_what_was_found_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_GATHER", 50)
+    parts = [(np.full(20, at, np.uint64), np.full(20, -at % 97, np.uint64)) for at in range(7)]
+    joined = list(module._gathered(iter(parts)))
+    assert [len(a) for a, _ in joined] == [60, 60, 20]
+    for side in (0, 1):
+        assert np.array_equal(np.concatenate([part[side] for part in joined]), np.concatenate([p[side] for p in parts]))
+    exact = [(np.zeros(size, np.uint64),) * 2 for size in (49, 1, 50, 49, 1)]
+    assert [len(a) for a, _ in module._gathered(iter(exact))] == [50, 50, 50]
+    assert list(module._gathered(iter([]))) == []
+
+
+def test_threads_are_for_large_sets_and_more_than_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search within a search has one worker: its threads would only wait for each other."""
+    started: list[int] = []
+    real = ordered_map
+
+    def counted(*arguments: object, workers: int) -> object:
+        started.append(workers)
+        return real(*arguments, workers=workers)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "ordered_map", counted)
+    monkeypatch.setattr(module, "_TABLE_NS", 0.0)  # else so few are all compared with all
+    monkeypatch.setattr(module, "_SORT_NS", 1.0)
+    strangers = scattered(np.random.default_rng(5), 5_900)
+    hashes = np.unique(np.concatenate([strangers, strangers[:100] ^ np.uint64(5)]))
+    alone = np.sort(module._search(hashes, 8))
+    assert (len(alone), started) == (100, [])
+    assert np.array_equal(np.sort(module._search(hashes, 8, workers=2)), alone)
+    assert started == [2]
+    module._search(hashes[:5_000], 8, workers=2)
+    assert started == [2]
+
+
+@pytest.mark.parametrize("width", [1, 63])
+def test_pairs_of_two_and_of_neighbouring_hashes(width: int) -> None:
+    """The smallest sets: two hashes that differ in one bit, the lowest or the highest."""
+    pairs = pairs_within(np.array([0, 1 << (width if width > 1 else 0)], np.uint64), 1)
+    assert (pairs.first.tolist(), pairs.second.tolist(), pairs.distance.tolist()) == ([0], [1], [1])
+
+
+def test_many_are_hashed_as_each_alone_where_rounding_decides() -> None:
+    """Checks and boxes: coefficients tie but for rounding, and the median lies between neighbouring numbers."""
+    y, x = np.mgrid[:32, :32]
+    drawings = [
+        ((x // cell + y // cell) % 2 if checks else (x > cell) & (y > cell)) * grey
+        for cell in range(1, 16)
+        for checks in (True, False)
+        for grey in (1, 7, 100, 255)
+    ]
+    reduced = np.array(drawings, dtype=np.uint8)
+    assert phashes(reduced) == [phash(Image.fromarray(picture)) for picture in reduced]

@@ -70,7 +70,7 @@ def within_labels(found: NearDuplicates, pictures: Sequence[Picture]) -> NearDup
         )
         for label in split_of[first].keys() & split_of[second].keys()
     ]
-    chosen, first, second = np.array(pairs, dtype=np.int64).reshape(-1, 3).T
+    chosen, first, second = np.array(pairs, dtype=np.int64).reshape(len(pairs), 3).T
     return NearDuplicates(
         contents, first.astype(np.int32), second.astype(np.int32), found.distance[chosen], found.same[chosen],
         found.variant[chosen] if len(found.variant) else found.variant,

@@ -34,7 +34,7 @@ def draw_stable(table: PictureTable, unit: NDArray[np.int32], split: Splits, rul
     return drawn
 
 
-def quota(total: int, ratio: Ratio, least: int = 1) -> tuple[int, int, int]:
+def quota(total: int, ratio: Ratio, least: int) -> tuple[int, int, int]:
     """Pictures of one label for train, valid and test: by ratio, but in each at least `least`, or a third where the
     label has less than three times as many. Of two pictures one is held out; one alone is for train.
     """
@@ -47,20 +47,22 @@ def quota(total: int, ratio: Ratio, least: int = 1) -> tuple[int, int, int]:
 
 
 class _Quotas:
-    """How many pictures of each label each split still wants: `left[split][label]`, and at the least, `floor`."""
+    """How many pictures of each label each split has and is to have: `have[split][label]`, `quota`, and at the least,
+    `floor`.
+    """
 
     def __init__(self, table: PictureTable, split: Splits, rules: Rules) -> None:
-        self.open = [to for to in (TEST, VALID) if to not in rules.frozen and rules.ratio[to] > 0]
+        self.open = [to for to in (TEST, VALID) if to not in rules.frozen]
         count = len(table.labels)
         quotas = [quota(total, rules.ratio, rules.least) for total in np.bincount(table.label, minlength=count)]
         self.have = [np.bincount(table.label[split == to], minlength=count).tolist() for to in range(len(SPLITS))]
-        self.left = [[quotas[at][to] - self.have[to][at] for at in range(count)] for to in range(len(SPLITS))]
+        self.quota = [[quotas[at][to] for at in range(count)] for to in range(len(SPLITS))]
         self.floor = [[min(rules.least, quotas[at][to]) for at in range(count)] for to in range(len(SPLITS))]
 
     def take(self, wanted: Counter[int]) -> int:
         """The first split whose quota has space for all of a unit under each of its labels; train has always."""
         for to in self.open:
-            if all(self.left[to][label] >= count for label, count in wanted.items()):
+            if all(self.have[to][label] + count <= self.quota[to][label] for label, count in wanted.items()):
                 break
         else:
             to = TRAIN
@@ -70,10 +72,8 @@ class _Quotas:
     def move(self, wanted: Counter[int], out_of: int | None, to: int) -> None:
         """Count a unit in, and out of where it was."""
         for label, count in wanted.items():
-            self.left[to][label] -= count
             self.have[to][label] += count
             if out_of is not None:
-                self.left[out_of][label] += count
                 self.have[out_of][label] -= count
 
     def short(self, to: int) -> list[int]:
