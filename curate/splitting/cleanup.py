@@ -59,7 +59,8 @@ def _is_elsewhere(dataset: Dataset, catalog: Catalog, file: Path, path: str, sha
     """Whether another file of ours holds the same bytes."""
     others = [inside(dataset.root, path) for path in catalog.paths_of(sha256)]
     others += [inside(dataset.quarantine, stored) for stored in stored_places(catalog, sha256)]
-    others.append(inside(dataset.root, _origin(dataset, path)))  # of a companion the catalog has no row
+    if not is_picture(file):  # of a companion the catalog has no row
+        others.append(inside(dataset.root, _origin(dataset, path)))
     return any(_keeps(other, file, sha256) for other in others)
 
 

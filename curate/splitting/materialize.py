@@ -250,13 +250,13 @@ def _own_records(catalog: Catalog, dataset: Dataset, out: Path) -> dict[str, str
     """Path → sha256 of the files in `out` that a split of this dataset made.
 
     What a catalog says of a folder elsewhere counts only where that folder's own mark says it too. Raises `UserError`
-    for a path that leads out of `out`.
+    for a path that leads out of `out`, or where `split` puts nothing.
     """
     if out != dataset.root.resolve() and not belongs_to(out, catalog.identity()):
         return {}
     records = placed_in(catalog, place_name(dataset, out))
-    for path in records:
-        if not is_plain(path) or path.split("/", 1)[0].lower() not in SPLIT_OF_FOLDER:
+    for path in records:  # split, class folder, name
+        if not is_plain(path) or path.count("/") < 2 or path.split("/", 1)[0].lower() not in SPLIT_OF_FOLDER:
             raise UserError(f"The catalog {catalog.path} says that `split` placed {path!a}: it is not used. {REBUILD}")
     return records
 
