@@ -30,7 +30,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {
-    "florilegium": ("httpx2[http2]==2.16.2", "tenacity==9.2.1"),
+    "florilegium": ("httpx2[http2]==2.16.2",),
     "img2dataset": ("img2dataset",),
     "icrawler": ("icrawler",),
 }
