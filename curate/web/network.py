@@ -104,9 +104,9 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
 
     A connection carries one request at a time, HTTP/2 or not, because connections are what a host's budget counts.
     Idle ones wait in one list per origin, so finding one does not depend on how many there are. httpcore2's own pool
-    looks at every connection for every request. Over the same checked backend, with 32, 64 and 128 connections, it
-    reached 0.72, 0.59 and 0.51 of this one's rate, at 1.4, 1.6 and 1.9 times the processor; with its own streams in the
-    place of `curate.web.streams`, 0.64, 0.37 and 0.41 of the rate, at 1.6, 2.4 and 3.0 times (`benchmarks/README.md`).
+    looks at every connection for every request. Over the same checked backend it reached 0.76 of this one's rate, and
+    0.57 with its own streams in the place of `curate.web.streams`, each with the number of connections that suits it
+    best; with 128 of them 0.51 and 0.41 (`benchmarks/README.md`, Fetching).
     """
 
     def __init__(self, network: Network) -> None:
