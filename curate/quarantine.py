@@ -2,12 +2,16 @@
 
 A picture at `train/21/a.jpg` that leaves as a duplicate lies at `quarantine/duplicate/train/21/a.jpg`: why it left
 and where it lay can be read off the place where it is, even without a catalog. Should a second file of that name
-leave for the same reason, it lies below `quarantine/duplicate (2)/`.
+leave for the same reason, it lies below `quarantine/duplicate (2)/`. The companions of a picture
+(`curate/companions.py`) come and go with it: each has a record of its own, written with the picture's before either
+moves.
 """
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +30,7 @@ from curate.catalog.quarantine_moves import (
     records_done,
     records_under_way,
 )
+from curate.companions import APPLE_DOUBLE, is_picture, owners_of, read_contents
 from curate.dataset import Dataset
 from curate.errors import UserError
 from curate.files.atomic import remove_abandoned, write_whole
@@ -69,28 +74,33 @@ class Stored:
 
 @dataclass(frozen=True)
 class Moves:
-    """The paths of pictures that were moved, and of those that stayed though they were to leave."""
+    """The paths of pictures that were moved, and of those that stayed though they were to leave; and of the companions
+    that went with the first.
+    """
 
     moved: list[str]
     unmoved: list[str]
+    companions: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class RestoreReport:
     """Paths brought back; paths left in the quarantine because another file has taken their place; those of pictures
-    that were about to leave, by a `clean` that was interrupted, and now stay.
+    that were about to leave, by a `clean` that was interrupted, and now stay; and of the companions that came back.
     """
 
     restored: list[str]
     occupied: list[str]
     called_off: list[str] = field(default_factory=list)
+    companions: list[str] = field(default_factory=list)
 
 
 def pending(catalog: Catalog) -> list[Decision]:
-    """The decisions that an interrupted run had on record, and has not yet carried out."""
+    """The decisions on pictures that an interrupted run had on record, and has not yet carried out."""
     return [
         Decision(found.path, found.sha256, found.reason, found.detail, found.keeper, found.distance)
         for found in records_under_way(catalog)
+        if not _is_on_companion(found.detail)
     ]
 
 
@@ -100,19 +110,22 @@ def set_aside(
     """Move pictures into the quarantine; to be called by the holder of the dataset's lock.
 
     A file that changed or vanished since it was decided upon is left alone, and so is one whose place is taken.
-    Raises `UserError` where a file cannot be moved.
+    Companions go with the picture, if no other of theirs stays. Raises `UserError` where a file cannot be moved.
     """
     _record_restored(dataset, catalog)
+    leaving = {decision.path for decision in decisions} | {decision.path for decision in pending(catalog)}
+    following = _following(dataset, decisions, leaving)
     with catalog.transaction():
-        recorded = {move.path for move in moves_under_way(catalog)}
+        recorded = {decision.path for decision in pending(catalog)}
         taken = places_taken(catalog)
         records = []
         for decision in decisions:
             if decision.path not in recorded:
-                stored = _free_place(dataset, decision, taken)
-                taken.add(stored)
-                records.append(MoveRecord(run, decision.path, stored, decision.sha256, decision.reason, decision.detail,
-                                          decision.keeper, decision.distance))  # fmt: skip
+                together = [decision, *following.get(decision.path, ())]
+                place = _free_place(dataset, together, taken)
+                taken |= {f"{place}/{one.path}" for one in together}
+                records += [MoveRecord(run, one.path, f"{place}/{one.path}", one.sha256, one.reason, one.detail,
+                                       one.keeper, one.distance) for one in together]  # fmt: skip
         intend_moves(catalog, records)
     return finish_moves(dataset, catalog, progress)
 
@@ -123,23 +136,39 @@ def finish_moves(dataset: Dataset, catalog: Catalog, progress: Progress = silent
     if not on_record:
         return Moves([], [])
     _require_own_place(dataset, catalog)
+    # Pictures first: where one stays, its companions do.
+    on_record.sort(key=lambda found: _is_on_companion(found.detail))
     places = [(inside(dataset.root, found.path), inside(dataset.quarantine, found.stored)) for found in on_record]
     _sweep(dataset, places)
     moved: list[Move] = []
-    unmoved: list[Move] = []
+    dropped: list[Move] = []
+    staying = _Staying()
     try:
         with progress("Moving to quarantine", len(on_record)) as advance:
             for found, (source, target) in zip(on_record, places, strict=True):
-                arrived = os.path.lexists(target)
-                # What a person put there since is none of ours to move, though it bears the name.
-                if (arrived or _is_unchanged(catalog, source, found)) and _is_still_inside(dataset, found.path):
-                    arrived = move(source, target) is Outcome.MOVED or arrived
-                (moved if arrived else unmoved).append(found)
+                if _is_on_companion(found.detail) and staying.has_picture_of(source):
+                    move(target, source)  # should it have gone before its picture was changed
+                    dropped.append(found)
+                else:
+                    (moved if _goes(dataset, catalog, found, source, target) else dropped).append(found)
                 advance(1)
     finally:
         # The files say what was done, should we be killed before this: then the moves are repeated, to no effect.
-        note_moves(catalog, moved, dropped=unmoved)
-    return Moves([found.path for found in moved], [found.path for found in unmoved])
+        note_moves(catalog, moved, dropped=dropped)
+    return Moves(
+        [found.path for found in moved if not _is_on_companion(found.detail)],
+        [found.path for found in dropped if not _is_on_companion(found.detail)],
+        [found.path for found in moved if _is_on_companion(found.detail)],
+    )
+
+
+def _goes(dataset: Dataset, catalog: Catalog, found: Move, source: Path, target: Path) -> bool:
+    """Move one file, unless it has changed since it was decided upon; says whether it is in its new place."""
+    arrived = os.path.lexists(target)
+    # What a person put there since is none of ours to move, though it bears the name.
+    if (arrived or _is_unchanged(catalog, source, found)) and _is_still_inside(dataset, found.path):
+        arrived = move(source, target) is Outcome.MOVED or arrived
+    return arrived
 
 
 def restore_files(
@@ -172,21 +201,30 @@ def restore_files(
         values = zip((file.reason, file.path, file.label), wanted, strict=True)
         return all(some is None or value in some for value, some in values) and run in (None, file.run)
 
-    called_off = [file for file in coming if is_wanted(file)]
+    called_off = _with_companions(dataset, coming, is_wanted, wanted[1])
     call_off_moves(catalog, [file.stored for file in called_off])
-    chosen = [file for file in files if is_wanted(file)]
+    chosen = _with_companions(dataset, files, is_wanted, wanted[1])
+    companions = {file.stored for file in [*called_off, *chosen] if _is_companion(dataset, file)}
+    chosen.sort(key=lambda file: file.stored in companions)  # where a picture cannot come back, its companions stay
     places = [(inside(dataset.quarantine, file.stored), inside(dataset.root, file.path)) for file in chosen]
     _sweep(dataset, [*places, *_restored(dataset, catalog)])
     restored: list[str] = []
     occupied: list[str] = []
+    brought: list[str] = []
+    staying, there = _Staying(), _Staying()
     with progress("Restoring", len(chosen)) as advance:
         for file, (source, target) in zip(chosen, places, strict=True):
-            outcome = move(source, target)
-            (restored if outcome is Outcome.MOVED else occupied).append(file.path)
             advance(1)
+            is_companion = file.stored in companions
+            if is_companion and staying.has_picture_of(source) and not there.has_picture_of(target):
+                continue
+            outcome = move(source, target)
+            back = brought if is_companion else restored
+            (back if outcome is Outcome.MOVED else occupied).append(file.path)
     _record_restored(dataset, catalog)
     _prune(dataset.quarantine)
-    return RestoreReport(restored, occupied, [file.path for file in called_off])
+    still = [file.path for file in called_off if file.stored not in companions]
+    return RestoreReport(restored, occupied, still, brought)
 
 
 def stored_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
@@ -197,13 +235,17 @@ def stored_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
         for name in names:
             stored = (Path(folder) / name).relative_to(dataset.quarantine).as_posix()
             # A copy cut short, a stranger's note, or a name that could never go back to where it came from.
-            if name.startswith(".") or "/" not in stored or not is_plain(stored):
+            hidden = name.startswith(".") and not name.startswith(APPLE_DOUBLE)
+            if hidden or "/" not in stored or not is_plain(stored):
                 continue
             reason, path = stored.split("/", 1)
             unknown = Stored(stored, path, _label(dataset, path), "", _NUMBER.sub("", reason), "", "")
             found.append(recorded.get(stored, unknown))
     return sorted(found, key=lambda file: (file.path, -_number(file.stored), file.stored))
 
+
+_COMPANION = "companion of "
+"""How the detail of a companion's record begins; the path of its picture follows."""
 
 _MARK = ".florilegium.quarantine"
 """A file in a quarantine that lies elsewhere, by a link: whose it is."""
@@ -219,6 +261,78 @@ def _number(stored: str) -> int:
 def _label(dataset: Dataset, path: str) -> str:
     folders = path.split("/")
     return folders[min(len(folders) - 1, 0 if dataset.layout == "flat" else 1)]
+
+
+def _is_on_companion(detail: str) -> bool:
+    return detail.startswith(_COMPANION)
+
+
+def _is_companion(dataset: Dataset, file: Stored) -> bool:
+    """By its record or, where there is none, by what it is."""
+    return _is_on_companion(file.detail) if file.run else not is_picture(dataset.quarantine / file.stored)
+
+
+class _Staying:
+    """Which pictures lie in a folder when it is first asked about."""
+
+    def __init__(self) -> None:
+        self._found: dict[Path, list[str]] = {}
+
+    def has_picture_of(self, companion: Path) -> bool:
+        """Whether a picture that it belongs to lies in its folder."""
+        folder = companion.parent
+        if folder not in self._found:
+            self._found[folder] = read_contents(folder).pictures
+        return bool(owners_of([companion.name], self._found[folder]))
+
+
+def _following(dataset: Dataset, decisions: Sequence[Decision], leaving: AbstractSet[str]) -> dict[str, list[Decision]]:
+    """For pictures that leave, the decisions on the companions that go with them: those of which no picture stays."""
+    why = {decision.path: decision for decision in decisions}
+    following = defaultdict[str, list[Decision]](list)
+    for folder in dict.fromkeys(path.rpartition("/")[0] for path in why):
+        for name, owners in read_contents(inside(dataset.root, f"{folder}/x").parent).companions.items():
+            paths = [f"{folder}/{owner}" for owner in owners]
+            picture = next((path for path in paths if path in why), None)
+            if picture is None or not set(paths) <= leaving:
+                continue
+            try:
+                sha256 = sha256_of(dataset.root / folder / name, MAX_BYTES)
+            except NotAPlainFile:  # a giant is not read
+                sha256 = ""
+            except OSError:  # it has gone, or may not be read: then it stays
+                continue
+            it = Decision(f"{folder}/{name}", sha256, why[picture].reason, f"{_COMPANION}{picture}")
+            following[picture].append(it)
+    return following
+
+
+def _with_companions(
+    dataset: Dataset, files: Sequence[Stored], is_wanted: Callable[[Stored], bool], paths: AbstractSet[str] | None
+) -> list[Stored]:
+    """The files that are wanted, and the companions of the pictures among them.
+
+    A companion without a picture in the quarantine comes for itself, or with the picture among `paths` that is back.
+    """
+    pictures = defaultdict[str, dict[str, bool]](dict)
+    companions = []
+    for file in files:
+        if _is_companion(dataset, file):
+            companions.append(file)
+        else:
+            folder, _, name = file.path.rpartition("/")
+            pictures[folder][name] = pictures[folder].get(name, False) or is_wanted(file)
+    for path in paths or ():
+        folder, _, name = path.rpartition("/")
+        pictures[folder].setdefault(name, True)
+    chosen = set[str]()
+    for file in companions:
+        folder, _, name = file.path.rpartition("/")
+        owners = owners_of([name], pictures[folder]).get(name, [])
+        if any(pictures[folder][owner] for owner in owners) or (is_wanted(file) and (not owners or paths)):
+            chosen.add(file.stored)
+    own = {file.stored for file in companions}
+    return [file for file in files if (file.stored in chosen if file.stored in own else is_wanted(file))]
 
 
 def _check_paths(dataset: Dataset, files: Sequence[Stored], paths: Iterable[str]) -> None:
@@ -326,12 +440,15 @@ def _record_restored(dataset: Dataset, catalog: Catalog) -> None:
     note_restored(catalog, back)
 
 
-def _free_place(dataset: Dataset, decision: Decision, taken: set[str]) -> str:
-    """Below the reason's folder or, where an earlier picture of that name lies there, the next one with a number."""
-    place, number = f"{decision.reason}/{decision.path}", 1
-    while place in taken or os.path.lexists(dataset.quarantine / place):
+def _free_place(dataset: Dataset, together: Sequence[Decision], taken: set[str]) -> str:
+    """The reason's folder or, where an earlier file of one of those names lies there, the next one with a number."""
+    reason = together[0].reason
+    place, number = reason, 1
+    while any(
+        f"{place}/{one.path}" in taken or os.path.lexists(dataset.quarantine / place / one.path) for one in together
+    ):
         number += 1
-        place = f"{decision.reason} ({number})/{decision.path}"
+        place = f"{reason} ({number})"
     return place
 
 

@@ -7,7 +7,7 @@ alone, and a picture that was once assigned keeps its split.
 
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
@@ -62,6 +62,8 @@ class SplitReport:
 
     `frozen` are the splits that took nothing new, `too_small` the labels that valid or test has too few of,
     `orphaned` the placed copies whose originals are gone: they are pictures now, for nothing else has their bytes.
+    `unreadable` are files that may be whole, and that nothing here reads; `companions` counts the files that belong to
+    a picture of the dataset.
     """
 
     out: Path
@@ -75,6 +77,8 @@ class SplitReport:
     too_small: list[str]
     proof: Proof
     placement: Placement | None
+    unreadable: list[str] = field(default_factory=list)
+    companions: int = 0
 
 
 def split(
@@ -173,10 +177,11 @@ class _Drawn:
     had: NDArray[np.bool_]
     assigned: Splits
     held_back: dict[int, str]
+    companions: int
 
 
 def _draw_up(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, progress: Progress) -> _Drawn:
-    scan(dataset, catalog, progress)
+    scanned = scan(dataset, catalog, progress)
     table = read_picture_table(dataset, catalog)
     _check_table(dataset, table)
     rules = Rules(options.ratio, options.seed, _frozen(options.freeze, table), options.min_per_class)
@@ -186,7 +191,8 @@ def _draw_up(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, p
     remembered = _remembered(catalog, options.scheme, table, adopted.splits) if stable else table.split
     links = links_of(table, catalog, find_neighbours(dataset, catalog, table, options.radius, progress))
     assigned, held_back = assign(table, links, remembered, rules, _draw(options.method))
-    return _Drawn(table, links, rules, adopted, remembered != NOWHERE, assigned, held_back)
+    had = remembered != NOWHERE
+    return _Drawn(table, links, rules, adopted, had, assigned, held_back, scanned.companions)
 
 
 def _remember(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, drawn: _Drawn) -> None:
@@ -214,6 +220,8 @@ def _report(out: Path, options: _Options, drawn: _Drawn, proof: Proof, placement
         too_small=_too_small(counts, options.ratio, options.min_per_class),
         proof=proof,
         placement=placement,
+        unreadable=table.unreadable,
+        companions=drawn.companions,
     )
 
 

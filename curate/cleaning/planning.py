@@ -16,6 +16,7 @@ from curate.cleaning.clean_options import CleanOptions
 from curate.cleaning.conflicts import Conflict, counterparts, find_conflicts, within_labels
 from curate.cleaning.keepers import POLICIES, Evidence, Policy
 from curate.dataset import SPLITS, Dataset, natural_key
+from curate.decoding.formats import is_not_readable
 from curate.duplicates import NearDuplicates, find_near_duplicates, looks_at
 from curate.lookalikes.cached_search import remember_search
 from curate.lookalikes.clusters import Cluster, Copy, clusters
@@ -70,7 +71,8 @@ def make_plan(
     in_split = {origin: max((copy.split for copy in copies), key=SPLITS.index) for origin, copies in placed.items()}
     evidence = Evidence.gather(dataset.root, catalog, in_split, _bordered(found, intact))
     planner = _Planner(dataset.root, intact, found, policy, options.conflicts, evidence)
-    decisions = [Decision(it.path, it.sha256, "broken", it.broken) for it in sources if it.broken]
+    lost = [picture for picture in sources if picture.broken and not is_not_readable(picture.broken)]
+    decisions = [Decision(it.path, it.sha256, "broken", it.broken) for it in lost]
     decisions += poor
     decisions += planner.decisions()
     decisions += _placements_that_leave(decisions, placed)
