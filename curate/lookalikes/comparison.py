@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.lookalikes.close_look import CLOSE_SIDE, CloseLook
-from curate.lookalikes.registration import gaussian, overlap, refine, warp
+from curate.lookalikes.registration import overlap, refine, warp
 
 MAX_DIFFERENCE = 8.0
 """Levels of luma, as the mean over 5 × 5 of 256 × 256 pixels: the largest difference that a copy may have.
@@ -44,6 +44,7 @@ _EDGE = 0.012  # of the frame: what registering may be wrong by, and no content
 _EVEN_SHARE = 0.85
 _ENOUGH = 200  # unclipped pixels to fit tones to
 _NO_SPREAD = 4.0  # levels², of a channel that says nothing of gain
+_FULL_BLUR = 0.8  # the blur of 192 pixels: what is smaller shows each error of compression larger
 _ENLARGED_BLUR = 1.0
 _SURE = 0.5  # of the most that a copy may differ: below, refining is not needed
 _HOPELESS = 8.0  # above, it is not tried
@@ -242,7 +243,7 @@ def _error(a: Floats, b: Floats, where: Mask, blur: float, *, small: bool) -> Fl
     A pixel of one may lie anywhere between the least and the most of its 3 × 3 neighbours in the other, so what half a
     pixel of misplacement or another resampling filter does along an edge is no difference.
     """
-    limit = SMALL_DIFFERENCE if small else MAX_DIFFERENCE
+    limit = SMALL_DIFFERENCE if small else min(SMALL_DIFFERENCE, MAX_DIFFERENCE * max(1.0, blur / _FULL_BLUR))
     error = _beyond_neighbours(_smooth(a @ _YCC[0], blur), _smooth(b @ _YCC[0], blur), where, 5) / limit
     small_where = where[::2, ::2] & where[1::2, 1::2]
     halves = [_halved(x) for x in (a, b)]
@@ -256,10 +257,16 @@ def _error(a: Floats, b: Floats, where: Mask, blur: float, *, small: bool) -> Fl
 
 def _smooth(plane: Floats, width: float) -> Floats:
     """A plane float32[n, n] under a Gaussian of that width in pixels, its edges continued."""
-    kernel = gaussian(width, len(plane))
-    kernel = kernel / kernel.sum(axis=1, keepdims=True)
-    smooth: Floats = kernel @ plane @ kernel.T
-    return smooth
+    reach = max(1, round(3 * width))
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
+    weights = (weights / weights.sum()).astype(np.float32)
+    for _ in range(2):  # down, then across
+        padded = np.pad(plane, ((reach, reach), (0, 0)), mode="edge")
+        smooth = weights[0] * padded[: len(plane)]
+        for at in range(1, len(weights)):
+            smooth += weights[at] * padded[at : at + len(plane)]
+        plane = np.ascontiguousarray(smooth.T)
+    return plane
 
 
 def _beyond_neighbours(a: Floats, b: Floats, where: Mask, side: int) -> Floats:

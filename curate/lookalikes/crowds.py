@@ -101,5 +101,7 @@ def _vectors(
             reduced = plane.reshape(side, step, side, step).mean(axis=(1, 3), dtype=np.float32).ravel()
             vectors[at], seen[at] = reduced - reduced.mean(), True
     vectors = vectors[seen]
+    if not len(vectors):
+        return vectors, seen
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
     return vectors - vectors.mean(axis=0), seen

@@ -13,12 +13,9 @@ SEARCH_VERSIONS: Final[Mapping[str, int]] = MappingProxyType({
     "hash": 1,  # curate.phash: the hash of a reduced picture, and which hashes lie within a radius
     "windows": 1,  # curate.lookalikes.fingerprint
     "candidates": 1,  # curate.lookalikes.candidates
-    "crowds": 1,  # curate.lookalikes.crowds
     "registration": 1,  # curate.lookalikes.registration
     "colour": 1,  # curate.lookalikes.colour
-    "comparison": 1,  # curate.lookalikes.close_look and .comparison
-    "derivation": 1,  # curate.lookalikes.full_look, .derivation and .relation
-    "search": 2,  # curate.duplicates and curate.lookalikes.second_look, which put the others together
+    "search": 2,  # curate.duplicates, and of curate.lookalikes: crowds, second_look, comparison, derivation, relation
 })  # fmt: skip
 """Part of the search → the version of its answers."""
 

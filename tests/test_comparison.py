@@ -1,0 +1,185 @@
+"""The close comparison: copies differ nowhere, and pictures that differ in one place are no copies."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+
+from curate.lookalikes.close_look import CloseLook, look_closely
+from curate.lookalikes.comparison import Comparison, compare
+from curate.lookalikes.edits import bordered, captioned, cropped, encode, scaled
+from tests.pictures import scene
+
+WHOLE = (0.0, 1.0, 0.0, 1.0)
+
+
+def photograph(seed: int = 1) -> Image.Image:
+    return scene(seed, 480, 360)
+
+
+def held(first: bytes, second: bytes, placement: tuple[float, float, float, float] = WHOLE) -> Comparison:
+    return compare(look_closely(first), look_closely(second), placement)
+
+
+def look(picture: Image.Image, **options: object) -> bytes:
+    return encode(picture, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda it: encode(it, quality=25),
+        lambda it: encode(scaled(it, 0.5, 0.5)),
+        lambda it: encode(it.convert("L")),
+        lambda it: encode(ImageEnhance.Brightness(it).enhance(1.3)),
+        lambda it: encode(ImageEnhance.Contrast(it).enhance(1.4)),
+        lambda it: encode(ImageOps.autocontrast(it, cutoff=2)),
+        lambda it: encode(scaled(it, 1.2, 1.0)),
+        lambda it: encode(it, "WEBP", 80),
+    ],
+    ids=["quality 25", "halved", "grey", "brighter", "contrast", "stretched tones", "stretched", "webp"],
+)
+def test_what_fills_the_frame_is_a_copy_whichever_is_first(edit: Callable[[Image.Image], bytes]) -> None:
+    for seed in range(3):
+        original, copy = encode(photograph(seed)), edit(photograph(seed))
+        assert held(original, copy).is_copy()
+        assert held(copy, original).is_copy()
+
+
+def test_a_crop_says_that_the_whole_holds_more() -> None:
+    found = held(encode(cropped(photograph(), 0.08)), encode(photograph()), (0.07, 0.93, 0.07, 0.93))
+    assert found.is_copy()
+    assert (found.beyond_first, found.beyond_second) == ("", "more")
+    assert np.allclose(found.placement, (0.08, 0.92, 0.08, 0.92), atol=0.01)
+
+
+@pytest.mark.parametrize("colour", ["white", "black", "teal"])
+def test_a_border_is_no_part_of_the_scene(colour: str) -> None:
+    share = round(360 * 0.05)
+    inner = (share / (480 + 2 * share), 1 - share / (480 + 2 * share), share / (360 + 2 * share))
+    found = held(encode(photograph()), encode(bordered(photograph(), 0.05, colour)), (*inner, 1 - inner[2]))
+    assert found.is_copy()
+    assert (found.beyond_first, found.beyond_second) == ("", "bar")
+
+
+def test_a_caption_over_the_picture_is_left_out_and_named() -> None:
+    found = held(encode(photograph()), encode(captioned(photograph(), 0.1, below=False)))
+    assert found.is_copy()
+    assert (found.beyond_first, found.beyond_second) == ("", "bar")
+
+
+def test_two_crops_of_one_scene_that_each_hold_more_are_no_copies() -> None:
+    left, right = photograph().crop((0, 0, 420, 360)), photograph().crop((60, 0, 480, 360))
+    found = held(encode(left), encode(right), (-60 / 420, 360 / 420, 0, 1))
+    assert found.difference < 1
+    assert not found.is_copy()
+
+
+def with_line(picture: Image.Image) -> Image.Image:
+    scratched = picture.copy()
+    ImageDraw.Draw(scratched).line((200, 100, 260, 125), fill=(10, 10, 10), width=3)
+    return scratched
+
+
+def with_label(word: str) -> Image.Image:
+    page = Image.new("RGB", (400, 400), "white")
+    draw = ImageDraw.Draw(page)
+    draw.rounded_rectangle((130, 60, 270, 380), 30, fill=(40, 90, 60))
+    draw.rectangle((140, 180, 260, 280), fill=(245, 240, 225))
+    draw.text((150, 200), word, fill=(20, 20, 20), font_size=30)
+    return page
+
+
+def form(name: str) -> Image.Image:
+    page = Image.new("RGB", (425, 550), "white")
+    draw = ImageDraw.Draw(page)
+    for row in range(12):
+        draw.text((30, 30 + 40 * row), f"Question {row}", fill="black", font_size=14)
+        draw.line((130, 48 + 40 * row, 390, 48 + 40 * row), fill="black")
+    draw.text((140, 470), name, fill="black", font_size=15)
+    return page
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (photograph(), with_line(photograph())),
+        (with_label("AMBER"), with_label("THYME")),
+        (form("Ada Byron"), form("Grace Murray")),
+        (form(""), form("Grace Murray")),
+    ],
+    ids=["a scratch", "another label", "filled in otherwise", "filled in"],
+)
+def test_one_place_that_differs_makes_no_copy_but_a_near_picture(first: Image.Image, second: Image.Image) -> None:
+    found = held(encode(first), encode(second))
+    assert not found.is_copy()
+    assert found.is_near()
+
+
+def bands(*colours: str) -> Image.Image:
+    flag = Image.new("RGB", (300, 200))
+    for at, colour in enumerate(colours):
+        flag.paste(colour, (100 * at, 0, 100 * at + 100, 200))
+    return flag
+
+
+def test_one_shape_in_other_colours_is_neither_copy_nor_near() -> None:
+    found = held(encode(bands("green", "white", "red"), "PNG"), encode(bands("blue", "white", "red"), "PNG"))
+    assert not found.is_copy()
+    assert not found.is_near()
+
+
+def test_even_drawings_are_compared_in_their_own_tones() -> None:
+    """A photograph may be lighter and the same; of a flag the colours are what it shows."""
+    assert not held(encode(bands("#800000", "#808080", "#000080"), "PNG"), encode(
+        bands("#a00000", "#a0a0a0", "#0000a0"), "PNG")).is_copy()  # fmt: skip
+
+
+def digit(shift: int) -> Image.Image:
+    small = Image.new("L", (28, 28))
+    ImageDraw.Draw(small).line((8 + shift, 5, 18, 22), fill=255, width=3)
+    return small.convert("RGB")
+
+
+def test_small_pictures_are_copies_only_as_they_are_but_for_recompression() -> None:
+    assert held(encode(digit(0), "PNG"), encode(digit(0), quality=80)).is_copy()
+    assert not held(encode(digit(0), "PNG"), encode(digit(2), "PNG")).is_copy()
+    assert not held(encode(digit(0), "PNG"), encode(scaled(digit(0), 2, 2), "PNG")).is_copy()
+    assert not held(encode(digit(0), "PNG"), encode(ImageEnhance.Brightness(digit(0)).enhance(0.6), "PNG")).is_copy()
+
+
+def drawing(shape: Callable[[ImageDraw.ImageDraw], None]) -> bytes:
+    clear = Image.new("RGBA", (200, 200), (255, 255, 255, 0))
+    shape(ImageDraw.Draw(clear))
+    return encode(clear, "PNG")
+
+
+def test_white_drawings_on_nothing_are_told_apart_by_what_is_transparent() -> None:
+    circle = drawing(lambda draw: draw.ellipse((40, 40, 160, 160), fill=(255, 255, 255, 255)))
+    square = drawing(lambda draw: draw.rectangle((60, 60, 150, 150), fill=(255, 255, 255, 255)))
+    assert not held(circle, square).is_copy()
+    assert held(circle, circle).is_copy()
+
+
+def animation(*seeds: int) -> bytes:
+    frames = [scene(seed, 120, 90) for seed in seeds]
+    return encode(frames[0], "WEBP", 90, save_all=True, append_images=frames[1:], duration=100)
+
+
+def test_animations_with_one_first_frame_are_told_apart_by_the_others() -> None:
+    assert held(animation(1, 2, 3), animation(1, 2, 3)).is_copy()
+    assert not held(animation(1, 2, 3), animation(1, 4, 5)).is_copy()
+    assert not held(animation(1, 2, 3), animation(1, 2)).is_copy()
+    assert not held(animation(1, 2, 3), encode(scene(1, 120, 90), "WEBP", 90)).is_copy()
+
+
+def test_a_plain_picture_is_one_colour_throughout(tmp_path: Path) -> None:
+    def plain(picture: Image.Image) -> bool:
+        seen: CloseLook = look_closely(encode(picture, "PNG"))
+        return seen.is_plain()
+
+    assert plain(Image.new("RGB", (90, 60), "teal"))
+    assert not plain(bands("#204060", "#304060", "#404060"))
+    assert not plain(Image.new("RGBA", (90, 60), (255, 255, 255, 0)))
