@@ -7,12 +7,13 @@ leave for the same reason, it lies below `quarantine/duplicate (2)/`.
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.catalog import Catalog
+from curate.catalog.class_moves import ClassMove, class_moves_done, class_moves_under_way, intend_class_moves
 from curate.catalog.quarantine_moves import (
     Move,
     MoveRecord,
@@ -26,20 +27,24 @@ from curate.catalog.quarantine_moves import (
     records_done,
     records_under_way,
 )
+from curate.class_moves import call_off_class_moves, finish_class_moves, take_back_class_moves
 from curate.dataset import Dataset
 from curate.errors import UserError
 from curate.files.atomic import remove_abandoned, write_whole
 from curate.files.inside import inside, is_plain
 from curate.files.moving import Outcome, end_cut_short, move
-from curate.files.reading import MAX_BYTES, NotAPlainFile, read_file, sha256_of
+from curate.files.reading import read_file
 from curate.progress import Progress, silent
+from curate.unchanged import is_still_inside, is_unchanged
 
 
 @dataclass(frozen=True)
 class Decision:
     """One picture leaves: why, in one word and in a clause; for a copy, which picture stays, and at what distance.
 
-    `keeper` is "" where no copy stays; `distance` is in bits of pHash, -1 where there is no pair.
+    `keeper` is "" where no copy stays; `distance` is in bits of pHash, -1 where there is no pair. `verdict` is "exact"
+    for the same bytes as another picture, "copy" for a copy that was edited, "" for all else. With `move_to`, a path in
+    another class, the picture goes there and does not leave the dataset.
     """
 
     path: str
@@ -48,6 +53,8 @@ class Decision:
     detail: str
     keeper: str = ""
     distance: int = -1
+    verdict: str = ""
+    move_to: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,10 +76,13 @@ class Stored:
 
 @dataclass(frozen=True)
 class Moves:
-    """The paths of pictures that were moved, and of those that stayed though they were to leave."""
+    """The paths of pictures that were moved to the quarantine, of those that stayed though they were to leave, and of
+    those that went to another class.
+    """
 
     moved: list[str]
     unmoved: list[str]
+    to_other_classes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -91,37 +101,58 @@ def pending(catalog: Catalog) -> list[Decision]:
     return [
         Decision(found.path, found.sha256, found.reason, found.detail, found.keeper, found.distance)
         for found in records_under_way(catalog)
+    ] + [
+        Decision(found.path, found.sha256, found.reason, found.detail, move_to=found.move_to)
+        for found in class_moves_under_way(catalog)
     ]
 
 
 def set_aside(
     dataset: Dataset, catalog: Catalog, decisions: Sequence[Decision], run: str, progress: Progress = silent
 ) -> Moves:
-    """Move pictures into the quarantine; to be called by the holder of the dataset's lock.
+    """Move pictures into the quarantine or to another class; to be called by the holder of the dataset's lock.
 
     A file that changed or vanished since it was decided upon is left alone, and so is one whose place is taken.
     Raises `UserError` where a file cannot be moved.
     """
     _record_restored(dataset, catalog)
     with catalog.transaction():
-        recorded = {move.path for move in moves_under_way(catalog)}
+        recorded = {decision.path for decision in pending(catalog)}
         taken = places_taken(catalog)
         records = []
+        between = []
         for decision in decisions:
-            if decision.path not in recorded:
+            if decision.path in recorded:
+                continue
+            if decision.move_to:
+                between.append(ClassMove(run, decision.path, decision.move_to, decision.sha256, decision.reason,
+                                         decision.detail))  # fmt: skip
+            else:
                 stored = _free_place(dataset, decision, taken)
                 taken.add(stored)
                 records.append(MoveRecord(run, decision.path, stored, decision.sha256, decision.reason, decision.detail,
                                           decision.keeper, decision.distance))  # fmt: skip
         intend_moves(catalog, records)
+        intend_class_moves(catalog, between)
     return finish_moves(dataset, catalog, progress)
 
 
 def finish_moves(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Moves:
     """Carry out every move that is on record and not yet done; to be called by the holder of the dataset's lock."""
+    moved, unmoved = _finish_leaving(dataset, catalog, progress)
+    went, stayed = finish_class_moves(dataset, catalog, progress)
+    return Moves(
+        [found.path for found in moved],
+        [*(found.path for found in unmoved), *(found.path for found in stayed)],
+        [found.path for found in went],
+    )
+
+
+def _finish_leaving(dataset: Dataset, catalog: Catalog, progress: Progress) -> tuple[list[Move], list[Move]]:
+    """Carry out the moves to the quarantine: those that were made, and those that could not be."""
     on_record = moves_under_way(catalog)
     if not on_record:
-        return Moves([], [])
+        return [], []
     _require_own_place(dataset, catalog)
     places = [(inside(dataset.root, found.path), inside(dataset.quarantine, found.stored)) for found in on_record]
     _sweep(dataset, places)
@@ -132,14 +163,15 @@ def finish_moves(dataset: Dataset, catalog: Catalog, progress: Progress = silent
             for found, (source, target) in zip(on_record, places, strict=True):
                 arrived = os.path.lexists(target)
                 # What a person put there since is none of ours to move, though it bears the name.
-                if (arrived or _is_unchanged(catalog, source, found)) and _is_still_inside(dataset, found.path):
+                is_ours = arrived or is_unchanged(catalog, source, found.path, found.sha256)
+                if is_ours and is_still_inside(dataset, found.path):
                     arrived = move(source, target) is Outcome.MOVED or arrived
                 (moved if arrived else unmoved).append(found)
                 advance(1)
     finally:
         # The files say what was done, should we be killed before this: then the moves are repeated, to no effect.
         note_moves(catalog, moved, dropped=unmoved)
-    return Moves([found.path for found in moved], [found.path for found in unmoved])
+    return moved, unmoved
 
 
 def restore_files(
@@ -163,17 +195,19 @@ def restore_files(
     _require_own_place(dataset, catalog)
     _record_arrived(dataset, catalog)
     files, coming = stored_files(dataset, catalog), _pending_files(dataset, catalog)
+    elsewhere = {found.path for found in (*class_moves_done(catalog), *class_moves_under_way(catalog))}
     if paths is not None:
         paths = set(paths)
-        _check_paths(dataset, [*files, *coming], paths)
+        _check_paths(dataset, {*elsewhere, *(file.path for file in (*files, *coming))}, paths)
     wanted = [(set(values) if values is not None else None) for values in (reasons, paths, labels)]
 
-    def is_wanted(file: Stored) -> bool:
-        values = zip((file.reason, file.path, file.label), wanted, strict=True)
+    def is_wanted(file: Stored | ClassMove) -> bool:
+        values = zip((file.reason, file.path, _label(dataset, file.path)), wanted, strict=True)
         return all(some is None or value in some for value, some in values) and run in (None, file.run)
 
     called_off = [file for file in coming if is_wanted(file)]
     call_off_moves(catalog, [file.stored for file in called_off])
+    staying = call_off_class_moves(dataset, catalog, is_wanted)
     chosen = [file for file in files if is_wanted(file)]
     places = [(inside(dataset.quarantine, file.stored), inside(dataset.root, file.path)) for file in chosen]
     _sweep(dataset, [*places, *_restored(dataset, catalog)])
@@ -186,7 +220,9 @@ def restore_files(
             advance(1)
     _record_restored(dataset, catalog)
     _prune(dataset.quarantine)
-    return RestoreReport(restored, occupied, [file.path for file in called_off])
+    # What left after it had gone to another class is there again by now, and goes back to the class before.
+    back, taken = take_back_class_moves(dataset, catalog, is_wanted, progress)
+    return RestoreReport([*restored, *back], [*occupied, *taken], [*(file.path for file in called_off), *staying])
 
 
 def stored_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
@@ -221,8 +257,7 @@ def _label(dataset: Dataset, path: str) -> str:
     return folders[min(len(folders) - 1, 0 if dataset.layout == "flat" else 1)]
 
 
-def _check_paths(dataset: Dataset, files: Sequence[Stored], paths: Iterable[str]) -> None:
-    known = {file.path for file in files}
+def _check_paths(dataset: Dataset, known: Collection[str], paths: Iterable[str]) -> None:
     for path in sorted(paths):
         # One that is back already is no mistake: an interrupted `restore` may be repeated.
         back = is_plain(path) and os.path.lexists(dataset.root / path) and not (dataset.root / path).is_dir()
@@ -256,15 +291,6 @@ def _require_own_place(dataset: Dataset, catalog: Catalog) -> None:
         )
 
 
-def _is_still_inside(dataset: Dataset, path: str) -> bool:
-    """Whether a path has not come to lead out: somebody may put a link in a folder's place while files move."""
-    try:
-        inside(dataset.root, path)
-    except UserError:
-        return False
-    return True
-
-
 def _sweep(dataset: Dataset, places: Sequence[tuple[Path, Path]]) -> None:
     """Remove what killed moves (source, target) left behind: names given up and, between disks, half copies."""
     end_cut_short(places)
@@ -279,24 +305,6 @@ def _restored(dataset: Dataset, catalog: Catalog) -> list[tuple[Path, Path]]:
     done = moves_done(catalog)
     places = [(inside(dataset.quarantine, found.stored), inside(dataset.root, found.path)) for found in done]
     return [(source, target) for source, target in places if not os.path.lexists(source)]
-
-
-def _is_unchanged(catalog: Catalog, file: Path, found: Move) -> bool:
-    """Whether this is the file that was decided upon: by size and time or, where these differ, by its content."""
-    try:
-        status = file.stat()
-    except FileNotFoundError:  # or a link that leads nowhere, which has no content to differ
-        return file.is_symlink()
-    except OSError:  # a link that leads round in a circle has none either
-        return file.is_symlink()
-    if catalog.last_read(found.path) == (status.st_size, status.st_mtime_ns, found.sha256):
-        return True
-    try:
-        return sha256_of(file, MAX_BYTES) == found.sha256
-    except NotAPlainFile:
-        return found.sha256 == ""  # a pipe, a device, a giant: nothing to compare, then as now
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}): give yourself the right to.") from error
 
 
 def _pending_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:

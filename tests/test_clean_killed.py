@@ -67,7 +67,7 @@ def dirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cleaned(dirty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, after a run that nobody disturbed."""
     root = shutil.copytree(dirty, tmp_path_factory.mktemp("cleaned") / "data")
-    assert clean(root).moved == 11
+    assert clean(root, yes=True).moved == 11
     return root
 
 

@@ -198,6 +198,6 @@ def test_a_notice_served_for_every_picture_does_not_make_a_pair_of_each_two(tmp_
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(notice, place / f"{number}.jpg")
     save(paint(2), tmp_path / "data" / "raw" / "0" / "flower.jpg")
-    report = clean(tmp_path / "data")
+    report = clean(tmp_path / "data", yes=True)
     assert report.moved == 400
     assert len(report.plan.conflicts) <= 400 * 3

@@ -34,7 +34,7 @@ def home(tmp_path: Path) -> Path:
     (tmp_path / "data" / "raw" / "1" / "broken.jpg").write_bytes(b"no picture")
     (tmp_path / "data" / "raw" / "2" / "broken.jpg").write_bytes(b"no picture")
     split(tmp_path / "data")
-    clean(tmp_path / "data")
+    clean(tmp_path / "data", yes=True)
     return tmp_path
 
 
