@@ -45,8 +45,8 @@ class CleanReport:
 
     `moved` counts what this run decided upon and set aside, `resumed` the moves of an interrupted run that it ended,
     `merged` what went to another class by either; `unmoved` are the paths of what was to leave by either and stayed: it
-    had changed, or its place was taken; `flagged` counts, for each quality flag, the pictures that bore it before this run; `run` names it for `restore`,
-    "" where nothing was moved; `plan_file` is where a dry run wrote the plan.
+    had changed, or its place was taken; `flagged` counts, for each quality flag, the pictures that bore it before this
+    run; `run` names it for `restore`, "" where nothing was moved; `plan_file` is where a dry run wrote the plan.
     """
 
     dataset: Dataset
@@ -182,7 +182,7 @@ def _plan(
         classes = tally(decisions, part_placements(catalog.pictures())[0]) if decisions else Tally()
         return CleaningPlan(decisions, [], [], classes)
     require_classes(dataset, merges_of(options.merge))
-    asked = f"{options}, {read_not_copies(dataset)}"
+    asked = ", ".join(filter(None, (str(options), str(read_not_copies(dataset)))))
     near = near_if_clean(catalog, asked)
     if near is not None:
         return CleaningPlan([], [], [], near=near)

@@ -48,7 +48,7 @@ def pending_and_changed(root: Path) -> None:
 
 def test_clean_says_what_could_not_be_moved(flat: Path, tmp_path: Path) -> None:
     pending_and_changed(flat)
-    done = run("clean", flat, cwd=tmp_path)
+    done = run("clean", flat, "--yes", cwd=tmp_path)
     assert done.returncode == 1, done.stdout
     assert "Nothing to set aside" not in done.stdout
     assert "Could not be moved, as it has changed or its place is taken: rose/broken.jpg" in done.stdout
@@ -139,8 +139,9 @@ def test_another_command_at_work_is_told_or_waited_for(command: str, flat: Path,
         done = run(command, flat, cwd=tmp_path)
         assert done.returncode == 2
         assert "`clean elsewhere`" in done.stderr
+        confirmed = ["--yes"] if command == "clean" else []
         waiting = subprocess.Popen(
-            [sys.executable, str(REPOSITORY / "cli.py"), command, str(flat), "--wait"],
+            [sys.executable, str(REPOSITORY / "cli.py"), command, str(flat), "--wait", *confirmed],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"},
         )  # fmt: skip
         time.sleep(1.5)
@@ -166,8 +167,8 @@ def test_a_damaged_catalog_is_made_anew_on_request(flat: Path, tmp_path: Path) -
     clean(flat, yes=True)
     catalog = open_dataset(flat).catalog_path
     catalog.write_bytes(b"no database" * 1000)
-    assert run("clean", flat, cwd=tmp_path).returncode == 2
-    done = run("clean", flat, "--rebuild-catalog", cwd=tmp_path)
+    assert run("clean", flat, "--yes", cwd=tmp_path).returncode == 2
+    done = run("clean", flat, "--rebuild-catalog", "--yes", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     with Catalog.open(catalog) as opened:
         assert len(opened.pictures()) == 8

@@ -35,7 +35,7 @@ def default(function: Callable[..., object], name: str) -> object:
 @pytest.mark.parametrize(
     ("flag", "behind", "name"),
     [
-        *((curating.clean, clean, name) for name in ("radius", "keep", "conflicts", "geometry")),
+        *((curating.clean, clean, name) for name in ("radius", "keep", "conflicts", "geometry", "only", "yes")),
         *((clean, CleanOptions, one.name) for one in fields(CleanOptions)),
         (curating.verify, verify, "radius"),
         *((curating.split, split, name) for name in ("seed", "min_per_class", "method")),
@@ -45,7 +45,10 @@ def default(function: Callable[..., object], name: str) -> object:
         (training.train, TrainOptions, "seed"),
         (training.train, TrainOptions, "models"),
         (touring.demo, walk, "seed"),
-        *((fl.Dataset.clean, clean, name) for name in ("radius", "keep", "conflicts", "geometry", "remove")),
+        *(
+            (fl.Dataset.clean, clean, name)
+            for name in ("radius", "keep", "conflicts", "geometry", "remove", "only", "not_copies")
+        ),
         *((fl.Dataset.split, split, name) for name in ("ratio", "seed", "min_per_class", "method", "mode")),
         *((fl.Dataset.show, showing.show, name) for name in ("count", "views", "seed", "recipe")),
         *((fl.Dataset.train, training.train, name) for name in ("recipe", "seed", "device", "models", "runs")),

@@ -274,7 +274,7 @@ def warm(tmp_path: Path) -> Path:
 def test_an_unreadable_picture_is_one_sentence(public: Path, warm: Path) -> None:
     open_to_all(public)
     (public / "raw" / "rose" / "1.jpg").chmod(0)
-    sentence = refusal(partial(clean, public), partial(become_nobody, warm))
+    sentence = refusal(partial(clean, public, yes=True), partial(become_nobody, warm))
     assert "raw/rose/1.jpg cannot be read" in sentence
     assert len([*public.rglob("*.jpg")]) == 7
 
@@ -282,13 +282,13 @@ def test_an_unreadable_picture_is_one_sentence(public: Path, warm: Path) -> None
 def test_an_unreadable_class_folder_is_one_sentence(public: Path, warm: Path) -> None:
     open_to_all(public)
     (public / "raw" / "rose").chmod(0)
-    sentence = refusal(partial(clean, public), partial(become_nobody, warm))
+    sentence = refusal(partial(clean, public, yes=True), partial(become_nobody, warm))
     assert "raw/rose cannot be read" in sentence
 
 
 def test_a_read_only_dataset_is_one_sentence_and_can_be_looked_at(public: Path, warm: Path) -> None:
     before = contents(public)
-    sentence = refusal(partial(clean, public), partial(become_nobody, warm))
+    sentence = refusal(partial(clean, public, yes=True), partial(become_nobody, warm))
     assert "cannot be written" in sentence
     assert refusal(partial(clean, public, dry_run=True), partial(become_nobody, warm)) == ""
     assert contents(public) == before
@@ -299,12 +299,12 @@ def test_a_class_folder_that_may_not_be_written_keeps_its_pictures(public: Path,
     open_to_all(public)
     (public / "raw" / "tulip").chmod(0o555)
     before = contents(public)
-    sentence = refusal(partial(clean, public), partial(become_nobody, warm))
+    sentence = refusal(partial(clean, public, yes=True), partial(become_nobody, warm))
     assert "cannot be moved" in sentence
     assert "run the same command again" in sentence
     assert sorted(contents(public).values()) == sorted(before.values()), "none lost, none double"
     (public / "raw" / "tulip").chmod(0o777)
-    assert refusal(partial(clean, public), partial(become_nobody, warm)) == ""
+    assert refusal(partial(clean, public, yes=True), partial(become_nobody, warm)) == ""
     assert not (public / "raw" / "tulip" / "copy.jpg").exists()
     assert sorted(contents(public).values()) == sorted(before.values())
 
@@ -318,7 +318,7 @@ def limit_file_size(warm: Path, size: int) -> None:
 def test_a_file_that_may_not_grow_is_one_sentence(root: Path, warm: Path, size: int) -> None:
     """As where a quota is used up: the catalog cannot be written."""
     before = contents(root.parent / "data")
-    sentence = refusal(partial(clean, root), partial(limit_file_size, warm, size))
+    sentence = refusal(partial(clean, root, yes=True), partial(limit_file_size, warm, size))
     assert sentence == "" or "check the disk's free space" in sentence or "catalog" in sentence
     assert sentence or size > 40_000
     everything = contents(root.parent)
@@ -424,10 +424,10 @@ def test_a_quarantine_on_another_disk_survives_a_kill(tmp_path: Path, mount: Cal
     root = plant(tmp_path / "data" / "raw").parent
     before = contents(root)
     disk = mount(root / "quarantine")
-    total = len(list_deeds(partial(clean, root)))
+    total = len(list_deeds(partial(clean, root, yes=True)))
     give_back(root)
     for instant in range(0, total, max(1, total // 12)):
-        kill_at_deed(partial(clean, root), instant)
+        kill_at_deed(partial(clean, root, yes=True), instant)
         assert set(contents(root).values()) >= set(before.values())
         clean(root, yes=True)
         assert len(contents(disk)) == 4
@@ -489,7 +489,7 @@ def test_a_folder_that_became_a_link_while_files_move_gives_nothing(
             folder.symlink_to(outside)
         return True
 
-    monkeypatch.setattr("curate.quarantine._is_unchanged", put_a_link)
+    monkeypatch.setattr("curate.quarantine.is_unchanged", put_a_link)
     dataset = open_dataset(root)
     with Catalog.open(dataset.catalog_path) as catalog:
         moves = set_aside(dataset, catalog, decisions, "a run")

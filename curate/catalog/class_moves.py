@@ -63,6 +63,8 @@ def note_class_moves(catalog: Catalog, moved: Sequence[ClassMove], dropped: Sequ
 
     A picture keeps what is known of it: its facts, that `split` has placed it, and the split that it was drawn into.
     """
+    if not (moved or dropped):  # and so perhaps no table
+        return
     with catalog.transaction() as db:
         for move in moved:
             _set_state(catalog, move, "moving", "moved")
