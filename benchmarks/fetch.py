@@ -10,6 +10,8 @@ addresses, content type, first bytes and length, asks for robots.txt and compute
 of these. No run's files are deleted before the end: looking for a new inode, ext4 passes over every one that was freed
 in the last minutes, which made up half of the processor time of whoever came next. A second table shows ours inside a
 host budget.
+
+`--only florilegium,pool,pool_anyio` compares our transport with httpcore2's pool, over our streams and over its own.
 """
 
 import argparse
@@ -26,11 +28,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from curate.web.network import Network
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {
-    "florilegium": ("httpx2[http2]==2.16.2", "tenacity==9.2.1"),
+    "florilegium": ("httpx2[http2]==2.16.2",),
+    "pool": ("httpx2[http2]==2.16.2",),
+    "pool_anyio": ("httpx2[http2]==2.16.2",),
     "img2dataset": ("img2dataset",),
     "icrawler": ("icrawler",),
 }
@@ -38,6 +45,27 @@ PACKAGES = {
 
 def fetch_florilegium(urls: Path, out: Path, connections: int, budget: str) -> None:
     """Ours: as many at once as there are connections, or as the budget allows."""
+    fetch_ours(urls, out, connections, budget)
+
+
+def fetch_pool(urls: Path, out: Path, connections: int, budget: str) -> None:
+    """Ours over httpcore2's pool in the place of our transport; each connection still goes to a checked address."""
+    fetch_ours(urls, out, connections, budget, pooled=True)
+
+
+def fetch_pool_anyio(urls: Path, out: Path, connections: int, budget: str) -> None:
+    """The same over the pool's own streams in the place of ours."""
+    sys.path.insert(0, str(ROOT))
+    import httpcore2
+
+    import curate.web.network
+
+    stock = httpcore2.AnyIOBackend()
+    vars(curate.web.network)["connect"] = stock.connect_tcp
+    fetch_ours(urls, out, connections, budget, pooled=True)
+
+
+def fetch_ours(urls: Path, out: Path, connections: int, budget: str, *, pooled: bool = False) -> None:
     sys.path.insert(0, str(ROOT))
     from curate.web.fetch import Fetcher
     from curate.web.hosts import HostBudget
@@ -51,6 +79,8 @@ def fetch_florilegium(urls: Path, out: Path, connections: int, budget: str) -> N
 
     async def work() -> None:
         async with Fetcher(network) as fetcher:
+            if pooled:
+                fetcher.client._transport = pool_transport(network)
 
             async def worker() -> None:
                 for number, url in addresses:
@@ -59,6 +89,26 @@ def fetch_florilegium(urls: Path, out: Path, connections: int, budget: str) -> N
             await asyncio.gather(*(worker() for _ in range(connections)))
 
     asyncio.run(work())
+
+
+def pool_transport(network: "Network") -> Any:
+    import httpcore2
+    import httpx2
+
+    from curate.web.network import CheckedBackend
+
+    class Pooled(httpx2.AsyncHTTPTransport):
+        def __init__(self) -> None:
+            self._pool = httpcore2.AsyncConnectionPool(
+                ssl_context=httpcore2.default_ssl_context(),
+                max_connections=network.connections,
+                max_keepalive_connections=network.connections,
+                keepalive_expiry=30.0,
+                http2=True,
+                network_backend=CheckedBackend(network),
+            )
+
+    return Pooled()
 
 
 def fetch_img2dataset(urls: Path, out: Path, connections: int, _: str) -> None:
@@ -93,6 +143,8 @@ def fetch_icrawler(urls: Path, out: Path, connections: int, _: str) -> None:
 
 CONTENDERS = {
     "florilegium": fetch_florilegium,
+    "pool": fetch_pool,
+    "pool_anyio": fetch_pool_anyio,
     "img2dataset": fetch_img2dataset,
     "icrawler": fetch_icrawler,
 }
@@ -226,7 +278,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.03)
     parser.add_argument("--connections", default="32,64,128")
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--only", default=",".join(CONTENDERS))
+    parser.add_argument("--only", default="florilegium,img2dataset,icrawler")
     for hidden in ("--contender", "--budget"):
         parser.add_argument(hidden, default="", help=argparse.SUPPRESS)
     for hidden in ("--urls", "--out"):

@@ -151,6 +151,8 @@ def restore(
     for path in report.occupied[: curation_reports.MOST_ROWS]:
         console.say(f"Left in the quarantine, because another file has taken its place: {path}")
     back = f"Brought {len(report.restored):,} files back into {data}"
+    if report.companions:
+        back += f", and {len(report.companions):,} companions with them"
     if report.occupied:
         back += f", and could not bring back {len(report.occupied):,}"
     if report.called_off:

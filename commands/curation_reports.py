@@ -55,6 +55,25 @@ def cleaning(report: CleanReport) -> None:
     if report.flagged:
         flags = ", ".join(f"{count:,} {flag}" for flag, count in report.flagged.items())
         say(f"Flagged, and left in place: {flags} (--remove {','.join(report.flagged)} sets them aside).")
+    unreadable(report.unreadable)
+    seen = _companions(report.scan.companions)
+    went = f"{report.companions:,} went with the pictures that left" if report.companions else ""
+    others = f"{report.scan.strangers:,} other files are no pictures, and stay" if report.scan.strangers else ""
+    if said := "; ".join(filter(None, (seen, went, others))):
+        say(f"{said}.")
+
+
+def _companions(count: int) -> str:
+    return f"Companions (captions, annotations and other files that belong to a picture): {count:,}" if count else ""
+
+
+def unreadable(files: Sequence[tuple[str, str]]) -> None:
+    """What may be whole and could not be read: how many for each reason, and one of them."""
+    reasons: dict[str, list[str]] = {}
+    for path, reason in files:
+        reasons.setdefault(reason, []).append(path)
+    for reason, paths in reasons.items():
+        say(f"Left in place, {len(paths):,} {reason}: such as {paths[0]}.")
 
 
 def costs(dataset: Dataset, losses: Sequence[ClassLoss]) -> None:
@@ -149,6 +168,11 @@ def splitting(report: SplitReport) -> None:
         say(f"Kept as a picture of its own, because its original is gone: {path}.")
     if report.broken:
         say(f"Left out: {len(report.broken):,} broken files, such as {report.broken[0]}.")
+    if report.unreadable:
+        say(f"Left out, as nothing here reads them: {len(report.unreadable):,}, such as {report.unreadable[0]}.")
+    if seen := _companions(report.companions):
+        placed = f"; {report.placement.companions:,} stand beside placed pictures" if report.placement else ""
+        say(f"{seen}{placed}.")
     if report.frozen:
         say(f"Frozen, and so taking nothing new: {', '.join(report.frozen)}.")
     if report.placement and report.placement.set_aside:
@@ -171,6 +195,9 @@ def verification(report: VerifyReport) -> None:
             say(f"… and {len(paths) - MOST_ROWS:,} more that are {what.lower()}.")
     for damage in report.broken[:MOST_ROWS]:
         say(f"Broken: {damage.path}: {damage.reason}")
+    unreadable([(damage.path, damage.reason) for damage in report.unreadable])
+    if seen := _companions(report.companions):
+        say(f"{seen}.")
     for proof in report.splits:
         for crossing in proof.crossings[:MOST_ROWS]:
             say(f"Crosses splits ({crossing.kind}, {crossing.distance} bits): {crossing.first} and {crossing.second}")

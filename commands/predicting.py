@@ -186,6 +186,9 @@ def export(
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
     names: Names = None,
+    convert: Annotated[
+        bool, typer.Option("--convert", help="Of DATA: write what torchvision cannot read as PNG or JPEG.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Of a checkpoint: replace files not written here.")] = False,
     wait: Wait = False,
 ) -> None:
@@ -203,10 +206,15 @@ def export(
         if out is None and not resolved.name:
             raise UserError(f"Beside {resolved} there is no place for an export: give one with --out.")
         target = out or resolved.with_name(f"{resolved.name}_{format_}")
-        report = export_dataset(data, target, format=format_, names=names, wait=patience(wait), progress=console.bars)  # type: ignore[arg-type]
+        report = export_dataset(
+            data, target, format=format_, names=names, convert=convert, wait=patience(wait),  # type: ignore[arg-type]
+            progress=console.bars,
+        )  # fmt: skip
         counts = ", ".join(f"{count:,} {split}" for split, count in report.counts.items())
         for label, folder in report.renamed.items():
             console.say(f"The class {label} lies in {folder}, as its own name is another's on some disks, or too long.")
+        for remark in report.remarks():
+            console.say(remark)
         console.say(f"Wrote {report.files:,} files to {report.out}: {counts} pictures of {report.labels} classes.")
         return
     from curate.dataset import open_dataset

@@ -6,14 +6,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from commands.console import json_line, say, table
-from commands.curation_reports import MOST_ROWS
+from commands.curation_reports import MOST_ROWS, unreadable
 
 _MOST_CONFUSED = 10
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from curate.image import BrokenImage
+    from curate.image import BrokenImage, BrokenPicture
     from demo.tour import Tour
     from train.checkpoint import Checkpoint
     from train.evaluate import Evaluation
@@ -27,10 +27,19 @@ if TYPE_CHECKING:
     from train.training import TrainingReport
 
 
+def _left_out(pictures: Sequence[BrokenPicture]) -> None:
+    """The broken ones each, and of those that may be whole, but that nothing here reads, how many for each reason."""
+    from curate.decoding.formats import is_not_readable
+
+    broken = [picture for picture in pictures if not is_not_readable(picture.reason)]
+    for picture in broken[:MOST_ROWS]:
+        say(f"Left out: {picture.path}: {picture.reason}.")
+    unreadable([(picture.path, picture.reason) for picture in pictures if is_not_readable(picture.reason)])
+
+
 def training(report: TrainingReport) -> None:
     """What was learnt from, how well it went, and how long each part took."""
-    for broken in report.broken[:MOST_ROWS]:
-        say(f"Left out: {broken.path}: {broken.reason}.")
+    _left_out(report.broken)
     for note in report.notes:
         say(f"Note: {note}")
     seconds = ", ".join(f"{part} {spent:.1f} s" for part, spent in report.seconds.items())
@@ -59,8 +68,7 @@ def evaluation(report: Evaluation) -> None:
     if pairs:
         taken = [(report.names[pair.truth], report.names[pair.answer], pair.count) for pair in pairs]
         table("Most often confused", ("true", "taken for", "pictures"), taken)
-    for broken in report.broken[:MOST_ROWS]:
-        say(f"Left out: {broken.path}: {broken.reason}.")
+    _left_out(report.broken)
     trust = report.reliance
     say(
         f"Calibration: expected error {trust.error:.3f} at temperature {trust.temperature:.2f} "
@@ -193,13 +201,13 @@ class Failures:
 
     def end(self) -> None:
         """Raise `UserError` where there were any, which ends the command with exit code 2."""
+        from curate.decoding.formats import is_not_readable
         from curate.errors import UserError
 
         if self.broken:
             listed = "; ".join(str(one) for one in self.broken[:5]) + ("; …" if len(self.broken) > 5 else "")
-            raise UserError(
-                f"{len(self.broken)} of {self.answers} files could not be predicted: {listed}. Give pictures."
-            )
+            advice = "" if all(is_not_readable(one.reason) for one in self.broken) else " Give pictures."
+            raise UserError(f"{len(self.broken)} of {self.answers} files could not be predicted: {listed}.{advice}")
 
 
 def truth(answer: Prediction | BrokenImage, label: str, checkpoint: Checkpoint) -> None:

@@ -1,4 +1,7 @@
-"""Pictures that go to another class, and come back: moves on record before they are made, that survive a kill."""
+"""Pictures that go to another class, and come back: moves on record before they are made, that survive a kill.
+
+The companions of a picture go with it, each by a record of its own.
+"""
 
 import os
 from collections.abc import Callable, Sequence
@@ -13,6 +16,7 @@ from curate.catalog.class_moves import (
     note_class_moves,
     note_class_moves_back,
 )
+from curate.companions import COMPANION_OF
 from curate.dataset import Dataset
 from curate.files.inside import inside
 from curate.files.moving import Outcome, end_cut_short, move
@@ -25,27 +29,31 @@ def finish_class_moves(
 ) -> tuple[list[ClassMove], list[ClassMove]]:
     """Carry out every move that is on record and not yet done: those that were made, and those that could not be.
 
-    A picture that changed or vanished since is left alone, and so is one whose place is taken. To be called by the
-    holder of the dataset's lock. Raises `UserError` where a file cannot be moved.
+    A picture that changed or vanished since is left alone, with its companions, and so is one whose place is taken. To
+    be called by the holder of the dataset's lock. Raises `UserError` where a file cannot be moved.
     """
-    on_record = class_moves_under_way(catalog)
+    on_record = sorted(class_moves_under_way(catalog), key=_is_on_companion)
     if not on_record:
         return [], []
     places = [(inside(dataset.root, found.path), inside(dataset.root, found.move_to)) for found in on_record]
     end_cut_short(places)
     moved: list[ClassMove] = []
     unmoved: list[ClassMove] = []
+    staying = set[str]()
     try:
         with progress("Moving to their new class", len(on_record)) as advance:
             for found, (source, target) in zip(on_record, places, strict=True):
                 done = _is_done(catalog, found, source, target) or (
-                    not os.path.lexists(target)
+                    _picture_of(found) not in staying
+                    and not os.path.lexists(target)
                     and is_unchanged(catalog, source, found.path, found.sha256)
                     and is_still_inside(dataset, found.path)
                     and is_still_inside(dataset, found.move_to)
                     and move(source, target) is Outcome.MOVED
                 )
                 (moved if done else unmoved).append(found)
+                if not done:
+                    staying.add(found.path)
                 advance(1)
         _prune(dataset, [found.path for found in moved])
     finally:
@@ -54,35 +62,35 @@ def finish_class_moves(
     return moved, unmoved
 
 
-def call_off_class_moves(dataset: Dataset, catalog: Catalog, is_wanted: Callable[[ClassMove], bool]) -> list[str]:
-    """Forget moves that an interrupted run has yet to make: the paths of the pictures that stay.
+def call_off_class_moves(dataset: Dataset, catalog: Catalog, is_wanted: Callable[[ClassMove], bool]) -> list[ClassMove]:
+    """Forget moves that an interrupted run has yet to make, and say which.
 
     Those that it has made are written down. To be called by the holder of the dataset's lock.
     """
-    arrived, dropped = [], []
+    arrived, coming = [], []
     for found in class_moves_under_way(catalog):
         source, target = inside(dataset.root, found.path), inside(dataset.root, found.move_to)
         if _is_done(catalog, found, source, target):
             arrived.append(found)
-        elif is_wanted(found):
-            dropped.append(found)
+        else:
+            coming.append(found)
+    dropped = _with_companions(coming, is_wanted)
     note_class_moves(catalog, arrived, dropped=dropped)
-    return [found.path for found in dropped]
+    return dropped
 
 
 def take_back_class_moves(
     dataset: Dataset, catalog: Catalog, is_wanted: Callable[[ClassMove], bool], progress: Progress = silent
-) -> tuple[list[str], list[str]]:
-    """Move pictures to the class that they came from: the old paths of those that are back, and of those whose place
-    another file has taken.
+) -> tuple[list[ClassMove], list[ClassMove]]:
+    """Move pictures to the class that they came from: those that are back, and those whose place another file took.
 
     One that has left its new place meanwhile is none of ours to move. To be called by the holder of the dataset's lock.
     """
-    chosen = [found for found in class_moves_done(catalog) if is_wanted(found)]
+    chosen = _with_companions(class_moves_done(catalog), is_wanted)
     places = [(inside(dataset.root, found.move_to), inside(dataset.root, found.path)) for found in chosen]
     end_cut_short(places)
     back: list[ClassMove] = []
-    occupied: list[str] = []
+    occupied: list[ClassMove] = []
     try:
         with progress("Restoring classes", len(chosen)) as advance:
             for found, (source, target) in zip(chosen, places, strict=True):
@@ -93,12 +101,27 @@ def take_back_class_moves(
                     if outcome is Outcome.MOVED:
                         back.append(found)
                     else:
-                        occupied.append(found.path)
+                        occupied.append(found)
                 advance(1)
     finally:
         note_class_moves_back(catalog, back)
     _prune(dataset, [found.move_to for found in back])
-    return [found.path for found in back], occupied
+    return back, occupied
+
+
+def _with_companions(moves: Sequence[ClassMove], is_wanted: Callable[[ClassMove], bool]) -> list[ClassMove]:
+    """The moves that are wanted, and those of the companions of the pictures among them."""
+    wanted = {found.path for found in moves if is_wanted(found)}
+    return sorted((found for found in moves if {found.path, _picture_of(found)} & wanted), key=_is_on_companion)
+
+
+def _is_on_companion(found: ClassMove) -> bool:
+    return found.detail.startswith(COMPANION_OF)
+
+
+def _picture_of(found: ClassMove) -> str:
+    """The old path of the picture that a companion belongs to; "" for a picture."""
+    return found.detail.removeprefix(COMPANION_OF) if _is_on_companion(found) else ""
 
 
 def _is_done(catalog: Catalog, found: ClassMove, source: Path, target: Path) -> bool:

@@ -6,7 +6,7 @@ Nothing is deleted: `curate.quarantine` moves the files and can bring each of th
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,7 +46,9 @@ class CleanReport:
     `moved` counts what this run decided upon and set aside, `resumed` the moves of an interrupted run that it ended,
     `merged` what went to another class by either; `unmoved` are the paths of what was to leave by either and stayed: it
     had changed, or its place was taken; `flagged` counts, for each quality flag, the pictures that bore it before this
-    run; `run` names it for `restore`, "" where nothing was moved; `plan_file` is where a dry run wrote the plan.
+    run; `run` names it for `restore`, "" where nothing was moved; `plan_file` is where a dry run wrote the plan;
+    `companions` counts the files that went with the pictures they belong to, and are not in `moved`; `unreadable` are
+    (path, why) of files that may be whole and stay, though nothing here reads them.
     """
 
     dataset: Dataset
@@ -59,6 +61,8 @@ class CleanReport:
     run: str = ""
     plan_file: Path | None = None
     merged: int = 0
+    companions: int = 0
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
 
 
 def clean(
@@ -138,7 +142,9 @@ def _look(
         if file:
             _require_there(dataset)
             write_plan(file, planned.decisions, catalog, force=force)
-        return CleanReport(dataset, scanned, planned, 0, 0, [], catalog.count_flags(), plan_file=file)
+        return CleanReport(
+            dataset, scanned, planned, 0, 0, [], catalog.count_flags(), plan_file=file, unreadable=catalog.unreadable()
+        )
 
 
 def _require_there(dataset: Dataset) -> None:
@@ -171,6 +177,8 @@ def _carry_out(
         dataset, scanned, planned, len(moves.moved), len(resumed.moved), [*resumed.unmoved, *moves.unmoved], flagged,
         run if moves.moved or moves.to_other_classes else "",
         merged=len(moves.to_other_classes) + len(resumed.to_other_classes),
+        companions=len(resumed.companions) + len(moves.companions),
+        unreadable=catalog.unreadable(),
     )  # fmt: skip
 
 

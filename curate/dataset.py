@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from curate.companions import APPLE_DOUBLE, contents_of, is_hidden
 from curate.errors import UserError
 from curate.files.atomic import remove_abandoned
 from curate.files.lock import locked
@@ -19,7 +20,6 @@ from curate.progress import Progress, silent
 SPLITS = ("train", "valid", "test")
 
 SPLIT_OF_FOLDER = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
-_NOT_PICTURES = {"thumbs.db", "desktop.ini"}
 _NOT_CLASSES = {"__macosx", "@eadir"}  # what archives and file servers leave beside the class folders
 
 OUR_ENDING = ".florilegium"
@@ -48,6 +48,17 @@ class ClassFolder:
     path: str
     label: str
     split: str | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies in one class folder: each picture's path and what `stat` says of it, sorted by path; how many files
+    are companions of pictures, and how many are neither.
+    """
+
+    pictures: list[tuple[str, os.stat_result | None]]
+    companions: int
+    strangers: int
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,7 @@ class Dataset:
         ]
 
     def files(self) -> list[PictureFile]:
-        """Every file of every class folder, folder by folder, sorted by path within each."""
+        """Every picture of every class folder, folder by folder, sorted by path within each."""
         return [
             PictureFile(path, folder.label, folder.split)
             for folder in self.class_folders()
@@ -93,13 +104,23 @@ class Dataset:
         ]
 
     def files_in(self, folder: ClassFolder) -> list[tuple[str, os.stat_result | None]]:
-        """The files of one class folder and what `stat` says of each, sorted by path.
+        """The pictures of one class folder and what `stat` says of each, as `listing` has them."""
+        return self.listing(folder).pictures
+
+    def listing(self, folder: ClassFolder) -> Listing:
+        """What lies in one class folder. Whatever is called like a picture, or begins like one, is a picture here.
 
         Subfolders are walked as torchvision does; hidden files are passed over. A file that vanished in between,
         or a link that leads nowhere, has None for its stat. Raises `UserError` for a folder that may not be read,
         a link to a folder and a name that is not text.
         """
-        return sorted(_walk(self.root, folder.path), key=lambda found: found[0])
+        pictures, companions, strangers = [], 0, 0
+        for below, files in _walk(self.root, folder.path):
+            contents = contents_of(self.root / below, files)
+            pictures += [(f"{below}/{name}", files[name]) for name in contents.pictures]
+            companions += len(contents.companions)
+            strangers += len(contents.strangers)
+        return Listing(sorted(pictures, key=lambda found: found[0]), companions, strangers)
 
     def labels(self) -> list[str]:
         """Every label that has a class folder, once, in natural order."""
@@ -249,23 +270,29 @@ def _refuse_no_text(entry: os.DirEntry[str]) -> None:
         raise UserError(f"The file name {entry.path!a} is not valid UTF-8: rename the file.") from error
 
 
-def _walk(root: Path, folder: str) -> Iterator[tuple[str, os.stat_result | None]]:
+def _walk(root: Path, folder: str) -> Iterator[tuple[str, dict[str, os.stat_result | None]]]:
+    """Each folder, from the given one down, and its files: name → what `stat` says, None where it says nothing."""
     open_folders = [folder]  # a list and no recursion: folders may be nested more deeply than calls can be
     while open_folders:
         folder = open_folders.pop()
+        files: dict[str, os.stat_result | None] = {}
         for entry in _entries(root / folder):
             name = entry.name
-            if _is_hidden(name) or name.lower() in _NOT_PICTURES:
+            if is_hidden(name) or (_is_hidden(name) and not _is_apple_double(entry)):
                 continue
-            path = f"{folder}/{name}"
             if not entry.is_file(follow_symlinks=False) and _is_folder(entry):
-                open_folders.append(path)
+                open_folders.append(f"{folder}/{name}")
                 continue
             _refuse_no_text(entry)
             try:
-                yield path, entry.stat()
+                files[name] = entry.stat()
             except OSError:
-                yield path, None
+                files[name] = None
+        yield folder, files
+
+
+def _is_apple_double(entry: os.DirEntry[str]) -> bool:
+    return entry.name.startswith(APPLE_DOUBLE) and entry.is_file(follow_symlinks=False)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -142,7 +142,8 @@ def _by_bytes(pictures: Sequence[Picture]) -> list[list[int]]:
 def _by_colour(contents: list[list[int]], pictures: Sequence[Picture], looks: Looks) -> list[list[int]]:
     """Join the contents of flat pictures that agree in colour and shape, and in what a close look sees.
 
-    Their hashes are noise. What is flat over white may be a drawing in white on nothing.
+    Their hashes are noise. What is flat in its luma may have colours that differ, and what is flat over white may be a
+    drawing in white on nothing.
     """
     flat = [at for at, positions in enumerate(contents) if is_flat(pictures[positions[0]].fingerprint)]
     if len(flat) < 2:
@@ -167,6 +168,8 @@ def _by_colour(contents: list[list[int]], pictures: Sequence[Picture], looks: Lo
 
 
 def _is_flat_copy(first: int, second: int, looks: Looks) -> bool:
+    if looks.is_plain(first) and looks.is_plain(second):
+        return True
     found = compared(first, second, Placement(), looks)
     return found is not None and found.difference < 1
 

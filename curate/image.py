@@ -7,7 +7,7 @@ always speak of the same picture.
 import io
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -16,19 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
+from curate.decoding.extent import image_bytes
+from curate.decoding.formats import FORMATS, formats_for, is_not_readable, raw_reason, stand_in, what_it_is
+from curate.decoding.jpeg_end import candidates, has_end
+from curate.decoding.jpeg_xl import claimed_size
+from curate.decoding.png_text import is_too_much_text, without_text
 from curate.files.reading import read_file
+
+__all__ = [
+    "FORMATS", "MAX_PIXELS", "MAX_SIDE", "BrokenImage", "DecodedImage", "UnreadableHere", "decode", "frames",
+    "image_bytes", "load_pixels", "read",
+]  # fmt: skip
 
 MAX_PIXELS = 128 * 1024 * 1024
 """A picture with more pixels than this is refused before any of them is allocated (128 MiPx is 384 MiB of RGB)."""
 
 MAX_SIDE = 65_535
 """A longer side is refused too: no JPEG has one, and Pillow keeps 8 bytes for each row however short it is."""
-
-FORMATS = (
-    "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "PSD", "QOI", "SGI", "PCX",
-    "DIB", "DDS", "ICNS",
-)  # fmt: skip
-"""What may be decoded, most frequent first. EPS, PDF and WMF stay out: they run programs, and are no photographs."""
 
 _LOSSLESS = frozenset({"PNG", "BMP", "DIB", "TIFF", "PPM", "TGA", "QOI", "SGI", "PCX", "PSD", "ICO", "GIF"})
 _ANIMATED = ("PNG", "WEBP", "GIF", "AVIF")
@@ -54,11 +58,10 @@ _CUT_OFF = ("truncated", "broken data stream", "unrecognized data stream", "not 
 
 _ENDS_EARLY = "cut off: the file ends before the picture does"
 
-_SIGNATURES = {
-    b"\xff\xd8": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"WEBP": "WebP", b"II*\0": "TIFF", b"MM\0*": "TIFF",
-    b"BM": "BMP", b"\0\0\0\x0cjP": "JPEG 2000", b"\xff\x4f\xff\x51": "JPEG 2000", b"8BPS": "PSD", b"qoif": "QOI",
-    b"DDS ": "DDS", b"icns": "ICNS", b"\0\0\1\0": "ICO",
-}  # fmt: skip
+_RAW_SUFFIXES = (".dng", ".nef", ".nrw", ".cr2", ".arw", ".srf", ".sr2", ".pef", ".srw", ".3fr", ".iiq")
+_SUBFILE_TYPE, _PHOTOMETRIC, _SUB_IFDS, _DNG_VERSION = 254, 262, 330, 50706
+_SENSOR_DATA = {32803, 34892}  # what a TIFF calls the mosaic of a colour filter, and its values before development
+_MOST_PAGES = 64
 
 # What Pillow only warns of is decided here: a picture is whole, or it is a BrokenImage.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -74,6 +77,10 @@ class BrokenImage(Exception):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+
+class UnreadableHere(BrokenImage):
+    """A file that may be whole, and that nothing on this machine reads: `reason` says what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,8 @@ class DecodedImage:
     scale;
     `width` and `height` are those of the upright picture at full scale. `box` (left, upper, right, lower, in pixels
     of `pixels`) is what of them the picture covers: 500 pixels at an eighth of the scale are 62.5, so the last column
-    is half padding. What compares pictures resamples from this box, or sees them 1% stretched.
+    is half padding. What compares pictures resamples from this box, or sees them 1% stretched. `ended` is False for a
+    JPEG that is whole but for the two bytes at its end.
     """
 
     pixels: Image.Image
@@ -100,6 +108,7 @@ class DecodedImage:
     width: int
     height: int
     box: tuple[float, float, float, float]
+    ended: bool = True
 
 
 def decode(
@@ -124,13 +133,83 @@ def decode(
     """
     if not data:
         raise BrokenImage(path, "the file is empty")
+    if pointer := stand_in(data):
+        raise UnreadableHere(path, pointer)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        return _decode(data, path, at_least, luma=luma, over=over)
+    except BrokenImage as broken:
+        whole = _with_its_end(data, path, at_least, luma=luma, over=over) if broken.reason == _ENDS_EARLY else None
+        if whole is None:
+            raise
+        return whole
+
+
+def _decode(
+    data: bytes, path: str, at_least: int | None, *, luma: bool, over: str, profile: bytes = b""
+) -> DecodedImage:
+    """As `decode`, of a file that has its end. `profile` stands in for one that was taken out of the bytes."""
+    try:
+        with _open(data, path) as image:
+            if profile:
+                image.info["icc_profile"] = profile
             return _decode_opened(image, data, path, at_least, luma=luma, over=over)
     except BrokenImage:
         raise
     except Exception as error:  # Pillow's plugins raise nearly every built-in exception on damaged files
-        raise BrokenImage(path, _reason(error, data)) from error
+        if is_too_much_text(error):
+            rest, profile = without_text(data)
+            if len(rest) < len(data):
+                return _decode(rest, path, at_least, luma=luma, over=over, profile=profile)
+        raise _broken(path, _reason(error, data)) from error
+
+
+def _open(data: bytes, path: str) -> Image.Image:
+    """Raises `UnreadableHere` where a package is missing, and `BrokenImage` for too large a JPEG XL."""
+    try:
+        formats = formats_for(data)
+    except ImportError as error:
+        raise UnreadableHere(path, str(error)) from error
+    if formats == ("JXL",):  # opening it decodes it
+        _require_size(*claimed_size(data), path)
+    return Image.open(io.BytesIO(data), formats=formats)
+
+
+def _broken(path: str, reason: str) -> BrokenImage:
+    return UnreadableHere(path, reason) if is_not_readable(reason) else BrokenImage(path, reason)
+
+
+def _with_its_end(data: bytes, path: str, at_least: int | None, *, luma: bool, over: str) -> DecodedImage | None:
+    """A JPEG that lacks nothing but its end, or None."""
+    try:
+        given = candidates(data)
+        if given is None:
+            return None
+        plain, *filled = (_decode(version, path, None, luma=False, over=over).pixels.tobytes() for version in given)
+        if any(other != plain for other in filled):
+            return None
+        return replace(_decode(given[0], path, at_least, luma=luma, over=over), ended=False)
+    except (BrokenImage, IndexError, ValueError):
+        return None
+
+
+def frames(path: Path) -> int:
+    """How many pictures a file holds: the frames of an animation, the pages of a TIFF, the views of an MPO.
+
+    Only the first is ever looked at. Raises `BrokenImage` for a file that none can be read from.
+    """
+    try:
+        data = read_file(path)
+    except OSError as error:
+        raise BrokenImage(str(path), f"cannot be read ({error.strerror})") from error
+    if pointer := stand_in(data):
+        raise UnreadableHere(str(path), pointer)
+    try:
+        with _open(data, str(path)) as image:
+            return int(getattr(image, "n_frames", 1))
+    except BrokenImage:
+        raise
+    except Exception as error:
+        raise _broken(str(path), _reason(error, data)) from error
 
 
 def read(path: Path, *, at_least: int | None = None) -> DecodedImage:
@@ -160,7 +239,7 @@ class Encoding:
 def encoding_of(data: bytes) -> Encoding:
     """How a file's bytes hold their picture; of a file that cannot be read, nothing is known."""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with _open(data, "<bytes>") as image:
             tables = getattr(image, "quantization", None)
             steps = np.array(tables[0], np.float32).reshape(8, 8) if tables and 0 in tables else None
             camera = bool(image.getexif().get(ExifTags.Base.Model))
@@ -209,17 +288,18 @@ def load_pixels(path: Path, *, at_least: int | None = None) -> Image.Image:
 def _decode_opened(
     image: Image.Image, data: bytes, path: str, at_least: int | None, *, luma: bool, over: str
 ) -> DecodedImage:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise BrokenImage(path, f"{width} × {height} pixels is over the limit of {MAX_PIXELS:,} pixels")
-    if max(width, height) > MAX_SIDE:
-        raise BrokenImage(path, f"{width} × {height} pixels is over the limit of {MAX_SIDE:,} pixels a side")
     file_format = image.format or "unknown"
+    if file_format == "TIFF":
+        _seek_whole(image, data, path)
+    width, height = image.size
+    _require_size(width, height, path)
     if file_format == "PNG" and _PNG_END not in data:  # Pillow does not miss the end of a PNG
         raise BrokenImage(path, _ENDS_EARLY)
     covered = None
     colourless = luma and image.mode == "RGB" and not _needs_transform(image)
-    if at_least is not None and (drafted := image.draft("L" if colourless else image.mode, (at_least, at_least))):
+    # Not of others: of a HEIC, draft() gives the thumbnail in it.
+    may_draft = at_least is not None and file_format in {"JPEG", "MPO"}
+    if may_draft and (drafted := image.draft("L" if colourless else image.mode, (at_least or 0, at_least or 0))):
         covered = drafted[1][2:]
     # Not verify(): that passes on half a JPEG. load() decodes to the last row, and fails where the data ends early.
     image.load()
@@ -235,7 +315,36 @@ def _decode_opened(
     box = _box(image.size, covered or image.size, orientation)
     if orientation >= 5:
         width, height = height, width
-    return DecodedImage(pixels, "JPEG", width, height, box)
+    return DecodedImage(pixels, "JPEG", width, height, box, has_end(data))
+
+
+def _require_size(width: int, height: int, path: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise BrokenImage(path, f"{width} × {height} pixels is over the limit of {MAX_PIXELS:,} pixels")
+    if max(width, height) > MAX_SIDE:
+        raise BrokenImage(path, f"{width} × {height} pixels is over the limit of {MAX_SIDE:,} pixels a side")
+
+
+def _seek_whole(image: Image.Image, data: bytes, path: str) -> None:
+    """Leave a thumbnail that stands first in a TIFF for the picture that it is of.
+
+    Raises `UnreadableHere` for a camera's raw file, which is a TIFF with a thumbnail or a preview first.
+    """
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    reduced, photometric = int(tags.get(_SUBFILE_TYPE, 0)) & 1, tags.get(_PHOTOMETRIC)
+    named_raw = path.lower().endswith(_RAW_SUFFIXES)
+    if _DNG_VERSION in tags or path.lower().endswith(".dng"):
+        if reduced or photometric in _SENSOR_DATA:
+            raise UnreadableHere(path, raw_reason("a DNG raw file"))
+        return
+    if named_raw or data[8:10] == b"CR" or photometric in _SENSOR_DATA or (reduced and _SUB_IFDS in tags):
+        raise UnreadableHere(path, raw_reason("a camera's raw file"))
+    if reduced:
+        for page in range(1, min(getattr(image, "n_frames", 1), _MOST_PAGES)):
+            image.seek(page)
+            if not int(image.tag_v2.get(_SUBFILE_TYPE, 0)) & 1:  # type: ignore[attr-defined]
+                return
+        image.seek(0)
 
 
 def _box(size: tuple[int, int], covered: tuple[float, float], orientation: int) -> tuple[float, float, float, float]:
@@ -367,29 +476,13 @@ def _reason(error: Exception, data: bytes) -> str:
     """Pillow's many exceptions as one clause a person can act on."""
     text = str(error)
     if isinstance(error, UnidentifiedImageError):
-        return _what_it_is(data[:1024])
+        return what_it_is(data[:1024])
     if isinstance(error, Image.DecompressionBombError):
         return f"its header claims more than {MAX_PIXELS:,} pixels"
     if isinstance(error, EOFError) or any(sign in text.lower() for sign in _CUT_OFF):
         return _ENDS_EARLY
+    if data.startswith(b"\xff\x0a") or data[4:8] == b"JXL ":  # its decoder has one message for all that goes wrong
+        return "its JPEG XL data are damaged or cut off"
     if isinstance(error, MemoryError):
         return "it does not fit into memory"
     return f"it cannot be decoded ({type(error).__name__}: {text[:120]})"
-
-
-def _what_it_is(start: bytes) -> str:
-    """Why no decoder takes a file that begins like this."""
-    container = start[8:12] if start.startswith(b"RIFF") else start
-    for signature, name in _SIGNATURES.items():
-        if container.startswith(signature):
-            return f"it begins like a {name}, but its header is damaged or cut off"
-    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text.startswith(b"<"):
-        return "an SVG drawing, not a photograph" if b"<svg" in text else "a web page or other markup, not a picture"
-    if text.startswith(b"%PDF"):
-        return "a PDF document, not a picture"
-    if start[4:12] in {b"ftypheic", b"ftypheix", b"ftypmif1"}:
-        return "a HEIC picture, which cannot be read: convert it to JPEG"
-    if start and all(byte >= 32 or byte in b"\t\n\r" for byte in start):
-        return "text, not a picture"
-    return "not a picture in a format that can be read"

@@ -64,7 +64,8 @@ def inspect_many(files: Iterable[tuple[bytes, str]]) -> list[Facts]:
         hashes = phashes(np.stack([view.small for view in seen]))
         prints = fingerprints(lumas, [view.reduced_to for view in seen], [view.colour for view in seen])
         sides = np.array([(view.width, view.height) for view in seen])
-        scores = quality_scores(LumaBatch(lumas, sides[:, 0], sides[:, 1]))
+        ended = np.array([view.ended for view in seen])
+        scores = quality_scores(LumaBatch(lumas, sides[:, 0], sides[:, 1], ended))
         for view, whole, windows, score in zip(seen, hashes, prints, scores, strict=True):
             facts[view.place] = Facts(
                 view.sha256, view.format, view.width, view.height, whole, broken="", fingerprint=windows, scores=score
@@ -90,6 +91,7 @@ class _Seen(NamedTuple):
     luma: NDArray[np.uint8]
     reduced_to: tuple[int, int]
     colour: bytes  # of a picture that may be flat, the mean; of others b""
+    ended: bool
 
 
 def _see(place: int, sha256: str, data: bytes, path: str) -> _Seen:
@@ -100,4 +102,6 @@ def _see(place: int, sha256: str, data: bytes, path: str) -> _Seen:
     colour = b""
     if luma.max() - luma.min() < _LOW_CONTRAST:
         colour = mean_colour(decode(data, path=path, at_least=AT_LEAST).pixels)
-    return _Seen(place, sha256, image.format, image.width, image.height, small, luma, image.pixels.size, colour)
+    return _Seen(
+        place, sha256, image.format, image.width, image.height, small, luma, image.pixels.size, colour, image.ended
+    )

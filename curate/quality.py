@@ -28,11 +28,14 @@ Figures = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class LumaBatch:
-    """What the checks look at: the luma of n pictures, uint8[n, 64, 64], and their true sides in pixels, int64[n]."""
+    """What the checks look at: the luma of n pictures, uint8[n, 64, 64], their true sides in pixels, int64[n], and
+    whether the file of each bears the mark of its end, bool[n]; without it, all do.
+    """
 
     luma: NDArray[np.uint8]
     width: NDArray[np.int64]
     height: NDArray[np.int64]
+    ended: NDArray[np.bool_] | None = None
 
     @cached_property
     def histogram(self) -> NDArray[np.int64]:
@@ -135,6 +138,13 @@ def pictorial(batch: LumaBatch) -> Figures:
     return score
 
 
+def terminated(batch: LumaBatch) -> Figures:
+    """0 for a picture that is whole, but whose file lacks the mark of its end; else 1: float64[n]."""
+    ended = np.ones(len(batch.luma)) if batch.ended is None else batch.ended
+    score: Figures = ended.astype(np.float64)
+    return score
+
+
 @dataclass(frozen=True)
 class Check:
     """One row of the table: `flag` is raised where what `measure` gives is below `threshold`."""
@@ -160,6 +170,7 @@ CHECKS = (
     Check("narrow", 0.33, "one side is three times the other", compact),
     Check("uniform", 0.10, "nearly all of it has one level", varied),
     Check("text", 0.85, "it looks like a page of text", pictorial),
+    Check("unterminated", 0.50, "its file lacks the mark of its end", terminated),
 )
 
 Scores = tuple[float, ...]

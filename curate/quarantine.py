@@ -2,12 +2,16 @@
 
 A picture at `train/21/a.jpg` that leaves as a duplicate lies at `quarantine/duplicate/train/21/a.jpg`: why it left
 and where it lay can be read off the place where it is, even without a catalog. Should a second file of that name
-leave for the same reason, it lies below `quarantine/duplicate (2)/`.
+leave for the same reason, it lies below `quarantine/duplicate (2)/`. The companions of a picture
+(`curate/companions.py`) come and go with it: each has a record of its own, written with the picture's before either
+moves.
 """
 
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,12 +32,13 @@ from curate.catalog.quarantine_moves import (
     records_under_way,
 )
 from curate.class_moves import call_off_class_moves, finish_class_moves, take_back_class_moves
+from curate.companions import APPLE_DOUBLE, COMPANION_OF, is_picture, owners_of, read_contents, renamed
 from curate.dataset import Dataset
 from curate.errors import UserError
 from curate.files.atomic import remove_abandoned, write_whole
 from curate.files.inside import inside, is_plain
 from curate.files.moving import Outcome, end_cut_short, move
-from curate.files.reading import read_file
+from curate.files.reading import MAX_BYTES, NotAPlainFile, read_file, sha256_of
 from curate.progress import Progress, silent
 from curate.unchanged import is_still_inside, is_unchanged
 
@@ -77,33 +82,37 @@ class Stored:
 @dataclass(frozen=True)
 class Moves:
     """The paths of pictures that were moved to the quarantine, of those that stayed though they were to leave, and of
-    those that went to another class.
+    those that went to another class; and of the companions that went with either.
     """
 
     moved: list[str]
     unmoved: list[str]
     to_other_classes: list[str] = field(default_factory=list)
+    companions: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class RestoreReport:
     """Paths brought back; paths left in the quarantine because another file has taken their place; those of pictures
-    that were about to leave, by a `clean` that was interrupted, and now stay.
+    that were about to leave, by a `clean` that was interrupted, and now stay; and of the companions that came back.
     """
 
     restored: list[str]
     occupied: list[str]
     called_off: list[str] = field(default_factory=list)
+    companions: list[str] = field(default_factory=list)
 
 
 def pending(catalog: Catalog) -> list[Decision]:
-    """The decisions that an interrupted run had on record, and has not yet carried out."""
+    """The decisions on pictures that an interrupted run had on record, and has not yet carried out."""
     return [
         Decision(found.path, found.sha256, found.reason, found.detail, found.keeper, found.distance)
         for found in records_under_way(catalog)
+        if not _is_on_companion(found.detail)
     ] + [
         Decision(found.path, found.sha256, found.reason, found.detail, move_to=found.move_to)
         for found in class_moves_under_way(catalog)
+        if not _is_on_companion(found.detail)
     ]
 
 
@@ -113,9 +122,11 @@ def set_aside(
     """Move pictures into the quarantine or to another class; to be called by the holder of the dataset's lock.
 
     A file that changed or vanished since it was decided upon is left alone, and so is one whose place is taken.
-    Raises `UserError` where a file cannot be moved.
+    Companions go with the picture, if no other of theirs stays. Raises `UserError` where a file cannot be moved.
     """
     _record_restored(dataset, catalog)
+    leaving = {decision.path for decision in decisions} | {decision.path for decision in pending(catalog)}
+    following = _following(dataset, decisions, leaving)
     with catalog.transaction():
         recorded = {decision.path for decision in pending(catalog)}
         taken = places_taken(catalog)
@@ -124,14 +135,15 @@ def set_aside(
         for decision in decisions:
             if decision.path in recorded:
                 continue
+            together = [decision, *following.get(decision.path, ())]
             if decision.move_to:
-                between.append(ClassMove(run, decision.path, decision.move_to, decision.sha256, decision.reason,
-                                         decision.detail))  # fmt: skip
+                between += [ClassMove(run, one.path, _beside(decision, one), one.sha256, one.reason, one.detail)
+                            for one in together]  # fmt: skip
             else:
-                stored = _free_place(dataset, decision, taken)
-                taken.add(stored)
-                records.append(MoveRecord(run, decision.path, stored, decision.sha256, decision.reason, decision.detail,
-                                          decision.keeper, decision.distance))  # fmt: skip
+                place = _free_place(dataset, together, taken)
+                taken |= {f"{place}/{one.path}" for one in together}
+                records += [MoveRecord(run, one.path, f"{place}/{one.path}", one.sha256, one.reason, one.detail,
+                                       one.keeper, one.distance) for one in together]  # fmt: skip
         intend_moves(catalog, records)
         intend_class_moves(catalog, between)
     return finish_moves(dataset, catalog, progress)
@@ -141,11 +153,7 @@ def finish_moves(dataset: Dataset, catalog: Catalog, progress: Progress = silent
     """Carry out every move that is on record and not yet done; to be called by the holder of the dataset's lock."""
     moved, unmoved = _finish_leaving(dataset, catalog, progress)
     went, stayed = finish_class_moves(dataset, catalog, progress)
-    return Moves(
-        [found.path for found in moved],
-        [*(found.path for found in unmoved), *(found.path for found in stayed)],
-        [found.path for found in went],
-    )
+    return Moves(_pictures(moved), _pictures([*unmoved, *stayed]), _pictures(went), _companions([*moved, *went]))
 
 
 def _finish_leaving(dataset: Dataset, catalog: Catalog, progress: Progress) -> tuple[list[Move], list[Move]]:
@@ -154,24 +162,44 @@ def _finish_leaving(dataset: Dataset, catalog: Catalog, progress: Progress) -> t
     if not on_record:
         return [], []
     _require_own_place(dataset, catalog)
+    # Pictures first: where one stays, its companions do.
+    on_record.sort(key=lambda found: _is_on_companion(found.detail))
     places = [(inside(dataset.root, found.path), inside(dataset.quarantine, found.stored)) for found in on_record]
     _sweep(dataset, places)
     moved: list[Move] = []
-    unmoved: list[Move] = []
+    dropped: list[Move] = []
+    staying = _Staying()
     try:
         with progress("Moving to quarantine", len(on_record)) as advance:
             for found, (source, target) in zip(on_record, places, strict=True):
-                arrived = os.path.lexists(target)
-                # What a person put there since is none of ours to move, though it bears the name.
-                is_ours = arrived or is_unchanged(catalog, source, found.path, found.sha256)
-                if is_ours and is_still_inside(dataset, found.path):
-                    arrived = move(source, target) is Outcome.MOVED or arrived
-                (moved if arrived else unmoved).append(found)
+                if _is_on_companion(found.detail) and staying.has_picture_of(source):
+                    move(target, source)  # should it have gone before its picture was changed
+                    dropped.append(found)
+                else:
+                    (moved if _goes(dataset, catalog, found, source, target) else dropped).append(found)
                 advance(1)
     finally:
         # The files say what was done, should we be killed before this: then the moves are repeated, to no effect.
-        note_moves(catalog, moved, dropped=unmoved)
-    return moved, unmoved
+        note_moves(catalog, moved, dropped=dropped)
+    return moved, dropped
+
+
+def _goes(dataset: Dataset, catalog: Catalog, found: Move, source: Path, target: Path) -> bool:
+    """Move one file, unless it has changed since it was decided upon; says whether it is in its new place."""
+    arrived = os.path.lexists(target)
+    # What a person put there since is none of ours to move, though it bears the name.
+    is_ours = arrived or is_unchanged(catalog, source, found.path, found.sha256)
+    if is_ours and is_still_inside(dataset, found.path):
+        arrived = move(source, target) is Outcome.MOVED or arrived
+    return arrived
+
+
+def _beside(picture: Decision, one: Decision) -> str:
+    """Where a picture that goes to another class is to lie, or one of its companions, which is named as it is."""
+    if one is picture:
+        return picture.move_to
+    folder, _, to = picture.move_to.rpartition("/")
+    return f"{folder}/{renamed(one.path.rpartition('/')[2], picture.path.rpartition('/')[2], to)}"
 
 
 def restore_files(
@@ -205,24 +233,38 @@ def restore_files(
         values = zip((file.reason, file.path, _label(dataset, file.path)), wanted, strict=True)
         return all(some is None or value in some for value, some in values) and run in (None, file.run)
 
-    called_off = [file for file in coming if is_wanted(file)]
+    called_off = _with_companions(dataset, coming, is_wanted, wanted[1])
     call_off_moves(catalog, [file.stored for file in called_off])
-    staying = call_off_class_moves(dataset, catalog, is_wanted)
-    chosen = [file for file in files if is_wanted(file)]
+    staying_in_class = call_off_class_moves(dataset, catalog, is_wanted)
+    chosen = _with_companions(dataset, files, is_wanted, wanted[1])
+    companions = {file.stored for file in [*called_off, *chosen] if _is_companion(dataset, file)}
+    chosen.sort(key=lambda file: file.stored in companions)  # where a picture cannot come back, its companions stay
     places = [(inside(dataset.quarantine, file.stored), inside(dataset.root, file.path)) for file in chosen]
     _sweep(dataset, [*places, *_restored(dataset, catalog)])
     restored: list[str] = []
     occupied: list[str] = []
+    brought: list[str] = []
+    staying, there = _Staying(), _Staying()
     with progress("Restoring", len(chosen)) as advance:
         for file, (source, target) in zip(chosen, places, strict=True):
-            outcome = move(source, target)
-            (restored if outcome is Outcome.MOVED else occupied).append(file.path)
             advance(1)
+            is_companion = file.stored in companions
+            if is_companion and staying.has_picture_of(source) and not there.has_picture_of(target):
+                continue
+            outcome = move(source, target)
+            back = brought if is_companion else restored
+            (back if outcome is Outcome.MOVED else occupied).append(file.path)
     _record_restored(dataset, catalog)
     _prune(dataset.quarantine)
+    still = [file.path for file in called_off if file.stored not in companions]
     # What left after it had gone to another class is there again by now, and goes back to the class before.
-    back, taken = take_back_class_moves(dataset, catalog, is_wanted, progress)
-    return RestoreReport([*restored, *back], [*occupied, *taken], [*(file.path for file in called_off), *staying])
+    returned, taken = take_back_class_moves(dataset, catalog, is_wanted, progress)
+    return RestoreReport(
+        [*restored, *_pictures(returned)],
+        [*occupied, *_pictures(taken)],
+        [*still, *_pictures(staying_in_class)],
+        [*brought, *_companions(returned)],
+    )
 
 
 def stored_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
@@ -233,7 +275,8 @@ def stored_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
         for name in names:
             stored = (Path(folder) / name).relative_to(dataset.quarantine).as_posix()
             # A copy cut short, a stranger's note, or a name that could never go back to where it came from.
-            if name.startswith(".") or "/" not in stored or not is_plain(stored):
+            hidden = name.startswith(".") and not name.startswith(APPLE_DOUBLE)
+            if hidden or "/" not in stored or not is_plain(stored):
                 continue
             reason, path = stored.split("/", 1)
             unknown = Stored(stored, path, _label(dataset, path), "", _NUMBER.sub("", reason), "", "")
@@ -255,6 +298,88 @@ def _number(stored: str) -> int:
 def _label(dataset: Dataset, path: str) -> str:
     folders = path.split("/")
     return folders[min(len(folders) - 1, 0 if dataset.layout == "flat" else 1)]
+
+
+def _is_on_companion(detail: str) -> bool:
+    return detail.startswith(COMPANION_OF)
+
+
+def _is_companion(dataset: Dataset, file: Stored) -> bool:
+    """By its record or, where there is none, by what it is."""
+    return _is_on_companion(file.detail) if file.run else not is_picture(dataset.quarantine / file.stored)
+
+
+class _Staying:
+    """Which pictures lie in a folder when it is first asked about."""
+
+    def __init__(self) -> None:
+        self._found: dict[Path, list[str]] = {}
+
+    def has_picture_of(self, companion: Path) -> bool:
+        """Whether a picture that it belongs to lies in its folder."""
+        folder = companion.parent
+        if folder not in self._found:
+            self._found[folder] = read_contents(folder).pictures
+        return bool(owners_of([companion.name], self._found[folder]))
+
+
+def _following(dataset: Dataset, decisions: Sequence[Decision], leaving: AbstractSet[str]) -> dict[str, list[Decision]]:
+    """For pictures that leave, the decisions on the companions that go with them: those of which no picture stays."""
+    why = {decision.path: decision for decision in decisions}
+    following = defaultdict[str, list[Decision]](list)
+    for folder in dict.fromkeys(path.rpartition("/")[0] for path in why):
+        for name, owners in read_contents(inside(dataset.root, f"{folder}/x").parent).companions.items():
+            paths = [f"{folder}/{owner}" for owner in owners]
+            picture = next((path for path in paths if path in why), None)
+            if picture is None or not set(paths) <= leaving:
+                continue
+            try:
+                sha256 = sha256_of(dataset.root / folder / name, MAX_BYTES)
+            except NotAPlainFile:  # a giant is not read
+                sha256 = ""
+            except OSError:  # it has gone, or may not be read: then it stays
+                continue
+            it = Decision(f"{folder}/{name}", sha256, why[picture].reason, f"{COMPANION_OF}{picture}")
+            following[picture].append(it)
+    return following
+
+
+def _with_companions(
+    dataset: Dataset, files: Sequence[Stored], is_wanted: Callable[[Stored], bool], paths: AbstractSet[str] | None
+) -> list[Stored]:
+    """The files that are wanted, and the companions of the pictures among them.
+
+    A companion without a picture in the quarantine comes for itself, or with the picture among `paths` that is back.
+    """
+    pictures = defaultdict[str, dict[str, bool]](dict)
+    companions = []
+    for file in files:
+        if _is_companion(dataset, file):
+            companions.append(file)
+        else:
+            folder, _, name = file.path.rpartition("/")
+            pictures[folder][name] = pictures[folder].get(name, False) or is_wanted(file)
+    for path in paths or ():
+        folder, _, name = path.rpartition("/")
+        pictures[folder].setdefault(name, True)
+    chosen = set[str]()
+    for file in companions:
+        folder, _, name = file.path.rpartition("/")
+        owners = owners_of([name], pictures[folder]).get(name, [])
+        if any(pictures[folder][owner] for owner in owners) or (is_wanted(file) and (not owners or paths)):
+            chosen.add(file.stored)
+    own = {file.stored for file in companions}
+    return [file for file in files if (file.stored in chosen if file.stored in own else is_wanted(file))]
+
+
+def _pictures(moves: Iterable[Move | ClassMove]) -> list[str]:
+    """Where the pictures among these lay."""
+    return [found.path for found in moves if not _is_on_companion(found.detail)]
+
+
+def _companions(moves: Iterable[Move | ClassMove]) -> list[str]:
+    """Where the companions among these lay."""
+    return [found.path for found in moves if _is_on_companion(found.detail)]
 
 
 def _check_paths(dataset: Dataset, known: Collection[str], paths: Iterable[str]) -> None:
@@ -334,12 +459,15 @@ def _record_restored(dataset: Dataset, catalog: Catalog) -> None:
     note_restored(catalog, back)
 
 
-def _free_place(dataset: Dataset, decision: Decision, taken: set[str]) -> str:
-    """Below the reason's folder or, where an earlier picture of that name lies there, the next one with a number."""
-    place, number = f"{decision.reason}/{decision.path}", 1
-    while place in taken or os.path.lexists(dataset.quarantine / place):
+def _free_place(dataset: Dataset, together: Sequence[Decision], taken: set[str]) -> str:
+    """The reason's folder or, where an earlier file of one of those names lies there, the next one with a number."""
+    reason = together[0].reason
+    place, number = reason, 1
+    while any(
+        f"{place}/{one.path}" in taken or os.path.lexists(dataset.quarantine / place / one.path) for one in together
+    ):
         number += 1
-        place = f"{decision.reason} ({number})/{decision.path}"
+        place = f"{reason} ({number})"
     return place
 
 

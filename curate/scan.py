@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from curate.catalog import Catalog, Picture, Seen
-from curate.dataset import ClassFolder, Dataset
+from curate.dataset import ClassFolder, Dataset, Listing
+from curate.decoding.formats import readers
 from curate.errors import UserError
 from curate.files.reading import MAX_BYTES, NotAPlainFile, open_file
 from curate.forked import is_crash, map_isolated, results_of
@@ -26,11 +27,15 @@ _COMMIT_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class ScanReport:
-    """What a scan did: files in the folder, of those newly read, rows whose file is gone."""
+    """What a scan did: pictures in the folder, of those newly read, rows whose file is gone. Beside them lie
+    `companions`, files that belong to a picture, and `strangers`, which do not; neither are pictures.
+    """
 
     files: int
     read: int
     missing: int
+    companions: int = 0
+    strangers: int = 0
 
 
 def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> ScanReport:
@@ -40,10 +45,14 @@ def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Sca
     committed several times a second, so a scan that was stopped goes on where it was. Raises `UserError` for a file
     that may not be read.
     """
-    files, missing, changed = 0, 0, list[_File]()
+    _forget_unreadable(catalog)
+    files, missing, changed, companions, strangers = 0, 0, list[_File](), 0, 0
     for folder in dataset.class_folders():
-        in_folder, gone, to_read = _compare(dataset, catalog, folder)
-        files += in_folder
+        listing = dataset.listing(folder)
+        gone, to_read = _compare(catalog, folder, listing)
+        files += len(listing.pictures)
+        companions += listing.companions
+        strangers += listing.strangers
         missing += len(gone)
         changed += to_read
         if gone:
@@ -61,7 +70,7 @@ def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Sca
             with catalog.transaction():
                 catalog.put(picture for picture in batch if picture.state == "present")
                 catalog.mark_missing(picture.path for picture in batch if picture.state == "missing")
-    return ScanReport(files, len(changed), missing)
+    return ScanReport(files, len(changed), missing, companions, strangers)
 
 
 class _File(NamedTuple):
@@ -97,18 +106,27 @@ def _chunks(files: list[_File]) -> Iterator[list[_File]]:
         start = end
 
 
-def _compare(dataset: Dataset, catalog: Catalog, folder: ClassFolder) -> tuple[int, list[str], list[_File]]:
-    """(files in the folder, paths of rows whose file is gone, files that are to be read)."""
-    known, found = catalog.seen_in(folder.path), dataset.files_in(folder)
+def _forget_unreadable(catalog: Catalog) -> None:
+    """Have those files read again that could not be, once other packages are installed that decode pictures."""
+    installed = readers()
+    if catalog.about("readers") != installed:
+        with catalog.transaction():
+            catalog.have_unreadable_read()
+            catalog.note_about("readers", installed)
+
+
+def _compare(catalog: Catalog, folder: ClassFolder, listing: Listing) -> tuple[list[str], list[_File]]:
+    """(paths of rows whose file is gone, files that are to be read)."""
+    known = catalog.seen_in(folder.path)
     to_read = []
-    for path, status in found:
+    for path, status in listing.pictures:
         seen = known.pop(path, None)
         size, mtime_ns = (status.st_size, status.st_mtime_ns) if status else (0, 0)
         # Label and split are what the folder says: of a catalog from elsewhere nothing else would hold them to it.
         if seen != Seen(size, mtime_ns, "present", folder.label, folder.split or "", whole=1):
             to_read.append(_File(path, folder, size, mtime_ns))
     gone = [path for path, seen in known.items() if seen.state == "present"]
-    return len(found), gone, to_read
+    return gone, to_read
 
 
 def _mark_lost_folders(dataset: Dataset, catalog: Catalog) -> int:

@@ -7,7 +7,7 @@ alone, and a picture that was once assigned keeps its split.
 
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
@@ -63,6 +63,8 @@ class SplitReport:
 
     `frozen` are the splits that took nothing new, `too_small` the labels that valid or test has too few of,
     `orphaned` the placed copies whose originals are gone: they are pictures now, for nothing else has their bytes.
+    `unreadable` are files that may be whole, and that nothing here reads; `companions` counts the files that belong to
+    a picture of the dataset.
     """
 
     out: Path
@@ -76,6 +78,8 @@ class SplitReport:
     too_small: list[str]
     proof: Proof
     placement: Placement | None
+    unreadable: list[str] = field(default_factory=list)
+    companions: int = 0
 
 
 def split(
@@ -174,10 +178,11 @@ class _Drawn:
     had: NDArray[np.bool_]
     assigned: Splits
     held_back: dict[int, str]
+    companions: int
 
 
 def _draw_up(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, progress: Progress) -> _Drawn:
-    scan(dataset, catalog, progress)
+    scanned = scan(dataset, catalog, progress)
     table = read_picture_table(dataset, catalog)
     _check_table(dataset, table)
     rules = Rules(options.ratio, options.seed, _frozen(options.freeze, table), options.min_per_class)
@@ -189,7 +194,8 @@ def _draw_up(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, p
     neighbours = neighbours_apart(find_neighbours(dataset, catalog, table, options.radius, progress), told)
     links = links_of(table, catalog, neighbours)
     assigned, held_back = assign(table, links, remembered, rules, _draw(options.method))
-    return _Drawn(table, links, rules, adopted, remembered != NOWHERE, assigned, held_back)
+    had = remembered != NOWHERE
+    return _Drawn(table, links, rules, adopted, had, assigned, held_back, scanned.companions)
 
 
 def _remember(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, drawn: _Drawn) -> None:
@@ -217,6 +223,8 @@ def _report(out: Path, options: _Options, drawn: _Drawn, proof: Proof, placement
         too_small=_too_small(counts, options.ratio, options.min_per_class),
         proof=proof,
         placement=placement,
+        unreadable=table.unreadable,
+        companions=drawn.companions,
     )
 
 

@@ -8,14 +8,16 @@ import errno
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 from pathlib import Path
 from typing import Literal
 
 from curate.catalog import Picture
 from curate.catalog.recorded import Recorded, read_recorded
+from curate.companions import is_picture
 from curate.dataset import SPLITS, Dataset, open_dataset
+from curate.decoding.formats import is_not_readable
 from curate.defaults import DEFAULT_RADIUS
 from curate.duplicates import find_near_duplicates
 from curate.errors import UserError
@@ -61,7 +63,9 @@ class SplitProof:
 class VerifyReport:
     """Paths are relative to the dataset's root. `changed`: other bytes than the catalog knows; `missing`: known and
     not there; `new`: there and not known; `broken`: without pixels, whether that was known or not. `no_catalog` says
-    why nothing is known, where the catalog is missing or cannot be read, and is "" otherwise.
+    why nothing is known, where the catalog is missing or cannot be read, and is "" otherwise. `unreadable` may be
+    whole, but nothing here reads them, so the proof knows nothing of them; `companions` counts files that belong to a
+    picture.
     """
 
     root: Path
@@ -72,6 +76,8 @@ class VerifyReport:
     broken: list[BrokenPicture]
     splits: list[SplitProof]
     no_catalog: str = ""
+    unreadable: list[BrokenPicture] = field(default_factory=list)
+    companions: int = 0
 
     @property
     def in_order(self) -> bool:
@@ -98,6 +104,7 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
     facts = _read(dataset.root, files, progress)
     there = {file.path for file in files}
     told = read_not_copies(dataset).of((file.path, fact.sha256) for file, fact in zip(files, facts, strict=True))
+    damages = [BrokenPicture(file.path, fact.broken) for file, fact in zip(files, facts, strict=True) if fact.broken]
     return VerifyReport(
         root=dataset.root,
         files=len(files),
@@ -106,14 +113,16 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
             for file, fact in zip(files, facts, strict=True)
             if file.path in known.sha256 and known.sha256[file.path] != fact.sha256
         ],
-        missing=sorted(known.sha256.keys() - there),
+        missing=sorted(path for path in known.sha256.keys() - there if not _is_companion(dataset.root, path)),
         new=[file.path for file in files if file.path not in known.sha256],
-        broken=[BrokenPicture(file.path, fact.broken) for file, fact in zip(files, facts, strict=True) if fact.broken],
+        broken=[damage for damage in damages if not is_not_readable(damage.reason)],
         splits=[
             _prove(dataset.root, out, pictures, radius, known.origins, told, progress)
             for out, pictures in _by_folder(files, facts).items()
         ],
         no_catalog=no_catalog,
+        unreadable=[damage for damage in damages if is_not_readable(damage.reason)],
+        companions=sum(dataset.listing(folder).companions for folder in dataset.class_folders()),
     )
 
 
@@ -138,6 +147,14 @@ def _files_in(root: Path, out: str) -> Iterator[_File]:
     for file in files:
         if file.split:
             yield _File(f"{out}/{file.path}", file.label, file.split, out)
+
+
+def _is_companion(root: Path, path: str) -> bool:
+    """Whether a path on record is that of a file which `split` placed beside a picture."""
+    try:
+        return (root / path).is_file() and not is_picture(root / path)
+    except (OSError, ValueError):  # no file can have that name
+        return False
 
 
 def _read(root: Path, files: Sequence[_File], progress: Progress) -> list[Facts]:

@@ -365,14 +365,16 @@ class Dataset:
         *,
         out: str | Path | None = None,
         names: str | Path | None = None,
+        convert: bool = False,
         wait: float | None = 0.0,
         progress: Watch = AUTO,
     ) -> ExportResult:
         """Write the intact pictures of the splits, with their credits, for other tools.
 
         `format` is imagefolder, webdataset or parquet; `out` a new folder, `<root>_<format>` beside the dataset by
-        default. `names` as in `train`, `wait` as in `scrape`. Raises `UserError` where `out` is taken, for a format
-        that there is not, and where a package is missing.
+        default. `convert` writes what torchvision does not read as PNG or JPEG. `names` as in `train`, `wait` as in
+        `scrape`. Raises `UserError` where `out` is taken, for a format that there is not, and where a package is
+        missing.
         """
         from curate.export import export as run
         from florilegium.results import ExportResult
@@ -380,8 +382,8 @@ class Dataset:
         resolved = self.root.resolve()
         target = resolved.with_name(f"{resolved.name}_{format}") if out is None else Path(out)
         report = run(
-            self.root, target, format=format, names=None if names is None else Path(names), wait=wait,
-            progress=chosen(progress),
+            self.root, target, format=format, names=None if names is None else Path(names), convert=convert,
+            wait=wait, progress=chosen(progress),
         )  # fmt: skip
         return ExportResult.of(report)
 

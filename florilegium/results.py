@@ -235,6 +235,8 @@ class ExportResult(Result, DatasetExportReport):
         """Say which classes were given another folder name, and what was left out."""
         for label, folder in self.renamed.items():
             say(f"The class {label} lies in {folder}.")
+        for remark in self.remarks():
+            say(remark)
         for path in self.broken[: curation_reports.MOST_ROWS]:
             say(f"Left out, because it gives no pixels: {path}")
 

@@ -1,6 +1,7 @@
 """The ledger survives kills, crowds and damage, and says in one sentence what it cannot survive."""
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -20,7 +21,7 @@ from curate.errors import UserError
 from curate.quality import CHECKS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SCORES = tuple(round(number / 9, 3) for number in range(len(CHECKS)))
+SCORES = tuple(round(number / (len(CHECKS) - 1), 3) for number in range(len(CHECKS)))
 
 
 def picture(path: str = "raw/1/a.jpg", **changes: object) -> Picture:
@@ -93,7 +94,7 @@ def test_credits_belong_to_the_content(tmp_path: Path) -> None:
 def test_scores_have_columns_of_their_own(tmp_path: Path) -> None:
     with Catalog.open(tmp_path / "c") as catalog:
         catalog.put([picture()])
-        row = catalog.db.execute("SELECT blurred_score, text_score FROM pictures").fetchone()
+        row = catalog.db.execute("SELECT blurred_score, unterminated_score FROM pictures").fetchone()
     assert row == (SCORES[0], SCORES[-1])
 
 
@@ -119,6 +120,21 @@ def test_a_new_check_gets_its_column_and_has_every_picture_read_again(tmp_path: 
 
 
 # -- transactions
+
+
+def test_a_catalog_gets_its_name_also_where_other_things_are_on_record_of_it(tmp_path: Path) -> None:
+    with Catalog.open(tmp_path / "c") as catalog:
+        assert catalog.about("readers") == ""
+        for installed in ("heif", "heif jxl"):
+            with catalog.transaction():
+                catalog.note_about("readers", installed)
+        assert catalog.about("identity") == ""
+        name = catalog.identity()
+        assert re.fullmatch(r"[0-9a-f]{32}", name)
+    with Catalog.open_read_only(tmp_path / "c") as catalog:
+        assert (catalog.identity(), catalog.about("readers")) == (name, "heif jxl")
+    with Catalog.open(tmp_path / "d") as other:
+        assert other.identity() != name
 
 
 def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:

@@ -46,14 +46,17 @@ def test_raw(tmp_path: Path) -> None:
     assert dataset.quarantine == tmp_path / "quarantine"
 
 
+SPLIT_WITH_RAW = ("test/1/d.jpg", "valid/1/c.jpg", "train/1/b.jpg", "raw/1/a.jpg", "quarantine/broken/1/x.jpg")
+
+
 def test_split_with_raw_beside_it(tmp_path: Path) -> None:
-    dataset = open_dataset(make(tmp_path, "test/1/d", "valid/1/c", "train/1/b", "raw/1/a", "quarantine/broken/1/x"))
+    dataset = open_dataset(make(tmp_path, *SPLIT_WITH_RAW))
     assert (dataset.layout, dataset.home) == ("split", tmp_path)
     assert listed(dataset) == [
-        ("raw/1/a", "1", None),
-        ("train/1/b", "1", "train"),
-        ("valid/1/c", "1", "valid"),
-        ("test/1/d", "1", "test"),
+        ("raw/1/a.jpg", "1", None),
+        ("train/1/b.jpg", "1", "train"),
+        ("valid/1/c.jpg", "1", "valid"),
+        ("test/1/d.jpg", "1", "test"),
     ]
 
 

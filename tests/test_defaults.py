@@ -17,6 +17,7 @@ from curate.clean import clean
 from curate.cleaning.clean_options import CleanOptions
 from curate.cleaning.keepers import POLICIES
 from curate.defaults import ConflictMode, Format, Method, Mode, OfficialSplit, PolicyName
+from curate.export import export
 from curate.scraping.scrape_options import ScrapeOptions
 from curate.split import split
 from curate.verify import verify
@@ -50,6 +51,8 @@ def default(function: Callable[..., object], name: str) -> object:
             for name in ("radius", "keep", "conflicts", "geometry", "remove", "only", "not_copies")
         ),
         *((fl.Dataset.split, split, name) for name in ("ratio", "seed", "min_per_class", "method", "mode")),
+        (predicting.export, export, "convert"),
+        *((fl.Dataset.export, export, name) for name in ("format", "convert")),
         *((fl.Dataset.show, showing.show, name) for name in ("count", "views", "seed", "recipe")),
         *((fl.Dataset.train, training.train, name) for name in ("recipe", "seed", "device", "models", "runs")),
         *((fl.Model.predict, predicting.predict, name) for name in ("top_k", "views", "abstain")),

@@ -44,6 +44,8 @@ class Shelf:
     files: dict[str, bytes] = field(default_factory=dict)
     breaks: list[int] = field(default_factory=list)
     """Bytes after which the next answers break off."""
+    busy: list[float] = field(default_factory=list)
+    """Seconds of the Retry-After with which the next answers refuse (503)."""
     ranges: bool = True
     version: str = '"1"'
     pace: float = 0.0
@@ -64,6 +66,8 @@ class Shelf:
     def answer(self, request: Request) -> Reply:
         self.asked.append(request.headers.get("range", ""))
         data = self.files.get(request.path.removeprefix("/"))
+        if self.busy:
+            return Reply(b"busy", "text/plain", 503, {"Retry-After": f"{self.busy.pop(0):g}"})
         if data is None:
             return Reply(b"gone", "text/plain", 404)
         start, status, headers = 0, 200, {"ETag": self.version, "Accept-Ranges": "bytes"}
@@ -151,6 +155,25 @@ def test_a_broken_transfer_goes_on_where_it_broke(shelf: Shelf, tmp_path: Path) 
     done = bring(shelf, "roses", tmp_path / "out", public=public)
     assert done.verified
     assert shelf.asked == ["", "bytes=20000-", "bytes=40000-", "bytes=45000-"]
+
+
+def test_a_busy_server_is_asked_again_when_it_says_and_not_before(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.files["data.tar.gz"] = split_archive()
+    shelf.busy = [1]
+    begun = time.monotonic()
+    assert bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out").counts["train"] == 8
+    assert time.monotonic() - begun >= 1
+    assert shelf.asked == ["", ""]
+
+
+def test_a_server_that_is_busy_for_hours_is_left_alone(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.files["data.tar.gz"] = split_archive()
+    shelf.busy = [7200]
+    begun = time.monotonic()
+    with pytest.raises(UserError, match="run the same command again"):
+        bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out")
+    assert time.monotonic() - begun < 60
+    assert shelf.asked == [""]
 
 
 def test_another_version_begins_anew(shelf: Shelf, tmp_path: Path) -> None:

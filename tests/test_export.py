@@ -69,7 +69,7 @@ def test_imagefolder_is_read_by_torchvision(root: Path, tmp_path: Path) -> None:
 
     report = export(root, tmp_path / "out")
     assert report.counts == {"train": 24, "validation": 3, "test": 3}
-    assert (report.labels, report.files, report.broken) == (3, 33, ["raw/2/broken.jpg"])
+    assert (report.labels, report.files, report.broken) == (3, 34, ["raw/2/broken.jpg"])
     for theirs, ours in SPLITS.items():
         folder = ImageFolder(tmp_path / "out" / theirs)
         found: dict[tuple[str, str], set[str]] = {}
@@ -108,7 +108,7 @@ def test_imagefolder_gives_each_picture_a_name_of_its_own(tmp_path: Path) -> Non
         hashlib.sha256(encoded_field(field(2))).hexdigest()[:8],
     )
     assert names - {f"old_a~{mark}.jpg" for mark in marked} == {
-        "a.jpg", "old_a.jpg", "no suffix.jpg", "photo.jfif.jpg", "UPPER.JPG",
+        "a.jpg", "old_a.jpg", "no suffix.jpg", "photo.jpg", "UPPER.JPG",
     }  # fmt: skip
     assert len(names) == 6
 
@@ -292,7 +292,7 @@ def test_no_picture_takes_the_place_of_another_on_any_disk(tmp_path: Path, forma
     if format_ != "imagefolder":
         assert report.renamed == {}
         return
-    files = [file for file in (tmp_path / "out").rglob("*") if file.is_file() and file.suffix != ".jsonl"]
+    files = [file for file in (tmp_path / "out").rglob("*") if file.is_file() and file.suffix == ".jpg"]
     assert len(folds([file.relative_to(tmp_path).as_posix() for file in files])) == 2 * len(names) + 1
     assert report.renamed.keys() == {"a", "metadata.jsonl"} or report.renamed.keys() == {"A", "metadata.jsonl"}
     for line in (tmp_path / "out" / "train" / "metadata.jsonl").read_text(encoding="utf-8").splitlines():
@@ -440,3 +440,68 @@ def test_an_unfinished_split_is_not_exported(root: Path, tmp_path: Path) -> None
         begin(out, catalog.identity(), "cli.py split flat")
     with pytest.raises(UserError, match=r"finish it with `cli\.py split flat`"):
         export(tmp_path / "flat", tmp_path / "out")
+
+
+def test_every_split_numbers_the_classes_alike(tmp_path: Path) -> None:
+    """Also where one lacks a class; one that has no picture at all is no class in any format."""
+    from torchvision.datasets import ImageFolder
+
+    dataset(tmp_path / "data", {"alder": 20, "birch": 1, "cedar": 2, "elm": 20})
+    (tmp_path / "data" / "fir").mkdir()
+    split(tmp_path / "data")
+    report = export(tmp_path / "data", tmp_path / "out")
+    numbers = {label: at for at, label in enumerate(["alder", "birch", "cedar", "elm"])}
+    for to in SPLITS:
+        assert ImageFolder(tmp_path / "out" / to, allow_empty=True).class_to_idx == numbers
+    listed = json.loads((tmp_path / "out" / "labels.json").read_text())
+    assert {one["folder"]: one["class"] for one in listed} == numbers
+    assert (report.labels, report.empty) == (4, ["fir"])
+    assert report.lacking["validation"][0] == "birch"
+    assert any("fir has no picture" in said for said in report.remarks())
+    assert any("allow_empty=True" in said for said in report.remarks())
+    export(tmp_path / "data", tmp_path / "shards", format="webdataset")
+    assert [one["label"] for one in json.loads((tmp_path / "shards" / "labels.json").read_text())] == list(numbers)
+
+
+def test_what_torchvision_cannot_read_is_said_and_can_be_converted(tmp_path: Path) -> None:
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    from torchvision.datasets import ImageFolder
+
+    dataset(tmp_path / "data", {"1": 3, "2": 3})
+    picture = Image.open(io.BytesIO(encoded_field(field(50))))
+    frames = [Image.open(io.BytesIO(encoded_field(field(51 + at)))) for at in range(2)]
+    (tmp_path / "data" / "1" / "deep").mkdir()
+    picture.save(tmp_path / "data" / "1" / "phone.heic")
+    picture.save(tmp_path / "data" / "1" / "really.jpg", "HEIF", quality=60)
+    frames[0].save(tmp_path / "data" / "1" / "deep" / "film.gif", save_all=True, append_images=frames[1:])
+    write(tmp_path / "data" / "1" / "phone.txt", b"a caption")
+    report = export(tmp_path / "data", tmp_path / "plain")
+    assert report.unread == {"GIF": 1, "HEIF": 2}
+    assert any("--convert" in said for said in report.remarks())
+    done = export(tmp_path / "data", tmp_path / "out", convert=True)
+    assert (done.unread, done.converted, done.companions, done.counts) == ({}, 3, 1, {"train": 9})
+    folder = ImageFolder(tmp_path / "out" / "train")
+    assert len(folder) == len([folder[at][0].load() for at in range(len(folder))]) == 9
+    names = {file.name for file in (tmp_path / "out" / "train" / "1").iterdir()}
+    assert {"phone.jpg", "phone.txt", "really.jpg", "deep_film.png"} <= names
+    rows = [json.loads(line) for line in (tmp_path / "out" / "train" / "metadata.jsonl").read_text().splitlines()]
+    for row in rows:
+        data = (tmp_path / "out" / "train" / row["file_name"]).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == row["sha256"]
+    assert export(tmp_path / "data", tmp_path / "tar", format="webdataset", convert=True).converted == 2
+
+
+def test_suffixes_are_not_doubled_and_joined_names_fit_with_their_companions(tmp_path: Path) -> None:
+    dataset(tmp_path / "data", {"2": 2})
+    long = f"{'l' * 200}/{'m' * 60}"
+    for number, name in enumerate(["x.jpg.jpg", "y.jpg.heic", f"{long}.jpg"]):
+        write(tmp_path / "data" / "1" / name, encoded_field(field(20 + number)))
+    write(tmp_path / "data" / "1" / f"{long}.jpg.supplemental-metadata.json", b"{}")
+    for out in ("one", "two"):
+        assert export(tmp_path / "data", tmp_path / out).companions == 1
+    names = {file.name for file in (tmp_path / "one" / "train" / "1").iterdir()}
+    assert names == {file.name for file in (tmp_path / "two" / "train" / "1").iterdir()}
+    assert {"x.jpg", "y.jpg"} < names
+    assert max(len(name.encode()) for name in names) == 255
+    (companion,) = (name for name in names if name.endswith(".json"))
+    assert companion.removesuffix(".supplemental-metadata.json") in names

@@ -167,6 +167,24 @@ def test_placed_copies_go_with_their_picture_and_the_split_does_not_move(tmp_pat
     assert {file.name: file.parts[-3] for file in root.glob("*/42/own *.jpg") if file.parts[-3] != "raw"} == held
 
 
+def test_companions_go_with_their_picture_and_come_back(tmp_path: Path) -> None:
+    root = united(tmp_path / "data")
+    (root / "c1" / "7.txt").write_text("mine")
+    (root / "42" / "7.txt").write_text("theirs")
+    (root / "c1" / "shared 1.txt").write_text("of a copy")
+    before = {path: path.read_text() for path in root.rglob("*.txt")}
+    report = clean(root, merge=["c1=42"], yes=True)
+    assert (report.merged, report.companions) == (4, 2)
+    assert (root / "42" / "7 (2).txt").read_text() == "mine"
+    assert (root / "42" / "7.txt").read_text() == "theirs"
+    assert not (root / "c1").exists()
+    back = restore(root, pictures=["c1/7.jpg"])
+    assert back is not None
+    assert (back.restored, back.companions) == (["c1/7.jpg"], ["c1/7.txt"])
+    restore(root)
+    assert {path: path.read_text() for path in root.rglob("*.txt")} == before
+
+
 def merge(root: Path) -> None:
     clean(root, merge=["c1=42"], yes=True)
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-import florilegium as fl
 from curate.catalog import Catalog
 from curate.clean import clean
 from curate.compare import compare_datasets
 from curate.dataset import open_dataset
 from curate.errors import UserError
+from curate.files.reading import sha256_of
 from curate.not_copies import file_of
 from curate.split import split
 from curate.verify import verify
@@ -125,10 +125,7 @@ def test_compare_honours_it(root: Path, tmp_path: Path) -> None:
     (other / "rose" / "b.jpg").write_bytes((root / B).read_bytes())
     (root / B).unlink()
     assert compare_datasets(root, other).in_both == 1
-    digests = [fl.open(folder) and path for folder, path in ((root, root / A), (other, other / "rose" / "b.jpg"))]
-    from curate.files.reading import sha256_of
-
-    first, second = map(sha256_of, digests)
+    first, second = sha256_of(root / A), sha256_of(other / "rose" / "b.jpg")
     file_of(open_dataset(root)).write_text(f"{A},b.jpg,{first},{second}\n")
     report = compare_datasets(root, other)
     assert (report.in_both, report.near) == (0, 1)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from PIL import Image, ImageOps
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.image import BrokenImage, load_pixels
-from tests.training_ground import TINY, grow
+from tests.commanding import command
+from tests.training_ground import LFS_POINTER, TINY, grow
 from train.checkpoint import best_checkpoint, load_checkpoint
 from train.evaluate import evaluate, evaluate_pictures
 from train.optimising.settings import FitSettings
@@ -148,6 +150,31 @@ def test_broken_files_stand_in_their_place(trained: tuple[Path, TrainingReport],
         assert probabilities == sorted(probabilities, reverse=True)
     with pytest.raises(UserError, match="top-k 0"):
         next(Predictor.from_checkpoint(report.checkpoint, "cpu").predict_files(asked, top_k=0))
+
+
+def test_of_a_folder_it_says_what_is_not_readable_here(trained: tuple[Path, TrainingReport], tmp_path: Path) -> None:
+    """Such files may be whole: each is named with what to do about it, and the others are predicted."""
+    root, report = trained
+    folder = tmp_path / "mine"
+    shutil.copytree(root / "test" / "1", folder / "phone")
+    whole = sorted((folder / "phone").iterdir())
+    (folder / "absent.jpg").write_bytes(LFS_POINTER)
+    (folder / "camera.raf").write_bytes(b"FUJIFILMCCD-RAW 0201FF" + bytes(200))
+    (folder / "caption.txt").write_text("a caption")
+    asked = ("predict", folder, "--checkpoint", report.checkpoint, "--device", "cpu")
+    done = command(*asked)
+    assert f"2 of {len(whole) + 2} files could not be predicted" in done.sentence
+    pointer = "not readable here: an LFS pointer in the picture's place: run `git lfs pull`"
+    raw = "not readable here: a camera's raw file, whose sensor data have to be developed: convert it"
+    assert f"{folder / 'absent.jpg'}: {pointer}" in done.sentence
+    assert f"{folder / 'camera.raf'}: {raw}" in done.sentence
+    assert "Give pictures." not in done.sentence
+    assert all(str(path) in done.out for path in whole)
+    (folder / "half.jpg").write_bytes(whole[0].read_bytes()[:900])
+    sentence = command(*asked).sentence
+    assert f"3 of {len(whole) + 3} files" in sentence
+    assert sentence.count("not readable here") == 2
+    assert sentence.endswith("Give pictures.")
 
 
 def test_classes_that_the_checkpoint_lacks_are_named(trained: tuple[Path, TrainingReport], tmp_path: Path) -> None:

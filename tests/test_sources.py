@@ -172,6 +172,17 @@ def test_wikimedia_waits_out_a_lagging_database(tmp_path: Path) -> None:
     assert second.started - first.started >= 4.9
 
 
+def test_wikimedia_whose_database_goes_on_lagging_is_left_to_a_later_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curate.sources.wikimedia.MAXLAG_SECONDS", 0)
+    with LocalWeb(plant_one(tmp_path, "poppy", 3), NAMES) as web:
+        web.faults.lagging = 100
+        with pytest.raises(SourceLimited, match=r"wikimedia: its database lags behind \(maxlag\); run the same"):
+            search(web, "wikimedia")
+        assert len(web.log) == 4
+
+
 def test_inaturalist_photos_of_one_observation_are_one_group(tmp_path: Path) -> None:
     with LocalWeb(plant_one(tmp_path, "poppy", 6), NAMES) as web:
         found = search(web, "inaturalist")

@@ -17,7 +17,8 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.files.reading import read_file
 from curate.scan import scan
-from tests.training_ground import TINY, grow, picture
+from tests.commanding import command
+from tests.training_ground import LFS_POINTER, TINY, grow, picture
 from train.backbones import Backbone, load_backbone
 from train.checkpoint import load_checkpoint
 from train.features import prepare
@@ -149,9 +150,9 @@ def test_a_corrupt_picture_is_left_out_and_counted(garden: Path, tmp_path: Path)
     shutil.copytree(garden, tmp_path / "data")
     victim = tmp_path / "data/train/rose/picture 3.jpg"
     victim.write_bytes(victim.read_bytes()[:900])
-    (tmp_path / "data/valid/iris/notes.txt").write_text("not a picture")
+    (tmp_path / "data/valid/iris/notes.jpg").write_text("not a picture")
     report = train(tmp_path / "data", tmp_path / "models")
-    assert [Path(broken.path).name for broken in report.broken] == ["picture 3.jpg", "notes.txt"]
+    assert [Path(broken.path).name for broken in report.broken] == ["picture 3.jpg", "notes.jpg"]
     assert (report.train_pictures, report.valid_pictures) == (23, 12)
     assert not report.balanced
 
@@ -213,6 +214,32 @@ def test_a_class_whose_pictures_are_all_broken_is_named(garden: Path, tmp_path: 
         path.write_bytes(b"\xff\xd8\xff")
     with pytest.raises(UserError, match="All training pictures of class 'iris' are broken"):
         train(tmp_path / "data", tmp_path / "models")
+
+
+def test_what_is_not_readable_here_is_not_called_broken(garden: Path, tmp_path: Path) -> None:
+    """An LFS pointer is a whole picture elsewhere: `train` says so, and what brings it."""
+    data = tmp_path / "data"
+    shutil.copytree(garden, data)
+    absent, lost = data / "train/rose/picture 3.jpg", data / "train/rose/picture 4.jpg"
+    absent.write_bytes(LFS_POINTER)
+    lost.write_bytes(lost.read_bytes()[:900])
+    network = ("--backbone", TINY, "--weights", "none", "--set", "epochs=1", "--device", "cpu")
+    asked = ("train", data, *network, "--models", tmp_path / "models", "--runs", tmp_path / "runs")
+    done = command(*asked)
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    (said,) = (line for line in lines if absent.name in line)
+    assert "1 not readable here: an LFS pointer in the picture's place: run `git lfs pull`: such as" in said
+    (said,) = (line for line in lines if lost.name in line)
+    assert said.startswith("Left out: ")
+    assert "not readable here" not in said
+    for path in (data / "train/iris").iterdir():
+        path.write_bytes(LFS_POINTER)
+    shutil.copy(garden / "train/rose" / lost.name, lost)
+    sentence = command(*asked).sentence
+    assert "All training pictures of class 'iris' are left out" in sentence
+    assert "not readable here: an LFS pointer in the picture's place: run `git lfs pull`" in sentence
+    assert "run `clean`" not in sentence
 
 
 def test_one_picture_is_enough_for_a_class_and_aliases_are_understood(tmp_path: Path) -> None:

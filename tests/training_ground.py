@@ -14,6 +14,9 @@ from train.metrics import Accuracy, measure_accuracy
 
 # timm's own test network: 370,000 weights at 160 pixels
 TINY = "timm:test_resnet"
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
+"""What lies in a picture's place where Git LFS has not brought the picture."""
+
 COLOURS = {"rose": (200, 40, 90), "iris": (90, 60, 190), "sun flower": (230, 190, 30), "Ähre": (80, 160, 70)}
 
 

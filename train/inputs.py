@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from PIL import Image
-
 from curate.dataset import natural_key
+from curate.decoding.formats import is_named_as_picture
 from curate.errors import UserError
-from curate.image import FORMATS, BrokenImage
+from curate.image import BrokenImage
 
 STANDARD_INPUT: Final = "-"
 
@@ -57,7 +56,6 @@ def _files(path: Path) -> Iterator[Path | BrokenImage]:
 
 def _below(top: Path) -> Iterator[Path | BrokenImage]:
     """Files first, then folders, each in natural order; links to folders are not followed, so nothing goes in rings."""
-    endings = {ending for ending, format_ in Image.registered_extensions().items() if format_ in FORMATS}
     waiting = [top]  # the next one last: folders may be nested deeper than calls may
     while waiting:
         folder = waiting.pop()
@@ -72,7 +70,7 @@ def _below(top: Path) -> Iterator[Path | BrokenImage]:
             yield BrokenImage(str(folder), f"the folder cannot be read ({error.strerror})")
             continue
         for entry in entries:
-            if Path(entry.name).suffix.lower() in endings and not _is_folder(entry, follow=True):
+            if is_named_as_picture(entry.name) and not _is_folder(entry, follow=True):
                 yield folder / entry.name
         waiting += [folder / entry.name for entry in reversed(entries) if _is_folder(entry, follow=False)]
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from curate.dataset import Dataset, open_dataset
+from curate.decoding.formats import is_not_readable
 from curate.defaults import DEFAULT_DEVICE, DEFAULT_MODELS
 from curate.errors import UserError
 from curate.image import BrokenPicture
@@ -292,13 +293,15 @@ def _labels_of(pictures: Sequence[LabelledPicture], found: Extraction) -> list[s
 
 
 def require_every_class(labels: Sequence[str], have: Sequence[str], broken: Sequence[BrokenPicture]) -> None:
-    """Raise UserError for a class whose pictures are all broken."""
+    """Raise UserError for a class whose pictures all give no pixels."""
     lost = [label for label in labels if label not in set(have)]
     if lost:
         example = broken[0]
+        unreadable = is_not_readable(example.reason)  # `clean` would leave it in place
         raise UserError(
-            f"All training pictures of class {lost[0]!r} are broken (such as {example.path}: {example.reason}): "
-            f"run `clean`, and add pictures or remove the class folder."
+            f"All training pictures of class {lost[0]!r} are {'left out' if unreadable else 'broken'} (such as "
+            f"{example.path}: {example.reason}): {'make them readable' if unreadable else 'run `clean`'}, and add "
+            "pictures or remove the class folder."
         )
 
 

@@ -13,6 +13,8 @@ from curate.catalog.schema import check, is_empty, prepare
 from curate.catalog.sqlite_wal import LOCK_SECONDS
 from curate.errors import UserError
 
+_ABOUT = "CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT"
+
 
 class Database:
     """The connection, `db`, is for this package alone."""
@@ -89,9 +91,20 @@ class Database:
 
         A catalog that a stranger has made cannot know the name that another one has.
         """
-        if not self.has_table("about"):
+        if not self.about("identity"):
             with self.transaction() as db:
-                db.execute("CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT")
+                db.execute(_ABOUT)
                 db.execute("INSERT OR IGNORE INTO about VALUES ('identity', ?)", (secrets.token_hex(16),))
-        (name,) = self.db.execute("SELECT value FROM about WHERE name = 'identity'").fetchone() or ("",)
-        return str(name)
+        return self.about("identity")
+
+    def about(self, name: str) -> str:
+        """What is on record of the catalog as a whole under a name; "" for nothing."""
+        if not self.has_table("about"):
+            return ""
+        (value,) = self.db.execute("SELECT value FROM about WHERE name = ?", (name,)).fetchone() or ("",)
+        return str(value)
+
+    def note_about(self, name: str, value: str) -> None:
+        """Put something on record of the catalog as a whole. Belongs inside a transaction."""
+        self.db.execute(_ABOUT)
+        self.db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (name, value))

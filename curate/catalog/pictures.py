@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from curate.catalog.database import Database
 from curate.catalog.schema import SCORE_COLUMNS
+from curate.decoding.formats import NOT_READABLE
 from curate.quality import CHECKS, Scores
 
 if TYPE_CHECKING:
@@ -105,6 +106,11 @@ class Catalog(Database):
         """The present files that give no pixels."""
         return self._where("state = 'present' AND broken != ''")
 
+    def unreadable(self) -> list[tuple[str, str]]:
+        """(path, why) of each present file that may be whole, and that nothing on this machine reads; by path."""
+        query = "SELECT path, broken FROM pictures WHERE state = 'present' AND broken LIKE ? ORDER BY path"
+        return self.db.execute(query, (f"{NOT_READABLE}%",)).fetchall()
+
     def absent(self) -> list[Picture]:
         """The pictures in the quarantine, and those whose files are gone."""
         return self._where("state != 'present'")
@@ -172,6 +178,12 @@ class Catalog(Database):
                 "FROM pictures WHERE path = :source",
                 rows,
             )
+
+    def have_unreadable_read(self) -> None:
+        """Have the next scan read those files again that nothing on this machine could read. Belongs inside a
+        transaction.
+        """
+        self.db.execute("UPDATE pictures SET mtime_ns = -1 WHERE broken LIKE ?", (f"{NOT_READABLE}%",))
 
     def set_state(self, path: str, state: str) -> None:
         """Say where a picture is now: "present", "quarantined" or "missing"."""

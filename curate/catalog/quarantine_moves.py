@@ -8,12 +8,15 @@ from curate.catalog.pictures import Catalog
 
 
 class Move(NamedTuple):
-    """One picture that leaves or has left: `path` is where it lay, `stored` its place relative to the quarantine."""
+    """One file that leaves or has left: `path` is where it lay, `stored` its place relative to the quarantine, and
+    `detail` says in words why.
+    """
 
     id: int
     path: str
     stored: str
     sha256: str
+    detail: str
 
 
 class MoveRecord(NamedTuple):

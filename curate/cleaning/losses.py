@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from curate.catalog import Picture
 from curate.dataset import Dataset, natural_key
+from curate.decoding.formats import is_not_readable
 from curate.errors import UserError
 from curate.quarantine import Decision
 
@@ -68,9 +69,10 @@ def tally(decisions: Sequence[Decision], pictures: Sequence[Picture]) -> Tally:
     taken = {}
     for picture in pictures:
         label = becomes.get(picture.path) or becomes.get(picture.label, picture.label)
-        total[label] += not picture.broken
+        gives_none = bool(picture.broken) and not is_not_readable(picture.broken)
+        total[label] += not gives_none
         if picture.path in leaving:
-            taken[picture.path] = (label, bool(picture.broken))
+            taken[picture.path] = (label, gives_none)
     return Tally(total, taken)
 
 

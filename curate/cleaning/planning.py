@@ -18,6 +18,7 @@ from curate.cleaning.keepers import POLICIES, Evidence, Policy
 from curate.cleaning.losses import ClassLoss, Tally, losses_of, tally
 from curate.cleaning.merging import merged, merges_of, moves_between_classes
 from curate.dataset import SPLITS, Dataset, natural_key
+from curate.decoding.formats import is_not_readable
 from curate.duplicates import NearDuplicates, find_near_duplicates, find_same_bytes, looks_at
 from curate.lookalikes.cached_search import remember_search
 from curate.lookalikes.clusters import Cluster, Copy, clusters
@@ -89,7 +90,8 @@ def make_plan(
     in_split = {origin: max((copy.split for copy in copies), key=SPLITS.index) for origin, copies in placed.items()}
     evidence = Evidence.gather(dataset.root, catalog, in_split, _bordered(found, intact))
     planner = _Planner(dataset.root, intact, found, policy, options.conflicts, evidence, told)
-    decisions = [Decision(it.path, it.sha256, "broken", it.broken) for it in sources if it.broken]
+    lost = [picture for picture in sources if picture.broken and not is_not_readable(picture.broken)]
+    decisions = [Decision(it.path, it.sha256, "broken", it.broken) for it in lost]
     decisions += poor
     decisions += planner.decisions()
     decisions += _placements_that_leave(decisions, placed)
@@ -277,9 +279,9 @@ class _Planner:
         copy = self.pictures[link.position]
         ranked = self.policy.why(keeper, copy, self.evidence)
         in_split = self.evidence.split(copy) != self.evidence.split(keeper)
-        if self.policy.by_source and not in_split and link.relation is not None and link.relation.source == "second":
-            return link.relation.why
-        return ranked
+        if not self.policy.by_source or in_split or link.relation is None or not link.relation.source:
+            return ranked
+        return link.relation.why if link.relation.source == "second" else "most of their copies were made from it"
 
     def _conflict(self, cluster: Cluster) -> Iterator[Decision]:
         links = {copy.position: copy for copy in cluster.copies}

@@ -14,7 +14,7 @@ from curate.files.reading import digest_of, read_file
 from curate.progress import Progress, silent
 from curate.web.addresses import RefusedAddress, checked_url
 from curate.web.fetch import REDIRECTS, Fetcher
-from curate.web.retries import ATTEMPTS, LONGEST_WAIT, FetchFailed, check_status, transport_failure
+from curate.web.retries import FetchFailed, check_status, patiently, transport_failure
 
 _MIB = 1 << 20
 _LONGEST_NOTE = 1 << 16
@@ -59,17 +59,7 @@ class Transfer:
         """
         if self.path.is_file():
             return self.path
-        failures = 0
-        while True:
-            before = self._size()
-            try:
-                await self._attempt(progress)
-                break
-            except FetchFailed as failed:
-                failures = failures + 1 if self._size() <= before else 0
-                if not failed.passing or failures >= ATTEMPTS:
-                    raise
-                await asyncio.sleep(min(max(failed.retry_after or 0.0, 0.25 * 2**failures), LONGEST_WAIT))
+        await patiently(lambda: self._attempt(progress), brought=self._size)
         self._check_digest()
         take_place(self._part, self.path)
         self._note.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from curate.catalog import Catalog, Picture
 from curate.catalog.credits import FIELDS, first_credits
 from curate.catalog.placements import outs_elsewhere, placed_elsewhere
+from curate.companions import read_contents
 from curate.dataset import SPLITS, Dataset, open_dataset
 from curate.errors import UserError
 from curate.files.inside import inside
@@ -21,7 +22,9 @@ SPLIT_NAMES = {"train": "train", "valid": "validation", "test": "test"}
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One picture. `credit` are the values of `curate.catalog.credits.FIELDS`, "" each where nothing is known."""
+    """One picture. `credit` are the values of `curate.catalog.credits.FIELDS`, "" each where nothing is known;
+    `original` is the picture's own file, where `file` is one that was converted.
+    """
 
     file: Path
     name: str
@@ -30,6 +33,13 @@ class Example:
     format: str
     size: int
     credit: tuple[str, ...]
+    original: Path | None = None
+
+    @property
+    def companions(self) -> tuple[Path, list[str]]:
+        """The picture's own file in the dataset, and the names of its companions there."""
+        own = self.original or self.file
+        return own, read_contents(own.parent).of(own.name)
 
     def read(self) -> bytes:
         """The picture's bytes. Raises `UserError` where they are not those that the catalog knows."""
@@ -68,21 +78,28 @@ Writer = Callable[[Examples, Path, Callable[[int], None]], None]
 
 def read_examples(dataset: Dataset, catalog: Catalog, labels: Sequence[str], names: Sequence[str]) -> Examples:
     """The intact pictures of the splits in the dataset or, where it has none, of the one that `split` placed
-    elsewhere; where there is no split at all, everything is train. Raises `UserError` where several were placed.
+    elsewhere; where there is no split at all, everything is train. Of the labels those are kept that have a picture in
+    one of the splits. Raises `UserError` where several were placed.
     """
-    number = {label: at for at, label in enumerate(labels)}
     credit_of = first_credits(catalog)
     found: dict[str, list[Example]] = {SPLIT_NAMES[split]: [] for split in SPLITS}
     pictures = catalog.intact()
-    for place in _in_splits(dataset, pictures) or _placed(dataset, catalog, pictures) or _all(dataset, pictures):
+    places = _in_splits(dataset, pictures) or _placed(dataset, catalog, pictures) or _all(dataset, pictures)
+    # A class without any picture is none: it could be learnt nowhere, and torchvision refuses its empty folder.
+    used = {place.label for place in places}
+    named = [(label, name) for label, name in zip(labels, names, strict=True) if label in used]
+    number = {label: at for at, (label, _) in enumerate(named)}
+    for place in places:
         sha256 = place.picture.sha256
         credit = credit_of.get(sha256, ("",) * len(FIELDS))
         facts = (sha256, place.picture.format, place.picture.size, credit)
         found[SPLIT_NAMES[place.split]].append(Example(place.file, place.name, number[place.label], *facts))
     for examples in found.values():
         examples.sort(key=lambda example: (example.sha256, example.label, example.name))
-    shown = [printable(name) for name in names]
-    return Examples(list(labels), shown, {split: examples for split, examples in found.items() if examples})
+    shown = [printable(name) for _, name in named]
+    return Examples(
+        [label for label, _ in named], shown, {split: examples for split, examples in found.items() if examples}
+    )
 
 
 @dataclass(frozen=True, slots=True)

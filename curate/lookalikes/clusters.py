@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from curate.duplicates import NearDuplicates
@@ -11,7 +12,7 @@ from curate.lookalikes.placement import Placement
 from curate.lookalikes.relation import Relation, Seen, relate
 from curate.lookalikes.second_look import COPY, compared, look_closer
 
-_FARTHEST = 3  # pairs through which two pictures of a cluster are brought together
+_MOST_MATCHES = 8  # contents of a cluster, up to which all pairs are related
 _MOST_SOURCES = 32  # contents of a cluster, the best-ranked, that its source is sought among
 _UNKNOWN = -1  # bits: the hashes of the two were not compared
 
@@ -85,6 +86,7 @@ class _Families:
             for content in crowded | self.neighbours.keys()
         }
         self.placed: dict[tuple[int, int], Placement | None] = {}
+        self.ways: tuple[int, dict[int, Placement]] = (-1, {})
         self.relations: dict[tuple[int, int], Relation | None] = {}
 
     def connected(self) -> Iterator[list[int]]:
@@ -106,12 +108,15 @@ class _Families:
         if not self.by_source:
             return contents[0]
         contents = contents[:_MOST_SOURCES]
-        # Each in turn is held against the best so far; and so is that, at the end, against those it never met.
+        if len(contents) <= _MOST_MATCHES:  # each is held against each, and the one that wins most often stays
+            wins = dict.fromkeys(contents, 0)
+            for one, other in combinations(contents, 2):
+                wins[one if self._is_before(one, other) else other] += 1
+            return min(contents, key=lambda content: (-wins[content], self.rank[content]))
         best = contents[0]
-        for _ in range(2):
-            for content in contents:
-                if content != best and self._is_before(content, best):
-                    best = content
+        for content in [*contents[1:], *contents]:
+            if content != best and self._is_before(content, best):
+                best = content
         return best
 
     def _is_before(self, content: int, best: int) -> bool:
@@ -119,7 +124,7 @@ class _Families:
         relation = self.relation(content, best)
         if relation is None:
             degree = len(self.neighbours[content]), len(self.neighbours[best])
-            return degree[0] > degree[1]
+            return degree[0] > degree[1] or (degree[0] == degree[1] and bool(self.rank[content] < self.rank[best]))
         if self._in_split(content) != self._in_split(best):
             return bool(self.rank[content] < self.rank[best])
         return relation.source == "first" or (not relation.source and bool(self.rank[content] < self.rank[best]))
@@ -182,9 +187,16 @@ class _Families:
 
     def _through_others(self, one: int, other: int) -> Placement | None:
         """Compose the placements along the shortest way from one to the other."""
-        ways: dict[int, Placement] = {one: Placement()}
-        border = [one]
-        for _ in range(_FARTHEST):
+        if self.ways[0] != other:
+            self.ways = other, self._ways_from(other)
+        way = self.ways[1].get(one)
+        return None if way is None else way.inverse()
+
+    def _ways_from(self, start: int) -> dict[int, Placement]:
+        """Where a content lies in each that it hangs together with, along the shortest way."""
+        ways = {start: Placement()}
+        border = [start]
+        while border:
             reached = []
             for content in border:
                 for near in self.neighbours[content]:
@@ -192,10 +204,8 @@ class _Families:
                     if near not in ways and step is not None:
                         ways[near] = ways[content].then(step)
                         reached.append(near)
-            if other in ways:
-                return ways[other]
             border = reached
-        return None
+        return ways
 
     def _step(self, one: int, other: int) -> Placement | None:
         if (one, other) in self.links:

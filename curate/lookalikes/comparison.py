@@ -30,13 +30,12 @@ SMALL_DIFFERENCE = 24.0
 """Levels in the place of both, for small pictures, whose every pixel recompression changes."""
 
 _NEAR_SHARE = 0.25  # of what both show, that may differ in two pictures of one thing
-_GAINS = 0.4, 2.5  # what brightening and stretching the contrast do to a channel; more is another colour
+_GAINS = 0.28, 3.5  # what brightening and stretching the contrast do to a channel; more is another colour
 _CLIPPED = 5, 250
-_CLIPPED_TO = 2, 253
-_TONES_APART = 0.02
 _RIM = 3 / CLOSE_SIDE
 _GREY = 2.0  # mean distance of Cb and Cr from grey, in levels
 _BAR = 0.5  # share of a strip's pixels that have its median colour, in a bar with words
+_EVEN = 0.95  # the same in a border
 _BAR_LEVELS = 16
 _LINE = 0.15  # share of a bar's width along which another colour follows at once
 _LATE = 10  # rows by which a bar may reach further than what differs under it
@@ -48,6 +47,8 @@ _NO_SPREAD = 4.0  # levels², of a channel that says nothing of gain
 _ENLARGED_BLUR = 1.0
 _SURE = 0.5  # of the most that a copy may differ: below, refining is not needed
 _HOPELESS = 8.0  # above, it is not tried
+_WHOLE = (0.0, 1.0, 0.0, 1.0)
+_LITTLE = 0.08  # of the frame, by which a guess may be wrong
 _ROUNDS = 3  # of refining, while it gets better
 _REFINE = (((1.4, 6.0), 2), ((0.7, 3.0), 3))
 
@@ -96,18 +97,15 @@ class _Tones:
     gain: Floats
     offset: Floats
 
-    def applied(self, a: Floats, b: Floats) -> Floats:
-        """The first picture in the tones of the second, float32[256, 256, 3].
+    def equalled(self, a: Floats, b: Floats) -> tuple[Floats, Floats]:
+        """Both pictures, float32[256, 256, 3], in the wider range of the two, channel by channel.
 
-        What is clipped in the first may be anything beyond in the second, and is taken to be what is there.
+        So what was clipped in one is clipped in the other, and no difference.
         """
-        mapped = a * self.gain + self.offset
-        lighter, darker = a >= _CLIPPED_TO[1], a <= _CLIPPED_TO[0]
-        narrowed = self.gain < 1 - _TONES_APART
-        mapped = np.where(lighter & narrowed, np.maximum(mapped, b), mapped)
-        mapped = np.where(darker & narrowed, np.minimum(mapped, b), mapped)
-        clipped: Floats = np.clip(mapped, 0, 255).astype(np.float32)
-        return clipped
+        widens = self.gain >= 1
+        wide_a = np.where(widens, np.clip(a * self.gain + self.offset, 0, 255), a)
+        wide_b = np.where(widens, b, np.clip((b - self.offset) / self.gain, 0, 255))
+        return wide_a.astype(np.float32), wide_b.astype(np.float32)
 
 
 _SAME_TONES = _Tones(np.ones(3, np.float32), np.zeros(3, np.float32))
@@ -128,6 +126,9 @@ def compare(first: CloseLook, second: CloseLook, placement: Box) -> Comparison:
         found = refined
         if found.difference < _SURE:
             break
+    if found.difference >= 1 and 0 < np.abs(np.array(found.placement) - _WHOLE).max() <= _LITTLE:
+        # Clipped tones lead the registration astray; most copies fill the frame.
+        found = min(found, _compared(first, second, _WHOLE), key=lambda it: it.difference)
     return found
 
 
@@ -157,7 +158,7 @@ def _compared(first: CloseLook, second: CloseLook, placement: Box) -> Comparison
     if grey[0] != grey[1] and not strict:
         a, b = (np.repeat((x @ _YCC[0])[:, :, None], 3, axis=2) for x in (a, b))
     tones = _SAME_TONES if strict else _tones(a, b, overlapped)
-    error = _error(tones.applied(a, b), b, overlapped, _blur(first, second, placement), small=_is_small(first))
+    error = _error(*tones.equalled(a, b), overlapped, _blur(first, second, placement), small=_is_small(first))
     bars = _bars(error, a, b, overlapped)
     difference = float(np.where(bars.mask, error, 0).max(initial=0))
     if _is_small(first) and (first.width, first.height) != (second.width, second.height):
@@ -298,7 +299,7 @@ def _blur(first: CloseLook, second: CloseLook, placement: Box) -> float:
     left, right, top, bottom = placement
     enlarged = min(right - left, bottom - top) < 1 - _EDGE
     shortest = min(first.width, first.height, second.width, second.height)
-    return max(_ENLARGED_BLUR if enlarged else 0.6, 0.5 * CLOSE_SIDE / shortest)
+    return max(_ENLARGED_BLUR if enlarged else 0.6, 0.6 * CLOSE_SIDE / shortest)
 
 
 def _hidden(first: CloseLook, second: CloseLook, placement: Box, where: Mask) -> float:
@@ -396,12 +397,15 @@ def _beyond(pixels: NDArray[np.uint8], inner: Box) -> Beyond:
     if not strips:
         return ""
     colours = [np.median(turned[:end].reshape(-1, 3), axis=0) for turned, end in strips]
+    # A border goes round the picture and is even; a caption is a bar along one edge, with words.
+    share = _EVEN if len(strips) > 1 else _BAR
     even = all(
-        _share_of(turned[:end].reshape(-1, 3), colour) >= _BAR
+        _share_of(turned[:end].reshape(-1, 3), colour) >= share
         for (turned, end), colour in zip(strips, colours, strict=True)
     )
     # Without a line where it ends, an even strip is the scene's own ground.
-    set_off = any(_ends(turned, end, colour) for (turned, end), colour in zip(strips, colours, strict=True))
+    lines = sum(_ends(turned, end, colour) for (turned, end), colour in zip(strips, colours, strict=True))
+    set_off = 2 * lines >= len(strips)
     return "bar" if even and set_off else "more"
 
 

@@ -20,6 +20,7 @@ MOST_ALIKE = 6
 _CROWD = 32  # pictures
 _PAIRS_EACH = 16  # pairs for each picture: with more of them, it is a crowd
 _LARGE = 10_000  # pictures, beyond which they are compared at 16 × 16 and not at 32 × 32
+_TWINS = 1e-5  # squared distance of normed lumas
 _BLOCK = 1024  # pictures compared with all at once
 _SMALL_APART = 0.2  # squared distance of small pictures' normed lumas: beyond, they are no copies
 
@@ -72,6 +73,11 @@ def most_alike(
         apart[np.arange(len(rows)), rows] = np.inf
         apart[np.bitwise_count(hashes[members[rows], None] ^ hashes[members]) > radius] = np.inf
         apart[(small[members[rows], None] | small[members]) & (apart > _SMALL_APART)] = np.inf
+        # Those that look the same to the last digit are all held against the first of them.
+        twins = apart < _TWINS
+        leader = np.minimum(np.where(twins.any(axis=1), twins.argmax(axis=1), rows), rows)
+        found.append(np.column_stack([members[rows], members[leader]])[leader != rows])
+        apart[twins] = np.inf
         most = min(MOST_ALIKE, len(members) - 1)
         nearest = np.argpartition(apart, most - 1, axis=1)[:, :most]
         row, place = np.nonzero(np.isfinite(np.take_along_axis(apart, nearest, axis=1)))

@@ -32,8 +32,7 @@ _INDEPENDENT = 0.05, 0.95
 _STILL = 0.8  # the share of calm blocks that differ least
 _EXPLAINED = 1.6  # times the variance that quantising leaves; copies had 1.03 at most, two photographs 3.3 and more
 _CALM = 0.4  # the share of blocks with the least detail, in which grain is most of it
-_SHARE_LEFT = 0.03  # of the energy of the detail
-_LEFT_BY_SAVING = 3.0  # levels²
+_SHARE_LEFT = 0.014  # of the energy of the detail
 
 _FREQUENCY = np.add.outer(np.arange(8), np.arange(8))
 _LOW = (_FREQUENCY >= 1) & (_FREQUENCY <= 4)
@@ -86,7 +85,7 @@ def holds_more(larger: FullLook, smaller: FullLook, turn: Turn, gain: float) -> 
     detail = _FREQUENCY >= 1
     a, b = _blocks(larger.luma)[:, detail] * gain, _blocks(np.asarray(enlarged))[:, detail]
     left = float(((a - b) ** 2).mean())
-    return left > _LEFT_BY_SAVING or left > _SHARE_LEFT * float((a**2).mean())
+    return left > _SHARE_LEFT * float((a**2).mean())
 
 
 def _middle(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -47,6 +47,7 @@ class Looks:
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
         self._close: _Kept[CloseLook] = _Kept(_CLOSE_KEPT)
+        self._plain: dict[int, bool] = {}
         self._full: _Kept[FullLook] = _Kept(_FULL_KEPT)
 
     def coarse(self, at: int) -> Look | None:
@@ -56,6 +57,13 @@ class Looks:
     def close(self, at: int) -> CloseLook | None:
         """At 256 × 256; the last 256 are kept."""
         return self._close.get(at, lambda: self._seen(at, look_closely))
+
+    def is_plain(self, at: int) -> bool:
+        """Whether a picture is of one colour, with nothing transparent and nothing that follows."""
+        if at not in self._plain:
+            look = self._seen(at, look_closely)
+            self._plain[at] = look is not None and look.is_plain()
+        return self._plain[at]
 
     def full(self, at: int) -> FullLook | None:
         """At full scale; the last 16 are kept."""

@@ -15,10 +15,12 @@ from curate.lookalikes.placement import Placement, Turn
 
 Side = Literal["first", "second", ""]
 
+_LIGHT = 0.1  # difference of gain from 1 in two photographs of one scene
 _SAME_SIZE = 0.03  # relative difference of scale that is none
 _SAME_TONES = 0.04, 5.0  # difference of gain from 1, and levels of offset
-_CLIPPED = 1, 254
-_CLIPPED_SHARE = 0.003  # of the pixels, by which one has more clipped
+_CLIPPED = 2, 253
+_KEPT = 0.05  # levels, as a mean over the picture, of what one keeps where the other is clipped
+_ENOUGH = 64  # pixels
 _FINER_STEPS = 0.1  # difference of the logarithms of the mean steps
 _MUCH_DETAIL = 1.3
 _STANDARD = np.array(
@@ -67,7 +69,12 @@ class Relation:
 
 
 def is_independent(first: FullLook, second: FullLook, turn: Turn, comparison: Comparison) -> bool:
-    """Whether two pictures that look the same are two photographs of one scene, each with a grain of its own."""
+    """Whether two pictures that look the same are two photographs of one scene, each with a grain of its own.
+
+    Not told of pictures whose tones are far apart: what was clipped in one channel looks like grain in the luma.
+    """
+    if np.abs(np.array(comparison.gain) - 1).max() > _LIGHT:
+        return False
     found = derive(first, second, turn, _luma_gain(comparison))
     return found is not None and found.independent
 
@@ -104,7 +111,7 @@ def _source(
             return source
     return (
         _made_from(derivation, CERTAINLY_ON_LATTICE)
-        or _tones(first, second, found)
+        or _tones(first, second, turn, found)
         or _made_from(derivation, ON_LATTICE)
         or _less_lost(first.full, second.full, derivation)
         or ("", "")
@@ -172,19 +179,30 @@ def _finer(first: Seen, second: Seen, turn: Turn, scales: tuple[float, float], g
     return (larger, "it holds finer detail") if more else (smaller, "this one is enlarged, and holds nothing more")
 
 
-def _tones(first: Seen, second: Seen, found: Comparison) -> tuple[Side, str] | None:
-    """Which has its tones unclipped, where those of the two differ."""
+def _tones(first: Seen, second: Seen, turn: Turn, found: Comparison) -> tuple[Side, str] | None:
+    """Which still differs where the other is clipped, of two whose tones differ."""
     gain, offset = np.array(found.gain), np.array(found.offset)
     if np.abs(gain - 1).max() < _SAME_TONES[0] and np.abs(offset).max() < _SAME_TONES[1]:
         return None
-    clipped = [_clipped(look.close.pixels) for look in (first, second)]
-    if abs(clipped[0] - clipped[1]) < _CLIPPED_SHARE:
+    if found.placement != (0, 1, 0, 1):
         return None
-    return ("first" if clipped[0] < clipped[1] else "second"), "its tones are whole, and this one's are clipped"
+    planes = first.close.pixels, second.close.turned(turn).pixels
+    kept = _kept_where_clipped(*planes), _kept_where_clipped(*planes[::-1])
+    if max(kept) < _KEPT or max(kept) < 2 * min(kept):
+        return None
+    return ("first" if kept[0] > kept[1] else "second"), "its tones are whole, and this one's are clipped"
 
 
-def _clipped(pixels: NDArray[np.uint8]) -> float:
-    return float(((pixels <= _CLIPPED[0]) | (pixels >= _CLIPPED[1])).mean())
+def _kept_where_clipped(pixels: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    """How much a picture differs where the other is clipped: the spread in levels, times the share of the pixels."""
+    kept = 0.0
+    for channel in range(3):
+        for clipped in (other[:, :, channel] <= _CLIPPED[0], other[:, :, channel] >= _CLIPPED[1]):
+            values = pixels[:, :, channel][clipped]
+            if len(values) > _ENOUGH:
+                low, high = np.percentile(values, (10, 90))
+                kept += float(high - low) * len(values) / clipped.size
+    return kept
 
 
 def _luma_gain(found: Comparison) -> float:

@@ -17,9 +17,9 @@ from curate.sources.protocol.picture_urls import MODEST_WIDTH, provenance_group
 from curate.sources.protocol.records import read_records
 from curate.web.answers import JsonValue, SourceChanged, SourceFailed, SourceLimited
 from curate.web.api import Api
+from curate.web.retries import FetchFailed, patiently
 
 MAXLAG_SECONDS = 5
-MOST_EMPTY_PAGES = 4
 LONGEST_CONTINUE = 2000  # characters
 _PICTURES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/tiff")
 
@@ -66,18 +66,23 @@ class Search:
         return CandidatePage(found, following, odd)
 
     async def _ask(self, params: dict[str, str | int | list[str]]) -> JsonValue:
-        for _ in range(MOST_EMPTY_PAGES):
-            answer = await self._api.get("/w/api.php", params)
-            if not answer.has("error"):
-                return answer
-            error = answer.at("error")
-            code, info = error.text("code"), error.optional_text("info")
-            if code == "ratelimited":
-                raise SourceLimited(answer.source, f"{info or code}; run the same command again later")
-            if code != "maxlag":
-                raise SourceFailed(answer.source, f"it answered with the error '{code}': {info}")
+        try:
+            return await patiently(lambda: self._attempt(params))
+        except FetchFailed as failed:
+            raise SourceLimited("wikimedia", f"{failed.reason}; run the same command again later") from failed
+
+    async def _attempt(self, params: dict[str, str | int | list[str]]) -> JsonValue:
+        answer = await self._api.get("/w/api.php", params)
+        if not answer.has("error"):
+            return answer
+        error = answer.at("error")
+        code, info = error.text("code"), error.optional_text("info")
+        if code == "maxlag":
             self._api.pause(MAXLAG_SECONDS)
-        raise SourceLimited("wikimedia", "its database lags behind (maxlag); run the same command again later")
+            raise FetchFailed("lagging", "its database lags behind (maxlag)", passing=True, retry_after=MAXLAG_SECONDS)
+        if code == "ratelimited":
+            raise SourceLimited(answer.source, f"{info or code}; run the same command again later")
+        raise SourceFailed(answer.source, f"it answered with the error '{code}': {info}")
 
 
 def _continued(cursor: str | None) -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from curate.catalog import Catalog
 from curate.catalog.check import REBUILD
 from curate.catalog.placements import enter_placed, placed_in
+from curate.companions import contents_of
 from curate.dataset import SPLIT_OF_FOLDER, SPLITS, Dataset, open_dataset
 from curate.defaults import DEFAULT_MODE, Mode
 from curate.errors import UserError
+from curate.file_names import marked
 from curate.files.atomic import temporary_name
 from curate.files.inside import inside, is_plain
 from curate.files.moving import Outcome, move
@@ -31,6 +33,7 @@ from curate.files.reading import sha256_of
 from curate.progress import Progress, silent
 from curate.splitting.assignment import Splits
 from curate.splitting.cleanup import remove_stale
+from curate.splitting.companion_files import companions_to_place, is_free_or_same
 from curate.splitting.picture_table import NOWHERE, PictureTable, outside_name, place_name
 from curate.splitting.unfinished import belongs_to
 
@@ -40,8 +43,8 @@ _WORK = ".placing.florilegium"
 
 @dataclass(frozen=True)
 class Placement:
-    """Files made as hard links, as copies and as symbolic links; files that were there; stale ones removed, and those
-    of them set aside in the quarantine because their bytes were nowhere else.
+    """Pictures placed as hard links, as copies and as symbolic links; files that were there; stale ones removed, and
+    those of them set aside in the quarantine because their bytes were nowhere else; companions that stand beside.
     """
 
     linked: int
@@ -50,6 +53,7 @@ class Placement:
     kept: int
     removed: int
     set_aside: int
+    companions: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,15 +132,18 @@ def materialize(
     out = out.resolve()
     wanted = _targets(dataset, out, table, assigned)
     _refuse_links_into(out, (dataset.root / table.paths[at] for at in wanted.values()))
-    stale = {
-        path: sha256
-        for path, sha256 in _own_records(catalog, dataset, out).items()
-        if path not in wanted or table.digest(wanted[path]) != sha256
+    records = _own_records(catalog, dataset, out)
+    digests = {path: table.digest(at) for path, at in wanted.items()}
+    beside = {
+        path: one
+        for path, one in companions_to_place(dataset, {path: table.paths[at] for path, at in wanted.items()}).items()
+        if is_free_or_same(inside(out, path), dataset.root / one.source, one.sha256, records.get(path, ""))
     }
+    digests |= {path: one.sha256 for path, one in beside.items()}
+    stale = {path: sha256 for path, sha256 in records.items() if digests.get(path) != sha256}
     with catalog.transaction():
-        files = ((path, table.digest(at)) for path, at in wanted.items())
-        enter_placed(catalog, place_name(dataset, out), files)
-    removed, set_aside = remove_stale(dataset, catalog, out, stale, wanted)
+        enter_placed(catalog, place_name(dataset, out), digests.items())
+    removed, set_aside = remove_stale(dataset, catalog, out, stale, digests, {*beside})
     made = Counter[str]()
     entries = []
     with _Materializer(out, mode) as maker, progress("Placing pictures", len(wanted)) as advance:
@@ -148,9 +155,13 @@ def materialize(
             if how != "kept":
                 entries.append((path, SPLITS[assigned[at]], table.paths[at]))
             advance(1)
+        for path, one in beside.items():
+            maker.make(dataset.root / one.source, path, one.sha256)
     if out == dataset.root.resolve():
         catalog.enter_copies(entries)
-    placement = Placement(made["linked"], made["copied"], made["symlinked"], made["kept"], removed, set_aside)
+    placement = Placement(
+        made["linked"], made["copied"], made["symlinked"], made["kept"], removed, set_aside, len(beside)
+    )
     return placement, _on_disk(dataset, out, table, wanted)
 
 
@@ -174,7 +185,7 @@ def _on_disk(dataset: Dataset, out: Path, table: PictureTable, wanted: Mapping[s
     if out == dataset.root.resolve():
         arrived = np.flatnonzero(table.split != NOWHERE).tolist()
         known |= {table.paths[at]: at for at in arrived}
-        broken = set(table.broken)
+        broken = {*table.broken, *table.unreadable}
         there = [file.path for file in open_dataset(dataset.root).files() if file.split]
     else:
         there = list(_files_below(out))
@@ -239,13 +250,13 @@ def _own_records(catalog: Catalog, dataset: Dataset, out: Path) -> dict[str, str
     """Path → sha256 of the files in `out` that a split of this dataset made.
 
     What a catalog says of a folder elsewhere counts only where that folder's own mark says it too. Raises `UserError`
-    for a path that leads out of `out`.
+    for a path that leads out of `out`, or where `split` puts nothing.
     """
     if out != dataset.root.resolve() and not belongs_to(out, catalog.identity()):
         return {}
     records = placed_in(catalog, place_name(dataset, out))
-    for path in records:
-        if not is_plain(path) or path.split("/", 1)[0].lower() not in SPLIT_OF_FOLDER:
+    for path in records:  # split, class folder, name
+        if not is_plain(path) or path.count("/") < 2 or path.split("/", 1)[0].lower() not in SPLIT_OF_FOLDER:
             raise UserError(f"The catalog {catalog.path} says that `split` placed {path!a}: it is not used. {REBUILD}")
     return records
 
@@ -347,13 +358,13 @@ def _is_same(target: Path, source: Path, sha256: str) -> bool:
 
 
 def _with_mark(path: str, sha256: str) -> str:
-    file = PurePosixPath(path)
-    return file.with_name(f"{file.stem}~{sha256[:8]}{file.suffix}").as_posix()
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/{marked(name, sha256[:8])}"
 
 
 def _files_below(out: Path) -> Iterator[str]:
+    """The pictures in the split folders; other files there are companions of theirs, or none of ours."""
     for split in SPLITS:
         for folder, _, names in os.walk(out / split):
-            for name in names:
-                if not name.startswith("."):
-                    yield (Path(folder) / name).relative_to(out).as_posix()
+            for name in contents_of(Path(folder), names).pictures:
+                yield (Path(folder) / name).relative_to(out).as_posix()

@@ -4,7 +4,7 @@ Columns, not objects: a million pictures are a few hundred megabytes of paths an
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from curate.catalog import Catalog
 from curate.catalog.placements import present_and_placed
 from curate.catalog.quarantine_moves import stored_digests
 from curate.dataset import SPLITS, Dataset, natural_key
+from curate.decoding.formats import is_not_readable
 
 NOWHERE = -1
 """In a column of splits: the picture is in none of them."""
@@ -26,7 +27,8 @@ class PictureTable:
     `label` int32[n] is a place in `labels`, which are in natural order. `content` int32[n] is a place in `sha256`,
     S64[c], ascending. `split` int8[n] is a place in `SPLITS` for a picture that lies in a split folder by itself,
     `NOWHERE` for one to be assigned; `arrived` bool[n] tells the first apart from a placed copy whose original is
-    gone. `orphaned` are the paths of those, `broken` the paths of files that give no pixels.
+    gone. `orphaned` are the paths of those, `broken` the paths of files that give no pixels, `unreadable` of those that
+    may be whole, and that nothing here reads.
     """
 
     paths: list[str]
@@ -38,6 +40,7 @@ class PictureTable:
     arrived: NDArray[np.bool_]
     orphaned: list[str]
     broken: list[str]
+    unreadable: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -104,6 +107,7 @@ def read_picture_table(dataset: Dataset, catalog: Catalog) -> PictureTable:
         arrived=(~raw & ~placed_here)[kept],
         orphaned=[rows.paths[at] for at in np.flatnonzero(placed_here & ~copies).tolist()],
         broken=rows.broken,
+        unreadable=rows.unreadable,
     )
 
 
@@ -114,12 +118,15 @@ class _Rows:
         self.paths: list[str] = []
         self.labels: list[str] = []
         self.broken: list[str] = []
+        self.unreadable: list[str] = []
         codes: dict[str, int] = {}
         label, sha256, split, placed = [], [], [], []
         for chunk in present_and_placed(catalog, place_name(dataset, dataset.root)):
             intact = [row for row in chunk if not row[4]]
             # A symbolic link of ours that leads nowhere is a stale placement, not a broken picture.
-            self.broken += [path for path, _, _, _, broken, record in chunk if broken and record is None]
+            for path, _, _, _, broken, record in chunk:
+                if broken and record is None:
+                    (self.unreadable if is_not_readable(broken) else self.broken).append(path)
             self.paths += [row[0] for row in intact]
             label.append(np.array([codes.setdefault(row[1], len(codes)) for row in intact], dtype=np.int32))
             split.append(np.array([SPLITS.index(row[2]) if row[2] else NOWHERE for row in intact], dtype=np.int8))

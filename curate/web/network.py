@@ -103,8 +103,10 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
     """httpx2's transport over connections that `CheckedBackend` opens; HTTP/2 where the server offers it.
 
     A connection carries one request at a time, HTTP/2 or not, because connections are what a host's budget counts.
-    Idle ones wait in one list per origin, so finding one does not depend on how many there are: httpcore2's own pool
-    looks at every connection for every request, which made up a third of the work with 64 of them.
+    Idle ones wait in one list per origin, so finding one does not depend on how many there are. httpcore2's own pool
+    looks at every connection for every request. Over the same checked backend it reached 0.76 of this one's rate, and
+    0.57 with its own streams in the place of `curate.web.streams`, each with the number of connections that suits it
+    best; with 128 of them 0.51 and 0.41 (`benchmarks/README.md`, Fetching).
     """
 
     def __init__(self, network: Network) -> None:

@@ -1,19 +1,21 @@
 """What failed on the way, whether it may pass, and how long to wait before asking again."""
 
+import asyncio
 import email.utils
+import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import httpx2
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
-from tenacity.wait import wait_exponential, wait_random
 
 T = TypeVar("T")
 
 ATTEMPTS = 4
 LONGEST_WAIT = 120.0
 """Seconds that one run waits for one answer; what a server asks for beyond that is left to a later run."""
+FIRST_BACKOFF, JITTER = 0.25, 0.5
+"""Seconds: the wait after a first failure, which each further one doubles, and the most that chance adds to it."""
 
 
 class FetchFailed(Exception):
@@ -31,46 +33,27 @@ class FetchFailed(Exception):
         self.retry_after = retry_after
 
 
-async def patiently(ask: Callable[[], Awaitable[T]], attempts: int = ATTEMPTS) -> T:
-    """Call `ask` until it succeeds, fails for good, or has failed `attempts` times for a passing reason.
+async def patiently(
+    ask: Callable[[], Awaitable[T]], attempts: int = ATTEMPTS, brought: Callable[[], int] = lambda: 0
+) -> T:
+    """Call `ask` until it succeeds, fails for good, or has failed `attempts` times in a row for a passing reason.
 
-    Between attempts: exponential backoff with jitter, and never less than the server's Retry-After. A
-    Retry-After beyond LONGEST_WAIT ends it at once. Raises the last FetchFailed.
+    `brought` counts what has come so far: a failed attempt that brought something does not count. Between attempts:
+    exponential backoff with jitter, and never less than the server's Retry-After. A Retry-After beyond LONGEST_WAIT
+    ends it at once. Raises the last FetchFailed.
     """
-    try:
-        return await ask()  # what succeeds at once, as nearly all does, need not pay for the machinery of retries
-    except FetchFailed as failed:
-        if attempts < 2 or not _worth_waiting_for(failed):
-            raise
-        first: FetchFailed | None = failed
-
-    async def again() -> T:
-        nonlocal first
-        if first is not None:
-            failed, first = first, None
-            raise failed
-        return await ask()
-
-    retrying = AsyncRetrying(
-        stop=stop_after_attempt(attempts),
-        wait=_wait,
-        retry=retry_if_exception(_worth_waiting_for),
-        reraise=True,
-    )
-    return await retrying(again)
-
-
-def _worth_waiting_for(error: BaseException) -> bool:
-    return isinstance(error, FetchFailed) and error.passing and (error.retry_after or 0.0) <= LONGEST_WAIT
-
-
-_backoff = wait_exponential(multiplier=0.25, max=30.0) + wait_random(0.0, 0.5)
-
-
-def _wait(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome is not None else None
-    asked_for = error.retry_after if isinstance(error, FetchFailed) else None
-    return max(asked_for or 0.0, _backoff(state))
+    failures = 0
+    while True:
+        before = brought()
+        try:
+            return await ask()
+        except FetchFailed as failed:
+            failures = failures + 1 if brought() <= before else 0
+            asked_for = failed.retry_after or 0.0
+            if not failed.passing or failures >= attempts or asked_for > LONGEST_WAIT:
+                raise
+        backoff = FIRST_BACKOFF * 2 ** max(failures - 1, 0) + random.uniform(0.0, JITTER)
+        await asyncio.sleep(max(asked_for, min(backoff, LONGEST_WAIT)))
 
 
 def check_status(response: httpx2.Response) -> None:

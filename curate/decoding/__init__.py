@@ -1,0 +1,1 @@
+"""What `curate/image.py` needs to know of files' bytes: formats, what may be missing, where a picture ends."""
