@@ -35,7 +35,12 @@ def cleaning(report: CleanReport) -> None:
     decisions = report.plan.decisions
     if decisions:
         shown = [(decision.reason, decision.path, decision.detail) for decision in decisions[:MOST_ROWS]]
-        table("What leaves", ("reason", "picture", "why"), shown)
+        moving = any(decision.move_to for decision in decisions)
+        table(
+            "What leaves, and what goes to another class" if moving else "What leaves",
+            ("reason", "picture", "why"),
+            shown,
+        )
         if len(decisions) > MOST_ROWS:
             say(f"… and {len(decisions) - MOST_ROWS:,} more.")
         counts = Counter(decision.reason for decision in decisions)

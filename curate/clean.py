@@ -189,7 +189,7 @@ def _plan(
         decisions = check_plan(lines, dataset, catalog)
         classes = tally(decisions, part_placements(catalog.pictures())[0]) if decisions else Tally()
         return CleaningPlan(decisions, [], [], classes)
-    require_classes(dataset, merges_of(options.merge))
+    require_classes(dataset, catalog, merges_of(options.merge))
     asked = ", ".join(filter(None, (str(options), str(read_not_copies(dataset)))))
     near = near_if_clean(catalog, asked)
     if near is not None:

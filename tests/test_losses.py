@@ -77,11 +77,11 @@ def test_broken_files_cost_nothing_unless_they_are_all(tmp_path: Path) -> None:
         (root / "raw" / "rose" / f"broken {number}.jpg").write_bytes(encoded(scene(70 + number))[:2000])
     assert losses(root) == []
     for number in range(2):
-        lost = root / "raw" / "pointers" / f"{number}.jpg"
+        lost = root / "raw" / "pages" / f"{number}.jpg"
         lost.parent.mkdir(exist_ok=True)
-        lost.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{number:064}\nsize 12\n")
-    assert clean(root, dry_run=True).plan.losses == [ClassLoss("pointers", 0, 0, 2)]
-    with pytest.raises(UserError, match=r"would empty pointers \(none of its 2 files gives pixels\)"):
+        lost.write_text(f"<!DOCTYPE html><html>{number} not found</html>")
+    assert clean(root, dry_run=True).plan.losses == [ClassLoss("pages", 0, 0, 2)]
+    with pytest.raises(UserError, match=r"would empty pages \(none of its 2 files gives pixels\)"):
         clean(root)
 
 

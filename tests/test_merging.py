@@ -5,14 +5,17 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from PIL import ImageChops
 
 import florilegium as fl
 from curate.catalog import Catalog
 from curate.catalog.placements import placed_in
 from curate.clean import clean
+from curate.cleaning.plan import read_plan
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.restore import restore
+from curate.show import sheet_of_plan
 from curate.split import split
 from testing.killing import kill_at_deed, list_deeds
 from tests.commanding import command
@@ -62,6 +65,7 @@ def test_no_picture_is_lost_and_names_that_collide_get_their_own(root: Path) -> 
     left = {file.read_bytes() for folder in (root, report.dataset.quarantine) for file in folder.rglob("*.jpg")}
     assert before <= left
     assert clean(root).plan.decisions == []
+    assert clean(root, merge=["c1=42"]).plan.decisions == []  # the same command again
 
 
 def test_without_it_they_are_conflicts_and_the_way_out_is_named(root: Path) -> None:
@@ -237,6 +241,7 @@ def test_a_picture_that_changed_meanwhile_stays(tmp_path: Path) -> None:
         (["c1=42", "c1=tulip"], "cannot become both"),
         (["c1=42", "42=tulip"], "give c1=tulip"),
         (["c1=nowhere"], "There is no class nowhere"),
+        (["nowhere=42"], "There is no class nowhere"),
     ],
 )
 def test_what_cannot_be_merged_is_said(tmp_path: Path, words: list[str], sentence: str) -> None:
@@ -257,6 +262,15 @@ def test_in_the_terminal_and_from_python(tmp_path: Path) -> None:
     assert "Moved to their new class: 4 pictures." in done.out
     assert command("restore", root, "--reason", "merge").code == 0
     assert len(names(root / "c1")) == 4
+
+
+def test_the_plan_is_shown_before_it_is_carried_out_and_after(tmp_path: Path) -> None:
+    root = united(tmp_path / "data")
+    file = clean(root, merge=["c1=42"], dry_run=True).plan_file
+    assert file is not None
+    before = sheet_of_plan(open_dataset(root), read_plan(file))
+    clean(root, plan=file)
+    assert ImageChops.difference(sheet_of_plan(open_dataset(root), read_plan(file)), before).getbbox() is None
 
 
 def test_a_strangers_record_moves_nothing_outside(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from curate.catalog import Picture
+from curate.catalog import Catalog, Picture
+from curate.catalog.class_moves import class_moves_done
 from curate.dataset import Dataset, natural_key
 from curate.errors import UserError
 from curate.quarantine import Decision
@@ -35,16 +36,17 @@ def merges_of(words: Sequence[str]) -> dict[str, str]:
     return merges
 
 
-def require_classes(dataset: Dataset, merges: Mapping[str, str]) -> None:
-    """Raise `UserError` where a class that is to stay is not there.
-
-    One that is to end may be gone: the command that merged it may be repeated.
-    """
-    if merges:
-        labels = dataset.labels()
-        for label, into in merges.items():
-            if into not in labels:
-                raise UserError(f"There is no class {into} in {dataset.root} that {label} could become: name another.")
+def require_classes(dataset: Dataset, catalog: Catalog, merges: Mapping[str, str]) -> None:
+    """Raise `UserError` for a class that is not there, but for one that was merged before: the command is repeated."""
+    if not merges:
+        return
+    labels = set(dataset.labels())
+    depth = 0 if dataset.layout == "flat" else 1
+    known = labels | {moved.path.split("/")[depth] for moved in class_moves_done(catalog)}
+    for label, into in merges.items():
+        for wanted, among in ((label, known), (into, labels)):
+            if wanted not in among:
+                raise UserError(f"There is no class {wanted} in {dataset.root}, so {label}={into} merges nothing.")
 
 
 def merged(picture: Picture, merges: Mapping[str, str]) -> Picture:
