@@ -381,6 +381,9 @@ def test_names_of_others_are_escaped_wherever_they_are_drawn(tmp_path: Path, one
     assert drawn[-1].broken
     (root / "raw" / EVIL / f"{EVIL}.jpg").unlink()
     drawn.append(evil.split(progress=None))
+    plant(tmp_path / "other" / "test", {EVIL: 6, f"{EVIL}2": 6})
+    drawn.append(evil.compare(tmp_path / "other", progress=None))
+    assert drawn[-1].leaks
     model = evil.train(
         backbone=TINY, weights="none", views=1, epochs=1, models=tmp_path / "models", runs=tmp_path / "runs",
         progress=None,
