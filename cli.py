@@ -33,6 +33,7 @@ ROAD = (
     curating.restore,
     curating.split,
     curating.verify,
+    curating.compare,
     showing.show,
     training.summary,
     training.train,

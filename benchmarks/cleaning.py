@@ -47,7 +47,7 @@ def measure(data: Path, seed: int, times: int) -> None:
     faults = plant_faults(data / "train", seed, {kind: times * number for kind, number in PLANTED.items()})
     planted = contents(data)
     start = time.perf_counter()
-    report = clean(data)
+    report = clean(data, yes=True)
     seconds = time.perf_counter() - start
     reasons = {decision.path: decision.reason for decision in report.plan.decisions}
     found, explained = compare(faults, reasons)

@@ -31,7 +31,7 @@ from curate.clean import clean
 from demo.faults import plant_faults
 from testing.killing import kill_at_deed, list_deeds
 
-COMMAND = (sys.executable, str(Path(__file__).resolve().parent.parent / "cli.py"), "clean")
+COMMAND = (sys.executable, str(Path(__file__).resolve().parent.parent / "cli.py"), "clean", "--yes")
 
 Records = list[tuple[str, ...]]
 
@@ -71,12 +71,12 @@ def measure(start: Path, faults: int, instants: int, draw: random.Random) -> Non
         if run(data, after) < 0:  # else it had ended before: draw again
             rows.append(judge(f"after {after:.2f} s", data, before, goal))
         shutil.rmtree(data.parent)
-    names = list_deeds(partial(clean, fresh(start, "counted")))
+    names = list_deeds(partial(clean, fresh(start, "counted"), yes=True))
     moves = [instant for instant, name in enumerate(names) if name == "rename_exclusively"]
     for number in range(instants):
         data = fresh(start, f"call {number}")
         chosen = draw.randrange(len(moves))
-        if not kill_at_deed(partial(clean, data), moves[chosen]):
+        if not kill_at_deed(partial(clean, data, yes=True), moves[chosen]):
             raise RuntimeError("clean made fewer calls than in its undisturbed run")
         when = f"{'after' if chosen % 2 else 'before'} call {chosen // 2 + 1} of {len(moves) // 2}"
         rows.append(judge(when, data, before, goal))

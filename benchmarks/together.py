@@ -64,7 +64,7 @@ class Place:
         data, more, models = str(self.data), str(self.folder / "more"), str(self.folder / "models")
         scrape = ["--names", str(self.folder / "names.json"), "--source", f"folder:{more}", "--license", "any"]
         lines = {
-            "clean": ["clean", data],
+            "clean": ["clean", data, "--yes"],
             "restore": ["restore", data],
             "split": ["split", data],
             "split --copy": ["split", data, "--copy"],

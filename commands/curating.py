@@ -1,4 +1,4 @@
-"""clean, restore, split, verify: from pictures to a split dataset."""
+"""clean, restore, split, verify, compare: from pictures to a split dataset."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from curate.defaults import (
     DEFAULT_DATA,
     DEFAULT_METHOD,
     DEFAULT_MIN_PER_CLASS,
+    DEFAULT_ONLY,
     DEFAULT_POLICY,
     DEFAULT_RADIUS,
     DEFAULT_RATIO,
     DEFAULT_SEED,
     MOST_SEED,
     ConflictMode,
+    CopyKind,
     Method,
     Mode,
     PolicyName,
@@ -40,6 +42,22 @@ def clean(
     ] = DEFAULT_CONFLICTS,
     geometry: Annotated[bool, typer.Option("--geometry", help="Find turned and mirrored copies too.")] = False,
     remove: Annotated[str, typer.Option(help="Quality flags that make a picture leave, such as blurred,text.")] = "",
+    only: Annotated[
+        CopyKind, typer.Option(help="What is a copy: the same bytes, or also what was edited.")
+    ] = DEFAULT_ONLY,
+    merge: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CLASS=CLASS", help="Pictures of the first move to the second; repeatable."),
+    ] = None,
+    not_a_copy: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="PICTURE PICTURE", help="Remember that these two, by their paths below DATA, are no copies."
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Also where that empties a class, or takes over a tenth of one.")
+    ] = False,
     plan: Annotated[Path | None, typer.Option(help="Carry out this plan, edited or not.")] = None,
     save_plan: Annotated[Path | None, typer.Option(help="Where --dry-run writes the plan, as JSON Lines.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write the plan over a file that is no plan of ours.")] = False,
@@ -63,12 +81,19 @@ def clean(
         console.say(f"Nothing was moved. Next: {command_line('clean', data, '--radius', measured.radius)}")
         return
     from curate.clean import clean as run_clean
+    from curate.cleaning.losses import DrasticPlan
 
-    report = run_clean(
-        data, dry_run=dry_run, radius=radius, keep=keep, conflicts=conflicts, geometry=geometry,
-        remove=_words(remove), plan=plan, save_plan=save_plan, force=force, rebuild_catalog=rebuild,
-        wait=patience(wait), progress=console.bars,
-    )  # fmt: skip
+    try:
+        report = run_clean(
+            data, dry_run=dry_run, radius=radius, keep=keep, conflicts=conflicts, geometry=geometry,
+            remove=_words(remove), only=only, merge=merge or [], not_copies=[not_a_copy] if not_a_copy else [], yes=yes,
+            plan=plan, save_plan=save_plan, force=force, rebuild_catalog=rebuild, wait=patience(wait),
+            progress=console.bars,
+        )  # fmt: skip
+    except DrasticPlan as refused:
+        curation_reports.costs(refused.dataset, refused.plan.losses)
+        curation_reports.shared_pictures(refused.dataset, refused.plan.pairs)
+        raise
     curation_reports.cleaning(report)
     if dry_run and report.plan.decisions:
         planned = ("--plan", report.plan_file) if report.plan_file else ()
@@ -76,10 +101,13 @@ def clean(
         if report.plan_file:
             look = command_line("show", data, *planned)
             written = f"The plan is {report.plan_file}; nothing was moved. To look at it: {look}. "
-        console.say(f"{written}Next: {command_line('clean', data, *planned)}")
+        confirmed = ("--yes",) if report.plan.losses and not planned else ()
+        console.say(f"{written}Next: {command_line('clean', data, *planned, *confirmed)}")
         return
     curation_reports.unmoved(report.unmoved)
     moved = report.moved + report.resumed
+    if report.merged:
+        console.say(f"Moved to their new class: {report.merged:,} pictures.")
     split_it, take_back = command_line("split", data), command_line("restore", data)
     if report.unmoved:
         console.say(
@@ -91,6 +119,8 @@ def clean(
         console.say(
             f"Moved to {report.dataset.quarantine}: {moved:,} files. Next: {split_it} (or take it back: {take_back})"
         )
+    elif report.merged:
+        console.say(f"Nothing left {data}. Next: {split_it} (or take it back: {take_back})")
     else:
         console.say(f"Nothing to set aside among {report.scan.files:,} files in {data}. Next: {split_it}")
 
@@ -197,6 +227,30 @@ def verify(data: Data = DEFAULT_DATA, *, radius: Radius = DEFAULT_RADIUS) -> Non
     what = "has no catalog to compare with" if report.no_catalog else "is not as the catalog says, or leaks"
     console.say(f"{data} {what}. Next: {following}")
     raise typer.Exit(1)
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A dataset folder.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    *,
+    radius: Radius = DEFAULT_RADIUS,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
+) -> None:
+    """Compare two datasets: pictures that both have, leaks between their splits, which class is which.
+
+    Writes nothing. Copies are found as `clean` finds them; train of one and test of the other should share none.
+
+    Example: cli.py compare flower_data other_flowers
+    """
+    from curate.compare import compare_datasets
+
+    report = compare_datasets(first, second, radius=radius, progress=console.bars)
+    if as_json:
+        console.json_line(report.as_json())
+        return
+    curation_reports.comparison(report)
+    unite = "to unite them, put both into one folder and see what `clean --dry-run` says"
+    console.say(f"Nothing was written. Next, {unite}." if report.in_both else "Nothing was written.")
 
 
 def _words(text: str) -> list[str]:

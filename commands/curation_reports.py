@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from curate.clean import CleanReport
+    from curate.cleaning.conflicts import ClassPair
+    from curate.cleaning.losses import ClassLoss
+    from curate.compare import CompareReport
+    from curate.dataset import Dataset
     from curate.radius_calibration import RadiusCalibration
     from curate.scrape import Scraped
     from curate.scraping.preview import Preview
@@ -18,15 +22,25 @@ if TYPE_CHECKING:
     from curate.verify import VerifyReport
 
 MOST_ROWS = 40
+MOST_CLASSES = 10
 _SPLITS = ("train", "valid", "test")
 
 
 def cleaning(report: CleanReport) -> None:
-    """What leaves and why; what lies under two labels or leaks across splits; what the quality checks flag."""
+    """What the plan costs; what leaves and why; what lies under two labels or leaks across splits; what is near; what
+    the quality checks flag.
+    """
+    costs(report.dataset, report.plan.losses)
+    shared_pictures(report.dataset, report.plan.pairs)
     decisions = report.plan.decisions
     if decisions:
         shown = [(decision.reason, decision.path, decision.detail) for decision in decisions[:MOST_ROWS]]
-        table("What leaves", ("reason", "picture", "why"), shown)
+        moving = any(decision.move_to for decision in decisions)
+        table(
+            "What leaves, and what goes to another class" if moving else "What leaves",
+            ("reason", "picture", "why"),
+            shown,
+        )
         if len(decisions) > MOST_ROWS:
             say(f"… and {len(decisions) - MOST_ROWS:,} more.")
         counts = Counter(decision.reason for decision in decisions)
@@ -38,6 +52,11 @@ def cleaning(report: CleanReport) -> None:
         )
     for leak in report.plan.leaks[:MOST_ROWS]:
         say(f"Leak across the split: {leak.first} is the same picture as {leak.second}.")
+    if report.plan.near:
+        pairs = "1 pair of pictures is near, and stays" if report.plan.near == 1 else (
+            f"{report.plan.near:,} pairs of pictures are near, and stay"
+        )  # fmt: skip
+        say(f"{pairs}: much alike, and no copies. `split` keeps them together.")
     if report.flagged:
         flags = ", ".join(f"{count:,} {flag}" for flag, count in report.flagged.items())
         say(f"Flagged, and left in place: {flags} (--remove {','.join(report.flagged)} sets them aside).")
@@ -60,6 +79,50 @@ def unreadable(files: Sequence[tuple[str, str]]) -> None:
         reasons.setdefault(reason, []).append(path)
     for reason, paths in reasons.items():
         say(f"Left in place, {len(paths):,} {reason}: such as {paths[0]}.")
+
+
+def costs(dataset: Dataset, losses: Sequence[ClassLoss]) -> None:
+    """Which classes a plan empties, and of which it takes more than a tenth, worst first."""
+    called = _called(dataset, [loss.label for loss in losses])
+    for loss in losses[:MOST_CLASSES]:
+        label = called[loss.label]
+        if not loss.pictures:
+            say(f"Empties {label}: none of its {loss.broken:,} files gives pixels.")
+        elif loss.empties:
+            say(f"Empties {label}: all of its {loss.pictures:,} pictures leave.")
+        else:
+            share = loss.leaving / loss.pictures
+            say(f"Takes {share:.0%} of {label}: {loss.leaving:,} of its {loss.pictures:,} pictures leave.")
+    if len(losses) > MOST_CLASSES:
+        say(f"… and {len(losses) - MOST_CLASSES:,} more classes.")
+
+
+def shared_pictures(dataset: Dataset, pairs: Sequence[ClassPair]) -> None:
+    """Which classes share pictures, and how many; and what to do where they are one class under two names."""
+    called = _called(dataset, [label for pair in pairs for label in (pair.first, pair.second)])
+    for pair in pairs[:MOST_CLASSES]:
+        pictures = "1 picture" if pair.shared == 1 else f"{pair.shared:,} pictures"
+        said = f"{called[pair.first]} and {called[pair.second]} share {pictures}"
+        if pair.may_be_one:
+            said += f": one class under two names? Then unite them with --merge {pair.merge}"
+        say(f"{said}.")
+    if len(pairs) > MOST_CLASSES:
+        say(f"… and {len(pairs) - MOST_CLASSES:,} more pairs of classes.")
+
+
+def _called(dataset: Dataset, labels: Sequence[str]) -> dict[str, str]:
+    """Each label with the name of its class, where that is another: "42 daffodil"."""
+    if not labels:
+        return {}
+    from curate.errors import UserError
+    from curate.names import names_for
+
+    try:
+        names, _ = names_for(dataset.root, dataset.labels())
+    except UserError:  # a names file that cannot be used is no reason not to say what a plan costs
+        names = {}
+    named = {label: names.get(label, label) for label in labels}
+    return {label: label if label == name else f"{label} {name}" for label, name in named.items()}
 
 
 def unmoved(paths: Sequence[str]) -> None:
@@ -145,6 +208,47 @@ def verification(report: VerifyReport) -> None:
             say(f"Crosses splits ({crossing.kind}, {crossing.distance} bits): {crossing.first} and {crossing.second}")
         counts = ", ".join(f"{count:,} {split}" for split, count in proof.counts.items())
         say(f"Proof of {proof.folder}: {counts}; leaking pairs = {len(proof.leaks)}.")
+
+
+def comparison(report: CompareReport) -> None:
+    """Which class is which, what both have, what leaks between the splits, and how many pairs are near."""
+    rows = [
+        (
+            _class_and_name(match.first, match.first_name),
+            _class_and_name(match.second, match.second_name),
+            match.shared,
+            match.of_first,
+            match.of_second,
+            "yes" if match.same_name else "",
+        )
+        for match in report.classes[:MOST_ROWS]
+    ]
+    columns = (f"class of {report.first}", f"class of {report.second}", "shared", "of", "of", "same name")
+    table("Which class is which", columns, rows)
+    if len(report.classes) > MOST_ROWS:
+        say(f"… and {len(report.classes) - MOST_ROWS:,} more.")
+    for leak in report.leaks[:MOST_ROWS]:
+        say(
+            f"Leak: {leak.first} of {report.first} ({leak.first_split}) is the same picture as {leak.second} of "
+            f"{report.second} ({leak.second_split})."
+        )
+    if len(report.leaks) > MOST_ROWS:
+        say(f"… and {len(report.leaks) - MOST_ROWS:,} more leaks.")
+    for root, broken in zip((report.first, report.second), report.broken, strict=True):
+        if broken:
+            say(f"Left out of {root}: {len(broken):,} broken files, such as {broken[0].path}.")
+    leaking = Counter((leak.first_split, leak.second_split) for leak in report.leaks)
+    for (first, second), count in sorted(leaking.items()):
+        say(f"Leaks between {first} of {report.first} and {second} of {report.second}: {count:,}.")
+    near = "1 pair is near, and no copy" if report.near == 1 else f"{report.near:,} pairs are near, and no copies"
+    say(
+        f"Of {report.pictures[0]:,} pictures in {report.first}, {report.in_both:,} are among the "
+        f"{report.pictures[1]:,} in {report.second}; {near}."
+    )
+
+
+def _class_and_name(label: str, name: str) -> str:
+    return label if name in ("", label) else f"{label} {name}"
 
 
 def scraping(report: Scraped) -> None:

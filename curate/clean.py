@@ -13,13 +13,24 @@ from tempfile import TemporaryDirectory
 
 from curate.catalog import Catalog
 from curate.catalog.files import put_aside
-from curate.cleaning.clean_cache import is_known_clean, remember_clean
+from curate.cleaning.clean_cache import near_if_clean, remember_clean
 from curate.cleaning.clean_options import CleanOptions
+from curate.cleaning.losses import Tally, require_confirmed, tally
+from curate.cleaning.merging import merges_of, require_classes
 from curate.cleaning.plan import PlanLine, check_plan, read_plan, write_plan
 from curate.cleaning.planning import REASONS, CleaningPlan, make_plan, part_placements
 from curate.dataset import Dataset, open_dataset, open_to_write
-from curate.defaults import DEFAULT_CONFLICTS, DEFAULT_POLICY, DEFAULT_RADIUS, ConflictMode, PolicyName
+from curate.defaults import (
+    DEFAULT_CONFLICTS,
+    DEFAULT_ONLY,
+    DEFAULT_POLICY,
+    DEFAULT_RADIUS,
+    ConflictMode,
+    CopyKind,
+    PolicyName,
+)
 from curate.errors import UserError
+from curate.not_copies import add_not_copies, read_not_copies
 from curate.progress import Progress, silent
 from curate.quarantine import Moves, finish_moves, set_aside
 from curate.scan import ScanReport, scan
@@ -33,11 +44,11 @@ class CleanReport:
     """What a run found and did.
 
     `moved` counts what this run decided upon and set aside, `resumed` the moves of an interrupted run that it ended,
-    `unmoved` are the paths of what was to leave by either and stayed: it had changed, or its place was taken;
-    `flagged` counts, for each quality flag, the pictures that bore it before this run; `run` names it for `restore`,
-    "" where nothing was moved; `plan_file` is where a dry run wrote the plan; `companions` counts the files that
-    went with the pictures they belong to, and are not in `moved`; `unreadable` are (path, why) of files that may be
-    whole and stay, though nothing here reads them.
+    `merged` what went to another class by either; `unmoved` are the paths of what was to leave by either and stayed: it
+    had changed, or its place was taken; `flagged` counts, for each quality flag, the pictures that bore it before this
+    run; `run` names it for `restore`, "" where nothing was moved; `plan_file` is where a dry run wrote the plan;
+    `companions` counts the files that went with the pictures they belong to, and are not in `moved`; `unreadable` are
+    (path, why) of files that may be whole and stay, though nothing here reads them.
     """
 
     dataset: Dataset
@@ -49,6 +60,7 @@ class CleanReport:
     flagged: dict[str, int]
     run: str = ""
     plan_file: Path | None = None
+    merged: int = 0
     companions: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
@@ -62,6 +74,10 @@ def clean(
     conflicts: ConflictMode = DEFAULT_CONFLICTS,
     geometry: bool = False,
     remove: Sequence[str] = (),
+    only: CopyKind = DEFAULT_ONLY,
+    merge: Sequence[str] = (),
+    not_copies: Sequence[tuple[str, str]] = (),
+    yes: bool = False,
     plan: Path | CleaningPlan | None = None,
     save_plan: Path | None = None,
     force: bool = False,
@@ -73,7 +89,11 @@ def clean(
 
     `keep` names the policy that says which copy stays, `conflicts` says what becomes of one picture under two labels;
     with `geometry` turned and mirrored copies are found too, and pictures with one of the quality flags in `remove`
-    leave as well.
+    leave as well. `only` says whether what was made from one picture is a copy, or "exact", the same bytes alone.
+    `merge` names classes that become another, as "c1=42": pictures of the first move to the second. `not_copies` are
+    pairs of paths, relative to the dataset, of pictures that are no copies; they are written down for good.
+    A plan that empties a class or takes more than a tenth of its pictures needs `yes`, unless it comes from a file:
+    whoever names a plan's file has been told what it costs when it was written. Broken files are not counted.
     A dry run writes its plan to `save_plan`, or to plan.jsonl where the catalog is, over nothing but a plan that it
     wrote itself, unless `force`. With `plan`, a file or the plan of an earlier report, that is carried out instead,
     once all of it has been checked.
@@ -81,19 +101,20 @@ def clean(
     for another command that is at work in the dataset, in seconds; None for as long as it takes.
 
     Safe to stop at any instant: the whole plan is on record before the first file moves, and the next run carries
-    it to its end. Raises `UserError` for what the user can put right.
+    it to its end. Raises `UserError` for what the user can put right, `DrasticPlan` where `yes` is needed.
     """
-    options = CleanOptions(radius, keep, conflicts, geometry, tuple(remove))
+    options = CleanOptions(radius, keep, conflicts, geometry, tuple(remove), only, tuple(merge))
     lines = None if plan is None else _lines(plan)
-    if dry_run and not rebuild_catalog:
+    if dry_run and not (rebuild_catalog or not_copies):
         return _look(open_dataset(root), options, lines, save_plan, progress, force=force)
     with open_to_write(root, "clean", wait=wait, progress=progress) as dataset:
         if rebuild_catalog:
             put_aside(dataset.catalog_path)
+        add_not_copies(dataset, not_copies)
         if dry_run:
             return _look(dataset, options, lines, save_plan, progress, force=force)
         with Catalog.open(dataset.catalog_path) as catalog:
-            return _carry_out(dataset, catalog, options, lines, progress)
+            return _carry_out(dataset, catalog, options, lines, progress, confirmed=yes or isinstance(plan, Path))
 
 
 def _lines(plan: Path | CleaningPlan) -> list[PlanLine]:
@@ -133,12 +154,20 @@ def _require_there(dataset: Dataset) -> None:
 
 
 def _carry_out(
-    dataset: Dataset, catalog: Catalog, options: CleanOptions, lines: Sequence[PlanLine] | None, progress: Progress
+    dataset: Dataset,
+    catalog: Catalog,
+    options: CleanOptions,
+    lines: Sequence[PlanLine] | None,
+    progress: Progress,
+    *,
+    confirmed: bool,
 ) -> CleanReport:
     # A plan by hand is checked before anything moves, be it the rest of an interrupted run.
     resumed = finish_moves(dataset, catalog, progress) if lines is None else Moves([], [])
     scanned = scan(dataset, catalog, progress)
     planned = _plan(dataset, catalog, options, lines, progress)
+    if not confirmed:
+        require_confirmed(dataset, planned)
     flagged = catalog.count_flags()
     if lines is not None:
         resumed = finish_moves(dataset, catalog, progress)
@@ -146,7 +175,9 @@ def _carry_out(
     moves = set_aside(dataset, catalog, planned.decisions, run, progress)
     return CleanReport(
         dataset, scanned, planned, len(moves.moved), len(resumed.moved), [*resumed.unmoved, *moves.unmoved], flagged,
-        run if moves.moved else "", companions=len(resumed.companions) + len(moves.companions),
+        run if moves.moved or moves.to_other_classes else "",
+        merged=len(moves.to_other_classes) + len(resumed.to_other_classes),
+        companions=len(resumed.companions) + len(moves.companions),
         unreadable=catalog.unreadable(),
     )  # fmt: skip
 
@@ -155,12 +186,17 @@ def _plan(
     dataset: Dataset, catalog: Catalog, options: CleanOptions, lines: Sequence[PlanLine] | None, progress: Progress
 ) -> CleaningPlan:
     if lines is not None:
-        return CleaningPlan(check_plan(lines, dataset, catalog), [], [])
-    if is_known_clean(catalog, str(options)):
-        return CleaningPlan([], [], [])
+        decisions = check_plan(lines, dataset, catalog)
+        classes = tally(decisions, part_placements(catalog.pictures())[0]) if decisions else Tally()
+        return CleaningPlan(decisions, [], [], classes)
+    require_classes(dataset, catalog, merges_of(options.merge))
+    asked = ", ".join(filter(None, (str(options), str(read_not_copies(dataset)))))
+    near = near_if_clean(catalog, asked)
+    if near is not None:
+        return CleaningPlan([], [], [], near=near)
     planned = make_plan(dataset, catalog, options, progress)
     if planned == CleaningPlan([], [], []):
-        remember_clean(catalog, str(options))
+        remember_clean(catalog, asked, planned.near)
     return planned
 
 

@@ -19,6 +19,9 @@ from curate.files.reading import open_file
 APPLE_DOUBLE = "._"
 """How the files begin in which macOS keeps what other disks have no room for; the picture's name follows."""
 
+COMPANION_OF = "companion of "
+"""How the record of a companion's move begins to say why it is made; the path of its picture follows."""
+
 _JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
 """What file managers leave in a folder, for no picture of it."""
 

@@ -46,6 +46,11 @@ the one that the policy puts first; or none, and a person decides.
 
 DEFAULT_CONFLICTS: Final = "quarantine"
 
+CopyKind = Literal["exact", "copy"]
+"""What counts as a copy: the same bytes alone, or also what was made from the same picture."""
+
+DEFAULT_ONLY: Final = "copy"
+
 DEFAULT_RATIO: Final = (0.8, 0.1, 0.1)
 """Shares of train, valid and test."""
 

@@ -112,6 +112,12 @@ def find_near_duplicates(
     return _decided(contents, candidates, look_again(candidates, looks, progress))
 
 
+def find_same_bytes(pictures: Sequence[Picture]) -> NearDuplicates:
+    """The pictures that have the same bytes, and no pairs: none is looked at."""
+    none = np.empty(0, np.int32)
+    return NearDuplicates(_by_bytes(pictures), none, none, np.empty(0, np.uint8), np.empty(0, np.int8))
+
+
 def looks_at(root: Path, pictures: Sequence[Picture], contents: Sequence[Sequence[int]]) -> Looks:
     """Looks at the first picture of each content."""
     return Looks(lambda content: read_file(root / pictures[contents[content][0]].path))

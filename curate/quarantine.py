@@ -10,13 +10,14 @@ moves.
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.catalog import Catalog
+from curate.catalog.class_moves import ClassMove, class_moves_done, class_moves_under_way, intend_class_moves
 from curate.catalog.quarantine_moves import (
     Move,
     MoveRecord,
@@ -30,7 +31,8 @@ from curate.catalog.quarantine_moves import (
     records_done,
     records_under_way,
 )
-from curate.companions import APPLE_DOUBLE, is_picture, owners_of, read_contents
+from curate.class_moves import call_off_class_moves, finish_class_moves, take_back_class_moves
+from curate.companions import APPLE_DOUBLE, COMPANION_OF, is_picture, owners_of, read_contents, renamed
 from curate.dataset import Dataset
 from curate.errors import UserError
 from curate.files.atomic import remove_abandoned, write_whole
@@ -38,13 +40,16 @@ from curate.files.inside import inside, is_plain
 from curate.files.moving import Outcome, end_cut_short, move
 from curate.files.reading import MAX_BYTES, NotAPlainFile, read_file, sha256_of
 from curate.progress import Progress, silent
+from curate.unchanged import is_still_inside, is_unchanged
 
 
 @dataclass(frozen=True)
 class Decision:
     """One picture leaves: why, in one word and in a clause; for a copy, which picture stays, and at what distance.
 
-    `keeper` is "" where no copy stays; `distance` is in bits of pHash, -1 where there is no pair.
+    `keeper` is "" where no copy stays; `distance` is in bits of pHash, -1 where there is no pair. `verdict` is "exact"
+    for the same bytes as another picture, "copy" for a copy that was edited, "" for all else. With `move_to`, a path in
+    another class, the picture goes there and does not leave the dataset.
     """
 
     path: str
@@ -53,6 +58,8 @@ class Decision:
     detail: str
     keeper: str = ""
     distance: int = -1
+    verdict: str = ""
+    move_to: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,12 +81,13 @@ class Stored:
 
 @dataclass(frozen=True)
 class Moves:
-    """The paths of pictures that were moved, and of those that stayed though they were to leave; and of the companions
-    that went with the first.
+    """The paths of pictures that were moved to the quarantine, of those that stayed though they were to leave, and of
+    those that went to another class; and of the companions that went with either.
     """
 
     moved: list[str]
     unmoved: list[str]
+    to_other_classes: list[str] = field(default_factory=list)
     companions: list[str] = field(default_factory=list)
 
 
@@ -101,13 +109,17 @@ def pending(catalog: Catalog) -> list[Decision]:
         Decision(found.path, found.sha256, found.reason, found.detail, found.keeper, found.distance)
         for found in records_under_way(catalog)
         if not _is_on_companion(found.detail)
+    ] + [
+        Decision(found.path, found.sha256, found.reason, found.detail, move_to=found.move_to)
+        for found in class_moves_under_way(catalog)
+        if not _is_on_companion(found.detail)
     ]
 
 
 def set_aside(
     dataset: Dataset, catalog: Catalog, decisions: Sequence[Decision], run: str, progress: Progress = silent
 ) -> Moves:
-    """Move pictures into the quarantine; to be called by the holder of the dataset's lock.
+    """Move pictures into the quarantine or to another class; to be called by the holder of the dataset's lock.
 
     A file that changed or vanished since it was decided upon is left alone, and so is one whose place is taken.
     Companions go with the picture, if no other of theirs stays. Raises `UserError` where a file cannot be moved.
@@ -119,22 +131,36 @@ def set_aside(
         recorded = {decision.path for decision in pending(catalog)}
         taken = places_taken(catalog)
         records = []
+        between = []
         for decision in decisions:
-            if decision.path not in recorded:
-                together = [decision, *following.get(decision.path, ())]
+            if decision.path in recorded:
+                continue
+            together = [decision, *following.get(decision.path, ())]
+            if decision.move_to:
+                between += [ClassMove(run, one.path, _beside(decision, one), one.sha256, one.reason, one.detail)
+                            for one in together]  # fmt: skip
+            else:
                 place = _free_place(dataset, together, taken)
                 taken |= {f"{place}/{one.path}" for one in together}
                 records += [MoveRecord(run, one.path, f"{place}/{one.path}", one.sha256, one.reason, one.detail,
                                        one.keeper, one.distance) for one in together]  # fmt: skip
         intend_moves(catalog, records)
+        intend_class_moves(catalog, between)
     return finish_moves(dataset, catalog, progress)
 
 
 def finish_moves(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Moves:
     """Carry out every move that is on record and not yet done; to be called by the holder of the dataset's lock."""
+    moved, unmoved = _finish_leaving(dataset, catalog, progress)
+    went, stayed = finish_class_moves(dataset, catalog, progress)
+    return Moves(_pictures(moved), _pictures([*unmoved, *stayed]), _pictures(went), _companions([*moved, *went]))
+
+
+def _finish_leaving(dataset: Dataset, catalog: Catalog, progress: Progress) -> tuple[list[Move], list[Move]]:
+    """Carry out the moves to the quarantine: those that were made, and those that could not be."""
     on_record = moves_under_way(catalog)
     if not on_record:
-        return Moves([], [])
+        return [], []
     _require_own_place(dataset, catalog)
     # Pictures first: where one stays, its companions do.
     on_record.sort(key=lambda found: _is_on_companion(found.detail))
@@ -155,20 +181,25 @@ def finish_moves(dataset: Dataset, catalog: Catalog, progress: Progress = silent
     finally:
         # The files say what was done, should we be killed before this: then the moves are repeated, to no effect.
         note_moves(catalog, moved, dropped=dropped)
-    return Moves(
-        [found.path for found in moved if not _is_on_companion(found.detail)],
-        [found.path for found in dropped if not _is_on_companion(found.detail)],
-        [found.path for found in moved if _is_on_companion(found.detail)],
-    )
+    return moved, dropped
 
 
 def _goes(dataset: Dataset, catalog: Catalog, found: Move, source: Path, target: Path) -> bool:
     """Move one file, unless it has changed since it was decided upon; says whether it is in its new place."""
     arrived = os.path.lexists(target)
     # What a person put there since is none of ours to move, though it bears the name.
-    if (arrived or _is_unchanged(catalog, source, found)) and _is_still_inside(dataset, found.path):
+    is_ours = arrived or is_unchanged(catalog, source, found.path, found.sha256)
+    if is_ours and is_still_inside(dataset, found.path):
         arrived = move(source, target) is Outcome.MOVED or arrived
     return arrived
+
+
+def _beside(picture: Decision, one: Decision) -> str:
+    """Where a picture that goes to another class is to lie, or one of its companions, which is named as it is."""
+    if one is picture:
+        return picture.move_to
+    folder, _, to = picture.move_to.rpartition("/")
+    return f"{folder}/{renamed(one.path.rpartition('/')[2], picture.path.rpartition('/')[2], to)}"
 
 
 def restore_files(
@@ -192,17 +223,19 @@ def restore_files(
     _require_own_place(dataset, catalog)
     _record_arrived(dataset, catalog)
     files, coming = stored_files(dataset, catalog), _pending_files(dataset, catalog)
+    elsewhere = {found.path for found in (*class_moves_done(catalog), *class_moves_under_way(catalog))}
     if paths is not None:
         paths = set(paths)
-        _check_paths(dataset, [*files, *coming], paths)
+        _check_paths(dataset, {*elsewhere, *(file.path for file in (*files, *coming))}, paths)
     wanted = [(set(values) if values is not None else None) for values in (reasons, paths, labels)]
 
-    def is_wanted(file: Stored) -> bool:
-        values = zip((file.reason, file.path, file.label), wanted, strict=True)
+    def is_wanted(file: Stored | ClassMove) -> bool:
+        values = zip((file.reason, file.path, _label(dataset, file.path)), wanted, strict=True)
         return all(some is None or value in some for value, some in values) and run in (None, file.run)
 
     called_off = _with_companions(dataset, coming, is_wanted, wanted[1])
     call_off_moves(catalog, [file.stored for file in called_off])
+    staying_in_class = call_off_class_moves(dataset, catalog, is_wanted)
     chosen = _with_companions(dataset, files, is_wanted, wanted[1])
     companions = {file.stored for file in [*called_off, *chosen] if _is_companion(dataset, file)}
     chosen.sort(key=lambda file: file.stored in companions)  # where a picture cannot come back, its companions stay
@@ -224,7 +257,14 @@ def restore_files(
     _record_restored(dataset, catalog)
     _prune(dataset.quarantine)
     still = [file.path for file in called_off if file.stored not in companions]
-    return RestoreReport(restored, occupied, still, brought)
+    # What left after it had gone to another class is there again by now, and goes back to the class before.
+    returned, taken = take_back_class_moves(dataset, catalog, is_wanted, progress)
+    return RestoreReport(
+        [*restored, *_pictures(returned)],
+        [*occupied, *_pictures(taken)],
+        [*still, *_pictures(staying_in_class)],
+        [*brought, *_companions(returned)],
+    )
 
 
 def stored_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
@@ -244,9 +284,6 @@ def stored_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
     return sorted(found, key=lambda file: (file.path, -_number(file.stored), file.stored))
 
 
-_COMPANION = "companion of "
-"""How the detail of a companion's record begins; the path of its picture follows."""
-
 _MARK = ".florilegium.quarantine"
 """A file in a quarantine that lies elsewhere, by a link: whose it is."""
 
@@ -264,7 +301,7 @@ def _label(dataset: Dataset, path: str) -> str:
 
 
 def _is_on_companion(detail: str) -> bool:
-    return detail.startswith(_COMPANION)
+    return detail.startswith(COMPANION_OF)
 
 
 def _is_companion(dataset: Dataset, file: Stored) -> bool:
@@ -302,7 +339,7 @@ def _following(dataset: Dataset, decisions: Sequence[Decision], leaving: Abstrac
                 sha256 = ""
             except OSError:  # it has gone, or may not be read: then it stays
                 continue
-            it = Decision(f"{folder}/{name}", sha256, why[picture].reason, f"{_COMPANION}{picture}")
+            it = Decision(f"{folder}/{name}", sha256, why[picture].reason, f"{COMPANION_OF}{picture}")
             following[picture].append(it)
     return following
 
@@ -335,8 +372,17 @@ def _with_companions(
     return [file for file in files if (file.stored in chosen if file.stored in own else is_wanted(file))]
 
 
-def _check_paths(dataset: Dataset, files: Sequence[Stored], paths: Iterable[str]) -> None:
-    known = {file.path for file in files}
+def _pictures(moves: Iterable[Move | ClassMove]) -> list[str]:
+    """Where the pictures among these lay."""
+    return [found.path for found in moves if not _is_on_companion(found.detail)]
+
+
+def _companions(moves: Iterable[Move | ClassMove]) -> list[str]:
+    """Where the companions among these lay."""
+    return [found.path for found in moves if _is_on_companion(found.detail)]
+
+
+def _check_paths(dataset: Dataset, known: Collection[str], paths: Iterable[str]) -> None:
     for path in sorted(paths):
         # One that is back already is no mistake: an interrupted `restore` may be repeated.
         back = is_plain(path) and os.path.lexists(dataset.root / path) and not (dataset.root / path).is_dir()
@@ -370,15 +416,6 @@ def _require_own_place(dataset: Dataset, catalog: Catalog) -> None:
         )
 
 
-def _is_still_inside(dataset: Dataset, path: str) -> bool:
-    """Whether a path has not come to lead out: somebody may put a link in a folder's place while files move."""
-    try:
-        inside(dataset.root, path)
-    except UserError:
-        return False
-    return True
-
-
 def _sweep(dataset: Dataset, places: Sequence[tuple[Path, Path]]) -> None:
     """Remove what killed moves (source, target) left behind: names given up and, between disks, half copies."""
     end_cut_short(places)
@@ -393,24 +430,6 @@ def _restored(dataset: Dataset, catalog: Catalog) -> list[tuple[Path, Path]]:
     done = moves_done(catalog)
     places = [(inside(dataset.quarantine, found.stored), inside(dataset.root, found.path)) for found in done]
     return [(source, target) for source, target in places if not os.path.lexists(source)]
-
-
-def _is_unchanged(catalog: Catalog, file: Path, found: Move) -> bool:
-    """Whether this is the file that was decided upon: by size and time or, where these differ, by its content."""
-    try:
-        status = file.stat()
-    except FileNotFoundError:  # or a link that leads nowhere, which has no content to differ
-        return file.is_symlink()
-    except OSError:  # a link that leads round in a circle has none either
-        return file.is_symlink()
-    if catalog.last_read(found.path) == (status.st_size, status.st_mtime_ns, found.sha256):
-        return True
-    try:
-        return sha256_of(file, MAX_BYTES) == found.sha256
-    except NotAPlainFile:
-        return found.sha256 == ""  # a pipe, a device, a giant: nothing to compare, then as now
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}): give yourself the right to.") from error
 
 
 def _pending_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:

@@ -1,10 +1,12 @@
-"""Bring pictures back from the quarantine: all of them, or those that meet all that is asked for."""
+"""Bring pictures back, from the quarantine and from other classes: all, or those that meet what is asked for."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from curate.catalog import Catalog
+from curate.catalog.class_moves import class_move_runs, class_moves_done
 from curate.catalog.quarantine_moves import runs_on_record
+from curate.cleaning.merging import MERGE
 from curate.cleaning.planning import REASONS
 from curate.dataset import Dataset, open_dataset, open_to_write
 from curate.errors import UserError
@@ -41,9 +43,12 @@ def restore(
         Catalog.open(dataset.catalog_path) as catalog,
     ):
         files = stored_files(dataset, catalog)
-        _check_choice(dataset, files, runs_on_record(catalog), reasons, labels, run)
+        between = class_moves_done(catalog)
+        former = [found.path.split("/")[0 if dataset.layout == "flat" else 1] for found in between]
+        runs = runs_on_record(catalog) | class_move_runs(catalog)
+        _check_choice(dataset, files, runs, reasons, [label for label in labels or [] if label not in former], run)
         if run == "last":
-            run = max((file.run for file in files), default=None)
+            run = max([*(file.run for file in files), *(found.run for found in between)], default=None)
         return restore_files(dataset, catalog, reasons, progress, paths=pictures, labels=labels, run=run)
 
 
@@ -59,7 +64,7 @@ def _check_choice(
     if not files and not runs:
         _say_where_it_may_lie(dataset)
     for what, wanted, known in (
-        ("reason", reasons or [], {*REASONS, *(file.reason for file in files)}),
+        ("reason", reasons or [], {*REASONS, MERGE, *(file.reason for file in files)}),
         ("class", labels or [], {*dataset.labels(), *(file.label for file in files)}),
         ("run", [run] if run not in (None, "last") else [], runs),
     ):

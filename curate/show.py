@@ -98,20 +98,32 @@ def sheet_of_plan(dataset: Dataset, lines: Sequence[PlanLine], count: int = DEFA
     if not lines:
         raise UserError("The plan sets nothing aside, so there is nothing to show: leave --plan out.")
     decisions = [line.decision for line in lines[:count]]
-    pairs = list(ordered_map(lambda decision: _pair(dataset, decision), decisions))
+    went = {line.decision.path: line.decision.move_to for line in lines if line.decision.move_to}
+    pairs = list(ordered_map(lambda decision: _pair(dataset, decision, went), decisions))
     return contact_sheet([[tile for pair in row for tile in pair] for row in _in_rows(pairs, _PAIRS_ACROSS)], SIDE)
 
 
-def _pair(dataset: Dataset, decision: Decision) -> list[Tile]:
-    place = inside(dataset.root, decision.path)
+def _pair(dataset: Dataset, decision: Decision, went: Mapping[str, str]) -> list[Tile]:
+    """What leaves, and what stays; `went` has the new place of each picture that goes to another class."""
+    place = _where(dataset, decision.path, went)
     if not os.path.lexists(place):
         place = inside(dataset.quarantine, f"{decision.reason}/{decision.path}")
     why = f"{decision.reason}: {decision.detail}" if decision.detail else decision.reason
     leaves = _tile(place, decision.path, why)
+    if decision.move_to:
+        return [leaves, Tile(None, f"goes to {decision.move_to}")]
     if not decision.keeper:
         return [leaves, Tile(None, "nothing stays in its place")]
     bits = f"stays; {decision.distance} bits away" if decision.distance >= 0 else "stays"
-    return [leaves, _tile(inside(dataset.root, decision.keeper), decision.keeper, bits)]
+    return [leaves, _tile(_where(dataset, decision.keeper, went), decision.keeper, bits)]
+
+
+def _where(dataset: Dataset, path: str, went: Mapping[str, str]) -> Path:
+    """Where a picture lies that may have gone to another class."""
+    place = inside(dataset.root, path)
+    if path in went and not os.path.lexists(place):
+        return inside(dataset.root, went[path])
+    return place
 
 
 def _tile(file: Path, title: str, text: str) -> Tile:

@@ -34,6 +34,7 @@ from curate.extras import require_extra
 from curate.files.atomic import remove_abandoned
 from curate.files.lock import locked
 from curate.lookalikes.cached_search import find_neighbours
+from curate.not_copies import neighbours_apart, read_not_copies
 from curate.program import COMMAND
 from curate.progress import Progress, silent
 from curate.quarantine import finish_moves
@@ -189,7 +190,9 @@ def _draw_up(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, p
     # The library remembers nothing, and draws anew what did not arrive in a split.
     stable = options.method == "stable"
     remembered = _remembered(catalog, options.scheme, table, adopted.splits) if stable else table.split
-    links = links_of(table, catalog, find_neighbours(dataset, catalog, table, options.radius, progress))
+    told = read_not_copies(dataset).of(zip(table.paths, map(table.digest, range(len(table))), strict=True))
+    neighbours = neighbours_apart(find_neighbours(dataset, catalog, table, options.radius, progress), told)
+    links = links_of(table, catalog, neighbours)
     assigned, held_back = assign(table, links, remembered, rules, _draw(options.method))
     had = remembered != NOWHERE
     return _Drawn(table, links, rules, adopted, had, assigned, held_back, scanned.companions)

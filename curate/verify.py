@@ -24,6 +24,7 @@ from curate.errors import UserError
 from curate.files.reading import NotAPlainFile, read_file
 from curate.image import BrokenPicture
 from curate.inspect import Facts, inspect
+from curate.not_copies import NotCopies, apart, read_not_copies
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 
@@ -102,6 +103,7 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
     files += [file for out in known.outs for file in _files_in(dataset.root, out)]
     facts = _read(dataset.root, files, progress)
     there = {file.path for file in files}
+    told = read_not_copies(dataset).of((file.path, fact.sha256) for file, fact in zip(files, facts, strict=True))
     damages = [BrokenPicture(file.path, fact.broken) for file, fact in zip(files, facts, strict=True) if fact.broken]
     return VerifyReport(
         root=dataset.root,
@@ -115,7 +117,7 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
         new=[file.path for file in files if file.path not in known.sha256],
         broken=[damage for damage in damages if not is_not_readable(damage.reason)],
         splits=[
-            _prove(dataset.root, out, pictures, radius, known.origins, progress)
+            _prove(dataset.root, out, pictures, radius, known.origins, told, progress)
             for out, pictures in _by_folder(files, facts).items()
         ],
         no_catalog=no_catalog,
@@ -170,14 +172,15 @@ def _read(root: Path, files: Sequence[_File], progress: Progress) -> list[Facts]
     facts: dict[int, Facts] = {}
     with progress("Reading pictures again", len(wanted)) as advance:
         for chunk, found in zip(
-            chunks, ordered_map(lambda chunk: [_facts(root / files[at].path) for at in chunk], chunks), strict=True
+            chunks, ordered_map(lambda chunk: [read_facts(root / files[at].path) for at in chunk], chunks), strict=True
         ):
             facts.update(zip(chunk, found, strict=True))
             advance(len(chunk))
     return [facts[at] for at in read_as]
 
 
-def _facts(path: Path) -> Facts:
+def read_facts(path: Path) -> Facts:
+    """The facts of one file as it is now. Never raises for what the file is: `broken` says it."""
     try:
         data = read_file(path)
     except NotAPlainFile as error:
@@ -199,10 +202,16 @@ def _by_folder(files: Sequence[_File], facts: Sequence[Facts]) -> dict[str, list
 
 
 def _prove(
-    root: Path, out: str, pictures: list[Picture], radius: int, origins: Sequence[tuple[str, str]], progress: Progress
+    root: Path,
+    out: str,
+    pictures: list[Picture],
+    radius: int,
+    origins: Sequence[tuple[str, str]],
+    told: NotCopies,
+    progress: Progress,
 ) -> SplitProof:
     counts = Counter(picture.split for picture in pictures)
-    crossings = [*_look_alikes(root, pictures, radius, progress), *_of_one_origin(pictures, origins)]
+    crossings = [*_look_alikes(root, pictures, radius, told, progress), *_of_one_origin(pictures, origins)]
     return SplitProof(
         folder=Path(os.path.normpath(root / out)),
         counts={split: counts[split] for split in SPLITS},
@@ -210,8 +219,10 @@ def _prove(
     )
 
 
-def _look_alikes(root: Path, pictures: list[Picture], radius: int, progress: Progress) -> Iterator[Crossing]:
-    found = find_near_duplicates(root, pictures, radius, progress)
+def _look_alikes(
+    root: Path, pictures: list[Picture], radius: int, told: NotCopies, progress: Progress
+) -> Iterator[Crossing]:
+    found = apart(find_near_duplicates(root, pictures, radius, progress), pictures, told)
     for positions in found.contents:
         for a, b in combinations(positions, 2):
             if pictures[a].split != pictures[b].split:

@@ -70,7 +70,7 @@ def _walk(
     scraping = gather(folder / "web", folder, progress)
     faults = plant_faults(folder / "raw", seed, note=record.note)
     announce(f"Cleaning: {len(garden.files):,} drawings and {len(faults)} planted faults")
-    cleaning = clean(folder, progress=progress)
+    cleaning = clean(folder, yes=True, progress=progress)  # the planted faults are over a tenth of a class
     announce("Splitting into train, valid and test")
     splitting = split(folder, seed=seed, ratio=(0.7, 0.15, 0.15), progress=progress)
     announce(f"Training the last layer on {BACKBONE}")

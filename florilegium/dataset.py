@@ -18,6 +18,7 @@ from curate.defaults import (
     DEFAULT_MIN_SIZE,
     DEFAULT_MODE,
     DEFAULT_MODELS,
+    DEFAULT_ONLY,
     DEFAULT_POLICY,
     DEFAULT_RADIUS,
     DEFAULT_RATIO,
@@ -37,12 +38,13 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from curate.defaults import ConflictMode, Format, Method, Mode, PolicyName
+    from curate.defaults import ConflictMode, CopyKind, Format, Method, Mode, PolicyName
     from curate.split import Ratio
     from florilegium.model import Model
     from florilegium.progress import Watch
     from florilegium.results import (
         CleanPlan,
+        CompareResult,
         ExportResult,
         RestoreResult,
         ScrapeResult,
@@ -167,6 +169,9 @@ class Dataset:
         conflicts: ConflictMode = DEFAULT_CONFLICTS,
         geometry: bool = False,
         remove: Collection[str] = (),
+        only: CopyKind = DEFAULT_ONLY,
+        merge: Mapping[str, str] | None = None,
+        not_copies: Sequence[tuple[str, str]] = (),
         force: bool = False,
         progress: Watch = AUTO,
     ) -> CleanPlan:
@@ -175,7 +180,9 @@ class Dataset:
         Moves nothing: look at the plan, then `carry_out`. `radius` is in bits of the perceptual hash, 0 to 12; `keep`
         says which of several copies stays (best, largest, sharpest, first-seen, most-credited); `conflicts` what
         becomes of one picture under two labels (quarantine, keep-best, report); `geometry` finds turned and mirrored
-        copies too; `remove` names quality flags that make a picture leave, such as "blurred". The plan is also
+        copies too; `remove` names quality flags that make a picture leave, such as "blurred"; `only` is "exact" where
+        the same bytes alone are a copy. `merge` says which class becomes which: {"c1": "42"}. `not_copies` are pairs of
+        pictures, by their paths relative to the dataset, that are no copies: this is remembered. The plan is also
         written as JSON Lines where the catalog is, over nothing but an unedited plan, unless `force`. Raises
         `UserError` for an option that there is not, and for a folder that cannot be read.
         """
@@ -184,7 +191,9 @@ class Dataset:
 
         report = run(
             self.root, dry_run=True, radius=radius, keep=keep, conflicts=conflicts, geometry=geometry,
-            remove=[remove] if isinstance(remove, str) else list(remove), force=force, progress=chosen(progress),
+            remove=[remove] if isinstance(remove, str) else list(remove), only=only,
+            merge=[f"{label}={into}" for label, into in (merge or {}).items()], not_copies=list(not_copies),
+            force=force, progress=chosen(progress),
         )  # fmt: skip
         return CleanPlan.of(report)
 
@@ -258,6 +267,19 @@ class Dataset:
         from florilegium.results import VerifyResult
 
         return VerifyResult.of(run(self.root, radius=radius, progress=chosen(progress)))
+
+    def compare(
+        self, other: str | Path | Dataset, *, radius: int = DEFAULT_RADIUS, progress: Watch = AUTO
+    ) -> CompareResult:
+        """Compare with another dataset: pictures that both have, leaks between their splits, which class is which.
+
+        Nothing is written. `radius` as in `clean`. Raises `UserError` for a folder that cannot be read.
+        """
+        from curate.compare import compare_datasets
+        from florilegium.results import CompareResult
+
+        root = other.root if isinstance(other, Dataset) else Path(other)
+        return CompareResult.of(compare_datasets(self.root, root, radius=radius, progress=chosen(progress)))
 
     def show(
         self,

@@ -10,6 +10,7 @@ from commands import curation_reports
 from commands.console import onto, say
 from curate.clean import CleanReport, clean
 from curate.cleaning.plan import PlanLine
+from curate.compare import CompareReport
 from curate.errors import UserError
 from curate.export import DatasetExportReport
 from curate.printable import printable
@@ -86,9 +87,11 @@ class CleanPlan(Result, CleanReport):
     @property
     def summary(self) -> str:
         """How many pictures would leave."""
+        leaving = sum(not one.move_to for one in self.plan.decisions)
+        merging = len(self.plan.decisions) - leaving
+        merged = f", and {merging:,} would move to another class" if merging else ""
         return (
-            f"{len(self.plan.decisions):,} of {self.scan.files:,} pictures would leave {self.dataset.root}; nothing "
-            "was moved."
+            f"{leaving:,} of {self.scan.files:,} pictures would leave {self.dataset.root}{merged}; nothing was moved."
         )
 
     def report(self) -> None:
@@ -118,14 +121,15 @@ class CleanPlan(Result, CleanReport):
         kept = [one for one in decisions if one.path not in staying and one.reason not in passed]
         return replace(self, plan=replace(self.plan, decisions=kept))
 
-    def carry_out(self, *, wait: float | None = 0.0, progress: Watch = AUTO) -> CleanResult:
+    def carry_out(self, *, yes: bool = False, wait: float | None = 0.0, progress: Watch = AUTO) -> CleanResult:
         """Move what the plan names to the quarantine, from where `Dataset.restore` brings it back.
 
+        A plan that empties a class, or takes more than a tenth of one, needs `yes`: `plan.losses` names the classes.
         `wait` is how many seconds to wait for another command at work in the dataset; None for as long as it takes.
-        Safe to stop at any instant. Raises `UserError`, before anything is moved, where a picture has changed since
-        the plan was made.
+        Safe to stop at any instant. Raises `UserError`, before anything is moved, where `yes` is needed, and where a
+        picture has changed since the plan was made.
         """
-        report = clean(self.dataset.root, plan=self.plan, wait=wait, progress=chosen(progress))
+        report = clean(self.dataset.root, plan=self.plan, yes=yes, wait=wait, progress=chosen(progress))
         return CleanResult.of(report)
 
 
@@ -137,7 +141,8 @@ class CleanResult(Result, CleanReport):
     def summary(self) -> str:
         """How many pictures were moved, and where to."""
         stayed = f"; {len(self.unmoved):,} could not be moved" if self.unmoved else ""
-        return f"{self.moved + self.resumed:,} files moved to {self.dataset.quarantine}{stayed}."
+        merged = f"; {self.merged:,} moved to another class" if self.merged else ""
+        return f"{self.moved + self.resumed:,} files moved to {self.dataset.quarantine}{merged}{stayed}."
 
     def report(self) -> None:
         """Say what left and why, and what could not be moved."""
@@ -197,6 +202,23 @@ class VerifyResult(Result, VerifyReport):
     def report(self) -> None:
         """Say what has changed, is missing, new or broken, and each split's proof."""
         curation_reports.verification(self)
+
+
+@dataclass(frozen=True, repr=False)
+class CompareResult(Result, CompareReport):
+    """What two datasets share: `shared`, `leaks`, `classes`, and how many pairs are `near`."""
+
+    @property
+    def summary(self) -> str:
+        """How many pictures are in both, and how many of them leak."""
+        return (
+            f"{self.in_both:,} of {self.pictures[0]:,} pictures in {self.first} are among the {self.pictures[1]:,} in "
+            f"{self.second}; {len(self.leaks):,} leak between their splits."
+        )
+
+    def report(self) -> None:
+        """Say which class is which, what leaks, and how many pairs are near."""
+        curation_reports.comparison(self)
 
 
 @dataclass(frozen=True, repr=False)

@@ -111,11 +111,11 @@ class Story:
         self.before = contents(self.garden.root)
         self.plan = self.garden.clean(progress=None)
         self.after_plan = contents(self.garden.root)
-        self.cleaned = self.plan.carry_out(progress=None)
+        self.cleaned = self.plan.carry_out(yes=True, progress=None)
         self.after_cleaning = contents(self.garden.root)
         self.restored = self.garden.restore(run=self.cleaned.run, progress=None)
         self.after_restoring = contents(self.garden.root)
-        self.plan.carry_out(progress=None)
+        self.plan.carry_out(yes=True, progress=None)
         self.split = self.garden.split(progress=None)
         self.verified = self.garden.verify(progress=None)
         self.model = self.garden.train(
@@ -255,7 +255,7 @@ def test_a_plan_is_carried_out_as_it_was_looked_at(copies: fl.Dataset) -> None:
     plan = copies.clean(progress=None).without(reasons=["duplicate"], pictures=["raw/tulip/broken.jpg"])
     assert [decision.path for decision in plan.plan.decisions] == ["raw/rose/broken.jpg"]
     copies.clean(progress=None)
-    plan.carry_out(progress=None)
+    plan.carry_out(yes=True, progress=None)
     assert {file.name for file in (copies.root / "quarantine").rglob("*.jpg")} == {"broken.jpg"}
     assert (copies.root / "raw" / "tulip" / "broken.jpg").exists()
 
@@ -264,7 +264,7 @@ def test_a_picture_that_changed_since_the_plan_stays(copies: fl.Dataset) -> None
     plan = copies.clean(progress=None)
     (copies.root / "raw" / "rose" / "broken.jpg").write_bytes(b"mended")
     with pytest.raises(fl.UserError, match=r"broken\.jpg has changed since the plan was made"):
-        plan.carry_out(progress=None)
+        plan.carry_out(yes=True, progress=None)
     assert not (copies.root / "quarantine").exists()
 
 
@@ -278,7 +278,7 @@ def test_without_takes_only_what_the_plan_names(copies: fl.Dataset) -> None:
 
 def test_restore_takes_the_choices_of_the_command_line(copies: fl.Dataset) -> None:
     assert copies.restore(progress=None).restored == []
-    copies.clean(progress=None).carry_out(progress=None)
+    copies.clean(progress=None).carry_out(yes=True, progress=None)
     with pytest.raises(fl.UserError, match="There is no reason 'brokn'"):
         copies.restore(reasons="brokn", progress=None)
     assert copies.restore(reasons="broken", labels=["rose"], progress=None).restored == ["raw/rose/broken.jpg"]
@@ -372,7 +372,7 @@ def test_names_of_others_are_escaped_wherever_they_are_drawn(tmp_path: Path, one
     evil = fl.open(root)
     drawn: list[Any] = [evil]
     plan = evil.clean(progress=None)
-    cleaned = plan.carry_out(progress=None)
+    cleaned = plan.carry_out(yes=True, progress=None)
     drawn += [plan, replace(cleaned, unmoved=[EVIL])]
     (root / "raw" / EVIL / f"{EVIL}.jpg").write_bytes(b"another")
     drawn.append(evil.restore(reasons="broken", progress=None))
@@ -381,6 +381,9 @@ def test_names_of_others_are_escaped_wherever_they_are_drawn(tmp_path: Path, one
     assert drawn[-1].broken
     (root / "raw" / EVIL / f"{EVIL}.jpg").unlink()
     drawn.append(evil.split(progress=None))
+    plant(tmp_path / "other" / "test", {EVIL: 6, f"{EVIL}2": 6})
+    drawn.append(evil.compare(tmp_path / "other", progress=None))
+    assert drawn[-1].leaks
     model = evil.train(
         backbone=TINY, weights="none", views=1, epochs=1, models=tmp_path / "models", runs=tmp_path / "runs",
         progress=None,

@@ -109,7 +109,7 @@ def test_another_method_is_another_search(root: Path, searches: list[int], monke
 
 @pytest.mark.parametrize("part", [*SEARCH_VERSIONS, *PLAN_VERSIONS])
 def test_clean_decides_anew_by_another_method(root: Path, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    clean(root)
+    clean(root, yes=True)
     plans: list[int] = []
     real = clean.__globals__["make_plan"]
 
@@ -118,19 +118,19 @@ def test_clean_decides_anew_by_another_method(root: Path, part: str, monkeypatch
         return real(*arguments, **options)
 
     monkeypatch.setattr("curate.clean.make_plan", counted)
-    clean(root)
-    clean(root)
+    clean(root, yes=True)
+    clean(root, yes=True)
     assert len(plans) == 1
     name = "SEARCH_VERSIONS" if part in SEARCH_VERSIONS else "PLAN_VERSIONS"
     monkeypatch.setattr(method, name, {**getattr(method, name), part: 99})
-    clean(root)
-    clean(root)
+    clean(root, yes=True)
+    clean(root, yes=True)
     assert len(plans) == 2
 
 
 def test_clean_searches_for_split(root: Path, searches: list[int]) -> None:
     """What clean found serves split, once the copies have left."""
-    clean(root)
+    clean(root, yes=True)
     found = search(root)
     assert searches == []
     assert linked(found) == set()
@@ -145,12 +145,12 @@ def test_clean_looks_again_only_when_something_changed(root: Path, monkeypatch: 
         return real(*arguments, **options)
 
     monkeypatch.setattr("curate.clean.make_plan", counted)
-    assert clean(root).moved == 5
+    assert clean(root, yes=True).moved == 5
     for _ in range(3):
-        assert clean(root).plan.decisions == []
+        assert clean(root, yes=True).plan.decisions == []
     assert len(plans) == 2
-    clean(root, radius=4)
+    clean(root, radius=4, yes=True)
     assert len(plans) == 3
     shutil.copy(root / "raw" / "1" / "picture 4.jpg", root / "raw" / "1" / "again.jpg")
-    assert clean(root).moved == 1
+    assert clean(root, yes=True).moved == 1
     assert len(plans) == 4

@@ -43,7 +43,7 @@ def roses(tmp_path: Path) -> Path:
 
 def test_an_intact_folder_stays_as_it_is(roses: Path) -> None:
     before = contents(roses)
-    report = clean(roses)
+    report = clean(roses, yes=True)
     assert (report.plan.decisions, report.moved, report.resumed, report.run) == ([], 0, 0, "")
     assert contents(roses) == before
 
@@ -61,7 +61,7 @@ def test_an_intact_folder_stays_as_it_is(roses: Path) -> None:
 )
 def test_a_broken_file_leaves_with_a_reason_in_words(roses: Path, name: str, data: bytes, reason: str) -> None:
     (roses / "raw" / "rose" / name).write_bytes(data)
-    decision = decisions(clean(roses))[f"raw/rose/{name}"]
+    decision = decisions(clean(roses, yes=True))[f"raw/rose/{name}"]
     assert decision.reason == "broken"
     assert reason in decision.detail
     assert (roses / "quarantine" / "broken" / "raw" / "rose" / name).read_bytes() == data
@@ -78,7 +78,7 @@ def test_the_best_of_the_copies_stays_and_why_is_said(roses: Path) -> None:
     save(paint(0), rose / "web.webp", quality=60)
     save(paint(0).convert("L"), rose / "grey.jpg", quality=60)
     shutil.copy(rose / "0.jpg", rose / "0 (copy).jpg")
-    report = clean(roses)
+    report = clean(roses, yes=True)
     found = decisions(report)
     kept = Path(roses / "raw/rose/0.jpg").exists() + Path(roses / "raw/rose/0 (copy).jpg").exists()
     assert kept == 1, "of two files with the same bytes, one stays"
@@ -96,7 +96,7 @@ def test_the_best_of_the_copies_stays_and_why_is_said(roses: Path) -> None:
 
 def test_one_picture_under_two_labels_leaves_under_both(roses: Path) -> None:
     save(paint(0), roses / "raw" / "tulip" / "also.jpg", quality=60)
-    report = clean(roses)
+    report = clean(roses, yes=True)
     found = decisions(report)
     assert reasons(report) == {"raw/rose/0.jpg": "conflict", "raw/tulip/also.jpg": "conflict"}
     for path, other in (("raw/rose/0.jpg", "raw/tulip/also.jpg"), ("raw/tulip/also.jpg", "raw/rose/0.jpg")):
@@ -112,7 +112,7 @@ def test_one_picture_under_two_labels_leaves_under_both(roses: Path) -> None:
 def test_copies_of_a_picture_under_two_labels_leave_with_it(roses: Path) -> None:
     save(paint(0), roses / "raw" / "rose" / "again.jpg", quality=70)
     shutil.copy(roses / "raw" / "rose" / "0.jpg", roses / "raw" / "tulip" / "also.jpg")
-    assert reasons(clean(roses)) == dict.fromkeys(
+    assert reasons(clean(roses, yes=True)) == dict.fromkeys(
         ("raw/rose/0.jpg", "raw/rose/again.jpg", "raw/tulip/also.jpg"), "conflict"
     )
 
@@ -120,7 +120,7 @@ def test_copies_of_a_picture_under_two_labels_leave_with_it(roses: Path) -> None
 def test_flat_strangers_of_different_colours_are_not_copies(roses: Path) -> None:
     for name, colour in (("red", (200, 20, 20)), ("green", (20, 160, 20)), ("blue", (20, 20, 220))):
         save(Image.new("RGB", (90, 90), colour), roses / "raw" / "rose" / f"{name}.png")
-    assert clean(roses).plan.decisions == []
+    assert clean(roses, yes=True).plan.decisions == []
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def arrived(tmp_path: Path) -> Path:
 
 def test_a_dataset_that_came_split_keeps_its_split(arrived: Path) -> None:
     before = contents(arrived)
-    assert clean(arrived).plan.decisions == []
+    assert clean(arrived, yes=True).plan.decisions == []
     assert contents(arrived) == before
 
 
@@ -142,13 +142,13 @@ def test_what_leaks_is_reported_and_taken_from_train(arrived: Path, held_out: st
     label, number = ("b", 6) if held_out == "valid" else ("b", 8)
     # Larger than the one it is a copy of: all the same it is the one in train that leaves.
     save(paint(number, (400, 320)), arrived / "train" / label / "leak.jpg", quality=95)
-    report = clean(arrived)
+    report = clean(arrived, yes=True)
     (decision,) = report.plan.decisions
     assert (decision.path, decision.reason) == (f"train/{label}/leak.jpg", "leak")
     assert decision.keeper == f"{held_out}/{label}/{number}.jpg"
     assert f"it is in {held_out}" in decision.detail
     assert [(leak.first, leak.second) for leak in report.plan.leaks] == [(decision.path, decision.keeper)]
-    assert clean(arrived).plan.leaks == []
+    assert clean(arrived, yes=True).plan.leaks == []
 
 
 def test_a_leak_of_pictures_that_lie_below_raw_as_well_is_found(arrived: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_leak_of_pictures_that_lie_below_raw_as_well_is_found(arrived: Path) -
         raw = arrived / "raw" / file.parent.name / file.name
         raw.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(file, raw)
-    report = clean(arrived)
+    report = clean(arrived, yes=True)
     assert [(leak.first, leak.second) for leak in report.plan.leaks] == [("train/b/leak.jpg", "test/b/8.jpg")]
     assert reasons(report) == {"raw/b/leak.jpg": "leak", "train/b/leak.jpg": "leak"}
 
@@ -167,7 +167,7 @@ def test_a_raw_picture_placed_in_two_splits_stays_in_the_held_out_one(arrived: P
     for place in ("raw/b", "train/b"):
         (arrived / place).mkdir(parents=True, exist_ok=True)
         shutil.copy2(arrived / "test" / "b" / "8.jpg", arrived / place / "8.jpg")
-    report = clean(arrived)
+    report = clean(arrived, yes=True)
     assert [(leak.first, leak.second) for leak in report.plan.leaks] == [("train/b/8.jpg", "test/b/8.jpg")]
     assert reasons(report) == {"train/b/8.jpg": "leak"}
 
@@ -182,7 +182,7 @@ def place_in_train(root: Path) -> None:
 def test_placed_copies_are_no_duplicates(roses: Path) -> None:
     place_in_train(roses)
     before = contents(roses)
-    report = clean(roses)
+    report = clean(roses, yes=True)
     assert (report.plan.decisions, report.plan.leaks) == ([], [])
     assert contents(roses) == before
 
@@ -192,7 +192,7 @@ def test_a_placed_copy_leaves_with_its_picture_and_no_other(roses: Path) -> None
     save(paint(1), rose / "worse.jpg", quality=50)
     shutil.copy2(rose / "0.jpg", rose / "z.jpg")
     place_in_train(roses)
-    report = clean(roses)
+    report = clean(roses, yes=True)
     assert set(reasons(report)) == {f"{top}/rose/{name}" for top in ("raw", "train") for name in ("worse.jpg", "z.jpg")}
     assert "placed copy of raw/rose/worse.jpg" in decisions(report)["train/rose/worse.jpg"].detail
     assert (roses / "train" / "rose" / "0.jpg").exists()
@@ -202,7 +202,7 @@ def test_empty_files_in_raw_and_train_are_broken_each_by_itself(roses: Path) -> 
     place_in_train(roses)
     for path in ("raw/rose/empty.jpg", "train/rose/other.jpg"):
         (roses / path).touch()
-    report = clean(roses)
+    report = clean(roses, yes=True)
     assert reasons(report) == {"raw/rose/empty.jpg": "broken", "train/rose/other.jpg": "broken"}
     assert all("placed" not in decision.detail for decision in report.plan.decisions)
 
@@ -213,7 +213,7 @@ def test_a_flat_folder_shows_the_same_classes_to_torchvision_as_before(tmp_path:
         save(paint(number), flat / "rosé" / f"{number}.jpg")
     save(paint(5), flat / "tulip" / "5.jpg")
     (flat / "tulip" / "broken.jpg").write_bytes(b"no picture")
-    report = clean(flat)
+    report = clean(flat, yes=True)
     assert report.moved == 1
     with os.scandir(flat) as entries:  # how torchvision.datasets.folder.find_classes lists
         assert sorted(entry.name for entry in entries) == ["rosé", "tulip"]
@@ -229,7 +229,7 @@ def test_dry_run_moves_nothing_and_says_the_same(roses: Path) -> None:
     dry = clean(roses, dry_run=True)
     assert contents(roses) == before
     assert (dry.moved, dry.run) == (0, "")
-    wet = clean(roses)
+    wet = clean(roses, yes=True)
     assert wet.plan == dry.plan
     assert wet.moved == len(dry.plan.decisions) == 2
 
@@ -240,9 +240,9 @@ def test_a_second_run_changes_nothing(roses: Path) -> None:
     for quality in (80, 70, 60, 50, 40, 30):
         save(paint(1), plant / f"q{quality}.jpg", quality=quality)
     shutil.copy(plant / "0.jpg", roses / "raw" / "tulip" / "0.jpg")
-    clean(roses)
+    clean(roses, yes=True)
     after = contents(roses)
-    again = clean(roses)
+    again = clean(roses, yes=True)
     assert (again.plan.decisions, again.moved, again.resumed) == ([], 0, 0)
     assert contents(roses) == after
 
@@ -253,7 +253,7 @@ def test_any_name_will_do(tmp_path: Path) -> None:
         save(paint(number), tmp_path / "data" / "raw" / name[:80] / f"{name}.jpg")
         (tmp_path / "data" / "raw" / name[:80] / f"{name} b.jpg").write_bytes(b"")
     before = contents(tmp_path / "data")
-    report = clean(tmp_path / "data")
+    report = clean(tmp_path / "data", yes=True)
     assert report.moved == len(names)
     assert sorted(contents(tmp_path / "data").values()) == sorted(before.values())
 
@@ -267,7 +267,7 @@ def test_names_that_differ_in_case_or_unicode_form_only(tmp_path: Path) -> None:
     if len(list(folder.iterdir())) < len(names):
         pytest.skip("this file system takes such names for one")
     save(paint(1), folder / "intact.jpg")
-    clean(tmp_path / "data")
+    clean(tmp_path / "data", yes=True)
     stored = tmp_path / "data" / "quarantine" / "broken" / "raw" / "rose"
     assert {file.name: file.read_bytes() for file in stored.iterdir()} == {name: name.encode() for name in names}
 
@@ -275,7 +275,7 @@ def test_names_that_differ_in_case_or_unicode_form_only(tmp_path: Path) -> None:
 def test_a_link_that_leads_nowhere_is_broken_and_moves_as_a_link(roses: Path) -> None:
     link = roses / "raw" / "rose" / "link.jpg"
     link.symlink_to("nowhere.jpg")
-    assert reasons(clean(roses)) == {"raw/rose/link.jpg": "broken"}
+    assert reasons(clean(roses, yes=True)) == {"raw/rose/link.jpg": "broken"}
     moved = roses / "quarantine" / "broken" / "raw" / "rose" / "link.jpg"
     assert moved.is_symlink()
     assert str(moved.readlink()) == "nowhere.jpg"
@@ -294,14 +294,14 @@ def test_a_link_that_leads_nowhere_is_broken_and_moves_as_a_link(roses: Path) ->
 def test_no_dataset_is_one_sentence(tmp_path: Path, make: Callable[[Path], object], says: str) -> None:
     make(tmp_path / "data")
     with pytest.raises(UserError, match=says) as caught:
-        clean(tmp_path / "data")
+        clean(tmp_path / "data", yes=True)
     assert str(tmp_path / "data") in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_damaged_catalog_is_one_sentence_and_loses_nothing(roses: Path) -> None:
     (roses / "raw" / "rose" / "broken.jpg").write_bytes(b"no picture")
-    clean(roses)
+    clean(roses, yes=True)
     catalog = roses / "catalog.sqlite"
     data = bytearray(catalog.read_bytes())
     data[1024:] = bytes(len(data) - 1024)
@@ -310,9 +310,9 @@ def test_a_damaged_catalog_is_one_sentence_and_loses_nothing(roses: Path) -> Non
         stale.unlink()
     before = contents(roses)
     with pytest.raises(UserError, match=r"catalog\.sqlite is damaged .*--rebuild-catalog"):
-        clean(roses)
+        clean(roses, yes=True)
     assert contents(roses) == before
-    assert clean(roses, rebuild_catalog=True).plan.decisions == []  # what the sentence says
+    assert clean(roses, rebuild_catalog=True, yes=True).plan.decisions == []  # what the sentence says
 
 
 def test_a_picture_that_changes_after_it_was_decided_upon_stays(roses: Path) -> None:
@@ -325,7 +325,7 @@ def test_a_picture_that_changes_after_it_was_decided_upon_stays(roses: Path) -> 
         moves = set_aside(open_dataset(roses), catalog, report.plan.decisions, "a run")
     assert moves == Moves([], ["raw/rose/broken.jpg"])
     assert broken.read_bytes() == mended
-    assert clean(roses).plan.decisions == []
+    assert clean(roses, yes=True).plan.decisions == []
 
 
 def test_files_that_come_and_go_while_the_folder_is_read(roses: Path) -> None:
@@ -343,10 +343,10 @@ def test_files_that_come_and_go_while_the_folder_is_read(roses: Path) -> None:
             (roses / "raw" / "rose" / "copy.jpg").unlink()
         yield lambda _: None
 
-    report = clean(roses, progress=meddling)
+    report = clean(roses, progress=meddling, yes=True)
     assert len(steps) >= 3
     assert report.moved == 1, "the broken file; the copy was gone"
-    assert clean(roses).plan.decisions == []
+    assert clean(roses, yes=True).plan.decisions == []
 
 
 def test_everything_planted_in_real_photographs_is_found_and_nothing_else(flowers: Path, tmp_path: Path) -> None:
@@ -354,7 +354,7 @@ def test_everything_planted_in_real_photographs_is_found_and_nothing_else(flower
         shutil.copytree(flowers / "train" / label, tmp_path / "data" / "train" / label).chmod(0o755)
     originals = contents(tmp_path / "data")
     faults = plant_faults(tmp_path / "data" / "train", seed=3)
-    report = clean(tmp_path / "data")
+    report = clean(tmp_path / "data", yes=True)
     found = {path.removeprefix("train/"): reason for path, reason in reasons(report).items()}
     explained = set()
     for fault in faults:
@@ -374,14 +374,14 @@ def test_quality_flags_are_counted_and_leave_only_when_asked(tmp_path: Path) -> 
         save(paint(number), root / "raw" / "rose" / f"{number}.jpg")
     dark = paint(9).point([value // 16 for value in range(256)] * 3)
     save(dark, root / "raw" / "rose" / "night.jpg")
-    report = clean(root)
+    report = clean(root, yes=True)
     assert report.plan.decisions == []
     assert report.flagged["dark"] == 1
-    (decision,) = clean(root, remove=["dark"]).plan.decisions
+    (decision,) = clean(root, remove=["dark"], yes=True).plan.decisions
     assert (decision.path, decision.reason) == ("raw/rose/night.jpg", "dark")
     assert (root / "quarantine/dark/raw/rose/night.jpg").exists()
     with pytest.raises(UserError, match="quality flag called 'ugly'"):
-        clean(root, remove=["ugly"])
+        clean(root, remove=["ugly"], yes=True)
 
 
 def test_flagged_pictures_that_are_placed_leave_with_their_copies(tmp_path: Path) -> None:
@@ -391,12 +391,12 @@ def test_flagged_pictures_that_are_placed_leave_with_their_copies(tmp_path: Path
     save(paint(50).filter(ImageFilter.GaussianBlur(9)), root / "raw" / "rose" / "blurred.jpg")
     split(root)
     (placed,) = (path for to in ("train", "valid", "test") for path in (root / to).rglob("blurred.jpg"))
-    report = clean(root, remove=["blurred"])
+    report = clean(root, remove=["blurred"], yes=True)
     assert {decision.path for decision in report.plan.decisions} >= {
         "raw/rose/blurred.jpg", placed.relative_to(root).as_posix(),
     }  # fmt: skip
     assert not placed.exists()
-    assert clean(root, remove=["blurred"]).plan.decisions == []
+    assert clean(root, remove=["blurred"], yes=True).plan.decisions == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
@@ -408,7 +408,7 @@ def test_no_reader_outlives_a_killed_command(tmp_path: Path) -> None:
         file = root / "raw" / ("a" if number % 2 else "b") / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.hardlink_to(long)
-    code = "import sys; from pathlib import Path; from curate.clean import clean; clean(Path(sys.argv[1]))"
+    code = "import sys; from pathlib import Path; from curate.clean import clean; clean(Path(sys.argv[1]), yes=True)"
     with subprocess.Popen([sys.executable, "-c", code, str(root)], cwd=REPOSITORY) as process:
         deadline = time.monotonic() + 60
         while not (children := children_of(process.pid)) and time.monotonic() < deadline:

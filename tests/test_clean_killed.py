@@ -32,6 +32,10 @@ def give_back(root: Path) -> RestoreReport:
         return restore_files(dataset, catalog)
 
 
+def cleaned_up(root: Path) -> None:
+    clean(root, yes=True)
+
+
 def carry_out(root: Path) -> None:
     clean(root, plan=root.parent / "plan.jsonl")
 
@@ -67,7 +71,7 @@ def dirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cleaned(dirty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, after a run that nobody disturbed."""
     root = shutil.copytree(dirty, tmp_path_factory.mktemp("cleaned") / "data")
-    assert clean(root).moved == 11
+    assert clean(root, yes=True).moved == 11
     return root
 
 
@@ -106,7 +110,7 @@ def same_records(root: Path, undisturbed: Path) -> None:
 
 
 def test_clean_killed_at_chosen_instants(dirty: Path, tmp_path: Path) -> None:
-    killed_everywhere(dirty, clean, tmp_path, same_records)
+    killed_everywhere(dirty, cleaned_up, tmp_path, same_records)
 
 
 def test_restore_killed_at_chosen_instants(cleaned: Path, dirty: Path, tmp_path: Path) -> None:
@@ -129,7 +133,7 @@ def test_clean_and_restore_killed_at_random_instants(dirty: Path, cleaned: Path,
     draw = random.Random(5)
     root = shutil.copytree(dirty, tmp_path / "data")
     killed = 0
-    for work, goal in ((clean, cleaned), (give_back, dirty)) * 2:
+    for work, goal in ((cleaned_up, cleaned), (give_back, dirty)) * 2:
         for _ in range(6):
             killed += kill_after(partial(work, root), draw.uniform(0, 0.15))
             assert set(contents(root).values()) == set(contents(dirty).values())

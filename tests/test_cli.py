@@ -14,8 +14,8 @@ from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 COMMANDS = (
-    "demo", "download", "scrape", "clean", "restore", "split", "verify", "show", "summary", "train", "recipes", "bank",
-    "evaluate", "predict", "predict-random", "export", "model-card",
+    "demo", "download", "scrape", "clean", "restore", "split", "verify", "compare", "show", "summary", "train",
+    "recipes", "bank", "evaluate", "predict", "predict-random", "export", "model-card",
 )  # fmt: skip
 OFFLINE = (
     "import socket\ndef refuse(*_a, **_k):\n    raise OSError('no network here')\nsocket.socket.connect = refuse\n"
@@ -178,7 +178,7 @@ def walk(garden: Path, tmp_path_factory: pytest.TempPathFactory) -> Walk:
     folder = tmp_path_factory.mktemp("walk")
     return Walk(
         folder,
-        run("clean", garden, cwd=folder),
+        run("clean", garden, "--yes", cwd=folder),
         run("split", garden, "--ratio", ".5,.25,.25", cwd=folder),
         run("train", garden, "--backbone", "efficientnet_lite0", "--views", 2, cwd=folder),
     )

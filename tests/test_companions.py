@@ -83,7 +83,7 @@ def test_none_of_them_is_judged_and_one_line_counts_them(root: Path) -> None:
     report = clean(root, dry_run=True)
     assert [decision.path for decision in report.plan.decisions] == ["1/zz copy.jpg"]
     assert (report.scan.files, report.scan.companions, report.scan.strangers) == (13, 13 * len(BESIDE), len(STRANGERS))
-    done = command("clean", root)
+    done = command("clean", root, "--yes")
     assert done.code == 0
     assert "78" in done.out
     assert "6 went with the pictures that left" in " ".join(done.out.split())
@@ -92,13 +92,13 @@ def test_none_of_them_is_judged_and_one_line_counts_them(root: Path) -> None:
 
 def test_they_go_with_their_picture_and_come_back(root: Path) -> None:
     before = tree(root)
-    report = clean(root)
+    report = clean(root, yes=True)
     assert (report.moved, report.companions) == (1, len(BESIDE))
     names = {one.format(stem="zz copy", name="zz copy.jpg") for one in BESIDE}
     quarantine = open_dataset(root).quarantine / "duplicate" / "1"
     assert {file.name for file in quarantine.iterdir()} == names | {"zz copy.jpg"}
     assert not any((root / "1" / name).exists() for name in names)
-    assert clean(root).moved == 0  # what stays is nobody's business
+    assert clean(root, yes=True).moved == 0  # what stays is nobody's business
     back = restore_dataset(root, pictures=["1/zz copy.jpg"])
     assert back is not None
     assert (back.restored, len(back.companions)) == (["1/zz copy.jpg"], len(BESIDE))
@@ -107,7 +107,7 @@ def test_they_go_with_their_picture_and_come_back(root: Path) -> None:
 
 def test_they_come_back_without_a_catalog(root: Path) -> None:
     before = tree(root)
-    clean(root)
+    clean(root, yes=True)
     for file in open_dataset(root).home.glob("catalog.sqlite*"):
         file.unlink()
     back = restore_dataset(root)
@@ -121,10 +121,10 @@ def test_one_that_two_pictures_share_stays_while_one_of_them_does(tmp_path: Path
         write(tmp_path / "data" / name, encoded_field(field(number)))
     write(tmp_path / "data/1/a.png", b"\x89PNG\r\n\x1a\n broken")
     write(tmp_path / "data/1/a.txt", b"shared")
-    assert clean(tmp_path / "data").companions == 0
+    assert clean(tmp_path / "data", yes=True).companions == 0
     assert (tmp_path / "data/1/a.txt").read_bytes() == b"shared"
     write(tmp_path / "data/1/a.jpg", b"now broken too")
-    assert clean(tmp_path / "data").companions == 1
+    assert clean(tmp_path / "data", yes=True).companions == 1
     back = restore_dataset(tmp_path / "data", pictures=["1/a.jpg"])
     assert back is not None
     assert back.companions == ["1/a.txt"]
@@ -185,7 +185,7 @@ def test_a_new_split_leaves_none_behind_and_keeps_what_was_edited(root: Path, mo
     out = split(root, mode=mode).out
     caption = next(root.glob("1/*.txt"))
     caption.write_bytes(b"a better caption")
-    clean(root)
+    clean(root, yes=True)
     split(root, mode=mode, seed=7)
     texts = list(out.glob(f"*/1/{caption.name}"))
     assert [file.read_bytes() for file in texts] == [b"a better caption"]

@@ -36,7 +36,7 @@ def flat(tmp_path: Path) -> Path:
 
 def pending_and_changed(root: Path) -> None:
     """What a `clean` leaves that was killed before its first move; meanwhile the user mended the files."""
-    clean(root)
+    clean(root, yes=True)
     opened = open_dataset(root)
     with Catalog.open(opened.catalog_path) as catalog:
         catalog.db.execute("UPDATE quarantine SET state = 'moving'")
@@ -48,7 +48,7 @@ def pending_and_changed(root: Path) -> None:
 
 def test_clean_says_what_could_not_be_moved(flat: Path, tmp_path: Path) -> None:
     pending_and_changed(flat)
-    done = run("clean", flat, cwd=tmp_path)
+    done = run("clean", flat, "--yes", cwd=tmp_path)
     assert done.returncode == 1, done.stdout
     assert "Nothing to set aside" not in done.stdout
     assert "Could not be moved, as it has changed or its place is taken: rose/broken.jpg" in done.stdout
@@ -56,7 +56,7 @@ def test_clean_says_what_could_not_be_moved(flat: Path, tmp_path: Path) -> None:
 
 
 def test_restore_says_what_could_not_be_brought_back(flat: Path, tmp_path: Path) -> None:
-    clean(flat)
+    clean(flat, yes=True)
     write(flat / "rose" / "broken.jpg", b"another")
     done = run("restore", flat, cwd=tmp_path)
     assert done.returncode == 1
@@ -67,7 +67,7 @@ def test_restore_says_what_could_not_be_brought_back(flat: Path, tmp_path: Path)
 
 
 def test_restore_names_the_runs_there_are(flat: Path, tmp_path: Path) -> None:
-    report = clean(flat)
+    report = clean(flat, yes=True)
     done = run("restore", flat, "--run", "nosuch", cwd=tmp_path)
     assert done.returncode == 2
     assert f"There is no run 'nosuch' in the quarantine {flat}.florilegium/quarantine: choose among {report.run}." in (
@@ -80,7 +80,7 @@ def test_restore_names_the_runs_there_are(flat: Path, tmp_path: Path) -> None:
 
 
 def test_restore_names_the_classes_there_are(flat: Path, tmp_path: Path) -> None:
-    clean(flat)
+    clean(flat, yes=True)
     (flat / "rose").rename(flat / "Gallica")
     done = run("restore", flat, "--class", "Rosa", cwd=tmp_path)
     assert done.returncode == 2
@@ -94,14 +94,14 @@ def never_cleaned(root: Path) -> None:
 
 
 def cleaned_anew(root: Path) -> None:
-    clean(root)
+    clean(root, yes=True)
 
 
 @pytest.mark.parametrize("meanwhile", [never_cleaned, cleaned_anew])
 def test_restore_finds_the_quarantine_of_a_renamed_dataset(
     flat: Path, tmp_path: Path, meanwhile: Callable[[Path], None]
 ) -> None:
-    clean(flat)
+    clean(flat, yes=True)
     renamed = flat.rename(tmp_path / "renamed")
     meanwhile(renamed)
     done = run("restore", renamed, cwd=tmp_path)
@@ -117,7 +117,7 @@ def test_restore_finds_the_quarantine_of_a_renamed_dataset(
 
 
 def test_the_quarantine_of_a_neighbour_is_not_offered(flat: Path, tmp_path: Path) -> None:
-    clean(flat)
+    clean(flat, yes=True)
     dataset(tmp_path / "other", {"1": 2, "2": 2})
     done = run("restore", tmp_path / "other", cwd=tmp_path)
     assert done.returncode == 0
@@ -134,13 +134,14 @@ def test_what_to_run_next_can_be_pasted(flat: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["clean", "restore", "split"])
 def test_another_command_at_work_is_told_or_waited_for(command: str, flat: Path, tmp_path: Path) -> None:
-    clean(flat)
+    clean(flat, yes=True)
     with locked(open_dataset(flat).home, "clean elsewhere"):
         done = run(command, flat, cwd=tmp_path)
         assert done.returncode == 2
         assert "`clean elsewhere`" in done.stderr
+        confirmed = ["--yes"] if command == "clean" else []
         waiting = subprocess.Popen(
-            [sys.executable, str(REPOSITORY / "cli.py"), command, str(flat), "--wait"],
+            [sys.executable, str(REPOSITORY / "cli.py"), command, str(flat), "--wait", *confirmed],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"},
         )  # fmt: skip
         time.sleep(1.5)
@@ -163,11 +164,11 @@ def test_a_plan_replaces_no_picture_unless_forced(flat: Path, tmp_path: Path) ->
 
 
 def test_a_damaged_catalog_is_made_anew_on_request(flat: Path, tmp_path: Path) -> None:
-    clean(flat)
+    clean(flat, yes=True)
     catalog = open_dataset(flat).catalog_path
     catalog.write_bytes(b"no database" * 1000)
-    assert run("clean", flat, cwd=tmp_path).returncode == 2
-    done = run("clean", flat, "--rebuild-catalog", cwd=tmp_path)
+    assert run("clean", flat, "--yes", cwd=tmp_path).returncode == 2
+    done = run("clean", flat, "--rebuild-catalog", "--yes", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     with Catalog.open(catalog) as opened:
         assert len(opened.pictures()) == 8

@@ -36,7 +36,7 @@ def default(function: Callable[..., object], name: str) -> object:
 @pytest.mark.parametrize(
     ("flag", "behind", "name"),
     [
-        *((curating.clean, clean, name) for name in ("radius", "keep", "conflicts", "geometry")),
+        *((curating.clean, clean, name) for name in ("radius", "keep", "conflicts", "geometry", "only", "yes")),
         *((clean, CleanOptions, one.name) for one in fields(CleanOptions)),
         (curating.verify, verify, "radius"),
         *((curating.split, split, name) for name in ("seed", "min_per_class", "method")),
@@ -46,7 +46,10 @@ def default(function: Callable[..., object], name: str) -> object:
         (training.train, TrainOptions, "seed"),
         (training.train, TrainOptions, "models"),
         (touring.demo, walk, "seed"),
-        *((fl.Dataset.clean, clean, name) for name in ("radius", "keep", "conflicts", "geometry", "remove")),
+        *(
+            (fl.Dataset.clean, clean, name)
+            for name in ("radius", "keep", "conflicts", "geometry", "remove", "only", "not_copies")
+        ),
         *((fl.Dataset.split, split, name) for name in ("ratio", "seed", "min_per_class", "method", "mode")),
         (predicting.export, export, "convert"),
         *((fl.Dataset.export, export, name) for name in ("format", "convert")),

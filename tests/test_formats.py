@@ -79,14 +79,14 @@ def test_without_its_package_it_stays_and_is_read_once_there_is_one(
         missing.setattr(formats, "find_spec", lambda _: None)
         with pytest.raises(UnreadableHere, match=f"not readable here: .* needs the package {package}"):
             decode((root / "raw" / "1" / f"a.{suffix}").read_bytes())
-        report = clean(root)
+        report = clean(root, yes=True)
         assert (report.plan.decisions, [path for path, _ in report.unreadable]) == ([], [f"raw/1/a.{suffix}"])
         done = split(root)
         assert (done.broken, done.unreadable) == ([], [f"raw/1/a.{suffix}"])
         checked = verify(root)
         assert (checked.in_order, checked.broken, len(checked.unreadable)) == (True, [], 1)
     formats._register.cache_clear()
-    report = clean(root)
+    report = clean(root, yes=True)
     assert (report.unreadable, report.scan.read) == ([], 1)
     assert sum(sum(counts.values()) for counts in split(root).counts.values()) == 13
 
@@ -107,11 +107,11 @@ def test_the_size_of_a_jpeg_xl_is_known_before_it_is_decoded(size: tuple[int, in
 def test_a_pointer_is_no_broken_picture(tmp_path: Path, data: bytes, reason: str) -> None:
     dataset(tmp_path / "data", {"1": 3, "2": 3})
     write(tmp_path / "data" / "1" / "big.jpg", data)
-    report = clean(tmp_path / "data")
+    report = clean(tmp_path / "data", yes=True)
     assert report.plan.decisions == []
     assert [(path, reason in why) for path, why in report.unreadable] == [("1/big.jpg", True)]
     write(tmp_path / "data" / "1" / "big.jpg", encode(photograph(), "JPEG"))  # pulled
-    assert clean(tmp_path / "data").unreadable == []
+    assert clean(tmp_path / "data", yes=True).unreadable == []
 
 
 def tiff(tags: dict[int, int | bytes]) -> bytes:

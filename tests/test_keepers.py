@@ -131,7 +131,7 @@ def test_mirrored_copies_are_found_when_asked_for(tmp_path: Path) -> None:
     save(paint(1), folder / "a.jpg")
     save(paint(1, (160, 128)).transpose(Image.Transpose.FLIP_LEFT_RIGHT), folder / "b.jpg")
     assert clean(tmp_path / "data", dry_run=True).plan.decisions == []
-    (decision,) = clean(tmp_path / "data", geometry=True).plan.decisions
+    (decision,) = clean(tmp_path / "data", geometry=True, yes=True).plan.decisions
     assert (decision.path, decision.keeper) == ("raw/rose/b.jpg", "raw/rose/a.jpg")
     assert "“mirrored”" in decision.detail
 
@@ -178,16 +178,18 @@ def disputed(tmp_path: Path) -> Path:
 def test_what_becomes_of_one_picture_under_two_labels(
     disputed: Path, mode: ConflictMode, leave: dict[str, str]
 ) -> None:
-    report = clean(disputed, conflicts=mode)
+    report = clean(disputed, conflicts=mode, yes=True)
     assert {Path(it.path).stem: it.reason for it in report.plan.decisions} == leave
     assert {(conflict.first_label, conflict.second_label) for conflict in report.plan.conflicts} == {("rose", "tulip")}
-    again = clean(disputed, conflicts=mode)
+    again = clean(disputed, conflicts=mode, yes=True)
     assert again.plan.decisions == []
     assert len(again.plan.conflicts) == (1 if mode == "report" else 0)
 
 
 def test_with_keep_best_a_conflict_names_the_one_that_stays(disputed: Path) -> None:
-    (decision,) = (it for it in clean(disputed, conflicts="keep-best").plan.decisions if it.reason == "conflict")
+    (decision,) = (
+        it for it in clean(disputed, conflicts="keep-best", yes=True).plan.decisions if it.reason == "conflict"
+    )
     assert decision.keeper == "raw/rose/large.jpg"
     assert "“rose” and “tulip”" in decision.detail
     assert "it holds finer detail" in decision.detail
@@ -200,6 +202,6 @@ def test_a_notice_served_for_every_picture_does_not_make_a_pair_of_each_two(tmp_
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(notice, place / f"{number}.jpg")
     save(paint(2), tmp_path / "data" / "raw" / "0" / "flower.jpg")
-    report = clean(tmp_path / "data")
+    report = clean(tmp_path / "data", yes=True)
     assert report.moved == 400
     assert len(report.plan.conflicts) <= 400 * 3

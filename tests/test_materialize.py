@@ -290,7 +290,7 @@ def test_no_bytes_are_ever_lost(operations: list[tuple[str, int, object]]) -> No
                         files[number % len(files)].unlink()
                     continue
                 case "clean":
-                    clean(root)
+                    clean(root, yes=True)
                 case "forget":
                     for file in root.glob("catalog.sqlite*"):
                         file.unlink()

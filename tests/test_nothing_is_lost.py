@@ -95,7 +95,7 @@ class Commands(RuleBasedStateMachine):
 
     @rule(instant=instants)
     def clean(self, instant: int) -> None:
-        if not kill_at_deed(partial(clean, self.root), instant):
+        if not kill_at_deed(partial(clean, self.root, yes=True), instant):
             raw = {content for content, paths in self.places().items() if any(p.startswith("raw/") for p in paths)}
             assert not raw & self.broken
 

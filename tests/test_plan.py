@@ -62,7 +62,7 @@ def test_a_plan_does_what_clean_does(root: Path, tmp_path: Path) -> None:
     by_plan = contents(root)
     give_back(root)
     assert contents(root) == before
-    clean(root)
+    clean(root, yes=True)
     assert contents(root) == by_plan
 
 

@@ -111,7 +111,7 @@ def test_only_three_fields_have_to_be_there_and_further_ones_are_passed_over(tmp
         (line(reason="two words"), "has to be one word of the letters a to z"),
         (line(reason="broken\n"), "has to be one word of the letters a to z"),
         ('{"path": "a", "reason": "b"}', 'has no "sha256": a decision needs path, reason and sha256'),
-        ("[]", "it has to be a JSON object with the fields path, reason, keeper, distance, detail, sha256"),
+        ("[]", "it has to be a JSON object with the fields path, reason, verdict, keeper, distance, detail, sha256"),
         ("true", "is not a decision"),
         ("{", "is not JSON"),
     ],

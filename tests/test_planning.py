@@ -233,7 +233,7 @@ def test_of_several_placed_copies_one_stays(
     plan = planned(tmp_path, monkeypatch, rows, found([[0]]))
     (gone,) = set(places) - {stays}
     detail = f"the same bytes as {stays}; that one stays: {merit}"
-    assert plan.decisions == [Decision(gone, "s", reason, detail, stays, 0)]
+    assert plan.decisions == [Decision(gone, "s", reason, detail, stays, 0, "exact")]
 
 
 def test_a_folder_is_known_clean_until_anything_that_was_judged_changes(

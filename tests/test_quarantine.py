@@ -50,7 +50,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_restore_gives_back_the_same_bytes_under_the_same_names(root: Path) -> None:
     before = contents(root)
     times = {path: (root / path).stat().st_mtime_ns for path in before}
-    assert clean(root).moved == 4
+    assert clean(root, yes=True).moved == 4
     assert len(contents(root)) == len(before) or open_dataset(root).layout == "flat"
     report = give_back(root)
     assert len(report.restored) == 4
@@ -63,7 +63,7 @@ def test_restore_gives_back_the_same_bytes_under_the_same_names(root: Path) -> N
 
 def test_restore_works_without_the_catalog(root: Path) -> None:
     before = contents(root)
-    clean(root)
+    clean(root, yes=True)
     shutil.rmtree(open_dataset(root).catalog_path, ignore_errors=True)
     for file in open_dataset(root).home.glob("catalog.sqlite*"):
         file.unlink()
@@ -75,9 +75,9 @@ def test_a_name_that_left_twice_comes_back_without_the_catalog_too(root: Path) -
     """Set aside, replaced by another broken file of that name, and set aside again."""
     dataset = open_dataset(root)
     broken = next(root.rglob("broken.jpg"))
-    clean(root)
+    clean(root, yes=True)
     broken.write_bytes(b"another that is no picture")
-    clean(root)
+    clean(root, yes=True)
     for file in dataset.home.glob("catalog.sqlite*"):
         file.unlink()
     report = give_back(root, ["broken"])
@@ -92,7 +92,7 @@ def test_a_name_that_left_twice_comes_back_without_the_catalog_too(root: Path) -
 def test_restore_by_reason_label_and_picture(root: Path, known: bool) -> None:
     dataset = open_dataset(root)
     at = "raw/" if dataset.layout == "raw" else ""
-    clean(root)
+    clean(root, yes=True)
     if not known:
         for file in dataset.home.glob("catalog.sqlite*"):
             file.unlink()
@@ -107,17 +107,17 @@ def test_restore_by_reason_label_and_picture(root: Path, known: bool) -> None:
 
 
 def test_restore_by_run(root: Path) -> None:
-    first = clean(root).run
+    first = clean(root, yes=True).run
     again = next(root.rglob("1.jpg")).with_name("later.jpg")
     again.write_bytes(b"broken later")
-    second = clean(root).run
+    second = clean(root, yes=True).run
     assert first < second
     assert give_back(root, run=second).restored == [again.relative_to(root).as_posix()]
     assert len(give_back(root, run=first).restored) == 4
 
 
 def test_the_quarantine_can_be_listed(root: Path) -> None:
-    run = clean(root).run
+    run = clean(root, yes=True).run
     dataset = open_dataset(root)
     with Catalog.open(dataset.catalog_path) as catalog:
         files = stored_files(dataset, catalog)
@@ -128,7 +128,7 @@ def test_the_quarantine_can_be_listed(root: Path) -> None:
 
 
 def test_a_place_that_is_taken_meanwhile_is_left_and_reported(root: Path) -> None:
-    clean(root)
+    clean(root, yes=True)
     place = next(root.rglob("1.jpg")).with_name("broken.jpg")
     save(paint(8), place)
     mine = place.read_bytes()
@@ -141,7 +141,7 @@ def test_a_place_that_is_taken_meanwhile_is_left_and_reported(root: Path) -> Non
 
 
 def test_a_class_folder_that_became_a_file_is_a_place_taken(root: Path) -> None:
-    clean(root)
+    clean(root, yes=True)
     tulip = next(root.rglob("3.jpg")).parent
     shutil.rmtree(tulip)
     tulip.write_bytes(b"notes")
@@ -151,7 +151,7 @@ def test_a_class_folder_that_became_a_file_is_a_place_taken(root: Path) -> None:
 
 
 def test_a_class_folder_that_was_removed_comes_back(root: Path) -> None:
-    clean(root)
+    clean(root, yes=True)
     tulip = next(root.rglob("3.jpg")).parent
     shutil.rmtree(tulip)
     assert len(give_back(root).restored) == 4
@@ -159,7 +159,7 @@ def test_a_class_folder_that_was_removed_comes_back(root: Path) -> None:
 
 
 def test_what_came_back_is_not_read_again(root: Path) -> None:
-    clean(root)
+    clean(root, yes=True)
     give_back(root)
     assert clean(root, dry_run=True).scan.read == 0
 
@@ -242,7 +242,7 @@ def refusal(work: Callable[[], object], before: Callable[[], object]) -> str:
 
 def become_nobody(warm: Path) -> None:
     # This imports what is imported late, perhaps from a home that nobody may read.
-    clean(plant(warm / str(os.getpid()) / "raw").parent)
+    clean(plant(warm / str(os.getpid()) / "raw").parent, yes=True)
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(65534)
@@ -274,7 +274,7 @@ def warm(tmp_path: Path) -> Path:
 def test_an_unreadable_picture_is_one_sentence(public: Path, warm: Path) -> None:
     open_to_all(public)
     (public / "raw" / "rose" / "1.jpg").chmod(0)
-    sentence = refusal(partial(clean, public), partial(become_nobody, warm))
+    sentence = refusal(partial(clean, public, yes=True), partial(become_nobody, warm))
     assert "raw/rose/1.jpg cannot be read" in sentence
     assert len([*public.rglob("*.jpg")]) == 7
 
@@ -282,13 +282,13 @@ def test_an_unreadable_picture_is_one_sentence(public: Path, warm: Path) -> None
 def test_an_unreadable_class_folder_is_one_sentence(public: Path, warm: Path) -> None:
     open_to_all(public)
     (public / "raw" / "rose").chmod(0)
-    sentence = refusal(partial(clean, public), partial(become_nobody, warm))
+    sentence = refusal(partial(clean, public, yes=True), partial(become_nobody, warm))
     assert "raw/rose cannot be read" in sentence
 
 
 def test_a_read_only_dataset_is_one_sentence_and_can_be_looked_at(public: Path, warm: Path) -> None:
     before = contents(public)
-    sentence = refusal(partial(clean, public), partial(become_nobody, warm))
+    sentence = refusal(partial(clean, public, yes=True), partial(become_nobody, warm))
     assert "cannot be written" in sentence
     assert refusal(partial(clean, public, dry_run=True), partial(become_nobody, warm)) == ""
     assert contents(public) == before
@@ -299,18 +299,18 @@ def test_a_class_folder_that_may_not_be_written_keeps_its_pictures(public: Path,
     open_to_all(public)
     (public / "raw" / "tulip").chmod(0o555)
     before = contents(public)
-    sentence = refusal(partial(clean, public), partial(become_nobody, warm))
+    sentence = refusal(partial(clean, public, yes=True), partial(become_nobody, warm))
     assert "cannot be moved" in sentence
     assert "run the same command again" in sentence
     assert sorted(contents(public).values()) == sorted(before.values()), "none lost, none double"
     (public / "raw" / "tulip").chmod(0o777)
-    assert refusal(partial(clean, public), partial(become_nobody, warm)) == ""
+    assert refusal(partial(clean, public, yes=True), partial(become_nobody, warm)) == ""
     assert not (public / "raw" / "tulip" / "copy.jpg").exists()
     assert sorted(contents(public).values()) == sorted(before.values())
 
 
 def limit_file_size(warm: Path, size: int) -> None:
-    clean(plant(warm / str(os.getpid()) / "raw").parent)
+    clean(plant(warm / str(os.getpid()) / "raw").parent, yes=True)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
@@ -318,11 +318,11 @@ def limit_file_size(warm: Path, size: int) -> None:
 def test_a_file_that_may_not_grow_is_one_sentence(root: Path, warm: Path, size: int) -> None:
     """As where a quota is used up: the catalog cannot be written."""
     before = contents(root.parent / "data")
-    sentence = refusal(partial(clean, root), partial(limit_file_size, warm, size))
+    sentence = refusal(partial(clean, root, yes=True), partial(limit_file_size, warm, size))
     assert sentence == "" or "check the disk's free space" in sentence or "catalog" in sentence
     assert sentence or size > 40_000
     everything = contents(root.parent)
-    clean(root)
+    clean(root, yes=True)
     assert set(before.values()) <= set(everything.values())
     give_back(root)
     assert contents(root) == before
@@ -359,10 +359,10 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(
     free = os.statvfs(small_disk)
     filler.write_bytes(bytes(free.f_bavail * free.f_bsize))
     with pytest.raises(UserError, match="free space"):
-        clean(root)
+        clean(root, yes=True)
     assert contents(root) == before
     filler.unlink()
-    assert clean(root).moved + len(before) == len(before) + 4
+    assert clean(root, yes=True).moved + len(before) == len(before) + 4
     give_back(root)
     assert contents(root) == before
 
@@ -375,10 +375,10 @@ def test_a_disk_that_fills_while_files_are_copied_to_it(tmp_path: Path, mount: C
     filler = disk / "filler"
     filler.write_bytes(bytes(1_040_000))
     with pytest.raises(UserError, match=r"cannot be moved .* \(No space left on device\)"):
-        clean(root)
+        clean(root, yes=True)
     filler.unlink()
     assert sorted(contents(root).values()) == sorted(before.values()), "none lost, none double, no half copy left"
-    clean(root)
+    clean(root, yes=True)
     assert sorted(contents(root).values()) == sorted(before.values())
     assert len(contents(disk)) == 4
     give_back(root)
@@ -392,7 +392,7 @@ def test_a_full_quarantine_does_not_keep_what_is_in_it(tmp_path: Path, mount: Ca
     disk = mount(root / "quarantine")
     (disk / "filler").write_bytes(bytes(1_040_000))
     with pytest.raises(UserError, match="No space left on device"):
-        clean(root)
+        clean(root, yes=True)
     report = give_back(root)
     (disk / "filler").unlink()
     assert report.called_off
@@ -424,12 +424,12 @@ def test_a_quarantine_on_another_disk_survives_a_kill(tmp_path: Path, mount: Cal
     root = plant(tmp_path / "data" / "raw").parent
     before = contents(root)
     disk = mount(root / "quarantine")
-    total = len(list_deeds(partial(clean, root)))
+    total = len(list_deeds(partial(clean, root, yes=True)))
     give_back(root)
     for instant in range(0, total, max(1, total // 12)):
-        kill_at_deed(partial(clean, root), instant)
+        kill_at_deed(partial(clean, root, yes=True), instant)
         assert set(contents(root).values()) >= set(before.values())
-        clean(root)
+        clean(root, yes=True)
         assert len(contents(disk)) == 4
         assert sorted(contents(root).values()) == sorted(before.values()), "none lost, none double"
         kill_at_deed(partial(give_back, root), instant)
@@ -469,7 +469,7 @@ def test_a_move_on_a_disk_without_hard_links(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("path", ["/etc/passwd", ".", "raw", "raw/rose/", "../data"])
 def test_what_is_no_picture_cannot_be_asked_for(tmp_path: Path, path: str) -> None:
     root = plant(tmp_path / "data" / "raw").parent
-    clean(root)
+    clean(root, yes=True)
     dataset = open_dataset(root)
     with Catalog.open(dataset.catalog_path) as catalog, pytest.raises(UserError, match="is not in the quarantine"):
         restore_files(dataset, catalog, paths=[path])
@@ -489,7 +489,7 @@ def test_a_folder_that_became_a_link_while_files_move_gives_nothing(
             folder.symlink_to(outside)
         return True
 
-    monkeypatch.setattr("curate.quarantine._is_unchanged", put_a_link)
+    monkeypatch.setattr("curate.quarantine.is_unchanged", put_a_link)
     dataset = open_dataset(root)
     with Catalog.open(dataset.catalog_path) as catalog:
         moves = set_aside(dataset, catalog, decisions, "a run")

@@ -235,7 +235,7 @@ def test_nothing_stale_remains_after_clean_took_a_picture(garden: Path) -> None:
     split(garden)
     split(garden, out=out)
     assert len(placed(garden)) == len(placed(out)) == 75
-    gone = {decision.path for decision in clean(garden).plan.decisions}
+    gone = {decision.path for decision in clean(garden, yes=True).plan.decisions}
     assert len([path for path in gone if path.startswith("raw/")]) == 5
     split(garden)
     split(garden, out=out)

@@ -8,6 +8,7 @@ import sqlite3
 import zipfile
 from collections.abc import Callable
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def home(tmp_path: Path) -> Path:
     (tmp_path / "data" / "raw" / "1" / "broken.jpg").write_bytes(b"no picture")
     (tmp_path / "data" / "raw" / "2" / "broken.jpg").write_bytes(b"no picture")
     split(tmp_path / "data")
-    clean(tmp_path / "data")
+    clean(tmp_path / "data", yes=True)
     return tmp_path
 
 
@@ -53,7 +54,7 @@ def give_back(root: Path) -> object:
 
 
 COMMANDS: dict[str, Callable[[Path], object]] = {
-    "clean": clean,
+    "clean": partial(clean, yes=True),
     "restore": give_back,
     "split": lambda root: split(root, seed=5),
     "split elsewhere": lambda root: split(root, out=root.parent / "mine" / "split"),
@@ -174,9 +175,9 @@ def test_what_we_did_not_make_is_refused_and_can_be_rebuilt(home: Path, statemen
     tell(home, *statements)
     pictures = bytes_of(home)
     with pytest.raises(UserError, match="--rebuild-catalog"):
-        clean(home / "data")
+        clean(home / "data", yes=True)
     assert bytes_of(home) == pictures
-    clean(home / "data", rebuild_catalog=True)
+    clean(home / "data", rebuild_catalog=True, yes=True)
     assert len(list((home / "data").glob("catalog-*.sqlite"))) == 1, "the old one is put aside, not lost"
     assert len(give_back(home / "data").restored) == 2  # type: ignore[attr-defined]
 
@@ -186,7 +187,7 @@ def test_a_trigger_does_not_fire_while_the_catalog_is_looked_at(home: Path) -> N
     tell(home, "DROP TABLE IF EXISTS about", "ALTER TABLE pictures DROP COLUMN dark_score")
     tell(home, "CREATE TRIGGER t AFTER UPDATE ON pictures BEGIN DELETE FROM quarantine; END")
     with pytest.raises(UserError, match="trigger"):
-        clean(home / "data")
+        clean(home / "data", yes=True)
     with closing(sqlite3.connect(home / "data" / "catalog.sqlite")) as db:
         assert db.execute("SELECT COUNT(*) FROM quarantine").fetchone() == (2,)
 
@@ -262,7 +263,7 @@ def test_a_quarantine_that_is_a_link_to_anothers_quarantine_is_refused(home: Pat
     (home / "other disk").mkdir()
     give_back(home / "data")
     (home / "data" / "quarantine").symlink_to(home / "other disk")
-    clean(home / "data")
+    clean(home / "data", yes=True)
     assert len(list((home / "other disk").rglob("*.jpg"))) == 2
     dataset(home / "stranger" / "raw", {"1": 3, "2": 3})
     (home / "stranger" / "quarantine").symlink_to(home / "other disk")

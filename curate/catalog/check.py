@@ -14,7 +14,7 @@ from typing import Final
 from curate.errors import UserError
 
 LATER_TABLES: Final = frozenset(
-    {"about", "clean_cache", "settled", "searches", "scrape_searches", "scrape_candidates", "written"}
+    {"about", "class_moves", "clean_cache", "settled", "searches", "scrape_searches", "scrape_candidates", "written"}
 )
 """Tables that a command makes when it first needs them."""
 

@@ -9,13 +9,22 @@ from curate.lookalikes.method import plan_method
 
 def is_known_clean(catalog: Catalog, options: str) -> bool:
     """Whether the very pictures that are present were judged before with these options, and all of them could stay."""
-    known = recall_clean(catalog, options)
-    return known is not None and known == _digest(catalog)
+    return near_if_clean(catalog, options) is not None
 
 
-def remember_clean(catalog: Catalog, options: str) -> None:
-    """Remember that with these options nothing is left to do."""
-    enter_clean(catalog, options, _digest(catalog))
+def near_if_clean(catalog: Catalog, options: str) -> int | None:
+    """How many pairs were near when these pictures were judged with these options; None where that never was, and
+    where not all of them could stay.
+    """
+    known, _, near = (recall_clean(catalog, options) or "").partition(" ")
+    if not known or known != _digest(catalog):
+        return None
+    return int(near) if near.isdecimal() else 0
+
+
+def remember_clean(catalog: Catalog, options: str, near: int = 0) -> None:
+    """Remember that with these options nothing is left to do, and how many pairs are near."""
+    enter_clean(catalog, options, f"{_digest(catalog)} {near}")
 
 
 def _digest(catalog: Catalog) -> str:

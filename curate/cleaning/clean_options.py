@@ -4,12 +4,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import get_args
 
+from curate.cleaning.merging import merges_of
 from curate.defaults import (
     DEFAULT_CONFLICTS,
+    DEFAULT_ONLY,
     DEFAULT_POLICY,
     DEFAULT_RADIUS,
     MAX_RADIUS,
     ConflictMode,
+    CopyKind,
     PolicyName,
 )
 from curate.errors import UserError
@@ -28,6 +31,8 @@ class CleanOptions:
     conflicts: ConflictMode = DEFAULT_CONFLICTS  # what becomes of one picture under two labels
     geometry: bool = False  # whether turned and mirrored copies are found too
     remove: tuple[str, ...] = ()  # quality flags with which a picture leaves
+    only: CopyKind = DEFAULT_ONLY  # what counts as a copy
+    merge: tuple[str, ...] = ()  # classes that become another, as c1=42
 
     def __post_init__(self) -> None:
         if not 0 <= self.radius <= MAX_RADIUS:
@@ -37,11 +42,13 @@ class CleanOptions:
             _require(flag, flags, "quality flag")
         _require(self.keep, get_args(PolicyName), "policy")
         _require(self.conflicts, get_args(ConflictMode), "way with conflicts")
+        _require(self.only, get_args(CopyKind), "kind of copy")
+        merges_of(self.merge)
 
     def __str__(self) -> str:
         return (
             f"radius {self.radius}, keep {self.keep}, conflicts {self.conflicts}, geometry {self.geometry}, "
-            f"remove {sorted(self.remove)}"
+            f"remove {sorted(self.remove)}, only {self.only}, merge {sorted(self.merge)}"
         )
 
 

@@ -1,6 +1,6 @@
 """One picture under several labels: which pictures are in dispute, and with which others."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -8,9 +8,11 @@ from itertools import islice
 import numpy as np
 
 from curate.catalog import Picture
+from curate.dataset import natural_key
 from curate.duplicates import NearDuplicates
 
 _MOST_PARTNERS = 3
+_ONE_OF = 10  # of so many pictures of a class more than one lies in the other, where the two may be one
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,43 @@ class Conflict:
     second: str
     second_label: str
     distance: int
+
+
+@dataclass(frozen=True)
+class ClassPair:
+    """Two classes that share pictures: how many, and how many pictures each has."""
+
+    first: str
+    second: str
+    shared: int
+    of_first: int
+    of_second: int
+
+    @property
+    def may_be_one(self) -> bool:
+        """Whether more than a tenth of the smaller lies in the other too."""
+        return self.shared * _ONE_OF > min(self.of_first, self.of_second)
+
+    @property
+    def merge(self) -> str:
+        """How `clean --merge` is told that they are one class: the smaller becomes the larger."""
+        smaller, larger = (self.first, self.second) if self.of_first <= self.of_second else (self.second, self.first)
+        return f"{smaller}={larger}"
+
+
+def class_pairs(conflicts: Sequence[Conflict], pictures: Sequence[Picture]) -> list[ClassPair]:
+    """The pairs of classes that share pictures, those that share most first."""
+    members = defaultdict[tuple[str, str], tuple[set[str], set[str]]](lambda: (set(), set()))
+    for found in conflicts:
+        sides = sorted([(found.first_label, found.first), (found.second_label, found.second)])
+        for (_, path), side in zip(sides, members[sides[0][0], sides[1][0]], strict=True):
+            side.add(path)
+    total = Counter(picture.label for picture in pictures)
+    pairs = [
+        ClassPair(first, second, min(map(len, sides)), total[first], total[second])
+        for (first, second), sides in members.items()
+    ]
+    return sorted(pairs, key=lambda pair: (-pair.shared, natural_key(pair.first), natural_key(pair.second)))
 
 
 def find_conflicts(found: NearDuplicates, pictures: Sequence[Picture]) -> list[Conflict]:

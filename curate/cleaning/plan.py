@@ -5,15 +5,21 @@ The fields of a line, always these and in this order:
     path      the picture that leaves, relative to the dataset's root, with "/" between folders
     reason    one word, which is also the folder below quarantine/: broken, duplicate, leak, conflict, or one's own
     keeper    the path of the copy that stays in its place, "" where there is none
+    verdict   exact for the same bytes as another picture, copy for an edited copy of one, "" for all else
     distance  Hamming distance of the two pHashes in bits, -1 where there is no pair
     detail    the reason in words
     sha256    of the picture's bytes when the plan was made; a picture that changed since is not moved
 
-Delete a line, and its picture stays; write one, and its picture leaves. Further fields are passed over, and of the
-six only `path`, `reason` and `sha256` have to be there.
+A line may also have
+
+    move_to   the path in another class that the picture moves to; it does not leave the dataset then
+
+Delete a line, and its picture stays; write one, and its picture leaves. Further fields are passed over, and only
+`path`, `reason` and `sha256` have to be there.
 """
 
 import json
+import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -28,7 +34,7 @@ from curate.files.reading import MAX_BYTES, read_file, sha256_of
 from curate.quarantine import Decision, stored_files
 from curate.written import write_own
 
-FIELDS = ("path", "reason", "keeper", "distance", "detail", "sha256")
+FIELDS = ("path", "reason", "verdict", "keeper", "distance", "detail", "sha256")
 
 _REASON = re.compile(r"[a-z][a-z-]{0,30}")
 
@@ -46,9 +52,7 @@ def write_plan(file: Path, decisions: Sequence[Decision], catalog: Catalog, *, f
 
     Raises `UserError` as `write_own` does: a plan that was edited by hand is not replaced either.
     """
-    lines = [
-        json.dumps({name: getattr(decision, name) for name in FIELDS}, ensure_ascii=False) for decision in decisions
-    ]
+    lines = [json.dumps(_values(decision), ensure_ascii=False) for decision in decisions]
     if file.exists() and not force and not file.resolve().is_relative_to(catalog.path.resolve().parent):
         read_plan(file)  # what a catalog from elsewhere says of files outside is not enough: it has to be a plan
     write_own(catalog, file, "".join(f"{line}\n" for line in lines), force=force)
@@ -84,15 +88,18 @@ def check_plan(lines: Sequence[PlanLine], dataset: Dataset, catalog: Catalog) ->
     up to date with the folder.
     """
     present = {picture.path: picture.broken for picture in catalog.pictures()}
+    labels = dataset.labels()
+    targets: dict[str, str] = {}
     gone = defaultdict(list)
     for file in stored_files(dataset, catalog):
         gone[file.path].append(dataset.quarantine / file.stored)
-    leaving = {line.decision.path for line in lines}
+    leaving = {line.decision.path for line in lines if not line.decision.move_to}
     to_do = []
     for line in lines:
         decision = line.decision
         if decision.path not in present:
-            if any(_sha256(file) == decision.sha256 for file in gone[decision.path]):
+            arrived = [inside(dataset.root, decision.move_to)] if decision.move_to else gone[decision.path]
+            if any(_sha256(file) == decision.sha256 for file in arrived):
                 continue
             raise UserError(f"{line.where}: {dataset.root} holds no picture {decision.path}; delete the line.")
         if _sha256(inside(dataset.root, decision.path)) != decision.sha256:
@@ -105,8 +112,31 @@ def check_plan(lines: Sequence[PlanLine], dataset: Dataset, catalog: Catalog) ->
                 f"{'leaves too' if decision.keeper in leaving else 'is broken or not there'}; delete the line or "
                 'write "keeper": "".'
             )
+        if decision.move_to:
+            _check_target(line, dataset, labels, targets)
         to_do.append(decision)
     return to_do
+
+
+def _check_target(line: PlanLine, dataset: Dataset, labels: Sequence[str], targets: dict[str, str]) -> None:
+    """Raise `UserError` where a picture cannot move to the place that its line names; `targets` are those of others."""
+    decision, depth = line.decision, 0 if dataset.layout == "flat" else 1
+    before, after = decision.path.split("/"), decision.move_to.split("/")
+    if len(after) < depth + 2 or before[:depth] != after[:depth] or after[depth] not in labels:
+        raise UserError(
+            f"{line.where}: {decision.move_to!r} is no place in another class of {dataset.root}, in the same split as "
+            f"{decision.path}; correct move_to."
+        )
+    other = targets.setdefault(decision.move_to.casefold(), line.where)
+    if other is not line.where or os.path.lexists(inside(dataset.root, decision.move_to)):
+        raise UserError(
+            f"{line.where}: another file lies at {decision.move_to}, or is to; give the picture another name."
+        )
+
+
+def _values(decision: Decision) -> dict[str, object]:
+    values: dict[str, object] = {name: getattr(decision, name) for name in FIELDS}
+    return values | {"move_to": decision.move_to} if decision.move_to else values
 
 
 def _parse(line: str, where: str) -> Decision:
@@ -118,8 +148,8 @@ def _parse(line: str, where: str) -> Decision:
         ) from error
     if not isinstance(values, dict):
         raise UserError(f"{where} is not a decision: it has to be a JSON object with the fields {', '.join(FIELDS)}.")
-    values = {"keeper": "", "detail": "", "distance": -1, **values}
-    for name in FIELDS:
+    values = {"keeper": "", "verdict": "", "detail": "", "distance": -1, "move_to": "", **values}
+    for name in (*FIELDS, "move_to"):
         wanted = int if name == "distance" else str
         if name not in values:
             raise UserError(f'{where} has no "{name}": a decision needs path, reason and sha256.')
@@ -131,9 +161,11 @@ def _parse(line: str, where: str) -> Decision:
             raise UserError(f'{where}: "{name}" holds half a character, which no file name can.')
     if not is_plain(values["path"]):
         raise UserError(f"{where}: {values['path']!r} is no path inside the dataset.")
+    if values["move_to"] and not is_plain(values["move_to"]):
+        raise UserError(f"{where}: {values['move_to']!r} is no path inside the dataset.")
     if not _REASON.fullmatch(values["reason"]):
         raise UserError(f"{where}: the reason {values['reason']!r} has to be one word of the letters a to z.")
-    return Decision(**{name: values[name] for name in FIELDS})
+    return Decision(**{name: values[name] for name in (*FIELDS, "move_to")})
 
 
 def _is_unicode(text: str) -> bool:

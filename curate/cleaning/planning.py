@@ -6,21 +6,24 @@ distance, and why that one.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from curate.catalog import Catalog, Picture
 from curate.cleaning.clean_options import CleanOptions
-from curate.cleaning.conflicts import Conflict, counterparts, find_conflicts, within_labels
+from curate.cleaning.conflicts import ClassPair, Conflict, class_pairs, counterparts, find_conflicts, within_labels
 from curate.cleaning.keepers import POLICIES, Evidence, Policy
+from curate.cleaning.losses import ClassLoss, Tally, losses_of, tally
+from curate.cleaning.merging import merged, merges_of, moves_between_classes
 from curate.dataset import SPLITS, Dataset, natural_key
 from curate.decoding.formats import is_not_readable
-from curate.duplicates import NearDuplicates, find_near_duplicates, looks_at
+from curate.duplicates import NearDuplicates, find_near_duplicates, find_same_bytes, looks_at
 from curate.lookalikes.cached_search import remember_search
 from curate.lookalikes.clusters import Cluster, Copy, clusters
 from curate.lookalikes.fingerprint import VARIANTS
+from curate.not_copies import NotCopies, apart, read_not_copies
 from curate.progress import Progress, silent
 from curate.quality import CHECKS
 from curate.quarantine import Decision, pending
@@ -29,6 +32,9 @@ REASONS = ("broken", "duplicate", "leak", "conflict")
 """Why a picture leaves: no pixels; a better copy in the same split; a copy in a split that must stay apart from this
 one; a copy under another label, where both leave, because nobody knows which label is right.
 """
+
+EXACT, EDITED = "exact", "copy"
+"""The verdicts by which a copy leaves: the same bytes, or what was made from the same picture."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,22 @@ class Leak:
 class CleaningPlan:
     """What is to leave, in order of path; what was found leaking across the splits that are there; and which
     pictures lie under two labels.
+
+    `classes` counts what the classes have and lose; `pairs` are the pairs of classes that share pictures; `near` counts
+    the pairs that look alike and are no copies.
     """
 
     decisions: list[Decision]
     leaks: list[Leak]
     conflicts: list[Conflict]
+    classes: Tally = field(default_factory=Tally, compare=False)
+    pairs: list[ClassPair] = field(default_factory=list, compare=False)
+    near: int = field(default=0, compare=False)
+
+    @property
+    def losses(self) -> list[ClassLoss]:
+        """The classes that lose all of their pictures, or more than a tenth; worst first."""
+        return losses_of(self.decisions, self.classes)
 
 
 def make_plan(
@@ -59,26 +76,48 @@ def make_plan(
     """Decide from the catalog what leaves. Moves that an interrupted run left undone are decided already."""
     options = options or CleanOptions()
     policy = POLICIES[options.keep]
+    merges = merges_of(options.merge)
     decided = {decision.path: decision for decision in pending(catalog)}
-    pictures = [picture for picture in catalog.pictures() if picture.path not in decided]
+    listed = catalog.pictures()
+    everything = [merged(picture, merges) for picture in listed]
+    pictures = [picture for picture in everything if picture.path not in decided]
     sources, placed = part_placements(pictures)
     poor = [decision for picture in sources if (decision := _poor(picture, options.remove))]
     leaving = {decision.path for decision in poor}
     intact = [picture for picture in sources if not picture.broken and picture.path not in leaving]
-    found = find_near_duplicates(dataset.root, intact, options.radius, progress, geometry=options.geometry)
-    if not options.geometry:  # which a split does not look at: there, a mirrored copy is another picture
-        remember_search(catalog, [picture.sha256 for picture in intact], found, options.radius)
+    told = read_not_copies(dataset).of((picture.path, picture.sha256) for picture in everything)
+    found = apart(_search(dataset, catalog, intact, options, progress), intact, told)
     in_split = {origin: max((copy.split for copy in copies), key=SPLITS.index) for origin, copies in placed.items()}
     evidence = Evidence.gather(dataset.root, catalog, in_split, _bordered(found, intact))
-    planner = _Planner(dataset.root, intact, found, policy, options.conflicts, evidence)
+    planner = _Planner(dataset.root, intact, found, policy, options.conflicts, evidence, told)
     lost = [picture for picture in sources if picture.broken and not is_not_readable(picture.broken)]
     decisions = [Decision(it.path, it.sha256, "broken", it.broken) for it in lost]
     decisions += poor
     decisions += planner.decisions()
     decisions += _placements_that_leave(decisions, placed)
-    everything = sorted([*decided.values(), *decisions], key=lambda decision: natural_key(decision.path))
+    gone = {*decided, *(decision.path for decision in decisions)}
+    staying = [picture for picture in listed if picture.path not in gone]
+    decisions += moves_between_classes(dataset.root, staying, merges)
     copies = [copy for origin, copies in placed.items() if origin not in leaving for copy in copies]
-    return CleaningPlan(everything, find_leaks(found, intact, copies), find_conflicts(found, intact))
+    conflicts = find_conflicts(found, intact)
+    all_decisions = sorted([*decided.values(), *decisions], key=lambda decision: natural_key(decision.path))
+    return CleaningPlan(
+        all_decisions, find_leaks(found, intact, copies), conflicts,
+        tally(all_decisions, part_placements(everything)[0]),
+        class_pairs(conflicts, intact), sum(1 for _ in found.near()),
+    )  # fmt: skip
+
+
+def _search(
+    dataset: Dataset, catalog: Catalog, intact: Sequence[Picture], options: CleanOptions, progress: Progress
+) -> NearDuplicates:
+    """The copies among intact pictures, of the kind that is asked for."""
+    if options.only == "exact":
+        return find_same_bytes(intact)
+    found = find_near_duplicates(dataset.root, intact, options.radius, progress, geometry=options.geometry)
+    if not options.geometry:  # which a split does not look at: there, a mirrored copy is another picture
+        remember_search(catalog, [picture.sha256 for picture in intact], found, options.radius)
+    return found
 
 
 def _poor(picture: Picture, remove: Sequence[str]) -> Decision | None:
@@ -170,7 +209,7 @@ def _placements_that_leave(decisions: Sequence[Decision], placed: Mapping[str, l
             reason = "duplicate" if copy.split == stays.split else "leak"
             merit = f"it is in {stays.split}" if reason == "leak" else f"it bears the name of {origin}"
             detail = f"the same bytes as {stays.path}; that one stays: {merit}"
-            yield Decision(copy.path, copy.sha256, reason, detail, stays.path, 0)
+            yield Decision(copy.path, copy.sha256, reason, detail, stays.path, 0, EXACT)
 
 
 class _Planner:
@@ -184,16 +223,21 @@ class _Planner:
         policy: Policy,
         mode: str,
         evidence: Evidence,
+        told: NotCopies,
     ) -> None:
         self.pictures = pictures
         self.policy = policy
         self.evidence = evidence
         joined = within_labels(found, pictures) if mode == "report" else found
-        self.clusters = clusters(
-            joined,
-            lambda at: policy.rank(pictures[at], evidence),
-            looks_at(root, pictures, joined.contents),
-            by_source=policy.by_source,
+        self.clusters = _without_told_apart(
+            clusters(
+                joined,
+                lambda at: policy.rank(pictures[at], evidence),
+                looks_at(root, pictures, joined.contents),
+                by_source=policy.by_source,
+            ),
+            pictures,
+            told,
         )
         self.variants = _variants(found)
         seen = {content for pair in self.variants for content in pair}
@@ -227,7 +271,8 @@ class _Planner:
             if copy.label != keeper.label:
                 reason = "conflict"
                 detail = f"one picture under the labels {_quoted(copy.label, keeper.label)}: {detail}"
-            yield Decision(copy.path, copy.sha256, reason, detail, keeper.path, link.distance)
+            verdict = _verdict(copy, keeper)
+            yield Decision(copy.path, copy.sha256, reason, detail, keeper.path, link.distance, verdict)
 
     def _why(self, link: Copy, keeper: Picture) -> str:
         """Why the keeper stays and not its copy, in words."""
@@ -248,14 +293,16 @@ class _Planner:
             distance = links[at if at != cluster.keeper else other].distance
             picture = self.pictures[at]
             detail = f"{self._sameness(Copy(at, distance), other)}, whose label is in doubt"
-            yield Decision(picture.path, picture.sha256, "conflict", detail, "", distance)
+            verdict = _verdict(picture, self.pictures[other])
+            yield Decision(picture.path, picture.sha256, "conflict", detail, "", distance, verdict)
 
     def _disputed(self, at: int) -> Decision:
         other, distance = self.disputed[at]
         picture, counterpart = self.pictures[at], self.pictures[other]
         labels = _quoted(picture.label, counterpart.label)
         detail = f"one picture under the labels {labels}: {self._sameness(Copy(at, distance), other)}"
-        return Decision(picture.path, picture.sha256, "conflict", detail, "", distance)
+        verdict = _verdict(picture, counterpart)
+        return Decision(picture.path, picture.sha256, "conflict", detail, "", distance, verdict)
 
     def _sameness(self, link: Copy, other: int) -> str:
         at = link.position
@@ -267,6 +314,22 @@ class _Planner:
         if link.distance >= 0:
             notes.append(f"pHash {link.distance} of 64 bits apart" + (f", one seen as “{variant}”" if variant else ""))
         return f"the same picture as {path} ({'; '.join(notes)})" if notes else f"the same picture as {path}"
+
+
+def _without_told_apart(found: Sequence[Cluster], pictures: Sequence[Picture], told: NotCopies) -> list[Cluster]:
+    """The clusters without the copies that a person has told from the keeper: they may have met it through a third."""
+
+    def is_copy(copy: Copy, cluster: Cluster) -> bool:
+        return not told.tells_apart([pictures[copy.position].sha256], [pictures[cluster.keeper].sha256])
+
+    left = [
+        replace(cluster, copies=tuple(copy for copy in cluster.copies if is_copy(copy, cluster))) for cluster in found
+    ]
+    return [cluster for cluster in left if cluster.copies]
+
+
+def _verdict(picture: Picture, other: Picture) -> str:
+    return EXACT if picture.sha256 == other.sha256 else EDITED
 
 
 def _variants(found: NearDuplicates) -> dict[frozenset[int], str]:

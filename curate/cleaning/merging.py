@@ -1,0 +1,99 @@
+"""Classes that are one: which are to be merged into which, and where each picture of theirs goes."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from curate.catalog import Catalog, Picture
+from curate.catalog.class_moves import class_moves_done
+from curate.dataset import Dataset, natural_key
+from curate.errors import UserError
+from curate.quarantine import Decision
+
+MERGE = "merge"
+"""The reason of a decision by which a picture moves to another class."""
+
+
+def merges_of(words: Sequence[str]) -> dict[str, str]:
+    """Class → the class that it becomes, of words such as "c1=42".
+
+    Raises `UserError` for a word that is no such pair, a class that is to become two, and one that is merged into a
+    class which is merged itself.
+    """
+    merges: dict[str, str] = {}
+    for word in words:
+        label, equals, into = word.partition("=")
+        if not (label and equals and into) or "=" in into or label == into:
+            raise UserError(f"{word!r} names no two classes: give the one that ends and the one that stays, as c1=42.")
+        if merges.setdefault(label, into) != into:
+            raise UserError(f"The class {label} cannot become both {merges[label]} and {into}: give one of them.")
+    for label, into in merges.items():
+        if into in merges:
+            raise UserError(
+                f"{label} is to become {into}, which becomes {merges[into]} itself: give {label}={merges[into]}."
+            )
+    return merges
+
+
+def require_classes(dataset: Dataset, catalog: Catalog, merges: Mapping[str, str]) -> None:
+    """Raise `UserError` for a class that is not there, but for one that was merged before: the command is repeated."""
+    if not merges:
+        return
+    labels = set(dataset.labels())
+    depth = 0 if dataset.layout == "flat" else 1
+    known = labels | {moved.path.split("/")[depth] for moved in class_moves_done(catalog)}
+    for label, into in merges.items():
+        for wanted, among in ((label, known), (into, labels)):
+            if wanted not in among:
+                raise UserError(f"There is no class {wanted} in {dataset.root}, so {label}={into} merges nothing.")
+
+
+def merged(picture: Picture, merges: Mapping[str, str]) -> Picture:
+    """A picture under the label that it is to have."""
+    return replace(picture, label=merges[picture.label]) if picture.label in merges else picture
+
+
+def moves_between_classes(root: Path, staying: Sequence[Picture], merges: Mapping[str, str]) -> Iterator[Decision]:
+    """The decisions by which those that stay, of the classes that are merged, come to lie in their new class.
+
+    A name that is taken there gets a number, the same in all splits: a picture and its placed copies bear one name.
+    """
+    by_name = defaultdict[tuple[str, str], list[Picture]](list)
+    for picture in staying:
+        if picture.label in merges:
+            by_name[picture.label, picture.path.removeprefix(f"{picture.folder}/")].append(picture)
+    taken: set[str] = set()
+    for (label, name), pictures in sorted(by_name.items(), key=lambda item: natural_key("/".join(item[0]))):
+        folders = [_folder(picture, merges[label]) for picture in pictures]
+        places = next(
+            places
+            for number in range(1, len(by_name) + _MOST_TAKEN)
+            if _are_free(root, places := [f"{folder}/{_numbered(name, number)}" for folder in folders], taken)
+        )
+        taken.update(place.casefold() for place in places)
+        for picture, place in zip(pictures, places, strict=True):
+            detail = f"its class {label} becomes {merges[label]}"
+            yield Decision(picture.path, picture.sha256, MERGE, detail, move_to=place)
+
+
+_MOST_TAKEN = 1_000_000  # names with a number that others may have taken
+
+
+def _folder(picture: Picture, label: str) -> str:
+    """The folder of another class beside a picture's own."""
+    top, slash, _ = picture.folder.rpartition("/")
+    return f"{top}{slash}{label}"
+
+
+def _numbered(name: str, number: int) -> str:
+    if number == 1:
+        return name
+    path = PurePosixPath(name)
+    return str(path.with_name(f"{path.stem} ({number}){path.suffix}"))
+
+
+def _are_free(root: Path, places: Sequence[str], taken: set[str]) -> bool:
+    return not any(
+        place.casefold() in taken or (root / place).is_symlink() or (root / place).exists() for place in places
+    )
