@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from curate.catalog import Picture
 from curate.defaults import DEFAULT_RADIUS
 from curate.files.reading import read_file
+from curate.lookalikes.alignment import Alignment, turn_of
 from curate.lookalikes.candidates import CandidatePairs, find_candidates
 from curate.lookalikes.comparison import SMALL
 from curate.lookalikes.fingerprint import is_flat
 from curate.lookalikes.looks import Looks
-from curate.lookalikes.placement import Placement, turn_of
 from curate.lookalikes.second_look import COPY, DIFFERENT, Verdicts, compared, look_again
 from curate.progress import Progress, silent
 
@@ -65,13 +65,13 @@ class NearDuplicates:
         chosen = np.flatnonzero(~self.same)
         yield from zip(self.first[chosen].tolist(), self.second[chosen].tolist(), strict=True)
 
-    def placements(self) -> dict[tuple[int, int], tuple[Placement, int]]:
+    def placements(self) -> dict[tuple[int, int], tuple[Alignment, int]]:
         """(first, second) → where the first lies in the second, and the distance of their hashes, of the copies."""
-        if not len(self.variant):
+        if not len(self.placement):
             return {}
         return {
             (int(self.first[pair]), int(self.second[pair])): (
-                Placement(turn_of(int(self.variant[pair])), _box(self.placement[pair])),
+                Alignment(turn_of(int(self.variant[pair])), _box(self.placement[pair])),
                 int(self.distance[pair]),
             )
             for pair in np.flatnonzero(self.same).tolist()
@@ -170,7 +170,7 @@ def _by_colour(contents: list[list[int]], pictures: Sequence[Picture], looks: Lo
 def _is_flat_copy(first: int, second: int, looks: Looks) -> bool:
     if looks.is_plain(first) and looks.is_plain(second):
         return True
-    found = compared(first, second, Placement(), looks)
+    found = compared(first, second, Alignment(), looks)
     return found is not None and found.difference < 1
 
 

@@ -121,7 +121,8 @@ def test_finds_one_origin_in_two_splits(root: Path) -> None:
 
 
 def test_a_likeness_is_no_leak(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.lookalikes.registration.MIN_DETAIL", 1.1)  # now the pixels tell every pair apart
+    monkeypatch.setattr("curate.lookalikes.comparison.MAX_DIFFERENCE", 1e-3)  # now each copy differs in some place
+    monkeypatch.setattr("curate.lookalikes.comparison._NEAR_SHARE", 1.0)
     original = next(number for number in range(40) if encoded_field(field(number)) == one(root, "test").read_bytes())
     write(root / "train" / "1" / "like.jpg", encoded_field(field(original), 60))
     (crossing,) = verify(root).splits[0].crossings
