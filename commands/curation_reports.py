@@ -196,6 +196,11 @@ def _not_as_asked(report: SplitReport) -> None:
             say(_not_divided(one))
     if report.ungrouped:
         say(f"In no group, and so drawn alone: {len(report.ungrouped):,} pictures, such as {report.ungrouped[0]}.")
+    if report.subfolders > 1:
+        say(
+            f"The class folders hold {report.subfolders:,} subfolders, whose pictures may part: if each is one "
+            "patient, product or session, give --group-by parent."
+        )
     if report.grouped_before:
         say(
             "The split that was here kept groups together, and this one does not: for the same, give "
@@ -228,7 +233,10 @@ _HOLDS: Final[Mapping[BondKind, str]] = {
     "copies": "copies of one picture: `clean` first, or add other pictures",
     "origins": "of one observation or source page: add pictures of others",
     "groups": "of one group by --group-by: give it so that it tells more groups apart",
-    "near": "near pictures, such as frames of one camera or one form filled in: with --bind copies these may part",
+    "near": (
+        "near pictures, such as frames of one camera or one form filled in: add others, or let these part with --bind "
+        "copies, which makes figures on test too good"
+    ),
 }
 
 
