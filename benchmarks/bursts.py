@@ -160,7 +160,7 @@ def bound_by_split(files: Sequence[bytes], pairs: int, radius: int) -> tuple[int
             (Path(folder) / f"{at}.jpg").write_bytes(data)
             pictures.append(Picture.of(inspect(data), path=f"{at}.jpg", label="shot", split=""))
         found = find_near_duplicates(Path(folder), pictures, radius)
-    apart = [second - first for first, second in zip(found.first.tolist(), found.second.tolist(), strict=True)]
+    apart = [abs(second - first) for first, second in zip(found.first.tolist(), found.second.tolist(), strict=True)]
     return apart.count(pairs), len(apart) - apart.count(pairs)
 
 
