@@ -164,7 +164,7 @@ def calibration(report: RadiusCalibration) -> None:
 def splitting(report: SplitReport) -> None:
     """What leaks, counts of each class, what was held back, and the proof."""
     if report.proof.leaks:
-        say(f"Leaks: {_leaks_in_words(report.proof)} lie across the splits that the dataset arrived with.")
+        say(f"Leaks across the splits that the dataset arrived with: {_leaks_in_words(report.proof)}.")
     rows = [(label, *(counts[split] for split in _SPLITS)) for label, counts in report.counts.items()]
     totals = ("all", *(sum(counts[split] for counts in report.counts.values()) for split in _SPLITS))
     table("Pictures", ("class", *_SPLITS), [*rows, totals], last_is_total=True)
@@ -226,7 +226,7 @@ def _proof_in_words(report: SplitReport) -> str:
 
 def _leaks_in_words(proof: Proof) -> str:
     kinds = (("of copies", proof.copies), ("of one origin", proof.origins), ("of one group", proof.groups))
-    return ", ".join(f"{count:,} pairs {kind}" for kind, count in kinds if count)
+    return ", ".join(f"{count:,} {'pair' if count == 1 else 'pairs'} {kind}" for kind, count in kinds if count)
 
 
 _HOLDS: Final[Mapping[BondKind, str]] = {
