@@ -68,6 +68,7 @@ def make_catalog(root: Path, files: list[tuple[str, str, int]], hashes: Hashes) 
     from curate.dataset import open_dataset
     from curate.lookalikes.cached_search import Neighbours, keep
     from curate.lookalikes.fingerprint import VARIANTS
+    from curate.lookalikes.second_look import NEAR
     from curate.phash import pairs_within
     from curate.quality import CHECKS
 
@@ -89,10 +90,11 @@ def make_catalog(root: Path, files: list[tuple[str, str, int]], hashes: Hashes) 
         first, second, distance = (
             np.concatenate(part) for part in zip(*pairs_within(hashes, RADIUS).expand(), strict=True)
         )
-        none = np.empty((0, 2), np.int32)
-        apart = np.zeros(len(first), np.bool_)
+        low, high = np.sort([rank[first], rank[second]], axis=0)
+        order = np.lexsort((high, low))
+        near = np.full(len(first), NEAR, np.int8)
         remember_clean(catalog, str(CleanOptions(RADIUS)))
-        keep(catalog, Neighbours(np.sort(digests), rank[first], rank[second], distance, apart, none), RADIUS)
+        keep(catalog, Neighbours.of_pairs(np.sort(digests), low[order], high[order], distance[order], near), RADIUS)
     return len(first)
 
 

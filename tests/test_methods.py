@@ -27,7 +27,7 @@ from curate.cleaning.planning import make_plan
 from curate.dataset import open_dataset
 from curate.defaults import ConflictMode, PolicyName
 from curate.inspect import inspect
-from curate.lookalikes import candidates, colour, fingerprint, registration
+from curate.lookalikes import candidates, colour, fingerprint, flat, registration
 from curate.lookalikes.fingerprint import VARIANTS
 from curate.lookalikes.method import PLAN_VERSIONS, SEARCH_VERSIONS
 from curate.phash import pairs_within, phashes
@@ -277,8 +277,8 @@ def test_a_version_answers_what_it_always_answered(part: str) -> None:
         ("registration", registration, "_FARTHEST", 0.05),
         ("colour", colour, "MIN_COLOUR", 0.61),
         ("colour", colour, "_FAINT", 2.9),
-        ("search", duplicates, "_FLAT_COLOUR", 2),
-        ("search", duplicates, "_FLAT_ASPECT", 0.01),
+        ("search", flat, "_FLAT_COLOUR", 2),
+        ("search", flat, "_FLAT_ASPECT", 0.01),
         ("plan", planning, "POLICIES", dict.fromkeys(POLICIES, POLICIES["first-seen"])),
     ],
 )
