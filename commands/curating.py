@@ -11,6 +11,7 @@ from commands import console, curation_reports
 from commands.options import Data, Radius, Wait, patience
 from commands.shell import command_line
 from curate.defaults import (
+    DEFAULT_BIND,
     DEFAULT_CONFLICTS,
     DEFAULT_DATA,
     DEFAULT_METHOD,
@@ -21,6 +22,7 @@ from curate.defaults import (
     DEFAULT_RATIO,
     DEFAULT_SEED,
     MOST_SEED,
+    Bind,
     ConflictMode,
     CopyKind,
     Method,
@@ -175,6 +177,14 @@ def split(
         int, typer.Option(min=0, help="Pictures of each class that valid and test need.")
     ] = DEFAULT_MIN_PER_CLASS,
     method: Annotated[Method, typer.Option(help="Our own draw, or split-folders given our groups.")] = DEFAULT_METHOD,
+    radius: Radius = DEFAULT_RADIUS,
+    bind: Annotated[Bind, typer.Option(help="Keep copies together, or also near pictures.")] = DEFAULT_BIND,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GROUPS", help="Keep groups together: parent (subfolders), a REGEX, or TABLE.csv[:column]."
+        ),
+    ] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Place copies.")] = False,
     symlink: Annotated[bool, typer.Option("--symlink", help="Place symbolic links.")] = False,
     link: Annotated[bool, typer.Option("--link", help="Place hard links, where possible (the default).")] = False,
@@ -183,10 +193,11 @@ def split(
 ) -> None:
     """Split into train, valid and test without a leak.
 
-    Near-duplicates and pictures of one origin stay together; pictures added later never
-    move an old one.
+    Copies, near pictures (frames, bursts) and pictures of one origin stay together, with
+    --group-by those of one patient, slide or product too; pictures added later never move
+    an old one. Exits with code 1 where a dataset arrived with pictures that leak.
 
-    Example: cli.py split flower_data --ratio .7,.15,.15
+    Example: cli.py split slides --group-by "(slide[0-9]+)_"
     """
     from curate.errors import UserError
     from curate.split import split as run_split
@@ -196,10 +207,22 @@ def split(
     mode: Mode = "copy" if copy else "symlink" if symlink else "link"
     report = run_split(
         data, out=out, ratio=_shares(ratio), seed=seed, freeze=None if freeze is None else _words(freeze),
-        min_per_class=min_per_class, method=method, mode=mode, dry_run=dry_run, wait=patience(wait),
-        progress=console.bars,
+        min_per_class=min_per_class, method=method, radius=radius, bind=bind, group_by=group_by, mode=mode,
+        dry_run=dry_run, wait=patience(wait), progress=console.bars,
     )  # fmt: skip
     curation_reports.splitting(report)
+    if report.proof.copies:
+        console.say(
+            "A picture that is learnt from and tested on makes every figure too good. Next: "
+            f"{command_line('clean', data, '--dry-run')}"
+        )
+        raise typer.Exit(1)
+    if report.proof.leaks:
+        console.say(
+            f"The folders that {data} arrived with part what belongs together. To have it drawn anew: move the class "
+            f"folders' pictures to {data / 'raw'}. Next: {command_line('split', data)}"
+        )
+        raise typer.Exit(1)
     if dry_run:
         console.say(f"Nothing was placed. Next: {command_line('split', data)}")
     elif report.placement and (report.placement.linked or report.placement.copied or report.placement.symlinked):

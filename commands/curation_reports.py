@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from commands.console import say, table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from curate.clean import CleanReport
     from curate.cleaning.conflicts import ClassPair
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from curate.radius_calibration import RadiusCalibration
     from curate.scrape import Scraped
     from curate.scraping.preview import Preview
-    from curate.split import SplitReport
-    from curate.verify import VerifyReport
+    from curate.split import Proof, SplitReport, Undivided
+    from curate.splitting.undivided import BondKind
+    from curate.verify import CrossingKind, VerifyReport
 
 MOST_ROWS = 40
 MOST_CLASSES = 10
@@ -160,21 +162,14 @@ def calibration(report: RadiusCalibration) -> None:
 
 
 def splitting(report: SplitReport) -> None:
-    """Counts of each class, what was held back, and the proof."""
+    """What leaks, counts of each class, what was held back, and the proof."""
+    if report.proof.leaks:
+        say(f"Leaks: {_leaks_in_words(report.proof)} lie across the splits that the dataset arrived with.")
     rows = [(label, *(counts[split] for split in _SPLITS)) for label, counts in report.counts.items()]
     totals = ("all", *(sum(counts[split] for counts in report.counts.values()) for split in _SPLITS))
     table("Pictures", ("class", *_SPLITS), [*rows, totals], last_is_total=True)
-    for held in report.held_back[:MOST_ROWS]:
-        say(f"Held back: {held.path}: {held.reason}.")
-    if report.too_small and set(report.frozen) != {"valid", "test"}:
-        more = ", …" if len(report.too_small) > 10 else ""
-        say(f"Too small for every split: {len(report.too_small)} classes: {', '.join(report.too_small[:10])}{more}.")
-    for path in report.orphaned[:MOST_ROWS]:
-        say(f"Kept as a picture of its own, because its original is gone: {path}.")
-    if report.broken:
-        say(f"Left out: {len(report.broken):,} broken files, such as {report.broken[0]}.")
-    if report.unreadable:
-        say(f"Left out, as nothing here reads them: {len(report.unreadable):,}, such as {report.unreadable[0]}.")
+    _not_as_asked(report)
+    _left_out(report)
     if seen := _companions(report.companions):
         placed = f"; {report.placement.companions:,} stand beside placed pictures" if report.placement else ""
         say(f"{seen}{placed}.")
@@ -182,11 +177,71 @@ def splitting(report: SplitReport) -> None:
         say(f"Frozen, and so taking nothing new: {', '.join(report.frozen)}.")
     if report.placement and report.placement.set_aside:
         say(f"Old copies set aside in the quarantine, as nothing else has their bytes: {report.placement.set_aside}.")
+    say(f"Proof: among {report.proof.pictures:,} pictures, {_proof_in_words(report)}.")
+
+
+def _not_as_asked(report: SplitReport) -> None:
+    """The pictures and classes that could not be drawn as the others were."""
+    for held in report.held_back[:MOST_ROWS]:
+        say(f"Held back: {held.path}: {held.reason}.")
+    if len(report.held_back) > MOST_ROWS:
+        say(f"… and {len(report.held_back) - MOST_ROWS:,} more that were held back.")
+    if set(report.frozen) != {"valid", "test"}:
+        if report.too_small:
+            more = ", …" if len(report.too_small) > 10 else ""
+            say(
+                f"Too small for every split: {len(report.too_small)} classes: {', '.join(report.too_small[:10])}{more}."
+            )
+        for one in report.undivided[:MOST_ROWS]:
+            say(_not_divided(one))
+    if report.ungrouped:
+        say(f"In no group, and so drawn alone: {len(report.ungrouped):,} pictures, such as {report.ungrouped[0]}.")
+    if report.grouped_before:
+        say(
+            "The split that was here kept groups together, and this one does not: for the same, give "
+            f"--group-by {shlex.quote(report.grouped_before)}."
+        )
+
+
+def _left_out(report: SplitReport) -> None:
+    for path in report.orphaned[:MOST_ROWS]:
+        say(f"Kept as a picture of its own, because its original is gone: {path}.")
+    if report.broken:
+        say(f"Left out: {len(report.broken):,} broken files, such as {report.broken[0]}.")
+    if report.unreadable:
+        say(f"Left out, as nothing here reads them: {len(report.unreadable):,}, such as {report.unreadable[0]}.")
+
+
+def _proof_in_words(report: SplitReport) -> str:
     proof = report.proof
-    say(
-        f"Proof: among {proof.pictures:,} pictures, near-duplicate pairs across splits = {proof.near_duplicates}, "
-        f"pairs of one origin = {proof.provenance}, look-alikes that their pixels tell apart = {proof.told_apart}."
+    free = " (free to part)" if report.bind == "copies" else ""
+    said = f"pairs across splits: copies {proof.copies:,}, near {proof.near:,}{free}, of one origin {proof.origins:,}"
+    return f"{said}, of one group {proof.groups:,}" if report.group_by else said
+
+
+def _leaks_in_words(proof: Proof) -> str:
+    kinds = (("of copies", proof.copies), ("of one origin", proof.origins), ("of one group", proof.groups))
+    return ", ".join(f"{count:,} pairs {kind}" for kind, count in kinds if count)
+
+
+_HOLDS: Final[Mapping[BondKind, str]] = {
+    "copies": "copies of one picture: `clean` first, or add other pictures",
+    "origins": "of one observation or source page: add pictures of others",
+    "groups": "of one group by --group-by: give it so that it tells more groups apart",
+    "near": "near pictures, such as frames of one camera or one form filled in: with --bind copies these may part",
+}
+
+
+def _not_divided(one: Undivided) -> str:
+    """Why a class has too few pictures in a split although it has enough, and what to do."""
+    groups = "one group" if one.groups == 1 else f"{one.groups:,} groups"
+    return (
+        f"Not divided as asked: {one.label}, whose {one.pictures:,} pictures are {groups}, held together as "
+        f"{_HOLDS[one.kind]}."
     )
+
+
+_CROSSINGS: Final[Mapping[CrossingKind, str]] = {"copies": "copies", "near": "near", "origin": "of one origin"}
 
 
 def verification(report: VerifyReport) -> None:
@@ -207,7 +262,9 @@ def verification(report: VerifyReport) -> None:
         for crossing in proof.crossings[:MOST_ROWS]:
             say(f"Crosses splits ({crossing.kind}, {crossing.distance} bits): {crossing.first} and {crossing.second}")
         counts = ", ".join(f"{count:,} {split}" for split, count in proof.counts.items())
-        say(f"Proof of {proof.folder}: {counts}; leaking pairs = {len(proof.leaks)}.")
+        said = ", ".join(f"{words} {proof.count(kind):,}" for kind, words in _CROSSINGS.items())
+        grouped = f", of one group {proof.count('group'):,}" if proof.group_by else ""
+        say(f"Proof of {proof.folder}: {counts}; pairs across splits: {said}{grouped}.")
 
 
 def comparison(report: CompareReport) -> None:

@@ -61,6 +61,11 @@ Method = Literal["stable", "split-folders"]
 
 DEFAULT_METHOD: Final = "stable"
 
+Bind = Literal["copies", "near"]
+"""What a split keeps together: copies alone, or near pictures too, such as frames, bursts and one form filled in."""
+
+DEFAULT_BIND: Final = "near"
+
 Mode = Literal["link", "copy", "symlink"]
 """How a picture is placed in its split."""
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from curate.catalog import Picture
 from curate.defaults import DEFAULT_RADIUS
 from curate.files.reading import read_file
+from curate.lookalikes.alignment import Alignment, turn_of
 from curate.lookalikes.contents import Contents
 from curate.lookalikes.looks import Looks
 from curate.lookalikes.neighbours import Neighbours, pair_of
-from curate.lookalikes.placement import Placement, turn_of
 from curate.lookalikes.search import search
 from curate.lookalikes.second_look import COPY
 from curate.progress import Progress, silent
@@ -61,13 +61,13 @@ class NearDuplicates:
         chosen = np.flatnonzero(~self.same)
         yield from zip(self.first[chosen].tolist(), self.second[chosen].tolist(), strict=True)
 
-    def placements(self) -> dict[tuple[int, int], tuple[Placement, int]]:
+    def placements(self) -> dict[tuple[int, int], tuple[Alignment, int]]:
         """(first, second) → where the first lies in the second, and the distance of their hashes, of the copies."""
-        if not len(self.variant):
+        if not len(self.placement):
             return {}
         return {
             (int(self.first[pair]), int(self.second[pair])): (
-                Placement(turn_of(int(self.variant[pair])), _box(self.placement[pair])),
+                Alignment(turn_of(int(self.variant[pair])), _box(self.placement[pair])),
                 int(self.distance[pair]),
             )
             for pair in np.flatnonzero(self.same).tolist()

@@ -1,8 +1,8 @@
 """A split that cannot leak, and does not move.
 
 What is assigned is not the picture but the group: near-duplicates joined with pictures of one provenance (one
-iNaturalist observation, one source page). Groups are drawn in an order that depends on their content and the seed
-alone, and a picture that was once assigned keeps its split.
+iNaturalist observation, one source page), and with those of one group that the user gives. Groups are drawn in an order
+that depends on their content and the seed alone, and a picture that was once assigned keeps its split.
 """
 
 import shlex
@@ -19,13 +19,16 @@ from curate.catalog.assignments import Assignment, assignments_of, enter_assignm
 from curate.catalog.placements import enter_placed
 from curate.dataset import SPLITS, Dataset, open_dataset, open_to_write
 from curate.defaults import (
+    DEFAULT_BIND,
     DEFAULT_METHOD,
     DEFAULT_MIN_PER_CLASS,
     DEFAULT_MODE,
     DEFAULT_RADIUS,
     DEFAULT_RATIO,
     DEFAULT_SEED,
+    MAX_RADIUS,
     MOST_SEED,
+    Bind,
     Method,
     Mode,
 )
@@ -40,13 +43,16 @@ from curate.progress import Progress, silent
 from curate.quarantine import finish_moves
 from curate.scan import scan
 from curate.splitting.assignment import Draw, Ratio, Rules, Splits, assign
+from curate.splitting.bonds import Bonds, read_bonds, write_bonds
+from curate.splitting.group_by import group_pictures, scheme_of
 from curate.splitting.grouping import Links, Proof, links_of, prove
 from curate.splitting.materialize import Adopted, Placement, adopt, check_output, materialize
 from curate.splitting.picture_table import NOWHERE, PictureTable, place_name, read_picture_table
 from curate.splitting.stratified_draw import draw_stable
+from curate.splitting.undivided import Undivided, find_undivided
 from curate.splitting.unfinished import begin, finish
 
-__all__ = ["HeldBack", "Placement", "Proof", "Ratio", "SplitReport", "split"]
+__all__ = ["HeldBack", "Placement", "Proof", "Ratio", "SplitReport", "Undivided", "split"]
 
 
 @dataclass(frozen=True)
@@ -61,10 +67,12 @@ class HeldBack:
 class SplitReport:
     """`counts[label][split]`; `new` pictures were assigned in this run, `kept` had their split already.
 
-    `frozen` are the splits that took nothing new, `too_small` the labels that valid or test has too few of,
-    `orphaned` the placed copies whose originals are gone: they are pictures now, for nothing else has their bytes.
-    `unreadable` are files that may be whole, and that nothing here reads; `companions` counts the files that belong to
-    a picture of the dataset.
+    `frozen` are the splits that took nothing new, `too_small` the labels that valid or test has too few of, but for
+    the `undivided` ones, whose pictures belong together; `orphaned` the placed copies whose originals are gone: they
+    are pictures now, for nothing else has their bytes. `unreadable` are files that may be whole, and that nothing here
+    reads; `companions` counts the files that belong to a picture of the dataset. `bind` and `group_by` are as `split`
+    was told; `ungrouped` are the pictures that `group_by` puts in no group, and `grouped_before` is what an earlier
+    split in this place was grouped by, if this one has none.
     """
 
     out: Path
@@ -80,6 +88,11 @@ class SplitReport:
     placement: Placement | None
     unreadable: list[str] = field(default_factory=list)
     companions: int = 0
+    undivided: list[Undivided] = field(default_factory=list)
+    bind: Bind = DEFAULT_BIND
+    group_by: str = ""
+    ungrouped: list[str] = field(default_factory=list)
+    grouped_before: str = ""
 
 
 def split(
@@ -92,6 +105,8 @@ def split(
     min_per_class: int = DEFAULT_MIN_PER_CLASS,
     method: Method = DEFAULT_METHOD,
     radius: int = DEFAULT_RADIUS,
+    bind: Bind = DEFAULT_BIND,
+    group_by: str | None = None,
     mode: Mode = DEFAULT_MODE,
     dry_run: bool = False,
     wait: float | None = 0.0,
@@ -102,14 +117,22 @@ def split(
     Pictures that arrived in a split folder stay in it. A frozen split takes nothing new; where `freeze` is not
     given, valid and test are frozen in a dataset that arrived with either. `out` is the dataset itself by default,
     or for a flat one the folder `<name>_split` beside it. Valid and test get `min_per_class` pictures of each label,
-    or a third of those of a small one. `wait` is how long to wait for another command that is at work in the dataset,
-    in seconds; None for as long as it takes. Safe to stop at any instant: the same command then finishes the same
-    split, and until it has, `train` refuses it. Raises `UserError` for what the user can put right.
+    or a third of those of a small one.
+
+    What is kept together: copies and, but for `bind="copies"`, near pictures, all within `radius` bits of pHash;
+    pictures of one origin; and those of one group by `group_by`, which is "parent", a regular expression or a table,
+    as `curate.splitting.group_by` reads them.
+
+    `wait` is how long to wait for another command that is at work in the dataset, in seconds; None for as long as it
+    takes. Safe to stop at any instant: the same command then finishes the same split, and until it has, `train` refuses
+    it. Raises `UserError` for what the user can put right.
     """
     _check(ratio, min_per_class, seed, method)
+    _check_bonds(radius, bind, group_by)
     if method == "split-folders":
         require_extra("splitfolders", "The method 'split-folders' needs", "split-folders", "split-folders")
-    options = _Options(ratio, seed, freeze if freeze is None else tuple(freeze), min_per_class, method, radius, mode)
+    freeze = freeze if freeze is None else tuple(freeze)
+    options = _Options(ratio, seed, freeze, min_per_class, method, radius, bind, group_by, mode)
     if dry_run:
         dataset = open_dataset(root)
         out = check_output(dataset, out or _own_output(dataset))
@@ -127,6 +150,7 @@ def split(
                 remove_abandoned(out)
                 drawn = replace(drawn, adopted=adopt(dataset, catalog, out, drawn.table))
                 begin(out, catalog.identity(), command)
+                write_bonds(out, drawn.bonds)
                 _remember(dataset, catalog, out, options, drawn)
                 placement, there = materialize(dataset, catalog, out, drawn.table, drawn.assigned, mode, progress)
                 finish(out)
@@ -144,12 +168,16 @@ class _Options:
     min_per_class: int
     method: Method
     radius: int
+    bind: Bind
+    group_by: str | None
     mode: Mode
 
     @property
     def scheme(self) -> str:
         """What the catalog remembers assignments under."""
-        return f"seed {self.seed}, ratio {'/'.join(f'{share:g}' for share in self.ratio)}"
+        scheme = f"seed {self.seed}, ratio {'/'.join(f'{share:g}' for share in self.ratio)}"
+        scheme += f", bind {self.bind}" if self.bind != DEFAULT_BIND else ""
+        return scheme + (f", group by {scheme_of(self.group_by)}" if self.group_by else "")
 
     def command(self, root: Path, out: Path | None) -> str:
         """The command that makes this very split."""
@@ -160,6 +188,9 @@ class _Options:
         words += ["--freeze", ",".join(self.freeze)] if self.freeze is not None else []
         words += ["--min-per-class", str(self.min_per_class)] if self.min_per_class != DEFAULT_MIN_PER_CLASS else []
         words += ["--method", self.method] if self.method != DEFAULT_METHOD else []
+        words += ["--radius", str(self.radius)] if self.radius != DEFAULT_RADIUS else []
+        words += ["--bind", self.bind] if self.bind != DEFAULT_BIND else []
+        words += ["--group-by", self.group_by] if self.group_by else []
         words += [f"--{self.mode}"] if self.mode != DEFAULT_MODE else []
         return shlex.join(words)
 
@@ -168,11 +199,15 @@ class _Options:
 class _Drawn:
     """A split before it is placed: what there is, what belongs together, and where each picture goes.
 
-    `had` bool[n] tells which pictures had their split before.
+    `links` are all that there are, `bonds` what is bound besides pixels and credits, and `grouped_before` what the
+    split in the same place was grouped by. `had` bool[n] tells which pictures had their split before.
     """
 
     table: PictureTable
     links: Links
+    bonds: Bonds
+    ungrouped: list[str]
+    grouped_before: str
     rules: Rules
     adopted: Adopted
     had: NDArray[np.bool_]
@@ -185,6 +220,7 @@ def _draw_up(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, p
     scanned = scan(dataset, catalog, progress)
     table = read_picture_table(dataset, catalog)
     _check_table(dataset, table)
+    groups = group_pictures(options.group_by, dataset, table)
     rules = Rules(options.ratio, options.seed, _frozen(options.freeze, table), options.min_per_class)
     adopted = adopt(dataset, catalog, out, table)
     # The library remembers nothing, and draws anew what did not arrive in a split.
@@ -192,10 +228,14 @@ def _draw_up(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, p
     remembered = _remembered(catalog, options.scheme, table, adopted.splits) if stable else table.split
     told = read_not_copies(dataset).of(zip(table.paths, map(table.digest, range(len(table))), strict=True))
     neighbours = neighbours_apart(find_neighbours(dataset, catalog, table, options.radius, progress), told)
-    links = links_of(table, catalog, neighbours)
-    assigned, held_back = assign(table, links, remembered, rules, _draw(options.method))
+    links = links_of(table, catalog, neighbours, groups.links(table))
+    assigned, held_back = assign(table, links.bound(options.bind), remembered, rules, _draw(options.method))
     had = remembered != NOWHERE
-    return _Drawn(table, links, rules, adopted, had, assigned, held_back, scanned.companions)
+    bonds = Bonds(options.bind, options.group_by or "", groups.digests(table))
+    before = "" if options.group_by else read_bonds(out).group_by
+    return _Drawn(
+        table, links, bonds, groups.without(table), before, rules, adopted, had, assigned, held_back, scanned.companions
+    )
 
 
 def _remember(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, drawn: _Drawn) -> None:
@@ -211,6 +251,10 @@ def _remember(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, 
 def _report(out: Path, options: _Options, drawn: _Drawn, proof: Proof, placement: Placement | None) -> SplitReport:
     table, assigned = drawn.table, drawn.assigned
     counts = _counts(table, assigned)
+    short = _too_small(counts, options.ratio, options.min_per_class)
+    enough = options.min_per_class * sum(share > 0 for share in options.ratio)
+    undivided = list(find_undivided(table, drawn.links.bound(options.bind), short, enough))
+    bound = {one.label for one in undivided}
     return SplitReport(
         out=out,
         counts=counts,
@@ -220,11 +264,16 @@ def _report(out: Path, options: _Options, drawn: _Drawn, proof: Proof, placement
         broken=table.broken,
         orphaned=table.orphaned,
         frozen=tuple(SPLITS[number] for number in sorted(drawn.rules.frozen)),
-        too_small=_too_small(counts, options.ratio, options.min_per_class),
+        too_small=[label for label in short if label not in bound],
         proof=proof,
         placement=placement,
         unreadable=table.unreadable,
         companions=drawn.companions,
+        undivided=undivided,
+        bind=options.bind,
+        group_by=options.group_by or "",
+        ungrouped=drawn.ungrouped,
+        grouped_before=drawn.grouped_before,
     )
 
 
@@ -301,6 +350,15 @@ def _check(ratio: Ratio, min_per_class: int, seed: int, method: str) -> None:
         )
     if min_per_class < 0:
         raise UserError(f"{min_per_class} is no number of pictures: give --min-per-class 0 or more.")
+
+
+def _check_bonds(radius: int, bind: str, group_by: str | None) -> None:
+    if not 0 <= radius <= MAX_RADIUS:
+        raise UserError(f"The radius {radius} cannot be used: give a whole number of bits from 0 to {MAX_RADIUS}.")
+    if bind not in get_args(Bind):
+        raise UserError(f"{bind!r} cannot be bound: choose among {', '.join(get_args(Bind))}.")
+    if group_by == "":
+        raise UserError("--group-by is empty: give parent, a regular expression, or a table FILE.csv.")
 
 
 def _check_table(dataset: Dataset, table: PictureTable) -> None:

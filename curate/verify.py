@@ -1,7 +1,8 @@
 """Trust, but read again: every file against the catalog, and the split proved anew from the pixels.
 
-Nothing that `split` worked with is believed here: not the catalog's hashes, not its groups, not its record of what
-lies where. Each file is read and hashed afresh, and the pairs across splits are searched for among those hashes.
+Nothing that `split` worked with is believed here but the credits and the user's groups: not the catalog's hashes, not
+its record of what lies where. Each file is read and hashed afresh, and the pairs across splits are searched for among
+those hashes.
 """
 
 import errno
@@ -27,16 +28,18 @@ from curate.inspect import Facts, inspect
 from curate.not_copies import NotCopies, apart, read_not_copies
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
+from curate.splitting.bonds import read_bonds
 
-CrossingKind = Literal["picture", "origin", "look-alike"]
+CrossingKind = Literal["copies", "near", "origin", "group"]
 
 _CHUNK = 16
 
 
 @dataclass(frozen=True)
 class Crossing:
-    """Two pictures in two splits that ought to be in one: of one `picture`, or of one `origin`; a `look-alike` has a
-    hash within the radius and other pixels, and is no leak. `distance` is in bits, -1 where hashes do not matter.
+    """Two pictures in two splits that ought to be in one: `copies`, or of one `origin`, or of one `group` of those that
+    the split was given; `near` ones show one thing, and are no leak. `distance` is in bits, -1 where hashes do not
+    matter.
     """
 
     first: str
@@ -47,16 +50,21 @@ class Crossing:
 
 @dataclass(frozen=True)
 class SplitProof:
-    """What was found in one folder with `counts[split]` intact pictures."""
+    """What was found in one folder with `counts[split]` intact pictures, which was split by the groups `group_by`."""
 
     folder: Path
     counts: dict[str, int]
     crossings: list[Crossing]
+    group_by: str = ""
 
     @property
     def leaks(self) -> list[Crossing]:
-        """The crossings that are more than a likeness."""
-        return [crossing for crossing in self.crossings if crossing.kind != "look-alike"]
+        """The crossings that are more than near."""
+        return [crossing for crossing in self.crossings if crossing.kind != "near"]
+
+    def count(self, kind: CrossingKind) -> int:
+        """How many crossings are of a kind."""
+        return sum(crossing.kind == kind for crossing in self.crossings)
 
 
 @dataclass(frozen=True)
@@ -211,44 +219,50 @@ def _prove(
     progress: Progress,
 ) -> SplitProof:
     counts = Counter(picture.split for picture in pictures)
-    crossings = [*_look_alikes(root, pictures, radius, told, progress), *_of_one_origin(pictures, origins)]
+    bonds = read_bonds(root / out)
+    groups = ((sha256, name) for name, group in bonds.groups.items() for sha256 in group)
+    crossings = [
+        *_near_duplicates(root, pictures, radius, told, progress),
+        *_together(pictures, origins, "origin"),
+        *_together(pictures, groups, "group"),
+    ]
     return SplitProof(
         folder=Path(os.path.normpath(root / out)),
         counts={split: counts[split] for split in SPLITS},
         crossings=sorted(crossings, key=lambda crossing: (crossing.kind, crossing.first, crossing.second)),
+        group_by=bonds.group_by,
     )
 
 
-def _look_alikes(
+def _near_duplicates(
     root: Path, pictures: list[Picture], radius: int, told: NotCopies, progress: Progress
 ) -> Iterator[Crossing]:
     found = apart(find_near_duplicates(root, pictures, radius, progress), pictures, told)
     for positions in found.contents:
         for a, b in combinations(positions, 2):
             if pictures[a].split != pictures[b].split:
-                yield _crossing(
-                    pictures[a], pictures[b], "picture", (pictures[a].phash ^ pictures[b].phash).bit_count()
-                )
+                yield _crossing(pictures[a], pictures[b], "copies", (pictures[a].phash ^ pictures[b].phash).bit_count())
     for first, second, distance, same in zip(
         found.first.tolist(), found.second.tolist(), found.distance.tolist(), found.same.tolist(), strict=True
     ):
         for a, b in product(found.contents[first], found.contents[second]):
             if pictures[a].split != pictures[b].split:
-                yield _crossing(pictures[a], pictures[b], "picture" if same else "look-alike", distance)
+                yield _crossing(pictures[a], pictures[b], "copies" if same else "near", distance)
 
 
-def _of_one_origin(pictures: list[Picture], origins: Iterable[tuple[str, str]]) -> Iterator[Crossing]:
+def _together(pictures: list[Picture], named: Iterable[tuple[str, str]], kind: CrossingKind) -> Iterator[Crossing]:
+    """Pairs of pictures in two splits that have one name in common, from (sha256, name of its origin or group)."""
     by_sha256: dict[str, list[Picture]] = defaultdict(list)
     for picture in pictures:
         by_sha256[picture.sha256].append(picture)
     members: dict[str, dict[str, Picture]] = defaultdict(dict)
-    for sha256, origin in origins:
-        if origin:
-            members[origin].update((picture.path, picture) for picture in by_sha256.get(sha256, ()))
+    for sha256, name in named:
+        if name:
+            members[name].update((picture.path, picture) for picture in by_sha256.get(sha256, ()))
     for group in members.values():
         for a, b in combinations(group.values(), 2):
             if a.split != b.split:
-                yield _crossing(a, b, "origin", -1)
+                yield _crossing(a, b, kind, -1)
 
 
 def _crossing(a: Picture, b: Picture, kind: CrossingKind, distance: int) -> Crossing:

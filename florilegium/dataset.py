@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from curate.defaults import (
+    DEFAULT_BIND,
     DEFAULT_CONFLICTS,
     DEFAULT_COUNT,
     DEFAULT_DEVICE,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from curate.defaults import ConflictMode, CopyKind, Format, Method, Mode, PolicyName
+    from curate.defaults import Bind, ConflictMode, CopyKind, Format, Method, Mode, PolicyName
     from curate.split import Ratio
     from florilegium.model import Model
     from florilegium.progress import Watch
@@ -233,12 +234,18 @@ class Dataset:
         min_per_class: int = DEFAULT_MIN_PER_CLASS,
         method: Method = DEFAULT_METHOD,
         radius: int = DEFAULT_RADIUS,
+        bind: Bind = DEFAULT_BIND,
+        group_by: str | Path | None = None,
         mode: Mode = DEFAULT_MODE,
         dry_run: bool = False,
         wait: float | None = 0.0,
         progress: Watch = AUTO,
     ) -> SplitResult:
         """Split into train, valid and test without a leak: near-duplicates and pictures of one origin stay together.
+
+        So do those of one group by `group_by`: "parent" for the folders below the class folders, a regular expression
+        for their paths below these, or a table "FILE.csv" or "FILE.csv:COLUMN". With `bind="copies"`, pictures that
+        are only near may part: frames, or one form filled in.
 
         Pictures that have their split keep it. `ratio` are the three shares; `freeze` names splits that take nothing
         new; valid and test get `min_per_class` pictures of each class, or a third of a small one's; `mode` places
@@ -251,7 +258,8 @@ class Dataset:
 
         report = run(
             self.root, out=None if out is None else Path(out), ratio=ratio, seed=seed, freeze=_listed(freeze),
-            min_per_class=min_per_class, method=method, radius=radius, mode=mode, dry_run=dry_run, wait=wait,
+            min_per_class=min_per_class, method=method, radius=radius, bind=bind,
+            group_by=None if group_by is None else str(group_by), mode=mode, dry_run=dry_run, wait=wait,
             progress=chosen(progress),
         )  # fmt: skip
         if not dry_run:

@@ -135,14 +135,21 @@ def three_classes(root: Path) -> Path:
     return root
 
 
+def labelled(number: int, colour: str) -> bytes:
+    """A JPEG of one picture with a label of that colour on it: other colours, red and blue, are near and no copies."""
+    picture = field_picture(field(number), side=160)
+    picture.paste(colour, (60, 60, 80, 80))
+    return encoded(picture, quality=92)
+
+
 def bridge(number: int, folder: Path) -> tuple[Field, Field, Field]:
-    """Two pictures that the search tells apart, and one that it takes for either of them; tried out in a folder."""
+    """Two pictures that the search tells apart, and one that is near to either of them; tried out in a folder."""
     for turn in range(20):
         a = field(1_000_000 + number * 1000 + turn)
-        b = np.clip(a + np.random.default_rng(turn).normal(0, 60, a.shape), 0, 255)
+        b = np.clip(a + np.random.default_rng(turn).normal(0, 20, a.shape), 0, 255)
         middle = (a + b) / 2
         rows = [_row(folder / f"{at}.jpg", encoded_field(colours, 95)) for at, colours in enumerate((a, b, middle))]
-        pairs = {frozenset(pair) for *pair, _ in find_near_duplicates(folder, rows).copies()}
+        pairs = {frozenset(pair) for pair in find_near_duplicates(folder, rows).near()}
         if pairs == {frozenset({0, 2}), frozenset({1, 2})}:
             return a, b, middle
     raise AssertionError("no bridge found")

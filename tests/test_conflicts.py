@@ -6,6 +6,7 @@ import pytest
 from curate.catalog import Picture
 from curate.cleaning.conflicts import Conflict, counterparts, find_conflicts, within_labels
 from curate.duplicates import NearDuplicates
+from curate.lookalikes.second_look import COPY, NEAR
 
 
 def picture(path: str, sha256: str = "", *, split: str = "", broken: str = "") -> Picture:
@@ -22,9 +23,9 @@ def found(
 ) -> NearDuplicates:
     """Pairs of contents as (first, second, distance), of which those numbered in `differ` only look alike by hash."""
     first, second, distance = np.array(pairs, dtype=np.int64).reshape(-1, 3).T
-    same = np.array([number not in differ for number in range(len(pairs))], dtype=np.bool_)
+    verdict = np.array([NEAR if number in differ else COPY for number in range(len(pairs))], dtype=np.int8)
     return NearDuplicates(
-        contents, first.astype(np.int32), second.astype(np.int32), distance.astype(np.uint8), same,
+        contents, first.astype(np.int32), second.astype(np.int32), distance.astype(np.uint8), verdict,
         np.array(view, np.int8),
     )  # fmt: skip
 

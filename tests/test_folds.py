@@ -1,5 +1,6 @@
 """Folds: no group is parted, every class is spread, each picture is held out once, and valid and test stay shut."""
 
+import hashlib
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 
 from curate.dataset import open_dataset
 from curate.errors import UserError
+from curate.split import split
 from tests.training_ground import TINY, grow, picture
 from train.folds import NEVER, assign_folds, cross_validate, learning_set, near_duplicate_groups
 from train.optimising.settings import FitSettings, Tuning
@@ -95,6 +97,25 @@ def test_near_duplicates_stay_in_one_fold(garden: Path, tmp_path: Path) -> None:
     assert len(set(data.fold.tolist())) == 4
 
 
+def test_groups_of_the_split_stay_in_one_fold(garden: Path, tmp_path: Path) -> None:
+    """Five patients of two pictures in each class, by a table that is gone when the folds are cut."""
+    root = shutil.copytree(garden, tmp_path / "data")
+    table = tmp_path / "patients.csv"
+    paths = [path for path in sorted((root / "train").rglob("*.jpg")) if path.parent.name != "rose"]
+    rows = [f"{path.relative_to(root)},{path.parent.name} {number % 5}" for number, path in enumerate(paths)]
+    table.write_text("\n".join(["path,patient", *rows]))
+    split(root, group_by=str(table))
+    table.unlink()
+    groups, notes = near_duplicate_groups(open_dataset(root))
+    number = [groups[hashlib.sha256(path.read_bytes()).hexdigest()] for path in paths]
+    assert len(set(number)) == 10
+    assert number[:5] == number[5:10]
+    (root / "catalog.sqlite").write_bytes(b"no database" * 100)
+    again, notes = near_duplicate_groups(open_dataset(root))
+    assert len({again[hashlib.sha256(path.read_bytes()).hexdigest()] for path in paths}) == 10
+    assert len(notes) == 1
+
+
 def test_each_picture_is_held_out_once(garden: Path, tmp_path: Path) -> None:
     found = cross_validate(garden, options(tmp_path), folds=4)
     assert [fold.accuracy.n for fold in found.folds] == [10] * 4
@@ -110,8 +131,8 @@ def test_each_picture_is_held_out_once(garden: Path, tmp_path: Path) -> None:
 def test_valid_and_test_have_no_say(garden: Path, tmp_path: Path) -> None:
     found = cross_validate(garden, options(tmp_path / "models"), folds=3)
     other = shutil.copytree(garden, tmp_path / "other")
-    for split in ("valid", "test"):
-        for number, path in enumerate(sorted((other / split).rglob("*.jpg"))):
+    for to in ("valid", "test"):
+        for number, path in enumerate(sorted((other / to).rglob("*.jpg"))):
             picture((0, 0, 0), number).save(path)
     again = cross_validate(other, options(tmp_path / "models"), folds=3)
     assert again.pooled.to_dict() == found.pooled.to_dict()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from curate.catalog import Catalog
 from curate.lookalikes.cached_search import Neighbours
 from curate.lookalikes.second_look import COPY, NEAR
-from curate.splitting.grouping import MOST_BOUND, Group, Links, Proof, groups_of, links_of, prove
+from curate.splitting.grouping import Group, Links, Proof, groups_of, links_of, prove
 from curate.splitting.picture_table import NOWHERE, PictureTable
 from tests.test_split_together import credit
 
@@ -21,12 +21,13 @@ def pairs(*found: tuple[int, int]) -> NDArray[np.int32]:
 
 
 def links(
-    same: NDArray[np.int32] | None = None,
-    told_apart: NDArray[np.int32] | None = None,
+    copies: NDArray[np.int32] | None = None,
+    near: NDArray[np.int32] | None = None,
     origins: NDArray[np.int32] | None = None,
+    groups: NDArray[np.int32] | None = None,
 ) -> Links:
     """Links of the kinds that are given, and none of the others."""
-    return Links(*(pairs() if kind is None else kind for kind in (same, told_apart, origins)))
+    return Links(*(pairs() if kind is None else kind for kind in (copies, near, origins, groups)))
 
 
 def mask(count: int, **splits: list[int]) -> NDArray[np.uint8]:
@@ -58,82 +59,76 @@ def table(*content: int) -> PictureTable:
 
 
 def test_each_kind_of_link_makes_groups_and_what_has_none_makes_no_group() -> None:
-    found = links(pairs((1, 0), (2, 1)), pairs((3, 4)), pairs((5, 0), (6, 0), (7, 1)))
-    assert groups(found, mask(10)) == [Group([0, 1, 2]), Group([3, 4]), Group([5, 6]), Group([7])]
+    found = links(
+        pairs((1, 0), (2, 1)), pairs((3, 4)), pairs((5, 0), (6, 0), (7, 1)), pairs((8, 0), (9, 0), (10, 1), (2, 1))
+    )
+    assert groups(found, mask(12)) == [Group([0, 1, 2, 10]), Group([3, 4]), Group([5, 6]), Group([7]), Group([8, 9])]
 
 
+@pytest.mark.parametrize("kind", ["copies", "near"])
 @pytest.mark.parametrize("pair", [(0, 1), (1, 0)])
-def test_one_picture_twice_follows_the_one_that_has_a_split(pair: tuple[int, int]) -> None:
-    assert groups(links(same=pairs(pair)), mask(2, test=[0])) == [Group([1], fixed={TEST})]
-    assert groups(links(same=pairs(pair)), mask(2, test=[0], train=[1])) == []
+def test_a_near_duplicate_follows_the_one_that_has_a_split(pair: tuple[int, int], kind: str) -> None:
+    assert groups(links(**{kind: pairs(pair)}), mask(2, test=[0])) == [Group([1], fixed={TEST})]
+    assert groups(links(**{kind: pairs(pair)}), mask(2, test=[0], train=[1])) == []
 
 
-def test_an_origin_follows_its_pictures_that_have_a_split() -> None:
-    found = links(origins=pairs((0, 0), (1, 0), (2, 0), (3, 1)))
+@pytest.mark.parametrize("kind", ["origins", "groups"])
+def test_an_origin_and_a_group_follow_their_pictures_that_have_a_split(kind: str) -> None:
+    found = links(**{kind: pairs((0, 0), (1, 0), (2, 0), (3, 1))})
     assert groups(found, mask(4, valid=[0])) == [Group([1, 2], fixed={VALID}), Group([3])]
     assert groups(found, mask(4, valid=[0], test=[1])) == [Group([2], fixed={VALID, TEST}), Group([3])]
     assert groups(found, mask(4, valid=[0], test=[1], train=[2, 3])) == []
 
 
-@pytest.mark.parametrize("pair", [(0, 1), (1, 0)])
-def test_a_near_hash_of_another_picture_says_only_what_lies_beside(pair: tuple[int, int]) -> None:
-    assert groups(links(told_apart=pairs(pair)), mask(2, test=[0])) == [Group([1], beside={TEST})]
-    assert groups(links(told_apart=pairs(pair)), mask(2, test=[0], train=[1])) == []
-
-
 def test_what_has_a_split_joins_nothing() -> None:
     """A picture in train is near to two others, and these are strangers to each other."""
-    assert groups(links(same=pairs((0, 1), (0, 2))), mask(3, train=[0])) == [
+    assert groups(links(copies=pairs((0, 1), (0, 2))), mask(3, train=[0])) == [
         Group([1], fixed={TRAIN}),
         Group([2], fixed={TRAIN}),
     ]
 
 
-def test_groups_of_two_splits_are_not_joined_by_their_hashes() -> None:
-    found = links(same=pairs((0, 1), (2, 3)), told_apart=pairs((3, 1)))
-    assert groups(found, mask(4, train=[0], test=[2])) == [
-        Group([1], fixed={TRAIN}, beside={TEST}),
-        Group([3], fixed={TEST}),
-    ]
-    # Of one split they are: then no pair within the radius crosses.
-    assert groups(found, mask(4, test=[0, 2])) == [Group([1, 3], fixed={TEST})]
+@pytest.mark.parametrize("kind", ["copies", "near"])
+def test_a_series_is_one_group_however_long(kind: str) -> None:
+    """The frames of a fixed camera: each is near the next, so the first and the last must not part either."""
+    chain = [(at, at + 1) for at in range(599)]
+    (group,) = groups(links(**{kind: pairs(*chain)}), mask(600))
+    assert group == Group([*range(600)])
 
 
-def test_hashes_alone_hold_together_up_to_the_bound_and_no_further() -> None:
-    chain = [(at, at + 1) for at in range(MOST_BOUND - 1)]
-    assert [len(group.contents) for group in groups(links(told_apart=pairs(*chain)), mask(MOST_BOUND))] == [MOST_BOUND]
-    longer = groups(links(told_apart=pairs(*chain, (MOST_BOUND - 1, MOST_BOUND))), mask(MOST_BOUND + 1))
-    assert [len(group.contents) for group in longer] == [MOST_BOUND, 1]
-
-
-def test_one_picture_holds_together_beyond_the_bound() -> None:
-    chain = [(at, at + 1) for at in range(MOST_BOUND + 10)]
-    assert len(groups(links(same=pairs(*chain)), mask(MOST_BOUND + 11))[0].contents) == MOST_BOUND + 11
+def test_binding_copies_leaves_what_is_near_free() -> None:
+    found = links(pairs((0, 1)), pairs((1, 2), (3, 4)), pairs((5, 0), (6, 0)), pairs((7, 0), (8, 0)))
+    assert groups(found.bound("near"), mask(9)) == groups(found, mask(9))
+    assert groups(found.bound("copies"), mask(9)) == [Group([0, 1]), Group([5, 6]), Group([7, 8])]
 
 
 def test_a_group_knows_the_splits_of_all_that_joined_it() -> None:
-    found = links(same=pairs((0, 4), (1, 5), (4, 5)), told_apart=pairs((2, 4)))
-    assert groups(found, mask(6, train=[0], valid=[1], test=[2])) == [
-        Group([4, 5], fixed={TRAIN, VALID}, beside={TEST})
-    ]
+    found = links(copies=pairs((0, 4), (1, 5), (4, 5)), near=pairs((2, 4)))
+    assert groups(found, mask(6, train=[0], valid=[1], test=[2])) == [Group([4, 5], fixed={TRAIN, VALID, TEST})]
 
 
 def test_the_proof_counts_each_pair_of_pictures_in_two_splits() -> None:
     """Two pictures of content 0 in train and one in valid, content 1 in test, content 2 nowhere."""
     pictures = table(0, 0, 0, 1, 2)
     split = np.array([TRAIN, TRAIN, VALID, TEST, NOWHERE], dtype=np.int8)
-    assert prove(pictures, links(), split) == Proof(2, 0, 0, 4)  # one content in two splits
-    assert prove(pictures, links(same=pairs((0, 1), (1, 2))), split) == Proof(2 + 3, 0, 0, 4)
-    assert prove(pictures, links(told_apart=pairs((1, 0), (0, 2))), split) == Proof(2, 3, 0, 4)
+    assert prove(pictures, links(), split) == Proof(2, 0, 0, 0, 4)  # one content in two splits
+    assert prove(pictures, links(copies=pairs((0, 1), (1, 2))), split) == Proof(2 + 3, 0, 0, 0, 4)
+    assert prove(pictures, links(near=pairs((1, 0), (0, 2))), split) == Proof(2, 3, 0, 0, 4)
     # One origin: the two pictures of train with that of valid, and these three with that of test.
-    origins = pairs((0, 1), (1, 1), (2, 1), (2, 0))
-    assert prove(pictures, links(origins=origins), split) == Proof(2, 0, 2 + 3, 4)
+    together = pairs((0, 1), (1, 1), (2, 1), (2, 0))
+    assert prove(pictures, links(origins=together), split) == Proof(2, 0, 2 + 3, 0, 4)
+    assert prove(pictures, links(groups=together), split) == Proof(2, 0, 0, 2 + 3, 4)
+
+
+def test_near_pictures_make_no_leak_and_all_else_that_crosses_does() -> None:
+    assert Proof(0, 7, 0, 0, 9).leaks == 0
+    assert [Proof(*counts, 9).leaks for counts in ((1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1))] == [1, 1, 1]
 
 
 def test_the_proof_of_files_counts_one_picture_in_two_places() -> None:
     pictures = table(0, 1)
     at, split = np.array([0, 0, 1]), np.array([TRAIN, TEST, TEST], dtype=np.int8)
-    assert prove(pictures, links(same=pairs((0, 1))), split, at) == Proof(1 + 1, 0, 0, 3)
+    assert prove(pictures, links(copies=pairs((0, 1))), split, at) == Proof(1 + 1, 0, 0, 0, 3)
 
 
 def test_links_are_what_pixels_hashes_and_credits_say(tmp_path: Path) -> None:
@@ -152,7 +147,7 @@ def test_links_are_what_pixels_hashes_and_credits_say(tmp_path: Path) -> None:
             credit(catalog, pictures.digest(content), origin)
         credit(catalog, "f" * 64, "page")  # a picture that is not there
         found = links_of(pictures, catalog, neighbours)
-    joined = sorted(group.contents for group in groups_of(links(same=found.same), mask(6)))
+    joined = sorted(group.contents for group in groups_of(links(copies=found.copies), mask(6)))
     assert joined == [[0, 1], [2, 4], [3, 5]]  # each crowd whole, and no crowd with another
-    assert found.told_apart.tolist() == [[1, 2]]
-    assert sorted(map(sorted, found.by_origin())) == [[0, 3], [2]]
+    assert found.near.tolist() == [[1, 2]]
+    assert sorted(map(sorted, found.together())) == [[0, 3], [2]]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from curate.splitting.assignment import FEW_STRANGERS, Rules, Splits, assign
+from curate.splitting.assignment import Rules, Splits, assign
 from curate.splitting.grouping import Links
 from curate.splitting.picture_table import NOWHERE, PictureTable
 from tests.test_grouping import TEST, TRAIN, VALID, links, pairs, table
@@ -38,13 +38,14 @@ def test_units_are_what_the_draw_is_shown() -> None:
         return split
 
     pictures = table(0, 0, 1, 2, 3)
-    assign(pictures, links(same=pairs((2, 1))), np.array([NOWHERE] * 4 + [TEST], np.int8), RULES, draw)
+    assign(pictures, links(copies=pairs((2, 1))), np.array([NOWHERE] * 4 + [TEST], np.int8), RULES, draw)
     assert shown == [[0, 0, 1, 1, NOWHERE]]
 
 
 @pytest.mark.parametrize("to", [TRAIN, VALID, TEST])
 def test_what_belongs_to_a_picture_with_a_split_follows_it(to: int) -> None:
-    for found in (links(same=pairs((0, 1))), links(told_apart=pairs((0, 1))), links(origins=pairs((0, 0), (1, 0)))):
+    one = pairs((0, 0), (1, 0))
+    for found in (links(pairs((0, 1))), links(near=pairs((0, 1))), links(origins=one), links(groups=one)):
         assert assigned(found, [to, NOWHERE]) == ([to, to], {})
 
 
@@ -56,74 +57,39 @@ def test_another_copy_of_a_content_follows_the_one_that_has_a_split() -> None:
 
 
 def test_what_stands_between_two_splits_is_held_back_and_says_so() -> None:
-    split, held_back = assigned(links(same=pairs((0, 1), (1, 2))), [TEST, NOWHERE, TRAIN])
+    split, held_back = assigned(links(copies=pairs((0, 1), (1, 2))), [TEST, NOWHERE, TRAIN])
     assert split == [TEST, NOWHERE, TRAIN]
     assert held_back == {1: "it belongs together with pictures of train and test"}
 
 
 @pytest.mark.parametrize("frozen", [VALID, TEST])
 def test_what_belongs_to_a_frozen_split_is_held_back_and_says_so(frozen: int) -> None:
-    split, held_back = assigned(links(same=pairs((0, 1))), [frozen, NOWHERE], frozen=(frozen,))
+    split, held_back = assigned(links(copies=pairs((0, 1))), [frozen, NOWHERE], frozen=(frozen,))
     assert split == [frozen, NOWHERE]
     assert held_back == {
         1: f"it belongs together with a picture in {('train', 'valid', 'test')[frozen]}, which is frozen"
     }
 
 
-def test_a_stranger_whose_hash_is_near_to_a_frozen_picture_is_held_back_and_says_so() -> None:
-    split, held_back = assigned(links(told_apart=pairs((0, 1))), [TEST, NOWHERE], frozen=(TEST,))
-    assert split == [TEST, NOWHERE]
-    assert held_back == {1: "its hash is near to that of another picture in test"}
-
-
-def test_a_stranger_that_lies_beside_two_splits_is_held_back() -> None:
-    split, held_back = assigned(links(told_apart=pairs((0, 1), (2, 1))), [TEST, NOWHERE, VALID])
-    assert split == [TEST, NOWHERE, VALID]
-    assert held_back == {1: "its hash is near to that of another picture in valid and test"}
-    # The pixels say train, the hash says test.
-    split, held_back = assigned(links(same=pairs((0, 1)), told_apart=pairs((1, 2))), [TRAIN, NOWHERE, TEST])
-    assert (split, held_back) == (
-        [TRAIN, NOWHERE, TEST],
-        {1: "its hash is near to that of another picture in test"},
-    )
-    # Both say train.
-    found = links(same=pairs((0, 1)), told_apart=pairs((1, 2)))
-    assert assigned(found, [TRAIN, NOWHERE, TRAIN]) == ([TRAIN] * 3, {})
-
-
-@pytest.mark.parametrize(("count", "held"), [(10, 10), (11, 0)])
-def test_strangers_are_held_back_while_they_are_few(count: int, held: int) -> None:
-    """Ten in any case. More are drawn or follow by their pixels, for holding them back costs more than it shows."""
-    found = links(told_apart=pairs(*((0, at) for at in range(1, count + 1))))
-    split, held_back = assigned(found, [TEST, *[NOWHERE] * count], frozen=(TEST,))
-    assert len(held_back) == held
-    assert split == [TEST, *[NOWHERE if held else TRAIN] * count]
-
-
-def test_what_is_no_stranger_is_held_back_however_many_there_are() -> None:
+def test_what_belongs_to_two_splits_is_held_back_however_many_there_are() -> None:
     many = range(1, 13)
-    split, held_back = assigned(links(same=pairs(*((0, at) for at in many))), [TEST, *[NOWHERE] * 12], frozen=(TEST,))
+    split, held_back = assigned(links(copies=pairs(*((0, at) for at in many))), [TEST, *[NOWHERE] * 12], frozen=(TEST,))
     assert (split, list(held_back)) == ([TEST, *[NOWHERE] * 12], [*many])
-    both = links(same=pairs(*((0, at) for at in many), *((13, at) for at in many)))
+    both = links(copies=pairs(*((0, at) for at in many), *((13, at) for at in many)))
     split, held_back = assigned(both, [TEST, *[NOWHERE] * 12, VALID])
     assert (split, list(held_back)) == ([TEST, *[NOWHERE] * 12, VALID], [*many])
 
 
-@pytest.mark.parametrize(("count", "held"), [(12, 12), (13, 0)])
-def test_strangers_are_few_by_their_share_of_all_pictures(count: int, held: int) -> None:
-    total = 12_000
-    assert total * FEW_STRANGERS == 12
-    found = links(told_apart=pairs(*((0, at) for at in range(1, count + 1))))
-    splits = [TEST, *[NOWHERE] * count, *[TRAIN] * (total - count - 1)]
-    split, held_back = assigned(found, splits, frozen=(TEST,))
-    assert len(held_back) == held
-    assert split[1 : count + 1] == [NOWHERE if held else TRAIN] * count
-
-
 @pytest.mark.parametrize(
     "found",
-    [links(same=pairs((0, 1))), links(same=pairs((1, 0))), links(origins=pairs((0, 0), (1, 0)))],
-    ids=["same", "the other way", "origin"],
+    [
+        links(copies=pairs((0, 1))),
+        links(copies=pairs((1, 0))),
+        links(near=pairs((0, 1))),
+        links(origins=pairs((0, 0), (1, 0))),
+        links(groups=pairs((0, 0), (1, 0))),
+    ],
+    ids=["copies", "the other way", "near", "origin", "group"],
 )
 @pytest.mark.parametrize(("near", "far"), [(TRAIN, VALID), (TRAIN, TEST), (VALID, TEST)])
 def test_of_two_that_turn_out_to_belong_together_the_one_further_out_stays(found: Links, near: int, far: int) -> None:
@@ -137,29 +103,29 @@ def test_of_one_content_in_two_splits_the_one_further_out_stays() -> None:
     assert (split, list(held_back)) == ([NOWHERE, TEST, VALID], [0])
 
 
-def test_what_lies_in_one_split_or_is_only_near_by_its_hash_stays() -> None:
-    assert assigned(links(same=pairs((0, 1))), [TEST, TEST]) == ([TEST, TEST], {})
-    assert assigned(links(told_apart=pairs((0, 1))), [TRAIN, TEST]) == ([TRAIN, TEST], {})
+def test_what_lies_in_one_split_stays_and_so_does_what_is_near_where_copies_alone_are_bound() -> None:
+    assert assigned(links(copies=pairs((0, 1))), [TEST, TEST]) == ([TEST, TEST], {})
+    assert assigned(links(near=pairs((0, 1))).bound("copies"), [TRAIN, TEST]) == ([TRAIN, TEST], {})
 
 
 def test_what_arrived_stays_where_it_is_and_what_was_drawn_gives_way() -> None:
     pictures = table(0, 1)
     pictures.arrived[0] = True
-    split, held_back = assigned(links(same=pairs((0, 1))), [TRAIN, TEST], pictures=pictures)
+    split, held_back = assigned(links(copies=pairs((0, 1))), [TRAIN, TEST], pictures=pictures)
     assert split == [TRAIN, NOWHERE]
     assert held_back == {1: "it belongs together with a picture in train"}
     pictures.arrived[1] = True  # a leak that the dataset arrived with is its own
-    assert assigned(links(same=pairs((0, 1))), [TRAIN, TEST], pictures=pictures) == ([TRAIN, TEST], {})
+    assert assigned(links(copies=pairs((0, 1))), [TRAIN, TEST], pictures=pictures) == ([TRAIN, TEST], {})
 
 
 def test_what_is_held_back_is_not_drawn_in_the_same_run() -> None:
     """Nor is what belongs to it, for that would follow into the split where the other stays."""
-    split, held_back = assigned(links(same=pairs((0, 1), (0, 2))), [TRAIN, TEST, NOWHERE])
+    split, held_back = assigned(links(copies=pairs((0, 1), (0, 2))), [TRAIN, TEST, NOWHERE])
     assert split[:2] == [NOWHERE, TEST]
     assert list(held_back) == [0]
 
 
 def test_remembered_splits_are_not_written_to() -> None:
     remembered = np.array([TRAIN, TEST], np.int8)
-    assign(table(0, 1), links(same=pairs((0, 1))), remembered, RULES, all_to_train)
+    assign(table(0, 1), links(copies=pairs((0, 1))), remembered, RULES, all_to_train)
     assert remembered.tolist() == [TRAIN, TEST]

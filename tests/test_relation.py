@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
+from curate.image import decode
+from curate.lookalikes.alignment import Turn
 from curate.lookalikes.close_look import look_closely
 from curate.lookalikes.comparison import Box, compare
 from curate.lookalikes.edits import bordered, captioned, cropped, encode, scaled
 from curate.lookalikes.full_look import look_fully
-from curate.lookalikes.placement import Turn
-from curate.lookalikes.relation import Relation, Seen, is_independent, relate
+from curate.lookalikes.relation import CopyLooks, Relation, is_independent, relate
 from tests.pictures import scene
 
 WHOLE: Box = (0.0, 1.0, 0.0, 1.0)
@@ -23,13 +24,11 @@ def photograph(seed: int = 1) -> Image.Image:
 
 
 def related(first: bytes, second: bytes, turn: Turn = None, box: Box = WHOLE) -> Relation:
-    one, other = (Seen(look_closely(data), look_fully(data)) for data in (first, second))
+    one, other = (CopyLooks(look_closely(data), look_fully(data)) for data in (first, second))
     return relate(one, other, turn, compare(one.close, other.close.turned(turn), box))
 
 
 def decoded(data: bytes) -> Image.Image:
-    from curate.image import decode
-
     return decode(data).pixels
 
 
@@ -99,8 +98,8 @@ def test_the_whole_beats_its_crop_and_the_plain_picture_the_framed_one() -> None
 
 
 def test_where_nothing_tells_there_is_no_source() -> None:
-    same = [encode(photograph(), quality=80, comment=word) for word in (b"one", b"two")]
-    assert related(*same).source == ""
+    one, two = (encode(photograph(), quality=80, comment=word) for word in (b"one", b"two"))
+    assert related(one, two).source == ""
 
 
 def shot(seed: int, quality: int, scale: float = 1.0) -> bytes:

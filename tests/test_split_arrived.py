@@ -7,7 +7,8 @@ from pathlib import Path
 from PIL import Image
 
 from curate.split import split
-from tests.pictures import dataset, encoded_field, field, placed, write
+from tests.commanding import command
+from tests.pictures import dataset, encoded_field, field, labelled, placed, write
 
 
 def arrived(root: Path) -> dict[str, str]:
@@ -74,3 +75,43 @@ def test_an_arrived_picture_that_lies_in_raw_as_well_is_left_alone(tmp_path: Pat
         write(tmp_path / "raw" / name.replace("image", "original"), (tmp_path / to / name).read_bytes())
     split(tmp_path, seed=9)
     assert placed(tmp_path) == before
+
+
+def test_leaks_that_arrived_are_said_first_and_clean_mends_them(tmp_path: Path) -> None:
+    arrived(tmp_path)
+    leaking = next((tmp_path / "test" / "1").iterdir())
+    with Image.open(leaking) as image:
+        image.save(tmp_path / "train" / "1" / "leak.jpg", quality=60)
+    done = command("split", tmp_path)
+    assert done.code == 1
+    assert done.out.strip().startswith("Leaks: 1 pairs of copies lie across the splits that the dataset arrived with.")
+    *_, last = done.out.strip().splitlines()
+    assert last.endswith(f"clean {tmp_path} --dry-run")
+    assert command("split", tmp_path, "--dry-run").code == 1
+    assert command("clean", tmp_path).code == 0
+    mended = command("split", tmp_path)
+    assert (mended.code, "Leaks" in mended.out) == (0, False)
+    assert leaking.exists()
+
+
+def test_groups_that_arrived_apart_are_leaks_and_lead_to_a_new_draw(tmp_path: Path) -> None:
+    for to, count in (("train", 6), ("test", 2)):
+        dataset(tmp_path / to, {"1": count, "2": count}, first=100 * count)
+    one, other = next((tmp_path / "train" / "1").iterdir()), next((tmp_path / "test" / "1").iterdir())
+    table = tmp_path / "patients.csv"
+    table.write_text(f"file,patient\ntrain/1/{one.name},anna\ntest/1/{other.name},anna\n")
+    done = command("split", tmp_path, "--group-by", table)
+    assert done.code == 1
+    assert done.out.strip().startswith("Leaks: 1 pairs of one group lie")
+    assert str(tmp_path / "raw") in done.out
+    *_, last = done.out.strip().splitlines()
+    assert f"split {tmp_path}" in last
+    assert command("split", tmp_path).code == 0
+
+
+def test_near_pictures_that_arrived_apart_are_counted_and_no_leak(tmp_path: Path) -> None:
+    arrived(tmp_path)
+    write(tmp_path / "train" / "1" / "red.jpg", labelled(900, "red"))
+    write(tmp_path / "test" / "1" / "blue.jpg", labelled(900, "blue"))
+    done = command("split", tmp_path)
+    assert (done.code, "near 1," in done.out) == (0, True)

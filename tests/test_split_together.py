@@ -75,7 +75,7 @@ def test_near_duplicates_never_part(garden: Path) -> None:
             homes[name.split()[1]].add(to)
     assert len(homes) == 12
     assert all(len(splits) == 1 for splits in homes.values())
-    assert report.proof.near_duplicates == report.proof.told_apart == 0
+    assert report.proof.near_duplicates == 0
 
 
 def test_one_provenance_never_parts(garden: Path) -> None:
@@ -93,7 +93,7 @@ def test_one_provenance_never_parts(garden: Path) -> None:
     where = placed(garden)
     for paths in groups.values():
         assert len({where[path.removeprefix("raw/")] for path in paths}) == 1
-    assert report.proof.provenance == 0
+    assert report.proof.origins == 0
     assert set(where.values()) == {"train", "valid", "test"}
 
 
@@ -122,7 +122,7 @@ def test_a_credit_learnt_later_takes_a_picture_back_and_moves_none(garden: Path)
     report = split(garden)
     assert report.held_back[0].path == f"raw/{one}"
     assert placed(garden) == {name: to for name, to in before.items() if name != one}
-    assert report.proof.provenance == 0
+    assert report.proof.origins == 0
 
 
 def credit(catalog: Catalog, sha256: str, group: str) -> None:
@@ -155,7 +155,7 @@ def test_no_real_pair_within_the_radius_crosses(flowers: Path, tmp_path: Path) -
     plant_copies(tmp_path / "raw", files[:300], rng, 60)
     first = split(tmp_path)
     before = placed(tmp_path)
-    assert (first.proof.near_duplicates, first.proof.told_apart) == (0, 0)
+    assert first.proof.near_duplicates == 0
     assert crossing_pairs(tmp_path) == []
     for file in files[300:]:
         link(file, tmp_path / "raw" / file.parent.name / file.name)
@@ -163,7 +163,7 @@ def test_no_real_pair_within_the_radius_crosses(flowers: Path, tmp_path: Path) -
     second = split(tmp_path)
     after = placed(tmp_path)
     assert {name: after[name] for name in before} == before
-    assert (second.proof.near_duplicates, second.proof.told_apart) == (0, 0)
+    assert second.proof.near_duplicates == 0
     assert crossing_pairs(tmp_path) == []
 
 
@@ -182,20 +182,6 @@ def plant_copies(raw: Path, files: list[Path], rng: random.Random, count: int) -
         label = rng.choice([file.parent.name, rng.choice(labels)])
         with Image.open(file) as image:
             image.save(raw / label / f"{file.stem} {rng.getrandbits(40):x}.jpg", quality=70)
-
-
-def test_hashes_that_are_near_by_chance_do_not_cross_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures that the pixels tell apart are kept together while they are few, old and new ones alike."""
-    monkeypatch.setattr("curate.lookalikes.registration.MIN_DETAIL", 1.1)  # now every pair is told apart
-    dataset(tmp_path / "raw", {"1": 30, "2": 30})
-    for number in range(10):
-        for quality in (70, 80, 90):
-            write(tmp_path / "raw" / "1" / f"{number} {quality}.jpg", encoded_field(field(600 + number), quality))
-    report = split(tmp_path, ratio=(0.4, 0.3, 0.3))
-    where = placed(tmp_path)
-    assert report.proof.told_apart == 0
-    assert len(crossing_pairs(tmp_path)) == 0
-    assert len({where[f"1/{number} 70.jpg"] for number in range(10)}) > 1
 
 
 def test_hashes_of_drawn_pictures_are_far_apart() -> None:

@@ -16,7 +16,7 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.split import split
 from curate.verify import Crossing, verify
-from tests.pictures import dataset, encoded_field, field, placed, tree, write
+from tests.pictures import dataset, encoded_field, field, labelled, placed, tree, write
 from tests.without_rights import needs_rights, read_only, without_privileges
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -88,7 +88,7 @@ def test_finds_a_leak_that_the_catalog_does_not_know(root: Path) -> None:
         db.execute("UPDATE pictures SET phash = random()")
     report = verify(root)
     (crossing,) = report.splits[0].leaks
-    assert (crossing.first, crossing.second, crossing.kind) == (f"train/{label}/leak.jpg", name, "picture")
+    assert (crossing.first, crossing.second, crossing.kind) == (f"train/{label}/leak.jpg", name, "copies")
     assert 0 <= crossing.distance <= 8
     assert report.new == [f"train/{label}/leak.jpg"]
     assert not report.in_order
@@ -100,7 +100,7 @@ def test_finds_the_same_bytes_in_two_splits_under_any_label(root: Path) -> None:
     shutil.copy(victim, root / "valid" / other / "twin.jpg")
     report = verify(root)
     assert report.splits[0].leaks == [
-        Crossing(f"valid/{other}/twin.jpg", victim.relative_to(root).as_posix(), "picture", 0)
+        Crossing(f"valid/{other}/twin.jpg", victim.relative_to(root).as_posix(), "copies", 0)
     ]
 
 
@@ -120,13 +120,14 @@ def test_finds_one_origin_in_two_splits(root: Path) -> None:
     assert [(leak.kind, leak.distance) for proof in report.splits for leak in proof.leaks] == [("origin", -1)] * 2
 
 
-def test_a_likeness_is_no_leak(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.lookalikes.registration.MIN_DETAIL", 1.1)  # now the pixels tell every pair apart
-    original = next(number for number in range(40) if encoded_field(field(number)) == one(root, "test").read_bytes())
-    write(root / "train" / "1" / "like.jpg", encoded_field(field(original), 60))
-    (crossing,) = verify(root).splits[0].crossings
-    assert crossing.kind == "look-alike"
-    assert verify(root).splits[0].leaks == []
+def test_what_is_near_is_counted_and_no_leak(root: Path) -> None:
+    write(root / "train" / "1" / "red.jpg", labelled(900, "red"))
+    write(root / "test" / "1" / "blue.jpg", labelled(900, "blue"))
+    (proof, _) = verify(root).splits
+    assert [(found.first, found.second, found.kind) for found in proof.crossings] == [
+        ("train/1/red.jpg", "test/1/blue.jpg", "near")
+    ]
+    assert (proof.count("near"), proof.count("copies"), proof.leaks) == (1, 0, [])
 
 
 def test_without_a_catalog_all_is_new_and_the_split_is_proved(tmp_path: Path) -> None:

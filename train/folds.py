@@ -1,4 +1,4 @@
-"""Cross-validation on the bank: folds within train that no near-duplicate crosses, each held out once."""
+"""Cross-validation on the bank: folds within train that nothing crosses that `split` keeps together."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -18,6 +18,7 @@ from curate.image import BrokenPicture
 from curate.lookalikes.cached_search import find_neighbours
 from curate.progress import Progress, silent
 from curate.scan import scan
+from curate.splitting.bonds import read_bonds
 from curate.splitting.grouping import groups_of, links_of
 from curate.splitting.picture_table import read_picture_table
 from train.calibration import cross_entropy
@@ -145,17 +146,20 @@ def learning_set(root: Path, options: TrainOptions, *, folds: int, progress: Pro
 def near_duplicate_groups(dataset: Dataset, progress: Progress = silent) -> tuple[dict[str, int], list[str]]:
     """Number of the group of each content (sha256) that belongs with others, and notes.
 
-    What belongs together is what `split` keeps together: near-duplicates, and pictures of one origin. Where the
-    dataset's catalog can't be written, copies alone are known, and a note says so.
+    What belongs together is what `split` keeps together: near-duplicates, pictures of one origin, and the groups that
+    the split was given. Where the dataset's catalog can't be written, these and equal bytes are known, and a note says
+    so. Raises UserError for a record of groups that cannot be read.
     """
+    bonds = read_bonds(dataset.root)
     try:
         with Catalog.open(dataset.catalog_path) as catalog:
             scan(dataset, catalog, progress)
             table = read_picture_table(dataset, catalog)
             neighbours = find_neighbours(dataset, catalog, table, DEFAULT_RADIUS, progress)
-            links = links_of(table, catalog, neighbours)
+            links = links_of(table, catalog, neighbours, bonds.links(table)).bound(bonds.bind)
     except UserError as error:
-        return {}, [f"Near-duplicates may lie in different folds, because the catalog was of no use: {error}"]
+        known = {sha256: number for number, group in enumerate(bonds.groups.values()) for sha256 in group}
+        return known, [f"Near-duplicates may lie in different folds, because the catalog was of no use: {error}"]
     unassigned = np.zeros(len(table.sha256), dtype=np.uint8)
     return {
         bytes(table.sha256[content]).decode(): number

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.image import decode, further_frames
-from curate.lookalikes.placement import SIDEWAYS, Turn, turned
+from curate.lookalikes.alignment import SIDEWAYS, Turn, turned
 
 CLOSE_SIDE = 256
 """Pixels of each side of a picture at a close look, whatever its shape."""

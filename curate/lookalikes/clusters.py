@@ -7,9 +7,9 @@ from itertools import combinations
 from typing import Any
 
 from curate.duplicates import NearDuplicates
+from curate.lookalikes.alignment import Alignment
 from curate.lookalikes.looks import Looks
-from curate.lookalikes.placement import Placement
-from curate.lookalikes.relation import Relation, Seen, relate
+from curate.lookalikes.relation import CopyLooks, Relation, relate
 from curate.lookalikes.second_look import COPY, compared, look_closer
 
 _MOST_MATCHES = 8  # contents of a cluster, up to which all pairs are related
@@ -85,8 +85,8 @@ class _Families:
             content: min(rank(position) for position in found.contents[content])
             for content in crowded | self.neighbours.keys()
         }
-        self.placed: dict[tuple[int, int], Placement | None] = {}
-        self.ways: tuple[int, dict[int, Placement]] = (-1, {})
+        self.placed: dict[tuple[int, int], Alignment | None] = {}
+        self.ways: tuple[int, dict[int, Alignment]] = (-1, {})
         self.relations: dict[tuple[int, int], Relation | None] = {}
 
     def connected(self) -> Iterator[list[int]]:
@@ -140,9 +140,8 @@ class _Families:
         if self.looks is None:
             return None if distance == _UNKNOWN else (distance, None)
         relation = self.relation(content, keeper)
-        if relation is None:
-            return None
-        return distance, relation
+        # What was found to be a copy is one, also where its file has gone since.
+        return None if relation is None and distance == _UNKNOWN else (distance, relation)
 
     def relation(self, one: int, other: int) -> Relation | None:
         """How a content relates to another; None where they are no copies of each other."""
@@ -164,12 +163,12 @@ class _Families:
             return None
         return relate(sights[0], sights[1], placement.turn, comparison)
 
-    def _seen(self, content: int) -> Seen | None:
+    def _seen(self, content: int) -> CopyLooks | None:
         assert self.looks is not None
         close, full = self.looks.close(content), self.looks.full(content)
-        return None if close is None or full is None else Seen(close, full)
+        return None if close is None or full is None else CopyLooks(close, full)
 
-    def placement(self, one: int, other: int) -> Placement | None:
+    def placement(self, one: int, other: int) -> Alignment | None:
         """Where a content lies in another: as they were found, or else through others, verified; None: no copies."""
         if (one, other) in self.links:
             return self.links[one, other][0]
@@ -180,21 +179,21 @@ class _Families:
             verified = None
             if guess is not None and self.looks is not None:
                 verdict, box = look_closer(one, other, guess, self.looks)
-                verified = Placement(guess.turn, box) if verdict == COPY else None
+                verified = Alignment(guess.turn, box) if verdict == COPY else None
             self.placed[one, other] = verified
             self.placed[other, one] = None if verified is None else verified.inverse()
         return self.placed[one, other]
 
-    def _through_others(self, one: int, other: int) -> Placement | None:
+    def _through_others(self, one: int, other: int) -> Alignment | None:
         """Compose the placements along the shortest way from one to the other."""
         if self.ways[0] != other:
             self.ways = other, self._ways_from(other)
         way = self.ways[1].get(one)
         return None if way is None else way.inverse()
 
-    def _ways_from(self, start: int) -> dict[int, Placement]:
+    def _ways_from(self, start: int) -> dict[int, Alignment]:
         """Where a content lies in each that it hangs together with, along the shortest way."""
-        ways = {start: Placement()}
+        ways = {start: Alignment()}
         border = [start]
         while border:
             reached = []
@@ -207,7 +206,7 @@ class _Families:
             border = reached
         return ways
 
-    def _step(self, one: int, other: int) -> Placement | None:
+    def _step(self, one: int, other: int) -> Alignment | None:
         if (one, other) in self.links:
             return self.links[one, other][0]
         link = self.links.get((other, one))

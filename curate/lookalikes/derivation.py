@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.image import as_stored
+from curate.lookalikes.alignment import Turn, turned, unturned
 from curate.lookalikes.full_look import FullLook
-from curate.lookalikes.placement import Turn, turned, unturned
 
 CERTAINLY_ON_LATTICE = 0.17
 ON_LATTICE = 0.21
@@ -140,10 +140,10 @@ def _on_lattice(finer: FullLook, as_coarser: NDArray[np.uint8], coarser: FullLoo
 
 
 def _quantum(look: FullLook, gain: float) -> float:
-    """The variance that quantising leaves in a low coefficient, in levels²; of other lossy formats a guess."""
+    """The variance that quantising leaves in a low coefficient, in levels²; infinite where the steps are not known."""
     if look.encoding.quantisation is not None:
         return float(((look.encoding.quantisation[_LOW] * gain) ** 2).mean() / 12)
-    return 0.1 if look.encoding.lossless else 4.0
+    return 0.1 if look.encoding.lossless else float("inf")
 
 
 def _grain(

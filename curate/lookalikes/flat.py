@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.lookalikes.alignment import Alignment
 from curate.lookalikes.contents import Contents
 from curate.lookalikes.looks import Looks
-from curate.lookalikes.placement import Placement
 from curate.lookalikes.second_look import compared
 
 _MOST_FLAT = 32  # flat pictures of one colour that are told from a leader, until none is looked at any more
@@ -53,7 +53,7 @@ def group_flat(
 def _is_flat_copy(first: int, second: int, looks: Looks) -> bool:
     if looks.is_plain(first) and looks.is_plain(second):
         return True
-    found = compared(first, second, Placement(), looks)
+    found = compared(first, second, Alignment(), looks)
     return found is not None and found.difference < 1
 
 

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from curate.lookalikes.alignment import Alignment, Turn
 from curate.lookalikes.close_look import CloseLook
 from curate.lookalikes.comparison import Comparison
 from curate.lookalikes.derivation import CERTAINLY_ON_LATTICE, ON_LATTICE, Derivation, derive, holds_more
 from curate.lookalikes.full_look import FullLook
-from curate.lookalikes.placement import Placement, Turn
 
 Side = Literal["first", "second", ""]
 
@@ -42,7 +42,7 @@ _TURNS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class CopyLooks:
     """The close and the full look at one picture."""
 
     close: CloseLook
@@ -79,7 +79,7 @@ def is_independent(first: FullLook, second: FullLook, turn: Turn, comparison: Co
     return found is not None and found.independent
 
 
-def relate(first: Seen, second: Seen, turn: Turn, comparison: Comparison) -> Relation:
+def relate(first: CopyLooks, second: CopyLooks, turn: Turn, comparison: Comparison) -> Relation:
     """Say which of two copies is the source. The first lies in the second turned so, as the comparison found."""
     derivation = None
     if _scales(first, second, turn, comparison) is None and not (comparison.beyond_first or comparison.beyond_second):
@@ -94,7 +94,7 @@ def relate(first: Seen, second: Seen, turn: Turn, comparison: Comparison) -> Rel
 
 
 def _source(
-    first: Seen, second: Seen, turn: Turn, found: Comparison, derivation: Derivation | None
+    first: CopyLooks, second: CopyLooks, turn: Turn, found: Comparison, derivation: Derivation | None
 ) -> tuple[Side, str]:
     """The first criterion that tells: colours, frame, scale, derivation, tones, detail, loss."""
     if found.grey_first != found.grey_second:
@@ -155,7 +155,7 @@ def _other(at: int) -> Side:
     return "first" if at else "second"
 
 
-def _scales(first: Seen, second: Seen, turn: Turn, found: Comparison) -> tuple[float, float] | None:
+def _scales(first: CopyLooks, second: CopyLooks, turn: Turn, found: Comparison) -> tuple[float, float] | None:
     """How many pixels of the first a pixel of the second is, across and down; None where both are one."""
     close = second.close.turned(turn)
     left, right, top, bottom = found.placement
@@ -165,21 +165,23 @@ def _scales(first: Seen, second: Seen, turn: Turn, found: Comparison) -> tuple[f
     return None if max(abs(np.log(across)), abs(np.log(down))) < tolerance else (across, down)
 
 
-def _finer(first: Seen, second: Seen, turn: Turn, scales: tuple[float, float], gain: float) -> tuple[Side, str] | None:
+def _finer(
+    first: CopyLooks, second: CopyLooks, turn: Turn, scales: tuple[float, float], gain: float
+) -> tuple[Side, str] | None:
     """Which of two copies at different scales is the source: the larger, unless it is an enlargement."""
     if min(scales) > 1 - 2 * _SAME_SIZE:
         larger: Side = "first"
         more = holds_more(first.full, second.full, turn, gain)
     elif max(scales) < 1 + 2 * _SAME_SIZE:
         larger = "second"
-        more = holds_more(second.full, first.full, Placement(turn).inverse().turn, 1 / gain)
+        more = holds_more(second.full, first.full, Alignment(turn).inverse().turn, 1 / gain)
     else:  # one is wider, the other higher
         return None
     smaller: Side = "second" if larger == "first" else "first"
     return (larger, "it holds finer detail") if more else (smaller, "this one is enlarged, and holds nothing more")
 
 
-def _tones(first: Seen, second: Seen, turn: Turn, found: Comparison) -> tuple[Side, str] | None:
+def _tones(first: CopyLooks, second: CopyLooks, turn: Turn, found: Comparison) -> tuple[Side, str] | None:
     """Which still differs where the other is clipped, of two whose tones differ."""
     gain, offset = np.array(found.gain), np.array(found.offset)
     if np.abs(gain - 1).max() < _SAME_TONES[0] and np.abs(offset).max() < _SAME_TONES[1]:
@@ -210,7 +212,9 @@ def _luma_gain(found: Comparison) -> float:
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
-def _words(this: Seen, other: Seen, turn: Turn, found: Comparison, derivation: Derivation | None, side: Side) -> str:
+def _words(
+    this: CopyLooks, other: CopyLooks, turn: Turn, found: Comparison, derivation: Derivation | None, side: Side
+) -> str:
     """What one picture is, seen from the other."""
     first = side == "first"
     words = []

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.lookalikes.alignment import Alignment, turn_of, turned
 from curate.lookalikes.candidates import WHOLE, CandidatePairs
 from curate.lookalikes.colour import CHROMA_SIDE, coloured_alike
 from curate.lookalikes.comparison import Comparison, compare
 from curate.lookalikes.fingerprint import FRAMED, SIDE, window_of
 from curate.lookalikes.looks import Look, Looks
-from curate.lookalikes.placement import Placement, turn_of, turned
 from curate.lookalikes.registration import IDENTITY, Agreement, register
 from curate.lookalikes.relation import is_independent
 from curate.parallel import ordered_map
@@ -117,7 +117,7 @@ def _closely(
 
     def look(row: int) -> tuple[int, tuple[float, float, float, float]]:
         left, right, top, bottom = placement[row].tolist()
-        guess = Placement(turn_of(int(candidates.variant[row])), (left, right, top, bottom))
+        guess = Alignment(turn_of(int(candidates.variant[row])), (left, right, top, bottom))
         found = look_closer(int(candidates.first[row]), int(candidates.second[row]), guess, looks)
         return found if found[0] != DIFFERENT else (DIFFERENT, guess.box)
 
@@ -125,7 +125,7 @@ def _closely(
 
 
 def look_closer(
-    first: int, second: int, guess: Placement, looks: Looks
+    first: int, second: int, guess: Alignment, looks: Looks
 ) -> tuple[int, tuple[float, float, float, float]]:
     """(verdict, box) of two pictures that register at about that placement; the box is refined."""
     comparison = compared(first, second, guess, looks)
@@ -140,7 +140,7 @@ def look_closer(
     return (NEAR if independent else COPY), comparison.placement
 
 
-def compared(first: int, second: int, guess: Placement, looks: Looks) -> Comparison | None:
+def compared(first: int, second: int, guess: Alignment, looks: Looks) -> Comparison | None:
     """The close comparison of two pictures; None where one can no longer be decoded."""
     close = looks.close(first), looks.close(second)
     if close[0] is None or close[1] is None:

@@ -14,12 +14,6 @@ Ratio = tuple[float, float, float]
 Splits = NDArray[np.int8]
 """int8[n]: for each picture a place in `SPLITS`, or `NOWHERE`."""
 
-FEW_STRANGERS = 0.001
-"""While at most this share of all pictures (ten in any case) look by their hash alone like one in a split they may not
-join, they are held back although the pixels differ: then a count by hashes alone gives 0 too. Among millions, chance
-makes so many of them that holding them back would cost more than it shows.
-"""
-
 
 @dataclass(frozen=True)
 class Rules:
@@ -54,21 +48,14 @@ def assign(
     mask = _mask(table, split)
     unit = np.where(new & (mask[table.content] == 0), table.content, np.int32(NOWHERE))
     pictures = _Pictures(table.content, new)
-    strangers: list[tuple[NDArray[np.intp], Group, str]] = []
     for group in _bound(links, mask, table.content[new & (mask[table.content] > 0)]):
         positions = pictures.of(group.contents)
         if not len(positions):
             continue
-        to, reason, strange = _follow(group, rules.frozen)
+        to, reason = _follow(group, rules.frozen)
         unit[positions] = group.contents[0] if to is None else NOWHERE
         split[positions] = NOWHERE if to is None else to
-        if strange:
-            strangers.append((positions, group, reason))
-        elif reason:
-            held_back |= dict.fromkeys(positions.tolist(), reason)
-    if sum(len(positions) for positions, _, _ in strangers) <= max(10, FEW_STRANGERS * len(table)):
-        for positions, _, reason in strangers:
-            unit[positions] = split[positions] = NOWHERE
+        if reason:
             held_back |= dict.fromkeys(positions.tolist(), reason)
     return draw(table, unit, split, rules), held_back
 
@@ -79,20 +66,13 @@ def _bound(links: Links, mask: NDArray[np.uint8], joined: NDArray[np.int32]) -> 
     yield from groups_of(links, mask)
 
 
-def _follow(group: Group, frozen: frozenset[int]) -> tuple[int | None, str, bool]:
-    """(the split it must go to, or None where it is free to be drawn; why it is to be held back; whether that is
-    for strangers alone).
-    """
+def _follow(group: Group, frozen: frozenset[int]) -> tuple[int | None, str]:
+    """(the split it must go to, or None where it is free to be drawn; why it is to be held back)."""
     if len(group.fixed) > 1:
-        return NOWHERE, f"it belongs together with pictures of {_named(group.fixed)}", False
+        return NOWHERE, f"it belongs together with pictures of {_named(group.fixed)}"
     if group.fixed & frozen:
-        return NOWHERE, f"it belongs together with a picture in {_named(group.fixed)}, which is frozen", False
-    to = min(group.fixed, default=None)
-    if not group.beside or group.beside == group.fixed:
-        return to, "", False
-    if to is None and len(group.beside) == 1 and not group.beside & frozen:
-        return min(group.beside), "", False
-    return to, f"its hash is near to that of another picture in {_named(group.beside)}", True
+        return NOWHERE, f"it belongs together with a picture in {_named(group.fixed)}, which is frozen"
+    return min(group.fixed, default=None), ""
 
 
 def _part_company(table: PictureTable, links: Links, split: Splits) -> dict[int, str]:
@@ -116,10 +96,11 @@ def _part_company(table: PictureTable, links: Links, split: Splits) -> dict[int,
 def _crossing(links: Links, mask: NDArray[np.uint8]) -> Iterator[list[int]]:
     """The sets of contents that belong together directly, and lie in more than one split."""
     yield from ([content] for content in np.flatnonzero(np.bitwise_count(mask) > 1).tolist())
-    both = mask[links.same]
+    pairs = links.pairs()
+    both = mask[pairs]
     crossing = both.all(axis=1) & (np.bitwise_count(np.bitwise_or.reduce(both, axis=1)) > 1)
-    yield from links.same[crossing].tolist()
-    for contents in links.by_origin():
+    yield from pairs[crossing].tolist()
+    for contents in links.together():
         if int(np.bitwise_or.reduce(mask[contents])).bit_count() > 1:
             yield contents
 

@@ -6,25 +6,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from curate.lookalikes.placement import Placement, turned, unturned
+from curate.lookalikes.alignment import Alignment, turned, unturned
 
 TURNS = [None, *Image.Transpose]
 edges = st.tuples(st.floats(-0.3, 0.3), st.floats(0.6, 1.4), st.floats(-0.3, 0.3), st.floats(0.6, 1.4))
-placements = st.builds(Placement, st.sampled_from(TURNS), edges)
+placements = st.builds(Alignment, st.sampled_from(TURNS), edges)
 
 
-def alike(one: Placement, other: Placement) -> bool:
+def alike(one: Alignment, other: Alignment) -> bool:
     return one.turn == other.turn and np.allclose(one.box, other.box, atol=1e-6)
 
 
 @given(placements)
-def test_there_and_back_is_where_it_was(placement: Placement) -> None:
-    assert alike(placement.then(placement.inverse()), Placement())
+def test_there_and_back_is_where_it_was(placement: Alignment) -> None:
+    assert alike(placement.then(placement.inverse()), Alignment())
     assert alike(placement.inverse().inverse(), placement)
 
 
 @given(placements, placements, placements)
-def test_it_makes_no_difference_which_two_are_put_together_first(a: Placement, b: Placement, c: Placement) -> None:
+def test_it_makes_no_difference_which_two_are_put_together_first(a: Alignment, b: Alignment, c: Alignment) -> None:
     assert alike(a.then(b).then(c), a.then(b.then(c)))
 
 
@@ -34,11 +34,11 @@ def test_turns_are_put_together_as_pictures_turn(one: Image.Transpose | None, ot
     """The first is the second turned, and that the third turned: then the first is the third, turned so."""
     third = np.arange(12, dtype=np.uint8).reshape(3, 4)
     first = turned(turned(third, other), one)
-    assert np.array_equal(first, turned(third, Placement(one).then(Placement(other)).turn))
+    assert np.array_equal(first, turned(third, Alignment(one).then(Alignment(other)).turn))
     assert np.array_equal(unturned(turned(third, one), one), third)
 
 
 def test_a_part_of_a_part_lies_where_both_say() -> None:
-    half = Placement(box=(0.5, 1.0, 0.0, 1.0))
-    assert alike(half.then(half), Placement(box=(0.75, 1.0, 0.0, 1.0)))
-    assert alike(half.inverse(), Placement(box=(-1.0, 1.0, 0.0, 1.0)))
+    half = Alignment(box=(0.5, 1.0, 0.0, 1.0))
+    assert alike(half.then(half), Alignment(box=(0.75, 1.0, 0.0, 1.0)))
+    assert alike(half.inverse(), Alignment(box=(-1.0, 1.0, 0.0, 1.0)))

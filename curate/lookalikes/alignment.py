@@ -1,4 +1,4 @@
-"""How one picture lies in another: turned or not, and where; placements that are inverted and composed."""
+"""How one picture lies in another: turned or not, and where; alignments are inverted and composed."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -30,7 +30,7 @@ _MAPS: dict[Turn, tuple[tuple[tuple[int, int], tuple[int, int]], tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Placement:
+class Alignment:
     """Where a first picture lies in a second: at `box` (left, right, top, bottom) of the second turned by `turn`.
 
     The turned second's frame is 0…1 across and down; a box that reaches beyond it says that the first holds more.
@@ -39,16 +39,16 @@ class Placement:
     turn: Turn = None
     box: Box = (0.0, 1.0, 0.0, 1.0)
 
-    def inverse(self) -> "Placement":
+    def inverse(self) -> "Alignment":
         """Where the second lies in the first."""
         matrix, shift = self._map()
         inverse = np.linalg.inv(matrix)
-        return Placement._of(inverse, -inverse @ shift)
+        return Alignment._of(inverse, -inverse @ shift)
 
-    def then(self, other: "Placement") -> "Placement":
+    def then(self, other: "Alignment") -> "Alignment":
         """Where the first lies in a third, when the second lies there as `other` says."""
         (matrix, shift), (further, there) = self._map(), other._map()
-        return Placement._of(further @ matrix, further @ shift + there)
+        return Alignment._of(further @ matrix, further @ shift + there)
 
     def _map(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """From a point of the first to a point of the second."""
