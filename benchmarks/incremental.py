@@ -2,9 +2,11 @@
 
     uv run python -m benchmarks.incremental --flowers DIR [--rows 100000] [--added 1,100,10000]
 
-The hashes are resampled from the real pictures, as `benchmarks/pairs.py` does, with fingerprints that are drawn; the
-files are not there, so a pair that is looked at a second time is told apart. What is timed is `find_neighbours`, which
-`split` asks: once over all rows anew, then after more were entered in the catalog.
+The hashes are resampled from the real pictures, as `benchmarks/pairs.py` does, with fingerprints that are drawn; one in
+ten is that of a picture before with a few bits changed. The files are not there, so a pair that is looked at a second
+time is told apart at once, and what is timed is the search itself: `find_neighbours`, which `split` asks, once over all
+rows anew, then after more were entered in the catalog. `pairs` counts the second looks, which cost most where the files
+are there.
 """
 
 import argparse
@@ -13,21 +15,28 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
 HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
 
+import curate.lookalikes.search
 from benchmarks.pairs import Hashes, real_coefficients, resample
 from curate.catalog import Catalog, Picture
 from curate.dataset import Dataset, open_dataset
 from curate.lookalikes.cached_search import find_neighbours
+from curate.lookalikes.candidates import CandidatePairs
 from curate.lookalikes.fingerprint import VARIANTS
+from curate.lookalikes.looks import Looks
+from curate.lookalikes.second_look import Verdicts, look_again
+from curate.progress import Progress
 from curate.quality import CHECKS
 from curate.splitting.picture_table import read_picture_table
 
 RADIUS = 8
+SHARE_NEAR = 0.1
 
 
 def enter(catalog: Catalog, hashes: Hashes, begin: int) -> None:
@@ -46,11 +55,28 @@ def enter(catalog: Catalog, hashes: Hashes, begin: int) -> None:
 
 
 def search(dataset: Dataset, catalog: Catalog) -> tuple[float, int]:
-    """Seconds of one search, and the pairs that it names."""
+    """Seconds of one search, and the candidates that it looked at a second time."""
     table = read_picture_table(dataset, catalog)
+    looked = []
+
+    def count(candidates: CandidatePairs, looks: Looks, progress: Progress) -> Verdicts:
+        looked.append(len(candidates))
+        return look_again(candidates, looks, progress)
+
     began = time.perf_counter()
-    found = find_neighbours(dataset, catalog, table, RADIUS)
-    return time.perf_counter() - began, len(found.first)
+    with patch.object(curate.lookalikes.search, "look_again", count):
+        find_neighbours(dataset, catalog, table, RADIUS)
+    return time.perf_counter() - began, sum(looked)
+
+
+def with_neighbours(hashes: Hashes, rng: np.random.Generator) -> Hashes:
+    """The same, but one in ten is another with up to six bits changed."""
+    near = rng.random(len(hashes)) < SHARE_NEAR
+    found = hashes.copy()
+    found[near] = rng.choice(hashes, int(near.sum()))
+    for _ in range(6):
+        found[near] ^= np.uint64(1) << rng.integers(0, 64, int(near.sum()), dtype=np.uint64)
+    return found
 
 
 def forget(catalog: Catalog) -> None:
@@ -66,24 +92,24 @@ def main() -> None:
     parser.add_argument("--added", default="1,100,10000")
     options = parser.parse_args()
     added = [int(count) for count in options.added.split(",")]
-    hashes = resample(real_coefficients(options.flowers), options.rows + sum(added), np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    hashes = with_neighbours(resample(real_coefficients(options.flowers), options.rows + sum(added), rng), rng)
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / "raw" / "flowers").mkdir(parents=True)
         dataset = open_dataset(Path(place))
         with Catalog.open(dataset.catalog_path) as catalog:
             enter(catalog, hashes[: options.rows], 0)
             seconds, pairs = search(dataset, catalog)
-            print(f"{'':>24}{'rows':>9}{'seconds':>10}{'anew':>10}{'share':>8}{'pairs':>10}")
-            print(f"{'the first search':>24}{options.rows:9,}{seconds:10.2f}{'':18}{pairs:10,}", flush=True)
+            print(f"{'':>24}{'rows':>9}{'seconds':>10}{'anew':>10}{'share':>8}{'pairs':>10}{'anew':>10}")
+            print(f"{'the first search':>24}{options.rows:9,}{'':10}{seconds:10.2f}{'':18}{pairs:10,}", flush=True)
             rows = options.rows
             for count in added:
                 enter(catalog, hashes[rows : rows + count], rows)
                 rows += count
                 seconds, pairs = search(dataset, catalog)
                 forget(catalog)
-                anew, same = search(dataset, catalog)
-                assert same == pairs, f"{pairs} pairs after adding, {same} anew"
-                row = f"{rows:9,}{seconds:10.2f}{anew:10.2f}{seconds / anew:8.3f}{pairs:10,}"
+                anew, every = search(dataset, catalog)
+                row = f"{rows:9,}{seconds:10.2f}{anew:10.2f}{seconds / anew:8.3f}{pairs:10,}{every:10,}"
                 print(f"{f'{count:,} added':>24}{row}", flush=True)
 
 

@@ -109,7 +109,7 @@ def looks_at_contents(root: Path, pictures: Sequence[Picture], contents: Content
 def in_pictures(found: Neighbours, pictures: Sequence[Picture]) -> NearDuplicates:
     """What a search found among contents, in terms of pictures that have them all."""
     number = np.searchsorted(found.sha256, np.array([it.sha256 for it in pictures], "S64"))
-    stands_for = _first_of_group(found)
+    stands_for = found.first_of_group()
     place: dict[int, int] = {}
     contents: list[list[int]] = []
     for position, content in enumerate(stands_for[number].tolist()):
@@ -124,16 +124,6 @@ def in_pictures(found: Neighbours, pictures: Sequence[Picture]) -> NearDuplicate
         contents, first[order], second[order], found.distance[order], found.verdict[order], found.variant[order],
         found.placement[order],
     )  # fmt: skip
-
-
-def _first_of_group(found: Neighbours) -> NDArray[np.intp]:
-    """Of each content itself, but of a flat one the first of its group, which are one picture: intp[c]."""
-    stands_for = np.arange(len(found.sha256))
-    order = np.lexsort((found.crowd[:, 1], found.crowd[:, 0]))
-    group, content = found.crowd[order].T
-    starts = np.flatnonzero(np.diff(group, prepend=-1))
-    stands_for[content] = np.repeat(content[starts], np.diff(np.append(starts, len(order))))
-    return stands_for
 
 
 def find_same_bytes(pictures: Sequence[Picture]) -> NearDuplicates:

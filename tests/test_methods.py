@@ -36,7 +36,7 @@ from curate.scan import scan
 GOLDEN = {
     "hash": (1, "bd1ca7db230145f9"),
     "windows": (1, "a2ab22975547b42e"),
-    "candidates": (1, "2ee5193d52ccd59f"),
+    "candidates": (2, "6b65fd4d3263f405"),
     "registration": (1, "432b955f738d5ff5"),
     "colour": (1, "ed268314d8f9818c"),
     "search": (2, "3d93cdbcd7e8aedd"),

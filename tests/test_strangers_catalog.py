@@ -210,7 +210,7 @@ def archive(**members: bytes) -> bytes:
 def arrays(**changes: object) -> bytes:
     columns = {**vars(NOTHING), **changes}
     stream = io.BytesIO()
-    np.savez(stream, **columns)  # type: ignore[arg-type]
+    np.savez(stream, **columns)
     return stream.getvalue()
 
 

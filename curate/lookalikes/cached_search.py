@@ -19,11 +19,15 @@ from curate.catalog.searches import enter_search, recall_search
 from curate.dataset import Dataset
 from curate.duplicates import NearDuplicates, contents_of, in_pictures, looks_at_contents
 from curate.files.reading import read_file
+from curate.lookalikes.alignment import Alignment, turn_of
 from curate.lookalikes.contents import Contents
+from curate.lookalikes.flat import is_flat_copy
 from curate.lookalikes.looks import Looks
 from curate.lookalikes.method import search_method
 from curate.lookalikes.neighbours import Neighbours
 from curate.lookalikes.search import search
+from curate.lookalikes.second_look import COPY, look_closer
+from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 from curate.splitting.picture_table import PictureTable
 
@@ -54,7 +58,11 @@ def find_copies(
     *,
     geometry: bool = False,
 ) -> NearDuplicates:
-    """What `find_near_duplicates` finds among intact pictures of the catalog: recalled, completed, and remembered."""
+    """What `find_near_duplicates` finds among intact pictures of the catalog: recalled, completed, and remembered.
+
+    By what this says pictures leave, and a catalog may come from elsewhere: so each copy that is recalled is looked at
+    once more, and where one is none the search is made anew.
+    """
     found = _found(
         catalog,
         np.unique(np.array([picture.sha256 for picture in pictures], "S64")),
@@ -63,6 +71,7 @@ def find_copies(
         radius,
         progress,
         geometry=geometry,
+        believing=False,
     )
     return in_pictures(found, pictures)
 
@@ -76,15 +85,46 @@ def _found(
     progress: Progress,
     *,
     geometry: bool = False,
+    believing: bool = True,
 ) -> Neighbours:
-    """Among the contents of these digests, S64[c] ascending; `contents` are read only where a search is needed."""
+    """Among the contents of these digests, S64[c] ascending; `contents` are read only where they are needed."""
     known = _recall(catalog, radius, geometry=geometry)
     among = known.among(sha256) if known else None
+    if among is not None and believing:
+        return among
+    there = contents()
+    at = looks(there)
+    if known and not believing and not _holds(known.onto(sha256).found, at):
+        known = among = None
+    if among and not _groups_agree(among):
+        among = None
     if among is None:
-        there = contents()
-        among = search(there, looks(there), radius, geometry=geometry, known=known, progress=progress)
+        among = search(there, at, radius, geometry=geometry, known=known, progress=progress)
         keep(catalog, among, radius, geometry=geometry)
     return among
+
+
+def _holds(known: Neighbours, looks: Looks) -> bool:
+    """Whether all copies that a search is said to have found are copies."""
+
+    def is_copy(pair: int) -> bool:
+        left, right, top, bottom = known.placement[pair].tolist()
+        guess = Alignment(turn_of(int(known.variant[pair])), (left, right, top, bottom))
+        return look_closer(int(known.first[pair]), int(known.second[pair]), guess, looks)[0] == COPY
+
+    def is_flat(row: tuple[int, int]) -> bool:
+        return is_flat_copy(*row, looks)
+
+    agreed = [(one, other) for one, other, agree in known.flat.tolist() if agree]
+    return all(ordered_map(is_copy, np.flatnonzero(known.same).tolist())) and all(ordered_map(is_flat, agreed))
+
+
+def _groups_agree(known: Neighbours) -> bool:
+    """Whether each flat group consists of those that agreed with its first."""
+    first = known.first_of_group()
+    agreed = {(one, other) for one, other, agree in known.flat.tolist() if agree}
+    grouped = {(int(first[content]), content) for content in known.crowd[:, 1].tolist() if first[content] != content}
+    return grouped <= agreed
 
 
 def keep(catalog: Catalog, neighbours: Neighbours, radius: int, *, geometry: bool = False) -> None:

@@ -32,7 +32,7 @@ def group_flat(
 
     def agree(one: int, other: int) -> bool:
         if (one, other) not in seen:
-            seen[one, other] = _is_flat_copy(one, other, looks)
+            seen[one, other] = is_flat_copy(one, other, looks)
         return seen[one, other]
 
     def alike(leader: int, others: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -50,7 +50,8 @@ def group_flat(
     return np.array(members, np.int32).reshape(-1, 2), np.array(rows, np.int32).reshape(-1, 3)
 
 
-def _is_flat_copy(first: int, second: int, looks: Looks) -> bool:
+def is_flat_copy(first: int, second: int, looks: Looks) -> bool:
+    """Whether a close look sees one picture in two flat ones."""
     if looks.is_plain(first) and looks.is_plain(second):
         return True
     found = compared(first, second, Alignment(), looks)

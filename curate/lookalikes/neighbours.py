@@ -67,6 +67,15 @@ class Neighbours:
         """One number a pair of contents, whichever is first."""
         return pair_of(self.first, self.second)
 
+    def first_of_group(self) -> NDArray[np.intp]:
+        """Of each content itself, but of a flat one the first of its group, which are one picture: intp[c]."""
+        stands_for = np.arange(len(self.sha256))
+        order = np.lexsort((self.crowd[:, 1], self.crowd[:, 0]))
+        group, content = self.crowd[order].T
+        starts = np.flatnonzero(np.diff(group, prepend=-1))
+        stands_for[content] = np.repeat(content[starts], np.diff(np.append(starts, len(order))))
+        return stands_for
+
     def is_sound(self) -> bool:
         """Whether the columns fit together, name no content that is not there, and say what a search can say."""
         pairs, contents = len(self.first), len(self.sha256)
