@@ -3,7 +3,7 @@
     uv run python -m benchmarks.incremental --flowers DIR [--rows 100000] [--added 1,100,10000]
 
 The hashes are resampled from the real pictures, as `benchmarks/pairs.py` does, with fingerprints that are drawn; one in
-ten is that of a picture before with a few bits changed. The files are not there, so a pair that is looked at a second
+ten is that of a picture before with a few bits changed. The files are empty, so a pair that is looked at a second
 time is told apart at once, and what is timed is the search itself: `find_neighbours`, which `split` asks, once over all
 rows anew, then after more were entered in the catalog. `pairs` counts the second looks, which cost most where the files
 are there.
@@ -22,6 +22,7 @@ import numpy as np
 HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
 
+import curate.lookalikes.cached_search
 import curate.lookalikes.search
 from benchmarks.pairs import Hashes, real_coefficients, resample
 from curate.catalog import Catalog, Picture
@@ -64,7 +65,10 @@ def search(dataset: Dataset, catalog: Catalog) -> tuple[float, int]:
         return look_again(candidates, looks, progress)
 
     began = time.perf_counter()
-    with patch.object(curate.lookalikes.search, "look_again", count):
+    with (
+        patch.object(curate.lookalikes.search, "look_again", count),
+        patch.object(curate.lookalikes.cached_search, "read_file", lambda _: b""),
+    ):
         find_neighbours(dataset, catalog, table, RADIUS)
     return time.perf_counter() - began, sum(looked)
 

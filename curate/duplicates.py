@@ -5,7 +5,7 @@ of the other's; a second look at their pixels, laid over each other, gives the v
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,7 +89,8 @@ def find_near_duplicates(
     whose fingerprint is known. A file that can no longer be decoded matches nothing but its own bytes.
     """
     contents = contents_of(pictures)
-    looks = looks_at_contents(root, pictures, contents)
+    path = path_of_contents(pictures, contents)
+    looks = Looks(lambda content: read_file(root / path(content)))
     found = search(contents, looks, radius, framed=framed, geometry=geometry, progress=progress)
     return in_pictures(found, pictures)
 
@@ -99,11 +100,11 @@ def contents_of(pictures: Sequence[Picture]) -> Contents:
     return Contents.of([[(it.sha256, it.phash, it.width, it.height, it.fingerprint) for it in pictures]])
 
 
-def looks_at_contents(root: Path, pictures: Sequence[Picture], contents: Contents) -> Looks:
-    """Looks at the first picture of each of these contents, by their numbers."""
+def path_of_contents(pictures: Sequence[Picture], contents: Contents) -> Callable[[int], str]:
+    """Gives the path of the first picture of each of these contents, by their numbers."""
     digests, first = np.unique(np.array([it.sha256 for it in pictures], "S64"), return_index=True)
     places = first[np.searchsorted(digests, contents.sha256)]
-    return Looks(lambda content: read_file(root / pictures[int(places[content])].path))
+    return lambda content: pictures[int(places[content])].path
 
 
 def in_pictures(found: Neighbours, pictures: Sequence[Picture]) -> NearDuplicates:

@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from curate.dataset import open_dataset
 from curate.lookalikes import method
 from curate.lookalikes.cached_search import Neighbours, find_neighbours, keep
 from curate.lookalikes.method import PLAN_VERSIONS, SEARCH_VERSIONS
+from curate.lookalikes.search import search as search_contents
 from curate.lookalikes.second_look import COPY
 from curate.scan import scan
 from curate.splitting.picture_table import read_picture_table
@@ -45,7 +47,7 @@ def search(root: Path) -> Neighbours:
 def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows with each search that is really made, by the number of pictures that it need not look up."""
     made: list[int] = []
-    real = module.search
+    real = search_contents
 
     def counted(*arguments: object, known: Neighbours | None = None, **options: object) -> Neighbours:
         made.append(0 if known is None else len(known.sha256))
@@ -171,6 +173,24 @@ def test_a_search_for_mirrored_copies_is_another_search(root: Path, searches: li
     assert searches == [0, 0]
     assert sorted(len(one) for one in linked(search(root))) == [2, 2, 4], "to a split it is another picture"
     assert searches == [0, 0]
+
+
+@pytest.mark.parametrize("kind", ["picture", "flat"])
+def test_what_could_not_be_read_is_searched_for_when_it_can(root: Path, kind: str) -> None:
+    """The file is there, but not when it is looked at; then it is, and nothing else has changed."""
+    file = root / "raw" / ("1/copy 0.jpg" if kind == "picture" else "2/flat 1.png")
+    data = open_dataset(root)
+    with Catalog.open(data.catalog_path) as catalog:
+        scan(data, catalog)
+        table = read_picture_table(data, catalog)
+        hidden = file.rename(file.with_suffix(".hidden"))
+        without = find_neighbours(data, catalog, table, 8)
+        hidden.rename(file)
+        found = find_neighbours(data, catalog, table, 8)
+    digest = sha256(file.read_bytes()).hexdigest().encode()
+    assert not any(digest in one for one in linked(without))
+    assert any(digest in one for one in linked(found))
+    assert sorted(len(one) for one in linked(found)) == [2, 2, 4]
 
 
 def test_a_catalog_with_the_table_of_an_earlier_version_is_searched_anew(root: Path, searches: list[int]) -> None:

@@ -9,6 +9,7 @@ import io
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from curate.catalog import Catalog, Picture
 from curate.catalog.hashes import hashes_of_intact
 from curate.catalog.searches import enter_search, recall_search
 from curate.dataset import Dataset
-from curate.duplicates import NearDuplicates, contents_of, in_pictures, looks_at_contents
+from curate.duplicates import NearDuplicates, contents_of, in_pictures, path_of_contents
 from curate.files.reading import read_file
 from curate.lookalikes.alignment import Alignment, turn_of
 from curate.lookalikes.contents import Contents
@@ -41,12 +42,14 @@ def find_neighbours(
 ) -> Neighbours:
     """What a search at this radius finds among the contents of a table: recalled, completed, and remembered."""
     first = np.unique(table.content, return_index=True)[1]
-    looks = Looks(lambda content: read_file(dataset.root / table.paths[int(first[content])]))
 
     def contents() -> Contents:
         return Contents.of(hashes_of_intact(catalog)).among(table.sha256)
 
-    return _found(catalog, table.sha256, contents, lambda _: looks, radius, progress)
+    def path(content: int) -> Path:
+        return dataset.root / table.paths[int(first[content])]
+
+    return _found(catalog, table.sha256, contents, lambda _: path, radius, progress)
 
 
 def find_copies(
@@ -63,11 +66,16 @@ def find_copies(
     By what this says pictures leave, and a catalog may come from elsewhere: so each copy that is recalled is looked at
     once more, and where one is none the search is made anew.
     """
+
+    def path(contents: Contents) -> Callable[[int], Path]:
+        of = path_of_contents(pictures, contents)
+        return lambda content: dataset.root / of(content)
+
     found = _found(
         catalog,
         np.unique(np.array([picture.sha256 for picture in pictures], "S64")),
         lambda: contents_of(pictures),
-        lambda contents: looks_at_contents(dataset.root, pictures, contents),
+        path,
         radius,
         progress,
         geometry=geometry,
@@ -80,7 +88,7 @@ def _found(
     catalog: Catalog,
     sha256: NDArray[np.bytes_],
     contents: Callable[[], Contents],
-    looks: Callable[[Contents], Looks],
+    path: Callable[[Contents], Callable[[int], Path]],
     radius: int,
     progress: Progress,
     *,
@@ -93,15 +101,31 @@ def _found(
     if among is not None and believing:
         return among
     there = contents()
-    at = looks(there)
-    if known and not believing and not _holds(known.onto(sha256).found, at):
+    unread: set[int] = set()
+    looks = Looks(_reading(path(there), unread))
+    if known and not believing and not _holds(known.onto(sha256).found, looks):
         known = among = None
     if among and not _groups_agree(among):
         among = None
     if among is None:
-        among = search(there, at, radius, geometry=geometry, known=known, progress=progress)
-        keep(catalog, among, radius, geometry=geometry)
+        among = search(there, looks, radius, geometry=geometry, known=known, progress=progress)
+        # What could not be read was told apart from all, and is as good as new when it can be read again.
+        read = np.delete(among.sha256, sorted(unread))
+        keep(catalog, among.onto(read).found if unread else among, radius, geometry=geometry)
     return among
+
+
+def _reading(path: Callable[[int], Path], unread: set[int]) -> Callable[[int], bytes]:
+    """Reads contents by their numbers, and puts down those that cannot be read."""
+
+    def read(content: int) -> bytes:
+        try:
+            return read_file(path(content))
+        except OSError:
+            unread.add(content)
+            raise
+
+    return read
 
 
 def _holds(known: Neighbours, looks: Looks) -> bool:

@@ -116,7 +116,8 @@ class Neighbours:
         """What was found among some of the contents, S64[d] ascending; None where a search would say more.
 
         So it is where some were not searched, where a thinned crowd has lost a member, for whose sake another pair may
-        not have been looked at, and where a flat picture that was looked at left, round which others were grouped.
+        not have been looked at, and where a flat picture that was looked at left, round which others were grouped. A
+        set that becomes a crowd by what left it keeps all of its pairs, which are more than a search would look at.
         """
         moved = self.onto(sha256)
         gone = np.ones(len(self.sha256), np.bool_)
