@@ -6,8 +6,8 @@ The hashes are resampled from the real pictures, as `benchmarks/pairs.py` does, 
 ten is that of a picture before with a few bits changed. The files are empty, so a pair that is looked at a second
 time is told apart at once, and what is timed is the search itself: `find_neighbours`, which `split` asks, once over all
 rows anew, then after more were entered in the catalog. `pairs` counts the second looks, which cost most where the files
-are there. `--files` tells how much: so many of the pictures are copied, every third with a cropped copy, then copies of 1
-and of 20 more are added, and nothing is left out.
+are there. `--files` tells how much: so many of the pictures are copied, every third with a cropped copy, and copies of
+one and of 20 others are added.
 """
 
 import argparse
