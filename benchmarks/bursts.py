@@ -5,12 +5,14 @@
 A pair is two views of one photograph, as from two shots: shifted by 3 to 15% of the frame, scaled by up to 10%, lit
 differently by up to 25%, warped smoothly as by parallax, with noise, both saved anew. Strangers are other
 photographs, one view each; all pairs among these, and a first view with them, count as strangers. A method gives each
-picture an array, and two arrays a score: the more, the more alike.
+picture an array, and two arrays a score: the more, the more alike. At last, what `split` binds: the search's copies and
+near pictures, by radius.
 """
 
 import argparse
 import io
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,9 @@ HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
 
 from benchmarks.groups import SAME_AS_ANOTHER
+from curate.catalog import Picture
+from curate.defaults import MAX_RADIUS
+from curate.duplicates import find_near_duplicates
 from curate.image import load_pixels
 from curate.inspect import inspect
 from curate.lookalikes.edits import encode
@@ -147,6 +152,18 @@ def strange_pairs(scenes: int, rng: np.random.Generator, most: int = 50_000) -> 
     return first[chosen], second[chosen]
 
 
+def bound_by_split(files: Sequence[bytes], pairs: int, radius: int) -> tuple[int, int]:
+    """Of `pairs` first views, as many second views and then the others: (pairs bound together, strangers bound)."""
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = []
+        for at, data in enumerate(files):
+            (Path(folder) / f"{at}.jpg").write_bytes(data)
+            pictures.append(Picture.of(inspect(data), path=f"{at}.jpg", label="shot", split=""))
+        found = find_near_duplicates(Path(folder), pictures, radius)
+    apart = [abs(second - first) for first, second in zip(found.first.tolist(), found.second.tolist(), strict=True)]
+    return apart.count(pairs), len(apart) - apart.count(pairs)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flowers", type=Path, default=HERE.parent.parent.parent / "shared" / "flowers")
@@ -169,6 +186,10 @@ def main() -> None:
             wrong = int((strange >= threshold).sum())
             share = (bound >= threshold).mean()
             print(f"{threshold:>28g}{share:16.3f}{wrong:17,}{1e6 * wrong / len(a):13.0f}")
+    print(f"{'what split binds, bits':28}{'bound together':>16}{'strangers bound':>17}")
+    for radius in (4, 8, MAX_RADIUS):
+        together, strange_ones = bound_by_split([*first, *second, *others], len(first), radius)
+        print(f"{radius:>28}{together / len(first):16.3f}{strange_ones:17,}")
     print("\nA stranger in the set is bound by mistake to any of n others: multiply its rate by n.")
 
 

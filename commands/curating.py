@@ -213,8 +213,8 @@ def split(
     curation_reports.splitting(report)
     if report.proof.copies:
         console.say(
-            "A picture that is learnt from and tested on makes every figure too good. Next: "
-            f"{command_line('clean', data, '--dry-run')}"
+            "A picture on two sides makes the figures too good. Next: "
+            f"{command_line('clean', data, *(('--radius', radius) if radius != DEFAULT_RADIUS else ()), '--dry-run')}"
         )
         raise typer.Exit(1)
     if report.proof.leaks:

@@ -164,7 +164,7 @@ def calibration(report: RadiusCalibration) -> None:
 def splitting(report: SplitReport) -> None:
     """What leaks, counts of each class, what was held back, and the proof."""
     if report.proof.leaks:
-        say(f"Leaks: {_leaks_in_words(report.proof)} lie across the splits that the dataset arrived with.")
+        say(f"Leaks across the splits that the dataset arrived with: {_leaks_in_words(report.proof)}.")
     rows = [(label, *(counts[split] for split in _SPLITS)) for label, counts in report.counts.items()]
     totals = ("all", *(sum(counts[split] for counts in report.counts.values()) for split in _SPLITS))
     table("Pictures", ("class", *_SPLITS), [*rows, totals], last_is_total=True)
@@ -196,6 +196,11 @@ def _not_as_asked(report: SplitReport) -> None:
             say(_not_divided(one))
     if report.ungrouped:
         say(f"In no group, and so drawn alone: {len(report.ungrouped):,} pictures, such as {report.ungrouped[0]}.")
+    if report.subfolders > 1:
+        say(
+            f"The class folders hold {report.subfolders:,} subfolders, whose pictures may part: if each is one "
+            "patient, product or session, give --group-by parent."
+        )
     if report.grouped_before:
         say(
             "The split that was here kept groups together, and this one does not: for the same, give "
@@ -221,14 +226,17 @@ def _proof_in_words(report: SplitReport) -> str:
 
 def _leaks_in_words(proof: Proof) -> str:
     kinds = (("of copies", proof.copies), ("of one origin", proof.origins), ("of one group", proof.groups))
-    return ", ".join(f"{count:,} pairs {kind}" for kind, count in kinds if count)
+    return ", ".join(f"{count:,} {'pair' if count == 1 else 'pairs'} {kind}" for kind, count in kinds if count)
 
 
 _HOLDS: Final[Mapping[BondKind, str]] = {
     "copies": "copies of one picture: `clean` first, or add other pictures",
     "origins": "of one observation or source page: add pictures of others",
     "groups": "of one group by --group-by: give it so that it tells more groups apart",
-    "near": "near pictures, such as frames of one camera or one form filled in: with --bind copies these may part",
+    "near": (
+        "near pictures, such as frames of one camera or one form filled in: add others, or let these part with --bind "
+        "copies, which makes figures on test too good"
+    ),
 }
 
 

@@ -44,7 +44,7 @@ from curate.quarantine import finish_moves
 from curate.scan import scan
 from curate.splitting.assignment import Draw, Ratio, Rules, Splits, assign
 from curate.splitting.bonds import Bonds, read_bonds, write_bonds
-from curate.splitting.group_by import group_pictures, scheme_of
+from curate.splitting.group_by import group_pictures, scheme_of, subfolders_of
 from curate.splitting.grouping import Links, Proof, links_of, prove
 from curate.splitting.materialize import Adopted, Placement, adopt, check_output, materialize
 from curate.splitting.picture_table import NOWHERE, PictureTable, place_name, read_picture_table
@@ -72,7 +72,8 @@ class SplitReport:
     are pictures now, for nothing else has their bytes. `unreadable` are files that may be whole, and that nothing here
     reads; `companions` counts the files that belong to a picture of the dataset. `bind` and `group_by` are as `split`
     was told; `ungrouped` are the pictures that `group_by` puts in no group, and `grouped_before` is what an earlier
-    split in this place was grouped by, if this one has none.
+    split in this place was grouped by, if this one has none. `subfolders` of the class folders are kept together by
+    nothing.
     """
 
     out: Path
@@ -93,6 +94,7 @@ class SplitReport:
     group_by: str = ""
     ungrouped: list[str] = field(default_factory=list)
     grouped_before: str = ""
+    subfolders: int = 0
 
 
 def split(
@@ -200,7 +202,8 @@ class _Drawn:
     """A split before it is placed: what there is, what belongs together, and where each picture goes.
 
     `links` are all that there are, `bonds` what is bound besides pixels and credits, and `grouped_before` what the
-    split in the same place was grouped by. `had` bool[n] tells which pictures had their split before.
+    split in the same place was grouped by; `subfolders` as in the report. `had` bool[n] tells which pictures had their
+    split before.
     """
 
     table: PictureTable
@@ -208,6 +211,7 @@ class _Drawn:
     bonds: Bonds
     ungrouped: list[str]
     grouped_before: str
+    subfolders: int
     rules: Rules
     adopted: Adopted
     had: NDArray[np.bool_]
@@ -233,9 +237,11 @@ def _draw_up(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, p
     had = remembered != NOWHERE
     bonds = Bonds(options.bind, options.group_by or "", groups.digests(table))
     before = "" if options.group_by else read_bonds(out).group_by
+    subfolders = 0 if options.group_by else len({name for name in subfolders_of(dataset, table) if name})
     return _Drawn(
-        table, links, bonds, groups.without(table), before, rules, adopted, had, assigned, held_back, scanned.companions
-    )
+        table, links, bonds, groups.without(table), before, subfolders, rules, adopted, had, assigned, held_back,
+        scanned.companions,
+    )  # fmt: skip
 
 
 def _remember(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, drawn: _Drawn) -> None:
@@ -274,6 +280,7 @@ def _report(out: Path, options: _Options, drawn: _Drawn, proof: Proof, placement
         group_by=options.group_by or "",
         ungrouped=drawn.ungrouped,
         grouped_before=drawn.grouped_before,
+        subfolders=drawn.subfolders,
     )
 
 

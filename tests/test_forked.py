@@ -46,7 +46,7 @@ def test_it_is_map_in_order_where_that_is_asked_for(items: list[int], workers: i
 def alone(code: str, *arguments: str) -> Any:
     """What a program prints as JSON. It has no other threads, as a test has that comes after others; and it may die."""
     program = (
-        "import json, os, sys, time\nfrom curate.forked import apart, ordered_results_of, results_of\n"
+        "import json, os, sys, time\nfrom curate.forked import map_isolated, ordered_results_of, results_of\n"
         + textwrap.dedent(code)
     )
     done = subprocess.run(

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+import florilegium as fl
 from curate.catalog import Catalog
+from curate.catalog.searches import recall_search
 from curate.dataset import open_dataset
 from curate.errors import UserError
+from curate.lookalikes.method import search_method
 from curate.scan import scan
 from curate.split import split
 from curate.splitting.bonds import RECORD, read_bonds
@@ -113,7 +116,7 @@ def test_an_expression_is_not_matched_with_the_class(slides: Path) -> None:
 
 def test_one_name_is_one_group_under_every_class(slides: Path) -> None:
     split(slides, ratio=RATIO, group_by="patient.([0-9])/")
-    lie = defaultdict(set)
+    lie: dict[object, set[str]] = defaultdict(set)
     for group, splits in homes(slides, "patient").items():
         lie[group[-1]] |= splits
     assert all(len(splits) == 1 for splits in lie.values())
@@ -144,7 +147,7 @@ def test_a_table_may_name_pictures_in_any_way_that_is_their_own(
                 rows.append(delimiter.join(values.get(column, path) for column in columns))
     file = table(tmp_path / "patients.csv", opening, *rows)
     report = split(slides, ratio=RATIO, group_by=f"{file}{setting}")
-    lie = defaultdict(set)
+    lie: dict[object, set[str]] = defaultdict(set)
     for group, splits in homes(slides, "slide").items():
         lie[group[5], int(group[6]) // 2] |= splits
     assert len(lie) == 6
@@ -274,9 +277,27 @@ def test_the_command_says_what_is_in_no_group_and_proves_the_groups(slides: Path
     assert "of one group 0." in command("verify", slides).out
     again = command("split", slides)
     assert "of one group" not in again.out
-    assert "--group-by parent" in again.out
+    assert "for the same, give --group-by parent." in again.out
+    assert "hold 10 subfolders, whose pictures may part" in again.out
+    assert "subfolders" not in done.out
     assert not (slides / RECORD).exists()
     assert "nothing like it" in command("split", slides, "--group-by", "nothing like it").sentence
+
+
+def test_the_api_takes_the_same_words(slides: Path, tmp_path: Path) -> None:
+    rows = [f"slideb{slide}_tile{tile}.jpg,{slide}" for slide in range(5) for tile in range(6)]
+    file = table(tmp_path / "patients.csv", "file,patient", *rows)
+    garden = fl.open(slides)
+    report = garden.split(group_by=file, bind="copies", radius=4)
+    assert (report.group_by, report.bind, report.proof.groups) == (str(file), "copies", 0)
+    with Catalog.open(open_dataset(slides).catalog_path) as catalog:
+        assert recall_search(catalog, 4, search_method()) is not None
+        assert recall_search(catalog, 8, search_method()) is None
+    assert command("split", slides, "--radius", 6, "--dry-run").code == 0
+    with pytest.raises(UserError, match="radius 13 cannot be used"):
+        garden.split(radius=13)
+    with pytest.raises(UserError, match="'all' cannot be bound: choose among copies, near"):
+        garden.split(bind="all")  # type: ignore[arg-type]
 
 
 def test_an_interrupted_split_is_finished_by_the_same_groups(slides: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,9 +112,9 @@ def test_split_and_verify_keep_them_and_call_it_no_leak(root: Path) -> None:
     clean(root, dry_run=True)
     assert not verify(root).in_order
     clean(root, dry_run=True, not_copies=[("train/rose/a.jpg", "test/rose/b.jpg")])
-    assert [crossing.kind for proof in verify(root).splits for crossing in proof.crossings] == ["look-alike"]
+    assert [crossing.kind for proof in verify(root).splits for crossing in proof.crossings] == ["near"]
     assert verify(root).in_order
-    assert split(root, dry_run=True).proof.near_duplicates == 0
+    assert split(root, dry_run=True).proof.copies == 0
     with Catalog.open(open_dataset(root).catalog_path) as catalog:
         assert len(catalog.pictures()) == 22
 

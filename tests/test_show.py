@@ -103,7 +103,7 @@ def test_a_broken_picture_is_a_grey_square_and_not_the_end(dataset: Dataset) -> 
 
 def test_a_plan_is_shown_before_it_is_carried_out_and_after(dataset: Dataset, tmp_path: Path) -> None:
     original = dataset.root / "train" / "rose" / "0003.jpg"
-    Image.open(original).resize((120, 90)).save(dataset.root / "train" / "rose" / "small copy.jpg")
+    Image.open(original).convert("L").resize((120, 90)).save(dataset.root / "train" / "rose" / "small copy.jpg")
     (dataset.root / "train" / "iris" / "cut.jpg").write_bytes(draw(77)[:1000])
     file = tmp_path / "plan.jsonl"
     clean(dataset.root, dry_run=True, save_plan=file)

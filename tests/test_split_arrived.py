@@ -10,6 +10,8 @@ from curate.split import split
 from tests.commanding import command
 from tests.pictures import dataset, encoded_field, field, labelled, placed, write
 
+LEAKS = "Leaks across the splits that the dataset arrived with"
+
 
 def arrived(root: Path) -> dict[str, str]:
     """A dataset that comes with its split, in which the names do not tell where a picture would be drawn to."""
@@ -84,10 +86,11 @@ def test_leaks_that_arrived_are_said_first_and_clean_mends_them(tmp_path: Path) 
         image.save(tmp_path / "train" / "1" / "leak.jpg", quality=60)
     done = command("split", tmp_path)
     assert done.code == 1
-    assert done.out.strip().startswith("Leaks: 1 pairs of copies lie across the splits that the dataset arrived with.")
+    assert done.out.strip().startswith(f"{LEAKS}: 1 pair of copies.")
     *_, last = done.out.strip().splitlines()
     assert last.endswith(f"clean {tmp_path} --dry-run")
-    assert command("split", tmp_path, "--dry-run").code == 1
+    dry = command("split", tmp_path, "--dry-run", "--radius", 6)
+    assert (dry.code, f"clean {tmp_path} --radius 6 --dry-run" in dry.out) == (1, True)
     assert command("clean", tmp_path).code == 0
     mended = command("split", tmp_path)
     assert (mended.code, "Leaks" in mended.out) == (0, False)
@@ -102,7 +105,7 @@ def test_groups_that_arrived_apart_are_leaks_and_lead_to_a_new_draw(tmp_path: Pa
     table.write_text(f"file,patient\ntrain/1/{one.name},anna\ntest/1/{other.name},anna\n")
     done = command("split", tmp_path, "--group-by", table)
     assert done.code == 1
-    assert done.out.strip().startswith("Leaks: 1 pairs of one group lie")
+    assert done.out.strip().startswith(f"{LEAKS}: 1 pair of one group.")
     assert str(tmp_path / "raw") in done.out
     *_, last = done.out.strip().splitlines()
     assert f"split {tmp_path}" in last

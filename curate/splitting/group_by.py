@@ -84,14 +84,19 @@ _ADVICE = (
 def _named(setting: str, dataset: Dataset, table: PictureTable) -> list[str]:
     if given := _TABLE.fullmatch(setting):
         return _looked_up(table.paths, _rows(Path(given[1]), given[2]), Path(given[1]))
-    below = [outside_name(dataset, path) for path in table.paths]
     if setting == PARENT:
-        return [path.split("/")[0] if "/" in path else "" for path in below]
+        return subfolders_of(dataset, table)
     try:
         expression = re.compile(setting)
     except re.error as error:
         raise UserError(f"--group-by {setting!r} is no regular expression ({error}): {_ADVICE}.") from None
-    return [_matched(expression, path) for path in below]
+    return [_matched(expression, outside_name(dataset, path)) for path in table.paths]
+
+
+def subfolders_of(dataset: Dataset, table: PictureTable) -> list[str]:
+    """The outermost folder of each picture below its class folder; "" for none."""
+    below = (outside_name(dataset, path) for path in table.paths)
+    return [path.split("/")[0] if "/" in path else "" for path in below]
 
 
 def _matched(expression: re.Pattern[str], path: str) -> str:
