@@ -88,14 +88,14 @@ def find_near_duplicates(
     `framed` also finds small crops, borders and captions, `geometry` turned and mirrored copies, both for pictures
     whose fingerprint is known. A file that can no longer be decoded matches nothing but its own bytes.
     """
-    contents = contents_of(pictures)
+    contents = hashed_contents(pictures)
     path = path_of_contents(pictures, contents)
     looks = Looks(lambda content: read_file(root / path(content)))
     found = search(contents, looks, radius, framed=framed, geometry=geometry, progress=progress)
     return in_pictures(found, pictures)
 
 
-def contents_of(pictures: Sequence[Picture]) -> Contents:
+def hashed_contents(pictures: Sequence[Picture]) -> Contents:
     """What a search knows of the contents of intact pictures."""
     return Contents.of([[(it.sha256, it.phash, it.width, it.height, it.fingerprint) for it in pictures]])
 

@@ -18,7 +18,7 @@ from curate.catalog import Catalog, Picture
 from curate.catalog.hashes import hashes_of_intact
 from curate.catalog.searches import enter_search, recall_search
 from curate.dataset import Dataset
-from curate.duplicates import NearDuplicates, contents_of, in_pictures, path_of_contents
+from curate.duplicates import NearDuplicates, hashed_contents, in_pictures, path_of_contents
 from curate.files.reading import read_file
 from curate.lookalikes.alignment import Alignment, turn_of
 from curate.lookalikes.contents import Contents
@@ -74,7 +74,7 @@ def find_copies(
     found = _found(
         catalog,
         np.unique(np.array([picture.sha256 for picture in pictures], "S64")),
-        lambda: contents_of(pictures),
+        lambda: hashed_contents(pictures),
         path,
         radius,
         progress,
