@@ -145,9 +145,10 @@ def labelled(number: int, colour: str) -> bytes:
 def bridge(number: int, folder: Path) -> tuple[Field, Field, Field]:
     """Two pictures that the search tells apart, and one that is near to either of them; tried out in a folder."""
     for turn in range(20):
-        a = field(1_000_000 + number * 1000 + turn)
-        b = np.clip(a + np.random.default_rng(turn).normal(0, 20, a.shape), 0, 255)
-        middle = (a + b) / 2
+        middle = field(1_000_000 + number * 1000 + turn)
+        a, b = middle.copy(), middle.copy()  # each is another picture in a quarter, and both together in half of it
+        a[:, :2] = np.where(a[:, :2] < 128, a[:, :2] + 45, a[:, :2] - 45)
+        b[:, 6:] = np.where(b[:, 6:] < 128, b[:, 6:] + 45, b[:, 6:] - 45)
         rows = [_row(folder / f"{at}.jpg", encoded_field(colours, 95)) for at, colours in enumerate((a, b, middle))]
         pairs = {frozenset(pair) for pair in find_near_duplicates(folder, rows).near()}
         if pairs == {frozenset({0, 2}), frozenset({1, 2})}:
