@@ -86,9 +86,7 @@ def make_catalog(root: Path, files: list[tuple[str, str, int]], hashes: Hashes) 
         with catalog.transaction():
             catalog.put(pictures(digests))
         none = np.empty(0, np.int32)
-        nothing = Neighbours(
-            np.sort(digests), none, none, none.astype(np.uint8), none.astype(np.bool_), none.reshape(0, 2)
-        )
+        nothing = Neighbours.of_pairs(np.sort(digests), none, none, none.astype(np.uint8), none.astype(np.int8))
         remember_clean(catalog, str(CleanOptions(RADIUS)))
         keep(catalog, nothing, RADIUS)
     return sum(len(first) for first, *_ in pairs_within(hashes, RADIUS).expand())

@@ -16,16 +16,12 @@ from curate.catalog import Picture
 from curate.defaults import DEFAULT_RADIUS
 from curate.files.reading import read_file
 from curate.lookalikes.alignment import Alignment, turn_of
-from curate.lookalikes.candidates import CandidatePairs, find_candidates
-from curate.lookalikes.comparison import SMALL
-from curate.lookalikes.fingerprint import is_flat
+from curate.lookalikes.contents import Contents
 from curate.lookalikes.looks import Looks
-from curate.lookalikes.second_look import COPY, DIFFERENT, Verdicts, compared, look_again
+from curate.lookalikes.neighbours import Neighbours, pair_of
+from curate.lookalikes.search import search
+from curate.lookalikes.second_look import COPY
 from curate.progress import Progress, silent
-
-_MOST_FLAT = 32  # flat pictures of one colour that are told from a leader, until none is looked at any more
-_FLAT_COLOUR = 3  # levels by which the mean colours of two flat pictures may differ
-_FLAT_ASPECT = 0.02  # and the relative difference of their aspect ratios
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,24 +88,43 @@ def find_near_duplicates(
     `framed` also finds small crops, borders and captions, `geometry` turned and mirrored copies, both for pictures
     whose fingerprint is known. A file that can no longer be decoded matches nothing but its own bytes.
     """
-    contents = _by_bytes(pictures)
-    looks = looks_at(root, pictures, contents)
-    contents = _by_colour(contents, pictures, looks)
-    looks = looks_at(root, pictures, contents)
-    leaders = [pictures[positions[0]] for positions in contents]
-    structured = np.array([at for at, picture in enumerate(leaders) if not is_flat(picture.fingerprint)], np.int32)
-    hashes = np.array([leaders[at].phash for at in structured.tolist()], dtype=np.uint64)
-    candidates = find_candidates(
-        hashes,
-        [_windows_of(leaders[at]) for at in structured.tolist()],
-        radius,
-        framed=framed,
-        geometry=geometry,
-        small=np.array([_is_small(leaders[at]) for at in structured.tolist()], np.bool_),
-        luma=lambda at: look.luma if (look := looks.coarse(int(structured[at]))) else None,
-        progress=progress,
-    ).of(structured)
-    return _decided(contents, candidates, look_again(candidates, looks, progress))
+    contents = hashed_contents(pictures)
+    path = path_of_contents(pictures, contents)
+    looks = Looks(lambda content: read_file(root / path(content)))
+    found = search(contents, looks, radius, framed=framed, geometry=geometry, progress=progress)
+    return in_pictures(found, pictures)
+
+
+def hashed_contents(pictures: Sequence[Picture]) -> Contents:
+    """What a search knows of the contents of intact pictures."""
+    return Contents.of([[(it.sha256, it.phash, it.width, it.height, it.fingerprint) for it in pictures]])
+
+
+def path_of_contents(pictures: Sequence[Picture], contents: Contents) -> Callable[[int], str]:
+    """Gives the path of the first picture of each of these contents, by their numbers."""
+    digests, first = np.unique(np.array([it.sha256 for it in pictures], "S64"), return_index=True)
+    places = first[np.searchsorted(digests, contents.sha256)]
+    return lambda content: pictures[int(places[content])].path
+
+
+def in_pictures(found: Neighbours, pictures: Sequence[Picture]) -> NearDuplicates:
+    """What a search found among contents, in terms of pictures that have them all."""
+    number = np.searchsorted(found.sha256, np.array([it.sha256 for it in pictures], "S64"))
+    stands_for = found.first_of_group()
+    place: dict[int, int] = {}
+    contents: list[list[int]] = []
+    for position, content in enumerate(stands_for[number].tolist()):
+        if content not in place:
+            place[content] = len(contents)
+            contents.append([])
+        contents[place[content]].append(position)
+    at = np.array([place.get(content, -1) for content in range(len(found.sha256))], np.int32)
+    first, second = at[stands_for[found.first]], at[stands_for[found.second]]
+    order = np.argsort(pair_of(first, second), kind="stable")
+    return NearDuplicates(
+        contents, first[order], second[order], found.distance[order], found.verdict[order], found.variant[order],
+        found.placement[order],
+    )  # fmt: skip
 
 
 def find_same_bytes(pictures: Sequence[Picture]) -> NearDuplicates:
@@ -123,89 +138,11 @@ def looks_at(root: Path, pictures: Sequence[Picture], contents: Sequence[Sequenc
     return Looks(lambda content: read_file(root / pictures[contents[content][0]].path))
 
 
-def _windows_of(picture: Picture) -> bytes:
-    """The hashes of a picture's windows; none of a picture so small that a part of it is another picture."""
-    return b"" if _is_small(picture) else picture.fingerprint
-
-
-def _is_small(picture: Picture) -> bool:
-    return min(picture.width, picture.height) < SMALL
-
-
 def _by_bytes(pictures: Sequence[Picture]) -> list[list[int]]:
     by_sha256: dict[str, list[int]] = defaultdict(list)
     for position, picture in enumerate(pictures):
         by_sha256[picture.sha256].append(position)
     return list(by_sha256.values())
-
-
-def _by_colour(contents: list[list[int]], pictures: Sequence[Picture], looks: Looks) -> list[list[int]]:
-    """Join the contents of flat pictures that agree in colour and shape, and in what a close look sees.
-
-    Their hashes are noise. What is flat in its luma may have colours that differ, and what is flat over white may be a
-    drawing in white on nothing.
-    """
-    flat = [at for at, positions in enumerate(contents) if is_flat(pictures[positions[0]].fingerprint)]
-    if len(flat) < 2:
-        return contents
-    leaders = [pictures[contents[at][0]] for at in flat]
-    colour = np.array([list(picture.fingerprint) for picture in leaders], dtype=np.int16)
-    aspect = np.log([picture.width / picture.height for picture in leaders])
-
-    def alike(leader: int, others: NDArray[np.intp]) -> NDArray[np.bool_]:
-        near: NDArray[np.bool_] = np.abs(colour[others] - colour[leader]).max(axis=1) <= _FLAT_COLOUR
-        near &= np.abs(aspect[others] - aspect[leader]) <= _FLAT_ASPECT
-        tried = 0
-        for place in np.flatnonzero(near).tolist():
-            if tried < _MOST_FLAT:
-                near[place] = _is_flat_copy(flat[leader], flat[int(others[place])], looks)
-                tried += not near[place]
-            else:
-                near[place] = False
-        return near
-
-    return _joined(contents, [[flat[at] for at in group] for group in _groups(len(flat), alike)])
-
-
-def _is_flat_copy(first: int, second: int, looks: Looks) -> bool:
-    if looks.is_plain(first) and looks.is_plain(second):
-        return True
-    found = compared(first, second, Alignment(), looks)
-    return found is not None and found.difference < 1
-
-
-def _groups(n: int, alike: Callable[[int, NDArray[np.intp]], NDArray[np.bool_]]) -> list[list[int]]:
-    """Group 0…n − 1 round leaders: the first that is left leads, and takes those that are like it. No chains."""
-    left = np.arange(n)
-    groups = []
-    while len(left):
-        leader, left = int(left[0]), left[1:]
-        taken = alike(leader, left)
-        groups.append([leader, *left[taken].tolist()])
-        left = left[~taken]
-    return groups
-
-
-def _joined(contents: list[list[int]], groups: list[list[int]]) -> list[list[int]]:
-    """Join the contents of each group into the group's first."""
-    joined = list(contents)
-    gone = set()
-    for leader, *others in groups:
-        joined[leader] = [*contents[leader], *(position for at in others for position in contents[at])]
-        gone.update(others)
-    return [positions for at, positions in enumerate(joined) if at not in gone]
-
-
-def _decided(contents: list[list[int]], candidates: CandidatePairs, found: Verdicts) -> NearDuplicates:
-    """One row a pair that is no two different pictures: the guess with the best verdict, else the nearest."""
-    listed = np.flatnonzero(found.verdict != DIFFERENT)
-    pair = candidates.pair()[listed]
-    order = np.lexsort((-found.verdict[listed], pair))
-    chosen = listed[order[np.unique(pair[order], return_index=True)[1]]]
-    best = candidates.take(chosen)
-    return NearDuplicates(
-        contents, best.first, best.second, best.distance, found.verdict[chosen], best.variant, found.placement[chosen]
-    )
 
 
 def _box(placement: NDArray[np.float32]) -> tuple[float, float, float, float]:

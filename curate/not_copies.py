@@ -154,10 +154,11 @@ def neighbours_apart(neighbours: "Neighbours", told: NotCopies) -> "Neighbours":
     if not told:
         return neighbours
     digests = [digest.decode("ascii", "replace") for digest in neighbours.sha256.tolist()]
-    same, crowd = neighbours.same.copy(), neighbours.crowd.copy()
-    for pair in np.flatnonzero(same).tolist():
+    verdict, crowd = neighbours.verdict.copy(), neighbours.crowd.copy()
+    for pair in np.flatnonzero(neighbours.same).tolist():
         one, other = digests[int(neighbours.first[pair])], digests[int(neighbours.second[pair])]
-        same[pair] = not told.tells_apart([one], [other])
+        if told.tells_apart([one], [other]):
+            verdict[pair] = NEAR
     members = defaultdict[int, list[int]](list)
     for row, (number, _) in enumerate(crowd.tolist()):
         members[number].append(row)
@@ -167,7 +168,7 @@ def neighbours_apart(neighbours: "Neighbours", told: NotCopies) -> "Neighbours":
         for part in others:
             crowd[part, 0] = fresh
             fresh += 1
-    return replace(neighbours, same=same, crowd=crowd)
+    return replace(neighbours, verdict=verdict, crowd=crowd)
 
 
 def _parted(

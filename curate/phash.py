@@ -26,6 +26,9 @@ _WIDE_RUN = 256  # runs up to this length are compared many at once, longer ones
 _SPLIT_RUN = 8_192  # a run beyond this length is searched like a set of its own
 _GATHER = 1 << 18  # so many pairs found go through the last steps at once
 _THREADED = 5_000  # so many hashes are worth threads
+_LOOKUP_NS, _MEET_NS = 10.0, 60.0  # of a search between two sets: a key looked up, and two hashes of one key
+_KEY_BITS = 18  # of a table's key that are looked up: the index of all their values is a few megabytes
+_FEW_CELLS = 1 << 26  # so many pairs of two sets are compared at once, without a plan
 
 
 def coefficients(pixels: Image.Image) -> NDArray[np.float64]:
@@ -154,10 +157,7 @@ def pairs_within(hashes: Hashes, radius: int) -> Pairs:
 
     Raises ValueError for another radius, dtype or number of dimensions.
     """
-    if not 0 <= radius <= MAX_RADIUS:
-        raise ValueError(f"radius is {radius}, but must lie between 0 and {MAX_RADIUS}")
-    if hashes.dtype != np.uint64 or hashes.ndim != 1:
-        raise ValueError(f"hashes must be uint64[n], not {hashes.dtype}{list(hashes.shape)}")
+    _require(hashes, radius)
     unique, inverse = np.unique(hashes, return_inverse=True)
     packed = _search(unique, radius, workers=processors())
     packed.sort()  # the promised order, whatever the threads did
@@ -167,6 +167,142 @@ def pairs_within(hashes: Hashes, radius: int) -> Pairs:
         part = slice(c, c + _CHUNK)
         np.bitwise_count(unique[first[part]] ^ unique[second[part]], out=distance[part])
     return Pairs(unique, inverse, first, second, distance)
+
+
+def pairs_between(
+    few: Hashes, many: Hashes, radius: int, batch: int = 1 << 20
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]]:
+    """Give every pair of one of a few hashes, uint64[k], with one of many, uint64[n], within a radius of 0 to 12.
+
+    i and j int32, places in `few` and in `many`, and their distance uint8; at most `batch` pairs at once, in no defined
+    order. Exact. A single hash costs one look at each of the many; of more of them, those are compared that agree in
+    some blocks of their bits, as in `pairs_within`, where no two of the many meet.
+
+    Raises ValueError as `pairs_within` does.
+    """
+    _require(few, radius)
+    _require(many, radius)
+    if len(few) * len(many) <= _FEW_CELLS:
+        yield from _compare_all(few, many, radius)
+        return
+    some, some_of = np.unique(few, return_inverse=True)
+    others, others_of = np.unique(many, return_inverse=True)
+    counts = np.bincount(some_of), np.bincount(others_of)
+    orders = tuple(np.argsort(inverse, kind="stable").astype(np.int32) for inverse in (some_of, others_of))
+    starts = tuple(np.cumsum(count) - count for count in counts)
+    for first, second, distance in _search_between(some, others, radius):
+        for pair, step in _flat_ranges(counts[0][first] * counts[1][second], batch):
+            u, v = first[pair], second[pair]
+            across, down = divmod(step, counts[1][v])
+            yield orders[0][starts[0][u] + across], orders[1][starts[1][v] + down], distance[pair]
+
+
+def _require(hashes: Hashes, radius: int) -> None:
+    if not 0 <= radius <= MAX_RADIUS:
+        raise ValueError(f"radius is {radius}, but must lie between 0 and {MAX_RADIUS}")
+    if hashes.dtype != np.uint64 or hashes.ndim != 1:
+        raise ValueError(f"hashes must be uint64[n], not {hashes.dtype}{list(hashes.shape)}")
+
+
+def _compare_all(
+    few: Hashes, many: Hashes, radius: int
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]]:
+    for left in range(0, len(many), _CELLS):
+        column = many[left : left + _CELLS]
+        rows = max(1, _CELLS // len(column))
+        for top in range(0, len(few), rows):
+            distances = np.bitwise_count(few[top : top + rows, None] ^ column).ravel()
+            near = np.flatnonzero(distances <= radius)
+            i, j = divmod(near, len(column))
+            yield (i + top).astype(np.int32), (j + left).astype(np.int32), distances[near]
+
+
+def _search_between(
+    few: Hashes, many: Hashes, radius: int
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]]:
+    """The same of hashes that are different within each of the two sets."""
+    arranged, free = _arrange(np.concatenate([few, many]))
+    tables = _plan_between(arranged, len(few), free, radius)
+    if not tables:
+        yield from _compare_all(few, many, radius)
+        return
+    some, others = arranged[: len(few)], arranged[len(few) :]
+    keys = _Keys(some), _Keys(others)
+    packed = []
+    for blocks in tables:
+        for i, j in _met(keys[0].of(blocks), keys[1].of(blocks)):
+            near = np.bitwise_count(some[i] ^ others[j]) <= radius
+            packed.append(i[near].astype(np.uint64) << np.uint64(32) | j[near].astype(np.uint64))
+    first, second = _unpack(np.unique(np.concatenate([np.empty(0, np.uint64), *packed])))
+    yield first, second, np.bitwise_count(few[first] ^ many[second])
+
+
+def _plan_between(arranged: Hashes, few: int, free: int, radius: int) -> list[list[tuple[int, int]]]:
+    """The cheapest tables to look few hashes up in, each its blocks as (lowest bit, width); [] to compare all."""
+    n = len(arranged)
+    pairs = few * (n - few)
+    sample = np.random.default_rng(n).choice(arranged, min(n, _SAMPLE), replace=False)
+    best, plan = pairs * _COMPARE_NS, list[list[tuple[int, int]]]()
+    for k in range(1, free - radius + 1):
+        count = math.comb(radius + k, k)
+        if count * (n * _LOOKUP_NS + _TABLE_NS) > best:
+            break
+        cuts = [free * b // (radius + k) for b in range(radius + k + 1)]
+        blocks = [(low, high - low) for low, high in pairwise(cuts)]
+        tables = [list(chosen) for chosen in combinations(blocks, k)]
+        # No more bits of a key are looked up than the index has room for.
+        shorter = [_shortened(table) for table in (tables[t * count // 5] for t in range(5))]
+        meet = np.mean([_collisions(sample, table) for table in shorter])
+        cost = count * (n * _LOOKUP_NS + _TABLE_NS + float(meet) * pairs * _MEET_NS)
+        if cost < best:
+            best, plan = cost, tables
+    return [_shortened(table) for table in plan]
+
+
+def _shortened(blocks: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """As many of the blocks' bits as a key may have."""
+    left, kept = _KEY_BITS, []
+    for low, width in blocks:
+        if taken := min(width, left):
+            kept.append((low, taken))
+            left -= taken
+    return kept
+
+
+class _Keys:
+    """The bits of some blocks of each hash, as one number; what a block holds is cut out once."""
+
+    def __init__(self, hashes: Hashes) -> None:
+        self._hashes = hashes
+        self._cut: dict[tuple[int, int], NDArray[np.int32]] = {}
+
+    def of(self, blocks: list[tuple[int, int]]) -> NDArray[np.int32]:
+        """int32[n]."""
+        keys = self._block(blocks[0])
+        for block in blocks[1:]:
+            keys = keys << block[1] | self._block(block)
+        return keys
+
+    def _block(self, block: tuple[int, int]) -> NDArray[np.int32]:
+        if block not in self._cut:
+            low, width = block
+            self._cut[block] = (self._hashes >> np.uint64(low) & np.uint64((1 << width) - 1)).astype(np.int32)
+        return self._cut[block]
+
+
+def _met(some: NDArray[np.int32], others: NDArray[np.int32]) -> Iterator[tuple[Indices, Indices]]:
+    """The pairs of places whose keys are equal, so many at once as go through the last steps together."""
+    there = np.zeros(1 << _KEY_BITS, np.bool_)
+    there[some] = True
+    meeting = np.flatnonzero(there[others])
+    packed = some.astype(np.uint64) << np.uint64(32) | np.arange(len(some), dtype=np.uint64)
+    packed.sort()  # faster than to sort the places by key
+    order = packed.astype(np.uint32).astype(np.intp)
+    counts = np.bincount(some, minlength=1 << _KEY_BITS)
+    keys = others[meeting]
+    begin = np.cumsum(counts)[keys] - counts[keys]
+    for row, step in _flat_ranges(counts[keys], _GATHER):
+        yield order[begin[row] + step], meeting[row]
 
 
 def _unpack(packed: Hashes) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from curate.catalog import Catalog
 from curate.lookalikes.cached_search import Neighbours
+from curate.lookalikes.second_look import COPY, NEAR
 from curate.splitting.grouping import Group, Links, Proof, groups_of, links_of, prove
 from curate.splitting.picture_table import NOWHERE, PictureTable
 from tests.test_split_together import credit
@@ -132,12 +133,12 @@ def test_the_proof_of_files_counts_one_picture_in_two_places() -> None:
 
 def test_links_are_what_pixels_hashes_and_credits_say(tmp_path: Path) -> None:
     pictures = table(0, 1, 2, 3, 4, 5)
-    neighbours = Neighbours(
+    neighbours = Neighbours.of_pairs(
         pictures.sha256,
         np.array([0, 1], np.int32),
         np.array([1, 2], np.int32),
         np.array([3, 4], np.uint8),
-        np.array([True, False]),
+        np.array([COPY, NEAR], np.int8),
         pairs((7, 5), (2, 4), (7, 3), (2, 2)),
     )
     with Catalog.open(tmp_path / "catalog.sqlite") as catalog:

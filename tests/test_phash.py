@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Callable, Iterator
 from itertools import combinations
 
 import imagehash
@@ -16,7 +17,7 @@ from PIL import Image, ImageOps
 
 from curate import phash as module
 from curate.parallel import ordered_map
-from curate.phash import Pairs, coefficients, from_coefficients, pairs_within, phash, phashes
+from curate.phash import Pairs, coefficients, from_coefficients, pairs_between, pairs_within, phash, phashes
 
 Hashes = NDArray[np.uint64]
 
@@ -468,3 +469,77 @@ def test_many_are_hashed_as_each_alone_where_rounding_decides() -> None:
     ]
     reduced = np.array(drawings, dtype=np.uint8)
     assert phashes(reduced) == [phash(Image.fromarray(picture)) for picture in reduced]
+
+
+# ---- pairs between a few and many
+
+
+def check_between(few: Hashes, many: Hashes, radius: int, batch: int = 1000) -> None:
+    distances = np.bitwise_count(few[:, None] ^ many[None])
+    i, j = np.nonzero(distances <= radius)
+    truth = sorted(zip(i.tolist(), j.tolist(), distances[i, j].tolist(), strict=True))
+    found: list[tuple[int, int, int]] = []
+    for row, column, distance in pairs_between(few, many, radius, batch):
+        assert [row.dtype.name, column.dtype.name, distance.dtype.name] == ["int32", "int32", "uint8"]
+        found += zip(row.tolist(), column.tolist(), distance.tolist(), strict=True)
+    assert sorted(found) == truth
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("radius", [0, 1, 4, 6, 8, 12])
+@pytest.mark.parametrize("through_tables", [False, True])
+def test_every_pair_between_two_sets_once(
+    kind: Callable[[np.random.Generator, int], Hashes],
+    radius: int,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    through_tables: bool,
+) -> None:
+    if through_tables:
+        monkeypatch.setattr(module, "_FEW_CELLS", 0)
+        monkeypatch.setattr(module, "_COMPARE_NS", 1e9)
+        assert module._plan_between(scattered(np.random.default_rng(0), 900), 100, 64, radius)
+    rng = np.random.default_rng(radius)
+    hashes = rng.permutation(kind(rng, 900))
+    check_between(hashes[:100], hashes[100:], radius)
+
+
+@pytest.mark.parametrize(("few", "many"), [(0, 0), (0, 9), (9, 0), (1, 1), (1, 900), (900, 1)])
+@pytest.mark.parametrize("cells", [0, 1 << 26])
+def test_pairs_between_few_and_none(few: int, many: int, cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FEW_CELLS", cells)
+    hashes = planted(np.random.default_rng(few), few + many)
+    check_between(hashes[:few], hashes[few:], 8)
+
+
+def test_few_hashes_are_not_compared_with_all_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three hundred thousand times two thousand would be 600 million distances."""
+    rng = np.random.default_rng(1)
+    many = scattered(rng, 300_000)
+    few = flipped(rng, many[:2000], 6)
+    compared = 0
+    real = module._met
+
+    def counted(*keys: NDArray[np.int32]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        nonlocal compared
+        for i, j in real(*keys):
+            compared += len(i)
+            yield i, j
+
+    monkeypatch.setattr(module, "_met", counted)
+    found = np.concatenate([i for i, _, _ in pairs_between(few, many, 6)])
+    assert set(found.tolist()) == set(range(2000))
+    assert 2000 <= compared < 600_000_000 / 20
+
+
+def test_pairs_between_come_in_parts() -> None:
+    same = np.zeros(9_000, np.uint64)
+    sizes = [len(i) for i, _, _ in pairs_between(same, same, 1, batch=1 << 20)]
+    assert sum(sizes) == 81_000_000
+    assert max(sizes) <= 1 << 20
+
+
+@pytest.mark.parametrize("radius", [-1, 13])
+def test_pairs_between_refuses_another_radius(radius: int) -> None:
+    with pytest.raises(ValueError, match="radius"):
+        next(pairs_between(np.zeros(2, np.uint64), np.zeros(2, np.uint64), radius))

@@ -25,8 +25,7 @@ def planned(
 ) -> CleaningPlan:
     """The plan for these rows, given in order of path, where the search for near-duplicates finds just that."""
     assert [row.path for row in pictures] == sorted(row.path for row in pictures)
-    monkeypatch.setattr(planning, "find_near_duplicates", lambda *_, **__: there)
-    monkeypatch.setattr(planning, "remember_search", lambda *_: None)
+    monkeypatch.setattr(planning, "find_copies", lambda *_, **__: there)
     with Catalog.open(root / "catalog.sqlite") as catalog:
         catalog.put(pictures)
         return make_plan(Dataset(root, "raw", root), catalog, CleanOptions(**options))  # type: ignore[arg-type]

@@ -19,6 +19,8 @@ from curate.clean import clean
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.export import export
+from curate.lookalikes.neighbours import NOTHING
+from curate.lookalikes.second_look import COPY
 from curate.quarantine import restore_files
 from curate.split import split
 from curate.verify import verify
@@ -206,12 +208,9 @@ def archive(**members: bytes) -> bytes:
 
 
 def arrays(**changes: object) -> bytes:
-    columns = {
-        "sha256": np.empty(0, "S64"), "first": np.empty(0, "i4"), "second": np.empty(0, "i4"),
-        "distance": np.empty(0, "u1"), "same": np.empty(0, "?"), "crowd": np.empty((0, 2), "i4"), **changes,
-    }  # fmt: skip
+    columns = {**vars(NOTHING), **changes}
     stream = io.BytesIO()
-    np.savez(stream, **columns)  # type: ignore[arg-type]
+    np.savez(stream, **columns)
     return stream.getvalue()
 
 
@@ -224,7 +223,12 @@ def arrays(**changes: object) -> bytes:
         pytest.param(arrays(first=np.array([7], "i4")), id="columns of other lengths"),
         pytest.param(
             arrays(
-                first=np.array([7], "i4"), second=np.array([9], "i4"), distance=np.zeros(1, "u1"), same=np.ones(1, "?")
+                first=np.array([7], "i4"),
+                second=np.array([9], "i4"),
+                distance=np.zeros(1, "u1"),
+                verdict=np.full(1, COPY, "i1"),
+                variant=np.zeros(1, "i1"),
+                placement=np.array([[0, 1, 0, 1]], "f4"),
             ),
             id="contents that are not there",
         ),

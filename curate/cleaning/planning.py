@@ -19,8 +19,8 @@ from curate.cleaning.losses import ClassLoss, Tally, losses_of, tally
 from curate.cleaning.merging import merged, merges_of, moves_between_classes
 from curate.dataset import SPLITS, Dataset, natural_key
 from curate.decoding.formats import is_not_readable
-from curate.duplicates import NearDuplicates, find_near_duplicates, find_same_bytes, looks_at
-from curate.lookalikes.cached_search import remember_search
+from curate.duplicates import NearDuplicates, find_same_bytes, looks_at
+from curate.lookalikes.cached_search import find_copies
 from curate.lookalikes.clusters import Cluster, Copy, clusters
 from curate.lookalikes.fingerprint import VARIANTS
 from curate.not_copies import NotCopies, apart, read_not_copies
@@ -114,10 +114,8 @@ def _search(
     """The copies among intact pictures, of the kind that is asked for."""
     if options.only == "exact":
         return find_same_bytes(intact)
-    found = find_near_duplicates(dataset.root, intact, options.radius, progress, geometry=options.geometry)
-    if not options.geometry:  # which a split does not look at: there, a mirrored copy is another picture
-        remember_search(catalog, [picture.sha256 for picture in intact], found, options.radius)
-    return found
+    # A split looks at no turned pictures, for there a mirrored copy is another one: so that search is another, too.
+    return find_copies(dataset, catalog, intact, options.radius, progress, geometry=options.geometry)
 
 
 def _poor(picture: Picture, remove: Sequence[str]) -> Decision | None:

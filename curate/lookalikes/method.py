@@ -12,10 +12,10 @@ from typing import Final
 SEARCH_VERSIONS: Final[Mapping[str, int]] = MappingProxyType({
     "hash": 1,  # curate.phash: the hash of a reduced picture, and which hashes lie within a radius
     "windows": 1,  # curate.lookalikes.fingerprint
-    "candidates": 1,  # curate.lookalikes.candidates
+    "candidates": 2,  # curate.lookalikes.candidates
     "registration": 1,  # curate.lookalikes.registration
     "colour": 1,  # curate.lookalikes.colour
-    "search": 2,  # curate.duplicates, and of curate.lookalikes: crowds, second_look, comparison, derivation, relation
+    "search": 3,  # curate.duplicates, and of curate.lookalikes: search, flat, crowds, second_look, comparison, …
 })  # fmt: skip
 """Part of the search → the version of its answers."""
 
