@@ -221,7 +221,11 @@ def _proof_in_words(report: SplitReport) -> str:
     proof = report.proof
     free = " (free to part)" if report.bind == "copies" else ""
     said = f"pairs across splits: copies {proof.copies:,}, near {proof.near:,}{free}, of one origin {proof.origins:,}"
-    return f"{said}, of one group {proof.groups:,}" if report.group_by else said
+    said = f"{said}, of one group {proof.groups:,}" if report.group_by else said
+    if not proof.unknown:
+        return said
+    whose = "picture, whose observation" if proof.unknown == 1 else "pictures, whose observations"
+    return f"{said}; it says nothing of {proof.unknown:,} {whose} no source told: kept with all else of their authors"
 
 
 def _leaks_in_words(proof: Proof) -> str:
@@ -326,6 +330,7 @@ def scraping(report: Scraped) -> None:
     lost = sum((one.lost for one in report.yields), Counter[str]())
     columns = ("class", "source", *stages, "why the rest fell away")
     table("Yield of all runs so far", columns, [*rows, ("all", "", *sums, _losses(lost))], last_is_total=True)
+    _taken_for(report.notes)
     for problem in report.problems:
         say(f"Could not go on with {problem}.")
 
@@ -334,8 +339,17 @@ def scrape_preview(shown: Preview) -> None:
     """URLs and licences of what would be fetched."""
     rows = [(o.label, o.source, o.candidate.license.name, o.candidate.author, o.candidate.url) for o in shown.listed]
     table("Would be tried", ("class", "source", "licence", "author", "URL"), rows)
+    _taken_for(shown.notes)
     for problem in shown.problems:
         say(f"Could not go on with {problem}.")
+
+
+def _taken_for(notes: Sequence[str]) -> None:
+    """What the sources have searched for, so that another species is seen before it is trained on."""
+    for note in notes[:MOST_ROWS]:
+        say(f"Searched for {note}.")
+    if len(notes) > MOST_ROWS:
+        say(f"… and {len(notes) - MOST_ROWS:,} more.")
 
 
 def _losses(lost: Counter[str]) -> str:

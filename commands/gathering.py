@@ -37,6 +37,11 @@ def scrape(
         str, typer.Option("--license", help="open, codes such as by,by-sa, or any.")
     ] = DEFAULT_LICENSES,
     min_size: Annotated[int, typer.Option(min=1, help="Pixels of the shorter side.")] = DEFAULT_MIN_SIZE,
+    per_author: Annotated[
+        int | None,
+        typer.Option(min=0, help="Most pictures of a class by one author; 0: any.  [default: a fifth, at least 5]"),
+    ] = None,
+    specimens: Annotated[bool, typer.Option("--specimens", help="Herbarium sheets and other dead ones too.")] = False,
     contact: Annotated[
         str, typer.Option(envvar="FLORILEGIUM_CONTACT", help="Your address, for the services to complain to.")
     ] = "",
@@ -64,7 +69,7 @@ def scrape(
     from curate.web.network import Network
 
     queries = plan_queries(names, classes)
-    options = ScrapeOptions(limit, allowed_licenses(license_), min_size)
+    options = ScrapeOptions(limit, allowed_licenses(license_), min_size, per_author, specimens)
     sources = tuple(source or DEFAULT_SOURCES)
     for warning in warnings_for(sources, os.environ, options):
         console.heading(f"Note on {warning}")

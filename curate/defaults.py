@@ -26,6 +26,10 @@ DEFAULT_MIN_SIZE: Final = 224
 DEFAULT_LIMIT: Final = 100
 """Pictures of each class that a scrape brings."""
 
+SHARE_OF_ONE_AUTHOR: Final = 0.2
+LEAST_OF_ONE_AUTHOR: Final = 5
+"""Pictures of a class that one author gives at most: this share of the limit, and at least so many."""
+
 DEFAULT_DATA: Final = Path("flower_data")
 DEFAULT_MODELS: Final = Path("models")
 DEFAULT_RUNS: Final = Path("runs")

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.catalog import Catalog
@@ -31,7 +31,8 @@ from curate.web.network import Network
 class Scraped:
     """What a scrape has done: `new` pictures in this run, `yields` of all runs so far for the classes asked for.
 
-    `problems` are the sources that could not go on, each with its name and why.
+    `problems` are the sources that could not go on, each with its name and why; `notes` say what a source has taken
+    for a class's query, such as the taxon.
     """
 
     dataset: Dataset
@@ -40,6 +41,7 @@ class Scraped:
     problems: list[str]
     credits: Path
     metadata: list[Path]
+    notes: list[str] = field(default_factory=list)
 
 
 def scrape(
@@ -102,6 +104,7 @@ def scrape(
             [f"{name}: {reason}" for name, reason in crawler.closed.items()],
             write_credits(dataset, catalog, names, force=force),
             write_metadata(dataset, catalog, names, force=force),
+            [f"{label} at {source}: {note}" for (label, source), note in crawler.notes.items()],
         )
 
 

@@ -26,6 +26,7 @@ from curate.files.reading import NotAPlainFile, read_file
 from curate.image import BrokenPicture
 from curate.inspect import Facts, inspect
 from curate.not_copies import NotCopies, apart, read_not_copies
+from curate.origins import origins_of
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 from curate.splitting.bonds import read_bonds
@@ -108,6 +109,7 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
         known = read_recorded(dataset.catalog_path)
     except UserError as error:
         no_catalog = str(error)
+    origins = origins_of(known.origins, known.observed)
     files += [file for out in known.outs for file in _files_in(dataset.root, out)]
     facts = _read(dataset.root, files, progress)
     there = {file.path for file in files}
@@ -125,7 +127,7 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
         new=[file.path for file in files if file.path not in known.sha256],
         broken=[damage for damage in damages if not is_not_readable(damage.reason)],
         splits=[
-            _prove(dataset.root, out, pictures, radius, known.origins, told, progress)
+            _prove(dataset.root, out, pictures, radius, origins, told, progress)
             for out, pictures in _by_folder(files, facts).items()
         ],
         no_catalog=no_catalog,

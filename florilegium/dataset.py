@@ -79,6 +79,8 @@ def scrape(
     sources: Sequence[str] = DEFAULT_SOURCES,
     licenses: str = DEFAULT_LICENSES,
     min_size: int = DEFAULT_MIN_SIZE,
+    per_author: int | None = None,
+    specimens: bool = False,
     contact: str = "",
     ignore_robots: bool = False,
     ignore_noai: bool = False,
@@ -91,7 +93,9 @@ def scrape(
     `names` says what to search for: class folder → search query, or a JSON file of that; Oxford-102's flowers by
     default. `classes` picks some of it, by folder or name. `sources` are "auto", or openverse, wikimedia,
     inaturalist, gbif, flickr, duckduckgo, google, "urls:FILE", "folder:DIR". `licenses` is "open", codes such as
-    "by,by-sa", or "any". `min_size` is in pixels of the shorter side. `contact` is your address, for the services to
+    "by,by-sa", or "any". `min_size` is in pixels of the shorter side. `per_author` is the most pictures of a class
+    by one author (0 for any number, None for a fifth of the limit and at least 5); `specimens` takes herbarium sheets
+    too. `contact` is your address, for the services to
     complain to; `ignore_robots` and `ignore_noai` fetch what a site asks programs not to. `force` overwrites a
     CREDITS.md and a metadata.csv that somebody else has written. `wait` is how many seconds to wait for another
     command at work in the dataset; None for as long as it takes.
@@ -106,14 +110,14 @@ def scrape(
     from florilegium.event_loop import run_outside_event_loop
     from florilegium.results import ScrapeResult
 
-    known: Path | dict[str, tuple[str, str]] | None
+    known: Path | dict[str, tuple[str, ...]] | None
     if names is None or isinstance(names, str | Path):
         known = None if names is None else Path(names)
     else:
         known = {label: (label, query) for label, query in names.items()}
     queries = plan_queries(known, _comma_list(classes))
     every_name = {query.label: query.name for query in plan_queries(known)}
-    options = ScrapeOptions(limit, allowed_licenses(licenses), min_size)
+    options = ScrapeOptions(limit, allowed_licenses(licenses), min_size, per_author, specimens)
     network = Network(contact=contact, obey_robots=not ignore_robots, obey_robots_tag=not ignore_noai)
     watch = chosen(progress)
     report = run_outside_event_loop(

@@ -48,13 +48,18 @@ class Offer:
         names: Mapping[str, tuple[str, str]],
         *,
         divided: bool = False,
+        relayed: bool = False,
+        strays: bool = False,
         licenses: Sequence[str] = LICENSES,
     ) -> None:
         self.base = ""
+        self.relayed = relayed
+        self.strays = strays
         self._words = names
         self._divided = divided
         files = sorted(path for path in folder.glob("*/*") if path.is_file())
         self.pictures = [_picture(number, path, licenses[number % len(licenses)]) for number, path in enumerate(files)]
+        self.labels = sorted({picture.label for picture in self.pictures})
 
     def search(self, service: str, words: str) -> list[ServedPicture]:
         """The pictures of the class whose folder, name or query the words are."""

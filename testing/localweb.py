@@ -52,7 +52,8 @@ class LocalWeb:
 
     The services lie under `/openverse`, `/wikimedia`, `/inaturalist`, `/gbif` and `/flickr`; each answers on
     the paths of the real one. `names` maps a class folder to (name, query); `divided` gives each picture to
-    one service alone instead of to all; `licenses` go round among the pictures.
+    one service alone instead of to all; with `relayed`, Openverse has its pictures from iNaturalist; with
+    `strays`, iNaturalist and GBIF mix other taxa in, as a full-text match does; `licenses` go round among the pictures.
     """
 
     def __init__(
@@ -61,13 +62,15 @@ class LocalWeb:
         names: Mapping[str, tuple[str, str]] | None = None,
         *,
         divided: bool = False,
+        relayed: bool = False,
+        strays: bool = False,
         licenses: Sequence[str] = LICENSES,
         port: int = 0,
         latency: float = 0.0,
     ) -> None:
         self.faults = Faults()
         self._starts: dict[str, deque[float]] = defaultdict(deque)
-        self.offer = Offer(folder, names or {}, divided=divided, licenses=licenses)
+        self.offer = Offer(folder, names or {}, divided=divided, relayed=relayed, strays=strays, licenses=licenses)
         self._server = Server(self._answer, port=port, latency=latency)
 
     def __enter__(self) -> Self:

@@ -51,10 +51,20 @@ CREATE TABLE IF NOT EXISTS scrape_candidates (
     runs             INTEGER NOT NULL,     -- how many runs have tried to fetch it
     sha256           TEXT NOT NULL,        -- once it was fetched
     path             TEXT NOT NULL,        -- once it was kept: relative to the dataset's root
+    taken_at         TEXT NOT NULL DEFAULT '',  -- when the picture was taken, as the source wrote it
     UNIQUE (label, source, picture)
 )""",
 )
-_INDEX = "CREATE INDEX IF NOT EXISTS scrape_candidates_by_picture ON scrape_candidates (picture)"
+_LATER_COLUMNS = (
+    ("scrape_searches", "odd", "INTEGER NOT NULL DEFAULT 0"),
+    ("scrape_candidates", "taken_at", "TEXT NOT NULL DEFAULT ''"),
+)
+"""What older versions have not: they get it when the tables are opened."""
+_INDEXES = (
+    "CREATE INDEX IF NOT EXISTS scrape_candidates_by_picture ON scrape_candidates (picture)",
+    "CREATE INDEX IF NOT EXISTS scrape_candidates_by_sha256 ON scrape_candidates (sha256)",
+    "CREATE INDEX IF NOT EXISTS scrape_candidates_by_author ON scrape_candidates (label, author)",
+)
 
 STATUSES = {
     "found": "waits to be tried",
@@ -96,10 +106,12 @@ class CandidateStore:
         with catalog.transaction() as db:
             for statement in _SCHEMA:
                 db.execute(statement)
-            if "odd" not in [name for _, name, *_ in db.execute("PRAGMA table_info(scrape_searches)")]:
-                db.execute("ALTER TABLE scrape_searches ADD COLUMN odd INTEGER NOT NULL DEFAULT 0")
+            for table, column, kind in _LATER_COLUMNS:
+                if column not in [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")]:
+                    db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
             self._require_shape()
-            db.execute(_INDEX)
+            for index in _INDEXES:
+                db.execute(index)
 
     def _require_shape(self) -> None:
         """Raise UserError where somebody else has made a table of our name."""
@@ -163,6 +175,25 @@ class CandidateStore:
             (stored.picture, stored.id, *_TAKEN),
         ).fetchone()
         return row is not None
+
+    def of_bytes(self, sha256: str) -> list[StoredCandidate]:
+        """All candidates for which these very bytes came, in order."""
+        ids = self._db.execute("SELECT id FROM scrape_candidates WHERE sha256 = ? ORDER BY id", (sha256,)).fetchall()
+        return [stored for (number,) in ids if (stored := self.by_id(number)) is not None]
+
+    def tried_of_author(self, stored: StoredCandidate) -> int:
+        """How many pictures of its author and class were kept from other sources, or tried before it from its own."""
+        (count,) = self._db.execute(
+            "SELECT COUNT(*) FROM scrape_candidates WHERE label = :label AND author = :author AND CASE source "
+            "WHEN :source THEN id < :id AND status NOT IN ('refused', 'repeat') ELSE status = 'kept' END",
+            {
+                "label": stored.label,
+                "author": stored.candidate.author,
+                "source": stored.source,
+                "id": stored.id,
+            },
+        ).fetchone()
+        return int(count)
 
     def mark(self, number: int, status: str, kind: str = "", reason: str = "") -> None:
         """Say what became of a candidate."""
@@ -279,16 +310,17 @@ def _row(label: str, source: str, words: str, candidate: Candidate) -> tuple[obj
         candidate.height,
         candidate.provenance_group,
         *("found", "", "", 0, "", ""),
+        candidate.taken_at,
     )
 
 
 def _stored(row: tuple[object, ...]) -> StoredCandidate:
     number, label, source, _, picture, url, source_id, landing_page, title, author, *rest = row
-    code, version, deed, width, height, group, status, _, _, _, sha256, path = rest
+    code, version, deed, width, height, group, status, _, _, _, sha256, path, taken_at = rest
     license_ = License(str(code), str(version), str(deed))
     size = (width if isinstance(width, int) else None, height if isinstance(height, int) else None)
     texts = (str(url), str(source_id), str(landing_page), str(title), str(author))
-    candidate = Candidate(*texts, license_, *size, str(group))
+    candidate = Candidate(*texts, license_, *size, str(group), str(taken_at))
     assert isinstance(number, int)
     return StoredCandidate(
         number, str(label), str(source), str(picture), candidate, str(status), str(sha256), str(path)

@@ -21,10 +21,12 @@ from curate.parallel import processors
 from curate.progress import Progress
 from curate.scraping.deduplicator import Deduplicator
 from curate.scraping.incoming import Incoming, free_place
+from curate.scraping.placeholders import reject_placeholder
 from curate.scraping.scrape_options import ScrapeOptions
 from curate.scraping.searching import Searches
 from curate.sources.protocol.image_search import Query, Source
-from curate.web.fetch import Fetcher
+from curate.sources.protocol.picture_urls import is_another_picture
+from curate.web.fetch import Fetched, Fetcher
 from curate.web.retries import FetchFailed
 
 WINDOW = 64
@@ -46,10 +48,14 @@ class CrawlTarget:
 
 @dataclass(frozen=True)
 class Obtained:
-    """A whole file among the incoming ones, and its row for the catalog under its present, absolute path."""
+    """A whole file among the incoming ones, and its row for the catalog under its present, absolute path.
+
+    `redirected` says that it came from another URL than the candidate's.
+    """
 
     path: Path
     picture: Picture
+    redirected: bool = False
 
 
 class Crawler:
@@ -71,6 +77,11 @@ class Crawler:
     def closed(self) -> dict[str, str]:
         """The sources that could not go on: name → why."""
         return self._searches.closed
+
+    @property
+    def notes(self) -> dict[tuple[str, str], str]:
+        """What a query was taken for: (class, source) → words."""
+        return self._searches.notes
 
     async def run(self, queries: Sequence[Query], progress: Progress) -> None:
         """Fill the classes one after the other, each search's first page asked for one class ahead."""
@@ -128,14 +139,18 @@ class Crawler:
     async def _obtain(self, stored: StoredCandidate) -> Obtained | FetchFailed:
         """Bring a candidate's file in, if it is not there yet, and read all that it tells."""
         try:
-            path = self._target.incoming.whole(stored) or await self._bring(stored)
+            path, redirected = self._target.incoming.whole(stored), False
+            if path is None:
+                fetched = await self._bring(stored)
+                path, redirected = fetched.path, fetched.url != stored.candidate.url
         except FetchFailed as failed:
             self._target.store.mark_failed(stored.id, failed.kind, failed.reason, passing=failed.passing)
             return failed
         loop = asyncio.get_running_loop()
-        return Obtained(path, await loop.run_in_executor(self._decoders, self._read, stored, path))
+        picture = await loop.run_in_executor(self._decoders, self._read, stored, path)
+        return Obtained(path, picture, redirected)
 
-    async def _bring(self, stored: StoredCandidate) -> Path:
+    async def _bring(self, stored: StoredCandidate) -> Fetched:
         target, url, stem = self._target, stored.candidate.url, str(stored.id)
         if stored.source.startswith("folder:"):
             local = _listed_file(stored)
@@ -143,14 +158,22 @@ class Crawler:
             fetched = await asyncio.to_thread(target.incoming.copy, local, stem, largest)
         else:
             fetched = await self._fetcher.fetch(url, target.incoming.folder, stem)
+            if is_another_picture(url, fetched.url):
+                fetched.path.unlink()
+                raise FetchFailed("dead link", f"its host answers with another picture, {fetched.url}")
         target.store.mark_fetched(stored.id, fetched.sha256)
-        return fetched.path
+        return fetched
 
     async def _settle(self, stored: StoredCandidate, obtained: Obtained | FetchFailed) -> str:
-        """Deduplicator a fetched file, and keep it or let it go. The new status."""
+        """Judge a fetched file, and keep it or let it go. The new status."""
         if isinstance(obtained, FetchFailed):
             return "failed"
         target, path, picture = self._target, obtained.path, obtained.picture
+        left = reject_placeholder(target.dataset, target.catalog, target.store, stored, redirected=obtained.redirected)
+        if left is not None:
+            self.new = max(0, self.new - left)
+            path.unlink()
+            return "duplicate"
         verdict = await asyncio.to_thread(target.deduplicator.check, picture)
         if verdict.status != "kept":
             target.store.mark(stored.id, verdict.status, verdict.kind, verdict.reason)

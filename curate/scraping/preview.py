@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.catalog import Catalog
@@ -33,11 +33,15 @@ class Listed:
 
 @dataclass(frozen=True)
 class Preview:
-    """What would be fetched, what the searches found in all, and the sources that could not go on."""
+    """What would be fetched, what the searches found in all, and the sources that could not go on.
+
+    `notes` say what a source has taken for a class's query, such as the taxon.
+    """
 
     listed: list[Listed]
     yields: list[Yield]
     problems: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 def preview(
@@ -53,17 +57,22 @@ def preview(
     keys = os.environ if keys is None else keys
     specs = chosen_sources(sources, keys, options)
 
-    async def work(store: CandidateStore) -> tuple[list[Listed], dict[str, str]]:
+    async def work(store: CandidateStore) -> tuple[list[Listed], Searches]:
         async with Fetcher(network or Network()) as fetcher:
             searches = Searches(store, options)
             opened = open_sources(specs, fetcher, options, queries, keys)
             listed = [entry for query in queries for entry in await _list(store, searches, options, query, opened)]
-            return listed, searches.closed
+            return listed, searches
 
     with _borrowed(Path(out)) as store:
-        listed, closed = asyncio.run(work(store))
+        listed, searches = asyncio.run(work(store))
         yields = measure_yields(store, [query.label for query in queries])
-    return Preview(listed, yields, [f"{name}: {reason}" for name, reason in closed.items()])
+    return Preview(
+        listed,
+        yields,
+        [f"{name}: {reason}" for name, reason in searches.closed.items()],
+        [f"{label} at {source}: {note}" for (label, source), note in searches.notes.items()],
+    )
 
 
 async def _list(

@@ -9,10 +9,14 @@ from curate.web.answers import SourceFailed
 
 
 class Searches:
-    """`closed` holds the sources that cannot go on in this run: name → why."""
+    """`closed` holds the sources that cannot go on in this run: name → why.
+
+    `notes` says what a query was taken for: (class, source) → words.
+    """
 
     def __init__(self, store: CandidateStore, options: ScrapeOptions) -> None:
         self.closed: dict[str, str] = {}
+        self.notes: dict[tuple[str, str], str] = {}
         self._store = store
         self._options = options
 
@@ -37,6 +41,11 @@ class Searches:
                 self._store.mark(stored.id, "refused", *refusal)
             elif self._store.taken_before(stored):
                 self._store.mark(stored.id, "repeat")
+            elif self._is_enough_of_its_author(stored):
+                most = self._options.most_of_one_author
+                self._store.mark(
+                    stored.id, "refused", "enough of one author", f"{most} of its author were taken before"
+                )
             else:
                 return stored
 
@@ -54,8 +63,15 @@ class Searches:
         if page.next is not None and page.next == cursor:
             self.closed[name] = "it leads from one page back to the same page"
             page = replace(page, next=None)
+        if page.note:
+            self.notes[query.label, name] = page.note
         self._store.add(query, name, words, page)
         return True
+
+    def _is_enough_of_its_author(self, stored: StoredCandidate) -> bool:
+        """Whether the class has as many pictures of this author as it should; of a list of the user's own, never."""
+        most, author = self._options.most_of_one_author, stored.candidate.author
+        return bool(most and author and ":" not in stored.source) and self._store.tried_of_author(stored) >= most
 
     def untouched(self, query: Query, name: str) -> bool:
         """Whether no page of this search has been asked for yet."""
