@@ -15,10 +15,10 @@ import difflib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from curate.errors import UserError
 from curate.files.reading import read_file
@@ -165,14 +165,14 @@ def _once(file: Path, pairs: list[tuple[str, object]]) -> dict[str, object]:
     return members
 
 
-def _entry(file: Path, label: str, value: object) -> SearchTerms:
+def _entry(file: Path, label: str, value: Any) -> SearchTerms:
     match value:
         case str(name) | [str(name)]:
             terms = SearchTerms(name, name)
         case [str(name), str(query)]:
             terms = SearchTerms(name, query)
-        case {"name": str(name), **rest} if _are_terms(rest):
-            terms = SearchTerms(name, **{"query": name, **rest})
+        case {"name": str(name)} if value.keys() <= set(SearchTerms._fields) and _are_texts(value.values()):
+            terms = SearchTerms(**{"query": name, **value})
         case _:
             raise UserError(f"{file}: class folder {label!r} needs a name or [name, query], as in {_SHAPE}.")
     if not (label.strip() and terms.name.strip() and terms.query.strip()):
@@ -186,5 +186,5 @@ def _entry(file: Path, label: str, value: object) -> SearchTerms:
     return terms
 
 
-def _are_terms(rest: Mapping[str, object]) -> bool:
-    return rest.keys() <= {"query", "taxon", "kingdom"} and all(isinstance(value, str) for value in rest.values())
+def _are_texts(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)

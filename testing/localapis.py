@@ -71,8 +71,8 @@ def _openverse_result(offer: Offer, picture: ServedPicture) -> Json:
     version = "1.0" if picture.license in ("cc0", "pdm") else "4.0"
     return {
         "id": f"00000000-0000-4000-8000-{picture.number:012d}",
-        "title": picture.path.stem,
-        "url": offer.url("openverse", picture),
+        "title": f"{picture.label} {picture.number}.jpg",
+        "url": _relayed_url(offer, "openverse", picture),
         "foreign_landing_url": _landing_page(offer, picture),
         "creator": picture.author,
         "license": picture.license,
@@ -89,10 +89,27 @@ def _openverse_result(offer: Offer, picture: ServedPicture) -> Json:
 
 
 def _landing_page(offer: Offer, picture: ServedPicture) -> str:
-    """Of a picture that comes from iNaturalist, the photo's page, as the service has it, and not its observation."""
-    if offer.relayed:
-        return f"https://www.inaturalist.org/photos/{picture.number}"
-    return f"https://flowers.example/pictures/{picture.number}"
+    """The page of a picture at its home; on iNaturalist the photo's, as the service has it, not its observation's."""
+    pages = {
+        "inaturalist": f"https://www.inaturalist.org/photos/{picture.number}",
+        "wikimedia": _file_page(picture),
+        "flickr": _photo_page(picture),
+    }
+    return pages[picture.home] if offer.relayed else f"https://flowers.example/pictures/{picture.number}"
+
+
+def _relayed_url(offer: Offer, service: str, picture: ServedPicture) -> str:
+    """Where the picture lies: at its home, where a service only passes it on."""
+    sizes = {"inaturalist": "large", "wikimedia": "original", "flickr": "large"}
+    return offer.url(picture.home, picture, sizes[picture.home]) if offer.relayed else offer.url(service, picture)
+
+
+def _file_page(picture: ServedPicture) -> str:
+    return f"https://commons.wikimedia.org/wiki/File:{picture.label} {picture.number}.jpg"
+
+
+def _photo_page(picture: ServedPicture) -> str:
+    return f"https://www.flickr.com/photos/{picture.observation % 7}@N00/{7000 + picture.number}"
 
 
 def wikimedia(offer: Offer, request: Request, path: str) -> Answered:
@@ -116,11 +133,12 @@ def wikimedia(offer: Offer, request: Request, path: str) -> Answered:
 
 
 def _wikimedia_page(offer: Offer, picture: ServedPicture, index: int) -> Json:
-    title = f"File:{picture.path.name}"
+    title = f"File:{picture.label} {picture.number}.jpg"
     free = picture.license != "all rights reserved"
     short = {"cc0": "CC0", "pdm": "Public domain"}.get(picture.license, f"CC {picture.license.upper()} 4.0")
     metadata = {
         "Artist": {"value": f'<a href="//commons.wikimedia.org/wiki/User:B">{picture.author}</a>', "source": "x"},
+        "DateTimeOriginal": {"value": picture.taken_at.replace("T", " "), "source": "x"},
         "LicenseShortName": {"value": short if free else "Fair use", "source": "x"},
     }
     if free and picture.license != "pdm":
@@ -130,7 +148,7 @@ def _wikimedia_page(offer: Offer, picture: ServedPicture, index: int) -> Json:
     info = {
         "url": offer.url("wikimedia", picture),
         "thumburl": offer.url("wikimedia", picture, "960px"),
-        "descriptionurl": f"https://commons.wikimedia.org/wiki/{title}?{picture.number}",
+        "descriptionurl": _file_page(picture),
         "width": picture.width,
         "height": picture.height,
         "size": picture.path.stat().st_size,
@@ -146,8 +164,8 @@ def inaturalist(offer: Offer, request: Request, path: str) -> Answered:
     """Taxa by name; observations of up to two photos each, by id; no deep pages."""
     query = request.query
     if path == "/v1/taxa":
-        found = offer.search("inaturalist", query.get("q", ""))
-        taxa = [{**_taxon(offer, found[0].label), "matched_term": query["q"]}] if found else []
+        named = offer.search("inaturalist", query.get("q", ""))
+        taxa = [{**_taxon(offer, named[0].label), "matched_term": query["q"]}] if named else []
         return {"total_results": len(taxa), "page": 1, "per_page": 30, "results": taxa}, {}
     if path != "/v1/observations":
         raise ServiceError(404, {"error": "Not found", "status": 404})
@@ -203,6 +221,7 @@ def _observation(offer: Offer, number: int, photos: list[ServedPicture]) -> Json
         "uri": f"https://www.inaturalist.org/observations/{number}",
         "user": {"login": f"botanist{number % 7}", "name": photos[0].author},
         "taxon": {**_taxon(offer, photos[0].label), "ancestor_ids": [1, 2, _taxon(offer, photos[0].label)["id"]]},
+        "time_observed_at": f"{photos[0].taken_at}+02:00",
         "photos": [
             {
                 "id": photo.number,
@@ -251,7 +270,7 @@ def _occurrence(offer: Offer, picture: ServedPicture) -> Json:
     media = {
         "type": "StillImage",
         "format": picture.kind,
-        "identifier": offer.url("gbif", picture),
+        "identifier": _relayed_url(offer, "gbif", picture),
         "creator": picture.author,
         "rightsHolder": picture.author,
         "license": "© all rights reserved" if stricter else _license_url(picture.license),
@@ -260,7 +279,12 @@ def _occurrence(offer: Offer, picture: ServedPicture) -> Json:
         "key": 90_000 + picture.number,
         "datasetKey": "00000000-0000-4000-8000-000000000000",
         "license": "http://creativecommons.org/licenses/by/4.0/legalcode",
-        "references": f"https://herbarium.example/sheets/{picture.number}",
+        "references": (
+            f"https://www.inaturalist.org/observations/{picture.observation}"
+            if offer.relayed
+            else f"https://herbarium.example/sheets/{picture.number}"
+        ),
+        "eventDate": picture.taken_at,
         "scientificName": picture.label,
         "taxonKey": offer.labels.index(picture.label) + FIRST_TAXON,
         "basisOfRecord": "HUMAN_OBSERVATION",
@@ -305,8 +329,11 @@ def _flickr_licenses() -> list[Json]:
 def _flickr_photo(offer: Offer, picture: ServedPicture) -> Json:
     return {
         "id": str(7000 + picture.number),
-        "owner": f"{picture.number % 7}@N00",
+        "owner": f"{picture.observation % 7}@N00",
         "title": picture.path.stem,
+        "datetaken": picture.taken_at.replace("T", " "),
+        "datetakengranularity": 0,
+        "datetakenunknown": "0",
         "license": str(_FLICKR_NUMBERS[picture.license]),
         "ownername": picture.author,
         "url_l": offer.url("flickr", picture, "large"),

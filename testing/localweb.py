@@ -52,8 +52,9 @@ class LocalWeb:
 
     The services lie under `/openverse`, `/wikimedia`, `/inaturalist`, `/gbif` and `/flickr`; each answers on
     the paths of the real one. `names` maps a class folder to (name, query); `divided` gives each picture to
-    one service alone instead of to all; with `relayed`, Openverse has its pictures from iNaturalist; with
-    `strays`, iNaturalist and GBIF mix other taxa in, as a full-text match does; `licenses` go round among the pictures.
+    one service alone instead of to all; with `relayed`, iNaturalist, Wikimedia and Flickr have pictures of their
+    own, of which Openverse and GBIF pass some on; with `strays`, iNaturalist and GBIF mix other taxa in, as a
+    full-text match does; `licenses` go round among the pictures.
     """
 
     def __init__(
@@ -70,7 +71,14 @@ class LocalWeb:
     ) -> None:
         self.faults = Faults()
         self._starts: dict[str, deque[float]] = defaultdict(deque)
-        self.offer = Offer(folder, names or {}, divided=divided, relayed=relayed, strays=strays, licenses=licenses)
+        self.offer = Offer(
+            folder,
+            names or {},
+            divided=divided,
+            relayed=relayed,
+            strays=strays,
+            licenses=licenses,
+        )
         self._server = Server(self._answer, port=port, latency=latency)
 
     def __enter__(self) -> Self:

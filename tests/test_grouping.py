@@ -27,7 +27,8 @@ def links(
     groups: NDArray[np.int32] | None = None,
 ) -> Links:
     """Links of the kinds that are given, and none of the others."""
-    return Links(*(pairs() if kind is None else kind for kind in (copies, near, origins, groups)))
+    first, second, third, fourth = (pairs() if kind is None else kind for kind in (copies, near, origins, groups))
+    return Links(first, second, third, fourth)
 
 
 def mask(count: int, **splits: list[int]) -> NDArray[np.uint8]:

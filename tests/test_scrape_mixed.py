@@ -35,6 +35,8 @@ def kept(out: Path) -> list[tuple[str, str, str, str, int]]:
 def test_all_come_and_none_of_another_taxon(scraped: tuple[LocalWeb, Scraped, Path]) -> None:
     web, report, out = scraped
     assert report.problems == []
+    assert {one.source for one in report.yields if one.unique} == {"openverse", "wikimedia", "inaturalist", "flickr"}
+    assert {one.source for one in report.yields} == set(SERVICES)
     assert report.new == len(kept(out)) == len(LABELS) * COUNT
     assert all(web.pictures[number].label == label for label, _, _, _, number in kept(out))
 

@@ -163,7 +163,9 @@ def test_inaturalist_does_not_bring_the_oldest_first() -> None:
     assert len({number // 1000 for number in first}) >= 3
 
 
-def occurrence(key: int, taxon_key: int = 5, basis: str = "HUMAN_OBSERVATION", **media: str) -> Json:
+def occurrence(
+    key: int, taxon_key: int = 5, basis: str = "HUMAN_OBSERVATION", media: Mapping[str, str] | None = None
+) -> Json:
     return {
         "key": key,
         "basisOfRecord": basis,
@@ -173,7 +175,7 @@ def occurrence(key: int, taxon_key: int = 5, basis: str = "HUMAN_OBSERVATION", *
         "recordedBy": "A. Botanist",
         "eventDate": "2020-06-01T12:00:00",
         "license": "http://creativecommons.org/licenses/by/4.0/legalcode",
-        "media": [{"type": "StillImage", "identifier": f"https://pictures.example/{key}.jpg", **media}],
+        "media": [{"type": "StillImage", "identifier": f"https://pictures.example/{key}.jpg", **(media or {})}],
     }
 
 
@@ -229,7 +231,7 @@ def test_gbif_brings_herbarium_sheets_only_where_they_are_asked_for() -> None:
 )
 def test_gbif_credits_whoever_is_named_nearest_to_the_picture(media: dict[str, str], expected: str) -> None:
     match = {"usageKey": 5, "matchType": "EXACT", "kingdom": "Plantae"}
-    pages, _ = ask("gbif", gbif(match, occurrence(1, **media)), Query("1", "x", "Echinops ritro"))
+    pages, _ = ask("gbif", gbif(match, occurrence(1, media=media)), Query("1", "x", "Echinops ritro"))
     assert pages[0].candidates[0].author == expected
 
 

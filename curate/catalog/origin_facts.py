@@ -24,10 +24,10 @@ def origin_facts(catalog: Catalog) -> list[OriginFacts]:
     fields = "sha256, url, landing_page, title, author, provenance_group"
     if not _was_scraped(catalog.db):
         rows = catalog.db.execute(f"SELECT {fields}, '' FROM credits ORDER BY sha256, url")
-        return [OriginFacts(*row) for row in rows]
+        return list(map(OriginFacts._make, rows))
     dated = _dated(catalog.db)
     rows = catalog.db.execute(f"SELECT {fields} FROM credits ORDER BY sha256, url")
-    return [OriginFacts(*row, dated.get((row[0], row[1]), "")) for row in rows]
+    return [OriginFacts._make((*row, dated.get((row[0], row[1]), ""))) for row in rows]
 
 
 def observed_photos(catalog: Catalog) -> Mapping[str, str]:
