@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from curate.radius_calibration import RadiusCalibration
     from curate.scrape import Scraped
     from curate.scraping.preview import Preview
+    from curate.scraping.shortfall import Shortfall
     from curate.split import Proof, SplitReport, Undivided
     from curate.splitting.undivided import BondKind
     from curate.verify import CrossingKind, VerifyReport
@@ -333,6 +334,36 @@ def scraping(report: Scraped) -> None:
     _taken_for(report.notes)
     for problem in report.problems:
         say(f"Could not go on with {problem}.")
+    for short in report.shortfalls[:MOST_ROWS]:
+        say(_short_in_words(short))
+    if len(report.shortfalls) > MOST_ROWS:
+        say(f"… and {len(report.shortfalls) - MOST_ROWS:,} more classes have fewer than were asked for.")
+
+
+_WAYS_OUT: Final = {
+    "licence": "--license any, or more codes",
+    "too small": "a lower --min-size",
+    "enough of one author": "--per-author 0",
+    "robots.txt": "--ignore-robots",
+    "x-robots-tag": "--ignore-noai",
+    "http 401": "--contact",
+    "http 403": "--contact",
+    "rate limited": "the same command again later",
+    "server error": "the same command again later",
+    "unreachable": "the same command again later",
+    "too slow": "the same command again later",
+    "cut off": "the same command again later",
+}
+
+
+def _short_in_words(short: Shortfall) -> str:
+    """How many a class has, why no more, and what may bring more."""
+    ways = list(dict.fromkeys(_WAYS_OUT[kind] for kind, _ in short.lost.most_common() if kind in _WAYS_OUT))
+    why = f"of the others: {_losses(short.lost)}" if short.lost else "the sources have no more"
+    more = " or ".join([*ways, "another --source"])
+    said = f"{short.label} has {short.there:,} of {short.wanted:,} pictures; {why}. Try {more}."
+    failed = "; ".join(f"{url} ({reason})" for url, reason in short.failures)
+    return f"{said} Failed: {failed}." if failed else said
 
 
 def scrape_preview(shown: Preview) -> None:
@@ -345,9 +376,9 @@ def scrape_preview(shown: Preview) -> None:
 
 
 def _taken_for(notes: Sequence[str]) -> None:
-    """What the sources have searched for, so that another species is seen before it is trained on."""
+    """What the sources took a query for, so that another species is seen before it is trained on."""
     for note in notes[:MOST_ROWS]:
-        say(f"Searched for {note}.")
+        say(f"Taken for {note}.")
     if len(notes) > MOST_ROWS:
         say(f"… and {len(notes) - MOST_ROWS:,} more.")
 

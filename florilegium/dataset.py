@@ -104,6 +104,7 @@ def scrape(
     cannot be used.
     """
     from curate.scrape import scrape as run
+    from curate.scraping.contact import known_contact
     from curate.scraping.scrape_options import ScrapeOptions, plan_queries
     from curate.sources.protocol.licenses import allowed_licenses
     from curate.web.network import Network
@@ -118,7 +119,9 @@ def scrape(
     queries = plan_queries(known, _comma_list(classes))
     every_name = {query.label: query.name for query in plan_queries(known)}
     options = ScrapeOptions(limit, allowed_licenses(licenses), min_size, per_author, specimens)
-    network = Network(contact=contact, obey_robots=not ignore_robots, obey_robots_tag=not ignore_noai)
+    network = Network(
+        contact=known_contact(Path(out), contact), obey_robots=not ignore_robots, obey_robots_tag=not ignore_noai
+    )
     watch = chosen(progress)
     report = run_outside_event_loop(
         lambda: run(

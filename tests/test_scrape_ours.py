@@ -175,7 +175,7 @@ def test_a_new_picture_takes_no_other_files_name(web: LocalWeb, out: Path) -> No
     (again / "raw" / "rose").mkdir(parents=True)
     for number, name in enumerate(names):
         (again / "raw" / name).write_bytes(draw(900 + number))
-    bring(web, again, "rose", limit=3)
+    bring(web, again, "rose", limit=6)
     found = files(again / "raw")
     assert len(found) == 6
     for number, name in enumerate(names):

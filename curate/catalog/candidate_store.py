@@ -79,6 +79,11 @@ STATUSES = {
 }
 RUNS = 5
 """So many runs try a URL that fails for a passing reason."""
+_TOLD = (
+    *("label", "source", "words", "picture", "url", "source_id", "landing_page", "title", "author"),
+    *("license", "license_version", "license_url", "width", "height", "provenance_group"),
+)
+"""The columns that a source tells, in order."""
 _OPEN = ("found", "refused", "retry", "fetched")
 _TAKEN = ("retry", "failed", "fetched", "broken", "duplicate", "kept")
 
@@ -136,7 +141,8 @@ class CandidateStore:
     def add(self, query: Query, source: str, words: str, page: CandidatePage) -> None:
         """Enter a page and the way on from it, in one transaction: no page is asked for twice."""
         with self._catalog.transaction() as db:
-            repeats = sum(self._enter(query.label, source, words, candidate) for candidate in page.candidates)
+            own = ":" in source  # a list of the user's, in which lines are put right
+            repeats = sum(self._enter(query.label, source, words, one, correct=own) for one in page.candidates)
             db.execute(
                 "INSERT INTO scrape_searches (label, source, words, cursor, repeats, complete, odd) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET cursor = excluded.cursor, "
@@ -144,16 +150,37 @@ class CandidateStore:
                 (query.label, source, words, page.next, repeats, page.next is None, page.odd),
             )
 
-    def _enter(self, label: str, source: str, words: str, candidate: Candidate) -> bool:
-        """Insert one candidate; whether the same search had found it before."""
+    def _enter(self, label: str, source: str, words: str, candidate: Candidate, *, correct: bool) -> bool:
+        """Insert one candidate; whether the same search had found it before.
+
+        With `correct`, a candidate that another search has found gets what is said of it now, and another try.
+        """
         row = _row(label, source, words, candidate)
         if self._db.execute(f"INSERT OR IGNORE INTO scrape_candidates VALUES (NULL{', ?' * len(row)})", row).rowcount:
             return False
-        (first,) = self._db.execute(
-            "SELECT words FROM scrape_candidates WHERE label = ? AND source = ? AND picture = ?",
+        number, first = self._db.execute(
+            "SELECT id, words FROM scrape_candidates WHERE label = ? AND source = ? AND picture = ?",
             (label, source, picture_key(candidate.url)),
         ).fetchone()
+        if correct and first != words:
+            self._correct(number, row)
         return bool(first == words)
+
+    def _correct(self, number: int, row: tuple[object, ...]) -> None:
+        """Put what is said of a candidate in the place of what was said, in its credit too."""
+        told = dict(zip(_TOLD, row, strict=False))
+        self._db.execute(
+            f"UPDATE scrape_candidates SET {', '.join(f'{name} = :{name}' for name in told)} WHERE id = :id",
+            {**told, "id": number},
+        )
+        self._db.execute(
+            "UPDATE scrape_candidates SET status = 'found', kind = '', reason = '', runs = 0 WHERE id = ? "
+            "AND status IN ('failed', 'broken')",
+            (number,),
+        )
+        stored = self.by_id(number)
+        if stored is not None and stored.status == "kept":
+            self._credit(stored, stored.sha256)
 
     def after(self, label: str, source: str, last: int) -> StoredCandidate | None:
         """The first candidate behind the id `last` that is still to be tried."""
@@ -214,11 +241,14 @@ class CandidateStore:
 
     def keep(self, stored: StoredCandidate, sha256: str, path: str) -> None:
         """Enter a picture's place in the dataset and its credit. Belongs inside a transaction."""
-        candidate = stored.candidate
         self._db.execute(
             "UPDATE scrape_candidates SET status = 'kept', kind = '', reason = '', sha256 = ?, path = ? WHERE id = ?",
             (sha256, path, stored.id),
         )
+        self._credit(stored, sha256)
+
+    def _credit(self, stored: StoredCandidate, sha256: str) -> None:
+        candidate = stored.candidate
         enter_credit(
             self._catalog,
             CreditRow(
@@ -236,19 +266,36 @@ class CandidateStore:
             ),
         )
 
+    def ask_again(self, labels: Iterable[str], ends: Iterable[tuple[str, str]]) -> None:
+        """Give another try to the candidates of these classes that ended so: (status, kind)."""
+        with self._catalog.transaction() as db:
+            db.executemany(
+                "UPDATE scrape_candidates SET status = 'found', kind = '', reason = '', runs = 0 "
+                "WHERE label = ? AND status = ? AND kind = ?",
+                [(label, status, kind) for label in labels for status, kind in ends],
+            )
+
+    def too_small(self, label: str) -> list[tuple[int, str]]:
+        """(id, why) of each candidate of a class that was fetched and found too small."""
+        return self._db.execute(
+            "SELECT id, reason FROM scrape_candidates WHERE label = ? AND status = 'broken' AND kind = 'too small'",
+            (label,),
+        ).fetchall()
+
+    def failures(self, label: str, most: int) -> list[tuple[str, str]]:
+        """(URL, why) of the first candidates of a class that could not be fetched."""
+        return self._db.execute(
+            "SELECT url, reason FROM scrape_candidates WHERE label = ? AND status IN ('failed', 'retry') "
+            "ORDER BY id LIMIT ?",
+            (label, most),
+        ).fetchall()
+
     def relocate(self, stored: StoredCandidate, path: str) -> None:
         """Say that a kept picture gets another place than the one on record."""
         with self._catalog.transaction() as db:
             (present,) = db.execute("SELECT path FROM scrape_candidates WHERE id = ?", (stored.id,)).fetchone()
             db.execute("UPDATE scrape_candidates SET path = ? WHERE id = ?", (path, stored.id))
             self._catalog.rename(present, path)
-
-    def kept(self, label: str) -> int:
-        """How many pictures of a class scraping has brought in."""
-        (count,) = self._db.execute(
-            "SELECT COUNT(*) FROM scrape_candidates WHERE label = ? AND status = 'kept'", (label,)
-        ).fetchone()
-        return int(count)
 
     def duplicates_in_a_row(self, label: str, source: str) -> int:
         """How many of the last judged candidates of a search were duplicates, one after the other."""

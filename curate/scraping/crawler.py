@@ -22,6 +22,7 @@ from curate.progress import Progress
 from curate.scraping.deduplicator import Deduplicator
 from curate.scraping.incoming import Incoming, free_place
 from curate.scraping.placeholders import reject_placeholder
+from curate.scraping.refused_before import ask_again_what_may_be_allowed
 from curate.scraping.scrape_options import ScrapeOptions
 from curate.scraping.searching import Searches
 from curate.sources.protocol.image_search import Query, Source
@@ -71,6 +72,7 @@ class Crawler:
         self._sources = sources
         self._searches = Searches(target.store, options)
         self._decoders = ThreadPoolExecutor(processors(), thread_name_prefix="decode")
+        self._there: dict[str, int] = {}  # pictures of each class, those of the user's own among them
         self._advance: Callable[[int], None] = lambda done: None  # noqa: ARG005
 
     @property
@@ -85,6 +87,8 @@ class Crawler:
 
     async def run(self, queries: Sequence[Query], progress: Progress) -> None:
         """Fill the classes one after the other, each search's first page asked for one class ahead."""
+        labels = [query.label for query in queries]
+        ask_again_what_may_be_allowed(self._target.store, labels, self._options, self._fetcher.network)
         missing = sum(max(self._missing(query), 0) for query in queries)
         ahead: asyncio.Task[None] | None = None
         try:
@@ -102,7 +106,7 @@ class Crawler:
 
     async def _look_ahead(self, query: Query) -> None:
         for name, source in self._sources[:1]:
-            if self._missing(query) > 0 and self._searches.untouched(query, name):
+            if self._missing(query) > 0 and self._searches.untouched(query, name, source):
                 await self._searches.ask(query, name, source, self._missing(query))
 
     async def _fill(self, query: Query) -> None:
@@ -172,6 +176,7 @@ class Crawler:
         left = reject_placeholder(target.dataset, target.catalog, target.store, stored, redirected=obtained.redirected)
         if left is not None:
             self.new = max(0, self.new - left)
+            self._there[stored.label] -= left
             path.unlink()
             return "duplicate"
         verdict = await asyncio.to_thread(target.deduplicator.check, picture)
@@ -189,6 +194,7 @@ class Crawler:
         place = target.incoming.deliver(path, target.dataset.root, kept, target.store)
         target.deduplicator.admit(replace(placed, path=place))
         self.new += 1
+        self._there[stored.label] += 1
         self._advance(1)
         return "kept"
 
@@ -202,7 +208,10 @@ class Crawler:
         )  # fmt: skip
 
     def _missing(self, query: Query) -> int:
-        return self._options.limit - self._target.store.kept(query.label)
+        """How many pictures the class lacks of those that are wanted, whoever has brought those that are there."""
+        if query.label not in self._there:
+            self._there[query.label] = self._target.catalog.count_of(query.label)
+        return self._options.limit - self._there[query.label]
 
 
 def _listed_file(stored: StoredCandidate) -> Path:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -61,7 +62,10 @@ def preview(
         async with Fetcher(network or Network()) as fetcher:
             searches = Searches(store, options)
             opened = open_sources(specs, fetcher, options, queries, keys)
-            listed = [entry for query in queries for entry in await _list(store, searches, options, query, opened)]
+            there = _pictures_there(Path(out))
+            listed = []
+            for query in queries:
+                listed += await _list(searches, options, query, there[query.label], opened)
             return listed, searches
 
     with _borrowed(Path(out)) as store:
@@ -76,14 +80,14 @@ def preview(
 
 
 async def _list(
-    store: CandidateStore,
     searches: Searches,
     options: ScrapeOptions,
     query: Query,
+    there: int,
     sources: Sequence[tuple[str, Source]],
 ) -> list[Listed]:
     listed: list[Listed] = []
-    missing = options.limit - store.kept(query.label)
+    missing = options.limit - there
     for name, source in sources:
         last = 0
         while len(listed) < missing:
@@ -93,6 +97,21 @@ async def _list(
             last = stored.id
             listed.append(Listed(query.label, name, stored.candidate))
     return listed
+
+
+def _pictures_there(out: Path) -> Counter[str]:
+    """How many pictures of each class lie in the dataset; one that lies in two places by hard link counts once."""
+    try:
+        dataset = open_dataset(out)
+    except UserError:
+        return Counter()
+    seen = {
+        (folder.label, stat.st_dev, stat.st_ino)
+        for folder in dataset.class_folders()
+        for _, stat in dataset.files_in(folder)
+        if stat is not None
+    }
+    return Counter(label for label, _, _ in seen)
 
 
 @contextmanager

@@ -97,7 +97,8 @@ def open_sources(
 ) -> list[tuple[str, Source]]:
     """(what `--source` said, the source) in order. Raises UserError where an argument or a key is missing."""
     labels = tuple(query.label for query in queries)
-    asked = SourceOptions(options.licenses, labels, keys=keys, specimens=options.specimens)
+    names = tuple(query.name for query in queries)
+    asked = SourceOptions(options.licenses, labels, names, keys=keys, specimens=options.specimens)
     return [(spec, open_source(spec, fetcher, asked)) for spec in specs]
 
 

@@ -17,6 +17,7 @@ class Searches:
     def __init__(self, store: CandidateStore, options: ScrapeOptions) -> None:
         self.closed: dict[str, str] = {}
         self.notes: dict[tuple[str, str], str] = {}
+        self._read: set[tuple[str, str]] = set()  # lists of the user's, by class
         self._store = store
         self._options = options
 
@@ -27,6 +28,11 @@ class Searches:
 
         Asks for a further page where the known ones are used up. What is passed over is marked with the reason.
         """
+        if source.state and (query.label, name) not in self._read:
+            # What a list says now may correct what it said before, so all of it is read before any of it is judged.
+            self._read.add((query.label, name))
+            while await self.ask(query, name, source, wanted):
+                pass
         while True:
             stored = self._store.after(query.label, name, last)
             if stored is None:
@@ -51,7 +57,7 @@ class Searches:
 
     async def ask(self, query: Query, name: str, source: Source, wanted: int) -> bool:
         """Ask for one more page and enter it; whether there was one to ask for."""
-        words = f"{query.text} | {self._options.words}"
+        words = self._words(query, source)
         cursor, complete = self._store.cursor(query, name, words)
         if complete or name in self.closed:
             return False
@@ -73,7 +79,10 @@ class Searches:
         most, author = self._options.most_of_one_author, stored.candidate.author
         return bool(most and author and ":" not in stored.source) and self._store.tried_of_author(stored) >= most
 
-    def untouched(self, query: Query, name: str) -> bool:
+    def untouched(self, query: Query, name: str, source: Source) -> bool:
         """Whether no page of this search has been asked for yet."""
-        words = f"{query.text} | {self._options.words}"
-        return self._store.cursor(query, name, words) == (None, False)
+        return self._store.cursor(query, name, self._words(query, source)) == (None, False)
+
+    def _words(self, query: Query, source: Source) -> str:
+        """What makes this search another one than that of a run before."""
+        return " | ".join(part for part in (query.text, self._options.words, source.state) if part)

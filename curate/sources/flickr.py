@@ -29,6 +29,7 @@ class Search:
     turn: ClassVar[int | None] = 5
     tells_licenses: ClassVar[bool] = True
     required_keys: ClassVar[tuple[str, ...]] = ("FLICKR_API_KEY",)
+    state: ClassVar[str] = ""
     warning: ClassVar[str] = ""
 
     def __init__(self, api: Api, options: SourceOptions) -> None:

@@ -34,6 +34,7 @@ class Search:
     turn: ClassVar[int | None] = 2
     tells_licenses: ClassVar[bool] = True
     required_keys: ClassVar[tuple[str, ...]] = ()
+    state: ClassVar[str] = ""
     warning: ClassVar[str] = ""
 
     def __init__(self, api: Api, options: SourceOptions) -> None:  # noqa: ARG002

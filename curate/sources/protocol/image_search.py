@@ -77,13 +77,15 @@ class CandidatePage:
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What a source may be told: the licences wanted (None: any), the class folders to come, argument and keys.
+    """What a source may be told: the licences wanted (None: any), the class folders to come and their names, argument
+    and keys.
 
     With `specimens`, records of dead plants and animals are wanted too, herbarium sheets for one.
     """
 
     licenses: frozenset[str] | None
     labels: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     argument: str = ""
     keys: Mapping[str, str] = field(default_factory=dict)
     specimens: bool = False
@@ -113,6 +115,10 @@ class Source(Protocol):
     """The environment variables without which it cannot work."""
     warning: ClassVar[str]
     """What the user must know before it starts; "" where there is nothing."""
+
+    @property
+    def state(self) -> str:
+        """What decides the answers besides the query, such as a list's content: another one is another search."""
 
     def __init__(self, api: Api, options: SourceOptions) -> None:
         """Raise UserError where an argument or a key is missing; ask for nothing yet."""
