@@ -36,6 +36,7 @@ _GAINS = 0.28, 3.5  # what brightening and stretching the contrast do to a chann
 _STEEP = 12.0  # the same where a channel has few tones, and all of them lie on one line
 _STRAIGHT = 0.99  # correlation of a channel's tones that lie on a line; those of stretched copies have 0.999
 _MOST = 0.8  # of the unclipped pixels, which have to lie on it
+_GREY_GAINS = 0.6, 1.67  # the same between a picture and what is grey: white and red in one light are two colours
 _CLIPPED = 5, 250
 _RIM = 3 / CLOSE_SIDE
 _GREY = 2.0  # mean distance of Cb and Cr from grey, in levels
@@ -59,6 +60,9 @@ _ROUNDS = 3  # of refining, while it gets better
 _BEARING = 1.0, 4.0  # band of the detail that bears out where a part lies: widths of two Gaussians in pixels
 _BORNE_OUT = 0.5  # its correlation: that of crops, also halved and saved at quality 25, is above 0.85, of chance 0.02
 _REFINE = (((1.4, 6.0), 2), ((0.7, 3.0), 3))
+
+_EXTREMES = np.maximum, np.minimum
+_EVEN_LEVELS = 6
 
 _YCC = np.array([[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]], np.float32)
 
@@ -157,7 +161,7 @@ def _stretched(pixels: Floats, gain: Floats, offset: Floats) -> _Range:
     low, high = curve.copy(), curve.copy()
     for channel in clipped.tolist():
         plane = pixels[:, :, channel]
-        ends = [_of_three(_of_three(plane, extreme), extreme) for extreme in (np.minimum, np.maximum)]
+        ends = [_of_three(_of_three(plane, extreme), extreme) for extreme in _EXTREMES[::-1]]
         dark, light = (np.clip(end * gain[channel] + offset[channel], 0, 255) for end in ends)
         chord = dark + (plane - ends[0]) * (light - dark) / np.maximum(ends[1] - ends[0], 1)
         np.minimum(low[:, :, channel], chord, out=low[:, :, channel])
@@ -214,7 +218,7 @@ def _compared(first: CloseLook, second: CloseLook, placement: Box) -> Comparison
     strict = _is_small(first) or _is_small(second) or (_is_graphic(first) and _is_graphic(second))
     if grey[0] != grey[1] and not strict:
         a, b = (np.repeat((x @ _YCC[0])[:, :, None], 3, axis=2) for x in (a, b))
-    tones = _SAME_TONES if strict else _tones(a, b, overlapped)
+    tones = _SAME_TONES if strict else _tones(a, b, overlapped, as_grey=grey[0] != grey[1])
     error = _error(*tones.equalled(a, b), overlapped, _blur(first, second, placement), small=_is_small(first))
     bars = _bars(error, a, b, overlapped)
     difference = float(np.where(bars.mask, error, 0).max(initial=0))
@@ -275,27 +279,33 @@ def _is_graphic(look: CloseLook) -> bool:
     return bool(even.mean() > _EVEN_SHARE)
 
 
-def _tones(a: Floats, b: Floats, where: Mask) -> _Tones:
+def _tones(a: Floats, b: Floats, where: Mask, *, as_grey: bool) -> _Tones:
     """Fit gain and offset of each channel of float32[256, 256, 3], by least squares that leave out what fits ill.
 
     Clipped pixels say nothing, and what differs must not be fitted: so residuals far beyond the median are left out in
-    turn (iterated trimming, Rousseeuw and Leroy 1987).
+    turn (iterated trimming, Rousseeuw and Leroy 1987). A channel that is clipped throughout follows the others. What
+    was made grey keeps its luma, so `as_grey` grants little gain.
     """
     low, high = _CLIPPED
     unclipped = where[:, :, None] & (np.minimum(a, b) > low) & (np.maximum(a, b) < high)
     # Of 4 × 4 pixels the mean, and whether all of them count.
     blurred = [_halved(_halved(x)) for x in (a, b)]
     clear, inside = (_halved(_halved(x.astype(np.float32))) == 1 for x in (unclipped, where))
+    told = clear.sum(axis=(0, 1)) > _ENOUGH
     gain, offset = np.ones(3, np.float32), np.zeros(3, np.float32)
     for channel in range(3):
         x, y = (plane[:, :, channel] for plane in blurred)
-        chosen = clear[:, :, channel] if clear[:, :, channel].sum() > _ENOUGH else inside
-        gain[channel], offset[channel] = _line(x[chosen], y[chosen])
+        chosen = clear[:, :, channel] if told[channel] else inside
+        gain[channel], offset[channel] = _line(x[chosen], y[chosen], as_grey=as_grey)
+    if told.any():
+        gain[~told], offset[~told] = gain[told].mean(), 0
     return _Tones(gain, offset)
 
 
-def _line(x: Floats, y: Floats) -> tuple[float, float]:
+def _line(x: Floats, y: Floats, *, as_grey: bool) -> tuple[float, float]:
     """Gain and offset of a channel. A gain beyond the usual is taken only where the tones lie on a line."""
+    if as_grey:
+        return _fit(x, y, _GREY_GAINS)[:2]
     gain, offset, kept = _fit(x, y, (1 / _STEEP, _STEEP))
     if _GAINS[0] <= gain <= _GAINS[1] or (kept.mean() >= _MOST and _are_straight(x[kept], y[kept])):
         return gain, offset
@@ -331,17 +341,32 @@ def _error(a: _Range, b: _Range, where: Mask, blur: float, *, small: bool) -> Fl
     A pixel of one may lie anywhere between the least and the most of its 3 × 3 neighbours in the other, so what half a
     pixel of misplacement or another resampling filter does along an edge is no difference.
     """
-    limit = SMALL_DIFFERENCE if small else min(SMALL_DIFFERENCE, MAX_DIFFERENCE * max(1.0, blur / _FULL_BLUR))
+    limit: Floats | float = min(SMALL_DIFFERENCE, MAX_DIFFERENCE * max(1.0, blur / _FULL_BLUR))
+    limits = limit, limit
+    if small:
+        # Saving anew changes what lies along edges, and hardly an even colour.
+        even = _is_even(a.low) & _is_even(b.low)
+        full = np.where(even, MAX_DIFFERENCE, SMALL_DIFFERENCE).astype(np.float32)
+        limits = full, np.maximum(full[::2, ::2], full[1::2, 1::2])
     luma = [x.seen(_YCC[0]).each(lambda plane: _smooth(plane, blur)) for x in (a, b)]
-    error = _beyond_neighbours(luma[0], luma[1], where, 5) / limit
+    error = _beyond_neighbours(luma[0], luma[1], where, 5) / limits[0]
     small_where = where[::2, ::2] & where[1::2, 1::2]
     halves = [x.each(_halved) for x in (a, b)]
     coarse = np.zeros(small_where.shape, np.float32)
     for row in _YCC[1:]:
         soft = [x.seen(row).each(lambda plane: _smooth(plane, max(1.0, blur / 2))) for x in halves]
         coarse = np.maximum(coarse, _beyond_neighbours(soft[0], soft[1], small_where, 5))
-    worst: Floats = np.maximum(error, np.repeat(np.repeat(coarse / limit, 2, axis=0), 2, axis=1))
+    worst: Floats = np.maximum(error, np.repeat(np.repeat(coarse / limits[1], 2, axis=0), 2, axis=1))
     return worst
+
+
+def _is_even(pixels: Floats) -> Mask:
+    """Where a picture, float32[256, 256, 3], is of one colour for some pixels round: bool[256, 256]."""
+    even = np.ones(pixels.shape[:2], np.bool_)
+    for channel in range(3):
+        most, least = (_of_three(_of_three(pixels[:, :, channel], extreme), extreme) for extreme in _EXTREMES)
+        even &= most - least <= _EVEN_LEVELS
+    return even
 
 
 def _smooth(plane: Floats, width: float) -> Floats:
