@@ -219,10 +219,11 @@ def _compared(first: CloseLook, second: CloseLook, placement: Box) -> Comparison
     if grey[0] != grey[1] and not strict:
         a, b = (np.repeat((x @ _YCC[0])[:, :, None], 3, axis=2) for x in (a, b))
     tones = _SAME_TONES if strict else _tones(a, b, overlapped, as_grey=grey[0] != grey[1])
-    error = _error(*tones.equalled(a, b), overlapped, _blur(first, second, placement), small=_is_small(first))
+    blur, small = _blur(first, second, placement), _is_small(first)
+    error = _error(*tones.equalled(a, b), overlapped, blur, small=small, drawn=strict)
     bars = _bars(error, a, b, overlapped)
     difference = float(np.where(bars.mask, error, 0).max(initial=0))
-    if _is_small(first) and (first.width, first.height) != (second.width, second.height):
+    if small and (first.width, first.height) != (second.width, second.height):
         difference = np.inf
     if not overlapped.any():
         difference = np.inf
@@ -236,7 +237,7 @@ def _compared(first: CloseLook, second: CloseLook, placement: Box) -> Comparison
         *beyond,
         *grey,
         float(((error >= 1) & bars.mask).sum() / max(1, bars.mask.sum())),
-        difference >= 1 or "more" not in beyond or _is_borne_out(a, b, bars.mask, _blur(first, second, placement)),
+        difference >= 1 or "more" not in beyond or _is_borne_out(a, b, bars.mask, blur),
     )
 
 
@@ -335,28 +336,29 @@ def _are_straight(x: Floats, y: Floats) -> bool:
     return float(np.mean(x * y)) >= _STRAIGHT * float(np.sqrt(np.mean(x**2) * np.mean(y**2))) > 0
 
 
-def _error(a: _Range, b: _Range, where: Mask, blur: float, *, small: bool) -> Floats:
+def _error(a: _Range, b: _Range, where: Mask, blur: float, *, small: bool, drawn: bool) -> Floats:
     """How far two pictures differ at each place, 1 being the most that a copy may: float32[256, 256].
+
+    `small` says that they are below `SMALL`, `drawn` that an even colour of them compares as a colour.
 
     A pixel of one may lie anywhere between the least and the most of its 3 × 3 neighbours in the other, so what half a
     pixel of misplacement or another resampling filter does along an edge is no difference.
     """
-    limit: Floats | float = min(SMALL_DIFFERENCE, MAX_DIFFERENCE * max(1.0, blur / _FULL_BLUR))
-    limits = limit, limit
-    if small:
+    most = SMALL_DIFFERENCE if small else min(SMALL_DIFFERENCE, MAX_DIFFERENCE * max(1.0, blur / _FULL_BLUR))
+    limit = np.full(where.shape, most, np.float32)
+    if drawn:
         # Saving anew changes what lies along edges, and hardly an even colour.
-        even = _is_even(a.low) & _is_even(b.low)
-        full = np.where(even, MAX_DIFFERENCE, SMALL_DIFFERENCE).astype(np.float32)
-        limits = full, np.maximum(full[::2, ::2], full[1::2, 1::2])
+        limit[_is_even(a.low) & _is_even(b.low)] = MAX_DIFFERENCE
+    coarse_limit = np.maximum(limit[::2, ::2], limit[1::2, 1::2])
     luma = [x.seen(_YCC[0]).each(lambda plane: _smooth(plane, blur)) for x in (a, b)]
-    error = _beyond_neighbours(luma[0], luma[1], where, 5) / limits[0]
+    error = _beyond_neighbours(luma[0], luma[1], where, 5) / limit
     small_where = where[::2, ::2] & where[1::2, 1::2]
     halves = [x.each(_halved) for x in (a, b)]
     coarse = np.zeros(small_where.shape, np.float32)
     for row in _YCC[1:]:
         soft = [x.seen(row).each(lambda plane: _smooth(plane, max(1.0, blur / 2))) for x in halves]
         coarse = np.maximum(coarse, _beyond_neighbours(soft[0], soft[1], small_where, 5))
-    worst: Floats = np.maximum(error, np.repeat(np.repeat(coarse / limits[1], 2, axis=0), 2, axis=1))
+    worst: Floats = np.maximum(error, np.repeat(np.repeat(coarse / coarse_limit, 2, axis=0), 2, axis=1))
     return worst
 
 
@@ -429,7 +431,8 @@ def _hidden(first: CloseLook, second: CloseLook, placement: Box, where: Mask) ->
         return 0.0
     a, b = (look.pixels if look.on_black is None else look.on_black for look in (first, second))
     over_black = _exactly(a.astype(np.float32)), _exactly(_warped(b, placement))
-    error = _error(*over_black, where, _blur(first, second, placement), small=_is_small(first))
+    blur = _blur(first, second, placement)
+    error = _error(*over_black, where, blur, small=_is_small(first), drawn=_is_small(first))
     return float(error.max(initial=0))
 
 
