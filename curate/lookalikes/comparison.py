@@ -61,8 +61,7 @@ _BEARING = 1.0, 4.0  # band of the detail that bears out where a part lies: widt
 _BORNE_OUT = 0.5  # its correlation: that of crops, also halved and saved at quality 25, is above 0.85, of chance 0.02
 _REFINE = (((1.4, 6.0), 2), ((0.7, 3.0), 3))
 
-_EXTREMES = np.maximum, np.minimum
-_EVEN_LEVELS = 6
+_EVEN_LEVELS = 2
 
 _YCC = np.array([[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]], np.float32)
 
@@ -153,6 +152,8 @@ def _stretched(pixels: Floats, gain: Floats, offset: Floats) -> _Range:
     The clipping came before the picture was reduced, and the mean of what was clipped is not the clipped mean: where
     the tones round a pixel reach beyond white or black, it may lie anywhere between the line and its chord.
     """
+    if np.all(gain == 1) and not np.any(offset):
+        return _exactly(pixels)
     line = (pixels * gain + offset).astype(np.float32)
     curve = np.clip(line, 0, 255)
     clipped = np.flatnonzero((np.abs(line - curve) > 1).any(axis=(0, 1)))
@@ -161,7 +162,7 @@ def _stretched(pixels: Floats, gain: Floats, offset: Floats) -> _Range:
     low, high = curve.copy(), curve.copy()
     for channel in clipped.tolist():
         plane = pixels[:, :, channel]
-        ends = [_of_three(_of_three(plane, extreme), extreme) for extreme in _EXTREMES[::-1]]
+        ends = [_of_three(_of_three(plane, extreme), extreme) for extreme in (np.minimum, np.maximum)]
         dark, light = (np.clip(end * gain[channel] + offset[channel], 0, 255) for end in ends)
         chord = dark + (plane - ends[0]) * (light - dark) / np.maximum(ends[1] - ends[0], 1)
         np.minimum(low[:, :, channel], chord, out=low[:, :, channel])
@@ -276,7 +277,9 @@ def _is_grey(pixels: Floats) -> bool:
 def _is_graphic(look: CloseLook) -> bool:
     """Whether a picture is drawn in few even colours, as flags, icons and forms are; then colours are what it shows."""
     pixels = look.pixels[:, :, 1].astype(np.int16)
-    even = (np.abs(np.diff(pixels, axis=0))[:, 1:] <= 2) & (np.abs(np.diff(pixels, axis=1))[1:] <= 2)
+    even = (np.abs(np.diff(pixels, axis=0))[:, 1:] <= _EVEN_LEVELS) & (
+        np.abs(np.diff(pixels, axis=1))[1:] <= _EVEN_LEVELS
+    )
     return bool(even.mean() > _EVEN_SHARE)
 
 
@@ -364,10 +367,12 @@ def _error(a: _Range, b: _Range, where: Mask, blur: float, *, small: bool, drawn
 
 def _is_even(pixels: Floats) -> Mask:
     """Where a picture, float32[256, 256, 3], is of one colour for some pixels round: bool[256, 256]."""
-    even = np.ones(pixels.shape[:2], np.bool_)
+    changes = np.zeros(pixels.shape[:2], np.float32)
     for channel in range(3):
-        most, least = (_of_three(_of_three(pixels[:, :, channel], extreme), extreme) for extreme in _EXTREMES)
-        even &= most - least <= _EVEN_LEVELS
+        plane = pixels[:, :, channel]
+        np.maximum(changes[1:], np.abs(np.diff(plane, axis=0)), out=changes[1:])
+        np.maximum(changes[:, 1:], np.abs(np.diff(plane, axis=1)), out=changes[:, 1:])
+    even: Mask = _of_three(_of_three(changes, np.maximum), np.maximum) <= _EVEN_LEVELS
     return even
 
 
