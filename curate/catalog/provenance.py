@@ -25,6 +25,12 @@ def place_of(file: Path) -> str:
     return " ".join(map(str, numbers)) if all(numbers) else ""
 
 
+def has_own_facts(catalog: Catalog, method: str) -> bool:
+    """Whether the facts of its pictures were read on this disk, by the methods with these versions."""
+    here = place_of(catalog.path)
+    return bool(here) and catalog.about(_PLACE) == here and catalog.about(_METHOD) == method
+
+
 def forget_foreign(catalog: Catalog, method: str) -> None:
     """Have every picture read again, and remember no answer, where the catalog was written elsewhere.
 
@@ -32,7 +38,7 @@ def forget_foreign(catalog: Catalog, method: str) -> None:
     """
     here = place_of(catalog.path)
     foreign = not here or catalog.about(_PLACE) != here
-    if not foreign and catalog.about(_METHOD) == method:
+    if has_own_facts(catalog, method):
         return
     with catalog.transaction() as db:
         for table in _REMEMBERED if foreign else ():
