@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from curate.catalog import Catalog
 from curate.catalog.assignments import Assignment, assignments_of, enter_assignments
 from curate.catalog.placements import enter_placed
-from curate.dataset import SPLITS, Dataset, open_dataset, open_to_write
+from curate.dataset import SPLITS, Dataset, open_dataset, open_to_write, still_there
 from curate.defaults import (
     DEFAULT_BIND,
     DEFAULT_METHOD,
@@ -138,7 +138,7 @@ def split(
     if dry_run:
         dataset = open_dataset(root)
         out = check_output(dataset, out or _own_output(dataset))
-        with Catalog.open(dataset.catalog_path) as catalog:
+        with still_there(root), Catalog.open(dataset.catalog_path) as catalog:
             drawn = _draw_up(dataset, catalog, out, options, progress)
             return _report(out, options, drawn, prove(drawn.table, drawn.links, drawn.assigned), None)
     with open_to_write(root, "split", wait=wait, progress=progress) as dataset:

@@ -3,7 +3,7 @@
 import random
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def published(tmp_path: Path) -> Path:
     return root
 
 
-def tell(root: Path, statement: str, rows: list[tuple[object, ...]]) -> None:
+def tell(root: Path, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
     with closing(sqlite3.connect(root / "catalog.sqlite")) as db:
         db.executemany(statement, rows)
         db.commit()

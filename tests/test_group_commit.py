@@ -60,7 +60,12 @@ def test_where_the_file_system_cannot_be_asked_each_file_is(tmp_path: Path, monk
     asked: list[int] = []
     real = os.fsync
     monkeypatch.setattr(atomic, "_syncfs", lambda: lambda _: -1)
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (asked.append(os.fstat(descriptor).st_ino), real(descriptor)))
+
+    def fsync(descriptor: int) -> None:
+        asked.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
     files = [tmp_path / str(number) for number in range(3)]
     for file in files:
         file.write_bytes(b"flower")

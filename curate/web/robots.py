@@ -131,8 +131,9 @@ class _Read:
         if failed is None and not self.rules.cancelled():
             return False
         asked_for = failed.retry_after if isinstance(failed, FetchFailed) else None
-        wait = max(AGAIN * 4 ** (self.reads - 1), asked_for or 0.0)
-        return asyncio.get_running_loop().time() - self._ended >= wait
+        wait = max(AGAIN * 4.0 ** (self.reads - 1), asked_for or 0.0)
+        waited: float = asyncio.get_running_loop().time() - self._ended
+        return waited >= wait
 
 
 class Robots:
