@@ -129,3 +129,11 @@ def test_an_edge_of_what_a_placement_may_be_is_sound() -> None:
         assert replace(pairs, placement=placed).is_sound()
         placed[0, int(step > 0)] += step
         assert not replace(pairs, placement=placed).is_sound()
+
+
+def test_pairs_alone_are_sound_and_so_is_a_flat_pair_that_does_not_agree() -> None:
+    at = np.array([0], np.int32)
+    pairs = Neighbours.of_pairs(DIGESTS, at, at + 1, np.array([3], np.uint8), np.array([COPY], np.int8))
+    assert pairs.is_sound()
+    assert pairs.gathered.tolist() == [-1] * len(DIGESTS)
+    assert replace(pairs, flat=np.array([[3, 4, 0]], np.int32)).is_sound()
