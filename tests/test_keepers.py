@@ -236,3 +236,9 @@ def test_bits_beyond_enough_are_worth_nothing_and_too_few_cost_in_proportion() -
     enough, twice, half = (worth(lossy("a", 8000, bits), evidence) for bits in (0.5, 1.0, 0.25))
     assert enough == twice == 8000
     assert half == 4000
+
+
+def test_a_file_that_no_longer_decodes_has_no_sharpness_and_no_border(tmp_path: Path) -> None:
+    (tmp_path / "gone").write_bytes(b"no picture")
+    evidence = Evidence(tmp_path, bordered=frozenset({"gone"}))
+    assert (evidence.sharpness(lossy("gone", 100)), evidence.inside(lossy("gone", 100))) == (0.0, 1.0)
