@@ -28,7 +28,7 @@ _LARGEST: Final = 1 << 63
 _UNIONS: Final = re.compile(r" \| (?![^\[]*\])")
 
 
-class Rule(NamedTuple):
+class ArgumentKind(NamedTuple):
     """Whether a value is of a kind, and what the kind is called."""
 
     holds: Callable[[object], bool]
@@ -81,20 +81,20 @@ def _are_pictures(value: object) -> bool:
     return isinstance(value, Collection) and all(isinstance(one, Image.Image) for one in value)
 
 
-_TEXT = Rule(_is_text, "a text")
-RULES: Final[Mapping[str, Rule]] = {
+_TEXT = ArgumentKind(_is_text, "a text")
+ARGUMENT_KINDS: Final[Mapping[str, ArgumentKind]] = {
     "str": _TEXT,
-    "Path": Rule(lambda value: isinstance(value, PathLike), "a path"),
-    "int": Rule(_is_whole, "a whole number"),
-    "float": Rule(_is_number, "a number"),
-    "bool": Rule(lambda value: type(value).__name__ in {"bool", "bool_"}, "True or False"),  # numpy has its own
-    "None": Rule(lambda value: value is None, "None"),
-    **dict.fromkeys(("Sequence[str]", "Collection[str]", "Iterable[str]"), Rule(_are_texts, "a list of texts")),
-    "Mapping[str, str]": Rule(_is_mapping, "a dictionary of texts"),
-    "Sequence[tuple[str, str]]": Rule(_are_pairs, "a list of pairs of texts"),
-    "Sequence[Image.Image]": Rule(_are_pictures, "a list of Pillow's pictures"),
-    "Ratio": Rule(_are_numbers, "three numbers, such as (.8, .1, .1)"),
-    "Dataset": Rule(_is_dataset, "a dataset that was opened"),
+    "Path": ArgumentKind(lambda value: isinstance(value, PathLike), "a path"),
+    "int": ArgumentKind(_is_whole, "a whole number"),
+    "float": ArgumentKind(_is_number, "a number"),
+    "bool": ArgumentKind(lambda value: type(value).__name__ in {"bool", "bool_"}, "True or False"),  # numpy has its own
+    "None": ArgumentKind(lambda value: value is None, "None"),
+    **dict.fromkeys(("Sequence[str]", "Collection[str]", "Iterable[str]"), ArgumentKind(_are_texts, "a list of texts")),
+    "Mapping[str, str]": ArgumentKind(_is_mapping, "a dictionary of texts"),
+    "Sequence[tuple[str, str]]": ArgumentKind(_are_pairs, "a list of pairs of texts"),
+    "Sequence[Image.Image]": ArgumentKind(_are_pictures, "a list of Pillow's pictures"),
+    "Ratio": ArgumentKind(_are_numbers, "three numbers, such as (.8, .1, .1)"),
+    "Dataset": ArgumentKind(_is_dataset, "a dataset that was opened"),
     **dict.fromkeys(("PolicyName", "ConflictMode", "CopyKind", "Method", "Bind", "Mode", "Format"), _TEXT),
     "Literal['train', 'valid', 'test', 'raw']": _TEXT,
 }
@@ -104,9 +104,9 @@ ANY: Final = frozenset({"Any", "Watch", "TrainingReport | None", "Path | None"})
 """Annotations of arguments that are not checked here: by those who take them, or given by the program alone."""
 
 
-def rules_of(annotation: str) -> list[Rule]:
+def rules_of(annotation: str) -> list[ArgumentKind]:
     """The rules of an annotation, one of which a value has to meet. Raises `KeyError` for one that has none."""
-    return [] if annotation in ANY else [RULES[part] for part in _UNIONS.split(annotation)]
+    return [] if annotation in ANY else [ARGUMENT_KINDS[part] for part in _UNIONS.split(annotation)]
 
 
 def checked(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
@@ -125,7 +125,7 @@ def checked(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
     return call
 
 
-def _require(what: str, value: object, rules: list[Rule], *, path: bool) -> None:
+def _require(what: str, value: object, rules: list[ArgumentKind], *, path: bool) -> None:
     if rules and not any(rule.holds(value) for rule in rules):
         words = " or ".join(dict.fromkeys(rule.words for rule in rules))
         raise UserError(f"{what} is {shown(value)}: give {words}.")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageFile
 
 import florilegium as fl
-from florilegium.arguments import ANY, RULES, checked
+from florilegium.arguments import ANY, ARGUMENT_KINDS, checked
 from florilegium.model import Model
 from florilegium.results import CleanPlan
 from tests.pictures import dataset, tree
@@ -131,7 +131,7 @@ def test_every_method_looks_at_its_arguments(of: type) -> None:
 
 
 def test_every_annotation_has_a_rule() -> None:
-    assert not ANY & RULES.keys()
+    assert not ANY & ARGUMENT_KINDS.keys()
     with pytest.raises(KeyError):
         checked(unknown)
 
