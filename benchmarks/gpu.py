@@ -44,7 +44,7 @@ from torch import nn
 from benchmarks.extraction import BATCH
 from curate.fork_server import ForkServer
 from curate.parallel import processors
-from train.backbones import Backbone, load_backbone
+from train.backbones import Backbone, feature_dim, load_backbone
 from train.device import fast_precision, resolve_device
 from train.features.extract import extract
 from train.features.freeze import FrozenNetwork
@@ -153,9 +153,8 @@ def candidates() -> dict[str, Backbone]:
         network = timm.create_model(name, pretrained=False, num_classes=0, img_size=224).eval().requires_grad_(False)
         frame = load_backbone("timm:test_vit", "none")
         to = Preprocessing(248, 224, "bicubic", (0.5,) * 3, (0.5,) * 3)
-        found[title] = dataclasses.replace(
-            frame, name=name, architecture=name, network=network, preprocessing=to, dim=int(network.num_features)
-        )
+        changed = dataclasses.replace(frame, name=name, architecture=name, network=network, preprocessing=to)
+        found[title] = dataclasses.replace(changed, dim=feature_dim(network, to, name))
     return found
 
 
@@ -248,14 +247,16 @@ def finetuning(options: argparse.Namespace, device: torch.device, _limit: float)
             steps = plain_step(timms, device)
             forget(device)
             line("  a plain step, no pictures", alone(steps, batch, device), device)
-            plain = {"timm's train.py": lambda: timm_train(timms, root, batch, options, device)}  # noqa: B023
+            plain: dict[str, Callable[[], float | None]] = {
+                "timm's train.py": lambda: timm_train(timms, root, batch, options, device)
+            }  # noqa: B023
             plain |= {
                 "the loop with timm's loader": lambda: loop(steps, timm_loader(root, batch, device), device),  # noqa: B023
                 "the loop with torchvision's": lambda: loop(steps, plain_loader(root, batch, device), device),  # noqa: B023
             }
             for title, measure in plain.items():
                 forget(device)
-                rate = measure()
+                rate = measure()  # type: ignore[no-untyped-call]
                 line(f"  {title}: ours is {ours / rate:.2f} ×", rate, device) if rate else say(
                     f"  {title}: not at hand"
                 )

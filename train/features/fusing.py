@@ -103,10 +103,11 @@ class _Fused(nn.Module):
         if not x.is_cuda:
             made: torch.Tensor = own(x)
             return torch.relu(made if shortcut is None else made + shortcut)
-        how = list(own.stride), list(own.padding), list(own.dilation), own.groups
+        assert not isinstance(own.padding, str)
+        bias, stride, padding, dilation, groups = own.bias, own.stride, own.padding, own.dilation, own.groups
         if shortcut is None:
-            return torch.cudnn_convolution_relu(x, own.weight, own.bias, *how)
-        return torch.cudnn_convolution_add_relu(x, own.weight, shortcut, 1.0, own.bias, *how)
+            return torch.cudnn_convolution_relu(x, own.weight, bias, stride, padding, dilation, groups)
+        return torch.cudnn_convolution_add_relu(x, own.weight, shortcut, 1.0, bias, stride, padding, dilation, groups)
 
 
 def _fuse(traced: fx.GraphModule, relu: fx.Node, before: Any, modules: dict[str, nn.Module]) -> bool:

@@ -76,7 +76,7 @@ class GraphedStep:
         ours.wait_stream(self._stream)
         for tensor in (*batch, figures, *(one.grad for one in self._parameters if one.grad is not None)):
             tensor.record_stream(ours)
-            tensor.record_stream(self._stream)  # type: ignore[arg-type]
+            tensor.record_stream(self._stream)
         return figures
 
     def _record(self, batch: Batch) -> bool:
