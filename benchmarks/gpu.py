@@ -248,15 +248,13 @@ def finetuning(options: argparse.Namespace, device: torch.device, _limit: float)
             forget(device)
             line("  a plain step, no pictures", alone(steps, batch, device), device)
             plain: dict[str, Callable[[], float | None]] = {
-                "timm's train.py": lambda: timm_train(timms, root, batch, options, device)
-            }  # noqa: B023
-            plain |= {
+                "timm's train.py": lambda: timm_train(timms, root, batch, options, device),  # noqa: B023
                 "the loop with timm's loader": lambda: loop(steps, timm_loader(root, batch, device), device),  # noqa: B023
                 "the loop with torchvision's": lambda: loop(steps, plain_loader(root, batch, device), device),  # noqa: B023
             }
             for title, measure in plain.items():
                 forget(device)
-                rate = measure()  # type: ignore[no-untyped-call]
+                rate = measure()
                 line(f"  {title}: ours is {ours / rate:.2f} ×", rate, device) if rate else say(
                     f"  {title}: not at hand"
                 )
