@@ -190,6 +190,10 @@ class Catalog(Database):
         """
         self.db.execute("UPDATE pictures SET mtime_ns = -1 WHERE broken LIKE ?", (f"{NOT_READABLE}%",))
 
+    def have_all_read(self) -> None:
+        """Have the next scan read every file again. Belongs inside a transaction."""
+        self.db.execute("UPDATE pictures SET mtime_ns = -1")
+
     def set_state(self, path: str, state: str) -> None:
         """Say where a picture is now: "present", "quarantined" or "missing"."""
         self.db.execute("UPDATE pictures SET state = ? WHERE path = ?", (state, path))

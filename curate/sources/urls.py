@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from curate.errors import UserError
+from curate.errors import UserError, why_no_value
 from curate.files.reading import read_file
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions, whole_number
 from curate.sources.protocol.licenses import read_license
@@ -112,7 +112,7 @@ def _array_rows(path: Path, text: str) -> Iterator[dict[str, str]]:
     try:
         rows = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"The list {path} is no JSON ({error}): correct it.") from error
+        raise UserError(f"The list {path} is no JSON ({why_no_value(error)}): correct it.") from error
     if not isinstance(rows, list):
         raise UserError(f'The list {path} is no JSON array: write [{{"url": …}}, …].')
     for number, row in enumerate(rows, 1):
@@ -132,7 +132,9 @@ def _json_rows(path: Path, text: str) -> Iterator[dict[str, str]]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"The list {path} is no JSONL at line {number} ({error}): correct it there.") from error
+            raise UserError(
+                f"The list {path} is no JSONL at line {number} ({why_no_value(error)}): correct it there."
+            ) from error
         yield _json_row(path, f"in line {number}", row)
 
 
