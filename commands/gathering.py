@@ -39,7 +39,9 @@ def scrape(
     min_size: Annotated[int, typer.Option(min=1, help="Pixels of the shorter side.")] = DEFAULT_MIN_SIZE,
     per_author: Annotated[
         int | None,
-        typer.Option(min=0, help="Most pictures of a class by one author; 0: any.  [default: a fifth, at least 5]"),
+        typer.Option(
+            min=0, help="Most pictures of a class by one author; 0: any.  [default: a fifth, while others last]"
+        ),
     ] = None,
     specimens: Annotated[bool, typer.Option("--specimens", help="Herbarium sheets and other dead ones too.")] = False,
     contact: Annotated[

@@ -37,7 +37,7 @@ DEFAULT_LIMIT: Final = 100
 
 SHARE_OF_ONE_AUTHOR: Final = 0.2
 LEAST_OF_ONE_AUTHOR: Final = 5
-"""Pictures of a class that one author gives at most: this share of the limit, and at least so many."""
+"""Pictures of a class that one author gives while there are others': this share of the limit, at least so many."""
 
 DEFAULT_DATA: Final = Path("flower_data")
 DEFAULT_MODELS: Final = Path("models")

@@ -97,7 +97,7 @@ def scrape(
     default. `classes` picks some of it, by folder or name. `sources` are "auto", or openverse, wikimedia,
     inaturalist, gbif, flickr, duckduckgo, google, "urls:FILE", "folder:DIR". `licenses` is "open", codes such as
     "by,by-sa", or "any". `min_size` is in pixels of the shorter side. `per_author` is the most pictures of a class
-    by one author (0 for any number, None for a fifth of the limit and at least 5); `specimens` takes herbarium sheets
+    by one author (0 for any number, None for a fifth of the limit as long as there are others); `specimens` takes herbarium sheets
     too. `contact` is your address, for the services to
     complain to; `ignore_robots` and `ignore_noai` fetch what a site asks programs not to. `force` overwrites a
     CREDITS.md and a metadata.csv that somebody else has written. `wait` is how many seconds to wait for another

@@ -2,7 +2,9 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +21,7 @@ from tests.pictures import draw, plant
 
 
 @pytest.fixture
-def web(tmp_path: Path):  # type: ignore[no-untyped-def]
+def web(tmp_path: Path) -> Iterator[LocalWeb]:
     with LocalWeb(plant(tmp_path / "web", {"rose": 12, "iris": 2}), licenses=("by",)) as web:
         yield web
 
@@ -71,7 +73,7 @@ def test_files_that_are_added_to_a_folder_come(web: LocalWeb, tmp_path: Path) ->
     folder, out = tmp_path / "mine", tmp_path / "out"
     plant(folder, {"rose": 2})
     (folder / "rose" / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture, though it begins like one")
-    asked = {"sources": (f"folder:{folder}",), "licenses": None}
+    asked: dict[str, Any] = {"sources": (f"folder:{folder}",), "licenses": None}
     assert bring(web, out, "rose", **asked).new == 2
     (folder / "rose" / "third.jpg").write_bytes(draw(71, (160, 120)))
     (folder / "rose" / "bad.jpg").write_bytes(draw(72, (160, 120)))
@@ -91,7 +93,7 @@ def test_lines_of_no_class_are_named(web: LocalWeb, tmp_path: Path) -> None:
 def test_a_lower_min_size_asks_again_for_what_was_too_small(web: LocalWeb, tmp_path: Path) -> None:
     out = tmp_path / "out"
     listing = rows(tmp_path / "list.csv", web, range(3))  # a list announces no sizes
-    asked = {"sources": (f"urls:{listing}",)}
+    asked: dict[str, Any] = {"sources": (f"urls:{listing}",)}
     assert bring(web, out, "rose", min_size=130, **asked).new == 0
     assert bring(web, out, "rose", min_size=125, **asked).new == 0
     assert bring(web, out, "rose", min_size=120, **asked).new == 3
@@ -158,6 +160,18 @@ def test_one_author_gives_a_part_of_a_class_and_the_yield_says_so(web: LocalWeb,
     one: Yield = report.yields[0]
     assert one.lost["enough of one author"] == 6
     assert bring(web, tmp_path / "out", "rose", per_author=0).new == 6
+
+
+def test_a_class_is_filled_from_one_author_once_there_is_nobody_else(tmp_path: Path) -> None:
+    garden = plant(tmp_path / "garden", {"rose": 42})
+    with LocalWeb(garden, licenses=("by",)) as web:
+        bring(web, tmp_path / "some", "rose", limit=30)
+        bring(web, tmp_path / "all", "rose", limit=42)
+    with ledger(tmp_path / "some") as db:
+        query = "SELECT COUNT(*) FROM scrape_candidates WHERE status = 'kept' GROUP BY author"
+        assert max(count for (count,) in db.execute(query)) <= 6, "a fifth of the limit"
+    assert len(files(tmp_path / "some")) == 30
+    assert len(files(tmp_path / "all")) == 42
 
 
 def test_a_contact_is_asked_for_once_and_kept(web: LocalWeb, tmp_path: Path) -> None:

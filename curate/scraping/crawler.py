@@ -110,11 +110,17 @@ class Crawler:
                 await self._searches.ask(query, name, source, self._missing(query))
 
     async def _fill(self, query: Query) -> None:
-        """Bring one class up to the limit, from one source after the other."""
+        """Bring one class up to the limit, from one source after the other.
+
+        First from many authors; where that is not enough and nobody has said how many of one there may be, from any.
+        """
         before = self._missing(query)
-        for name, source in self._sources:
-            if self._missing(query) > 0:
-                await self._draw_on(query, name, source)
+        for varied in (True, False) if self._options.per_author is None else (True,):
+            self._searches.varied = varied
+            for name, source in self._sources:
+                if self._missing(query) > 0:
+                    await self._draw_on(query, name, source)
+        self._searches.varied = True
         self._advance(max(self._missing(query), 0) if before > 0 else 0)  # what no source had
 
     async def _draw_on(self, query: Query, name: str, source: Source) -> None:

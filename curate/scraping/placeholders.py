@@ -19,15 +19,20 @@ def reject_placeholder(
 ) -> int | None:
     """Look whether a fetched file is what its host gives for pictures that it has not; if so, none of them is kept.
 
-    It is where the same bytes came for more than two pictures of one host, and for more than one where a redirect led
-    to them. What was kept before that was known goes to the quarantine: returns how many did, None where the file is
+    It is where the same bytes came for more than two pictures that one source has on one host, and for more than one
+    where a redirect led to them. What was kept before that was known goes to the quarantine: returns how many did, None where the file is
     no placeholder. To be called by the holder of the dataset's lock.
     """
     present = store.by_id(stored.id)
     if present is None or not present.sha256:
         return None
     host = urlsplit(stored.candidate.url).hostname
-    alike = [one for one in store.of_bytes(present.sha256) if host and urlsplit(one.candidate.url).hostname == host]
+    # Another source may well know one picture by another URL of the same host.
+    alike = [
+        one
+        for one in store.of_bytes(present.sha256)
+        if one.source == stored.source and host and urlsplit(one.candidate.url).hostname == host
+    ]
     pictures = {one.picture for one in alike}
     if len(pictures) <= (1 if redirected else _MOST):
         return None

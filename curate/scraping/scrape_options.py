@@ -20,8 +20,8 @@ from curate.web.fetch import Fetcher
 class ScrapeOptions:
     """Pictures per class, codes of the licences wanted (None: any, unknown ones too), pixels of the shorter side.
 
-    `per_author` is the most pictures of a class that one author gives, so that a class is varied: None for a fifth of
-    the limit and at least five, 0 for any number. With `specimens`, dead plants and animals are wanted too.
+    `per_author` is the most pictures of a class that one author gives, so that a class is varied, 0 for any number;
+    None for a fifth of the limit and at least five as long as there are enough of other authors. With `specimens`, dead plants and animals are wanted too.
     """
 
     limit: int = DEFAULT_LIMIT

@@ -11,12 +11,14 @@ from curate.web.answers import SourceFailed
 class Searches:
     """`closed` holds the sources that cannot go on in this run: name → why.
 
-    `notes` says what a query was taken for: (class, source) → words.
+    `notes` says what a query was taken for: (class, source) → words. While it is `varied`, what one author has made is
+    passed over once a class has enough of it.
     """
 
     def __init__(self, store: CandidateStore, options: ScrapeOptions) -> None:
         self.closed: dict[str, str] = {}
         self.notes: dict[tuple[str, str], str] = {}
+        self.varied = True
         self._read: set[tuple[str, str]] = set()  # lists of the user's, by class
         self._store = store
         self._options = options
@@ -77,7 +79,8 @@ class Searches:
     def _is_enough_of_its_author(self, stored: StoredCandidate) -> bool:
         """Whether the class has as many pictures of this author as it should; of a list of the user's own, never."""
         most, author = self._options.most_of_one_author, stored.candidate.author
-        return bool(most and author and ":" not in stored.source) and self._store.tried_of_author(stored) >= most
+        counts = self.varied and most and author and ":" not in stored.source
+        return bool(counts) and self._store.tried_of_author(stored) >= most
 
     def untouched(self, query: Query, name: str, source: Source) -> bool:
         """Whether no page of this search has been asked for yet."""
