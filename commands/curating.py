@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from commands import console, curation_reports
-from commands.options import Data, Radius, Wait, patience
+from commands.options import Data, LabelFrom, Radius, Wait, lay_out_by_label, patience, tell_layout
 from commands.shell import command_line
 from curate.defaults import (
     DEFAULT_BIND,
@@ -66,6 +66,7 @@ def clean(
     rebuild: Annotated[
         bool, typer.Option("--rebuild-catalog", help="Put the catalog aside; make it anew from the files.")
     ] = False,
+    label_from: LabelFrom = None,
     wait: Wait = False,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure thresholds on DATA; move nothing.")] = False,
 ) -> None:
@@ -75,6 +76,7 @@ def clean(
 
     Example: cli.py clean flower_data --dry-run
     """
+    lay_out_by_label(data, label_from, wait)
     if calibrate:
         from curate.radius_calibration import calibrate_radius
 
@@ -82,6 +84,7 @@ def clean(
         curation_reports.calibration(measured)
         console.say(f"Nothing was moved. Next: {command_line('clean', data, '--radius', measured.radius)}")
         return
+    tell_layout(data)
     from curate.clean import clean as run_clean
     from curate.cleaning.losses import DrasticPlan
 
@@ -185,6 +188,7 @@ def split(
             metavar="GROUPS", help="Keep groups together: parent (subfolders), a REGEX, or TABLE.csv[:column]."
         ),
     ] = None,
+    label_from: LabelFrom = None,
     copy: Annotated[bool, typer.Option("--copy", help="Place copies.")] = False,
     symlink: Annotated[bool, typer.Option("--symlink", help="Place symbolic links.")] = False,
     link: Annotated[bool, typer.Option("--link", help="Place hard links, where possible (the default).")] = False,
@@ -204,6 +208,8 @@ def split(
 
     if copy + symlink + link > 1:
         raise UserError("--copy, --link and --symlink exclude each other: give one of them.")
+    lay_out_by_label(data, label_from, wait)
+    tell_layout(data)
     mode: Mode = "copy" if copy else "symlink" if symlink else "link"
     report = run_split(
         data, out=out, ratio=_shares(ratio), seed=seed, freeze=None if freeze is None else _words(freeze),
@@ -240,6 +246,7 @@ def verify(data: Data = DEFAULT_DATA, *, radius: Radius = DEFAULT_RADIUS) -> Non
     """
     from curate.verify import verify as run_verify
 
+    tell_layout(data)
     report = run_verify(data, radius=radius, progress=console.bars)
     curation_reports.verification(report)
     if report.in_order:

@@ -154,7 +154,7 @@ class _Side:
 
 def _read(dataset: Dataset, progress: Progress) -> _Side:
     root = dataset.root.absolute()
-    listed = [(file, folder, status) for folder in dataset.class_folders() for file, status in dataset.files_in(folder)]
+    listed = [(file, folder, status) for folder in dataset.folders() for file, status in dataset.files_in(folder)]
     known = _known(dataset)
 
     def picture(path: str, folder: ClassFolder, status: os.stat_result | None) -> Picture:

@@ -47,7 +47,7 @@ def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Sca
     """
     _forget_unreadable(catalog)
     files, missing, changed, companions, strangers = 0, 0, list[_File](), 0, 0
-    for folder in dataset.class_folders():
+    for folder in dataset.folders():
         listing = dataset.listing(folder)
         gone, to_read = _compare(catalog, folder, listing)
         files += len(listing.pictures)
@@ -131,7 +131,7 @@ def _compare(catalog: Catalog, folder: ClassFolder, listing: Listing) -> tuple[l
 
 def _mark_lost_folders(dataset: Dataset, catalog: Catalog) -> int:
     """Mark the rows of class folders that are no longer there."""
-    there = {folder.path for folder in dataset.class_folders()}
+    there = {folder.path for folder in dataset.folders()}
     return catalog.mark_folders_missing(folder for folder in catalog.folders() if folder not in there)
 
 

@@ -162,15 +162,15 @@ class Catalog(Database):
         """Say that a picture has another place. Belongs inside a transaction."""
         self.db.execute("UPDATE OR REPLACE pictures SET path = ? WHERE path = ?", (to, path))
 
-    def enter_copies(self, copies: Iterable[tuple[str, str, str]]) -> None:
-        """Enter files (path, split, path of the original) that were placed: the facts are known, and the next scan
+    def enter_copies(self, copies: Iterable[tuple[str, str, str, str]]) -> None:
+        """Enter files (path, class folder, split, path of the original) that were placed: the facts are known, and the next scan
         need not read them again.
         """
         columns = [column[0] for column in self.db.execute("SELECT * FROM pictures LIMIT 0").description]
         own = {"path": ":path", "folder": ":folder", "split": ":split"}
         rows = (
-            {"path": path, "folder": "/".join(path.split("/", 2)[:2]), "split": split, "source": source}
-            for path, split, source in copies
+            {"path": path, "folder": folder, "split": split, "source": source}
+            for path, folder, split, source in copies
         )
         with self.transaction() as db:
             db.executemany(

@@ -21,7 +21,7 @@ from curate.catalog import Catalog
 from curate.catalog.check import REBUILD
 from curate.catalog.placements import enter_placed, placed_in
 from curate.companions import contents_of
-from curate.dataset import SPLIT_OF_FOLDER, SPLITS, Dataset, open_dataset
+from curate.dataset import SPLITS, Dataset, open_dataset
 from curate.defaults import DEFAULT_MODE, Mode
 from curate.errors import UserError
 from curate.file_names import marked
@@ -30,11 +30,12 @@ from curate.files.inside import inside, is_plain
 from curate.files.moving import Outcome, move
 from curate.files.ours import WorkFolder
 from curate.files.reading import sha256_of
+from curate.layout import split_named
 from curate.progress import Progress, silent
 from curate.splitting.assignment import Splits
 from curate.splitting.cleanup import remove_stale
 from curate.splitting.companion_files import companions_to_place, is_free_or_same
-from curate.splitting.picture_table import NOWHERE, PictureTable, outside_name, place_name
+from curate.splitting.picture_table import NOWHERE, PictureTable, place_name
 from curate.splitting.unfinished import belongs_to
 
 _WORK = ".placing.florilegium"
@@ -153,7 +154,8 @@ def materialize(
             how = maker.make(source, path, table.digest(at))
             made[how] += 1
             if how != "kept":
-                entries.append((path, SPLITS[assigned[at]], table.paths[at]))
+                folder = path.removesuffix(f"/{dataset.below_class(table.paths[at])}")
+                entries.append((path, folder, SPLITS[assigned[at]], table.paths[at]))
             advance(1)
         for path, one in beside.items():
             maker.make(dataset.root / one.source, path, one.sha256)
@@ -186,16 +188,15 @@ def _on_disk(dataset: Dataset, out: Path, table: PictureTable, wanted: Mapping[s
         arrived = np.flatnonzero(table.split != NOWHERE).tolist()
         known |= {table.paths[at]: at for at in arrived}
         broken = {*table.broken, *table.unreadable}
-        there = [file.path for file in open_dataset(dataset.root).files() if file.split]
+        there = {file.path: file.split for file in open_dataset(dataset.root).files() if file.split}
     else:
-        there = list(_files_below(out))
-    found = set(there)
+        there = {path: path.split("/", 1)[0] for path in _files_below(out)}
     strange = next((path for path in there if path not in known and path not in broken), None)
-    missing = next((path for path in known if path not in found), None)
+    missing = next((path for path in known if path not in there), None)
     if strange or missing:
         what = f"{out / strange} has appeared" if strange else f"{out / str(missing)} has gone"
         raise UserError(f"{what} while the split was made: see what else writes there, and run the same command again.")
-    places = [(known[path], SPLIT_OF_FOLDER[path.split("/", 1)[0].lower()]) for path in there if path in known]
+    places = [(known[path], split) for path, split in there.items() if path in known]
     return OnDisk(
         np.array([at for at, _ in places], dtype=np.int64),
         np.array([SPLITS.index(split) for _, split in places], dtype=np.int8),
@@ -205,13 +206,13 @@ def _on_disk(dataset: Dataset, out: Path, table: PictureTable, wanted: Mapping[s
 def _targets(dataset: Dataset, out: Path, table: PictureTable, assigned: Splits) -> dict[str, int]:
     """Place relative to `out` → position of the picture that belongs there, but for those that are there already."""
     in_place = out == dataset.root.resolve()
-    folders = _folders(table) if in_place else SPLITS
+    folders = _folders(dataset, table) if in_place else SPLITS
     there = {path for path, split in zip(table.paths, table.split.tolist(), strict=True) if split != NOWHERE}
     wanted: dict[str, int] = {}
     for at in sorted(range(len(table)), key=lambda at: table.split[at] == NOWHERE):  # those that arrived first
-        if assigned[at] == NOWHERE or (in_place and table.split[at] != NOWHERE):
+        if assigned[at] == NOWHERE or (in_place and table.split[at] != NOWHERE) or table.is_unlabelled(at):
             continue
-        name = outside_name(dataset, table.paths[at])
+        name = dataset.below_class(table.paths[at])
         path = f"{folders[assigned[at]]}/{table.labels[table.label[at]]}/{name}"
         # A scraped picture may bear the name of one that came in a split, and be put into that split.
         taken = path in wanted or (in_place and path in there)
@@ -226,13 +227,14 @@ def _refuse_links_into(out: Path, sources: Iterable[Path]) -> None:
             raise UserError(f"{source} is a link into the output {out}: put the picture itself in its place.")
 
 
-def _folders(table: PictureTable) -> list[str]:
+def _folders(dataset: Dataset, table: PictureTable) -> list[str]:
     """What a dataset itself calls its splits: one that came with `val` gets no `valid` beside it."""
     folders = list(SPLITS)
     for number in range(len(SPLITS)):
         arrived = (table.split == number) & table.arrived
         if arrived.any():
-            folders[number] = table.paths[int(arrived.argmax())].split("/", 1)[0]
+            path = table.paths[int(arrived.argmax())]
+            folders[number] = "/".join(path.split("/")[: dataset.depth(path) - 1])
     return folders
 
 
@@ -240,7 +242,7 @@ def _by_name(dataset: Dataset, table: PictureTable) -> dict[str, list[int]]:
     """Every name that a picture may have below a split folder → positions."""
     named: dict[str, list[int]] = {}
     for at, path in enumerate(table.paths):
-        name = f"{table.labels[table.label[at]]}/{outside_name(dataset, path)}"
+        name = f"{table.labels[table.label[at]]}/{dataset.below_class(path)}"
         named.setdefault(name, []).append(at)
         named.setdefault(_with_mark(name, table.digest(at)), []).append(at)
     return named
@@ -256,7 +258,7 @@ def _own_records(catalog: Catalog, dataset: Dataset, out: Path) -> dict[str, str
         return {}
     records = placed_in(catalog, place_name(dataset, out))
     for path in records:  # split, class folder, name
-        if not is_plain(path) or path.count("/") < 2 or path.split("/", 1)[0].lower() not in SPLIT_OF_FOLDER:
+        if not is_plain(path) or path.count("/") < 2 or split_named(path.split("/", 1)[0]) is None:
             raise UserError(f"The catalog {catalog.path} says that `split` placed {path!a}: it is not used. {REBUILD}")
     return records
 
