@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from commands import console, curation_reports
-from curate.defaults import MAX_RADIUS
+from commands.shell import command_line
+from curate.defaults import DEFAULT_DATA, MAX_RADIUS
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="The dataset folder: <class>/, raw/<class>/ or train/…")]
 Checkpoint = Annotated[Path | None, typer.Option("--checkpoint", help="A checkpoint.  [default: the best in --models]")]
@@ -35,10 +36,56 @@ def lay_out_by_label(data: Path, label_from: str | None, wait: bool) -> None:
     curation_reports.labelling(found)
 
 
+def next_step(data: Path) -> str:
+    """The command that a dataset is ready for: `train` where it has a train and a valid, else `split`."""
+    from curate.splitting.whereabouts import open_split
+
+    there = {folder.split for folder in open_split(data).class_folders()}
+    return command_line("train" if {"train", "valid"} <= there else "split", data)
+
+
+def lacks_classes(data: Path) -> str:
+    """Why nothing can be made of a dataset yet, "" where there are pictures of two classes."""
+    from curate.dataset import open_dataset
+
+    dataset = open_dataset(data)
+    have = set[str]()
+    for folder in dataset.class_folders():
+        if dataset.files_in(folder):
+            have.add(folder.label)
+            if len(have) > 1:
+                return ""
+    what = f"pictures of one class only, “{min(have)}”" if have else "no picture"
+    return f"{data} holds {what}: put pictures of two classes or more into its class folders."
+
+
+def on_default_data(*words: object) -> str:
+    """A command on the dataset that is meant where none is named or, where it is not there yet, the demo."""
+    from curate.dataset import open_dataset
+    from curate.errors import UserError
+
+    try:
+        open_dataset(DEFAULT_DATA)
+    except UserError:
+        return command_line("demo")
+    return command_line(*words)
+
+
 def tell_layout(data: Path) -> None:
     """Say in one line which folders were taken for what and which were passed over, where that is not plain."""
     if said := curation_reports.layout_in_words(data):
         console.say(said)
+
+
+def tell_split(data: Path) -> None:
+    """Say what `tell_layout` says, and where the split of DATA lies if not in it."""
+    from curate.dataset import open_dataset
+    from curate.splitting.whereabouts import split_folder
+
+    tell_layout(data)
+    folder = split_folder(open_dataset(data))
+    if folder is not None:
+        console.say(f"The split of {data} lies in {folder}.")
 
 
 def patience(wait: bool) -> float | None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from commands import console
-from commands.options import Data, Names, names_of
+from commands.options import Data, Names, names_of, next_step, tell_layout
 from commands.shell import command_line
 from curate.defaults import (
     DEFAULT_COUNT,
@@ -48,6 +48,7 @@ def show(
 
     require_place(out)
     require_sheet(count, views)
+    tell_layout(data)
     dataset = open_dataset(data)
     if plan is not None:
         lines = read_plan(plan)
@@ -71,5 +72,4 @@ def show(
         sheet = sheet_of_views(dataset, pictures, called, options.augmentation, views, options.seed)
     save_drawing(sheet, out)
     of = len({picture.label for picture in pictures})
-    following = "train" if is_split else "split"
-    console.say(f"Drew {len(pictures):,} pictures of {of:,} classes in {out}. Next: {command_line(following, data)}")
+    console.say(f"Drew {len(pictures):,} pictures of {of:,} classes in {out}. Next: {next_step(data)}")

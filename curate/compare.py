@@ -17,6 +17,7 @@ from curate.dataset import SPLITS, ClassFolder, Dataset, natural_key, open_datas
 from curate.defaults import DEFAULT_RADIUS
 from curate.duplicates import NearDuplicates, find_near_duplicates
 from curate.errors import UserError
+from curate.files.reading import MAX_BYTES, sha256_of
 from curate.image import BrokenPicture
 from curate.names import names_for
 from curate.not_copies import NotCopies, apart, read_not_copies
@@ -115,8 +116,7 @@ def compare_datasets(
 ) -> CompareReport:
     """Find the pictures that two datasets share, and what that says of their splits and classes. Writes nothing.
 
-    `radius` is in bits of the perceptual hash. A file that a catalog knows is not read again where its size and time
-    are the same. What a person has said to be no copy, in either dataset, is none. Raises `UserError` for what the user
+    `radius` is in bits of the perceptual hash. A file whose content a catalog knows is not decoded again. What a person has said to be no copy, in either dataset, is none. Raises `UserError` for what the user
     can put right.
     """
     sides = [_read(open_dataset(root), progress) for root in (first, second)]
@@ -159,7 +159,7 @@ def _read(dataset: Dataset, progress: Progress) -> _Side:
 
     def picture(path: str, folder: ClassFolder, status: os.stat_result | None) -> Picture:
         row = known.get(path)
-        if row and status and (row.size, row.mtime_ns) == (status.st_size, status.st_mtime_ns):
+        if row and status and row.size == status.st_size and _has_content(root / path, row.sha256):
             return replace(row, folder=folder.path, label=folder.label, split=folder.split or "")
         facts = read_facts(root / path)
         return Picture.of(facts, path=path, label=folder.label, split=folder.split or "", folder=folder.path)
@@ -182,6 +182,13 @@ def _read(dataset: Dataset, progress: Progress) -> _Side:
         [BrokenPicture(one.path, one.broken) for one in sources if one.broken],
         read_not_copies(dataset).of((one.path, one.sha256) for one in read),
     )
+
+
+def _has_content(file: Path, sha256: str) -> bool:
+    try:
+        return sha256_of(file, MAX_BYTES) == sha256
+    except OSError:  # whoever reads it whole says what is wrong with it
+        return False
 
 
 def _known(dataset: Dataset) -> dict[str, Picture]:

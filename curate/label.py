@@ -14,12 +14,12 @@ from curate.dataset import UNLABELLED
 from curate.errors import UserError
 from curate.file_names import marked, shortened
 from curate.files.atomic import temporary_name
-from curate.files.inside import inside
+from curate.files.inside import inside, is_plain
 from curate.files.lock import locked
 from curate.files.ours import is_made_by_us
 from curate.folders import is_hidden_folder, natural_key
 from curate.labelling.arrangement import Arrangement, labelled_folder, read_arrangement, write_arrangement
-from curate.labelling.label_sources import label_pictures
+from curate.labelling.label_sources import NAME, PARENT, label_pictures
 from curate.layout import split_named
 from curate.progress import Progress, silent
 
@@ -63,8 +63,12 @@ def label(root: Path, label_from: str, *, wait: float | None = 0.0, progress: Pr
     paths = sorted(_pictures_below(root), key=natural_key)
     if not paths:
         raise UserError(f"{root} holds no picture: give the folder that holds your pictures.")
-    labels = _with_class_folders(label_pictures(label_from, root, paths), paths, label_from)
     splits = [split_named(path.split("/")[0]) if "/" in path else None for path in paths]
+    labels = label_pictures(label_from, root, paths, splits)
+    if label_from in (NAME, PARENT):
+        labels = _known_to_train(labels, splits)
+    else:
+        labels = _with_class_folders(labels, paths)
     wanted = dict(_places(paths, labels, splits))
     if len({place.split("/")[1] for place in wanted.values() if place.count("/") > 1}) < 2:
         raise UserError(f"--label-from {label_from} gives the pictures of {root} fewer than two labels: give another.")
@@ -100,13 +104,23 @@ def _pictures_below(root: Path) -> Iterator[str]:
         )  # fmt: skip
         for name in files:
             if not (is_hidden(name) or is_hidden_folder(name)) and is_picture(below / name):
-                yield (below / name).relative_to(root).as_posix()
+                path = (below / name).relative_to(root).as_posix()
+                if not is_plain(path):
+                    raise UserError(f"The file name {path!a} is not valid UTF-8: rename the file.")
+                yield path
 
 
-def _with_class_folders(labels: Sequence[str], paths: Sequence[str], label_from: str) -> list[str]:
-    """Where a table says nothing of a picture in a split's class folder, that folder says it."""
-    if label_from in ("name", "parent"):
+def _known_to_train(labels: Sequence[str], splits: Sequence[str | None]) -> list[str]:
+    """The labels, without those of a split that has others than train: a test set's names seldom say the class."""
+    trained = {said for said, split in zip(labels, splits, strict=True) if split == "train"}
+    if not trained:
         return list(labels)
+    bare = {split for said, split in zip(labels, splits, strict=True) if said not in trained}
+    return [UNLABELLED if split in bare else said for said, split in zip(labels, splits, strict=True)]
+
+
+def _with_class_folders(labels: Sequence[str], paths: Sequence[str]) -> list[str]:
+    """Where a table says nothing of a picture in a split's class folder, that folder says it."""
     tops = {path.split("/")[0] for path, said in zip(paths, labels, strict=True) if said}
     found = []
     for path, said in zip(paths, labels, strict=True):

@@ -7,7 +7,7 @@ taken for what, and what is passed over, is told in words.
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
@@ -48,6 +48,7 @@ _WRAPPERS = {"images", "image", "imgs", "img", "pictures", "photos", "unknown", 
 _NEVER = {"quarantine"}
 _DEEPEST = 8
 _MOST_NAMED = 5
+_MOST_COMPARED = 20
 _CATALOG = "catalog.sqlite"
 
 
@@ -75,17 +76,20 @@ class Layout:
 
 @dataclass(frozen=True)
 class LayoutReading:
-    """What was taken for what, as (folder, what for), and what was passed over, as (folder, why)."""
+    """What was taken for what, as (folder, what for), and what was passed over, as (folder, why); and what else the
+    folders might mean.
+    """
 
     taken: list[tuple[str, str]] = field(default_factory=list)
     passed_over: list[tuple[str, str]] = field(default_factory=list)
+    doubt: str = ""
 
     def __str__(self) -> str:
         taken = ", ".join(f"{folder} as {meaning}" for folder, meaning in self.taken)
         passed = ", ".join(f"{folder} ({why})" for folder, why in self.passed_over[:_MOST_NAMED])
         more = len(self.passed_over) - _MOST_NAMED
         passed += f" and {more:,} more" if more > 0 else ""
-        return "; ".join(filter(None, (taken and f"Taken: {taken}", passed and f"passed over: {passed}")))
+        return "; ".join(filter(None, (taken and f"Taken: {taken}", passed and f"passed over: {passed}", self.doubt)))
 
 
 def split_named(name: str) -> str | None:
@@ -134,7 +138,21 @@ def reading_of(given: Path, layout: Layout) -> LayoutReading:
     elif layout.root != given and layout.tops:
         reading.taken.extend((f"{top.path}/", top.split or "raw") for top in layout.tops if top.split)
     reading.passed_over.extend(_passed_over(layout))
-    return reading
+    return replace(reading, doubt=_doubt(layout.root) if layout.kind == "flat" else "")
+
+
+def _doubt(root: Path) -> str:
+    """Whether the folders of a flat dataset hold folders of the same names, which may be the classes; "" for no."""
+    names = folder_names(root)[:_MOST_COMPARED]
+    below = [frozenset(folder_names(root / name)) for name in names]
+    if len(names) < 2 or len(below[0]) < 2 or set(below) != {below[0]}:
+        return ""
+    if any(has_pictures_in(root / name) for name in names):
+        return ""
+    return (
+        f"the classes are {', '.join(names[:_MOST_NAMED])}, and each holds the same folders: if those are the classes, "
+        f"give one of them, such as {root / names[0]}"
+    )
 
 
 def _meaning(top: TopFolder) -> str:

@@ -5,7 +5,6 @@ iNaturalist observation, one source page), and with those of one group that the 
 that depends on their content and the seed alone, and a picture that was once assigned keeps its split.
 """
 
-import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,10 +37,10 @@ from curate.files.atomic import remove_abandoned
 from curate.files.lock import locked
 from curate.lookalikes.cached_search import find_neighbours
 from curate.not_copies import neighbours_apart, read_not_copies
-from curate.program import COMMAND
 from curate.progress import Progress, silent
 from curate.quarantine import finish_moves
 from curate.scan import scan
+from curate.shell import command_line
 from curate.splitting.assignment import Draw, Ratio, Rules, Splits, assign
 from curate.splitting.carving import frozen_by_arrival, kept_in_train, lacking_splits, opened
 from curate.splitting.bonds import Bonds, read_bonds, write_bonds
@@ -191,8 +190,8 @@ class _Options:
 
     def command(self, root: Path, out: Path | None) -> str:
         """The command that makes this very split."""
-        words = [COMMAND, "split", str(root)]
-        words += ["--out", str(out)] if out else []
+        words: list[object] = ["split", root]
+        words += ["--out", out] if out else []
         words += ["--ratio", ",".join(f"{share:g}" for share in self.ratio)] if self.ratio != DEFAULT_RATIO else []
         words += ["--seed", str(self.seed)] if self.seed != DEFAULT_SEED else []
         words += ["--freeze", ",".join(self.freeze)] if self.freeze is not None else []
@@ -202,7 +201,7 @@ class _Options:
         words += ["--bind", self.bind] if self.bind != DEFAULT_BIND else []
         words += ["--group-by", self.group_by] if self.group_by else []
         words += [f"--{self.mode}"] if self.mode != DEFAULT_MODE else []
-        return shlex.join(words)
+        return command_line(*words)
 
 
 @dataclass(frozen=True, eq=False)
@@ -411,7 +410,8 @@ def _check_bonds(radius: int, bind: str, group_by: str | None) -> None:
 def _check_table(dataset: Dataset, table: PictureTable) -> None:
     if not len(table):
         raise UserError(
-            f"{dataset.root} holds no intact picture: add pictures, or look at `clean {dataset.root} --dry-run`."
+            f"{dataset.root} holds no intact picture: add pictures, or look at "
+            f"`{command_line('clean', dataset.root, '--dry-run')}`."
         )
     there = np.unique(table.label[table.labelled])
     if len(there) < 2:

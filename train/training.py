@@ -350,10 +350,13 @@ def data_notes(settings: FitSettings, labels: Sequence[str], valid: Sequence[str
     """Sentences on what the pictures allow; `valid` are the labels of the pictures that were measured on."""
     notes = []
     if balanced and settings.balance:
-        how = {"sampling": "balanced sampling", "weights": "weighing them", "logits": "adjusting their logits"}
-        notes.append(
-            f"All classes have the same number of training pictures, so {how[settings.balance_by]} changes nothing."
-        )
+        how = {
+            "sampling": "balanced sampling changes no class's share; it draws with replacement all the same, so an epoch "
+            "shows some pictures twice and others not",
+            "weights": "weighing them changes nothing",
+            "logits": "adjusting their logits changes nothing",
+        }
+        notes.append(f"All classes have the same number of training pictures, so {how[settings.balance_by]}.")
     unmeasured = [label for label in labels if label not in set(valid)]
     if unmeasured:
         notes.append(f"{len(unmeasured)} of {len(labels)} classes have no valid picture, so nothing is known of them.")

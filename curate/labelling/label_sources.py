@@ -39,8 +39,10 @@ def label_by_parent(path: str) -> str:
     return path.rpartition("/")[0].rpartition("/")[2]
 
 
-def label_pictures(source: str, root: Path, paths: Sequence[str]) -> list[str]:
+def label_pictures(source: str, root: Path, paths: Sequence[str], splits: Sequence[str | None]) -> list[str]:
     """The label of each picture, by paths relative to `root`, as `source` says it; "" for those of which it says none.
+
+    Where a table's name means a picture of train and others, as numbers do, it means the one of train.
 
     `source` is "name", "parent", or a table "FILE.csv" or "FILE.csv:COLUMN", which is looked for in `root` as well.
     Raises `UserError` for another source, for a table that cannot be used, and where nothing comes of it.
@@ -55,7 +57,7 @@ def label_pictures(source: str, root: Path, paths: Sequence[str]) -> list[str]:
         raise UserError(f"{FLAG} {source!r} is no source of labels: give name, parent, or a table FILE.csv[:COLUMN].")
     file = Path(given[1])
     table = read_table(file if file.is_file() or not (root / file).is_file() else root / file, FLAG)
-    return _by_table(table, given[2], paths)
+    return _by_table(table, given[2], paths, splits)
 
 
 def _require_classes(labels: Sequence[str], paths: Sequence[str]) -> None:
@@ -69,7 +71,9 @@ def _require_classes(labels: Sequence[str], paths: Sequence[str]) -> None:
         )
 
 
-def _by_table(table: Table, wanted: str | None, paths: Sequence[str]) -> list[str]:
+def _by_table(
+    table: Table, wanted: str | None, paths: Sequence[str], splits: Sequence[str | None]
+) -> list[str]:
     meant = ends_of_paths(paths)
     without_suffix = {end.rpartition(".")[0]: places for end, places in meant.items()}
     of_file = _file_column(table, meant, without_suffix)
@@ -81,6 +85,8 @@ def _by_table(table: Table, wanted: str | None, paths: Sequence[str]) -> list[st
         if len(row) <= max(of_file, of_label) or not row[of_label]:
             continue
         places = _places(row[of_file], meant, without_suffix)
+        if len(places) > 1:
+            places = [at for at in places if splits[at] == "train"] or places
         if len(places) > 1:
             raise UserError(
                 f"The table {table.file} names {row[of_file]!a}, which {len(places)} pictures are called, such as "

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from curate.catalog import Catalog
 from curate.catalog.check import REBUILD
+from curate.catalog.pictures import Stamp
 from curate.catalog.placements import enter_placed, placed_in
 from curate.companions import contents_of
 from curate.dataset import SPLITS, Dataset, open_dataset
@@ -29,7 +30,7 @@ from curate.files.atomic import temporary_name
 from curate.files.inside import inside, is_plain
 from curate.files.moving import Outcome, move
 from curate.files.ours import WorkFolder
-from curate.files.reading import sha256_of
+from curate.files.reading import MAX_BYTES, sha256_of
 from curate.layout import split_named
 from curate.progress import Progress, silent
 from curate.splitting.assignment import Splits
@@ -146,36 +147,59 @@ def materialize(
         enter_placed(catalog, place_name(dataset, out), digests.items())
     removed, set_aside = remove_stale(dataset, catalog, out, stale, digests, {*beside})
     made = Counter[str]()
-    entries = []
+    entries, touched = [], list[tuple[str, Stamp]]()
     with _Materializer(out, mode) as maker, progress("Placing pictures", len(wanted)) as advance:
         for path, at in wanted.items():
             source = dataset.root / table.paths[at]
-            _require_unchanged(catalog, source, table.paths[at])
+            before = _require_unchanged(catalog, source, table.paths[at], table.digest(at))
             how = maker.make(source, path, table.digest(at))
             made[how] += 1
+            if how != "kept":  # to give a file another name, or take one away, counts as a change of it
+                touched += _touched(dataset.root, table.paths[at], before)
             if how != "kept":
                 folder = path.removesuffix(f"/{dataset.below_class(table.paths[at])}")
                 entries.append((path, folder, SPLITS[assigned[at]], table.paths[at]))
             advance(1)
         for path, one in beside.items():
             maker.make(dataset.root / one.source, path, one.sha256)
-    if out == dataset.root.resolve():
+    in_place = out == dataset.root.resolve()
+    if in_place:
         catalog.enter_copies(entries)
+    with catalog.transaction():
+        catalog.stamp(touched)
+        catalog.stamp(_stamps(dataset.root, [path for path, *_ in entries] if in_place else []))
     placement = Placement(
         made["linked"], made["copied"], made["symlinked"], made["kept"], removed, set_aside, len(beside)
     )
     return placement, _on_disk(dataset, out, table, wanted)
 
 
-def _require_unchanged(catalog: Catalog, source: Path, path: str) -> None:
-    """Raise `UserError` where a picture is no longer the file that was read: what was judged is what is placed."""
+def _stamps(root: Path, paths: Iterable[str]) -> Iterator[tuple[str, Stamp]]:
+    """Which files lie under these paths now."""
+    for path in paths:
+        with suppress(OSError):
+            yield path, Stamp.of((root / path).stat())
+
+
+def _touched(root: Path, path: str, before: Stamp | None) -> Iterator[tuple[str, Stamp]]:
+    """A picture's stamp after it was linked, where it is the same file that it was before."""
+    for _, now in _stamps(root, [path]):
+        if before is not None and now[:3] == before[:3]:
+            yield path, now
+
+
+def _require_unchanged(catalog: Catalog, source: Path, path: str, sha256: str) -> Stamp | None:
+    """The stamp of a picture that is to be placed, None where it vanished. Raise `UserError` where a picture is no longer the file that was read: what was judged is what is placed."""
     try:
         status = source.stat()
     except OSError:
-        return  # it vanished, which shows when it is placed
-    seen = catalog.last_read(path)
-    if not stat.S_ISREG(status.st_mode) or seen is None or seen[:2] != (status.st_size, status.st_mtime_ns):
+        return None  # it vanished, which shows when it is placed
+    same = stat.S_ISREG(status.st_mode) and (
+        catalog.is_as_read(path, status, sha256) or sha256_of(source, MAX_BYTES) == sha256
+    )
+    if not same:
         raise UserError(f"{source} has changed since it was read: run the same command again.")
+    return Stamp.of(status)
 
 
 def _on_disk(dataset: Dataset, out: Path, table: PictureTable, wanted: Mapping[str, int]) -> OnDisk:
@@ -354,9 +378,7 @@ def _is_same(target: Path, source: Path, sha256: str) -> bool:
         return False
     if os.path.samestat(there, own):
         return True
-    if there.st_size != own.st_size:
-        return False
-    return there.st_mtime_ns == own.st_mtime_ns or sha256_of(target) == sha256
+    return there.st_size == own.st_size and sha256_of(target) == sha256
 
 
 def _with_mark(path: str, sha256: str) -> str:
