@@ -14,6 +14,7 @@ from curate.companions import APPLE_DOUBLE, contents_of, is_hidden
 from curate.errors import UserError
 from curate.files.atomic import remove_abandoned
 from curate.files.lock import locked
+from curate.files.ours import CATALOG
 from curate.folders import (
     OUR_ENDING,
     has_pictures_in,
@@ -80,7 +81,7 @@ class Dataset:
     @property
     def catalog_path(self) -> Path:
         """The catalog's file."""
-        return self.home / "catalog.sqlite"
+        return self.home / CATALOG
 
     @property
     def quarantine(self) -> Path:

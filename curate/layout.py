@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from curate.errors import UserError
-from curate.files.ours import is_made_by_us
+from curate.files.ours import CATALOG, is_made_by_us
 from curate.folders import (
     folder_names,
     has_pictures_below,
@@ -49,7 +49,6 @@ _NEVER = {"quarantine"}
 _DEEPEST = 8
 _MOST_NAMED = 5
 _MOST_COMPARED = 20
-_CATALOG = "catalog.sqlite"
 
 
 @dataclass(frozen=True)
@@ -261,7 +260,7 @@ def no_labels(root: Path, folders: Sequence[Path]) -> UserError:
 
 def _only_dataset(root: Path, names: Sequence[str]) -> Path | None:
     """The one folder that holds pictures, where it is itself a dataset: the root is a folder level too many."""
-    if os.path.lexists(root / _CATALOG):
+    if os.path.lexists(root / CATALOG):
         return None
     holding = _with_pictures(root, 2, names)
     if len(holding) != 1 or has_pictures_in(root / holding[0]):

@@ -17,6 +17,9 @@ MARK: Final = ".florilegium"
 SPLIT_MARK: Final = ".florilegium.split"
 """The file in a folder that `split` fills, which says whose split it is."""
 
+CATALOG: Final = "catalog.sqlite"
+"""The file in which all that is learnt of a dataset is kept."""
+
 LABELS_MARK: Final = ".florilegium.labels"
 """The file in a folder in which pictures were laid out by label, which says whose they are."""
 
@@ -87,8 +90,13 @@ class WorkFolder:
 
 
 def is_made_by_us(folder: Path) -> bool:
-    """Whether a folder bears a mark of ours: it is work under way, or was filled by `split` or by label."""
-    return any(os.path.lexists(folder / mark) for mark in (SPLIT_MARK, LABELS_MARK)) or WorkFolder(folder).is_ours()
+    """Whether a folder bears a mark of ours: it is work under way, or was filled by `split` or by label.
+
+    A dataset that was split in its own folder bears one too, and has its catalog.
+    """
+    if os.path.lexists(folder / LABELS_MARK) or WorkFolder(folder).is_ours():
+        return True
+    return os.path.lexists(folder / SPLIT_MARK) and not os.path.lexists(folder / CATALOG)
 
 
 def write_ours(file: Path, data: str | bytes, *, known: str | None, force: bool = False) -> str:
