@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from commands import console, curation_reports
-from commands.options import Data, LabelFrom, Radius, Wait, lacks_classes, lay_out_by_label, next_step, patience, tell_layout
+from commands.options import (
+    Data,
+    LabelFrom,
+    Radius,
+    Wait,
+    lacks_classes,
+    lay_out_by_label,
+    next_step,
+    patience,
+    tell_layout,
+)
 from commands.shell import command_line
 from curate.defaults import (
     DEFAULT_BIND,
@@ -260,7 +270,9 @@ def _after_splitting(data: Path, report: SplitReport, out: Path | None) -> str:
     following = f"Next: {command_line('train', data if out is None else report.out)}"
     if not count["test"] and "test" in report.frozen:
         carve = command_line("split", data, "--freeze", "valid")
-        return f"There is no test, so valid is what `evaluate` measures on; {carve} carves one out of train. {following}"
+        return (
+            f"There is no test, so valid is what `evaluate` measures on; {carve} carves one out of train. {following}"
+        )
     return following
 
 

@@ -10,13 +10,12 @@ from commands.console import say, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from curate.clean import CleanReport
     from curate.cleaning.conflicts import ClassPair
     from curate.cleaning.losses import ClassLoss
     from curate.compare import CompareReport
-    from pathlib import Path
-
     from curate.dataset import Dataset
     from curate.label import Labelled
     from curate.radius_calibration import RadiusCalibration

@@ -81,8 +81,8 @@ def evaluate(
     data = plain or data
     (tell_layout if plain else tell_split)(data)
     evaluation = run_evaluate(
-        file, data, split=split and split_named(split), plain=plain is not None, device=device, bank=models / "bank", views=views, abstain=abstain,
-        progress=console.bars,
+        file, data, split=split and split_named(split), plain=plain is not None, device=device, bank=models / "bank",
+        views=views, abstain=abstain, progress=console.bars,
     )  # fmt: skip
     training_reports.evaluation(evaluation)
     if out:

@@ -116,8 +116,8 @@ def compare_datasets(
 ) -> CompareReport:
     """Find the pictures that two datasets share, and what that says of their splits and classes. Writes nothing.
 
-    `radius` is in bits of the perceptual hash. A file whose content a catalog knows is not decoded again. What a person has said to be no copy, in either dataset, is none. Raises `UserError` for what the user
-    can put right.
+    `radius` is in bits of the perceptual hash. A file whose content a catalog knows is not decoded again. What a person
+    has said to be no copy, in either dataset, is none. Raises `UserError` for what the user can put right.
     """
     sides = [_read(open_dataset(root), progress) for root in (first, second)]
     if first.samefile(second):

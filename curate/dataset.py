@@ -171,8 +171,8 @@ class Dataset:
 
 
 def open_dataset(root: Path) -> Dataset:
-    """Find out a folder's layout. A dataset that lies in it, in the one folder with pictures, is opened in its place, and
-    so is the folder in which its pictures lie by their labels.
+    """Find out a folder's layout. A dataset that lies in it, in the one folder with pictures, is opened in its place,
+    and so is the folder in which its pictures lie by their labels.
 
     Raises `UserError` where there is no folder, or no class folder in it.
     """

@@ -65,10 +65,8 @@ def label(root: Path, label_from: str, *, wait: float | None = 0.0, progress: Pr
         raise UserError(f"{root} holds no picture: give the folder that holds your pictures.")
     splits = [split_named(path.split("/")[0]) if "/" in path else None for path in paths]
     labels = label_pictures(label_from, root, paths, splits)
-    if label_from in (NAME, PARENT):
-        labels = _known_to_train(labels, splits)
-    else:
-        labels = _with_class_folders(labels, paths)
+    by_path = label_from in (NAME, PARENT)
+    labels = _known_to_train(labels, splits) if by_path else _with_class_folders(labels, paths)
     wanted = dict(_places(paths, labels, splits))
     if len({place.split("/")[1] for place in wanted.values() if place.count("/") > 1}) < 2:
         raise UserError(f"--label-from {label_from} gives the pictures of {root} fewer than two labels: give another.")
@@ -130,9 +128,7 @@ def _with_class_folders(labels: Sequence[str], paths: Sequence[str]) -> list[str
     return found
 
 
-def _places(
-    paths: Sequence[str], labels: Sequence[str], splits: Sequence[str | None]
-) -> Iterator[tuple[str, str]]:
+def _places(paths: Sequence[str], labels: Sequence[str], splits: Sequence[str | None]) -> Iterator[tuple[str, str]]:
     """(picture, its place): `<split>/<label>/<name>`, `raw/<label>/<name>`, or `<split>/<name>` without a label."""
     labelled = {split for split, said in zip(splits, labels, strict=True) if said}
     kept = bool(labelled & {"valid", "test"})

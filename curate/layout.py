@@ -39,7 +39,8 @@ _WORDS = {
 }
 _PLAIN = re.compile(rf"({'|'.join(_WORDS)})", re.IGNORECASE)
 _DRESSED = re.compile(
-    rf"(?:seg[ _-]?)?({'|'.join(_WORDS)})(?:[ _-]?(?:set|data|dataset|split|images?|imgs?|pictures|photos))?(?:[ _-]?\d+)?",
+    rf"(?:seg[ _-]?)?({'|'.join(_WORDS)})"
+    r"(?:[ _-]?(?:set|data|dataset|split|images?|imgs?|pictures|photos))?(?:[ _-]?\d+)?",
     re.IGNORECASE,
 )
 _WRAPPERS = {"images", "image", "imgs", "img", "pictures", "photos", "unknown", "unlabelled", "unlabeled", "all"}

@@ -32,6 +32,6 @@ def started_as() -> str:
 
 
 def _python() -> str:
-    """This interpreter: by its name alone, where a shell finds it by that."""
+    """The interpreter that runs: by its name alone, where a shell finds it by that."""
     name = Path(sys.executable).name
     return name if shutil.which(name) == sys.executable else shlex.quote(sys.executable)

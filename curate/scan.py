@@ -172,7 +172,9 @@ def _read_chunk(root: Path, chunk: list[_File]) -> list[_Found]:
             yield data, file.path
 
     everything = inspect_many(contents())
-    rows.update((at, _Found(file, file.row(facts))) for (at, file), facts in zip(opened.items(), everything, strict=True))
+    rows.update(
+        (at, _Found(file, file.row(facts))) for (at, file), facts in zip(opened.items(), everything, strict=True)
+    )
     return [rows[place] for place in range(len(chunk))]
 
 

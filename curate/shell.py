@@ -9,8 +9,12 @@ from curate.program import started_as
 
 
 def command_line(*words: object) -> str:
-    """The program as it was started and these words, each quoted where a shell would read it otherwise; no path is taken for an option."""
-    return " ".join((started_as(), *(_quoted(f"./{word}" if _looks_like_an_option(word) else str(word)) for word in words)))
+    """The program as it was started and these words, each quoted where a shell would read it otherwise; no path is
+    taken for an option.
+    """
+    return " ".join(
+        (started_as(), *(_quoted(f"./{word}" if _looks_like_an_option(word) else str(word)) for word in words))
+    )
 
 
 def _looks_like_an_option(word: object) -> bool:

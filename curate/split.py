@@ -42,8 +42,8 @@ from curate.quarantine import finish_moves
 from curate.scan import scan
 from curate.shell import command_line
 from curate.splitting.assignment import Draw, Ratio, Rules, Splits, assign
-from curate.splitting.carving import frozen_by_arrival, kept_in_train, lacking_splits, opened
 from curate.splitting.bonds import Bonds, read_bonds, write_bonds
+from curate.splitting.carving import frozen_by_arrival, kept_in_train, lacking_splits, opened
 from curate.splitting.group_by import group_pictures, scheme_of, subfolders_of
 from curate.splitting.grouping import Links, Proof, links_of, prove
 from curate.splitting.materialize import Adopted, Placement, adopt, check_output, materialize
@@ -73,8 +73,8 @@ class SplitReport:
     reads; `companions` counts the files that belong to a picture of the dataset. `bind` and `group_by` are as `split`
     was told; `ungrouped` are the pictures that `group_by` puts in no group, and `grouped_before` is what an earlier
     split in this place was grouped by, if this one has none. `subfolders` of the class folders are kept together by
-    nothing. `carved` are the splits that were taken out of the train that arrived; `unlabelled` counts the pictures that
-    lie in a split's folder without a label, and `unlabelled_copies` are those of them (second) that are labelled
+    nothing. `carved` are the splits that were taken out of the train that arrived; `unlabelled` counts the pictures
+    that lie in a split's folder without a label, and `unlabelled_copies` are those of them (second) that are labelled
     pictures (first) once more.
     """
 

@@ -1,4 +1,4 @@
-"""Tables that people keep beside their pictures: read as text with commas, semicolons or tabs, with or without a head."""
+"""Tables that people keep beside their pictures: commas, semicolons or tabs, with or without a head."""
 
 import csv
 from collections.abc import Iterable

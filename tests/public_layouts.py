@@ -110,11 +110,15 @@ LAYOUTS = (
     ),
     PublicLayout(
         "Tiny ImageNet", "train/n01443537/images/, val/images/, val/val_annotations.txt, test/images/",
-        (*_each("train/n01443537/images", "train/n01629819/images"), "val/images/val_0.JPEG", "test/images/test_0.JPEG"),
+        (
+            *_each("train/n01443537/images", "train/n01629819/images"), "val/images/val_0.JPEG",
+            "test/images/test_0.JPEG",
+        ),
         "train: n01443537, n01629819; valid without labels: 1; test without labels: 1",
     ),
     PublicLayout(
-        "Tiny ImageNet, its val labelled", "train/n01443537/images/, val/images/, val/val_annotations.txt, test/images/",
+        "Tiny ImageNet, its val labelled",
+        "train/n01443537/images/, val/images/, val/val_annotations.txt, test/images/",
         (
             *_each("train/n01443537/images", "train/n01629819/images"), "val/images/val_0.JPEG",
             "val/images/val_1.JPEG", "test/images/test_0.JPEG",
@@ -133,7 +137,9 @@ LAYOUTS = (
     ),
     PublicLayout(
         "Chest X-Ray (pneumonia)", "chest_xray/train/NORMAL/, chest_xray/val/, chest_xray/test/, __MACOSX/",
-        _each(*(f"chest_xray/{split}/{label}" for split in ("train", "val", "test") for label in ("NORMAL", "PNEUMONIA"))),
+        _each(
+            *(f"chest_xray/{split}/{label}" for split in ("train", "val", "test") for label in ("NORMAL", "PNEUMONIA"))
+        ),
         "train: NORMAL, PNEUMONIA; valid: NORMAL, PNEUMONIA; test: NORMAL, PNEUMONIA; taken: chest_xray/",
         {"__MACOSX/chest_xray/._train": "resource fork"},
     ),
@@ -190,7 +196,8 @@ LAYOUTS = (
         {"Test.csv": "Width,ClassId,Path\n53,1,Test/00000.png\n42,0,Test/00001.png\n"}, label_from="Test.csv",
     ),
     PublicLayout(
-        "Fashion Product Images", "images/15970.jpg, styles.csv", ("images/15970.jpg", "images/39386.jpg", "images/1.jpg"),
+        "Fashion Product Images", "images/15970.jpg, styles.csv",
+        ("images/15970.jpg", "images/39386.jpg", "images/1.jpg"),
         "in no split: Jeans, Shirts",
         {"styles.csv": "id,gender,articleType\n15970,Men,Shirts\n39386,Men,Jeans\n59263,Women,Watches\n"},
         label_from="styles.csv",
@@ -263,7 +270,10 @@ LAYOUTS = (
     ),
     PublicLayout(
         "Landmarks, as Udacity has them", "landmark_images/train/00.Haleakala_National_Park/, landmark_images/test/",
-        _each(*(f"landmark_images/{split}/{place}" for split in ("train", "test") for place in ("00.Haleakala", "01.Rainier"))),
+        _each(
+            *(f"landmark_images/{split}/{place}" for split in ("train", "test")
+              for place in ("00.Haleakala", "01.Rainier"))
+        ),
         "train: 00.Haleakala, 01.Rainier; test: 00.Haleakala, 01.Rainier; taken: landmark_images/",
     ),
     PublicLayout(

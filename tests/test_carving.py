@@ -1,4 +1,6 @@
-"""What a dataset lacks is carved out of its train: stable, seeded, without a leak, and with nothing of the user's moved."""
+"""What a dataset lacks is carved out of its train: stable, seeded, without a leak, and with nothing of the user's
+moved.
+"""
 
 from pathlib import Path
 
@@ -24,7 +26,10 @@ def test_valid_is_carved_out_of_train_and_test_stays(tmp_path: Path) -> None:
     before = contents(root)
     report = split(root)
     assert (report.out, report.carved, report.frozen) == (tmp_path / "data_split", ("valid",), ("test",))
-    assert {label: tuple(count.values()) for label, count in report.counts.items()} == {"1": (18, 2, 4), "2": (18, 2, 4)}
+    assert {label: tuple(count.values()) for label, count in report.counts.items()} == {
+        "1": (18, 2, 4),
+        "2": (18, 2, 4),
+    }
     assert contents(root) == before
     where = placed(report.out)
     assert len(where) == len(before)
@@ -38,7 +43,10 @@ def test_train_alone_gives_all_three(tmp_path: Path) -> None:
     dataset(tmp_path / "data" / "training", CLASSES)
     report = split(tmp_path / "data")
     assert report.carved == ("valid", "test")
-    assert {label: tuple(count.values()) for label, count in report.counts.items()} == {"1": (16, 2, 2), "2": (16, 2, 2)}
+    assert {label: tuple(count.values()) for label, count in report.counts.items()} == {
+        "1": (16, 2, 2),
+        "2": (16, 2, 2),
+    }
 
 
 def test_what_was_carved_does_not_move(tmp_path: Path) -> None:
@@ -81,7 +89,10 @@ def test_raw_beside_a_test_gets_a_valid_in_its_place(tmp_path: Path) -> None:
     dataset(root / "test", {"1": 4, "2": 4}, first=500)
     report = split(root)
     assert (report.out, report.carved, report.frozen) == (root, (), ("test",))
-    assert {label: tuple(count.values()) for label, count in report.counts.items()} == {"1": (18, 2, 4), "2": (18, 2, 4)}
+    assert {label: tuple(count.values()) for label, count in report.counts.items()} == {
+        "1": (18, 2, 4),
+        "2": (18, 2, 4),
+    }
 
 
 def test_train_and_valid_stay_unless_a_test_is_asked_for(tmp_path: Path) -> None:
@@ -92,7 +103,10 @@ def test_train_and_valid_stay_unless_a_test_is_asked_for(tmp_path: Path) -> None
     assert (report.out, report.carved, report.frozen) == (root, (), ("valid", "test"))
     report = split(root, freeze=["valid"])
     assert (report.out, report.carved) == (tmp_path / "data_split", ("test",))
-    assert {label: tuple(count.values()) for label, count in report.counts.items()} == {"1": (18, 4, 2), "2": (18, 4, 2)}
+    assert {label: tuple(count.values()) for label, count in report.counts.items()} == {
+        "1": (18, 4, 2),
+        "2": (18, 4, 2),
+    }
     assert open_split(root).root == report.out
 
 

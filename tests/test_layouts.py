@@ -86,10 +86,12 @@ def test_a_class_may_have_a_split_s_name_in_a_dress(tmp_path: Path) -> None:
 
 
 def test_what_is_passed_over_is_said(tmp_path: Path) -> None:
-    root = make(tmp_path, "train/a/1.jpg", "train/b/2.jpg", "train/3.jpg", "extra/c/4.jpg", "5.jpg", "quarantine/x/6.jpg")
+    root = make(
+        tmp_path, "train/a/1.jpg", "train/b/2.jpg", "train/3.jpg", "extra/c/4.jpg", "5.jpg", "quarantine/x/6.jpg"
+    )
     assert layout_in_words(root) == (
-        "passed over: extra/ (no split by its name), 1 picture in the root (in no class folder), 1 picture in train/ (in "
-        "no class folder)."
+        "passed over: extra/ (no split by its name), 1 picture in the root (in no class folder), 1 picture in train/ "
+        "(in no class folder)."
     )
 
 
@@ -152,7 +154,12 @@ def test_what_was_once_placed_is_not_placed_again(tmp_path: Path) -> None:
     (out / "raw/cat/cat.1.jpg").unlink()
     (root / "dog.2.jpg").write_bytes(draw(99))
     assert label(root, "name").placed == 1
-    assert sorted(path.name for path in (out / "raw").rglob("*.jpg")) == ["cat.0.jpg", "dog.0.jpg", "dog.1.jpg", "dog.2.jpg"]
+    assert sorted(path.name for path in (out / "raw").rglob("*.jpg")) == [
+        "cat.0.jpg",
+        "dog.0.jpg",
+        "dog.1.jpg",
+        "dog.2.jpg",
+    ]
     with pytest.raises(UserError, match="by --label-from name: give the same"):
         label(root, "parent")
 

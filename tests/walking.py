@@ -2,8 +2,8 @@
 
     python -m tests.walking FOLDER
 
-Every command that a "Next" names is run once, as it was printed, and at last what else was offered. Training alone gets a small network with random
-weights, so that no weights are downloaded.
+Every command that a "Next" names is run once, as it was printed, and at last what else was offered. Training alone gets
+a small network with random weights, so that no weights are downloaded.
 """
 
 import re
@@ -90,8 +90,8 @@ def main() -> None:
         found = walk(start)
         os.chdir("/")
     for words in found.taken:
-        print(shlex.join(words))  # noqa: T201
-    print("\n".join(found.dead_ends) or "No dead end.")  # noqa: T201
+        print(shlex.join(words))
+    print("\n".join(found.dead_ends) or "No dead end.")
     sys.exit(0 if found.predicted and not found.dead_ends else 1)
 
 

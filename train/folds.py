@@ -20,8 +20,8 @@ from curate.progress import Progress, silent
 from curate.scan import scan
 from curate.splitting.bonds import read_bonds
 from curate.splitting.grouping import groups_of, links_of
-from curate.splitting.whereabouts import open_split
 from curate.splitting.picture_table import read_picture_table
+from curate.splitting.whereabouts import open_split
 from train.calibration import cross_entropy
 from train.device import one_thread
 from train.features.views import Views

@@ -20,8 +20,8 @@ HELD_OUT = ("test", "valid")
 
 @dataclass(frozen=True)
 class LabelledPicture:
-    """A file to learn from or to be measured on. `sha256` is its content's as it was last read, None where it never was:
-    whoever uses it looks whether the file still has it.
+    """A file to learn from or to be measured on. `sha256` is its content's as it was last read, None where it never
+    was: whoever uses it looks whether the file still has it.
     """
 
     path: Path
@@ -40,7 +40,9 @@ def labelled_pictures(dataset: Dataset, split: str) -> list[LabelledPicture]:
     return found
 
 
-def pictures_to_measure(root: Path, split: str | None = None, *, plain: bool = False) -> tuple[list[LabelledPicture], str]:
+def pictures_to_measure(
+    root: Path, split: str | None = None, *, plain: bool = False
+) -> tuple[list[LabelledPicture], str]:
     """The pictures that a checkpoint is to be measured on, and their split: the one that is asked for or else test or,
     where there is none, valid.
 

@@ -351,8 +351,8 @@ def data_notes(settings: FitSettings, labels: Sequence[str], valid: Sequence[str
     notes = []
     if balanced and settings.balance:
         how = {
-            "sampling": "balanced sampling changes no class's share; it draws with replacement all the same, so an epoch "
-            "shows some pictures twice and others not",
+            "sampling": "balanced sampling changes no class's share; it draws with replacement all the same, so an "
+            "epoch shows some pictures twice and others not",
             "weights": "weighing them changes nothing",
             "logits": "adjusting their logits changes nothing",
         }

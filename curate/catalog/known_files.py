@@ -5,6 +5,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from curate.catalog.pictures import LastRead
 from curate.catalog.placements import IN_PLACE
@@ -39,7 +40,7 @@ def placed_folders(file: Path) -> PlacedFolders:
     return PlacedFolders(tuple(map(str, folders)), str(identity[0][0]) if identity else "")
 
 
-def _read(file: Path, table: str, query: str) -> list[tuple[str, ...]]:
+def _read(file: Path, table: str, query: str) -> list[tuple[Any, ...]]:
     if not file.is_file():
         return []
     try:

@@ -191,14 +191,14 @@ class Catalog(Database):
         self.db.execute("UPDATE OR REPLACE pictures SET path = ? WHERE path = ?", (to, path))
 
     def enter_copies(self, copies: Iterable[tuple[str, str, str, str]]) -> None:
-        """Enter files (path, class folder, split, path of the original) that were placed: the facts are known, and the next scan
+        """Enter files (path, class folder, split, path of the original) that were placed: the facts are known, and the
+        next scan
         need not read them again.
         """
         columns = [column[0] for column in self.db.execute("SELECT * FROM pictures LIMIT 0").description]
         own = {"path": ":path", "folder": ":folder", "split": ":split"}
         rows = (
-            {"path": path, "folder": folder, "split": split, "source": source}
-            for path, folder, split, source in copies
+            {"path": path, "folder": folder, "split": split, "source": source} for path, folder, split, source in copies
         )
         with self.transaction() as db:
             db.executemany(
@@ -235,7 +235,7 @@ class Catalog(Database):
         row = self.db.execute(
             "SELECT size, mtime_ns, inode, ctime_ns, sha256 FROM pictures WHERE path = ?", (path,)
         ).fetchone()
-        return row == (*Stamp.of(status), sha256)
+        return row is not None and tuple(row) == (*Stamp.of(status), sha256)
 
     def set_state(self, path: str, state: str) -> None:
         """Say where a picture is now: "present", "quarantined" or "missing"."""

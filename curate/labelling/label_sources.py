@@ -71,9 +71,7 @@ def _require_classes(labels: Sequence[str], paths: Sequence[str]) -> None:
         )
 
 
-def _by_table(
-    table: Table, wanted: str | None, paths: Sequence[str], splits: Sequence[str | None]
-) -> list[str]:
+def _by_table(table: Table, wanted: str | None, paths: Sequence[str], splits: Sequence[str | None]) -> list[str]:
     meant = ends_of_paths(paths)
     without_suffix = {end.rpartition(".")[0]: places for end, places in meant.items()}
     of_file = _file_column(table, meant, without_suffix)

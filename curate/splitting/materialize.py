@@ -189,7 +189,9 @@ def _touched(root: Path, path: str, before: Stamp | None) -> Iterator[tuple[str,
 
 
 def _require_unchanged(catalog: Catalog, source: Path, path: str, sha256: str) -> Stamp | None:
-    """The stamp of a picture that is to be placed, None where it vanished. Raise `UserError` where a picture is no longer the file that was read: what was judged is what is placed."""
+    """The stamp of a picture that is to be placed, None where it vanished. Raise `UserError` where a picture is no
+    longer the file that was read: what was judged is what is placed.
+    """
     try:
         status = source.stat()
     except OSError:

@@ -56,7 +56,9 @@ class PictureTable:
     @property
     def labelled(self) -> NDArray[np.bool_]:
         """bool[n], whether each picture has a label."""
-        return np.array([label != UNLABELLED for label in self.labels], dtype=np.bool_)[self.label]
+        has_label = np.array([label != UNLABELLED for label in self.labels], dtype=np.bool_)
+        labelled: NDArray[np.bool_] = has_label[self.label]
+        return labelled
 
     def find(self, sha256: NDArray[np.bytes_]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Of digests `sha256` S64[n]: (the place of each in `self.sha256`, int64[n]; whether it is there, bool[n])."""
