@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from curate.catalog import Catalog, Picture
 from curate.cleaning.planning import part_placements
-from curate.dataset import SPLITS, ClassFolder, Dataset, natural_key, open_dataset
+from curate.dataset import SPLITS, UNLABELLED, ClassFolder, Dataset, natural_key, open_dataset
 from curate.defaults import DEFAULT_RADIUS
 from curate.duplicates import NearDuplicates, find_near_duplicates
 from curate.errors import UserError
@@ -249,10 +249,11 @@ def _classes(
     sides: Sequence[_Side], pairs: Sequence[tuple[int, int, int]], pictures: Sequence[Picture]
 ) -> list[ClassMatch]:
     """Which class of the first is which of the second, by the pictures that they share and by what they are called."""
-    total = [Counter(picture.label for picture in side.pictures) for side in sides]
+    total = [Counter(picture.label for picture in side.pictures if picture.label != UNLABELLED) for side in sides]
     shared = defaultdict[tuple[str, str], set[int]](set)
     for a, b, _ in pairs:
-        shared[pictures[a].label, pictures[b].label].add(a)
+        if UNLABELLED not in (pictures[a].label, pictures[b].label):
+            shared[pictures[a].label, pictures[b].label].add(a)
     called = defaultdict[str, set[str]](set)
     for label, name in sides[_SECOND].names.items():
         for word in {_plain(label), _plain(name)}:
