@@ -37,7 +37,10 @@ def layout_in_words(data: Path) -> str:
 
     arranged = arranged_from(data)
     root = arranged[0] if arranged else data
-    said = str(reading_of(root, read_layout(root)))
+    try:
+        said = str(reading_of(root, read_layout(root)))
+    except OSError:  # whoever opens the dataset says why
+        said = ""
     by_label = f"Taken: {root} as {data} by --label-from {arranged[1]}" if arranged else ""
     line = "; ".join(filter(None, (by_label, said)))
     return f"{line}." if line else ""

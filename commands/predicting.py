@@ -71,7 +71,6 @@ def evaluate(
 
     Example: cli.py evaluate flower_data --split test
     """
-    from curate.layout import split_named
     from train.evaluate import evaluate as run_evaluate
     from train.evaluation_files import require_evaluation_place, write_evaluation
 
@@ -81,7 +80,7 @@ def evaluate(
     data = plain or data
     (tell_layout if plain else tell_split)(data)
     evaluation = run_evaluate(
-        file, data, split=split and split_named(split), plain=plain is not None, device=device, bank=models / "bank",
+        file, data, split=split, plain=plain is not None, device=device, bank=models / "bank",
         views=views, abstain=abstain, progress=console.bars,
     )  # fmt: skip
     training_reports.evaluation(evaluation)

@@ -19,7 +19,7 @@ from curate.defaults import (
     MOST_SEED,
 )
 
-Split = Literal["train", "valid", "test", "raw"]
+Split = Literal["train", "valid", "val", "validation", "test", "raw"]
 
 
 def show(
@@ -43,6 +43,7 @@ def show(
     """
     from curate.cleaning.plan import read_plan
     from curate.dataset import open_dataset
+    from curate.layout import split_named
     from curate.rendering import require_place, save_drawing
     from curate.show import pictures_to_show, require_sheet, sheet_of_pictures, sheet_of_plan
 
@@ -60,7 +61,8 @@ def show(
     is_split = any(folder.split == "train" for folder in dataset.class_folders())
     if views > 1 and split is None and is_split:
         split = "train"  # what else would training see?
-    pictures = pictures_to_show(dataset, called, split=split, classes=classes, count=count, seed=seed)
+    wanted = split_named(split) or split if split else None
+    pictures = pictures_to_show(dataset, called, split=wanted, classes=classes, count=count, seed=seed)
     if views == 1:
         sheet = sheet_of_pictures(dataset, pictures, called)
     else:

@@ -144,10 +144,10 @@ def reading_of(given: Path, layout: Layout) -> LayoutReading:
 def _doubt(root: Path) -> str:
     """Whether the folders of a flat dataset hold folders of the same names, which may be the classes; "" for no."""
     names = folder_names(root)[:_MOST_COMPARED]
-    below = [frozenset(folder_names(root / name)) for name in names]
-    if len(names) < 2 or len(below[0]) < 2 or set(below) != {below[0]}:
+    if len(names) < 2 or has_pictures_in(root / names[0]):
         return ""
-    if any(has_pictures_in(root / name) for name in names):
+    below = [frozenset(folder_names(root / name)) for name in names]
+    if len(below[0]) < 2 or set(below) != {below[0]} or any(has_pictures_in(root / name) for name in names):
         return ""
     return (
         f"the classes are {', '.join(names[:_MOST_NAMED])}, and each holds the same folders: if those are the classes, "
@@ -277,10 +277,9 @@ def _only_dataset(root: Path, names: Sequence[str]) -> Path | None:
 
 def _with_pictures(root: Path, enough: int, names: Sequence[str] | None = None) -> list[str]:
     """The first folders, `enough` of them, that hold pictures; not the quarantine nor, beside others, what we made."""
-    names = folder_names(root) if names is None else names
-    theirs = [name for name in names if name not in _NEVER and not is_made_by_us(root / name)]
-    found = islice((name for name in theirs if has_pictures_below(root / name)), enough)
-    return list(found) or [name for name in names if name not in theirs and name not in _NEVER]
+    names = [name for name in (folder_names(root) if names is None else names) if name not in _NEVER]
+    theirs = (name for name in names if has_pictures_below(root / name) and not is_made_by_us(root / name))
+    return list(islice(theirs, enough)) or [name for name in names if is_made_by_us(root / name)]
 
 
 def _holds_classes(root: Path) -> bool:

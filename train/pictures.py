@@ -9,6 +9,7 @@ from pathlib import Path
 from curate.catalog.known_files import known_files
 from curate.dataset import ClassFolder, Dataset, open_dataset
 from curate.errors import UserError
+from curate.layout import split_named
 from curate.names import composed
 from curate.shell import command_line
 from curate.splitting.unfinished import steady_split
@@ -43,13 +44,14 @@ def labelled_pictures(dataset: Dataset, split: str) -> list[LabelledPicture]:
 def pictures_to_measure(
     root: Path, split: str | None = None, *, plain: bool = False
 ) -> tuple[list[LabelledPicture], str]:
-    """The pictures that a checkpoint is to be measured on, and their split: the one that is asked for or else test or,
-    where there is none, valid.
+    """The pictures that a checkpoint is to be measured on, and their split: the one that is asked for, by any name that
+    `curate.layout` knows, or else test or, where there is none, valid.
 
     Where nothing is split, and with `plain` in any case, all pictures of the folder are measured, and the split is "".
     Raises UserError as `labelled_pictures` does, and where there is a train alone.
     """
     if split is not None:
+        split = split_named(split) or split
         return labelled_pictures(open_split(root), split), split
     dataset = open_dataset(root) if plain else open_split(root)
     folders = dataset.class_folders()
