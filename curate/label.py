@@ -15,7 +15,7 @@ from curate.errors import UserError
 from curate.file_names import marked, shortened
 from curate.files.atomic import temporary_name
 from curate.files.inside import inside, is_plain
-from curate.files.lock import locked
+from curate.files.lock import LOCK, locked
 from curate.files.ours import is_made_by_us
 from curate.folders import is_hidden_folder, natural_key
 from curate.labelling.arrangement import Arrangement, labelled_folder, read_arrangement, write_arrangement
@@ -53,7 +53,7 @@ def label(root: Path, label_from: str, *, wait: float | None = 0.0, progress: Pr
     out = labelled_folder(root)
     record = read_arrangement(out)
     source = os.path.relpath(root.resolve(), out)
-    if record is None and out.exists() and any(out.iterdir()):
+    if record is None and out.exists() and any(path.name != LOCK for path in out.iterdir()):
         raise UserError(f"{out} is needed for the pictures by their labels, and holds other files: move it away.")
     if record is not None and (record.source, record.label_from) != (source, label_from):
         raise UserError(
@@ -77,7 +77,7 @@ def label(root: Path, label_from: str, *, wait: float | None = 0.0, progress: Pr
         write_arrangement(out, Arrangement(source, label_from, placed))  # first, so that a kill leaves the folder ours
         with progress("Laying out by label", len(new)) as advance:
             for path, place in new.items():
-                _put(root / path, inside(out, place))
+                put_in_place(root / path, inside(out, place))
                 advance(1)
         write_arrangement(out, Arrangement(source, label_from, placed | new))
     counts: dict[str, int] = {}
@@ -148,10 +148,10 @@ def _places(paths: Sequence[str], labels: Sequence[str], splits: Sequence[str | 
         yield path, place
 
 
-def _put(source: Path, target: Path) -> None:
-    """A hard link, or a copy where there can be none."""
+def put_in_place(source: Path, target: Path) -> None:
+    """Make a hard link, or a copy where there can be none; what a killed run has put there stays."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if os.path.lexists(target):  # put there by a run that was killed
+    if os.path.lexists(target):
         return
     try:
         target.hardlink_to(source.resolve())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import curate.label
 from commands.curation_reports import layout_in_words
 from curate.dataset import SPLITS, open_dataset
 from curate.errors import UserError
@@ -162,6 +163,29 @@ def test_what_was_once_placed_is_not_placed_again(tmp_path: Path) -> None:
     ]
     with pytest.raises(UserError, match="by --label-from name: give the same"):
         label(root, "parent")
+
+
+def test_a_run_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make(tmp_path / "data", "cat.0.jpg", "cat.1.jpg", "dog.0.jpg", "dog.1.jpg")
+    put, done = curate.label.put_in_place, list[Path]()
+
+    def killed_at_the_third(source: Path, target: Path) -> None:
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        put(source, target)
+        done.append(target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("curate.label.put_in_place", killed_at_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            label(root, "name")
+    assert label(root, "name").placed == 4
+    assert len(list((tmp_path / "data_labelled").rglob("*.jpg"))) == 4
+    other = tmp_path / "other"
+    make(other, "cat.0.jpg", "cat.1.jpg", "dog.0.jpg", "dog.1.jpg")
+    make(tmp_path / "other_labelled", "mine.jpg")
+    with pytest.raises(UserError, match="holds other files: move it away"):
+        label(other, "name")
 
 
 def test_a_labelled_folder_that_was_copied_is_nobody_else_s(tmp_path: Path) -> None:

@@ -79,8 +79,8 @@ Writer = Callable[[Examples, Path, Callable[[int], None]], None]
 
 def read_examples(dataset: Dataset, catalog: Catalog, labels: Sequence[str], names: Sequence[str]) -> Examples:
     """The intact pictures with labels of the splits in the dataset or, where it has none or an older one, of the one
-    that `split` placed elsewhere; where there is no split at all, everything is train. Of the labels those are kept that
-    have a picture in one of the splits. Raises `UserError` where several were placed.
+    that `split` placed elsewhere; where there is no split at all, everything is train. Of the labels those are kept
+    that have a picture in one of the splits. Raises `UserError` where several were placed.
     """
     credit_of = first_credits(catalog)
     found: dict[str, list[Example]] = {SPLIT_NAMES[split]: [] for split in SPLITS}

@@ -51,7 +51,7 @@ class PictureTable:
 
     def is_unlabelled(self, position: int) -> bool:
         """Whether one picture has no label: it lies in a split's folder itself."""
-        return self.labels[self.label[position]] == UNLABELLED
+        return bool(self.labels[self.label[position]] == UNLABELLED)
 
     @property
     def labelled(self) -> NDArray[np.bool_]:
