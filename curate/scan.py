@@ -29,7 +29,8 @@ _COMMIT_SECONDS = 0.2
 @dataclass(frozen=True)
 class ScanReport:
     """What a scan did: pictures in the folder, of those newly read, rows whose file is gone. Beside them lie
-    `companions`, files that belong to a picture, and `strangers`, which do not; neither are pictures.
+    `companions`, files that belong to a picture, and `strangers`, which do not; neither are pictures. `checked` are the
+    pictures that might have been others, and have the content that was known.
     """
 
     files: int
@@ -37,6 +38,7 @@ class ScanReport:
     missing: int
     companions: int = 0
     strangers: int = 0
+    checked: int = 0
 
 
 def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> ScanReport:
@@ -64,6 +66,7 @@ def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Sca
     chunks = list(_chunks(changed))
     if chunks:
         import_decoders()
+    checked = 0
     with (
         results_of(partial(_read_chunk, dataset.root), chunks, partial(_read_apart, dataset.root)) as results,
         progress("Reading pictures", len(changed)) as advance,
@@ -73,9 +76,10 @@ def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Sca
                 rows = [found.row for found in batch if found.row is not None]
                 catalog.put(picture for picture in rows if picture.state == "present")
                 catalog.mark_missing(picture.path for picture in rows if picture.state == "missing")
+                checked += len(batch) - len(rows)
                 catalog.enter_same(found.file.place for found in batch if found.row is None)
                 catalog.stamp((found.file.path, found.file.stamp) for found in batch)
-    return ScanReport(files, len(changed), missing, companions, strangers)
+    return ScanReport(files, len(changed) - checked, missing, companions, strangers, checked)
 
 
 class _File(NamedTuple):
@@ -142,7 +146,7 @@ def _compare(catalog: Catalog, folder: ClassFolder, listing: Listing) -> tuple[l
         # Label and split are what the folder says: of a catalog from elsewhere nothing else would hold them to it.
         place = ("present", folder.label, folder.split or "")
         if seen is None or (seen.stamp, seen.state, seen.label, seen.split) != (stamp, *place) or seen.lacks_a_fact:
-            to_read.append(_File(path, folder, stamp, "" if seen is None or seen.broken else seen.sha256))
+            to_read.append(_File(path, folder, stamp, seen.sha256 if seen else ""))
     gone = [path for path, seen in known.items() if seen.state == "present"]
     return gone, to_read
 

@@ -63,7 +63,7 @@ class Picture:
 class Seen(NamedTuple):
     """What the catalog knows of a file without reading it.
 
-    `sha256` is its content's, "" where that is to be read again: a broken file's, or one's whose row lacks a fact.
+    `sha256` is its content's, "" where that is to be read again: its row lacks a fact, or may say another thing now.
     """
 
     stamp: "Stamp"
@@ -155,7 +155,8 @@ class Catalog(Database):
         known = " AND ".join(f"{column} IS NOT NULL" for column in SCORE_COLUMNS)
         query = (
             "SELECT path, size, mtime_ns, inode, ctime_ns, state, label, split, "
-            f"CASE WHEN fingerprint != x'' AND {known} THEN sha256 ELSE '' END, broken != '' "
+            f"CASE WHEN mtime_ns != -1 AND (broken != '' OR fingerprint != x'' AND {known}) THEN sha256 ELSE '' END, "
+            "broken != '' "
             "FROM pictures WHERE folder = ?"
         )
         return {path: Seen(Stamp(*seen[:4]), *seen[4:]) for path, *seen in self.db.execute(query, (folder,))}
