@@ -291,6 +291,8 @@ def verification(report: VerifyReport) -> None:
     """What is not as the catalog says, and each split's proof."""
     if report.no_catalog:
         say(f"{report.no_catalog} Here, every file counts as new.")
+    for unfinished in report.unfinished:
+        say(unfinished)
     for what, paths in (("Changed", report.changed), ("Missing", report.missing), ("New", report.new)):
         for path in paths[:MOST_ROWS]:
             say(f"{what}: {path}")

@@ -31,6 +31,7 @@ from curate.defaults import (
     DEFAULT_SOURCES,
 )
 from curate.printable import printable
+from florilegium.arguments import checked
 from florilegium.page import HtmlPage
 from florilegium.progress import AUTO, chosen
 
@@ -58,6 +59,7 @@ _MOST_ROWS = 40
 _PICTURES = 12  # drawn in a notebook
 
 
+@checked
 def open(root: str | Path, *, label_from: str | Path | None = None) -> Dataset:  # noqa: A001  (read as `fl.open`)
     """Open a folder of class folders: `<root>/<class>/`, `<root>/raw/<class>/` or `<root>/train/<class>/` and so on.
 
@@ -76,6 +78,7 @@ def open(root: str | Path, *, label_from: str | Path | None = None) -> Dataset: 
     return Dataset(root)
 
 
+@checked
 def scrape(
     out: str | Path,
     classes: str | Sequence[str] | None = None,
@@ -138,6 +141,7 @@ class Dataset:
     table of its classes with some of its pictures.
     """
 
+    @checked
     def __init__(self, root: str | Path) -> None:
         """Raises `UserError` where there is no such folder, or no class folder in it."""
         from curate.dataset import open_dataset
@@ -166,6 +170,7 @@ class Dataset:
         """Add pictures from the web, credited; options and errors (`UserError`) are those of the function `scrape`."""
         return scrape(self.root, classes, **options)
 
+    @checked
     def clean(
         self,
         *,
@@ -202,6 +207,7 @@ class Dataset:
         )  # fmt: skip
         return CleanPlan.of(report)
 
+    @checked
     def restore(
         self,
         *,
@@ -228,6 +234,7 @@ class Dataset:
         )  # fmt: skip
         return RestoreResult.of(report or RestoreReport([], []))
 
+    @checked
     def split(
         self,
         *,
@@ -268,6 +275,7 @@ class Dataset:
         )  # fmt: skip
         return SplitResult.of(report)
 
+    @checked
     def verify(self, *, radius: int = DEFAULT_RADIUS, progress: Watch = AUTO) -> VerifyResult:
         """Read every file again, compare with the catalog, and prove the split anew; nothing is written.
 
@@ -278,6 +286,7 @@ class Dataset:
 
         return VerifyResult.of(run(self.root, radius=radius, progress=chosen(progress)))
 
+    @checked
     def compare(
         self, other: str | Path | Dataset, *, radius: int = DEFAULT_RADIUS, progress: Watch = AUTO
     ) -> CompareResult:
@@ -291,6 +300,7 @@ class Dataset:
         root = other.root if isinstance(other, Dataset) else Path(other)
         return CompareResult.of(compare_datasets(self.root, root, radius=radius, progress=chosen(progress)))
 
+    @checked
     def show(
         self,
         count: int = DEFAULT_COUNT,
@@ -326,6 +336,7 @@ class Dataset:
         options = options_of(load_recipe(recipe))
         return sheet_of_views(dataset, pictures, called, options.augmentation, views, options.seed)
 
+    @checked
     def train(
         self,
         recipe: str | Path = DEFAULT_RECIPE,
@@ -369,6 +380,7 @@ class Dataset:
         report, run = train_in_folder(root, chosen_options, wanted, runs=Path(runs), progress=chosen(progress))
         return Model(report.checkpoint, dataset=root, device=device, training=report, run=run)
 
+    @checked
     def export(
         self,
         format: Format = DEFAULT_FORMAT,  # noqa: A002  (it is what the command line's option is called)

@@ -30,7 +30,8 @@ class Faults:
     `lagging`: calls that Wikimedia still answers with a maxlag error.
     `pictures`: picture number → fault of `testing.hostile` in its place.
     `flaky`: picture number → times it is still answered with 503. `same_bytes`: every picture is the first one.
-    `robots`: the text of robots.txt; `robots_redirect`: where it redirects to instead.
+    `robots`: the text of robots.txt; `robots_redirect`: where it redirects to instead; `robots_fails`: how often a 503
+    comes first.
     """
 
     limit_next: dict[str, float] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Faults:
     same_bytes: bool = False
     robots: str | None = None
     robots_redirect: str | None = None
+    robots_fails: int = 0
 
 
 class LocalWeb:
@@ -123,6 +125,9 @@ class LocalWeb:
         service, _, path = request.path.removeprefix("/").partition("/")
         if service in SERVICES and not path.startswith("pictures/"):
             return self._service(service, request, f"/{path}")
+        if request.path == "/robots.txt" and self.faults.robots_fails:
+            self.faults.robots_fails -= 1
+            return Reply(status=503)
         if request.path == "/robots.txt" and self.faults.robots_redirect is not None:
             return Reply(status=302, headers={"Location": self.faults.robots_redirect})
         if request.path == "/robots.txt" and self.faults.robots is not None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from curate.catalog import Catalog
+from curate.catalog import Catalog, Picture
 from curate.clean import clean
-from curate.cleaning.keepers import POLICIES
+from curate.cleaning.keepers import POLICIES, Evidence, worth
 from curate.dataset import open_dataset
 from curate.defaults import ConflictMode, PolicyName
 from curate.errors import UserError
@@ -114,6 +114,27 @@ def test_a_known_source_counts_where_nothing_tells_the_copies_apart(tmp_path: Pa
     assert decision.detail.endswith("that one stays: its source is known")
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_bytes_behind_a_picture_count_for_nothing(tmp_path: Path, policy: PolicyName) -> None:
+    """Of two copies the poorer has a video behind it: no policy takes that for detail."""
+    folder = tmp_path / "data" / "raw" / "rose"
+    save(paint(1, (400, 320)), folder / "z.jpg", quality=60)
+    save(paint(1, (400, 320)), folder / "poor.jpg", quality=30)
+    poor = folder / "poor.jpg"
+    poor.write_bytes(poor.read_bytes() + bytes(range(256)) * 4000)
+    for path in folder.iterdir():
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    dataset = open_dataset(tmp_path / "data")
+    with Catalog.open(dataset.catalog_path) as catalog:
+        scan(dataset, catalog)
+        pictures = {Path(picture.path).name: picture for picture in catalog.pictures()}
+        evidence = Evidence.gather(dataset.root, catalog, {}, frozenset())
+    good = pictures["z.jpg"]
+    assert evidence.encoded(pictures["poor.jpg"]) < evidence.encoded(good) == good.size < pictures["poor.jpg"].size
+    if policy != "sharpest":
+        assert min(pictures.values(), key=lambda it: POLICIES[policy].rank(it, evidence)) == good
+
+
 def test_a_border_makes_no_picture_larger(tmp_path: Path) -> None:
     """A copy with a wide white border has the more pixels, and is not the better one."""
     folder = tmp_path / "data" / "raw" / "rose"
@@ -205,3 +226,40 @@ def test_a_notice_served_for_every_picture_does_not_make_a_pair_of_each_two(tmp_
     report = clean(tmp_path / "data", yes=True)
     assert report.moved == 400
     assert len(report.plan.conflicts) <= 400 * 3
+
+
+# -- what a picture is worth
+
+
+def lossy(name: str, pixels: int, bits: float = 0.5) -> Picture:
+    """A JPEG of so many pixels in one row, with so many bits of file for each."""
+    size = round(pixels * bits / 8)
+    return Picture(name, "", "", "", size, 0, name, "JPEG", pixels, 1, 0, "", "present")
+
+
+@pytest.mark.parametrize(("larger", "stays"), [(1.2, "credited"), (1.3, "larger")])
+def test_a_known_source_is_worth_a_quarter_more_pixels(larger: float, stays: str) -> None:
+    pictures = [lossy("larger", round(8000 * larger)), lossy("credited", 8000)]
+    evidence = Evidence(Path(), credit={"credited": 1})
+    assert max(pictures, key=lambda picture: worth(picture, evidence)).path == stays
+
+
+@pytest.mark.parametrize(("larger", "stays"), [(1.05, "plain"), (1.15, "framed")])
+def test_a_border_costs_a_tenth_beyond_its_own_pixels(larger: float, stays: str) -> None:
+    """Of the framed picture four fifths are picture: so many as are larger than the plain one by that."""
+    pictures = [lossy("plain", 8000), lossy("framed", round(8000 * larger / 0.8))]
+    evidence = Evidence(Path(), bordered=frozenset({"framed", "plain"}), _inside={"framed": 0.8, "plain": 1.0})
+    assert max(pictures, key=lambda picture: worth(picture, evidence)).path == stays
+
+
+def test_bits_beyond_enough_are_worth_nothing_and_too_few_cost_in_proportion() -> None:
+    evidence = Evidence(Path())
+    enough, twice, half = (worth(lossy("a", 8000, bits), evidence) for bits in (0.5, 1.0, 0.25))
+    assert enough == twice == 8000
+    assert half == 4000
+
+
+def test_a_file_that_no_longer_decodes_has_no_sharpness_and_no_border(tmp_path: Path) -> None:
+    (tmp_path / "gone").write_bytes(b"no picture")
+    evidence = Evidence(tmp_path, bordered=frozenset({"gone"}))
+    assert (evidence.sharpness(lossy("gone", 100)), evidence.inside(lossy("gone", 100))) == (0.0, 1.0)

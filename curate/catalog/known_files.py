@@ -9,6 +9,7 @@ from typing import Any
 
 from curate.catalog.pictures import LastRead
 from curate.catalog.placements import IN_PLACE
+from curate.catalog.provenance import place_of
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -22,7 +23,12 @@ class PlacedFolders:
 
 
 def known_files(file: Path) -> dict[str, LastRead]:
-    """Path → the present file as it was last read, from the catalog if there is one; it is only read."""
+    """Path → the present file as it was last read, from the catalog if there is one; it is only read.
+
+    A catalog that was written elsewhere knows nothing either: what it says of a file may be untrue.
+    """
+    if _read(file, "about", "SELECT value FROM about WHERE name = 'place'") != [(place_of(file) or None,)]:
+        return {}
     rows = _read(file, "pictures", "SELECT path, size, mtime_ns, sha256 FROM pictures WHERE state = 'present'")
     return {
         path: LastRead(size, mtime_ns, sha256)

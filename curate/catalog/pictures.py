@@ -214,6 +214,10 @@ class Catalog(Database):
         """
         self.db.execute("UPDATE pictures SET mtime_ns = -1 WHERE broken LIKE ?", (f"{NOT_READABLE}%",))
 
+    def have_all_read(self) -> None:
+        """Have the next scan read every file again. Belongs inside a transaction."""
+        self.db.execute("UPDATE pictures SET mtime_ns = -1")
+
     def stamp(self, files: Iterable[tuple[str, Stamp]]) -> None:
         """Put on record which files were read, under these paths. Belongs inside a transaction."""
         self.db.executemany(

@@ -15,15 +15,24 @@ SEARCH_VERSIONS: Final[Mapping[str, int]] = MappingProxyType({
     "candidates": 2,  # curate.lookalikes.candidates
     "registration": 1,  # curate.lookalikes.registration
     "colour": 1,  # curate.lookalikes.colour
-    "search": 3,  # curate.duplicates, and of curate.lookalikes: search, flat, crowds, second_look, comparison, …
+    "search": 4,  # curate.duplicates, and of curate.lookalikes: search, flat, crowds, second_look, comparison, …
 })  # fmt: skip
 """Part of the search → the version of its answers."""
 
 PLAN_VERSIONS: Final[Mapping[str, int]] = MappingProxyType({
     "quality": 1,  # curate.quality: which pictures are flagged
-    "plan": 2,  # curate.cleaning: what leaves, and which copy stays
+    "plan": 3,  # curate.cleaning: what leaves, and which copy stays
 })  # fmt: skip
 """What `clean` decides by besides the search → the version of its answers."""
+
+
+_FACTS: Final = ("hash", "windows", "quality")
+"""The parts by which the facts of a picture are read that the catalog keeps."""
+
+
+def facts_method() -> str:
+    """Names the method that reads the facts of one picture: "hash 1, windows 1, quality 1"."""
+    return _named({part: ({**SEARCH_VERSIONS, **PLAN_VERSIONS})[part] for part in _FACTS})
 
 
 def search_method() -> str:

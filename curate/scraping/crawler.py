@@ -140,7 +140,7 @@ class Crawler:
         if stored.source.startswith("folder:"):
             local = _listed_file(stored)
             largest = self._fetcher.network.largest_picture
-            fetched = await asyncio.to_thread(target.incoming.copy, local, stem, largest)
+            fetched = await target.incoming.copy(local, stem, largest, self._fetcher.commits)
         else:
             fetched = await self._fetcher.fetch(url, target.incoming.folder, stem)
         target.store.mark_fetched(stored.id, fetched.sha256)

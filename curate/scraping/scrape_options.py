@@ -24,6 +24,12 @@ class ScrapeOptions:
     licenses: frozenset[str] | None = None
     min_size: int = DEFAULT_MIN_SIZE
 
+    def __post_init__(self) -> None:
+        """Raises UserError for a number of pictures or of pixels that is none."""
+        for what, number in (("pictures of a class", self.limit), ("pixels of the shorter side", self.min_size)):
+            if number < 0:
+                raise UserError(f"{number} {what} are none to scrape for: give 0 or more.")
+
     @property
     def words(self) -> str:
         """What of it decides the answers of a search."""

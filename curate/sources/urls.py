@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from curate.errors import UserError
+from curate.errors import UserError, why_no_value
 from curate.files.reading import read_file
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions, whole_number
 from curate.sources.protocol.licenses import read_license
@@ -88,7 +88,9 @@ def _json_rows(path: Path, text: str) -> Iterator[dict[str, str]]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"The list {path} is no JSONL at line {number} ({error}): correct it there.") from error
+            raise UserError(
+                f"The list {path} is no JSONL at line {number} ({why_no_value(error)}): correct it there."
+            ) from error
         if not isinstance(row, dict) or not isinstance(row.get("url"), str):
             raise UserError(f"The list {path} has no `url` in line {number}: correct it there.")
         yield {key: str(value) for key, value in row.items() if isinstance(value, (str, int, float))}

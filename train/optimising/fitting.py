@@ -11,10 +11,11 @@ from torch import nn
 
 from curate.errors import UserError
 from curate.progress import Progress, silent
-from train.device import is_out_of_memory
+from train.device import Arriving, is_out_of_memory
 from train.optimising.balance import Objective
 from train.optimising.distributed import Processes
 from train.optimising.ema import WeightAverage
+from train.optimising.graphed_step import Batch, GraphedStep
 from train.optimising.mixing import Mix, draw_mix
 from train.optimising.optimiser import ParameterGroup, make_optimizer, set_rates
 from train.optimising.sampler import ClassBalancedSampler
@@ -108,6 +109,10 @@ class Fitting:
         self.pictures_at_once = settings.batch
         self._epoch, self._step = 0, 0  # the next step's
         self._sums = [0.0, 0.0, 0.0]  # loss, right, samples of this epoch so far
+        self._waiting: list[_Figures] = []  # of the last step, where the device works while this process goes on
+        on_cuda = work.device.type == "cuda"
+        self._ahead = on_cuda and self.processes.count == 1
+        self._graphed = GraphedStep(self._compute, self.parameters, work.device) if on_cuda else None
         self._best: dict[str, torch.Tensor] = {}
 
     def run(self, progress: Progress = silent) -> list[Epoch]:
@@ -156,22 +161,37 @@ class Fitting:
             number = self._epoch * self.steps_an_epoch + self._step
             rate = self.settings.learning_rate * self.schedule.factor(number)
             set_rates(self.optimizer, rate)
-            loss, right = self._take_step(inputs, self.work.targets[drawn[part]], number, len(step))
-            self._sums = [self._sums[0] + loss, self._sums[1] + right, self._sums[2] + len(step)]
+            figures = self._take_step(inputs, self.work.targets[drawn[part]], number, len(step))
+            self._account()  # for the step before: the device computes this one meanwhile
+            self._waiting.append(figures)
             self._step += 1
             advance(1)
+            if not self._ahead or self._step == len(steps):
+                self._account()
             if self._step == len(steps):
                 self._end_epoch(rate)
             if self.unfinished and self.processes.first and self.unfinished.due():
+                self._account()
                 self.unfinished.save(self._state())
 
-    def _take_step(self, inputs: torch.Tensor, targets: torch.Tensor, number: int, samples: int) -> tuple[float, float]:
-        """One step of the optimiser; returns the sum of the losses and the count of right answers, of all processes."""
+    def _account(self) -> None:
+        """Add the figures of the steps that wait for it to the epoch's; raises UserError where a loss is no number."""
+        while self._waiting:
+            figures = self._waiting.pop(0)
+            loss, right = self.processes.sum(figures.sums.wait().tolist())
+            if not math.isfinite(loss):
+                raise UserError(
+                    f"The loss became {loss} in epoch {self._epoch + 1}: a lower --learning-rate is needed."
+                )
+            self._sums = [self._sums[0] + loss, self._sums[1] + right, self._sums[2] + figures.samples]
+
+    def _take_step(self, inputs: torch.Tensor, targets: torch.Tensor, number: int, samples: int) -> "_Figures":
+        """One step of the optimiser; returns what it says of this process's samples."""
         seed = _mixed(self.seed, number, self.processes.rank)
         mix = draw_mix(self.settings, inputs, seed)
         while True:
             try:
-                loss, right = self._gradients(inputs, targets, mix, seed, samples)
+                figures = _Figures(Arriving(self._gradients(inputs, targets, mix, seed, samples)), samples)
                 break
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
@@ -182,39 +202,57 @@ class Fitting:
                         f"One picture alone does not fit the memory of {self.work.device}: choose a smaller --backbone."
                     ) from error
                 self.pictures_at_once = math.ceil(at_once / 2)
+                if self._graphed:
+                    self._graphed.forget()
             if self.work.device.type == "cuda":
                 torch.cuda.empty_cache()
         self.processes.sum_gradients(self.parameters)
-        loss, right = self.processes.sum([loss, right])
-        if not math.isfinite(loss):
-            raise UserError(f"The loss became {loss} in epoch {self._epoch + 1}: a lower --learning-rate is needed.")
         if self.settings.clip:
             nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
         self.optimizer.step()
         if self.average:
             self.average.update()
-        return loss, right
+        return figures
 
     def _gradients(
         self, inputs: torch.Tensor, targets: torch.Tensor, mix: Mix | None, seed: int, samples: int
-    ) -> tuple[float, float]:
-        """Add up the gradients of this process's samples, so many at once as fit; `samples` are those of all."""
+    ) -> torch.Tensor:
+        """Add up the gradients of this process's samples, so many at once as fit; `samples` are those of all.
+
+        Returns the sum of the losses and the count of right answers, (2,) on the device.
+        """
         _seed_dropout(seed, self.work.device)
         self.optimizer.zero_grad()
-        total, right = 0.0, 0.0
-        for rows in _slices(len(inputs), self.pictures_at_once):
-            own = inputs[rows] if mix is None else mix.apply(inputs, rows)
-            wanted = targets[rows].to(self.work.device)
-            with torch.autocast(self.work.device.type, torch.bfloat16, enabled=self.work.precision == "bfloat16"):
-                logits = self.work.model(own.to(self.work.device, non_blocking=True))
-            losses = self.objective(logits, wanted)
+        # Of so few numbers CUDA keeps its own copy at once; without the word it would finish all its work first
+        on_cuda = self.work.device.type == "cuda"
+        inputs, targets = (one.to(self.work.device, non_blocking=on_cuda) for one in (inputs, targets))
+        slices = _slices(len(inputs), self.pictures_at_once)
+        compute = self._graphed if self._graphed and len(slices) == 1 else self._compute
+        exact = torch.float32 if self.work.device.type == "mps" else torch.float64
+        figures = torch.zeros(2, dtype=exact, device=self.work.device)
+        for rows in slices:
+            batch: Batch = (inputs[rows], targets[rows], _number(samples, self.work.device))
             if mix is not None:
-                others = targets[mix.partner[rows]].to(self.work.device)
-                losses = mix.kept * losses + (1 - mix.kept) * self.objective(logits, others)
-            torch.autograd.backward(losses.sum() / samples)
-            total += float(losses.detach().sum())
-            right += float((logits.detach().argmax(dim=1) == wanted).sum())
-        return total, right
+                others = targets[mix.partner[rows].to(self.work.device, non_blocking=on_cuda)]
+                batch = (mix.apply(inputs, rows), *batch[1:], others, _number(mix.kept, self.work.device))
+            figures += compute(batch).to(exact)
+        return figures
+
+    def _compute(self, batch: Batch) -> torch.Tensor:
+        """Add to the gradients what one batch says: its inputs and targets, the step's samples, and how it is mixed.
+
+        Returns the sum of the losses and the count of right answers, (2,) on the device.
+        """
+        inputs, targets, samples, *mixed = batch
+        with torch.autocast(self.work.device.type, torch.bfloat16, enabled=self.work.precision == "bfloat16"):
+            logits = self.work.model(inputs)
+        losses = self.objective(logits, targets)
+        if mixed:
+            others, kept = mixed
+            losses = kept * losses + (1 - kept) * self.objective(logits, others)
+        torch.autograd.backward(losses.sum() / samples)
+        right = (logits.detach().argmax(dim=1) == targets).sum()
+        return torch.stack([losses.detach().sum(), right.to(losses.dtype)])
 
     def _end_epoch(self, rate: float) -> None:
         loss, right, samples = self._sums
@@ -310,12 +348,25 @@ class Fitting:
             tensor.copy_(values[name])
 
 
+@dataclass(frozen=True)
+class _Figures:
+    """What a step says."""
+
+    sums: Arriving  # (2,): of the losses, and of right answers, of this process's samples
+    samples: int  # of all processes
+
+
 def _steps_of(samples: int, settings: FitSettings) -> list[torch.Tensor]:
     """Places in an epoch's draws, step by step; a last one of one sample joins the one before: batch-norm needs two."""
     steps = list(torch.split(torch.arange(samples), settings.batch * settings.accumulate))
     if len(steps) > 1 and len(steps[-1]) == 1:
         steps[-2:] = [torch.cat(steps[-2:])]
     return steps
+
+
+def _number(value: float, device: torch.device) -> torch.Tensor:
+    """One number there, float32 (); a GPU is not waited for."""
+    return torch.tensor(value, dtype=torch.float32).to(device, non_blocking=device.type == "cuda")
 
 
 def _slices(samples: int, most: int) -> list[slice]:
