@@ -69,7 +69,7 @@ def evaluate(
 
     if out:
         require_evaluation_place(out, force=force)
-    file = chosen_checkpoint(checkpoint, models)
+    file = chosen_checkpoint(checkpoint, models, data)
     evaluation = run_evaluate(
         file, data, split=split, device=device, bank=models / "bank", views=views, abstain=abstain,
         progress=console.bars,
@@ -109,12 +109,14 @@ def predict(
 
     file = chosen_checkpoint(checkpoint, models)
     predictor = Predictor.from_checkpoint(file, device, views=views, abstain=abstain)
-    show = training_reports.prediction_as_json if as_json else training_reports.prediction
     failures = training_reports.Failures()
     drawn: list[LabelledPrediction] = []
     with console.counter("Predicting") as advance:
         for answer in predictor.predict_files(expand(files), top_k=top_k):
-            show(answer)
+            if as_json:
+                training_reports.prediction_as_json(answer, file)
+            else:
+                training_reports.prediction(answer)
             failures.note(answer)
             if plot and not isinstance(answer, Exception) and len(drawn) < MOST:
                 drawn.append(LabelledPrediction(answer))
@@ -122,7 +124,7 @@ def predict(
     if plot:
         _plot(drawn, plot)
     if not as_json and failures.answers > len(failures.broken):
-        console.say(f"That is what {file} says.")
+        console.say(f"That is what {file} says, which knows {training_reports.classes_in_words(predictor.checkpoint)}.")
     failures.end()
 
 
@@ -150,9 +152,12 @@ def predict_random(
     from train.pictures import draw_held_out
 
     picture, split = draw_held_out(open_dataset(data), seed)
+    file = chosen_checkpoint(checkpoint, models, data)
+    from train.evaluate import require_answers_for
     from train.predict import Predictor
 
-    predictor = Predictor.from_checkpoint(chosen_checkpoint(checkpoint, models), device)
+    predictor = Predictor.from_checkpoint(file, device)
+    require_answers_for(file, predictor.checkpoint, [picture.label])
     (answer,) = predictor.predict_files([picture.path], top_k=top_k)
     training_reports.prediction(answer)
     failures = training_reports.Failures()
@@ -163,9 +168,8 @@ def predict_random(
         from train.prediction_plot import LabelledPrediction
 
         _plot([LabelledPrediction(answer, picture.label, predictor.checkpoint.name_of(picture.label))], plot)
-    elsewhere = () if models == DEFAULT_MODELS else ("--models", models)
-    following = command_line("evaluate", data, *elsewhere)
-    console.say(f"The picture is {picture.path}, drawn from {split}. Next: {following}")
+    following = command_line("evaluate", data, "--checkpoint", file)
+    console.say(f"The picture is {picture.path}, drawn from {split}; {file} answered. Next: {following}")
 
 
 def _plot(answers: Sequence[LabelledPrediction], file: Path) -> None:
@@ -225,7 +229,7 @@ def export(
     pictures = [picture.path for picture in labelled_pictures(open_dataset(data), "valid")]
 
     written = export_checkpoint(
-        chosen_checkpoint(checkpoint, models), format_, pictures, out=out, force=force, progress=console.bars
+        chosen_checkpoint(checkpoint, models, data), format_, pictures, out=out, force=force, progress=console.bars
     )
     console.say(
         f"Wrote {written.file} and {written.beside}; on {written.pictures} pictures its probabilities differ from the "

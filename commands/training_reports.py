@@ -12,6 +12,7 @@ _MOST_CONFUSED = 10
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from curate.image import BrokenImage, BrokenPicture
     from demo.tour import Tour
@@ -177,13 +178,20 @@ def prediction(answer: Prediction | BrokenImage) -> None:
     table(answer.path + ("" if answer.sure else ": not sure"), ("name", "folder", "probability"), rows)
 
 
-def prediction_as_json(answer: Prediction | BrokenImage) -> None:
-    """One JSON object on a line; a broken file has `error` in place of `guesses`."""
+def classes_in_words(checkpoint: Checkpoint) -> str:
+    """How many classes a checkpoint knows, and how it fared on valid."""
+    valid = checkpoint.metrics.get("valid")
+    figure = f"; on valid {valid.percent()}% of {valid.n:,}" if valid else ""
+    return f"{len(checkpoint.labels):,} classes{figure}"
+
+
+def prediction_as_json(answer: Prediction | BrokenImage, checkpoint: Path) -> None:
+    """One JSON object on a line, with the file that answers; a broken file has `error` in place of `guesses`."""
     if isinstance(answer, Exception):
         line: dict[str, object] = {"path": answer.path, "error": answer.reason}
     else:
         line = {"path": answer.path, "guesses": [asdict(guess) for guess in answer.guesses], "sure": answer.sure}
-    json_line(line)
+    json_line({**line, "checkpoint": str(checkpoint)})
 
 
 class Failures:

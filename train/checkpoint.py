@@ -1,11 +1,8 @@
 """Checkpoints that explain themselves: everything a prediction needs, in plain types, under the accuracy's name."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -42,8 +39,6 @@ _RAISED_OF_DAMAGE = (
     ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
     ValueError,
 )  # fmt: skip
-
-_NAME = re.compile(r"model_(\d+\.\d\d)(?:_(\d+))?\.pth")
 
 
 @dataclass(frozen=True)
@@ -106,7 +101,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Raises UserError where the file is missing, cut off, damaged, not ours, or written by a newer version.
     """
-    content = _read(path)
+    content = _of_ours(path, _read(path))
     try:
         require_backed(_all_tensors(content), path.stat().st_size)
         backbones = [_backbone_from_plain(one, path) for one in content["backbones"]]
@@ -130,23 +125,40 @@ def load_checkpoint(path: Path) -> Checkpoint:
             calibration=Calibration.from_dict(calibration) if (calibration := content.get("calibration")) else None,
         )
     except _RAISED_OF_DAMAGE as error:
-        raise UserError(f"The checkpoint {path} is damaged ({_cause(error)}): train again or take another.") from error
+        raise _damaged(path, error) from error
 
 
-def best_checkpoint(folder: Path) -> Path:
-    """The checkpoint in `folder` whose name says the highest accuracy, the newest of equals; UserError without one."""
-    there = []
-    with suppress(OSError):
-        # What leads nowhere or round in a ring is no checkpoint; of such a link Path.is_file raises
-        there = [path for path in folder.glob("model_*.pth") if os.path.isfile(path)]  # noqa: PTH113
-    found = [
-        (Decimal(name[1]), path.stat().st_mtime_ns, int(name[2] or 1), path)
-        for path in there
-        if (name := _NAME.fullmatch(path.name))
-    ]
-    if not found:
-        raise UserError(f"There is no checkpoint in {folder}: run `train` first, or name one with --checkpoint FILE.")
-    return max(found)[-1]
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """What a checkpoint says of itself without its weights."""
+
+    labels: list[str]
+    names: list[str]
+    valid: Accuracy | None
+    measured_on: str  # names the classes and the valid pictures: figures of equal ones may be compared
+    created: str  # ISO 8601, UTC
+
+
+def read_facts(path: Path) -> CheckpointFacts:
+    """What a checkpoint says of itself, its tensors left on the disk and unchecked.
+
+    Raises OSError and UserError for a file that can't be read, or is none of ours.
+    """
+    content = _of_ours(path, _read(path, mapped=True))
+    try:
+        labels, names = labels_and_names(content["labels"], content["names"])
+        dataset = dataset_of(content["dataset"])
+        # Older checkpoints name train and valid together
+        pictures = dataset.get("valid_fingerprint") or dataset.get("fingerprint")
+        return CheckpointFacts(
+            labels=labels,
+            names=names,
+            valid=metrics_of(content["metrics"], len(labels)).get("valid"),
+            measured_on=f"{sorted(labels)} {pictures}",
+            created=str(content["created"]),
+        )
+    except _RAISED_OF_DAMAGE as error:
+        raise _damaged(path, error) from error
 
 
 def _to_plain(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -235,9 +247,9 @@ def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
     return {key: value.detach().cpu().contiguous().clone() for key, value in module.state_dict().items()}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, *, mapped: bool = False) -> object:
     try:
-        content = load_safely(path)
+        return load_safely(path, mapped=mapped)
     except FileNotFoundError as error:
         raise UserError(
             f"There is no checkpoint {path}: run `train` first, or name another with --checkpoint FILE."
@@ -249,11 +261,18 @@ def _read(path: Path) -> dict[str, Any]:
         ) from error
     except DamagedFile as error:
         raise UserError(f"{path} can't be read as a checkpoint: it is cut off, damaged, or not one of ours.") from error
+
+
+def _of_ours(path: Path, content: object) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is no checkpoint of ours: name one that `train` wrote with --checkpoint FILE.")
     if not isinstance(content.get("version"), int) or content["version"] > VERSION:
         raise UserError(f"{path} was written by a newer version of Florilegium: update it to use this checkpoint.")
     return content
+
+
+def _damaged(path: Path, error: BaseException) -> UserError:
+    return UserError(f"The checkpoint {path} is damaged ({_cause(error)}): train again or take another.")
 
 
 def _take_name(temporary: Path, folder: Path, stem: str) -> Path:

@@ -1,7 +1,7 @@
 """How good a checkpoint is on labelled pictures, computed from the same float32 features that prediction uses."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from train.calibration import (
     reliability,
 )
 from train.checkpoint import Checkpoint, load_checkpoint
+from train.checkpoint_choice import offer_of_another
 from train.device import resolve_device
 from train.features.extract import BATCH, Extraction, extract
 from train.features.prepare import PictureRef
@@ -73,6 +74,7 @@ class Evaluation:
     reliance: Reliance
     abstaining: Abstaining | None
     fingerprint: str  # SHA-256 of the sorted (label, sha256) of the pictures
+    checkpoint: str = ""  # its file; "" where it was given in memory
     split: str = ""  # "" where the pictures were given one by one
     openings: int = 0  # how often test has been opened with this checkpoint, this time included; 0 for other splits
 
@@ -96,7 +98,7 @@ def evaluate(
     """
     pictures = labelled_pictures(open_dataset(root), split)
     loaded = load_checkpoint(checkpoint)
-    _require_known(loaded, pictures)
+    require_answers_for(checkpoint, loaded, (picture.label for picture in pictures))
     prediction_views(views)  # what is wrong is said before test is opened
     require_abstention(loaded, abstain, views)
     openings, opening = 0, None
@@ -111,7 +113,7 @@ def evaluate(
             checkpoint, opening,
             pictures=found.accuracy.n, fingerprint=found.fingerprint, correct=found.accuracy.correct,
         )  # fmt: skip
-    return replace(found, split=split, openings=openings)
+    return replace(found, checkpoint=str(checkpoint), split=split, openings=openings)
 
 
 def evaluate_pictures(
@@ -125,7 +127,8 @@ def evaluate_pictures(
     progress: Progress = silent,
 ) -> Evaluation:
     """Measure a loaded checkpoint on any labelled pictures; see `evaluate`."""
-    _require_known(checkpoint, pictures)
+    labels_asked = {picture.label for picture in pictures}
+    require_known(labels_asked, checkpoint.labels, where="The data", owner="the checkpoint")
     wanted, threshold = prediction_views(views), require_abstention(checkpoint, abstain, views)
     with tempfile.TemporaryDirectory(prefix="florilegium-") as temporary:
         found = side_by_side(
@@ -193,8 +196,11 @@ def measure_head(
     return measure_accuracy(probabilities, truth, len(order)), truth, probabilities
 
 
-def _require_known(checkpoint: Checkpoint, pictures: Sequence[LabelledPicture]) -> None:
-    require_known({picture.label for picture in pictures}, checkpoint.labels, where="The data", owner="the checkpoint")
+def require_answers_for(path: Path, checkpoint: Checkpoint, labels: Iterable[str]) -> None:
+    """Raise UserError for `labels` that the checkpoint at `path` does not know, with one beside it that does."""
+    wanted = set(labels)
+    offer = "" if wanted <= set(checkpoint.labels) else offer_of_another(path.parent, wanted)
+    require_known(wanted, checkpoint.labels, where="The data", owner=f"the checkpoint {path}", offer=offer)
 
 
 def side_by_side(

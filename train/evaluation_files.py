@@ -67,6 +67,7 @@ def evaluation_figures(evaluation: Evaluation) -> dict[str, Any]:
     accuracy = evaluation.accuracy.to_dict()
     confusion = accuracy.pop("confusion")
     return {
+        "checkpoint": evaluation.checkpoint,
         "split": evaluation.split,
         **accuracy,
         "views": evaluation.views,

@@ -316,7 +316,8 @@ def dataset_facts(content: Sequence[tuple[str, Sequence[str], Sequence[str]]]) -
         (label, split, sha256) for split, shas, labels in content for label, sha256 in zip(labels, shas, strict=True)
     ]
     counts = {split: dict(Counter(labels)) for split, _, labels in content}
-    return {"fingerprint": fingerprint(triples), "pictures": counts}
+    valid = fingerprint(triple for triple in triples if triple[1] == "valid")
+    return {"fingerprint": fingerprint(triples), "valid_fingerprint": valid, "pictures": counts}
 
 
 def unfinished_run(

@@ -103,8 +103,8 @@ def fit_state(network: nn.Module, state: Mapping[str, torch.Tensor], *, network_
     network.load_state_dict({**counts, **state}, strict=True)
 
 
-def load_safely(file: Path) -> object:
-    """`torch.load` of tensors and plain types alone, from a regular file.
+def load_safely(file: Path, *, mapped: bool = False) -> object:
+    """`torch.load` of tensors and plain types alone, from a regular file; `mapped`, the tensors stay on the disk.
 
     Raises OSError where the file can't be read, and DamagedFile for whatever torch makes of a damaged or foreign one.
     """
@@ -113,7 +113,7 @@ def load_safely(file: Path) -> object:
         warnings.filterwarnings("ignore", message="Detected pickle protocol")
         try:
             _require_stored(opened)
-            return torch.load(opened, map_location="cpu", weights_only=True)
+            return torch.load(file if mapped else opened, map_location="cpu", weights_only=True, mmap=mapped)
         except _RAISED_OF_DAMAGE as error:
             if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
                 raise
