@@ -75,11 +75,13 @@ def evaluation(report: Evaluation) -> None:
         f"Calibration: expected error {trust.error:.3f} at temperature {trust.temperature:.2f} "
         f"({trust.error_at_one:.3f} without)."
     )
+    if report.strangers:
+        say(f"Like none of the classes, by their features: {report.strangers:,} of {report.accuracy.n:,}.")
     if report.abstaining:
         found, answered = report.abstaining.found, report.abstaining.answered
         share_right = report.abstaining.right / answered if answered else float("nan")
         say(
-            f"Abstaining below a confidence of {found.threshold:.3f}: {answered:,} of {report.accuracy.n:,} answered, "
+            f"Abstaining below a confidence of {found.threshold:.3f} and from strangers: {answered:,} of {report.accuracy.n:,} answered, "
             f"{share_right:.1%} of them right (asked for: {found.wanted:.1%})."
         )
     if report.openings:
@@ -175,7 +177,8 @@ def prediction(answer: Prediction | BrokenImage) -> None:
     if isinstance(answer, Exception):
         return
     rows = [(guess.name, guess.label, f"{guess.probability:.1%}") for guess in answer.guesses]
-    table(answer.path + ("" if answer.sure else ": not sure"), ("name", "folder", "probability"), rows)
+    remarks = ("" if answer.sure else ": not sure") + (": like none of the classes" if answer.is_stranger else "")
+    table(answer.path + remarks, ("name", "folder", "probability"), rows)
 
 
 def classes_in_words(checkpoint: Checkpoint) -> str:
@@ -191,6 +194,7 @@ def prediction_as_json(answer: Prediction | BrokenImage, checkpoint: Path) -> No
         line: dict[str, object] = {"path": answer.path, "error": answer.reason}
     else:
         line = {"path": answer.path, "guesses": [asdict(guess) for guess in answer.guesses], "sure": answer.sure}
+        line |= {"familiarity": answer.familiarity, "like_no_class": answer.is_stranger}
     json_line({**line, "checkpoint": str(checkpoint)})
 
 

@@ -323,4 +323,5 @@ def _line(answer: Prediction | BrokenImage) -> str:
     if isinstance(answer, BrokenImage):
         return printable(f"{answer.path}: {answer.reason}")
     guess = answer.guesses[0]
-    return printable(f"{answer.path}: {guess.name}, {guess.probability:.1%}" + ("" if answer.sure else "; not sure"))
+    return printable(f"{answer.path}: {guess.name}, {guess.probability:.1%}" + ("" if answer.sure else "; not sure")
+        + ("; like none of the classes" if answer.is_stranger else ""))

@@ -26,6 +26,7 @@ from train.backbones import (
 )
 from train.calibration import Calibration
 from train.checkpoint_facts import dataset_of, labels_and_names, metrics_of, plain
+from train.familiarity import Familiarity
 from train.features.preprocessing import Preprocessing
 from train.features.weights import DamagedFile, fit_state, is_finite, load_safely, require_backed
 from train.metrics import Accuracy
@@ -59,6 +60,7 @@ class Checkpoint:
     versions: dict[str, str]
     created: str  # ISO 8601, UTC
     calibration: Calibration | None = None  # learnt from valid; None where nothing was
+    familiarity: Familiarity | None = None  # learnt from train; None where there was too little
 
     @property
     def temperature(self) -> float:
@@ -123,6 +125,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
             versions={str(package): str(version) for package, version in plain(content["versions"]).items()},
             created=str(content["created"]),
             calibration=Calibration.from_dict(calibration) if (calibration := content.get("calibration")) else None,
+            familiarity=Familiarity.from_dict(found, dim=linears(head)[0].in_features, classes=len(labels))
+            if (found := content.get("familiarity"))
+            else None,
         )
     except _RAISED_OF_DAMAGE as error:
         raise _damaged(path, error) from error
@@ -177,13 +182,15 @@ def _to_plain(checkpoint: Checkpoint) -> dict[str, Any]:
         "dataset": plain(checkpoint.dataset),
         "versions": plain(checkpoint.versions),
         "calibration": checkpoint.calibration.to_dict() if checkpoint.calibration else None,
+        "familiarity": checkpoint.familiarity.to_dict() if checkpoint.familiarity else None,
     }
 
 
 def _all_tensors(content: Mapping[str, Any]) -> Iterator[torch.Tensor]:
     for part in (*content["backbones"], content["head"]):
         yield from part["state"].values()
-    yield from (value for value in (content.get("calibration") or {}).values() if isinstance(value, torch.Tensor))
+    for learnt in ("calibration", "familiarity"):
+        yield from (value for value in (content.get(learnt) or {}).values() if isinstance(value, torch.Tensor))
 
 
 def _backbone_to_plain(backbone: Backbone) -> dict[str, Any]:

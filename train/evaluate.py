@@ -26,6 +26,7 @@ from train.calibration import (
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.checkpoint_choice import offer_of_another
 from train.device import resolve_device
+from train.familiarity import STRANGE
 from train.features.extract import BATCH, Extraction, extract
 from train.features.prepare import PictureRef
 from train.features.views import Views, prediction_views
@@ -33,7 +34,7 @@ from train.metrics import Accuracy, measure_accuracy
 from train.optimising.layers import Head
 from train.options import Precision
 from train.pictures import LabelledPicture, fingerprint, labelled_pictures, require_known
-from train.predict import mean_probabilities, require_abstention
+from train.predict import familiarities, mean_probabilities, require_abstention
 from train.test_log import Opening, complete_opening, content_of, note_opening, now
 
 
@@ -72,6 +73,7 @@ class Evaluation:
     seconds: float
     views: int
     reliance: Reliance
+    strangers: int | None  # pictures that are like none of the classes; None where the checkpoint can't tell
     abstaining: Abstaining | None
     fingerprint: str  # SHA-256 of the sorted (label, sha256) of the pictures
     checkpoint: str = ""  # its file; "" where it was given in memory
@@ -147,6 +149,8 @@ def evaluate_pictures(
         checkpoint.head, found.features, labels, checkpoint.labels, temperature=checkpoint.temperature
     )
     plain = mean_probabilities(checkpoint.head, found.features)
+    familiarity = familiarities(checkpoint, found.features)
+    known = None if familiarity is None else familiarity >= STRANGE
     return Evaluation(
         accuracy=accuracy,
         labels=checkpoint.labels,
@@ -165,7 +169,8 @@ def evaluate_pictures(
             cross_entropy_at_one=cross_entropy(plain, truth),
             bins=reliability(probabilities, truth),
         ),
-        abstaining=Abstaining(threshold, *answered_right(probabilities, truth, threshold.threshold))
+        strangers=None if known is None else int((~known).sum()),
+        abstaining=Abstaining(threshold, *answered_right(probabilities, truth, threshold.threshold, known))
         if threshold
         else None,
         fingerprint=fingerprint((label, "", sha256) for label, sha256 in zip(labels, found.sha256, strict=True)),

@@ -90,6 +90,7 @@ def evaluation_figures(evaluation: Evaluation) -> dict[str, Any]:
                 for one in reliance.bins
             ],
         },
+        "strangers": evaluation.strangers,
         "abstaining": None
         if abstaining is None
         else {

@@ -19,6 +19,7 @@ from curate.progress import Progress, silent
 from train.backbones import Backbone, freeze_parameters, load_backbone, weights_digest
 from train.calibration import Calibration, calibrate_confidence
 from train.evaluate import measure_head, side_by_side
+from train.familiarity import Familiarity, learn_familiarity
 from train.features.pixels import PixelSource, Readable, readable_pictures
 from train.features.views import Views
 from train.head import fit_head, require_room
@@ -121,7 +122,7 @@ def train_network(
     history = fitting.run(place.progress)
     clock.lap("head")
     tuned, head = _tuned(backbone), head.cpu().requires_grad_(False)
-    accuracy, calibration = _figures(tuned, head, data, place)
+    accuracy, calibration, familiarity = _figures(tuned, head, data, place)
     return finished(
         Trained(
             backbones=[tuned],
@@ -129,6 +130,7 @@ def train_network(
             labels=labels,
             accuracy=accuracy,
             calibration=calibration,
+            familiarity=familiarity,
             history=history,
             dataset=data.facts(),
             valid_labels=[one.label for one in data.measured],
@@ -247,16 +249,23 @@ def _labelled(pictures: Sequence[Readable]) -> list[LabelledPicture]:
     return [LabelledPicture(one.path, one.label, one.sha256) for one in pictures]
 
 
-def _figures(tuned: Backbone, head: Head, data: _Data, place: Place) -> tuple[Accuracy, Calibration]:
-    """Accuracy and calibration on valid, through the frozen network that evaluates and predicts, in float32."""
+def _figures(
+    tuned: Backbone, head: Head, data: _Data, place: Place
+) -> tuple[Accuracy, Calibration, Familiarity | None]:
+    """What valid says, and what train looks like, through the frozen network that evaluates and predicts, in float32."""
     with tempfile.TemporaryDirectory(prefix="florilegium-") as temporary:
-        found = side_by_side(
-            [tuned], _labelled(data.measured), bank=Path(temporary), device=place.device, precision="float32",
-            progress=place.progress, description="Valid pictures",
+        found, learnt = (
+            side_by_side(
+                [tuned], _labelled(pictures), bank=Path(temporary), device=place.device, precision="float32",
+                progress=place.progress, description=title,
+            )
+            for pictures, title in ((data.measured, "Valid pictures"), (data.learnt, "Training pictures once more"))
         )  # fmt: skip
     labels = [data.measured[position].label for position in found.kept]
     accuracy, truth, _ = measure_head(head, found.features, labels, data.labels)
-    return accuracy, calibrate_confidence(head_logits(head, found.features[:, 0]), truth)
+    targets = data.targets([data.learnt[position] for position in learnt.kept]).numpy()
+    familiarity = learn_familiarity(learnt.features[:, 0], targets, len(data.labels))
+    return accuracy, calibrate_confidence(head_logits(head, found.features[:, 0]), truth), familiarity
 
 
 def _tuned(backbone: Backbone) -> Backbone:

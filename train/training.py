@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from curate.dataset import Dataset, open_dataset
@@ -26,6 +27,7 @@ from train.calibration import Calibration, calibrate_confidence
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.device import fast_precision, memory_notes, one_thread, resolve_device
 from train.evaluate import measure_head, side_by_side
+from train.familiarity import Familiarity, learn_familiarity
 from train.features.augmentation import Augmentation
 from train.features.extract import BATCH, Extraction
 from train.features.views import Views
@@ -146,6 +148,9 @@ def train_head(
         )  # fmt: skip
     accuracy, truth, _ = measure_head(fitted.head, measured.features, valid_labels, labels)
     calibration = calibrate_confidence(head_logits(fitted.head, measured.features[:, 0]), truth)
+    familiarity = learn_familiarity(
+        learnt.features[:, 0], np.array([index[label] for label in train_labels]), len(labels), seed=options.seed
+    )
     clock.lap("head")
     return finished(
         Trained(
@@ -154,6 +159,7 @@ def train_head(
             labels=labels,
             accuracy=accuracy,
             calibration=calibration,
+            familiarity=familiarity,
             history=fitted.history,
             dataset=dataset_facts(content),
             valid_labels=valid_labels,
@@ -180,6 +186,7 @@ class Trained:
     labels: list[str]
     accuracy: Accuracy  # on valid
     calibration: Calibration
+    familiarity: Familiarity | None
     history: list[Epoch]
     dataset: dict[str, Any]  # as `dataset_facts` gives it
     valid_labels: list[str]
@@ -209,6 +216,7 @@ def finished(
         versions=versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         calibration=trained.calibration,
+        familiarity=trained.familiarity,
     )
     path = save_first(checkpoint, options.models, place.processes)
     unfinished.discard()
