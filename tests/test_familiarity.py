@@ -78,7 +78,7 @@ def test_what_is_none_does_not_come_back(fault: dict[str, torch.Tensor], learnt:
         Familiarity.from_dict({**learnt.to_dict(), **fault}, dim=DIM, classes=CLASSES)
 
 
-@pytest.mark.parametrize("count", [3, 4, 10])
+@pytest.mark.parametrize("count", [3, 10, 48])
 def test_of_few_pictures_or_none_alike_nothing_is_said(count: int) -> None:
     points, targets = crowd(count, 0)
     assert learn_familiarity(torch.from_numpy(points), targets, CLASSES) is None
@@ -97,7 +97,7 @@ def test_a_class_of_one_picture_does_not_make_others_strange() -> None:
 
 @pytest.fixture(scope="module")
 def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return grow(tmp_path_factory.mktemp("garden"), {"train": 12, "valid": 6, "test": 6})
+    return grow(tmp_path_factory.mktemp("garden"), {"train": 20, "valid": 6, "test": 6})
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ _DIRECTIONS: Final = 128  # of largest variance that are kept
 _SHRINKAGE: Final = 0.1  # share of the mean variance in the covariance: there are fewer pictures than directions
 _FOLDS: Final = 5
 _MOST: Final = 20_000  # pictures that are learnt from, spread evenly
-_FEWEST: Final = 20  # pictures that must have been held out
+_FEWEST: Final = math.ceil(1 / STRANGE) - 1  # pictures that must have been held out: of fewer none could be so strange
 _ROUNDS: Final = 2  # of the subspace iteration that finds the directions
 
 

@@ -16,7 +16,7 @@ from curate.errors import UserError
 from curate.image import BrokenPicture
 from curate.memory import keep_freed_memory
 from curate.progress import Progress, silent
-from train.backbones import Backbone, freeze_parameters, load_backbone, weights_digest
+from train.backbones import Backbone, freeze_parameters, weights_digest
 from train.calibration import Calibration, calibrate_confidence
 from train.evaluate import measure_head, side_by_side
 from train.familiarity import Familiarity, learn_familiarity
@@ -41,6 +41,7 @@ from train.training import (
     banked,
     dataset_facts,
     finished,
+    load_backbones,
     pictures_of,
     require_every_class,
     unfinished_run,
@@ -154,7 +155,10 @@ def _one_backbone(options: TrainOptions) -> Backbone:
         raise UserError(
             f"--unfreeze trains one network, not {options.backbone}: name one, or leave them frozen side by side."
         )
-    return load_backbone(options.backbone, options.weights, seed=options.seed, cut=options.features, crop=options.crop)
+    (backbone,) = load_backbones(
+        options.backbone, options.weights, seed=options.seed, cut=options.features, crop=options.crop
+    )
+    return backbone
 
 
 def _readable(

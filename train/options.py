@@ -4,11 +4,13 @@ An option is added here, or in `FitSettings` or `Tuning`, as one field; what it 
 The command line shows all of it in its help, so nothing heavy is imported here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from curate.defaults import DEFAULT_SEED, MOST_SEED
+from curate.errors import UserError
 from train.limits import MAX_CROP, MOST_VIEWS
 from train.optimising.settings import FitSettings, Tuning
 from train.option_fields import Option, option, options_in, require_within, values_of
@@ -50,8 +52,8 @@ class LearningOptions:
         heading="The network", flag="A network of torchvision or timm; a+b: both.",
     )  # fmt: skip
     weights: str | Path = option(
-        "default", "default (the library's choice), none (random), a tag of the library's, or a file",
-        flag="default, none, a weights tag, or a state dict's file.",
+        "default", "default (the library's choice), none (random), a library's tag, a file, or NAME=one of these,…",
+        flag="default, none, a tag or a file; or NAME=FILE,… each.",
     )  # fmt: skip
     features: Cut = option("last", "what the head sees: what the network's last layer sees, or its whole classifier")
     crop: int = option(
@@ -87,7 +89,32 @@ class LearningOptions:
         Of a weights file the name alone: where it lay is nobody's business but the user's.
         """
         values = {name: _fact(value) for name, value in self.learning().items()}
-        return {**values, "weights": Path(self.weights).name}
+        names = [name.strip() for name in self.backbone.split("+")]
+        own = {name: Path(value).name for name, value in weights_by_network(self.weights, names).items()}
+        same = len(set(own.values())) == 1
+        return {**values, "weights": own[names[0]] if same else ",".join(f"{name}={own[name]}" for name in names)}
+
+
+def weights_by_network(weights: str | Path, networks: Sequence[str]) -> dict[str, str | Path]:
+    """The weights of each network: of `resnet50=FILE,efficientnet_lite0=none` each its own, default where unnamed.
+
+    Raises UserError for a network that is not among `networks`, and for one file or tag that several would share.
+    """
+    parts = [part.partition("=") for part in str(weights).split(",")]
+    if all(equals and name.strip() in networks for name, equals, _ in parts):
+        named = {name.strip(): value.strip() for name, _, value in parts}
+        return {name: named.get(name) or "default" for name in networks}
+    strangers = [name.strip() for name, equals, _ in parts if equals and name.strip() not in networks]
+    if len(parts) > 1 and strangers:
+        raise UserError(
+            f"--weights {weights} names {strangers[0]}, which --backbone does not: name {' or '.join(networks)}."
+        )
+    if len(networks) > 1 and str(weights) not in {"default", "none"}:
+        each = ",".join(f"{name}=FILE" for name in networks)
+        raise UserError(
+            f"--weights {weights} can't be given to {len(networks)} backbones at once: say whose it is, as in {each}."
+        )
+    return dict.fromkeys(networks, weights)
 
 
 def _fact(value: Any) -> Any:

@@ -38,7 +38,7 @@ from train.optimising.fitting import Epoch
 from train.optimising.layers import Head
 from train.optimising.settings import FitSettings
 from train.optimising.unfinished import UnfinishedRun
-from train.options import Cut, LearningOptions, Precision
+from train.options import Cut, LearningOptions, Precision, weights_by_network
 from train.pictures import LabelledPicture, class_folder_labels, fingerprint, labelled_pictures, require_known
 from train.predict import head_logits
 
@@ -247,16 +247,15 @@ def finished(
 def load_backbones(
     names: str, weights: str | Path = "default", *, seed: int = 0, cut: Cut = "last", crop: int = 0
 ) -> list[Backbone]:
-    """`load_backbone` for each of the names joined by "+".
+    """`load_backbone` for each of the names joined by "+", each with its weights of `weights_by_network`.
 
-    Raises UserError as it does, and where one weights file or tag is given for several backbones.
+    Raises UserError as these do.
     """
     wanted = [name.strip() for name in names.split("+")]
-    if len(wanted) > 1 and str(weights) not in {"default", "none"}:
-        raise UserError(f"--weights {weights} can't be given to {len(wanted)} backbones at once: name one backbone.")
     if len(set(wanted)) < len(wanted):
         raise UserError(f"--backbone {names} names one network twice: its features would say nothing new.")
-    return [load_backbone(name, weights, seed=seed, cut=cut, crop=crop) for name in wanted]
+    own = weights_by_network(weights, wanted)
+    return [load_backbone(name, own[name], seed=seed, cut=cut, crop=crop) for name in wanted]
 
 
 def banked(
