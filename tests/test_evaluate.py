@@ -40,7 +40,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 @pytest.fixture(scope="module")
 def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Colours alone tell the classes apart, and a part of each class has another's: errors on every split."""
-    root = grow(tmp_path_factory.mktemp("garden"), {"train": 12, "valid": 8, "test": 8})
+    root = grow(tmp_path_factory.mktemp("garden"), {"train": 18, "valid": 8, "test": 8})
     labels = list(COLOURS)[:3]
     for split in ("train", "valid", "test"):
         for number, label in enumerate(labels):

@@ -236,7 +236,7 @@ def finished(
         broken=trained.broken,
         computed=trained.computed,
         notes=trained.notes
-        + data_notes(options.head, labels, trained.valid_labels, balanced=trained.balanced)
+        + data_notes(options.head, labels, trained.valid_labels, balanced=trained.balanced, history=trained.history)
         + memory_notes(place.device),
         seconds=clock.laps,
         trained=trained.trained,
@@ -353,7 +353,21 @@ def versions() -> dict[str, str]:
     return {**packages, "python": platform.python_version()}
 
 
-def data_notes(settings: FitSettings, labels: Sequence[str], valid: Sequence[str], *, balanced: bool) -> list[str]:
+def _better_epoch(history: Sequence[Epoch]) -> Epoch | None:
+    """The best epoch on valid, where it is better than the last one."""
+    measured = [one for one in history if one.valid_accuracy is not None]
+    best = max(measured, key=lambda one: one.valid_accuracy or 0.0, default=None)
+    return best if best and (best.valid_accuracy or 0.0) > (measured[-1].valid_accuracy or 0.0) else None
+
+
+def data_notes(
+    settings: FitSettings,
+    labels: Sequence[str],
+    valid: Sequence[str],
+    *,
+    balanced: bool,
+    history: Sequence[Epoch] = (),
+) -> list[str]:
     """Sentences on what the pictures allow; `valid` are the labels of the pictures that were measured on."""
     notes = []
     if balanced and settings.balance:
@@ -364,6 +378,11 @@ def data_notes(settings: FitSettings, labels: Sequence[str], valid: Sequence[str
     unmeasured = [label for label in labels if label not in set(valid)]
     if unmeasured:
         notes.append(f"{len(unmeasured)} of {len(labels)} classes have no valid picture, so nothing is known of them.")
+    if valid and settings.keep == "last" and (better := _better_epoch(history)):
+        notes.append(
+            f"Epoch {better.number} of {len(history)} was right more often on valid ({better.valid_accuracy:.2%}): "
+            f"--set keep=best keeps the best epoch, as several authors did; its figure on valid is then flattered."
+        )
     if valid and settings.keep == "best":
         notes.append("The epoch was chosen on valid, so its figure there is flattered: only test tells the truth.")
     return notes

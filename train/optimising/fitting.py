@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from curate.errors import UserError
 from curate.progress import Progress, silent
@@ -34,6 +35,7 @@ class Epoch:
     valid_accuracy: float | None
     valid_loss: float | None = None
     learning_rate: float = 0.0  # of the head, at the epoch's last step
+    plain_loss: float | None = None  # as `loss`, without smoothing, weights or mixing: what valid's is measured as
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Fitting:
         self.resumed = False
         self.pictures_at_once = settings.batch
         self._epoch, self._step = 0, 0  # the next step's
-        self._sums = [0.0, 0.0, 0.0]  # loss, right, samples of this epoch so far
+        self._sums = [0.0, 0.0, 0.0, 0.0]  # loss, right, samples, plain loss of this epoch so far
         self._best: dict[str, torch.Tensor] = {}
 
     def run(self, progress: Progress = silent) -> list[Epoch]:
@@ -156,8 +158,9 @@ class Fitting:
             number = self._epoch * self.steps_an_epoch + self._step
             rate = self.settings.learning_rate * self.schedule.factor(number)
             set_rates(self.optimizer, rate)
-            loss, right = self._take_step(inputs, self.work.targets[drawn[part]], number, len(step))
-            self._sums = [self._sums[0] + loss, self._sums[1] + right, self._sums[2] + len(step)]
+            loss, right, plain = self._take_step(inputs, self.work.targets[drawn[part]], number, len(step))
+            new = (loss, right, len(step), plain)
+            self._sums = [before + now for before, now in zip(self._sums, new, strict=True)]
             self._step += 1
             advance(1)
             if self._step == len(steps):
@@ -165,13 +168,15 @@ class Fitting:
             if self.unfinished and self.processes.first and self.unfinished.due():
                 self.unfinished.save(self._state())
 
-    def _take_step(self, inputs: torch.Tensor, targets: torch.Tensor, number: int, samples: int) -> tuple[float, float]:
-        """One step of the optimiser; returns the sum of the losses and the count of right answers, of all processes."""
+    def _take_step(
+        self, inputs: torch.Tensor, targets: torch.Tensor, number: int, samples: int
+    ) -> tuple[float, float, float]:
+        """One step of the optimiser; returns sums over all processes: losses, right answers, plain cross-entropies."""
         seed = _mixed(self.seed, number, self.processes.rank)
         mix = draw_mix(self.settings, inputs, seed)
         while True:
             try:
-                loss, right = self._gradients(inputs, targets, mix, seed, samples)
+                loss, right, plain = self._gradients(inputs, targets, mix, seed, samples)
                 break
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
@@ -185,7 +190,7 @@ class Fitting:
             if self.work.device.type == "cuda":
                 torch.cuda.empty_cache()
         self.processes.sum_gradients(self.parameters)
-        loss, right = self.processes.sum([loss, right])
+        loss, right, plain = self.processes.sum([loss, right, plain])
         if not math.isfinite(loss):
             raise UserError(f"The loss became {loss} in epoch {self._epoch + 1}: a lower --learning-rate is needed.")
         if self.settings.clip:
@@ -193,15 +198,15 @@ class Fitting:
         self.optimizer.step()
         if self.average:
             self.average.update()
-        return loss, right
+        return loss, right, plain
 
     def _gradients(
         self, inputs: torch.Tensor, targets: torch.Tensor, mix: Mix | None, seed: int, samples: int
-    ) -> tuple[float, float]:
+    ) -> tuple[float, float, float]:
         """Add up the gradients of this process's samples, so many at once as fit; `samples` are those of all."""
         _seed_dropout(seed, self.work.device)
         self.optimizer.zero_grad()
-        total, right = 0.0, 0.0
+        total, right, plain = 0.0, 0.0, 0.0
         for rows in _slices(len(inputs), self.pictures_at_once):
             own = inputs[rows] if mix is None else mix.apply(inputs, rows)
             wanted = targets[rows].to(self.work.device)
@@ -213,16 +218,18 @@ class Fitting:
                 losses = mix.kept * losses + (1 - mix.kept) * self.objective(logits, others)
             torch.autograd.backward(losses.sum() / samples)
             total += float(losses.detach().sum())
-            right += float((logits.detach().argmax(dim=1) == wanted).sum())
-        return total, right
+            said = logits.detach().to(torch.float32)
+            right += float((said.argmax(dim=1) == wanted).sum())
+            plain += float(functional.cross_entropy(said, wanted, reduction="sum"))
+        return total, right, plain
 
     def _end_epoch(self, rate: float) -> None:
-        loss, right, samples = self._sums
+        loss, right, samples, plain = self._sums
         self.processes.average(_moving_buffers(self.work.model))
         accuracy, valid_loss = self._measure()
-        self.history.append(Epoch(self._epoch + 1, loss / samples, right / samples, accuracy, valid_loss, rate))
+        self.history.append(Epoch(self._epoch + 1, loss / samples, right / samples, accuracy, valid_loss, rate, plain / samples))
         self.schedule.end_epoch(valid_loss)
-        self._epoch, self._step, self._sums = self._epoch + 1, 0, [0.0, 0.0, 0.0]
+        self._epoch, self._step, self._sums = self._epoch + 1, 0, [0.0, 0.0, 0.0, 0.0]
         if self.watch and self.processes.first:
             self.watch(self.history[-1])
 
