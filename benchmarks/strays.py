@@ -57,7 +57,9 @@ def chart(seed: int) -> Image.Image:
         step = (width - 100) // 7
         for number in range(7):
             left = 60 + number * step
-            draw.rectangle((left, foot - choose.randrange(30, height - 120), left + step * 2 // 3, foot), inks[number % 6])
+            draw.rectangle(
+                (left, foot - choose.randrange(30, height - 120), left + step * 2 // 3, foot), inks[number % 6]
+            )
     elif seed % 4 == 1:
         for ink in inks[:3]:
             heights = np.clip(height // 2 + np.cumsum([choose.randrange(-25, 26) for _ in range(30)]), 45, foot - 5)
@@ -117,9 +119,7 @@ def auroc(known: NDArray[np.floating], stray: NDArray[np.floating]) -> float:
     return float((ranks[: len(stray)].sum() - len(stray) * (len(stray) + 1) / 2) / (len(stray) * len(known)))
 
 
-def coverage(
-    known: NDArray[np.float32], right: NDArray[np.bool_], stray: NDArray[np.float32], asked: int
-) -> float:
+def coverage(known: NDArray[np.float32], right: NDArray[np.bool_], stray: NDArray[np.float32], asked: int) -> float:
     """Share of the `asked` known pictures that is answered right at the lowest threshold with PRECISION.
 
     `known` and `stray` are confidences, below 0 where the picture was refused already.

@@ -10,7 +10,9 @@ import typer
 from curate.defaults import MAX_RADIUS
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="The dataset folder: <class>/, raw/<class>/ or train/…")]
-Checkpoint = Annotated[Path | None, typer.Option("--checkpoint", help="A checkpoint.  [default: of --models, for these classes]")]
+Checkpoint = Annotated[
+    Path | None, typer.Option("--checkpoint", help="A checkpoint.  [default: of --models, for these classes]")
+]
 Models = Annotated[Path, typer.Option(help="Where checkpoints are looked for.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Names = Annotated[Path | None, typer.Option(help="JSON: class folder → name.  [default: DATA's own, or Oxford's]")]

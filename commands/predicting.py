@@ -174,11 +174,14 @@ def predict_random(
 
 def _plot(answers: Sequence[LabelledPrediction], file: Path) -> None:
     """Draw the answers; where there is none, say so and draw nothing."""
-    from curate.rendering import save_drawing
+    from curate.rendering import save_drawing, without_font
     from train.prediction_plot import plot_predictions
 
     if answers:
         save_drawing(plot_predictions(answers), file)
+        names = [guess.name for one in answers for guess in one.prediction.guesses]
+        if missing := without_font([*names, *(one.truth_name for one in answers)]):
+            console.say(f"Note: {missing}")
         console.heading(f"Drew {len(answers)} in {file}")
 
 
@@ -186,7 +189,7 @@ def export(
     data: Data = DEFAULT_DATA,
     *,
     format_: Annotated[AnyFormat, typer.Option("--format", help="The first three: DATA; the rest: a checkpoint.")],
-    out: Annotated[Path | None, typer.Option(help="A folder.  [default: beside DATA or checkpoint]")] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder, or a checkpoint's file.  [default: beside it]")] = None,
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
     names: Names = None,
@@ -194,6 +197,8 @@ def export(
         bool, typer.Option("--convert", help="Of DATA: write what torchvision cannot read as PNG or JPEG.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Of a checkpoint: replace files not written here.")] = False,
+    opset: Annotated[int, typer.Option(min=0, help="Of ONNX: the operator set.  [default: PyTorch's]")] = 0,
+    ir_version: Annotated[int, typer.Option(min=0, help="Of ONNX: its IR version.  [default: PyTorch's]")] = 0,
     wait: Wait = False,
 ) -> None:
     """Write the dataset, or a checkpoint, for other tools.
@@ -229,8 +234,9 @@ def export(
     pictures = [picture.path for picture in labelled_pictures(open_dataset(data), "valid")]
 
     written = export_checkpoint(
-        chosen_checkpoint(checkpoint, models, data), format_, pictures, out=out, force=force, progress=console.bars
-    )
+        chosen_checkpoint(checkpoint, models, data), format_, pictures, out=out, force=force, opset=opset,
+        ir_version=ir_version, progress=console.bars,
+    )  # fmt: skip
     console.say(
         f"Wrote {written.file} and {written.beside}; on {written.pictures} pictures its probabilities differ from the "
         f"checkpoint's by {written.largest_difference:.1e} at most."

@@ -103,7 +103,9 @@ def _run_in_our_words(command: Callable[..., object], words: list[str]) -> objec
             return command(args=words, standalone_mode=False)
         except Exception as error:
             unknown, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
-            if not (unknown and context and isinstance(error, _UsageMistake) and type(error).__name__ == "NoSuchOption"):
+            if not (
+                unknown and context and isinstance(error, _UsageMistake) and type(error).__name__ == "NoSuchOption"
+            ):
                 raise
             parameters = context.command.params
             known = [name for one in parameters for name in (*one.opts, one.metavar or "")]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,6 +49,11 @@ def train(
 
     Example: cli.py train flower_data --backbone efficientnet_lite0
     """
+    if folds and (tensorboard or sweep):
+        from curate.errors import UserError
+
+        what = "--tensorboard has nothing to write" if tensorboard else "--sweep runs folds of its own"
+        raise UserError(f"--folds measures and saves no run, so {what}: give one of the two.")
     labelled = names_of(data, names)
     chosen = _recipe(recipe, options, change or [])
     # Only now: importing torch takes seconds, and a mistyped folder should be said at once.

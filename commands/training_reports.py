@@ -119,7 +119,8 @@ def evaluation(report: Evaluation) -> None:
         found, answered = report.abstaining.found, report.abstaining.answered
         share_right = report.abstaining.right / answered if answered else float("nan")
         say(
-            f"Abstaining below a confidence of {found.threshold:.3f} and from strangers: {answered:,} of {report.accuracy.n:,} answered, "
+            f"Abstaining below a confidence of {found.threshold:.3f} and from strangers: {answered:,} of "
+            f"{report.accuracy.n:,} answered, "
             f"{share_right:.1%} of them right (asked for: {found.wanted:.1%})."
         )
     if report.openings:

@@ -1,4 +1,4 @@
-"""Words that people bring from other programs: each becomes the option of ours that means it, or is answered by name."""
+"""Words from other programs: each becomes the option of ours that means the same, or is answered by name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KEYS: Final[Mapping[str, str]] = {
     "--max-steps": "steps", "--training-steps": "steps", "--how-many-training-steps": "steps", "--max-epochs": "epochs",
     "--num-epochs": "epochs",
 }  # fmt: skip
-"""An option of others → the key of a recipe that means it, as `--set` takes it; a recipe's own keys stand for themselves."""
+"""An option of others → the key of a recipe that means it, as `--set` takes it; a recipe's keys mean themselves."""
 
 _SWITCHES: Final[Mapping[str, tuple[str, ...]]] = {
     "--gpu": ("--device", "cuda"), "--cuda": ("--device", "cuda"), "--cpu": ("--device", "cpu"),
@@ -82,7 +82,9 @@ def in_our_words(words: Sequence[str], unknown: str, command: str, known: Sequen
     if value and name in _PLACES and "DATA" in known:
         return [*words[:at], value, *rest]
     answer = _ANSWERS.get(_MEANT.get(name, name))
-    raise UserError(f"There is no {unknown}: {answer[0].lower()}{answer[1:]}." if answer else _no_such(unknown, command, known))
+    raise UserError(
+        f"There is no {unknown}: {answer[0].lower()}{answer[1:]}." if answer else _no_such(unknown, command, known)
+    )
 
 
 def _no_such(unknown: str, command: str, known: Sequence[str]) -> str:

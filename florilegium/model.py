@@ -323,5 +323,8 @@ def _line(answer: Prediction | BrokenImage) -> str:
     if isinstance(answer, BrokenImage):
         return printable(f"{answer.path}: {answer.reason}")
     guess = answer.guesses[0]
-    return printable(f"{answer.path}: {guess.name}, {guess.probability:.1%}" + ("" if answer.sure else "; not sure")
-        + ("; like none of the classes" if answer.is_stranger else ""))
+    return printable(
+        f"{answer.path}: {guess.name}, {guess.probability:.1%}"
+        + ("" if answer.sure else "; not sure")
+        + ("; like none of the classes" if answer.is_stranger else "")
+    )

@@ -1,8 +1,7 @@
 """Calibration: the error as defined, a temperature that is the minimum, a threshold that keeps its word on valid."""
 
-import math
-
 import dataclasses
+import math
 
 import numpy as np
 import pytest

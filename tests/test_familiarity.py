@@ -68,13 +68,14 @@ def test_it_is_the_same_each_time_and_comes_back_from_plain_types(learnt: Famili
 @pytest.mark.parametrize(
     "fault",
     [
-        {"centre": torch.zeros(DIM + 1)}, {"classes": torch.zeros(CLASSES + 1, 30)}, {"whitening": torch.zeros(DIM)}, {"outside": torch.zeros(1)},
+        {"centre": torch.zeros(DIM + 1)}, {"classes": torch.zeros(CLASSES + 1, 30)}, {"whitening": torch.zeros(DIM)},
+        {"outside": torch.zeros(1)},
         {"held_out": torch.tensor([0.3, 0.2])}, {"centre": torch.full((DIM,), float("nan"))},
         {"held_out": torch.tensor([1, 2])},
     ],
 )  # fmt: skip
 def test_what_is_none_does_not_come_back(fault: dict[str, torch.Tensor], learnt: Familiarity) -> None:
-    with pytest.raises(ValueError, match="its familiarity|its held-out"):
+    with pytest.raises(ValueError, match=r"its familiarity|its held-out"):
         Familiarity.from_dict({**learnt.to_dict(), **fault}, dim=DIM, classes=CLASSES)
 
 
@@ -120,7 +121,7 @@ def chart(file: Path) -> Path:
 
 def test_a_chart_is_refused_whatever_it_is_taken_for(garden: Path, trained: Path, tmp_path: Path) -> None:
     """The promise: a face, a chart or a leaf is not "sure: true" a fire lily."""
-    rose = sorted((garden / "test" / "rose").iterdir())[0]
+    rose = min((garden / "test" / "rose").iterdir())
     asked = ("predict", chart(tmp_path / "chart.png"), rose, "--checkpoint", trained, "--device", "cpu")
     done = command(*asked, "--json", "--abstain", "0.1")
     strange, known = (json.loads(line) for line in done.out.splitlines())

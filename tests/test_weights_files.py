@@ -42,7 +42,9 @@ SAVED: dict[str, Callable[[State], Any]] = {
     },
     "a loop of one's own": lambda state: {"net": OrderedDict(state), "acc": np.float64(0.91), "epoch": np.int64(4)},
     "under a word of one's own": lambda state: {"student": state, "step": 12},
-    "beside another network": lambda state: {"state_dict": before("student.", state) | {"teacher.0.weight": torch.ones(2)}},
+    "beside another network": lambda state: {
+        "state_dict": before("student.", state) | {"teacher.0.weight": torch.ones(2)}
+    },
 }  # fmt: skip
 
 

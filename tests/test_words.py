@@ -1,4 +1,4 @@
-"""Words from other programs lead on: to the option that means the same, or to an answer by name; never to a wild guess."""
+"""Words from other programs lead on: to an option that means the same, or to an answer; never to a wild guess."""
 
 from pathlib import Path
 
@@ -20,9 +20,9 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_command_line_in_others_words_trains_as_it_says(garden: Path, tmp_path: Path) -> None:
     done = command(
-        "train", "--data_dir", garden, "--arch", TINY, "--weights", "none", "--epochs", "2", "--lr=0.05", "--batch-size",
-        "5", "--hidden_units", "12,8", "--dropout", "0.1", "--save_dir", tmp_path / "models", "--runs", tmp_path / "runs",
-        "--cpu", "--views", "1",
+        "train", "--data_dir", garden, "--arch", TINY, "--weights", "none", "--epochs", "2", "--lr=0.05",
+        "--batch-size", "5", "--hidden_units", "12,8", "--dropout", "0.1", "--save_dir", tmp_path / "models",
+        "--runs", tmp_path / "runs", "--cpu", "--views", "1",
     )  # fmt: skip
     assert done.code == 0, done.err
     found = load_checkpoint(best_checkpoint(tmp_path / "models"))
@@ -39,7 +39,7 @@ def test_a_command_line_in_others_words_trains_as_it_says(garden: Path, tmp_path
         (("train", "--workers", "4"), "There is no --workers: pictures are decoded by as many workers"),
         (("train", "--means", "0.5,0.5,0.5"), "There is no --means: mean and standard deviation are those"),
         (("train", "--stds", "[1]"), "There is no --stds: mean and standard deviation are those"),
-        (("predict", "x.jpg", "--category_names", "f.json"), "are inside the checkpoint: give them to `train --names FILE`"),
+        (("predict", "x.jpg", "--category_names", "f.json"), "inside the checkpoint: give them to `train --names"),
         (("train", "--resume"), "goes on when the same command is given again"),
         (("train", "--backbon", "x"), "The command train has no option --backbon: did you mean --backbone?"),
         (("train", "--zzz"), "The command train has no option --zzz: `cli.py train --help` lists its options."),

@@ -20,7 +20,8 @@ import torch
 from torch import nn
 
 from curate.errors import UserError
-from train.features.preprocessing import Preprocessing
+from curate.printable import without_escapes
+from train.features.preprocessing import IMAGENET, Preprocessing
 from train.features.weights import drop_keys, fit_state, in_order_of, lite0_file, preprocessing_in, state_for
 from train.options import Cut
 
@@ -38,8 +39,7 @@ _LITE0 = "tf_efficientnet_lite0"
 SCRATCH_CNN = "scratch_cnn"
 _CHANNELS: Final = (3, 16, 32, 64)
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
+_IMAGENET_MEAN, _IMAGENET_STD = IMAGENET
 
 
 @dataclass(frozen=True)
@@ -402,7 +402,7 @@ def _fetched(architecture: str, fetch: Any) -> Any:
         try:
             return fetch()
         except Exception as error:  # urllib, requests, httpx and the hub each raise their own
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = without_escapes((str(error).strip().splitlines() or [type(error).__name__])[0])
             raise UserError(
                 f"The weights of {architecture} could not be downloaded ({reason}): connect to the network, "
                 f"pass --weights FILE, or take --backbone {OFFLINE}, whose weights are installed already."

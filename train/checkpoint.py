@@ -14,6 +14,7 @@ from curate.errors import UserError
 from curate.files.atomic import file_under_way, fsync_file, fsync_folder
 from curate.files.lock import locked
 from curate.files.moving import Outcome, move
+from curate.printable import without_escapes
 from train.backbones import (
     CUTS,
     LIBRARIES,
@@ -294,4 +295,4 @@ def _take_name(temporary: Path, folder: Path, stem: str) -> Path:
 def _cause(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return without_escapes((str(error).strip().splitlines() or [type(error).__name__])[0])

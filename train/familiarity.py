@@ -57,8 +57,7 @@ class Familiarity:
         pictures like those held out, a share of at most p has a familiarity of p or less.
         """
         farther = len(self.held_out) - np.searchsorted(self.held_out, self.distances(features), side="left")
-        shares: NDArray[np.float64] = (1.0 + farther) / (1.0 + len(self.held_out))
-        return shares
+        return np.asarray((1.0 + farther) / (1.0 + len(self.held_out)), dtype=np.float64)
 
     def to_dict(self) -> dict[str, Any]:
         """Tensors alone, as a checkpoint keeps it."""
@@ -67,7 +66,10 @@ class Familiarity:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any], *, dim: int, classes: int) -> "Familiarity":
         """Read what `to_dict` wrote; raises ValueError where it is not that of a checkpoint of such a size."""
-        values = {name: plain[name].numpy() for name in ("centre", "directions", "whitening", "classes", "outside", "held_out")}
+        values = {
+            name: plain[name].numpy()
+            for name in ("centre", "directions", "whitening", "classes", "outside", "held_out")
+        }
         if any(value.dtype != np.float32 or not np.isfinite(value).all() for value in values.values()):
             raise ValueError("its familiarity is not made of finite numbers")
         found = cls(**values)

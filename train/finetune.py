@@ -156,8 +156,9 @@ def _one_backbone(options: TrainOptions) -> Backbone:
             f"--unfreeze trains one network, not {options.backbone}: name one, or leave them frozen side by side."
         )
     (backbone,) = load_backbones(
-        options.backbone, options.weights, seed=options.seed, cut=options.features, crop=options.crop
-    )
+        options.backbone, options.weights, seed=options.seed, cut=options.features, crop=options.crop,
+        squash=options.squash, normalise=options.normalise,
+    )  # fmt: skip
     return backbone
 
 
@@ -181,14 +182,14 @@ def _first_head(backbone: Backbone, data: _Data, options: TrainOptions, settings
     if not options.tuning.probe:
         return build_head(
             backbone.dim, len(data.labels), hidden=settings.hidden, activation=settings.activation,
-            dropout=settings.dropout, seed=options.seed,
+            dropout=settings.dropout, input_dropout=settings.input_dropout, seed=options.seed,
         )  # fmt: skip
     views = Views(options.views, options.seed, options.augmentation)
     found = banked([backbone], _labelled(data.learnt), options, place, views, "Features for the first head")
     # The defaults are those that the head alone was found to train best with; the layers are as asked for
     alone = FitSettings(
-        hidden=settings.hidden, activation=settings.activation, dropout=settings.dropout, balance=settings.balance,
-        balance_by=settings.balance_by,
+        hidden=settings.hidden, activation=settings.activation, dropout=settings.dropout,
+        input_dropout=settings.input_dropout, balance=settings.balance, balance_by=settings.balance_by,
     )  # fmt: skip
     targets = data.targets([data.learnt[position] for position in found.kept]).tolist()
     fitted = fit_head(
@@ -256,7 +257,7 @@ def _labelled(pictures: Sequence[Readable]) -> list[LabelledPicture]:
 def _figures(
     tuned: Backbone, head: Head, data: _Data, place: Place
 ) -> tuple[Accuracy, Calibration, Familiarity | None]:
-    """What valid says, and what train looks like, through the frozen network that evaluates and predicts, in float32."""
+    """What valid says, and what train looks like, through the network that evaluates and predicts, in float32."""
     with tempfile.TemporaryDirectory(prefix="florilegium-") as temporary:
         found, learnt = (
             side_by_side(

@@ -17,19 +17,24 @@ from train.option_fields import Option, option, options_in, require_within, valu
 
 Cut = Literal["last", "classifier"]
 Precision = Literal["float32", "bfloat16"]
+Normalise = Literal["weights", "imagenet", "half"]
 
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """How far a view may depart from the picture. The aspect ratio is never bent and no corner is ever invented."""
+    """How far a view may depart from the picture. No corner is ever invented."""
 
     rotation: float = option(20.0, "degrees either way", least=0, most=180)
     smallest: float = option(
         0.6, "side of the smallest square that is cut, as a share of the picture's short side", least=0.01, most=1
     )
     flip: float = option(0.5, "probability of mirroring left and right", least=0, most=1)
+    flip_vertical: float = option(0.0, "likewise of mirroring top and bottom", least=0, most=1)
     jitter: float = option(
         0.0, "how far brightness, contrast and saturation may each go either way, as a share", least=0, most=1
+    )
+    hue: float = option(
+        0.0, "how far colours may turn either way, as a share of the whole circle of colours", least=0, most=0.5
     )
 
     def __post_init__(self) -> None:
@@ -58,6 +63,10 @@ class LearningOptions:
     features: Cut = option("last", "what the head sees: what the network's last layer sees, or its whole classifier")
     crop: int = option(
         0, "pixels a side of what the network sees; 0: what its weights were made for", least=0, most=MAX_CROP
+    )
+    squash: bool = option(False, "bend the whole picture into that square, and cut nothing off; some older systems did")
+    normalise: Normalise = option(
+        "weights", "by which mean and deviation: those that the weights were made with, imagenet's, or half (0.5, 0.5)"
     )
     tuning: Tuning = field(default_factory=Tuning)
     precision: Literal["auto", Precision] = option(

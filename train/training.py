@@ -38,7 +38,7 @@ from train.optimising.fitting import Epoch
 from train.optimising.layers import Head
 from train.optimising.settings import FitSettings
 from train.optimising.unfinished import UnfinishedRun
-from train.options import Cut, LearningOptions, Precision, weights_by_network
+from train.options import Cut, LearningOptions, Normalise, Precision, weights_by_network
 from train.pictures import LabelledPicture, class_folder_labels, fingerprint, labelled_pictures, require_known
 from train.predict import head_logits
 
@@ -124,8 +124,9 @@ def train_head(
     place = Place.of(options, processes, progress)
     clock = Clock()
     backbones = load_backbones(
-        options.backbone, options.weights, seed=options.seed, cut=options.features, crop=options.crop
-    )
+        options.backbone, options.weights, seed=options.seed, cut=options.features, crop=options.crop,
+        squash=options.squash, normalise=options.normalise,
+    )  # fmt: skip
     require_room(sum(backbone.dim for backbone in backbones), len(labels), options.head)
     clock.lap("load")
     views = Views(options.views, options.seed, options.augmentation)
@@ -245,17 +246,26 @@ def finished(
 
 
 def load_backbones(
-    names: str, weights: str | Path = "default", *, seed: int = 0, cut: Cut = "last", crop: int = 0
+    names: str,
+    weights: str | Path = "default",
+    *,
+    seed: int = 0,
+    cut: Cut = "last",
+    crop: int = 0,
+    squash: bool = False,
+    normalise: Normalise = "weights",
 ) -> list[Backbone]:
     """`load_backbone` for each of the names joined by "+", each with its weights of `weights_by_network`.
 
-    Raises UserError as these do.
+    `squash` and `normalise` change what its pictures look like, as `Preprocessing.as_asked` does. Raises UserError as
+    these do.
     """
     wanted = [name.strip() for name in names.split("+")]
     if len(set(wanted)) < len(wanted):
         raise UserError(f"--backbone {names} names one network twice: its features would say nothing new.")
     own = weights_by_network(weights, wanted)
-    return [load_backbone(name, own[name], seed=seed, cut=cut, crop=crop) for name in wanted]
+    found = [load_backbone(name, own[name], seed=seed, cut=cut, crop=crop) for name in wanted]
+    return [replace(one, preprocessing=one.preprocessing.as_asked(normalise, squash=squash)) for one in found]
 
 
 def banked(

@@ -1,12 +1,12 @@
 """Write real pictures that show no flower, out of scikit-image's wheel: FOLDER. Photographs, their quarters, faces."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from skimage import data
 
 PHOTOGRAPHS = (
     "astronaut", "brick", "camera", "cell", "chelsea", "clock_motion", "coffee", "coins", "color", "grass", "gravel",
@@ -18,7 +18,7 @@ FACES = 100  # the first of the 200 are faces, 25 × 25 pixels each
 
 
 def main(out: Path) -> None:
-    folder = Path(data.__file__).parent
+    folder = Path(importlib.import_module("skimage.data").__file__ or "").parent
     objects, faces = out / "objects", out / "faces"
     objects.mkdir(parents=True)
     faces.mkdir()

@@ -20,7 +20,7 @@ from torch import nn
 
 from curate.errors import UserError
 from curate.files.reading import open_file
-from curate.printable import printable
+from curate.printable import printable, without_escapes
 from train.features.preprocessing import Preprocessing
 
 # Trainers wrap the state dict under one of these, beside what else they keep: the epoch, the optimiser, arguments.
@@ -30,9 +30,12 @@ _PARALLEL = "module."
 # What trainers keep beside the tensors and torch.load refuses unless it is told: values, which nothing is done with.
 _DATA: Final[tuple[Any, ...]] = (
     argparse.Namespace, np.dtype, *(type(np.dtype(kind)) for kind in "?bhilqBHILQefd"),
-    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    *((PurePosixPath, f"{module}.{name}") for module in ("pathlib", "pathlib._local") for name in ("PosixPath", "WindowsPath")),
+    *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("_core", "core")),
+    *(
+        (PurePosixPath, f"{module}.{name}")
+        for module in ("pathlib", "pathlib._local")
+        for name in ("PosixPath", "WindowsPath")
+    ),
 )  # fmt: skip
 
 # What torch.load was seen to raise on files that are cut off, damaged, or of another kind.
@@ -59,7 +62,8 @@ def read_state(file: Path) -> dict[str, torch.Tensor]:
     """Read a state dict, floating point tensors as float32. Nothing in the file is executed.
 
     It may stand under a trainer's word for it, beside values that are no tensors. Of a checkpoint of ours the
-    networks' keys begin with `backbones.0.`, `backbones.1.`, …, as in what it exports. Raises UserError where the file is missing, cut off, or anything other than a state dict.
+    networks' keys begin with `backbones.0.`, `backbones.1.`, …, as in what it exports. Raises UserError where the file
+    is missing, cut off, or anything other than a state dict.
     """
     try:
         content = _read(file)
@@ -293,4 +297,4 @@ def _upcast(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return without_escapes((str(error).strip().splitlines() or [type(error).__name__])[0])[:200]

@@ -227,7 +227,9 @@ class Fitting:
         loss, right, samples, plain = self._sums
         self.processes.average(_moving_buffers(self.work.model))
         accuracy, valid_loss = self._measure()
-        self.history.append(Epoch(self._epoch + 1, loss / samples, right / samples, accuracy, valid_loss, rate, plain / samples))
+        self.history.append(
+            Epoch(self._epoch + 1, loss / samples, right / samples, accuracy, valid_loss, rate, plain / samples)
+        )
         self.schedule.end_epoch(valid_loss)
         self._epoch, self._step, self._sums = self._epoch + 1, 0, [0.0, 0.0, 0.0, 0.0]
         if self.watch and self.processes.first:
@@ -326,8 +328,13 @@ def _steps_of(samples: int, settings: FitSettings) -> list[torch.Tensor]:
 
 
 def _slices(samples: int, most: int) -> list[slice]:
-    """As few slices of at most `most` as will do, even in size, so that none is left with a single sample."""
+    """As few slices of at most `most` as will do, even in size, so that none is left with a single sample.
+
+    Three by two are one slice of three: batch-norm needs two in each.
+    """
     count = math.ceil(samples / most)
+    if most > 1 and count > 1 and samples // count < 2:
+        count = samples // 2
     edges = [samples * number // count for number in range(count + 1)] if count else []
     return [slice(start, stop) for start, stop in pairwise(edges)]
 

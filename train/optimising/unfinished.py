@@ -14,6 +14,7 @@ import torch
 
 from curate.errors import UserError
 from curate.files.atomic import file_under_way, fsync_file, take_place
+from curate.printable import without_escapes
 from train.features.weights import DamagedFile, load_safely
 
 # Writing may take at most this share of a run's time, however large the network and slow the disk
@@ -62,7 +63,8 @@ class UnfinishedRun:
                 take_place(temporary, self.file)
             self.failed = None
         except (OSError, RuntimeError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+            reason = error.strerror if isinstance(error, OSError) else None
+            reason = reason or without_escapes(str(error).splitlines()[0])
             self.failed = f"The unfinished run could not be written to {self.file} ({reason})."
         self._written = time.monotonic()
         self._cost = self._written - started

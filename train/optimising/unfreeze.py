@@ -27,7 +27,8 @@ def stages_of(network: nn.Module) -> list[Stage]:
     """The network in stages, from its input to its output, in the order in which it registers them.
 
     Children with parameters, where a child that holds nearly all of them is opened in its turn, and a normalisation
-    goes with the child before it. Parameters that belong to no child count to the first stage. Raises UserError for a network without parameters.
+    goes with the child before it. Parameters that belong to no child count to the first stage. Raises UserError for a
+    network without parameters.
     """
     parts = _opened("", network)
     if not parts:
@@ -103,7 +104,8 @@ def _first_parameter(network: nn.Module, stages: list[Stage], what: int | str) -
         nearest = difflib.get_close_matches(what, known, n=1, cutoff=0.6)
         hint = f": did you mean {nearest[0]}? " if nearest else ". "
         raise UserError(
-            f"The network has no part called {what!r} to unfreeze{hint}Its stages are {', '.join(stage.name for stage in stages)}."
+            f"The network has no part called {what!r} to unfreeze{hint}"
+            f"Its stages are {', '.join(stage.name for stage in stages)}."
         )
     if not 1 <= int(what) <= len(stages):
         raise UserError(
