@@ -14,6 +14,9 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
@@ -82,15 +85,34 @@ def right(leaving: Leaving) -> int:
     })  # fmt: skip
 
 
-def table(names: Sequence[str], counts: Sequence[int], results: Sequence[Result], copies: Sequence[str]) -> None:
-    columns = [result.tool for result in results]
+WAYS: dict[str, dict[str, Any]] = {"default": {}, "--geometry": {"geometry": True}, "--radius 0": {"radius": 0}}
+"""How ours is run: column of the table → what `clean` is told."""
+
+
+def table(sets: dict[str, Path], peers: Sequence[Result], place: Path) -> None:
+    """Run ours, and print the row of each set as soon as it is known."""
+    columns = [*WAYS, *(result.tool for result in peers)]
     print(f"{'called copies':28}{'files':>7}{'pairs':>11}" + "".join(f"{name:>13}" for name in [*columns, "copies"]))
-    for at, (name, files, met) in enumerate(zip(names, counts, copies, strict=True)):
-        row = "".join(f"{len(result.leaving[at]):13,}" for result in results)
-        print(f"{name:28}{files:7,}{files * (files - 1) // 2:11,}{row}{met:>13}")
-    total = "".join(f"{sum(len(leaving) for leaving in result.leaving):13,}" for result in results)
-    print(f"{'all':28}{sum(counts):7,}{sum(n * (n - 1) // 2 for n in counts):11,}{total}")
-    print(f"{'seconds':46}" + "".join(f"{result.seconds:13.1f}" for result in results))
+    totals, seconds = np.zeros(2 + len(columns), np.int64), np.zeros(len(columns))
+    seconds[len(WAYS) :] = [result.seconds for result in peers]
+    for at, (name, folder) in enumerate(sets.items()):
+        files = len(list(folder.iterdir()))
+        found = [ours([folder], way, **options) for way, options in WAYS.items()]
+        left = [*(len(result.leaving[0]) for result in found), *(len(result.leaving[at]) for result in peers)]
+        twice = place / name / "pictures"
+        add_copies(folder, twice)
+        met = right(ours([twice], "copies").leaving[0]) / files
+        row = [files, files * (files - 1) // 2, *left]
+        totals += row
+        seconds[: len(WAYS)] += [result.seconds for result in found]
+        _row(name, row, f"{met:>13.3f}")
+    _row("all", totals.tolist(), "")
+    print(f"{'seconds':46}" + "".join(f"{value:13.1f}" for value in seconds.tolist()))
+
+
+def _row(name: str, counts: Sequence[int], end: str) -> None:
+    files, pairs, *left = counts
+    print(f"{name:28}{files:7,}{pairs:11,}" + "".join(f"{count:13,}" for count in left) + end, flush=True)
 
 
 def control(flowers: Path, originals: int) -> None:
@@ -121,19 +143,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         sets = make_sets(Path(place) / "sets", options.flowers, options.seed, options.only)
-        folders = list(sets.values())
-        results: list[Result | None] = [
-            ours(folders, "default"), ours(folders, "--geometry", geometry=True), ours(folders, "--radius 0", radius=0),
-        ]  # fmt: skip
-        if not options.ours:
-            results += [peer(tool, folders) for tool in PEERS]
-        counts = [len(list(folder.iterdir())) for folder in folders]
-        copies = []
-        for (name, folder), files in zip(sets.items(), counts, strict=True):
-            twice = Path(place) / "copies" / name / "pictures"
-            add_copies(folder, twice)
-            copies.append(f"{right(ours([twice], 'copies').leaving[0]) / files:.3f}")
-        table(list(sets), counts, [result for result in results if result], copies)
+        tools = [] if options.ours else PEERS
+        ran = [peer(tool, list(sets.values())) for tool in tools]
+        table(sets, [result for result in ran if result], Path(place) / "copies")
     if options.control:
         control(options.flowers, options.control)
 

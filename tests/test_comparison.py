@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from curate.lookalikes.close_look import CloseLook, look_closely
@@ -46,6 +47,79 @@ def test_what_fills_the_frame_is_a_copy_whichever_is_first(edit: Callable[[Image
         original, copy = encode(photograph(seed)), edit(photograph(seed))
         assert held(original, copy).is_copy()
         assert held(copy, original).is_copy()
+
+
+def narrowed(picture: Image.Image, most: int) -> Image.Image:
+    """Its blue has so few tones, as that of a yellow flower."""
+    red, green, blue = picture.split()
+    return Image.merge("RGB", (red, green, blue.point(lambda it: it * most // 255)))
+
+
+def lettered(picture: Image.Image) -> Image.Image:
+    """White letters on it, as thin as a pixel of the close look."""
+    written = picture.point(lambda it: int(10 + 0.85 * it))
+    ImageDraw.Draw(written).text((20, 20), "Iris, Lily, Aster", fill="white", font_size=16)
+    return written
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [narrowed(photograph(seed), most) for seed in range(3) for most in (40, 55)] + [lettered(scene(4, 960, 720))],
+    ids=[*(f"blue up to {most}, {seed}" for seed in range(3) for most in (40, 55)), "thin letters"],
+)
+def test_tones_that_are_stretched_far_are_those_of_a_copy(picture: Image.Image) -> None:
+    original, copy = encode(picture), encode(ImageOps.autocontrast(picture, cutoff=2))
+    assert held(original, copy).is_copy()
+    assert held(copy, original).is_copy()
+
+
+def waving(light: Callable[[NDArray[np.float64]], NDArray[np.float64]], seed: int, *colours: str) -> Image.Image:
+    """A flag of upright bands under light that changes down, 0 to 1, with a grain of its own."""
+    flag = np.asarray(bands(*colours).resize((600, 400)), np.float64)
+    grain = np.random.default_rng(seed).normal(0, 6, flag.shape)
+    return Image.fromarray(
+        np.clip(flag * light(np.linspace(0, 1, 400))[:, None, None] + grain, 0, 255).astype(np.uint8)
+    )
+
+
+def wind(y: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 0.7 + 0.3 * np.sin(7 * y)
+
+
+def test_light_that_fits_any_part_of_stripes_makes_no_part() -> None:
+    """Along the stripes of two flags nothing tells that one is a part of the other."""
+    colours = "#14b53a", "#fcd116", "#ce1126"
+    whole, part = waving(wind, 1, *colours), waving(lambda y: wind(0.18 + 0.82 * y), 2, *colours)
+    found = held(encode(part), encode(whole), (0, 1, 0.18, 1))
+    assert found.difference < 1
+    assert not found.is_copy()
+    assert held(encode(whole.crop((60, 40, 560, 400))), encode(whole), (0.1, 0.9333, 0.1, 1)).is_copy()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("white", "black", "white"), ("#e8283c", "black", "#e8283c")),
+        (("#002395", "#009246", "black"), ("#002395", "#12b53a", "black")),
+    ],
+    ids=["white and red", "two greens"],
+)
+def test_flags_in_one_wind_are_told_apart_by_their_colours(first: tuple[str, ...], second: tuple[str, ...]) -> None:
+    one, other = encode(waving(wind, 1, *first)), encode(waving(wind, 2, *second))
+    assert not held(one, other).is_copy()
+    assert not held(other, one).is_copy()
+
+
+def test_even_colours_of_a_small_drawing_compare_as_colours() -> None:
+    """Of two countries' flags each colour is a little another."""
+    sizes = (130, 87), (60, 40)
+    for size in sizes:
+        one, other = (
+            bands(*colours).resize(size)
+            for colours in (("#002b7f", "#fcd116", "#ce1126"), ("#002664", "#fecb00", "#c60c30"))
+        )
+        assert not held(encode(one, "PNG"), encode(other, "PNG")).is_copy()
+        assert held(encode(one, "PNG"), encode(one, quality=75)).is_copy()
 
 
 def test_a_crop_says_that_the_whole_holds_more() -> None:

@@ -13,7 +13,9 @@ from PIL import Image
 
 from curate.dataset import open_dataset
 from curate.errors import UserError
+from curate.not_copies import add_not_copies
 from curate.split import split
+from curate.splitting.bonds import Bonds, write_bonds
 from tests.training_ground import TINY, grow, picture
 from train.folds import NEVER, assign_folds, cross_validate, learning_set, near_duplicate_groups
 from train.optimising.settings import FitSettings, Tuning
@@ -95,6 +97,18 @@ def test_near_duplicates_stay_in_one_fold(garden: Path, tmp_path: Path) -> None:
     assert len(groups) >= 20
     # Left to chance, ten pairs in four folds would stay together once in a million
     assert len(set(data.fold.tolist())) == 4
+
+
+def test_what_a_person_told_apart_may_lie_in_two_folds(garden: Path, tmp_path: Path) -> None:
+    """Where a split binds copies alone, what is said to be no copy binds nothing, in the folds as in the split."""
+    root = shutil.copytree(garden, tmp_path / "data")
+    dataset = open_dataset(root)
+    write_bonds(root, Bonds(bind="copies"))
+    first, second = sorted((root / "train" / "rose").glob("picture 0*"))
+    digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (first, second)}
+    assert digests <= near_duplicate_groups(dataset)[0].keys()
+    add_not_copies(dataset, [(first.relative_to(root).as_posix(), second.relative_to(root).as_posix())])
+    assert not digests & near_duplicate_groups(dataset)[0].keys()
 
 
 def test_groups_of_the_split_stay_in_one_fold(garden: Path, tmp_path: Path) -> None:

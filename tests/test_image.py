@@ -195,12 +195,12 @@ MEASURE = """
     from curate.image import BrokenImage, decode
     data = Path(sys.argv[1]).read_bytes()
     resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
-    before, started = forget_peak_rss(), time.perf_counter()
+    before, started = forget_peak_rss(), time.process_time()
     try:
         decode(data)
     except BrokenImage as error:
         reason = error.reason
-    print((peak_rss() - before) >> 10, time.perf_counter() - started, reason, sep="|")
+    print((peak_rss() - before) >> 10, time.process_time() - started, reason, sep="|")
 """
 
 

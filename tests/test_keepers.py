@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from curate.catalog import Catalog
 from curate.clean import clean
-from curate.cleaning.keepers import POLICIES
+from curate.cleaning.keepers import POLICIES, Evidence
 from curate.dataset import open_dataset
 from curate.defaults import ConflictMode, PolicyName
 from curate.errors import UserError
@@ -112,6 +112,27 @@ def test_a_known_source_counts_where_nothing_tells_the_copies_apart(tmp_path: Pa
     (decision,) = clean(tmp_path / "data", dry_run=True).plan.decisions
     assert decision.keeper == "raw/rose/b.jpg"
     assert decision.detail.endswith("that one stays: its source is known")
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_bytes_behind_a_picture_count_for_nothing(tmp_path: Path, policy: PolicyName) -> None:
+    """Of two copies the poorer has a video behind it: no policy takes that for detail."""
+    folder = tmp_path / "data" / "raw" / "rose"
+    save(paint(1, (400, 320)), folder / "z.jpg", quality=60)
+    save(paint(1, (400, 320)), folder / "poor.jpg", quality=30)
+    poor = folder / "poor.jpg"
+    poor.write_bytes(poor.read_bytes() + bytes(range(256)) * 4000)
+    for path in folder.iterdir():
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    dataset = open_dataset(tmp_path / "data")
+    with Catalog.open(dataset.catalog_path) as catalog:
+        scan(dataset, catalog)
+        pictures = {Path(picture.path).name: picture for picture in catalog.pictures()}
+        evidence = Evidence.gather(dataset.root, catalog, {}, frozenset())
+    good = pictures["z.jpg"]
+    assert evidence.encoded(pictures["poor.jpg"]) < evidence.encoded(good) == good.size < pictures["poor.jpg"].size
+    if policy != "sharpest":
+        assert min(pictures.values(), key=lambda it: POLICIES[policy].rank(it, evidence)) == good
 
 
 def test_a_border_makes_no_picture_larger(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from curate.defaults import DEFAULT_FOLDS, DEFAULT_RADIUS
 from curate.errors import UserError
 from curate.image import BrokenPicture
 from curate.lookalikes.cached_search import find_neighbours
+from curate.not_copies import neighbours_apart, read_not_copies
 from curate.progress import Progress, silent
 from curate.scan import scan
 from curate.splitting.bonds import read_bonds
@@ -147,9 +148,9 @@ def learning_set(root: Path, options: TrainOptions, *, folds: int, progress: Pro
 def near_duplicate_groups(dataset: Dataset, progress: Progress = silent) -> tuple[dict[str, int], list[str]]:
     """Number of the group of each content (sha256) that belongs with others, and notes.
 
-    What belongs together is what `split` keeps together: near-duplicates, pictures of one origin, and the groups that
-    the split was given. Where the dataset's catalog can't be written, these and equal bytes are known, and a note says
-    so. Raises UserError for a record of groups that cannot be read.
+    What belongs together is what `split` keeps together: near-duplicates but for those that a person told apart,
+    pictures of one origin, and the groups that the split was given. Where the dataset's catalog can't be written, these
+    and equal bytes are known, and a note says so. Raises UserError for a record of groups that cannot be read.
     """
     bonds = read_bonds(dataset.root)
     try:
@@ -157,6 +158,8 @@ def near_duplicate_groups(dataset: Dataset, progress: Progress = silent) -> tupl
             scan(dataset, catalog, progress)
             table = read_picture_table(dataset, catalog)
             neighbours = find_neighbours(dataset, catalog, table, DEFAULT_RADIUS, progress)
+            told = read_not_copies(dataset).of(zip(table.paths, map(table.digest, range(len(table))), strict=True))
+            neighbours = neighbours_apart(neighbours, told)
             links = links_of(table, catalog, neighbours, bonds.links(table)).bound(bonds.bind)
     except UserError as error:
         known = {sha256: number for number, group in enumerate(bonds.groups.values()) for sha256 in group}

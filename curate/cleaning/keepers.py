@@ -11,7 +11,8 @@ from PIL import Image
 from curate.catalog import Catalog, Picture
 from curate.catalog.credits import known_of_origins
 from curate.dataset import natural_key
-from curate.image import BrokenImage, load_pixels
+from curate.files.reading import read_file
+from curate.image import BrokenImage, image_bytes, load_pixels
 from curate.lookalikes.fingerprint import reduced, without_border
 
 ENOUGH_BITS = 0.5
@@ -47,6 +48,7 @@ class Evidence:
     bordered: frozenset[str] = frozenset()
     _sharpness: dict[str, float] = field(default_factory=dict)
     _inside: dict[str, float] = field(default_factory=dict)
+    _encoded: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def gather(cls, root: Path, catalog: Catalog, home: Mapping[str, str], bordered: frozenset[str]) -> "Evidence":
@@ -72,6 +74,18 @@ class Evidence:
         if picture.sha256 not in self._sharpness:
             self._sharpness[picture.sha256] = _laplacian(self.root / picture.path)
         return self._sharpness[picture.sha256]
+
+    def encoded(self, picture: Picture) -> int:
+        """Bytes that the picture itself takes: a phone's video behind it, and further frames, are none of its detail.
+
+        All of the file's where it can no longer be read.
+        """
+        if picture.sha256 not in self._encoded:
+            try:
+                self._encoded[picture.sha256] = image_bytes(read_file(self.root / picture.path))
+            except OSError:
+                return picture.size
+        return self._encoded[picture.sha256]
 
     def inside(self, picture: Picture) -> float:
         """The share of its area that lies inside a border, in (0, 1]: 1 for the pictures that have none."""
@@ -116,23 +130,23 @@ def worth(picture: Picture, evidence: Evidence) -> float:
     """Resolution, recompression and credit in one figure, in pixels. Those of a border are worth nothing."""
     pixels = picture.width * picture.height * evidence.inside(picture)
     flaw = BORDER_WORTH if evidence.inside(picture) < 1 else 1.0
-    return pixels * flaw * _share_of_detail(picture) * _credit_worth(picture, evidence)
+    return pixels * flaw * _share_of_detail(picture, evidence) * _credit_worth(picture, evidence)
 
 
 def _credit_worth(picture: Picture, evidence: Evidence) -> float:
     return CREDIT_WORTH if evidence.credit.get(picture.sha256) else 1.0
 
 
-def _share_of_detail(picture: Picture) -> float:
+def _share_of_detail(picture: Picture, evidence: Evidence) -> float:
     """What share of its pixels the file can have kept the detail of, in (0, 1]."""
     if picture.format in _LOSSLESS:
         return 1.0
-    return min(1.0, bits_per_pixel(picture) / ENOUGH_BITS)
+    return min(1.0, bits_per_pixel(picture, evidence) / ENOUGH_BITS)
 
 
-def bits_per_pixel(picture: Picture) -> float:
-    """Of the file as it lies on disk."""
-    return 8 * picture.size / max(1, picture.width * picture.height)
+def bits_per_pixel(picture: Picture, evidence: Evidence) -> float:
+    """Of the picture as the file holds it, without what is appended."""
+    return 8 * evidence.encoded(picture) / max(1, picture.width * picture.height)
 
 
 def _why_worth_more(keeper: Picture, copy: Picture, evidence: Evidence) -> str:
@@ -142,7 +156,7 @@ def _why_worth_more(keeper: Picture, copy: Picture, evidence: Evidence) -> str:
     factors = [
         (area, _larger(keeper, copy, evidence)),
         (border, f"{1 - evidence.inside(copy):.0%} of this one is border"),
-        (_share_of_detail(keeper) / _share_of_detail(copy), _less_squeezed(keeper, copy, evidence)),
+        (_share_of_detail(keeper, evidence) / _share_of_detail(copy, evidence), _less_squeezed(keeper, copy, evidence)),
         (_credit_worth(keeper, evidence) / _credit_worth(copy, evidence), "its source is known"),
     ]
     factors.sort(key=lambda factor: -factor[0])
@@ -153,12 +167,13 @@ def _larger(keeper: Picture, copy: Picture, _: Evidence) -> str:
     return f"it is larger ({keeper.width} × {keeper.height} against {copy.width} × {copy.height})"
 
 
-def _less_squeezed(keeper: Picture, copy: Picture, _: Evidence) -> str:
-    return f"it is less compressed ({bits_per_pixel(keeper):.2f} against {bits_per_pixel(copy):.2f} bits a pixel)"
+def _less_squeezed(keeper: Picture, copy: Picture, evidence: Evidence) -> str:
+    more, less = (bits_per_pixel(it, evidence) for it in (keeper, copy))
+    return f"it is less compressed ({more:.2f} against {less:.2f} bits a pixel)"
 
 
-def _more_bytes(keeper: Picture, copy: Picture, _: Evidence) -> str:
-    return f"it is less compressed ({keeper.size:,} bytes against {copy.size:,})"
+def _more_bytes(keeper: Picture, copy: Picture, evidence: Evidence) -> str:
+    return f"it is less compressed ({evidence.encoded(keeper):,} bytes against {evidence.encoded(copy):,})"
 
 
 def _why_in_split(keeper: Picture, copy: Picture, evidence: Evidence) -> str:
@@ -187,7 +202,9 @@ _WORTH = Criterion(worth, _why_worth_more)
 _PIXELS = Criterion(lambda picture, _: picture.width * picture.height, _larger)
 # Of equal size in pixels, a lossless copy holds all that the lossy one was made from, or all that it holds itself.
 _LOSSLESSNESS = Criterion(lambda picture, _: picture.format in _LOSSLESS, lambda *_: "it is stored without loss")
-_BYTES = Criterion(lambda picture, _: 0 if picture.format in _LOSSLESS else picture.size, _more_bytes)
+_BYTES = Criterion(
+    lambda picture, evidence: 0 if picture.format in _LOSSLESS else evidence.encoded(picture), _more_bytes
+)
 _AGE = Criterion(lambda picture, evidence: -evidence.first_seen(picture), _why_seen_first)
 _SHARPNESS = Criterion(lambda picture, evidence: evidence.sharpness(picture), _why_sharper)
 _CREDIT = Criterion(lambda picture, evidence: evidence.credit.get(picture.sha256, 0), _why_credited)

@@ -5,6 +5,7 @@ picture tells them apart. So the tones of one are brought to those of the other,
 together decides.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -32,6 +33,10 @@ SMALL_DIFFERENCE = 24.0
 
 _NEAR_SHARE = 0.25  # of what both show, that may differ in two pictures of one thing
 _GAINS = 0.28, 3.5  # what brightening and stretching the contrast do to a channel; more is another colour
+_STEEP = 12.0  # the same where a channel has few tones, and all of them lie on one line
+_STRAIGHT = 0.99  # correlation of a channel's tones that lie on a line; those of stretched copies have 0.999
+_MOST = 0.8  # of the unclipped pixels, which have to lie on it
+_GREY_GAINS = 0.6, 1.67  # the same between a picture and what is grey: white and red in one light are two colours
 _CLIPPED = 5, 250
 _RIM = 3 / CLOSE_SIDE
 _GREY = 2.0  # mean distance of Cb and Cr from grey, in levels
@@ -52,7 +57,11 @@ _HOPELESS = 8.0  # above, it is not tried
 _WHOLE = (0.0, 1.0, 0.0, 1.0)
 _LITTLE = 0.08  # of the frame, by which a guess may be wrong
 _ROUNDS = 3  # of refining, while it gets better
+_BEARING = 1.0, 4.0  # band of the detail that bears out where a part lies: widths of two Gaussians in pixels
+_BORNE_OUT = 0.5  # its correlation: that of crops, also halved and saved at quality 25, is above 0.85, of chance 0.02
 _REFINE = (((1.4, 6.0), 2), ((0.7, 3.0), 3))
+
+_EVEN_LEVELS = 2
 
 _YCC = np.array([[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]], np.float32)
 
@@ -70,7 +79,8 @@ class Comparison:
     the largest that hangs together, 1 being the most that a copy may have. `gain` and `offset` bring each channel of
     the first to the second's, in levels. `beyond_first` and `beyond_second` say what each has outside the other:
     nothing, a bar (border, caption), or more of the scene. `grey_first` and `grey_second` say which has no colours.
-    `differing` is the share of what both show that differs by more than a copy may.
+    `differing` is the share of what both show that differs by more than a copy may. `is_borne_out` says of a part that
+    the detail tells where in the whole it lies, both across and down.
     """
 
     placement: Box
@@ -82,6 +92,7 @@ class Comparison:
     grey_first: bool
     grey_second: bool
     differing: float = 0.0
+    is_borne_out: bool = True
 
     def is_near(self) -> bool:
         """Whether all but a small part of what both show is the same."""
@@ -89,7 +100,31 @@ class Comparison:
 
     def is_copy(self) -> bool:
         """Whether nothing but the frame differs, and one of the two holds all of the scene that the other holds."""
-        return self.difference < 1 and not (self.beyond_first == self.beyond_second == "more")
+        parts = (self.beyond_first, self.beyond_second).count("more")
+        return self.difference < 1 and (parts == 0 or (parts == 1 and self.is_borne_out))
+
+
+class _Range(NamedTuple):
+    """Between which values a plane or a picture is: two arrays of one shape, or one twice where all is known."""
+
+    low: Floats
+    high: Floats
+
+    def seen(self, row: Floats) -> "_Range":
+        """A row of `_YCC` of a picture float32[n, n, 3]: float32[n, n]."""
+        if self.low is self.high:
+            return _exactly(self.low @ row)
+        more, less = np.maximum(row, 0), np.minimum(row, 0)
+        return _Range(self.low @ more + self.high @ less, self.high @ more + self.low @ less)
+
+    def each(self, function: Callable[[Floats], Floats]) -> "_Range":
+        """The same of what a function that keeps order gives of either bound."""
+        low = function(self.low)
+        return _Range(low, low if self.low is self.high else function(self.high))
+
+
+def _exactly(values: Floats) -> _Range:
+    return _Range(values, values)
 
 
 @dataclass(frozen=True)
@@ -99,15 +134,40 @@ class _Tones:
     gain: Floats
     offset: Floats
 
-    def equalled(self, a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    def equalled(self, a: Floats, b: Floats) -> tuple[_Range, _Range]:
         """Both pictures, float32[256, 256, 3], in the wider range of the two, channel by channel.
 
         So what was clipped in one is clipped in the other, and no difference.
         """
         widens = self.gain >= 1
-        wide_a = np.where(widens, np.clip(a * self.gain + self.offset, 0, 255), a)
-        wide_b = np.where(widens, b, np.clip((b - self.offset) / self.gain, 0, 255))
-        return wide_a.astype(np.float32), wide_b.astype(np.float32)
+        wide_a = _stretched(a, np.where(widens, self.gain, 1), np.where(widens, self.offset, 0))
+        back = 1 / self.gain
+        wide_b = _stretched(b, np.where(widens, 1, back), np.where(widens, 0, -self.offset * back))
+        return wide_a, wide_b
+
+
+def _stretched(pixels: Floats, gain: Floats, offset: Floats) -> _Range:
+    """Where a picture float32[n, n, 3] lies once its tones are stretched and clipped, channel by channel.
+
+    The clipping came before the picture was reduced, and the mean of what was clipped is not the clipped mean: where
+    the tones round a pixel reach beyond white or black, it may lie anywhere between the line and its chord.
+    """
+    if np.all(gain == 1) and not np.any(offset):
+        return _exactly(pixels)
+    line = (pixels * gain + offset).astype(np.float32)
+    curve = np.clip(line, 0, 255)
+    clipped = np.flatnonzero((np.abs(line - curve) > 1).any(axis=(0, 1)))
+    if not len(clipped):
+        return _exactly(curve)
+    low, high = curve.copy(), curve.copy()
+    for channel in clipped.tolist():
+        plane = pixels[:, :, channel]
+        ends = [_of_three(_of_three(plane, extreme), extreme) for extreme in (np.minimum, np.maximum)]
+        dark, light = (np.clip(end * gain[channel] + offset[channel], 0, 255) for end in ends)
+        chord = dark + (plane - ends[0]) * (light - dark) / np.maximum(ends[1] - ends[0], 1)
+        np.minimum(low[:, :, channel], chord, out=low[:, :, channel])
+        np.maximum(high[:, :, channel], chord, out=high[:, :, channel])
+    return _Range(low, high)
 
 
 _SAME_TONES = _Tones(np.ones(3, np.float32), np.zeros(3, np.float32))
@@ -159,25 +219,43 @@ def _compared(first: CloseLook, second: CloseLook, placement: Box) -> Comparison
     strict = _is_small(first) or _is_small(second) or (_is_graphic(first) and _is_graphic(second))
     if grey[0] != grey[1] and not strict:
         a, b = (np.repeat((x @ _YCC[0])[:, :, None], 3, axis=2) for x in (a, b))
-    tones = _SAME_TONES if strict else _tones(a, b, overlapped)
-    error = _error(*tones.equalled(a, b), overlapped, _blur(first, second, placement), small=_is_small(first))
+    tones = _SAME_TONES if strict else _tones(a, b, overlapped, as_grey=grey[0] != grey[1])
+    blur, small = _blur(first, second, placement), _is_small(first)
+    error = _error(*tones.equalled(a, b), overlapped, blur, small=small, drawn=strict)
     bars = _bars(error, a, b, overlapped)
     difference = float(np.where(bars.mask, error, 0).max(initial=0))
-    if _is_small(first) and (first.width, first.height) != (second.width, second.height):
+    if small and (first.width, first.height) != (second.width, second.height):
         difference = np.inf
     if not overlapped.any():
         difference = np.inf
     difference = max(difference, _hidden(first, second, placement, overlapped), _later(first, second))
+    beyond = bars.first or _beyond(first.pixels, _inverse(placement)), bars.second or _beyond(second.pixels, placement)
     return Comparison(
         placement,
         difference,
         _three(tones.gain),
         _three(tones.offset),
-        bars.first or _beyond(first.pixels, _inverse(placement)),
-        bars.second or _beyond(second.pixels, placement),
+        *beyond,
         *grey,
         float(((error >= 1) & bars.mask).sum() / max(1, bars.mask.sum())),
+        difference >= 1 or "more" not in beyond or _is_borne_out(a, b, bars.mask, blur),
     )
+
+
+def _is_borne_out(a: Floats, b: Floats, where: Mask, blur: float) -> bool:
+    """Whether detail that changes across, and detail that changes down, is where it is in both pictures.
+
+    Light that falls off over stripes fits any part of such a picture: along the stripes nothing tells where it lies.
+    """
+    fine, wide = max(_BEARING[0], blur), _BEARING[1]
+    bands = [_smooth(luma, fine) - _smooth(luma, max(wide, 2 * fine)) for luma in (a @ _YCC[0], b @ _YCC[0])]
+    for axis in (0, 1):
+        changes = [np.diff(band if axis else band.T, axis=1) for band in bands]
+        both = where if axis else where.T
+        x, y = (change[both[:, 1:] & both[:, :-1]] for change in changes)
+        if float(x @ y) < _BORNE_OUT * float(np.sqrt((x @ x) * (y @ y))) or not x.any():
+            return False
+    return True
 
 
 def _warped(pixels: NDArray[np.uint8], placement: Box) -> Floats:
@@ -199,30 +277,47 @@ def _is_grey(pixels: Floats) -> bool:
 def _is_graphic(look: CloseLook) -> bool:
     """Whether a picture is drawn in few even colours, as flags, icons and forms are; then colours are what it shows."""
     pixels = look.pixels[:, :, 1].astype(np.int16)
-    even = (np.abs(np.diff(pixels, axis=0))[:, 1:] <= 2) & (np.abs(np.diff(pixels, axis=1))[1:] <= 2)
+    even = (np.abs(np.diff(pixels, axis=0))[:, 1:] <= _EVEN_LEVELS) & (
+        np.abs(np.diff(pixels, axis=1))[1:] <= _EVEN_LEVELS
+    )
     return bool(even.mean() > _EVEN_SHARE)
 
 
-def _tones(a: Floats, b: Floats, where: Mask) -> _Tones:
+def _tones(a: Floats, b: Floats, where: Mask, *, as_grey: bool) -> _Tones:
     """Fit gain and offset of each channel of float32[256, 256, 3], by least squares that leave out what fits ill.
 
     Clipped pixels say nothing, and what differs must not be fitted: so residuals far beyond the median are left out in
-    turn (iterated trimming, Rousseeuw and Leroy 1987).
+    turn (iterated trimming, Rousseeuw and Leroy 1987). A channel that is clipped throughout follows the others. What
+    was made grey keeps its luma, so `as_grey` grants little gain.
     """
     low, high = _CLIPPED
     unclipped = where[:, :, None] & (np.minimum(a, b) > low) & (np.maximum(a, b) < high)
     # Of 4 × 4 pixels the mean, and whether all of them count.
     blurred = [_halved(_halved(x)) for x in (a, b)]
     clear, inside = (_halved(_halved(x.astype(np.float32))) == 1 for x in (unclipped, where))
+    told = clear.sum(axis=(0, 1)) > _ENOUGH
     gain, offset = np.ones(3, np.float32), np.zeros(3, np.float32)
     for channel in range(3):
         x, y = (plane[:, :, channel] for plane in blurred)
-        chosen = clear[:, :, channel] if clear[:, :, channel].sum() > _ENOUGH else inside
-        gain[channel], offset[channel] = _line(x[chosen], y[chosen])
+        chosen = clear[:, :, channel] if told[channel] else inside
+        gain[channel], offset[channel] = _line(x[chosen], y[chosen], as_grey=as_grey)
+    if told.any():
+        gain[~told], offset[~told] = gain[told].mean(), 0
     return _Tones(gain, offset)
 
 
-def _line(x: Floats, y: Floats) -> tuple[float, float]:
+def _line(x: Floats, y: Floats, *, as_grey: bool) -> tuple[float, float]:
+    """Gain and offset of a channel. A gain beyond the usual is taken only where the tones lie on a line."""
+    if as_grey:
+        return _fit(x, y, _GREY_GAINS)[:2]
+    gain, offset, kept = _fit(x, y, (1 / _STEEP, _STEEP))
+    if _GAINS[0] <= gain <= _GAINS[1] or (kept.mean() >= _MOST and _are_straight(x[kept], y[kept])):
+        return gain, offset
+    return _fit(x, y, _GAINS)[:2]
+
+
+def _fit(x: Floats, y: Floats, gains: tuple[float, float]) -> tuple[float, float, Mask]:
+    """(gain, offset, which of the tones were fitted)."""
     gain, offset = 1.0, 0.0
     kept = np.ones(len(x), np.bool_)
     for _ in range(4):
@@ -231,29 +326,54 @@ def _line(x: Floats, y: Floats) -> tuple[float, float]:
         some, others = x[kept], y[kept]
         spread = float(some.var())
         gain = float(np.mean((some - some.mean()) * (others - others.mean()))) / spread if spread > _NO_SPREAD else 1.0
-        gain = min(max(gain, _GAINS[0]), _GAINS[1])
+        gain = min(max(gain, gains[0]), gains[1])
         offset = float(others.mean() - gain * some.mean())
         residual = np.abs(gain * x + offset - y)
         kept = residual <= max(4.0, 2.5 * float(np.median(residual)))
-    return gain, offset
+    return gain, offset, kept
 
 
-def _error(a: Floats, b: Floats, where: Mask, blur: float, *, small: bool) -> Floats:
+def _are_straight(x: Floats, y: Floats) -> bool:
+    """Whether the tones of a channel lie on a line."""
+    x, y = x - x.mean(), y - y.mean()
+    return float(np.mean(x * y)) >= _STRAIGHT * float(np.sqrt(np.mean(x**2) * np.mean(y**2))) > 0
+
+
+def _error(a: _Range, b: _Range, where: Mask, blur: float, *, small: bool, drawn: bool) -> Floats:
     """How far two pictures differ at each place, 1 being the most that a copy may: float32[256, 256].
+
+    `small` says that they are below `SMALL`, `drawn` that an even colour of them compares as a colour.
 
     A pixel of one may lie anywhere between the least and the most of its 3 × 3 neighbours in the other, so what half a
     pixel of misplacement or another resampling filter does along an edge is no difference.
     """
-    limit = SMALL_DIFFERENCE if small else min(SMALL_DIFFERENCE, MAX_DIFFERENCE * max(1.0, blur / _FULL_BLUR))
-    error = _beyond_neighbours(_smooth(a @ _YCC[0], blur), _smooth(b @ _YCC[0], blur), where, 5) / limit
+    most = SMALL_DIFFERENCE if small else min(SMALL_DIFFERENCE, MAX_DIFFERENCE * max(1.0, blur / _FULL_BLUR))
+    limit = np.full(where.shape, most, np.float32)
+    if drawn:
+        # Saving anew changes what lies along edges, and hardly an even colour.
+        limit[_is_even(a.low) & _is_even(b.low)] = MAX_DIFFERENCE
+    coarse_limit = np.maximum(limit[::2, ::2], limit[1::2, 1::2])
+    luma = [x.seen(_YCC[0]).each(lambda plane: _smooth(plane, blur)) for x in (a, b)]
+    error = _beyond_neighbours(luma[0], luma[1], where, 5) / limit
     small_where = where[::2, ::2] & where[1::2, 1::2]
-    halves = [_halved(x) for x in (a, b)]
+    halves = [x.each(_halved) for x in (a, b)]
     coarse = np.zeros(small_where.shape, np.float32)
     for row in _YCC[1:]:
-        soft = [_smooth(x @ row, max(1.0, blur / 2)) for x in halves]
+        soft = [x.seen(row).each(lambda plane: _smooth(plane, max(1.0, blur / 2))) for x in halves]
         coarse = np.maximum(coarse, _beyond_neighbours(soft[0], soft[1], small_where, 5))
-    worst: Floats = np.maximum(error, np.repeat(np.repeat(coarse / limit, 2, axis=0), 2, axis=1))
+    worst: Floats = np.maximum(error, np.repeat(np.repeat(coarse / coarse_limit, 2, axis=0), 2, axis=1))
     return worst
+
+
+def _is_even(pixels: Floats) -> Mask:
+    """Where a picture, float32[256, 256, 3], is of one colour for some pixels round: bool[256, 256]."""
+    changes = np.zeros(pixels.shape[:2], np.float32)
+    for channel in range(3):
+        plane = pixels[:, :, channel]
+        np.maximum(changes[1:], np.abs(np.diff(plane, axis=0)), out=changes[1:])
+        np.maximum(changes[:, 1:], np.abs(np.diff(plane, axis=1)), out=changes[:, 1:])
+    even: Mask = _of_three(_of_three(changes, np.maximum), np.maximum) <= _EVEN_LEVELS
+    return even
 
 
 def _smooth(plane: Floats, width: float) -> Floats:
@@ -270,12 +390,12 @@ def _smooth(plane: Floats, width: float) -> Floats:
     return plane
 
 
-def _beyond_neighbours(a: Floats, b: Floats, where: Mask, side: int) -> Floats:
+def _beyond_neighbours(a: _Range, b: _Range, where: Mask, side: int) -> Floats:
     """The mean over side × side pixels of how far either is outside the other's 3 × 3 neighbourhood, in levels."""
-    beyond = np.zeros_like(a)
+    beyond = np.zeros_like(a.low)
     for one, other in ((a, b), (b, a)):
-        np.maximum(beyond, _of_three(one, np.minimum) - other, out=beyond)
-        np.maximum(beyond, other - _of_three(one, np.maximum), out=beyond)
+        np.maximum(beyond, _of_three(one.low, np.minimum) - other.high, out=beyond)
+        np.maximum(beyond, other.low - _of_three(one.high, np.maximum), out=beyond)
     return _box_mean(np.where(where, beyond, 0), side)
 
 
@@ -315,9 +435,9 @@ def _hidden(first: CloseLook, second: CloseLook, placement: Box, where: Mask) ->
     if first.on_black is None and second.on_black is None:
         return 0.0
     a, b = (look.pixels if look.on_black is None else look.on_black for look in (first, second))
-    error = _error(
-        a.astype(np.float32), _warped(b, placement), where, _blur(first, second, placement), small=_is_small(first)
-    )
+    over_black = _exactly(a.astype(np.float32)), _exactly(_warped(b, placement))
+    blur = _blur(first, second, placement)
+    error = _error(*over_black, where, blur, small=_is_small(first), drawn=_is_small(first))
     return float(error.max(initial=0))
 
 

@@ -15,13 +15,13 @@ SEARCH_VERSIONS: Final[Mapping[str, int]] = MappingProxyType({
     "candidates": 2,  # curate.lookalikes.candidates
     "registration": 1,  # curate.lookalikes.registration
     "colour": 1,  # curate.lookalikes.colour
-    "search": 3,  # curate.duplicates, and of curate.lookalikes: search, flat, crowds, second_look, comparison, …
+    "search": 4,  # curate.duplicates, and of curate.lookalikes: search, flat, crowds, second_look, comparison, …
 })  # fmt: skip
 """Part of the search → the version of its answers."""
 
 PLAN_VERSIONS: Final[Mapping[str, int]] = MappingProxyType({
     "quality": 1,  # curate.quality: which pictures are flagged
-    "plan": 2,  # curate.cleaning: what leaves, and which copy stays
+    "plan": 3,  # curate.cleaning: what leaves, and which copy stays
 })  # fmt: skip
 """What `clean` decides by besides the search → the version of its answers."""
 
