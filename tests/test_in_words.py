@@ -111,7 +111,8 @@ def test_a_long_reason_is_whole_and_frames_tell_what_leaves() -> None:
 @pytest.mark.parametrize("with_it", ["--tensorboard", "--sweep"])
 def test_folds_do_not_pass_over_what_was_asked_for(with_it: str, tmp_path: Path) -> None:
     root = grow(tmp_path, {"train": 2, "valid": 1})
-    assert f"--folds measures and saves no run, so {with_it}" in command("train", root, "--folds", "2", with_it).sentence
+    sentence = command("train", root, "--folds", "2", with_it).sentence
+    assert f"--folds measures and saves no run, so {with_it}" in sentence
 
 
 def test_one_stage_of_lite0_is_more_than_a_norm() -> None:

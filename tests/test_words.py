@@ -1,5 +1,6 @@
 """Words from other programs lead on: to an option that means the same, or to an answer; never to a wild guess."""
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,21 @@ def test_no_guess_is_wild(overrides: dict[str, object]) -> None:
     with pytest.raises(UserError) as raised:
         load_recipe("best", overrides)
     assert "did you mean" not in str(raised.value)
+
+
+def test_an_archive_that_is_here_is_laid_out_without_a_network(tmp_path: Path) -> None:
+    """A classroom hands one file round."""
+    root = grow(tmp_path / "pictures", {"train": 2, "valid": 1})
+    archive = tmp_path / "class room.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for picture in root.rglob("*.jpg"):
+            file.write(picture, picture.relative_to(tmp_path))
+    before = archive.read_bytes()
+    done = command("download", archive, "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert "Laid out 6 in train, 3 in valid" in done.out
+    assert archive.read_bytes() == before
+    (tmp_path / "bad.zip").write_text("no archive")
+    sentence = command("download", tmp_path / "bad.zip", "--out", tmp_path / "no").sentence
+    assert "It is as it was: give another." in sentence
+    assert (tmp_path / "bad.zip").read_text() == "no archive"

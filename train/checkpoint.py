@@ -145,7 +145,7 @@ class CheckpointFacts:
     created: str  # ISO 8601, UTC
 
 
-def read_facts(path: Path) -> CheckpointFacts:
+def read_checkpoint_facts(path: Path) -> CheckpointFacts:
     """What a checkpoint says of itself, its tensors left on the disk and unchecked.
 
     Raises OSError and UserError for a file that can't be read, or is none of ours.

@@ -15,7 +15,7 @@ from typing import Final
 
 from curate.errors import UserError
 from curate.program import COMMAND
-from train.checkpoint import CheckpointFacts, read_facts
+from train.checkpoint import CheckpointFacts, read_checkpoint_facts
 
 _NAME: Final = re.compile(r"model_(\d+\.\d\d)(?:_(\d+))?\.pth")
 _NAMED: Final = 3  # classes that a sentence names
@@ -89,7 +89,7 @@ def _files(folder: Path) -> list[Path]:
 def _read(path: Path) -> _Found | None:
     """None for a file that is no checkpoint of ours, or a damaged one: it can't answer."""
     try:
-        facts, written = read_facts(path), path.stat().st_mtime_ns
+        facts, written = read_checkpoint_facts(path), path.stat().st_mtime_ns
     except (OSError, UserError):
         return None
     name = _NAME.fullmatch(path.name)

@@ -39,8 +39,8 @@ class Augmentation(AugmentationSettings):
         """
         source = random.Random(draw)
         if preprocessing.squash and picture.width != picture.height:
-            side = min(picture.size)
-            picture = picture.resize((side, side), INTERPOLATIONS[preprocessing.interpolation])
+            short = min(picture.size)
+            picture = picture.resize((short, short), INTERPOLATIONS[preprocessing.interpolation])
         angle = math.radians(source.uniform(-self.rotation, self.rotation))
         size, across, down, flipped = (source.random() for _ in range(4))
         width, height = picture.size
