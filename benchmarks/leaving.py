@@ -51,7 +51,8 @@ def peer(tool: str, folders: Sequence[Path]) -> Result | None:
     """Run a peer in an environment of its own; None where that cannot be made, or where it fails."""
     packages, python = PEERS[tool]
     try:
-        answer = run(HERE / "peers" / f"{tool}_leaving.py", [str(folder) for folder in folders], packages, python)
+        script, words = HERE / "peers" / "leaving_as_json.py", [tool, *map(str, folders)]
+        answer = run(script, words, packages, python)
     except RuntimeError as error:
         print(f"{tool} did not run: {str(error).strip().splitlines()[-1:]}", file=sys.stderr)
         return None

@@ -246,6 +246,8 @@ def verify(data: Data = DEFAULT_DATA, *, radius: Radius = DEFAULT_RADIUS) -> Non
         following = command_line("train", data)
         console.say(f"All {report.files:,} files of {data} are as the catalog says. Next: {following}")
         return
+    if report.unfinished:
+        raise typer.Exit(1)  # which command comes next was said with each
     following = command_line("clean", data, "--dry-run")
     what = "has no catalog to compare with" if report.no_catalog else "is not as the catalog says, or leaks"
     console.say(f"{data} {what}. Next: {following}")

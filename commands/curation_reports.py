@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from curate.radius_calibration import RadiusCalibration
     from curate.scrape import Scraped
     from curate.scraping.preview import Preview
+    from curate.scraping.shortfall import Shortfall
     from curate.split import Proof, SplitReport, Undivided
     from curate.splitting.undivided import BondKind
     from curate.verify import CrossingKind, VerifyReport
@@ -221,7 +222,11 @@ def _proof_in_words(report: SplitReport) -> str:
     proof = report.proof
     free = " (free to part)" if report.bind == "copies" else ""
     said = f"pairs across splits: copies {proof.copies:,}, near {proof.near:,}{free}, of one origin {proof.origins:,}"
-    return f"{said}, of one group {proof.groups:,}" if report.group_by else said
+    said = f"{said}, of one group {proof.groups:,}" if report.group_by else said
+    if not proof.unknown:
+        return said
+    whose = "picture, whose observation" if proof.unknown == 1 else "pictures, whose observations"
+    return f"{said}; it says nothing of {proof.unknown:,} {whose} no source told: kept with all else of their authors"
 
 
 def _leaks_in_words(proof: Proof) -> str:
@@ -256,6 +261,8 @@ def verification(report: VerifyReport) -> None:
     """What is not as the catalog says, and each split's proof."""
     if report.no_catalog:
         say(f"{report.no_catalog} Here, every file counts as new.")
+    for unfinished in report.unfinished:
+        say(unfinished)
     for what, paths in (("Changed", report.changed), ("Missing", report.missing), ("New", report.new)):
         for path in paths[:MOST_ROWS]:
             say(f"{what}: {path}")
@@ -326,16 +333,56 @@ def scraping(report: Scraped) -> None:
     lost = sum((one.lost for one in report.yields), Counter[str]())
     columns = ("class", "source", *stages, "why the rest fell away")
     table("Yield of all runs so far", columns, [*rows, ("all", "", *sums, _losses(lost))], last_is_total=True)
+    _taken_for(report.notes)
     for problem in report.problems:
         say(f"Could not go on with {problem}.")
+    for short in report.shortfalls[:MOST_ROWS]:
+        say(_short_in_words(short))
+    if len(report.shortfalls) > MOST_ROWS:
+        say(f"… and {len(report.shortfalls) - MOST_ROWS:,} more classes have fewer than were asked for.")
+
+
+_WAYS_OUT: Final = {
+    "licence": "--license any, or more codes",
+    "too small": "a lower --min-size",
+    "enough of one author": "--per-author 0",
+    "robots.txt": "--ignore-robots",
+    "x-robots-tag": "--ignore-noai",
+    "http 401": "--contact",
+    "http 403": "--contact",
+    "rate limited": "the same command again later",
+    "server error": "the same command again later",
+    "unreachable": "the same command again later",
+    "too slow": "the same command again later",
+    "cut off": "the same command again later",
+}
+
+
+def _short_in_words(short: Shortfall) -> str:
+    """How many a class has, why no more, and what may bring more."""
+    ways = list(dict.fromkeys(_WAYS_OUT[kind] for kind, _ in short.lost.most_common() if kind in _WAYS_OUT))
+    why = f"of the others: {_losses(short.lost)}" if short.lost else "the sources have no more"
+    more = " or ".join([*ways, "another --source"])
+    said = f"{short.label} has {short.there:,} of {short.wanted:,} pictures; {why}. Try {more}."
+    failed = "; ".join(f"{url} ({reason})" for url, reason in short.failures)
+    return f"{said} Failed: {failed}." if failed else said
 
 
 def scrape_preview(shown: Preview) -> None:
     """URLs and licences of what would be fetched."""
     rows = [(o.label, o.source, o.candidate.license.name, o.candidate.author, o.candidate.url) for o in shown.listed]
     table("Would be tried", ("class", "source", "licence", "author", "URL"), rows)
+    _taken_for(shown.notes)
     for problem in shown.problems:
         say(f"Could not go on with {problem}.")
+
+
+def _taken_for(notes: Sequence[str]) -> None:
+    """What the sources took a query for, so that another species is seen before it is trained on."""
+    for note in notes[:MOST_ROWS]:
+        say(f"Taken for {note}.")
+    if len(notes) > MOST_ROWS:
+        say(f"… and {len(notes) - MOST_ROWS:,} more.")
 
 
 def _losses(lost: Counter[str]) -> str:

@@ -37,8 +37,15 @@ def scrape(
         str, typer.Option("--license", help="open, codes such as by,by-sa, or any.")
     ] = DEFAULT_LICENSES,
     min_size: Annotated[int, typer.Option(min=1, help="Pixels of the shorter side.")] = DEFAULT_MIN_SIZE,
+    per_author: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Most pictures of a class by one author; 0: any.  [default: a fifth, while others last]"
+        ),
+    ] = None,
+    specimens: Annotated[bool, typer.Option("--specimens", help="Herbarium sheets and other dead ones too.")] = False,
     contact: Annotated[
-        str, typer.Option(envvar="FLORILEGIUM_CONTACT", help="Your address, for the services to complain to.")
+        str, typer.Option(envvar="FLORILEGIUM_CONTACT", help="Your address, for the services to write to; kept.")
     ] = "",
     ignore_robots: Annotated[bool, typer.Option("--ignore-robots", help="Fetch what robots.txt forbids.")] = False,
     ignore_noai: Annotated[
@@ -59,14 +66,17 @@ def scrape(
 
     Example: cli.py scrape --classes "fire lily,21" --limit 50
     """
-    from curate.scraping.scrape_options import ScrapeOptions, plan_queries, warnings_for
+    from curate.scraping.contact import contact_wanted, known_contact
+    from curate.scraping.scrape_options import ScrapeOptions, chosen_sources, plan_queries, warnings_for
     from curate.sources.protocol.licenses import allowed_licenses
     from curate.web.network import Network
 
     queries = plan_queries(names, classes)
-    options = ScrapeOptions(limit, allowed_licenses(license_), min_size)
+    options = ScrapeOptions(limit, allowed_licenses(license_), min_size, per_author, specimens)
     sources = tuple(source or DEFAULT_SOURCES)
-    for warning in warnings_for(sources, os.environ, options):
+    contact = known_contact(out, contact)
+    asked_for = contact_wanted(chosen_sources(sources, os.environ, options), contact)
+    for warning in [*warnings_for(sources, os.environ, options), *filter(None, [asked_for])]:
         console.heading(f"Note on {warning}")
     network = Network(contact=contact, obey_robots=not ignore_robots, obey_robots_tag=not ignore_noai)
     if dry_run:

@@ -19,7 +19,7 @@ from curate.cleaning.losses import Tally, require_confirmed, tally
 from curate.cleaning.merging import merges_of, require_classes
 from curate.cleaning.plan import PlanLine, check_plan, read_plan, write_plan
 from curate.cleaning.planning import REASONS, CleaningPlan, make_plan, part_placements
-from curate.dataset import Dataset, open_dataset, open_to_write
+from curate.dataset import Dataset, open_dataset, open_to_write, still_there
 from curate.defaults import (
     DEFAULT_CONFLICTS,
     DEFAULT_ONLY,
@@ -133,7 +133,7 @@ def _look(
     force: bool,
 ) -> CleanReport:
     """Scan and plan, and move nothing. Needs no lock: it changes nothing but what the catalog knows, and the plan."""
-    with _open_catalog(dataset) as catalog:
+    with still_there(dataset.root), _open_catalog(dataset) as catalog:
         file = _plan_file(dataset, save_plan)
         if file:
             require_own(catalog, file, force=force)

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from curate.catalog import Catalog, Picture
+from curate.catalog.own_facts import has_own_facts
 from curate.cleaning.planning import part_placements
 from curate.dataset import SPLITS, ClassFolder, Dataset, natural_key, open_dataset
-from curate.defaults import DEFAULT_RADIUS
+from curate.defaults import DEFAULT_RADIUS, require_radius
 from curate.duplicates import NearDuplicates, find_near_duplicates
 from curate.errors import UserError
 from curate.image import BrokenPicture
+from curate.lookalikes.method import facts_method
 from curate.names import names_for
 from curate.not_copies import NotCopies, apart, read_not_copies
 from curate.parallel import ordered_map
@@ -119,6 +121,7 @@ def compare_datasets(
     are the same. What a person has said to be no copy, in either dataset, is none. Raises `UserError` for what the user
     can put right.
     """
+    require_radius(radius)
     sides = [_read(open_dataset(root), progress) for root in (first, second)]
     if first.samefile(second):
         raise UserError(f"{first} and {second} are one folder: give two datasets.")
@@ -185,9 +188,13 @@ def _read(dataset: Dataset, progress: Progress) -> _Side:
 
 
 def _known(dataset: Dataset) -> dict[str, Picture]:
-    """What the catalog knows of the files that it has read whole; nothing, where there is none that can be used."""
+    """What the catalog knows of the files that it has read whole; nothing, where there is none that can be used, or
+    that was not written on this disk.
+    """
     try:
         with Catalog.open_read_only(dataset.catalog_path) as catalog:
+            if not has_own_facts(catalog, facts_method()):
+                return {}
             return {picture.path: picture for picture in catalog.intact() if picture.fingerprint}
     except UserError:
         return {}

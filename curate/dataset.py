@@ -14,6 +14,7 @@ from typing import Literal
 from curate.companions import APPLE_DOUBLE, contents_of, is_hidden
 from curate.errors import UserError
 from curate.files.atomic import remove_abandoned
+from curate.files.disk import disk_in_words
 from curate.files.lock import locked
 from curate.progress import Progress, silent
 
@@ -160,12 +161,32 @@ def open_to_write(
     """Open a dataset with its lock, which every command takes that moves, places or writes files in it.
 
     `doing` names the command, for others to be told; `wait` is how long to wait for them, as `locked` has it. Raises
-    `UserError` where another command is at work, and as `open_dataset` does.
+    `UserError` where another command is at work, and as `open_dataset` does; what fails inside because the folder was
+    removed is said by `still_there`.
     """
     with locked(open_dataset(root).home, f"{doing} {root}", wait=wait, progress=progress):
         dataset = open_dataset(root)  # once more: whoever was at work may have changed the layout
         remove_abandoned(dataset.home)
-        yield dataset
+        with still_there(root):
+            yield dataset
+
+
+@contextmanager
+def still_there(root: Path) -> Iterator[None]:
+    """Work in a dataset's folder: raises `UserError` where it is gone at the end, whatever has failed because of that.
+
+    A file that fails while the folder is being removed is named, in a `UserError` too.
+    """
+    failed: OSError | UserError | None = None
+    try:
+        with disk_in_words(root):
+            yield
+    except (OSError, UserError) as error:
+        failed = error
+    if not root.is_dir():
+        raise UserError(f"The folder {root} is no longer there: it was removed or renamed meanwhile.") from failed
+    if failed is not None:
+        raise failed
 
 
 def natural_key(label: str) -> tuple[tuple[int, int, str], ...]:

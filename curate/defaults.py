@@ -1,11 +1,13 @@
 """What options are where nobody says otherwise, how far some may go and which words some may be: one place for Python
 and for flags. The options of training are in `train/options.py`.
 
-The commands show these values in their help, so nothing is imported here.
+The commands show these values in their help, so nothing heavy is imported here.
 """
 
 from pathlib import Path
 from typing import Final, Literal
+
+from curate.errors import UserError
 
 DEFAULT_SEED: Final = 1337
 
@@ -20,11 +22,22 @@ within 10, while 99.9% of edited copies lie within 8; benchmarks/README.md has t
 MAX_RADIUS: Final = 12
 """Bits that two hashes may differ in at most, for a search to look for them."""
 
+
+def require_radius(radius: int) -> None:
+    """Raise `UserError` for a radius that no search has."""
+    if not (0 <= radius <= MAX_RADIUS and radius == int(radius)):
+        raise UserError(f"The radius {radius} cannot be used: give a whole number of bits from 0 to {MAX_RADIUS}.")
+
+
 DEFAULT_MIN_SIZE: Final = 224
 """Pixels of the shorter side of a scraped picture: a smaller one would have to be blown up for the network."""
 
 DEFAULT_LIMIT: Final = 100
 """Pictures of each class that a scrape brings."""
+
+SHARE_OF_ONE_AUTHOR: Final = 0.2
+LEAST_OF_ONE_AUTHOR: Final = 5
+"""Pictures of a class that one author gives while there are others': this share of the limit, at least so many."""
 
 DEFAULT_DATA: Final = Path("flower_data")
 DEFAULT_MODELS: Final = Path("models")

@@ -7,6 +7,7 @@ it holds would never be released in the child. Where they cannot, the work is do
 
 import ctypes
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -17,10 +18,11 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkProcess
-from typing import Any, Self, TypeVar
+from multiprocessing.connection import Connection
+from selectors import EVENT_READ, DefaultSelector
+from typing import Any, Protocol, Self, TypeVar
 
+from curate.fork_server import ForkServer
 from curate.memory import keep_freed_memory
 from curate.parallel import ordered_map, processors
 
@@ -28,6 +30,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _WORTH_FORKING = 8  # items, of some milliseconds each: to fork takes about as long as one of them
+_WORTH_SERVING = 4000  # likewise, where a server has to be started first: it imports what we have imported
 _IN_HAND = 2  # items that a process holds, so that it need not wait for us
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _KEPT = 4 << 20  # bytes; a larger block goes back to the system as soon as it is free
@@ -66,12 +69,41 @@ def ordered_results_of(
     Item n + `ahead` is begun when all up to n are done; so never more than twice `ahead` are begun and not yet given.
     """
     workers = min(workers or processors(), len(items))
-    if workers < 2 or len(items) < _WORTH_FORKING or not _may_fork():
+    if workers > 1 and len(items) >= _WORTH_FORKING and _may_fork():
+        with _Crew(function, items, workers, ahead=ahead) as crew:
+            yield _in_order(crew.results(lost))
+    elif (served := _served(function, len(items), workers)) is not None:
+        with served as crew:
+            yield crew.ordered(items, lost, ahead=ahead)
+    else:
         with closing(ordered_map(function, items, workers=max(workers, 1), ahead=ahead)) as results:
             yield results
-        return
-    with _Crew(function, items, workers, ahead=ahead) as crew:
-        yield _in_order(crew.results(lost))
+
+
+class Standing(Protocol):
+    """Who answers one list of items after another."""
+
+    def ordered(self, items: Sequence[Any], lost: Callable[[Any, int], Any], *, ahead: int) -> Iterator[Any]:
+        """The results of `items`, in order, as `ordered_results_of` gives them; `lost` has to raise."""
+        ...
+
+
+@contextmanager
+def standing_crew(function: Callable[[Any], Any], expected: int, *, workers: int | None = None) -> Iterator[Standing]:
+    """Processes that answer `function` of one list of items after another, inside a `with`; `expected` are all of them.
+
+    They are forked on entering, and see everything as it is then; the items are sent to them. So threads that are begun
+    later, such as a progress bar's, do not keep them from working.
+    """
+    workers = workers or processors()
+    if workers > 1 and expected >= _WORTH_FORKING and _may_fork():
+        with _StandingCrew(function, [], workers) as crew:
+            yield crew
+    elif (served := _served(function, expected, workers)) is not None:
+        with served as crew:
+            yield crew
+    else:
+        yield _Threads(function, max(workers, 1))
 
 
 def map_isolated(function: Callable[[T], R], items: Sequence[T], lost: Callable[[T, int], R]) -> list[R]:
@@ -103,6 +135,17 @@ def _may_fork() -> bool:
     return sys.platform == "linux" and threading.active_count() == 1
 
 
+def _served(function: Callable[[Any], Any], expected: int, workers: int) -> "_ServedCrew | None":
+    """A crew that a server forks; None where that does not pay, or can't be."""
+    worth = _WORTH_FORKING if ForkServer.is_running() else _WORTH_SERVING
+    if workers < 2 or expected < worth or sys.platform != "linux" or not sys.executable or hasattr(sys, "frozen"):
+        return None
+    try:
+        return _ServedCrew(function, workers, ForkServer.running())
+    except (pickle.PicklingError, AttributeError, TypeError, OSError):  # what sees this process's memory can't be sent
+        return None
+
+
 def _end_with(parent: int) -> None:
     """Have the kernel end this process when its parent ends, even by SIGKILL in the middle of a long picture."""
     with suppress(OSError, AttributeError):  # musl has the call too; nothing else than Linux forks here
@@ -111,9 +154,20 @@ def _end_with(parent: int) -> None:
         os._exit(0)
 
 
+class _Child(Protocol):
+    """A process of somebody's."""
+
+    @property
+    def exitcode(self) -> int | None: ...
+
+    def kill(self) -> None: ...
+
+    def join(self) -> None: ...
+
+
 @dataclass(eq=False)
 class _Worker:
-    process: ForkProcess
+    process: _Child
     ours: Connection
     in_hand: deque[int] = field(default_factory=deque)  # places of the items it has not answered yet, in its order
 
@@ -139,6 +193,8 @@ class _Crew:
         self._open = 0  # the first place that has no result yet
         self._done: set[int] = set()  # those after it that have one
         self._workers: dict[Connection, _Worker] = {}
+        self._exit_code = 0  # of the one that died last
+        self._answering = DefaultSelector()  # kept from answer to answer: to ask anew of each takes longer than a read
 
     def __enter__(self) -> Self:
         for _ in range(self._size):
@@ -151,25 +207,32 @@ class _Crew:
             worker.process.kill()  # it has nothing that it would have to put in order
         for worker in self._workers.values():
             worker.process.join()
+        self._answering.close()
 
     def results(self, lost: Callable[[Any, int], Any]) -> Iterator[tuple[int, Any]]:
         """Every place and its result, as they come."""
         self._hand_out()
-        while busy := [worker.ours for worker in self._workers.values() if worker.in_hand]:
-            for connection in wait(busy):
-                worker = self._workers[connection]  # type: ignore[index]  # typeshed allows for other kinds too
+        while any(worker.in_hand for worker in self._workers.values()):
+            for key, _ in self._answering.select():
+                worker: _Worker = key.data
+                if not worker.in_hand:
+                    self._mourn(worker)
+                    continue
                 try:
                     intact, result = worker.ours.recv()
                 except (EOFError, ConnectionError):
                     place = self._replace(worker)
                     self._note(place)
-                    yield place, lost(self._items[place], worker.process.exitcode or 0)
+                    yield place, lost(self._items[place], self._exit_code)
                     continue
                 place = worker.in_hand.popleft()
                 self._note(place)
                 if not intact:
                     raise result
                 yield place, result
+        while self._left:  # all who could answer have died
+            place = heappop(self._left)
+            yield place, lost(self._items[place], self._exit_code)
 
     def _note(self, place: int) -> None:
         """That place has its result, so that others may be begun."""
@@ -187,19 +250,42 @@ class _Crew:
                 if len(worker.in_hand) < room and self._left and self._left[0] < self._open + self._ahead:
                     worker.in_hand.append(heappop(self._left))
                     with suppress(ConnectionError):  # it has died, which shows when its answer is read
-                        worker.ours.send(worker.in_hand[-1])
+                        worker.ours.send(self._message(worker.in_hand[-1]))
         for worker in there:
             if not self._left and not worker.in_hand:
-                worker.ours.close()
+                self._let_go(worker)
+
+    def _message(self, place: int) -> Any:
+        """What a worker is sent of an item: it has them all."""
+        return place
+
+    def _let_go(self, worker: _Worker) -> None:
+        """Nothing is left for it: it ends."""
+        self._answering.unregister(worker.ours)
+        worker.ours.close()
+
+    def _mourn(self, worker: _Worker) -> None:
+        """One has died of nothing that it was asked: another takes its place, if there is something left for it."""
+        if not worker.ours.closed:
+            self._dismiss(worker)
+            if self._left:
+                self._hire()
+                self._hand_out()
+
+    def _dismiss(self, worker: _Worker) -> None:
+        """Forget one that has died."""
+        self._answering.unregister(worker.ours)
+        del self._workers[worker.ours]
+        worker.ours.close()
+        worker.process.join()
+        self._exit_code = worker.process.exitcode or 0
 
     def _replace(self, worker: _Worker) -> int:
         """Hire another in the place of one that has died; the place of the item that it died of."""
         died_of = worker.in_hand.popleft()
         for place in worker.in_hand:
             heappush(self._left, place)
-        del self._workers[worker.ours]
-        worker.ours.close()
-        worker.process.join()
+        self._dismiss(worker)
         self._hire()
         return died_of
 
@@ -212,7 +298,11 @@ class _Crew:
             warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
         theirs.close()
-        self._workers[ours] = _Worker(process, ours)
+        self._add(process, ours)
+
+    def _add(self, process: _Child, ours: Connection) -> None:
+        self._workers[ours] = worker = _Worker(process, ours)
+        self._answering.register(ours, EVENT_READ, worker)
 
     def _work(self, theirs: Connection, ours: Connection, parent: int) -> None:
         """What a process does: answer until nobody asks any more."""
@@ -220,16 +310,125 @@ class _Crew:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of us; the one who asks decides
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         # Our copies of the ends that are not ours: held open, they would hide from the others that we are gone.
+        self._answering.close()
         for inherited in (ours, *self._workers):
             inherited.close()
-        keep_freed_memory(_KEPT)
-        with suppress(EOFError, ConnectionError):
-            while True:
-                theirs.send(self._answer(theirs.recv()))
-        os._exit(0)  # what the parent has opened is the parent's to close
+        _answer_all(self._of_item, theirs)
 
-    def _answer(self, place: int) -> tuple[bool, Any]:
-        try:
-            return True, self._function(self._items[place])
-        except Exception as error:
-            return False, error
+    def _of_item(self, message: Any) -> Any:
+        return self._function(self._items[message])
+
+
+class _StandingCrew(_Crew):
+    """A crew that is sent its items, list after list, and lives until the end of the `with`."""
+
+    def ordered(self, items: Sequence[Any], lost: Callable[[Any, int], Any], *, ahead: int) -> Iterator[Any]:
+        """As `Standing.ordered`."""
+        self._drop_what_is_in_hand()
+        self._items, self._ahead = items, ahead
+        self._left, self._open, self._done = list(range(len(items))), 0, set()
+        return _in_order(self.results(lost))
+
+    def _drop_what_is_in_hand(self) -> None:
+        """Read the answers that an earlier list was left with, when nobody wanted the rest of it."""
+        for worker in list(self._workers.values()):
+            try:
+                while worker.in_hand:
+                    worker.ours.recv()
+                    worker.in_hand.popleft()
+            except (EOFError, ConnectionError):
+                self._dismiss(worker)
+
+    def _message(self, place: int) -> Any:
+        return self._items[place]
+
+    def _of_item(self, message: Any) -> Any:
+        return self._function(message)
+
+    def _let_go(self, worker: _Worker) -> None:
+        """It waits for the next list."""
+
+    def _replace(self, worker: _Worker) -> int:
+        """No other can be forked beside the threads that there may be by now, so whoever asks has to give up."""
+        died_of = worker.in_hand.popleft()
+        self._dismiss(worker)
+        return died_of
+
+    def _mourn(self, worker: _Worker) -> None:
+        self._dismiss(worker)
+
+
+class _ServedCrew(_StandingCrew):
+    """A standing crew that a server forks, whatever runs here; so another can take the place of one that has died."""
+
+    def __init__(self, function: Callable[[Any], Any], size: int, server: ForkServer) -> None:
+        """Raises what pickle does for a function that can't be sent, and OSError where the server is gone."""
+        super().__init__(function, [], size)
+        self._server = server
+        self._job = server.job(function, _serve)
+
+    def __exit__(self, *stopped: object) -> None:
+        super().__exit__(*stopped)
+        self._server.drop(self._job)
+
+    def _hire(self) -> None:
+        ours, theirs = get_context("fork").Pipe()
+        with theirs, suppress(ConnectionError):  # a server that is gone leaves us without anybody, which is seen to
+            self._add(_Served(self._server, self._server.hire(self._job, theirs)), ours)
+
+    def _replace(self, worker: _Worker) -> int:
+        return _Crew._replace(self, worker)
+
+    def _mourn(self, worker: _Worker) -> None:
+        _Crew._mourn(self, worker)
+
+
+@dataclass(eq=False)
+class _Served:
+    """A child of the server's."""
+
+    server: ForkServer
+    number: int
+    exitcode: int | None = None
+
+    def kill(self) -> None:
+        """End it."""
+        self.server.kill(self.number)
+
+    def join(self) -> None:
+        """Wait for its end."""
+        if self.exitcode is None:
+            self.exitcode = self.server.exit_code(self.number)
+
+
+def _serve(function: Callable[[Any], Any], theirs: Connection) -> None:
+    """What a child of the server's does."""
+    _end_with(os.getppid())
+    _answer_all(function, theirs)
+
+
+def _answer_all(function: Callable[[Any], Any], theirs: Connection) -> None:
+    """Answer until nobody asks any more."""
+    keep_freed_memory(_KEPT)
+    with suppress(EOFError, ConnectionError):
+        while True:
+            theirs.send(_answer(function, theirs.recv()))
+    os._exit(0)  # what the parent has opened is the parent's to close
+
+
+def _answer(function: Callable[[Any], Any], message: Any) -> tuple[bool, Any]:
+    try:
+        return True, function(message)
+    except Exception as error:
+        return False, error
+
+
+class _Threads:
+    """The same in threads, begun for each list anew."""
+
+    def __init__(self, function: Callable[[Any], Any], workers: int) -> None:
+        self._function, self._workers = function, workers
+
+    def ordered(self, items: Sequence[Any], _lost: Callable[[Any, int], Any], *, ahead: int) -> Iterator[Any]:
+        """As `Standing.ordered`."""
+        return ordered_map(self._function, items, workers=self._workers, ahead=ahead)

@@ -3,10 +3,11 @@
 Names are looked up by the folder's own name, never by its place in a listing: "10" sorts before "2" as text,
 so a place says nothing about a class.
 
-Two JSON forms are read, and may be mixed: `{"21": "fire lily"}` and
-`{"21": ["fire lily", "Gloriosa superba"]}`. A query asks for what the class *shows*. In Oxford-102 that is
-not always what its name says: "ball moss" shows Tillandsia cyanea, "pelargonium" Alyogyne huegelii,
-"geranium" a zonal pelargonium, "orange dahlia" Tithonia, "mallow" Abutilon, "tree mallow" Lavatera
+Three JSON forms are read, and may be mixed: `{"21": "fire lily"}`, `{"21": ["fire lily", "Gloriosa superba"]}` and
+`{"10": {"name": "globe thistle", "query": "Echinops flower head", "taxon": "Echinops", "kingdom": "Plantae"}}`, whose
+`query` is for searches by words and whose `taxon` and `kingdom` are for searches by species. A query asks for what the
+class *shows*. In Oxford-102 that is not always what its name says: "ball moss" shows Tillandsia cyanea, "pelargonium"
+Alyogyne huegelii, "geranium" a zonal pelargonium, "orange dahlia" Tithonia, "mallow" Abutilon, "tree mallow" Lavatera
 trimestris, and "watercress" the garden nasturtium, Tropaeolum majus.
 """
 
@@ -14,9 +15,10 @@ import difflib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from curate.errors import UserError
 from curate.files.reading import read_file
@@ -29,7 +31,7 @@ QUERIES_FILE = _FOLDER / "cat_to_names.json"
 OWN_NAMES = "cat_to_name.json"
 """A dataset may carry its names itself, in a file so called at its root, as Udacity's flower_data does."""
 
-_SHAPE = '{"21": "fire lily"} or {"21": ["fire lily", "Gloriosa superba"]}'
+_SHAPE = '{"21": "fire lily"}, {"21": ["fire lily", "Gloriosa superba"]} or {"21": {"name": …, "query": …, "taxon": …}}'
 _MOST_BYTES = 64 << 20
 _NUMBERED = re.compile(r"\d{1,6}\.([^\W\d].*)")
 _OXFORD_LABELS = frozenset(str(number) for number in range(1, 103))
@@ -37,16 +39,25 @@ _OXFORD_PICTURE = re.compile(r"image_(\d{5})\.jpg")
 _OXFORD_PICTURES = 8189
 
 
+class SearchTerms(NamedTuple):
+    """A class's name, the words to search for it by, and its taxon and kingdom, "" where the file names none."""
+
+    name: str
+    query: str
+    taxon: str = ""
+    kingdom: str = ""
+
+
 def load_names(file: Path | None = None) -> dict[str, str]:
     """Names by class folder, in the file's order; without `file`, Oxford-102's from aux/cat_to_name.json.
 
     Raises UserError where the file cannot be read, is no JSON, names a folder twice, or has another shape.
     """
-    return {label: name for label, (name, _) in _read(file or NAMES_FILE).items()}
+    return {label: terms.name for label, terms in _read(file or NAMES_FILE).items()}
 
 
-def load_queries(file: Path | None = None) -> dict[str, tuple[str, str]]:
-    """(name, search query) by class folder, in the file's order; without `file`, from aux/cat_to_names.json.
+def load_queries(file: Path | None = None) -> dict[str, SearchTerms]:
+    """What to search for by class folder, in the file's order; without `file`, from aux/cat_to_names.json.
 
     A class that the file gives no query is searched for by its name. Raises UserError as `load_names` does.
     """
@@ -138,7 +149,7 @@ def _is_oxford(root: Path, labels: Sequence[str]) -> bool:
     )
 
 
-def _read(file: Path) -> dict[str, tuple[str, str]]:
+def _read(file: Path) -> dict[str, SearchTerms]:
     try:
         text = read_file(file, _MOST_BYTES).decode("utf-8-sig")
         content: object = json.loads(text, object_pairs_hook=partial(_once, file))
@@ -167,19 +178,26 @@ def _once(file: Path, pairs: list[tuple[str, object]]) -> dict[str, object]:
     return members
 
 
-def _entry(file: Path, label: str, value: object) -> tuple[str, str]:
+def _entry(file: Path, label: str, value: Any) -> SearchTerms:
     match value:
         case str(name) | [str(name)]:
-            query = name
+            terms = SearchTerms(name, name)
         case [str(name), str(query)]:
-            pass
+            terms = SearchTerms(name, query)
+        case {"name": str(name)} if value.keys() <= set(SearchTerms._fields) and _are_texts(value.values()):
+            terms = SearchTerms(**{"query": name, **value})
         case _:
             raise UserError(f"{file}: class folder {label!r} needs a name or [name, query], as in {_SHAPE}.")
-    if not (label.strip() and name.strip() and query.strip()):
+    if not (label.strip() and terms.name.strip() and terms.query.strip()):
         raise UserError(f"{file}: class folder {label!r} has an empty folder, name or query; fill it in.")
-    if printable(name) != name or printable(query) != query:  # both go into checkpoints, tables and URLs
-        raise UserError(
-            f"{file}: the name or query of class folder {label!r} has a control character or half of one, "
-            f"“{printable(name)}”; write plain text."
-        )
-    return name, query
+    for words in terms:
+        if printable(words) != words:  # it goes into checkpoints, tables and URLs
+            raise UserError(
+                f"{file}: the name or query of class folder {label!r} has a control character or half of one, "
+                f"“{printable(words)}”; write plain text."
+            )
+    return terms
+
+
+def _are_texts(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)

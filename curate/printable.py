@@ -1,6 +1,9 @@
 """Text that others wrote, made fit to be shown: it moves no cursor, breaks no line and turns no writing round."""
 
 import re
+from typing import Final
+
+_SHOWN: Final = 80
 
 _UNPRINTABLE = re.compile(
     "["
@@ -32,3 +35,11 @@ def printable(text: str) -> str:
 def _spelt(found: re.Match[str]) -> str:
     code = ord(found[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def shown(value: object) -> str:
+    """A value in a sentence: as Python writes it, but no longer than anybody reads."""
+    try:
+        return printable(repr(value)[:_SHOWN])
+    except ValueError:  # Python prints no number of thousands of digits
+        return "a number of thousands of digits"

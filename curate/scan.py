@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from curate.catalog import Catalog, Picture, Seen
+from curate.catalog.own_facts import forget_foreign
 from curate.dataset import ClassFolder, Dataset, Listing
 from curate.decoding.formats import readers
 from curate.errors import UserError
 from curate.files.reading import MAX_BYTES, NotAPlainFile, open_file
 from curate.forked import is_crash, map_isolated, results_of
 from curate.inspect import Facts, import_decoders, inspect_many
+from curate.lookalikes.method import facts_method
 from curate.parallel import processors
 from curate.progress import Progress, silent
 
@@ -41,10 +43,12 @@ class ScanReport:
 def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> ScanReport:
     """Bring the catalog up to date with the folder: read what is new or changed, mark what is gone.
 
-    A file is taken as unchanged while its size and modification time are, and its row lacks no fact. What was read is
+    A file is taken as unchanged while its size and modification time are, its row lacks no fact, and the catalog was
+    written on this disk: what one from elsewhere says of a picture is not believed. What was read is
     committed several times a second, so a scan that was stopped goes on where it was. Raises `UserError` for a file
     that may not be read.
     """
+    forget_foreign(catalog, facts_method())
     _forget_unreadable(catalog)
     files, missing, changed, companions, strangers = 0, 0, list[_File](), 0, 0
     for folder in dataset.class_folders():

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.catalog import Catalog
@@ -17,10 +17,12 @@ from curate.files.disk import disk_in_words
 from curate.files.inside import inside
 from curate.progress import Progress, silent
 from curate.scan import scan
+from curate.scraping.contact import keep_contact
 from curate.scraping.crawler import Crawler, CrawlTarget, class_folder
 from curate.scraping.deduplicator import Deduplicator
 from curate.scraping.incoming import Incoming
 from curate.scraping.scrape_options import ScrapeOptions, chosen_sources, open_sources
+from curate.scraping.shortfall import Shortfall, find_shortfalls
 from curate.scraping.yield_report import Yield, measure_yields
 from curate.sources.protocol.image_search import Query
 from curate.web.fetch import Fetcher
@@ -31,7 +33,9 @@ from curate.web.network import Network
 class Scraped:
     """What a scrape has done: `new` pictures in this run, `yields` of all runs so far for the classes asked for.
 
-    `problems` are the sources that could not go on, each with its name and why.
+    `problems` are the sources that could not go on, each with its name and why; `notes` say what a source has taken
+    for a class's query, such as the taxon, and what of a list belongs to no class; `shortfalls` are the classes that
+    got fewer than were wanted.
     """
 
     dataset: Dataset
@@ -40,6 +44,8 @@ class Scraped:
     problems: list[str]
     credits: Path
     metadata: list[Path]
+    notes: list[str] = field(default_factory=list)
+    shortfalls: list[Shortfall] = field(default_factory=list)
 
 
 def scrape(
@@ -75,6 +81,7 @@ def scrape(
         disk_in_words(dataset.home),
         Catalog.open(dataset.catalog_path) as catalog,
     ):
+        keep_contact(catalog, network.contact if network else "")
         incoming = Incoming(dataset.home)
         store = CandidateStore(catalog)
         folders = [folder.path for folder in dataset.class_folders()]
@@ -95,13 +102,17 @@ def scrape(
         crawler = asyncio.run(work())
         incoming.close()
         names = {**(names or {}), **{query.label: query.name for query in queries}}
+        labels = [query.label for query in queries]
+        yields = measure_yields(store, labels)
         return Scraped(
             dataset,
             crawler.new,
-            measure_yields(store, [query.label for query in queries]),
+            yields,
             [f"{name}: {reason}" for name, reason in crawler.closed.items()],
             write_credits(dataset, catalog, names, force=force),
             write_metadata(dataset, catalog, names, force=force),
+            [f"{label} at {source}: {note}" for (label, source), note in crawler.notes.items()],
+            find_shortfalls(catalog, store, yields, labels, options.limit),
         )
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from curate.catalog import Catalog
 from curate.catalog.assignments import Assignment, assignments_of, enter_assignments
 from curate.catalog.placements import enter_placed
-from curate.dataset import SPLITS, Dataset, open_dataset, open_to_write
+from curate.dataset import SPLITS, Dataset, open_dataset, open_to_write, still_there
 from curate.defaults import (
     DEFAULT_BIND,
     DEFAULT_METHOD,
@@ -26,11 +26,11 @@ from curate.defaults import (
     DEFAULT_RADIUS,
     DEFAULT_RATIO,
     DEFAULT_SEED,
-    MAX_RADIUS,
     MOST_SEED,
     Bind,
     Method,
     Mode,
+    require_radius,
 )
 from curate.errors import UserError
 from curate.extras import require_extra
@@ -129,7 +129,7 @@ def split(
     takes. Safe to stop at any instant: the same command then finishes the same split, and until it has, `train` refuses
     it. Raises `UserError` for what the user can put right.
     """
-    _check(ratio, min_per_class, seed, method)
+    _check(ratio, min_per_class, seed, method, mode)
     _check_bonds(radius, bind, group_by)
     if method == "split-folders":
         require_extra("splitfolders", "The method 'split-folders' needs", "split-folders", "split-folders")
@@ -138,7 +138,7 @@ def split(
     if dry_run:
         dataset = open_dataset(root)
         out = check_output(dataset, out or _own_output(dataset))
-        with Catalog.open(dataset.catalog_path) as catalog:
+        with still_there(root), Catalog.open(dataset.catalog_path) as catalog:
             drawn = _draw_up(dataset, catalog, out, options, progress)
             return _report(out, options, drawn, prove(drawn.table, drawn.links, drawn.assigned), None)
     with open_to_write(root, "split", wait=wait, progress=progress) as dataset:
@@ -342,11 +342,13 @@ def _frozen(freeze: Iterable[str] | None, table: PictureTable) -> frozenset[int]
     return frozenset(SPLITS.index(name) for name in names)
 
 
-def _check(ratio: Ratio, min_per_class: int, seed: int, method: str) -> None:
+def _check(ratio: Ratio, min_per_class: int, seed: int, method: str, mode: str) -> None:
     if not 0 <= seed <= MOST_SEED:
         raise UserError(f"The seed {seed} cannot be used: give a whole number from 0 to {MOST_SEED}.")
     if method not in get_args(Method):
         raise UserError(f"There is no method {method!r}: choose among {', '.join(get_args(Method))}.")
+    if mode not in get_args(Mode):
+        raise UserError(f"There is no mode {mode!r}: choose among {', '.join(get_args(Mode))}.")
     if isinstance(ratio, str):
         raise UserError(f"The ratio {ratio!r} is text: give three numbers, such as (.8, .1, .1).")
     # Written so that NaN fails as well.
@@ -360,8 +362,7 @@ def _check(ratio: Ratio, min_per_class: int, seed: int, method: str) -> None:
 
 
 def _check_bonds(radius: int, bind: str, group_by: str | None) -> None:
-    if not 0 <= radius <= MAX_RADIUS:
-        raise UserError(f"The radius {radius} cannot be used: give a whole number of bits from 0 to {MAX_RADIUS}.")
+    require_radius(radius)
     if bind not in get_args(Bind):
         raise UserError(f"{bind!r} cannot be bound: choose among {', '.join(get_args(Bind))}.")
     if group_by == "":

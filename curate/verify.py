@@ -19,16 +19,18 @@ from curate.catalog.recorded import Recorded, read_recorded
 from curate.companions import is_picture
 from curate.dataset import SPLITS, Dataset, open_dataset
 from curate.decoding.formats import is_not_readable
-from curate.defaults import DEFAULT_RADIUS
+from curate.defaults import DEFAULT_RADIUS, require_radius
 from curate.duplicates import find_near_duplicates
 from curate.errors import UserError
 from curate.files.reading import NotAPlainFile, read_file
 from curate.image import BrokenPicture
 from curate.inspect import Facts, inspect
 from curate.not_copies import NotCopies, apart, read_not_copies
+from curate.origins import origins_of
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 from curate.splitting.bonds import read_bonds
+from curate.splitting.unfinished import unfinished_in
 
 CrossingKind = Literal["copies", "near", "origin", "group"]
 
@@ -73,7 +75,7 @@ class VerifyReport:
     not there; `new`: there and not known; `broken`: without pixels, whether that was known or not. `no_catalog` says
     why nothing is known, where the catalog is missing or cannot be read, and is "" otherwise. `unreadable` may be
     whole, but nothing here reads them, so the proof knows nothing of them; `companions` counts files that belong to a
-    picture.
+    picture. `unfinished` says of each split that was cut short which command finishes it.
     """
 
     root: Path
@@ -86,12 +88,14 @@ class VerifyReport:
     no_catalog: str = ""
     unreadable: list[BrokenPicture] = field(default_factory=list)
     companions: int = 0
+    unfinished: list[str] = field(default_factory=list)
 
     @property
     def in_order(self) -> bool:
         """Whether all is as the catalog says, intact, and without a leak."""
         leaks = any(proof.leaks for proof in self.splits)
-        return not (self.no_catalog or self.changed or self.missing or self.new or self.broken or leaks)
+        files = self.changed or self.missing or self.new or self.broken
+        return not (self.no_catalog or files or leaks or self.unfinished)
 
 
 def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = silent) -> VerifyReport:
@@ -100,6 +104,7 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
     Writes nothing at all, so that a backup on a read-only disk can be verified. Without a catalog, or with a damaged
     one, all files are new, and the split is proved all the same. Raises `UserError` for what the user can put right.
     """
+    require_radius(radius)
     dataset = open_dataset(root)
     files = [_File(file.path, file.label, file.split or "", ".") for file in dataset.files()]
     known = Recorded()
@@ -108,6 +113,7 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
         known = read_recorded(dataset.catalog_path)
     except UserError as error:
         no_catalog = str(error)
+    origins = origins_of(known.origins, known.observed)
     files += [file for out in known.outs for file in _files_in(dataset.root, out)]
     facts = _read(dataset.root, files, progress)
     there = {file.path for file in files}
@@ -125,12 +131,13 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
         new=[file.path for file in files if file.path not in known.sha256],
         broken=[damage for damage in damages if not is_not_readable(damage.reason)],
         splits=[
-            _prove(dataset.root, out, pictures, radius, known.origins, told, progress)
+            _prove(dataset.root, out, pictures, radius, origins, told, progress)
             for out, pictures in _by_folder(files, facts).items()
         ],
         no_catalog=no_catalog,
         unreadable=[damage for damage in damages if is_not_readable(damage.reason)],
         companions=sum(dataset.listing(folder).companions for folder in dataset.class_folders()),
+        unfinished=[said for out in (".", *known.outs) if (said := _unfinished(dataset.root, out))],
     )
 
 
@@ -155,6 +162,14 @@ def _files_in(root: Path, out: str) -> Iterator[_File]:
     for file in files:
         if file.split:
             yield _File(f"{out}/{file.path}", file.label, file.split, out)
+
+
+def _unfinished(root: Path, out: str) -> str:
+    """What there is to say of a split that was cut short; "" where it was not, or no folder can have that name."""
+    try:
+        return unfinished_in(Path(os.path.normpath(root / out)))
+    except (OSError, ValueError):
+        return ""
 
 
 def _is_companion(root: Path, path: str) -> bool:

@@ -31,6 +31,7 @@ from curate.defaults import (
     DEFAULT_SOURCES,
 )
 from curate.printable import printable
+from florilegium.arguments import checked
 from florilegium.page import HtmlPage
 from florilegium.progress import AUTO, chosen
 
@@ -58,6 +59,7 @@ _MOST_ROWS = 40
 _PICTURES = 12  # drawn in a notebook
 
 
+@checked
 def open(root: str | Path) -> Dataset:  # noqa: A001  (it is read as `fl.open`)
     """Open a folder of class folders: `<root>/<class>/`, `<root>/raw/<class>/` or `<root>/train/<class>/` and so on.
 
@@ -70,6 +72,7 @@ def open(root: str | Path) -> Dataset:  # noqa: A001  (it is read as `fl.open`)
     return Dataset(root)
 
 
+@checked
 def scrape(
     out: str | Path,
     classes: str | Sequence[str] | None = None,
@@ -79,6 +82,8 @@ def scrape(
     sources: Sequence[str] = DEFAULT_SOURCES,
     licenses: str = DEFAULT_LICENSES,
     min_size: int = DEFAULT_MIN_SIZE,
+    per_author: int | None = None,
+    specimens: bool = False,
     contact: str = "",
     ignore_robots: bool = False,
     ignore_noai: bool = False,
@@ -91,7 +96,9 @@ def scrape(
     `names` says what to search for: class folder → search query, or a JSON file of that; Oxford-102's flowers by
     default. `classes` picks some of it, by folder or name. `sources` are "auto", or openverse, wikimedia,
     inaturalist, gbif, flickr, duckduckgo, google, "urls:FILE", "folder:DIR". `licenses` is "open", codes such as
-    "by,by-sa", or "any". `min_size` is in pixels of the shorter side. `contact` is your address, for the services to
+    "by,by-sa", or "any". `min_size` is in pixels of the shorter side. `per_author` is the most pictures of a class
+    by one author (0 for any number, None for a fifth of the limit as long as there are others); `specimens` takes herbarium sheets
+    too. `contact` is your address, for the services to
     complain to; `ignore_robots` and `ignore_noai` fetch what a site asks programs not to. `force` overwrites a
     CREDITS.md and a metadata.csv that somebody else has written. `wait` is how many seconds to wait for another
     command at work in the dataset; None for as long as it takes.
@@ -100,21 +107,24 @@ def scrape(
     cannot be used.
     """
     from curate.scrape import scrape as run
+    from curate.scraping.contact import known_contact
     from curate.scraping.scrape_options import ScrapeOptions, plan_queries
     from curate.sources.protocol.licenses import allowed_licenses
     from curate.web.network import Network
     from florilegium.event_loop import run_outside_event_loop
     from florilegium.results import ScrapeResult
 
-    known: Path | dict[str, tuple[str, str]] | None
+    known: Path | dict[str, tuple[str, ...]] | None
     if names is None or isinstance(names, str | Path):
         known = None if names is None else Path(names)
     else:
         known = {label: (label, query) for label, query in names.items()}
     queries = plan_queries(known, _comma_list(classes))
     every_name = {query.label: query.name for query in plan_queries(known)}
-    options = ScrapeOptions(limit, allowed_licenses(licenses), min_size)
-    network = Network(contact=contact, obey_robots=not ignore_robots, obey_robots_tag=not ignore_noai)
+    options = ScrapeOptions(limit, allowed_licenses(licenses), min_size, per_author, specimens)
+    network = Network(
+        contact=known_contact(Path(out), contact), obey_robots=not ignore_robots, obey_robots_tag=not ignore_noai
+    )
     watch = chosen(progress)
     report = run_outside_event_loop(
         lambda: run(
@@ -132,6 +142,7 @@ class Dataset:
     table of its classes with some of its pictures.
     """
 
+    @checked
     def __init__(self, root: str | Path) -> None:
         """Raises `UserError` where there is no such folder, or no class folder in it."""
         from curate.dataset import open_dataset
@@ -162,6 +173,7 @@ class Dataset:
         """Add pictures from the web, credited; options and errors (`UserError`) are those of the function `scrape`."""
         return scrape(self.root, classes, **options)
 
+    @checked
     def clean(
         self,
         *,
@@ -198,6 +210,7 @@ class Dataset:
         )  # fmt: skip
         return CleanPlan.of(report)
 
+    @checked
     def restore(
         self,
         *,
@@ -224,6 +237,7 @@ class Dataset:
         )  # fmt: skip
         return RestoreResult.of(report or RestoreReport([], []))
 
+    @checked
     def split(
         self,
         *,
@@ -266,6 +280,7 @@ class Dataset:
             self._split_out = report.out
         return SplitResult.of(report)
 
+    @checked
     def verify(self, *, radius: int = DEFAULT_RADIUS, progress: Watch = AUTO) -> VerifyResult:
         """Read every file again, compare with the catalog, and prove the split anew; nothing is written.
 
@@ -276,6 +291,7 @@ class Dataset:
 
         return VerifyResult.of(run(self.root, radius=radius, progress=chosen(progress)))
 
+    @checked
     def compare(
         self, other: str | Path | Dataset, *, radius: int = DEFAULT_RADIUS, progress: Watch = AUTO
     ) -> CompareResult:
@@ -289,6 +305,7 @@ class Dataset:
         root = other.root if isinstance(other, Dataset) else Path(other)
         return CompareResult.of(compare_datasets(self.root, root, radius=radius, progress=chosen(progress)))
 
+    @checked
     def show(
         self,
         count: int = DEFAULT_COUNT,
@@ -324,6 +341,7 @@ class Dataset:
         options = options_of(load_recipe(recipe))
         return sheet_of_views(dataset, pictures, called, options.augmentation, views, options.seed)
 
+    @checked
     def train(
         self,
         recipe: str | Path = DEFAULT_RECIPE,
@@ -367,6 +385,7 @@ class Dataset:
         report, run = train_in_folder(root, chosen_options, wanted, runs=Path(runs), progress=chosen(progress))
         return Model(report.checkpoint, dataset=root, device=device, training=report, run=run)
 
+    @checked
     def export(
         self,
         format: Format = DEFAULT_FORMAT,  # noqa: A002  (it is what the command line's option is called)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curate.defaults import DEFAULT_SEED
+from florilegium.arguments import checked
 from florilegium.dataset import Dataset
 from florilegium.progress import AUTO, chosen
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from florilegium.progress import Watch
 
 
+@checked
 def draw_garden(
     folder: str | Path, *, seed: int = DEFAULT_SEED, share: float = 1.0, faults: bool = True, progress: Watch = AUTO
 ) -> Dataset:

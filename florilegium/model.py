@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, overload
 from commands import training_reports
 from commands.console import onto, say
 from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_DEVICE, DEFAULT_MEASURED, DEFAULT_MODELS, DEFAULT_TOP_K
+from curate.errors import UserError
 from curate.image import BrokenImage
 from curate.printable import printable
+from florilegium.arguments import checked
 from florilegium.page import HtmlPage
 from florilegium.progress import AUTO, chosen
 from florilegium.results import Result
@@ -45,6 +47,7 @@ class Model:
     for a checkpoint that was opened by `load`.
     """
 
+    @checked
     def __init__(
         self,
         path: str | Path,
@@ -83,6 +86,7 @@ class Model:
         """Each epoch's loss, accuracies (shares, 0 to 1) and learning rate."""
         return [Epoch(**epoch) for epoch in self._checkpoint.history]
 
+    @checked
     def evaluate(
         self,
         dataset: Dataset | str | Path | None = None,
@@ -108,6 +112,7 @@ class Model:
         )  # fmt: skip
         return EvaluationResult.of(report)
 
+    @checked
     def predict(
         self,
         *pictures: str | Path,
@@ -122,7 +127,6 @@ class Model:
         pixels is a `BrokenImage`, which says why. `views` and `abstain` as in `evaluate`. Raises `UserError` where no
         picture is named, and for a folder that holds none.
         """
-        from curate.errors import UserError
         from train.inputs import expand
 
         if not pictures or "" in pictures:
@@ -133,6 +137,7 @@ class Model:
         files = expand(pictures, lines=())  # "-", a command line's word for standard input, names no file here
         return Predictions(list(predictor.predict_files(files, top_k=top_k)))
 
+    @checked
     def predict_random(
         self, dataset: Dataset | str | Path | None = None, *, seed: int | None = None, top_k: int = DEFAULT_TOP_K
     ) -> Predictions:
@@ -147,13 +152,17 @@ class Model:
         (found,) = self._predictor(None, 1, None).predict_files([picture.path], top_k=top_k)
         return Predictions([found], [(picture.label, self._checkpoint.name_of(picture.label))])
 
+    @checked
     def probabilities(self, images: Sequence[Image.Image], *, device: str | None = None) -> NDArray[np.float32]:
         """Probabilities of decoded RGB pictures in memory: (len(images), classes), each row sums to 1.
 
-        Raises `UserError` for a device that this machine has not.
+        Raises `UserError` for a picture of another mode or without pixels, and for a device that this machine has not.
         """
+        for at, image in enumerate(images):
+            _require_pixels(image, at)
         return self._predictor(device, 1, None).probabilities(images)
 
+    @checked
     def export(
         self,
         format: str = "onnx",  # noqa: A002  (it is what the command line's option is called)
@@ -180,7 +189,6 @@ class Model:
         return ModelExportResult.of(report)
 
     def _root_of(self, dataset: Dataset | str | Path | None) -> Path:
-        from curate.errors import UserError
         from florilegium.dataset import Dataset
 
         if isinstance(dataset, Dataset):
@@ -223,6 +231,7 @@ class Model:
         return page.html
 
 
+@checked
 def load(checkpoint: str | Path = DEFAULT_MODELS, *, device: str = DEFAULT_DEVICE) -> Model:
     """Open a checkpoint or, of a folder, the best of those that were measured on the pictures that the newest was.
 
@@ -317,6 +326,18 @@ class Predictions(Sequence[Prediction | BrokenImage]):
         if drawn:
             page.draw(plot_predictions(drawn), "Pictures, and beside each its likeliest classes")
         return page.html
+
+
+def _require_pixels(image: Image.Image, at: int) -> None:
+    """Raise `UserError` for a picture that a network cannot be shown."""
+    if image.mode != "RGB":
+        raise UserError(f"Picture {at} is of mode {image.mode}, not RGB: convert it, or give its file to `predict`.")
+    try:
+        image.load()
+    except Exception as error:  # what Pillow raises of a file that is cut off depends on its format
+        raise UserError(f"Picture {at} gives no pixels ({error}): give another.") from error
+    if not all(image.size):
+        raise UserError(f"Picture {at} has no pixels, {image.width} × {image.height}: give another.")
 
 
 def _line(answer: Prediction | BrokenImage) -> str:

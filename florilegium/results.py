@@ -19,6 +19,7 @@ from curate.scrape import Scraped
 from curate.show import sheet_of_plan
 from curate.split import SplitReport
 from curate.verify import VerifyReport
+from florilegium.arguments import checked
 from florilegium.page import HtmlPage
 from florilegium.progress import AUTO, Watch, chosen
 
@@ -107,6 +108,7 @@ class CleanPlan(Result, CleanReport):
             page.say(f"What leaves beside what stays: {count:,} of {len(lines):,}.")
             page.draw(sheet_of_plan(self.dataset, lines, count), "What leaves beside what stays")
 
+    @checked
     def without(self, *, pictures: Collection[str] = (), reasons: Collection[str] = ()) -> CleanPlan:
         """The plan in which these pictures stay, given by their paths relative to the dataset or by reason to leave.
 
@@ -121,6 +123,7 @@ class CleanPlan(Result, CleanReport):
         kept = [one for one in decisions if one.path not in staying and one.reason not in passed]
         return replace(self, plan=replace(self.plan, decisions=kept))
 
+    @checked
     def carry_out(self, *, yes: bool = False, wait: float | None = 0.0, progress: Watch = AUTO) -> CleanResult:
         """Move what the plan names to the quarantine, from where `Dataset.restore` brings it back.
 
@@ -196,6 +199,8 @@ class VerifyResult(Result, VerifyReport):
         """Whether all is in order."""
         if self.in_order:
             return f"All {self.files:,} files of {self.root} are as the catalog says."
+        if self.unfinished:
+            return " ".join(self.unfinished)
         what = "has no catalog to compare with" if self.no_catalog else "is not as the catalog says, or leaks"
         return f"{self.root} {what}."
 

@@ -34,6 +34,16 @@ class ServedPicture:
         return 1000 + self.number // 2
 
     @property
+    def home(self) -> str:
+        """The service that it was given to, where others only pass it on."""
+        return ("inaturalist", "wikimedia", "flickr")[self.observation % 3]
+
+    @property
+    def taken_at(self) -> str:
+        """When it was taken, to the second, in local time."""
+        return f"2021-05-01T{self.observation % 24:02}:{self.observation // 24 % 60:02}:{self.number % 2 * 30:02}"
+
+    @property
     def kind(self) -> str:
         """Its media type."""
         return mimetypes.guess_type(self.path.name)[0] or "application/octet-stream"
@@ -48,22 +58,32 @@ class Offer:
         names: Mapping[str, tuple[str, str]],
         *,
         divided: bool = False,
+        relayed: bool = False,
+        strays: bool = False,
         licenses: Sequence[str] = LICENSES,
     ) -> None:
         self.base = ""
+        self.relayed = relayed
+        self.strays = strays
         self._words = names
         self._divided = divided
         files = sorted(path for path in folder.glob("*/*") if path.is_file())
         self.pictures = [_picture(number, path, licenses[number % len(licenses)]) for number, path in enumerate(files)]
+        self.labels = sorted({picture.label for picture in self.pictures})
 
     def search(self, service: str, words: str) -> list[ServedPicture]:
-        """The pictures of the class whose folder, name or query the words are."""
-        wanted, place, services = words.lower().strip(), SERVICE_NAMES.index(service), len(SERVICE_NAMES)
-        return [
-            picture
-            for picture in self.pictures
-            if wanted in self._terms(picture.label) and (not self._divided or picture.number % services == place)
-        ]
+        """The pictures of the class whose folder, name or query the words are, as far as the service has them."""
+        wanted = words.lower().strip()
+        found = [picture for picture in self.pictures if wanted in self._terms(picture.label)]
+        return [picture for picture in found if self._has(service, picture)]
+
+    def _has(self, service: str, picture: ServedPicture) -> bool:
+        if self._divided:
+            return picture.number % len(SERVICE_NAMES) == SERVICE_NAMES.index(service)
+        if not self.relayed or service == picture.home:
+            return True
+        # One photo of an observation is often among what others pass on, and the next one is not.
+        return picture.number % 4 > 0 if service == "openverse" else service == "gbif" and picture.home == "inaturalist"
 
     def url(self, service: str, picture: ServedPicture, size: str = "original") -> str:
         """Where a service keeps a picture."""

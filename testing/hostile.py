@@ -68,6 +68,7 @@ FAULTS: dict[str, Callable[[bytes], Reply]] = {
     "bomb": lambda picture: Reply(bomb(), "image/png"),  # noqa: ARG005
     "compressed": lambda picture: Reply(zlib.compress(picture), "image/jpeg", headers={"Content-Encoding": "deflate"}),
     "noai": lambda picture: Reply(picture, "image/jpeg", headers={"X-Robots-Tag": "noai, noimageai"}),
+    "forbidden": lambda picture: Reply(b"say who you are", "text/plain", 403),  # noqa: ARG005
     "gone": lambda picture: Reply(b"gone", "text/plain", 404),  # noqa: ARG005
     "down": lambda picture: Reply(b"down", "text/plain", 503),  # noqa: ARG005
     "loop": _redirect("/hostile/loop"),

@@ -9,6 +9,8 @@ from testing.webserver import Request
 
 THUMBNAIL_WIDTHS = frozenset({20, 40, 60, 120, 250, 330, 500, 960, 1280, 1920, 3840})
 _FLICKR_NUMBERS = {"all rights reserved": 0, "by-nc": 2, "by": 4, "by-sa": 5, "cc0": 9, "pdm": 10}
+FIRST_TAXON = 100
+"""The key of the first class's taxon."""
 _TOKEN = "a-token-of-the-local-web"  # noqa: S105 — it opens nothing
 
 Json = dict[str, Any]
@@ -32,6 +34,8 @@ def _license_url(code: str) -> str:
 def openverse(offer: Offer, request: Request, path: str) -> Answered:
     """20 results a page without a token, 50 with one; 240 in all; limits in the headers."""
     token = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if token and token != _TOKEN:
+        raise ServiceError(401, {"detail": "Authentication credentials were not provided or are expired."})
     if path == "/v1/auth_tokens/token/":
         form = parse_qs(request.body.decode())
         if form.get("grant_type") != ["client_credentials"] or "client_secret" not in form:
@@ -41,7 +45,7 @@ def openverse(offer: Offer, request: Request, path: str) -> Answered:
         raise ServiceError(404, {"detail": "Not found."})
     query = request.query
     page, size = int(query.get("page", 1)), int(query.get("page_size", 20))
-    if size > (50 if token == _TOKEN else 20):
+    if size > (50 if token else 20):
         raise ServiceError(401, {"detail": {"page_size": "must be at most 20 for anonymous requests"}})
     if page * size > 240:
         raise ServiceError(400, {"detail": {"page": "at most 240 results per query"}})
@@ -67,9 +71,9 @@ def _openverse_result(offer: Offer, picture: ServedPicture) -> Json:
     version = "1.0" if picture.license in ("cc0", "pdm") else "4.0"
     return {
         "id": f"00000000-0000-4000-8000-{picture.number:012d}",
-        "title": picture.path.stem,
-        "url": offer.url("openverse", picture),
-        "foreign_landing_url": f"https://flowers.example/pictures/{picture.number}",
+        "title": f"{picture.label} {picture.number}.jpg",
+        "url": _relayed_url(offer, "openverse", picture),
+        "foreign_landing_url": _landing_page(offer, picture),
         "creator": picture.author,
         "license": picture.license,
         "license_version": version,
@@ -82,6 +86,30 @@ def _openverse_result(offer: Offer, picture: ServedPicture) -> Json:
         "filetype": picture.path.suffix[1:],
         "tags": [],
     }
+
+
+def _landing_page(offer: Offer, picture: ServedPicture) -> str:
+    """The page of a picture at its home; on iNaturalist the photo's, as the service has it, not its observation's."""
+    pages = {
+        "inaturalist": f"https://www.inaturalist.org/photos/{picture.number}",
+        "wikimedia": _file_page(picture),
+        "flickr": _photo_page(picture),
+    }
+    return pages[picture.home] if offer.relayed else f"https://flowers.example/pictures/{picture.number}"
+
+
+def _relayed_url(offer: Offer, service: str, picture: ServedPicture) -> str:
+    """Where the picture lies: at its home, where a service only passes it on."""
+    sizes = {"inaturalist": "large", "wikimedia": "original", "flickr": "large"}
+    return offer.url(picture.home, picture, sizes[picture.home]) if offer.relayed else offer.url(service, picture)
+
+
+def _file_page(picture: ServedPicture) -> str:
+    return f"https://commons.wikimedia.org/wiki/File:{picture.label} {picture.number}.jpg"
+
+
+def _photo_page(picture: ServedPicture) -> str:
+    return f"https://www.flickr.com/photos/{picture.observation % 7}@N00/{7000 + picture.number}"
 
 
 def wikimedia(offer: Offer, request: Request, path: str) -> Answered:
@@ -105,11 +133,12 @@ def wikimedia(offer: Offer, request: Request, path: str) -> Answered:
 
 
 def _wikimedia_page(offer: Offer, picture: ServedPicture, index: int) -> Json:
-    title = f"File:{picture.path.name}"
+    title = f"File:{picture.label} {picture.number}.jpg"
     free = picture.license != "all rights reserved"
     short = {"cc0": "CC0", "pdm": "Public domain"}.get(picture.license, f"CC {picture.license.upper()} 4.0")
     metadata = {
         "Artist": {"value": f'<a href="//commons.wikimedia.org/wiki/User:B">{picture.author}</a>', "source": "x"},
+        "DateTimeOriginal": {"value": picture.taken_at.replace("T", " "), "source": "x"},
         "LicenseShortName": {"value": short if free else "Fair use", "source": "x"},
     }
     if free and picture.license != "pdm":
@@ -119,7 +148,7 @@ def _wikimedia_page(offer: Offer, picture: ServedPicture, index: int) -> Json:
     info = {
         "url": offer.url("wikimedia", picture),
         "thumburl": offer.url("wikimedia", picture, "960px"),
-        "descriptionurl": f"https://commons.wikimedia.org/wiki/{title}?{picture.number}",
+        "descriptionurl": _file_page(picture),
         "width": picture.width,
         "height": picture.height,
         "size": picture.path.stat().st_size,
@@ -132,25 +161,53 @@ def _wikimedia_page(offer: Offer, picture: ServedPicture, index: int) -> Json:
 
 
 def inaturalist(offer: Offer, request: Request, path: str) -> Answered:
-    """Observations of up to two photos each, by ascending id; no deep pages."""
+    """Taxa by name; observations of up to two photos each, by id; no deep pages."""
     query = request.query
+    if path == "/v1/taxa":
+        named = offer.search("inaturalist", query.get("q", ""))
+        taxa = [{**_taxon(offer, named[0].label), "matched_term": query["q"]}] if named else []
+        return {"total_results": len(taxa), "page": 1, "per_page": 30, "results": taxa}, {}
     if path != "/v1/observations":
         raise ServiceError(404, {"error": "Not found", "status": 404})
     if int(query.get("page", 1)) * int(query.get("per_page", 30)) > 10_000:
         raise ServiceError(403, {"error": "Result window is too large", "status": 403})
-    size, above = min(int(query.get("per_page", 30)), 200), int(query.get("id_above", 0))
+    size = min(int(query.get("per_page", 30)), 200)
+    above, below = int(query.get("id_above", 0)), int(query.get("id_below", 1 << 60))
     wanted = set(query["photo_license"].split(",")) if "photo_license" in query else None
     observations: dict[int, list[ServedPicture]] = {}
-    for picture in offer.search("inaturalist", query.get("taxon_name", "")):
+    label = _label_of(offer, query.get("taxon_id", "0"))
+    for picture in [*offer.search("inaturalist", label), *_strays(offer, "inaturalist", label)]:
         observations.setdefault(picture.observation, []).append(picture)
     found = [
         (number, photos)
         for number, photos in sorted(observations.items())
         if wanted is None or any(_inaturalist_code(photo) in wanted for photo in photos)
     ]
-    rest = [one for one in found if one[0] > above]
+    rest = [one for one in found if above < one[0] < below]
+    rest = rest[::-1] if query.get("order") == "desc" else rest
     results = [_observation(offer, number, photos) for number, photos in rest[:size]]
     return {"total_results": len(rest), "page": 1, "per_page": size, "results": results}, {}
+
+
+def _taxon(offer: Offer, label: str) -> Json:
+    return {
+        "id": offer.labels.index(label) + FIRST_TAXON,
+        "name": label,
+        "rank": "species",
+        "iconic_taxon_name": "Plantae",
+        "preferred_common_name": label,
+    }
+
+
+def _label_of(offer: Offer, taxon: str) -> str:
+    place = int(taxon) - FIRST_TAXON
+    return offer.labels[place] if 0 <= place < len(offer.labels) else ""
+
+
+def _strays(offer: Offer, service: str, label: str) -> list[ServedPicture]:
+    """Some pictures of each other class, where the service mixes them in."""
+    others = [other for other in offer.labels if other != label and label and offer.strays]
+    return [picture for other in others for picture in offer.search(service, other)[:4]]
 
 
 def _inaturalist_code(picture: ServedPicture) -> str | None:
@@ -163,7 +220,8 @@ def _observation(offer: Offer, number: int, photos: list[ServedPicture]) -> Json
         "id": number,
         "uri": f"https://www.inaturalist.org/observations/{number}",
         "user": {"login": f"botanist{number % 7}", "name": photos[0].author},
-        "taxon": {"name": photos[0].label, "preferred_common_name": photos[0].label},
+        "taxon": {**_taxon(offer, photos[0].label), "ancestor_ids": [1, 2, _taxon(offer, photos[0].label)["id"]]},
+        "time_observed_at": f"{photos[0].taken_at}+02:00",
         "photos": [
             {
                 "id": photo.number,
@@ -180,21 +238,22 @@ def _observation(offer: Offer, number: int, photos: list[ServedPicture]) -> Json
 def gbif(offer: Offer, request: Request, path: str) -> Answered:
     """A taxon for a name, then its occurrences; the media's licence may be stricter than the record's."""
     query = request.query
-    labels = sorted({picture.label for picture in offer.pictures})
     if path == "/v1/species/match":
         found = offer.search("gbif", query.get("name", ""))
         if not found:
             return {"confidence": 100, "matchType": "HIGHERRANK", "usageKey": 6, "rank": "KINGDOM"}, {}
-        return {"usageKey": labels.index(found[0].label) + 100, "matchType": "EXACT", "rank": "SPECIES"}, {}
+        key = offer.labels.index(found[0].label) + FIRST_TAXON
+        name = {"canonicalName": found[0].label, "rank": "SPECIES", "kingdom": "Plantae"}
+        return {"usageKey": key, "matchType": "EXACT", **name}, {}
     if path != "/v1/occurrence/search":
         raise ServiceError(404, {"message": "Not found"})
     limit, offset = min(int(query.get("limit", 20)), 300), int(query.get("offset", 0))
     if offset + limit > 100_000:
         raise ServiceError(400, {"message": "Max offset of 100001 exceeded"})
-    key = int(query.get("taxonKey", 0)) - 100
-    if not 0 <= key < len(labels):
+    label = _label_of(offer, query.get("taxonKey", "0"))
+    if not label:
         return {"offset": offset, "limit": limit, "endOfRecords": True, "count": 0, "results": []}, {}
-    found = offer.search("gbif", labels[key])
+    found = [*_strays(offer, "gbif", label), *offer.search("gbif", label)]
     part = found[offset : offset + limit]
     answer = {
         "offset": offset,
@@ -211,7 +270,7 @@ def _occurrence(offer: Offer, picture: ServedPicture) -> Json:
     media = {
         "type": "StillImage",
         "format": picture.kind,
-        "identifier": offer.url("gbif", picture),
+        "identifier": _relayed_url(offer, "gbif", picture),
         "creator": picture.author,
         "rightsHolder": picture.author,
         "license": "© all rights reserved" if stricter else _license_url(picture.license),
@@ -220,8 +279,15 @@ def _occurrence(offer: Offer, picture: ServedPicture) -> Json:
         "key": 90_000 + picture.number,
         "datasetKey": "00000000-0000-4000-8000-000000000000",
         "license": "http://creativecommons.org/licenses/by/4.0/legalcode",
-        "references": f"https://herbarium.example/sheets/{picture.number}",
+        "references": (
+            f"https://www.inaturalist.org/observations/{picture.observation}"
+            if offer.relayed
+            else f"https://herbarium.example/sheets/{picture.number}"
+        ),
+        "eventDate": picture.taken_at,
         "scientificName": picture.label,
+        "taxonKey": offer.labels.index(picture.label) + FIRST_TAXON,
+        "basisOfRecord": "HUMAN_OBSERVATION",
         "media": [media, {"type": "Sound", "format": "audio/wav"}],
     }
 
@@ -263,8 +329,11 @@ def _flickr_licenses() -> list[Json]:
 def _flickr_photo(offer: Offer, picture: ServedPicture) -> Json:
     return {
         "id": str(7000 + picture.number),
-        "owner": f"{picture.number % 7}@N00",
+        "owner": f"{picture.observation % 7}@N00",
         "title": picture.path.stem,
+        "datetaken": picture.taken_at.replace("T", " "),
+        "datetakengranularity": 0,
+        "datetakenunknown": "0",
         "license": str(_FLICKR_NUMBERS[picture.license]),
         "ownername": picture.author,
         "url_l": offer.url("flickr", picture, "large"),

@@ -30,7 +30,8 @@ class Faults:
     `lagging`: calls that Wikimedia still answers with a maxlag error.
     `pictures`: picture number → fault of `testing.hostile` in its place.
     `flaky`: picture number → times it is still answered with 503. `same_bytes`: every picture is the first one.
-    `robots`: the text of robots.txt; `robots_redirect`: where it redirects to instead.
+    `robots`: the text of robots.txt; `robots_redirect`: where it redirects to instead; `robots_fails`: how often a 503
+    comes first.
     """
 
     limit_next: dict[str, float] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Faults:
     same_bytes: bool = False
     robots: str | None = None
     robots_redirect: str | None = None
+    robots_fails: int = 0
 
 
 class LocalWeb:
@@ -52,7 +54,9 @@ class LocalWeb:
 
     The services lie under `/openverse`, `/wikimedia`, `/inaturalist`, `/gbif` and `/flickr`; each answers on
     the paths of the real one. `names` maps a class folder to (name, query); `divided` gives each picture to
-    one service alone instead of to all; `licenses` go round among the pictures.
+    one service alone instead of to all; with `relayed`, iNaturalist, Wikimedia and Flickr have pictures of their
+    own, of which Openverse and GBIF pass some on; with `strays`, iNaturalist and GBIF mix other taxa in, as a
+    full-text match does; `licenses` go round among the pictures.
     """
 
     def __init__(
@@ -61,13 +65,22 @@ class LocalWeb:
         names: Mapping[str, tuple[str, str]] | None = None,
         *,
         divided: bool = False,
+        relayed: bool = False,
+        strays: bool = False,
         licenses: Sequence[str] = LICENSES,
         port: int = 0,
         latency: float = 0.0,
     ) -> None:
         self.faults = Faults()
         self._starts: dict[str, deque[float]] = defaultdict(deque)
-        self.offer = Offer(folder, names or {}, divided=divided, licenses=licenses)
+        self.offer = Offer(
+            folder,
+            names or {},
+            divided=divided,
+            relayed=relayed,
+            strays=strays,
+            licenses=licenses,
+        )
         self._server = Server(self._answer, port=port, latency=latency)
 
     def __enter__(self) -> Self:
@@ -123,6 +136,9 @@ class LocalWeb:
         service, _, path = request.path.removeprefix("/").partition("/")
         if service in SERVICES and not path.startswith("pictures/"):
             return self._service(service, request, f"/{path}")
+        if request.path == "/robots.txt" and self.faults.robots_fails:
+            self.faults.robots_fails -= 1
+            return Reply(status=503)
         if request.path == "/robots.txt" and self.faults.robots_redirect is not None:
             return Reply(status=302, headers={"Location": self.faults.robots_redirect})
         if request.path == "/robots.txt" and self.faults.robots is not None:

@@ -21,7 +21,7 @@ def bring(
 ) -> Scraped:
     queries = [Query(label, label, label) for label in labels or ("rose", "iris")]
     network = options.pop("network", None) or web.network()
-    wanted = ScrapeOptions(limit, licenses, options.pop("min_size", 100))
+    wanted = ScrapeOptions(limit, licenses, options.pop("min_size", 100), options.pop("per_author", None))
     options.setdefault("sources", ("openverse",))
     return scrape(out, queries, wanted, network=network, keys=options.pop("keys", KEYS), **options)
 

@@ -19,6 +19,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--device cuda`: the tests that take a device run there."""
+    parser.addoption("--device", default="cpu", help="where tests/test_on_device.py runs its networks: cpu or cuda")
+
+
 @pytest.fixture(scope="session")
 def flowers() -> Path:
     """The root of a folder of real photographs in Udacity's layout, from FLORILEGIUM_FLOWERS or ../shared/flowers."""

@@ -1,5 +1,6 @@
 """SourceOptions that no memory and no generator has room for: one sentence before anything is computed."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -114,12 +115,16 @@ def test_a_recipe_nested_without_end_is_one_sentence(tmp_path: Path) -> None:
         "a" + ".a" * 30_000 + " = 1",
         '"a"' + ' . "a"' * 9_000 + "=1",
         "epochs = " + "9" * 5000,
+        "epochs = 0x" + "f" * 5000,
+        "milestones = [0x" + "f" * 5000 + "]",
         "\xff",
     ):
         file = tmp_path / "deep.toml"
         file.write_text(text, encoding="latin-1")
-        with pytest.raises(UserError, match=r"deep\.toml"):
+        with pytest.raises(UserError, match=r"deep\.toml") as caught:
             load_recipe(file)
+        assert "set_int_max_str_digits" not in str(caught.value)
+        assert len(str(caught.value)) < 400
     assert parse_overrides(["epochs=" + "[" * 100_000])["epochs"].startswith("[[")
 
 
@@ -141,3 +146,11 @@ def test_a_split_that_a_kill_left_half_placed_is_not_read(garden: Path, tmp_path
         draw_held_out(open_dataset(data))
     finish(data)
     labelled_pictures(open_dataset(data), "train")
+
+
+def test_a_recipe_that_is_a_pipe_or_a_folder_is_one_sentence(garden: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder.toml").mkdir()
+    for name in ("pipe.toml", "pipe", "folder.toml"):
+        assert "can't be read (not a file but" in command("train", garden, "--recipe", tmp_path / name).sentence

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from tests.pictures import plant
 REPOSITORY = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace shows the system calls")
 
-CALLS = "trace=openat,fsync,fdatasync,sync,syncfs,rename,renameat,renameat2,link,linkat"
+CALLS = "trace=openat,close,fsync,fdatasync,sync,syncfs,rename,renameat,renameat2,link,linkat"
+RENAMES = ("rename", "renameat", "renameat2")
 START = """
     import sys
     from pathlib import Path
@@ -57,10 +59,14 @@ WRITERS = {
     "local picture that is scraped": (
         ".jpg",
         """
+        import asyncio
+        from curate.files.group_commit import GroupCommit
         from curate.scraping.incoming import Incoming
         incoming = Incoming(here / "work")
         incoming.open()
-        incoming.copy(next((here / "data").rglob("*.jpg")), "1", 1 << 20)
+        file, commits = next((here / "data").rglob("*.jpg")), GroupCommit()
+        asyncio.run(incoming.copy(file, "1", 1 << 20, commits))
+        commits.close()
         """,
     ),
     "picture from the web": (
@@ -114,7 +120,7 @@ WRITERS = {
 
 
 def calls(code: str, here: Path) -> list[tuple[str, list[str]]]:
-    """(name, paths) of each system call that ended well, in their order."""
+    """(name, paths) of each system call that ended well, in their order, and (name + " begun", paths) of each."""
     log = here / "calls"
     script = textwrap.dedent(START) + textwrap.dedent(code)
     traced = ["strace", "-f", "-y", "-s", "4096", "-e", CALLS, "-o", str(log), sys.executable, "-c", script, str(here)]
@@ -122,12 +128,27 @@ def calls(code: str, here: Path) -> list[tuple[str, list[str]]]:
     if "ptrace" in done.stderr:
         pytest.skip("this system lets nobody trace")
     assert done.returncode == 0, done.stderr
-    lines = log.read_text("utf-8", "replace").splitlines()
-    ended_well = [call for line in lines if (call := CALL.match(line))]
+    ended_well = [call for line in ended(log.read_text("utf-8", "replace").splitlines()) if (call := CALL.match(line))]
     return [(call[1], [named or opened for named, opened in PATH.findall(call[2])]) for call in ended_well]
 
 
-CALL = re.compile(r"\d+ +(\w+)\((.*)\) += 0")
+def ended(lines: list[str]) -> Iterator[str]:
+    """Two lines for each of a log: where its call began, and where it ended. Calls of other threads may lie between."""
+    begun: dict[str, str] = {}
+    for line in lines:
+        thread = line.split(" ")[0]
+        if " resumed>" in line:
+            yield begun.pop(thread) + line.partition(" resumed>")[2]
+            continue
+        began = line.removesuffix(" <unfinished ...>")
+        yield began.partition(") = ")[0].replace("(", " begun(", 1) + ") = 0"
+        if began != line:
+            begun[thread] = began
+        else:
+            yield line
+
+
+CALL = re.compile(r"\d+ +(\w+(?: begun)?)\((.*)\) += 0")
 PATH = re.compile(r'"([^"]*)"|\d<([^>]*)>')
 
 
@@ -143,18 +164,45 @@ def test_the_bytes_are_on_the_disk_before_they_have_the_name(writer: str, data: 
     ending, code = WRITERS[writer]
     shutil.copytree(data, tmp_path / "data")
     made = calls(code, tmp_path)
-    named = [(at, paths) for at, (call, paths) in enumerate(made) if "rename" in call and paths[-1].endswith(ending)]
+    named = [(at, paths) for at, (call, paths) in enumerate(made) if call in RENAMES and paths[-1].endswith(ending)]
     assert named, f"nothing was renamed to {ending}"
     for at, (whole, file) in named:
         assert ("fsync", [whole]) in made[:at], f"{whole} was renamed before it was on the disk"
-        if "picture" not in writer:  # of a picture nobody knows yet the name may go, as long as its bytes go with it
-            assert ("fsync", [str(Path(file).parent)]) in made[at:]
+        assert ("fsync", [str(Path(file).parent)]) in made[at:]
+
+
+def test_pictures_that_come_together_are_on_the_disk_before_they_have_their_names(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    code = """
+        import asyncio
+        from curate.web.fetch import Fetcher
+        from testing.localweb import LocalWeb
+        async def bring(web):
+            base = f"http://127.0.0.1:{web.port}/openverse/pictures"
+            async with Fetcher(web.network()) as fetcher:
+                (here / "in").mkdir()
+                fetches = [fetcher.fetch(f"{base}/{n % 8}/original.jpg", here / "in", str(n)) for n in range(32)]
+                await asyncio.gather(*fetches)
+        with LocalWeb(here / "data" / "raw") as web:
+            asyncio.run(bring(web))
+        """
+    made = calls(code, tmp_path)
+    named = [(at, paths) for at, (call, paths) in enumerate(made) if call in RENAMES and paths[-1].endswith(".jpg")]
+    assert len(named) == 32
+    for at, (part, whole) in named:
+        since = made[made.index(("close", [part])) : at]
+        names = [call for call, paths in since if call.startswith("syncfs") or paths == [part]]
+        began = next(at for at, name in enumerate(names) if name in ("syncfs begun", "fsync begun"))
+        assert names[began].removesuffix(" begun") in names[began:], f"{part} was renamed before it was on the disk"
+        assert ("fsync", [str(Path(whole).parent)]) in made[at:]
+    synced = [call for call, paths in made if "sync" in call and "/in" in paths[0]]
+    assert len(synced) < 32, "each picture was brought to the disk by itself"
 
 
 @pytest.mark.parametrize("form", ["imagefolder", "webdataset"])
 def test_an_export_is_on_the_disk_before_it_is_there(form: str, data: Path, tmp_path: Path) -> None:
     shutil.copytree(data, tmp_path / "data")
     made = calls(f'from curate.export import export; export(here / "data", here / "out", format="{form}")', tmp_path)
-    at = next(at for at, (call, paths) in enumerate(made) if "rename" in call and paths[-1] == str(tmp_path / "out"))
+    at = next(at for at, (call, paths) in enumerate(made) if call in RENAMES and paths[-1] == str(tmp_path / "out"))
     assert "sync" in [call for call, _ in made[:at]]
     assert ("fsync", [str(tmp_path)]) in made[at:]

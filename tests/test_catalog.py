@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.catalog import SCHEMA_VERSION, Catalog, Picture
-from curate.catalog.credits import known_of_origins, origins
+from curate.catalog.credits import known_of_origins
+from curate.catalog.origin_facts import origin_facts
 from curate.errors import UserError
 from curate.quality import CHECKS
 
@@ -88,7 +89,11 @@ def test_credits_belong_to_the_content(tmp_path: Path) -> None:
             catalog.db.execute(f"INSERT INTO credits VALUES ({', '.join('?' * len(row))})", row)
         facts = {"aa": 3, "bb": 2, "cc": 2}  # an author, a page, a title
         assert known_of_origins(catalog) == [(sha256, known, "2024-01-01T00:00:00Z") for sha256, known in facts.items()]
-        assert origins(catalog) == [("aa", "obs 1"), ("cc", "obs 2")]
+        assert [(one.sha256, one.url, one.author, one.provenance_group) for one in origin_facts(catalog)] == [
+            ("aa", "u1", "Ann", "obs 1"),
+            ("bb", "u2", "", ""),
+            ("cc", "u3", "", "obs 2"),
+        ]
 
 
 def test_scores_have_columns_of_their_own(tmp_path: Path) -> None:

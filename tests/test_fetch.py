@@ -17,6 +17,7 @@ import pytest
 import trustme
 
 from curate.program import __version__
+from curate.web import robots
 from curate.web.fetch import Fetched, Fetcher, sniff
 from curate.web.hosts import HostBudget, Hosts
 from curate.web.network import Network, Timeouts
@@ -94,6 +95,44 @@ def test_robots_txt_is_asked_once_and_obeyed(web: LocalWeb, tmp_path: Path) -> N
     assert len(web.visits("/robots.txt")) == 1
     assert not web.visits("/openverse/pictures/1/")
     assert fetch(web.network(obey_robots=False), url(web, 1), folder).size
+
+
+def test_a_hiccup_at_robots_txt_is_not_kept_for_the_run(web: LocalWeb, tmp_path: Path) -> None:
+    web.faults.robots, web.faults.robots_fails = "User-agent: *\nDisallow: /openverse/pictures/1/\n", 1
+    folder = tmp_path / "in"
+    folder.mkdir()
+
+    async def some(fetcher: Fetcher) -> list[Fetched | BaseException]:
+        wishes = [fetcher.fetch(url(web, number), folder, str(number)) for number in range(3)]
+        return await asyncio.gather(*wishes, return_exceptions=True)
+
+    good, bad, also_good = with_fetcher(web.network(), some)
+    assert isinstance(good, Fetched)
+    assert isinstance(also_good, Fetched)
+    assert isinstance(bad, FetchFailed)
+    assert not bad.passing
+    assert len(web.visits("/robots.txt")) == 2
+
+
+@pytest.mark.parametrize(("again", "visits"), [(0.0, robots.READS), (60.0, 1)])
+def test_a_robots_txt_that_cannot_be_read_is_asked_for_a_bounded_number_of_times(
+    again: float, visits: int, web: LocalWeb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And meanwhile nothing is fetched."""
+    monkeypatch.setattr(robots, "AGAIN", again)
+    web.faults.robots_fails = 99
+    folder = tmp_path / "in"
+    folder.mkdir()
+
+    async def one_by_one(fetcher: Fetcher) -> None:
+        for number in range(2 * robots.READS):
+            with pytest.raises(FetchFailed, match="answered 503") as caught:
+                await fetcher.fetch(url(web, number), folder, str(number), attempts=1)
+            assert caught.value.passing
+
+    with_fetcher(web.network(), one_by_one)
+    assert len(web.visits("/robots.txt")) == visits
+    assert not web.visits("/openverse/pictures")
 
 
 def test_x_robots_tag_is_obeyed(web: LocalWeb, tmp_path: Path) -> None:

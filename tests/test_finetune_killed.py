@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -252,6 +253,73 @@ def test_killed_at_random_instants_it_ends_with_the_same_tensors(tmp_path: Path)
         state = found.state_dict()
         assert all(torch.equal(value, state[name]) for name, value in expected.state_dict().items())
     assert not list((killed_in / "unfinished").iterdir())
+
+
+DRAWN = (
+    SCRIPT
+    + """
+import threading
+from contextlib import contextmanager
+
+ours, view = os.getpid(), Augmentation.view
+
+def noted(*arguments):
+    with open(sys.argv[3], "a") as file:
+        print(os.getpid(), file=file)
+    return view(*arguments)
+
+Augmentation.view = noted
+bars = []
+
+@contextmanager
+def bar(description, total):
+    over = threading.Event()  # as the command line's bar, it has a thread
+    other = threading.Thread(target=over.wait)
+    other.start()
+    try:
+        yield lambda count: bars.append(threading.active_count())
+    finally:
+        over.set()
+        other.join()
+
+settings = FitSettings(optimizer="sgd", learning_rate=0.01, weight_decay=0.0, epochs=int(sys.argv[4]), batch=4)
+print(os.getpid(), flush=True)
+train_network(Path(sys.argv[1]), TrainOptions(
+    backbone=TINY, weights="none", views=1, crop=48, device="cpu", models=Path(sys.argv[2]), head=settings,
+    tuning=Tuning(unfreeze="layer2")), bar)
+print(max(bars), flush=True)
+"""
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_views_are_drawn_in_other_processes_though_a_bar_has_a_thread(tmp_path: Path) -> None:
+    root = grow(tmp_path / "data", {"train": 6, "valid": 2})
+    done = run_script(DRAWN, root, tmp_path / "models", tmp_path / "drawn", 2)
+    assert done.returncode == 0, done.stderr
+    ours, threads = done.stdout.split()
+    assert int(threads) > 1
+    drawn = (tmp_path / "drawn").read_text().split()
+    assert len(drawn) == 2 * 18
+    assert ours not in drawn
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_who_draws_does_not_outlive_a_run_that_is_killed(tmp_path: Path) -> None:
+    root = grow(tmp_path / "data", {"train": 6, "valid": 2})
+    arguments = [str(one) for one in (root, tmp_path / "models", tmp_path / "drawn", 1000)]
+    with subprocess.Popen([sys.executable, "-c", DRAWN, *arguments], cwd=REPOSITORY, stdout=subprocess.DEVNULL) as run:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "drawn").exists() or len((tmp_path / "drawn").read_text().split()) < 40:
+            assert run.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        run.kill()
+    drawn = set((tmp_path / "drawn").read_text().split())
+    assert str(run.pid) not in drawn
+    while any(Path(f"/proc/{pid}").exists() for pid in drawn):
+        assert time.monotonic() < deadline, "a process outlives the one it worked for"
+        time.sleep(0.02)
 
 
 FULL = (

@@ -156,6 +156,41 @@ def test_an_error_is_raised_here_and_ends_the_work() -> None:
     assert not active_children()
 
 
+def test_a_standing_crew_works_on_beside_threads_that_came_later() -> None:
+    ours, lists, lost = alone("""
+        import signal, threading
+        from contextlib import suppress
+        from curate.forked import standing_crew
+
+        def work(item):
+            time.sleep(0.005)
+            if item < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return item, os.getpid()
+
+        lists, lost = [], []
+        with standing_crew(work, 200, workers=3) as crew:
+            threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+            for ahead in (2, 50):
+                lists.append(list(crew.ordered(range(60), print, ahead=ahead)))
+            abandoned = crew.ordered(range(60), print, ahead=9)
+            next(abandoned)
+            lists.append(list(crew.ordered(range(100, 130), print, ahead=9)))
+            list(crew.ordered([1, -2, 3], lambda item, code: lost.append([item, code]), ahead=9))
+            for pid in {pid for _, pid in lists[0]}:
+                with suppress(ProcessLookupError):  # one has died already
+                    os.kill(pid, signal.SIGKILL)
+            list(crew.ordered([7], lambda item, code: lost.append([item, code]), ahead=9))
+        print(json.dumps([os.getpid(), lists, lost]))
+    """)
+    wanted = [list(range(60)), list(range(60)), list(range(100, 130))]
+    assert [[item for item, _ in found] for found in lists] == wanted
+    workers = {pid for found in lists for _, pid in found}
+    assert len(workers) == 3
+    assert ours not in workers
+    assert [item for item, _ in lost] == [-2, 7], "what can't be done is said, never waited for"
+
+
 def test_results_that_nobody_wants_are_not_worked_out(tmp_path: Path) -> None:
     def work(item: int) -> None:
         (tmp_path / str(item)).touch()

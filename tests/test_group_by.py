@@ -336,3 +336,15 @@ def test_a_split_that_was_copied_elsewhere_brings_its_groups(slides: Path, tmp_p
     moved = shutil.copytree(tmp_path / "out", tmp_path / "another disk")
     bonds = read_bonds(moved)
     assert (bonds.bind, bonds.group_by, len(bonds.groups)) == ("copies", "parent", 10)
+
+
+def test_the_heading_alone_says_what_parts_the_columns(slides: Path, tmp_path: Path) -> None:
+    """Names of groups may be full of what parts the columns of other tables."""
+    file = table(tmp_path / "odd.csv", "path,patient,site", "benign/slideb0_tile0.jpg,a;b;c;d,x;y;z", "n.jpg,1;2;3;4,z")
+    assert names(slides, str(file))["benign/slideb0_tile0.jpg"] == "a;b;c;d"
+
+
+def test_the_first_column_of_groups_is_taken_where_none_is_named(slides: Path, tmp_path: Path) -> None:
+    file = table(tmp_path / "two.csv", "patient,path,site", "anna,benign/slideb0_tile0.jpg,here")
+    assert names(slides, str(file))["benign/slideb0_tile0.jpg"] == "anna"
+    assert names(slides, f"{file}:site")["benign/slideb0_tile0.jpg"] == "here"

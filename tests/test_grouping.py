@@ -27,7 +27,8 @@ def links(
     groups: NDArray[np.int32] | None = None,
 ) -> Links:
     """Links of the kinds that are given, and none of the others."""
-    return Links(*(pairs() if kind is None else kind for kind in (copies, near, origins, groups)))
+    first, second, third, fourth = (pairs() if kind is None else kind for kind in (copies, near, origins, groups))
+    return Links(first, second, third, fourth)
 
 
 def mask(count: int, **splits: list[int]) -> NDArray[np.uint8]:
@@ -151,3 +152,10 @@ def test_links_are_what_pixels_hashes_and_credits_say(tmp_path: Path) -> None:
     assert joined == [[0, 1], [2, 4], [3, 5]]  # each crowd whole, and no crowd with another
     assert found.near.tolist() == [[1, 2]]
     assert sorted(map(sorted, found.together())) == [[0, 3], [2]]
+
+
+def test_the_number_of_a_group_says_nothing_of_how_many_contents_there_are() -> None:
+    split = np.array([TRAIN, VALID], np.int8)
+    proof = prove(table(0, 1), links(groups=pairs((0, 9), (1, 9)), origins=pairs((0, 0), (1, 0))), split)
+    assert (proof.groups, proof.origins) == (1, 1)
+    assert prove(table(0, 1), links(groups=pairs((0, 9), (1, 8))), split).groups == 0

@@ -2,6 +2,7 @@
 
 import io
 import os
+import pickle
 import resource
 import socket
 import subprocess
@@ -332,3 +333,59 @@ def test_what_is_no_file_is_not_called_damaged(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / ("x" * 300 + ".pth"))
     with pytest.raises(UserError, match="can't be read"):
         load_checkpoint(Path("a\0b.pth"))
+
+
+def zipped(file: Path, *names: str) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, "x")
+
+
+def cut_in_half(file: Path) -> None:
+    torch.save({"a": torch.zeros(1000)}, file)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+class Foreign:
+    """Not of torch's kinds."""
+
+
+ODD_WEIGHTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "a text": ("a.pth", lambda file: file.write_text("roses are red\n" * 20), "it is no file of torch's"),
+    "nothing": ("a.pth", lambda file: file.write_bytes(b""), "it is empty"),
+    "a photograph": ("a.pth", lambda file: file.write_bytes(b"\xff\xd8\xff" + bytes(900)), "it is no file of torch's"),
+    "an empty zip": ("a.pth", zipped, "its archive is damaged, or not torch's"),
+    "another zip": ("a.pth", lambda file: zipped(file, "roses.txt"), "its archive is damaged, or not torch's"),
+    "half an archive": ("a.pth", cut_in_half, "its archive is cut off"),
+    "a folder": ("a.pth", lambda file: file.mkdir(), "not a file but"),
+    "a pipe": ("a.pth", os.mkfifo, "not a file but"),
+    "a tensor": ("a.pth", lambda file: torch.save(torch.zeros(3), file), "holds no state dict"),
+    "a list": ("a.pth", lambda file: torch.save([1, 2], file), "holds no state dict"),
+    "a whole network": ("a.pth", lambda file: torch.save(nn.Linear(2, 2), file), r"torch\.nn\.modules\.linear\.Linear"),
+    "a foreign object": ("a.pth", lambda file: torch.save({"a": Foreign()}, file), "an object of another program"),
+    "an array": ("a.pth", lambda file: torch.save({"a": np.zeros(3)}, file), "numpy|more than tensors"),
+    "a bare pickle": ("a.pkl", lambda file: file.write_bytes(pickle.dumps({"a": Foreign()})), "it is damaged, or no"),
+    "a program": (
+        "a.pt",
+        lambda file: torch.jit.save(torch.jit.script(nn.Linear(2, 2)), file),
+        "a TorchScript program",
+    ),
+    "no safetensors": ("a.safetensors", lambda file: file.write_text("roses"), "it is no whole safetensors file"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of writing a TorchScript program
+@pytest.mark.parametrize("kind", ODD_WEIGHTS)
+def test_odd_weights_are_refused_in_our_words(
+    kind: str, tmp_path: Path, recwarn: pytest.WarningsRecorder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Torch's own tell how to load a file without any safety."""
+    name, write, says = ODD_WEIGHTS[kind]
+    write(tmp_path / name)
+    recwarn.clear()
+    with pytest.raises(UserError, match=says) as caught:
+        read_state(tmp_path / name)
+    for words in ("weights_only", "PyTorch", "torch.load", "miniz", "enforce", "\x1b", "\n"):
+        assert words not in str(caught.value)
+    assert not list(recwarn)
+    assert capfd.readouterr().err == ""

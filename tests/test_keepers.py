@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from curate.catalog import Catalog
+from curate.catalog import Catalog, Picture
 from curate.clean import clean
-from curate.cleaning.keepers import POLICIES, Evidence
+from curate.cleaning.keepers import POLICIES, Evidence, worth
 from curate.dataset import open_dataset
 from curate.defaults import ConflictMode, PolicyName
 from curate.errors import UserError
@@ -226,3 +226,40 @@ def test_a_notice_served_for_every_picture_does_not_make_a_pair_of_each_two(tmp_
     report = clean(tmp_path / "data", yes=True)
     assert report.moved == 400
     assert len(report.plan.conflicts) <= 400 * 3
+
+
+# -- what a picture is worth
+
+
+def lossy(name: str, pixels: int, bits: float = 0.5) -> Picture:
+    """A JPEG of so many pixels in one row, with so many bits of file for each."""
+    size = round(pixels * bits / 8)
+    return Picture(name, "", "", "", size, 0, name, "JPEG", pixels, 1, 0, "", "present")
+
+
+@pytest.mark.parametrize(("larger", "stays"), [(1.2, "credited"), (1.3, "larger")])
+def test_a_known_source_is_worth_a_quarter_more_pixels(larger: float, stays: str) -> None:
+    pictures = [lossy("larger", round(8000 * larger)), lossy("credited", 8000)]
+    evidence = Evidence(Path(), credit={"credited": 1})
+    assert max(pictures, key=lambda picture: worth(picture, evidence)).path == stays
+
+
+@pytest.mark.parametrize(("larger", "stays"), [(1.05, "plain"), (1.15, "framed")])
+def test_a_border_costs_a_tenth_beyond_its_own_pixels(larger: float, stays: str) -> None:
+    """Of the framed picture four fifths are picture: so many as are larger than the plain one by that."""
+    pictures = [lossy("plain", 8000), lossy("framed", round(8000 * larger / 0.8))]
+    evidence = Evidence(Path(), bordered=frozenset({"framed", "plain"}), _inside={"framed": 0.8, "plain": 1.0})
+    assert max(pictures, key=lambda picture: worth(picture, evidence)).path == stays
+
+
+def test_bits_beyond_enough_are_worth_nothing_and_too_few_cost_in_proportion() -> None:
+    evidence = Evidence(Path())
+    enough, twice, half = (worth(lossy("a", 8000, bits), evidence) for bits in (0.5, 1.0, 0.25))
+    assert enough == twice == 8000
+    assert half == 4000
+
+
+def test_a_file_that_no_longer_decodes_has_no_sharpness_and_no_border(tmp_path: Path) -> None:
+    (tmp_path / "gone").write_bytes(b"no picture")
+    evidence = Evidence(tmp_path, bordered=frozenset({"gone"}))
+    assert (evidence.sharpness(lossy("gone", 100)), evidence.inside(lossy("gone", 100))) == (0.0, 1.0)

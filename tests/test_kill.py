@@ -2,12 +2,16 @@
 
 import hashlib
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from curate.image import decode
 from testing.localweb import LocalWeb
@@ -19,8 +23,8 @@ LABELS = ("rose", "iris")
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def scrape_as_a_process(out: Path, web: LocalWeb) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.scraping", str(out), str(web.port), str(LIMIT), *LABELS]
+def scrape_as_a_process(out: Path, web: LocalWeb, *before: str) -> subprocess.Popen[bytes]:
+    command = [*before, sys.executable, "-m", "tests.scraping", str(out), str(web.port), str(LIMIT), *LABELS]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -95,6 +99,37 @@ def test_killed_ten_times_it_brings_the_same(tmp_path: Path) -> None:
     assert not (out / "scrape.florilegium").exists()
 
 
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace kills at a system call")
+def test_killed_while_a_group_is_brought_to_the_disk_it_fetches_nothing_twice(tmp_path: Path) -> None:
+    """Of a group some files have their names, some do not: what the catalog calls fetched is there, whole."""
+    garden = plant(tmp_path / "garden", {"rose": 40, "iris": 30})
+    with LocalWeb(garden) as web:
+        finish(tmp_path / "undisturbed", web)
+        for call, when in (("syncfs", 2), ("rename", 12), ("fsync", 3)):
+            out = tmp_path / call
+            kill_at(call, when, out, web)
+            whole = {path.name.split(".")[1]: path for path in (out / "scrape.florilegium").glob("[0-9]*.jpg")}
+            assert all(hashlib.sha256(path.read_bytes()).hexdigest() == sha256 for sha256, path in whole.items())
+            with closing(sqlite3.connect(out / "catalog.sqlite")) as db:
+                on_record = db.execute("SELECT sha256 FROM scrape_candidates WHERE status = 'fetched'").fetchall()
+            assert {sha256 for (sha256,) in on_record} <= whole.keys()
+            done, before = succeeded(out), len(web.log)
+            finish(out, web)
+            assert not done & fetched(web, before)
+            assert outcome(out) == outcome(tmp_path / "undisturbed")
+            assert not (out / "scrape.florilegium").exists()
+
+
+def kill_at(call: str, when: int, out: Path, web: LocalWeb) -> None:
+    """Let a scrape run until one of its threads makes a system call for the nth time, and kill it there."""
+    inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={call}:signal=SIGKILL:when={when}"]
+    process = scrape_as_a_process(out, web, *inject)
+    _, errors = process.communicate(timeout=60)
+    if b"ptrace" in errors:
+        pytest.skip("this system lets nobody trace")
+    assert process.returncode == -signal.SIGKILL, errors
+
+
 def test_interrupted_from_the_keyboard_it_goes_on(tmp_path: Path) -> None:
     """Ctrl-C, which every network call and every thread has to survive, leaves no part of a file."""
     with LocalWeb(plant(tmp_path / "garden", {"rose": 60, "iris": 4})) as web:
@@ -104,7 +139,8 @@ def test_interrupted_from_the_keyboard_it_goes_on(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
         assert process.returncode not in (0, None)
-        assert not list((tmp_path / "out" / "incoming").glob("*.part"))
+        assert (tmp_path / "out" / "scrape.florilegium").is_dir()
+        assert not list((tmp_path / "out" / "scrape.florilegium").glob("*.part"))
         done, before = succeeded(tmp_path / "out"), len(web.log)
         assert done
         web.latency = 0

@@ -7,11 +7,12 @@ import pytest
 from PIL import ImageDraw
 
 import florilegium as fl
-from curate.catalog import Catalog
+from curate.catalog import Catalog, Picture
 from curate.clean import clean
-from curate.cleaning.losses import ClassLoss, DrasticPlan
+from curate.cleaning.losses import ClassLoss, DrasticPlan, Tally, losses_of, tally
 from curate.dataset import open_dataset
 from curate.errors import UserError
+from curate.quarantine import Decision
 from curate.split import split
 from testing.killing import kill_at_deed, list_deeds
 from tests.commanding import command
@@ -182,3 +183,48 @@ def test_near_pairs_are_counted_and_remembered(tmp_path: Path) -> None:
     assert "1 pair of pictures is near, and stays" in command("clean", root, "--dry-run").out
     with Catalog.open(open_dataset(root).catalog_path) as catalog:
         assert len(catalog.pictures()) == 14
+
+
+# -- what is counted
+
+
+def one(path: str, broken: str = "") -> Picture:
+    folder, _, _ = path.rpartition("/")
+    label = folder.rpartition("/")[2]
+    return Picture(path, folder, label, "", 1, 0, path, "JPEG", 9, 9, 0, broken, "present")
+
+
+def goes(path: str, move_to: str = "") -> Decision:
+    return Decision(path, path, "duplicate", "it is double", move_to=move_to)
+
+
+def test_a_class_without_one_picture_that_gives_pixels_is_the_worst_of_all() -> None:
+    classes = Tally({"half": 4}, {"half/0": ("half", False), "half/1": ("half", False), "gone/0": ("gone", True)})
+    found = losses_of([goes(path) for path in classes.leaving], classes)
+    assert [(loss.label, loss.leaving, loss.broken) for loss in found] == [("gone", 0, 1), ("half", 2, 0)]
+
+
+@pytest.mark.parametrize(("count", "ends"), [(3, "c2 (1 of 1 pictures):"), (4, "and 1 more:")])
+def test_three_classes_are_named_and_further_ones_counted(tmp_path: Path, count: int, ends: str) -> None:
+    root = tmp_path / "data"
+    for label in range(count):
+        save(scene(label), root / "raw" / f"c{label}" / "0.jpg")
+        save(scene(label), root / "raw" / "whole" / f"{label}.jpg")
+        for more in range(10):
+            save(scene(100 + 10 * label + more), root / "raw" / "whole" / f"{label} {more}.jpg")
+    with pytest.raises(DrasticPlan) as caught:
+        clean(root)
+    emptied = str(caught.value).split(" and take ")[0]
+    assert ends in f"{emptied.split(': look')[0]}:"
+
+
+def test_what_leaves_of_a_class_that_becomes_another_is_lost_to_the_other() -> None:
+    """All that stays of "old" moves to "new"; where a class goes two ways, what leaves of it is its own loss."""
+    pictures = [one(f"raw/{path}") for path in ("old/0", "old/1", "new/0", "torn/0", "torn/1", "torn/2")]
+    decisions = [
+        goes("raw/old/0", "raw/new/a"), goes("raw/old/1"), goes("raw/torn/0", "raw/new/b"),
+        goes("raw/torn/1", "raw/old/c"), goes("raw/torn/2"),
+    ]  # fmt: skip
+    counted = tally(decisions, pictures)
+    assert counted.pictures == {"new": 4, "old": 1, "torn": 1}
+    assert counted.leaving == {"raw/old/1": ("new", False), "raw/torn/2": ("torn", False)}

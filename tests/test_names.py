@@ -26,28 +26,33 @@ def put(root: Path, *pictures: str) -> Path:
 def test_the_repository_names_all_102_classes_in_both_files() -> None:
     names, queries = load_names(), load_queries()
     assert list(names) == list(queries) == [str(n) for n in range(1, 103)]
-    assert names == {label: name for label, (name, _) in queries.items()}
+    assert names == {label: terms.name for label, terms in queries.items()}
     assert (names["1"], names["21"], names["102"]) == ("pink primrose", "fire lily", "blackberry lily")
 
 
 def test_queries_are_distinct_and_more_than_the_common_name() -> None:
     queries = load_queries()
-    assert len({query for _, query in queries.values()}) == 102
-    assert queries["8"] == ("bird of paradise", "Strelitzia reginae flower")
-    assert queries["21"][1] == "Gloriosa superba"
+    assert len({terms.query for terms in queries.values()}) == 102
+    assert queries["8"] == ("bird of paradise", "Strelitzia reginae flower", "", "")
+    assert queries["21"].query == "Gloriosa superba"
+    assert queries["74"] == ("rose", "Rosa garden rose flower", "Rosa", "Plantae")
 
 
 def test_names_agree_with_the_dataset_itself(flowers: Path) -> None:
     assert load_names() == load_names(flowers / "cat_to_name.json")
 
 
-def test_both_forms_may_be_mixed_in_any_script(tmp_path: Path) -> None:
-    file = write(tmp_path / "n.json", {"7": "月光蘭", "rosé 🌹": ["ورد", "Rosa × damascena"], "x": ["only name"]})
-    assert load_names(file) == {"7": "月光蘭", "rosé 🌹": "ورد", "x": "only name"}
+def test_the_forms_may_be_mixed_in_any_script(tmp_path: Path) -> None:
+    words = {"7": "月光蘭", "rosé 🌹": ["ورد", "Rosa × damascena"], "x": ["only name"], "y": {"name": "fern"}}
+    full = {"name": "thistle", "query": "thistle heads", "taxon": "Echinops", "kingdom": "Plantae"}
+    file = write(tmp_path / "n.json", {**words, "z": full})
+    assert load_names(file) == {"7": "月光蘭", "rosé 🌹": "ورد", "x": "only name", "y": "fern", "z": "thistle"}
     assert load_queries(file) == {
-        "7": ("月光蘭", "月光蘭"),
-        "rosé 🌹": ("ورد", "Rosa × damascena"),
-        "x": ("only name", "only name"),
+        "7": ("月光蘭", "月光蘭", "", ""),
+        "rosé 🌹": ("ورد", "Rosa × damascena", "", ""),
+        "x": ("only name", "only name", "", ""),
+        "y": ("fern", "fern", "", ""),
+        "z": ("thistle", "thistle heads", "Echinops", "Plantae"),
     }
 
 
@@ -67,7 +72,9 @@ def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
         (b"{}", "at least one class"),
         (b'{"1": 7}', "class folder '1' needs a name"),
         (b'{"1": ["rose", "Rosa", "extra"]}', "class folder '1' needs a name"),
-        (b'{"1": {"name": "rose"}}', "class folder '1' needs a name"),
+        (b'{"1": {"query": "rose"}}', "class folder '1' needs a name"),
+        (b'{"1": {"name": "rose", "taxa": "Rosa"}}', "class folder '1' needs a name"),
+        (b'{"1": {"name": "rose", "taxon": 7}}', "class folder '1' needs a name"),
         (b'{"1": null}', "class folder '1' needs a name"),
         (b'{"1": "  "}', "empty"),
         (b'{"": "rose"}', "empty"),

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from curate.lookalikes.neighbours import _FARTHEST as FARTHEST
 from curate.lookalikes.neighbours import NOTHING, Neighbours
 from curate.lookalikes.second_look import COPY, DIFFERENT, NEAR
 
@@ -88,3 +89,51 @@ def test_it_serves_where_neither_a_crowd_nor_a_flat_group_has_lost_a_member(gone
 
 def test_the_first_of_a_flat_group_stands_for_it() -> None:
     assert sound().first_of_group().tolist() == [0, 1, 2, 3, 3, 5]
+
+
+def test_the_first_content_keeps_its_group_its_crowd_and_what_it_was_told_apart_from() -> None:
+    """Its number is 0, as that of no other is."""
+    pairs = Neighbours.of_pairs(
+        DIGESTS, np.array([0], np.int32), np.array([1], np.int32), np.array([3], np.uint8), np.array([NEAR], np.int8),
+        np.array([[1, 0], [1, 5]], np.int32),
+    )  # fmt: skip
+    told = replace(
+        pairs,
+        gathered=np.array([-1, -1, 0, 4, 4, -1], np.int32),
+        apart=np.array([[0, 2]], np.int32),
+        flat=np.array([[0, 5, 1]], np.int32),
+    )
+    assert told.is_sound()
+    found = told.onto(DIGESTS)
+    assert not found.added.any()
+    assert not len(found.lost)
+    for column in ("first", "second", "crowd", "gathered", "apart", "flat"):
+        assert getattr(found.found, column).tolist() == getattr(told, column).tolist(), column
+    assert told.onto(np.delete(DIGESTS, 4)).lost.tolist() == [4]
+    alone = told.onto(DIGESTS[:1])
+    assert (alone.found.crowd.tolist(), alone.added.tolist(), len(alone.found.first)) == ([[1, 0]], [False], 0)
+
+
+def test_pictures_lie_whole_on_each_other_where_nothing_else_is_said() -> None:
+    pairs = sound()
+    assert pairs.placement.tolist() == [[0, 1, 0, 1]] * 2
+    assert pairs.variant.tolist() == [-1, -1]
+
+
+def test_an_edge_of_what_a_placement_may_be_is_sound() -> None:
+    """As far out, and as small, as `is_sound` allows; a step further is not."""
+    pairs = sound()
+    for edge, step in (((0, FARTHEST, 0, 1), 0.1), ((-FARTHEST, 1, 0, 1), -0.1)):
+        placed = pairs.placement.copy()
+        placed[0] = edge
+        assert replace(pairs, placement=placed).is_sound()
+        placed[0, int(step > 0)] += step
+        assert not replace(pairs, placement=placed).is_sound()
+
+
+def test_pairs_alone_are_sound_and_so_is_a_flat_pair_that_does_not_agree() -> None:
+    at = np.array([0], np.int32)
+    pairs = Neighbours.of_pairs(DIGESTS, at, at + 1, np.array([3], np.uint8), np.array([COPY], np.int8))
+    assert pairs.is_sound()
+    assert pairs.gathered.tolist() == [-1] * len(DIGESTS)
+    assert replace(pairs, flat=np.array([[3, 4, 0]], np.int32)).is_sound()

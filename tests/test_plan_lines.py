@@ -98,6 +98,8 @@ def test_only_three_fields_have_to_be_there_and_further_ones_are_passed_over(tmp
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        (line()[:-1] + f', "distance": {"9" * 5000}}}', r"is not JSON \(a number in it has thousands of digits\)"),
+        (line(distance=10**4000), "has to be -1, or bits from 0 to 64"),
         (line(distance=-2), "has to be -1, or bits from 0 to 64"),
         (line(distance=65), "has to be -1, or bits from 0 to 64"),
         (line(distance=1.0), '"distance" has to be a whole number'),

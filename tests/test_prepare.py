@@ -122,6 +122,42 @@ def test_shared_pixels_are_not_written_over_before_they_were_seen(ahead: int, tm
 
 
 @linux
+def test_beside_a_thread_a_server_s_processes_give_the_same_pixels(tmp_path: Path, files: list[Path]) -> None:
+    """As in a notebook, and after a network was compiled."""
+    broken, wrong, served = alone(
+        """
+        import threading
+        from curate import forked
+        from curate.fork_server import ForkServer
+        from train.features.prepare import Lacking
+
+        files = [Path(one) for one in sys.argv[2:]]
+        views, names = Views(3, seed=5), Views(3, seed=5).names()
+        known = {hashlib.sha256(file.read_bytes()).hexdigest(): {names[0]} for file in files[::2] if file.exists()}
+        lacking = Lacking(names, known)
+
+        def all_of():
+            with prepared([PictureRef(one) for one in files], views, seen, lacking, ahead=5, workers=3) as results:
+                return [(f.sha256, f.numbers, f.pixels.copy()) if hasattr(f, "pixels") else f.reason for f in results]
+
+        here = all_of()
+        assert not ForkServer.is_running()
+        forked._WORTH_SERVING = 8
+        threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+        there = all_of()
+        same = [a == b if isinstance(a, str) else a[:2] == b[:2] and (a[2] == b[2]).all() for a, b in zip(here, there)]
+        wrong = [at for at, fine in enumerate(same) if not fine]
+        print(json.dumps([sum(isinstance(one, str) for one in here), wrong, ForkServer.is_running()]))
+        """,
+        str(tmp_path),
+        *map(str, files),
+    )
+    assert served
+    assert broken == 2
+    assert wrong == []
+
+
+@linux
 def test_a_picture_that_crashes_its_decoder_is_broken_and_the_others_are_whole(tmp_path: Path) -> None:
     broken, whole = alone(
         """

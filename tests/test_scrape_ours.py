@@ -159,7 +159,7 @@ def stranger(out: Path, tmp_path: Path, place: str) -> None:
             "",
             place,
         )
-        catalog.db.execute(f"INSERT INTO scrape_candidates VALUES (1{', ?' * len(row)})", row)
+        catalog.db.execute(f"INSERT INTO scrape_candidates VALUES (1{', ?' * len(row)}, '')", row)
     (out / FOLDER).mkdir()
     (out / "link").symlink_to(tmp_path)
     from curate.files.ours import WorkFolder
@@ -175,7 +175,7 @@ def test_a_new_picture_takes_no_other_files_name(web: LocalWeb, out: Path) -> No
     (again / "raw" / "rose").mkdir(parents=True)
     for number, name in enumerate(names):
         (again / "raw" / name).write_bytes(draw(900 + number))
-    bring(web, again, "rose", limit=3)
+    bring(web, again, "rose", limit=6)
     found = files(again / "raw")
     assert len(found) == 6
     for number, name in enumerate(names):

@@ -11,7 +11,9 @@ import pytest
 
 from curate.defaults import Mode
 from curate.split import split
-from testing.killing import count_deeds, kill_after, kill_at_deed
+from curate.verify import verify
+from testing.killing import count_deeds, kill_after, kill_at_deed, list_deeds
+from tests.commanding import command
 from tests.pictures import dataset, placed, tree
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -80,3 +82,23 @@ def test_killed_during_the_very_first_split(tmp_path: Path) -> None:
         kill_after(work, rng.uniform(0, 1.5 * took))
     work()
     assert tree(tmp_path / "killed") == tree(tmp_path / "whole")
+
+
+def test_verify_names_the_command_that_finishes_it(tmp_path: Path) -> None:
+    """`clean` would finish nothing."""
+    dataset(tmp_path / "data" / "raw", {"1": 6, "2": 5})
+    split(tmp_path / "data", seed=1)
+    whole, killed = (shutil.copytree(tmp_path / "data", tmp_path / name) for name in ("whole", "killed"))
+    deeds = list_deeds(partial(split, whole, seed=2))
+    instant = len(deeds) - 1 - deeds[::-1].index("unlink")  # in the midst of placing
+    assert kill_at_deed(partial(split, killed, seed=2), instant)
+    report = verify(killed)
+    assert not report.in_order
+    (said,) = report.unfinished
+    assert f"split {killed} --seed 2" in said
+    done = command("verify", killed)
+    assert done.code == 1
+    assert said in " ".join(done.out.split())
+    assert "clean" not in done.out
+    split(killed, seed=2)
+    assert not verify(killed).unfinished

@@ -40,11 +40,15 @@ from train.run import is_first_process, options_of, train_recipe
 
 root, folder, jobs = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
 seen, extracted = Counter(), Counter()
-view, prepared = pixels.PixelSource._view, extract.prepared
+batches, prepared = pixels.PixelSource._batches, extract.prepared
 
-def counted_view(source, draw):
-    seen[source.pictures[draw[0]].path.relative_to(root).as_posix()] += 1
-    return view(source, draw)
+def counted_batches(source, draws, counts):
+    wanted = iter(draws)
+    for batch in batches(source, draws, counts):
+        for position, view in [next(wanted) for _ in range(len(batch))]:
+            if view is not None:
+                seen[source.pictures[position].path.relative_to(root).as_posix()] += 1
+        yield batch
 
 @contextmanager
 def counted_prepared(pictures, *arguments, **options):
@@ -57,7 +61,7 @@ def counted_prepared(pictures, *arguments, **options):
     with prepared(pictures, *arguments, **options) as results:
         yield counted(results)
 
-pixels.PixelSource._view, extract.prepared = counted_view, counted_prepared
+pixels.PixelSource._batches, extract.prepared = counted_batches, counted_prepared
 with joined_processes(torch.device("cpu")) as processes:
     for name, asked in jobs.items():
         seen.clear()

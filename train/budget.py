@@ -260,7 +260,7 @@ def _time_head(dim: int, pictures: int, classes: int, options: TrainOptions) -> 
 
 def _banked(backbone: Backbone, train: Sequence[LabelledPicture], options: TrainOptions, place: Place) -> int:
     """Training pictures whose clean view the bank has, of those whose content the catalog knows."""
-    folder, key = options.models / "bank", bank_key(backbone, place.precision, compiled=place.compiled)
+    folder, key = options.models / "bank", bank_key(backbone, place.precision, place.device, compiled=place.compiled)
     if not (folder / key.file_name()).is_file():
         return 0
     with FeatureBank(folder, key) as bank:

@@ -94,6 +94,26 @@ def memory_notes(device: torch.device) -> list[str]:
     return [f"At most {peak / 1e9:.1f} of the GPU's {whole / 1e9:.1f} GB of memory were taken."]
 
 
+class Arriving:
+    """A tensor on its way from a device to main memory."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        """It may be written on as soon as this returns, by what is given to the same CUDA stream later."""
+        self._there: torch.cuda.Event | None = None
+        if tensor.device.type == "cuda":
+            self._tensor = tensor.to("cpu", non_blocking=True)
+            self._there = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._there.record(torch.cuda.current_stream(tensor.device))
+        else:
+            self._tensor = tensor.cpu()
+
+    def wait(self) -> torch.Tensor:
+        """It, as soon as it is there: what the device was given since is not waited for."""
+        if self._there is not None:
+            self._there.synchronize()
+        return self._tensor
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """For steps as small as one layer's on a hundred pictures: threads would wait for each other longer than they work.

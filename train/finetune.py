@@ -79,6 +79,10 @@ class _Data:
     broken: list[BrokenPicture]
     labels: list[str]
 
+    def all(self) -> list[Readable]:
+        """Those that are learnt from, and after them those that are measured on."""
+        return self.learnt + self.measured
+
     def targets(self, pictures: Sequence[Readable]) -> torch.Tensor:
         """Class indices, int64 (N,)."""
         index = {label: number for number, label in enumerate(self.labels)}
@@ -108,19 +112,22 @@ def train_network(
     clock.lap("features")
     settings = options.head
     unfinished = unfinished_run(options, [backbone], data.facts(), place)
-    head = _first_head(backbone, data, options, settings, place)
-    stages = unfreeze(backbone.network, options.tuning.unfreeze)
-    if place.device.type == "cpu":
-        keep_freed_memory()
-    # A head that was fitted on the frozen network's features knows nothing else than its batch-norm's statistics:
-    # EfficientNet-Lite0's new ones alone, no weight moved, took valid from 88 to 45% within an epoch.
-    model = PixelClassifier(backbone, head, keep_statistics=options.tuning.probe)
-    model = model.to(memory_format=torch.channels_last).to(place.device)
-    work = _work(model, stages, data, options, settings, place)
-    fitting = Fitting(
-        work, settings, seed=options.seed, processes=place.processes, unfinished=unfinished, watch=options.watch
-    )
-    history = fitting.run(place.progress)
+    source = PixelSource(data.all(), backbone.preprocessing, options.augmentation, options.seed, device=place.device)
+    # Their processes are forked before anything else is begun: a bar's thread would forbid it, and a GPU delay it
+    with source.at_work(settings.batch * settings.accumulate + 1, len(source.pictures) * settings.epochs):
+        head = _first_head(backbone, data, options, settings, place)
+        stages = unfreeze(backbone.network, options.tuning.unfreeze)
+        if place.device.type == "cpu":
+            keep_freed_memory()
+        # A head that was fitted on the frozen network's features knows nothing else than its batch-norm's statistics:
+        # EfficientNet-Lite0's new ones alone, no weight moved, took valid from 88 to 45% within an epoch.
+        model = PixelClassifier(backbone, head, keep_statistics=options.tuning.probe)
+        model = model.to(memory_format=torch.channels_last).to(place.device)
+        work = _work(model, stages, data, source, options, settings, place)
+        fitting = Fitting(
+            work, settings, seed=options.seed, processes=place.processes, unfinished=unfinished, watch=options.watch
+        )
+        history = fitting.run(place.progress)
     clock.lap("head")
     tuned, head = _tuned(backbone), head.cpu().requires_grad_(False)
     accuracy, calibration, familiarity = _figures(tuned, head, data, place)
@@ -208,24 +215,21 @@ def _work(
     model: PixelClassifier,
     stages: Sequence[Stage],
     data: _Data,
+    source: PixelSource,
     options: TrainOptions,
     settings: FitSettings,
     place: Place,
 ) -> Work:
-    learnt, measured = (
-        PixelSource(part, model.preprocessing, options.augmentation, options.seed)
-        for part in (data.learnt, data.measured)
-    )
     truth = data.targets(data.measured)
 
     def validate(classifier: nn.Module) -> Measured:
         """Measure this process's share of valid."""
         mine = place.processes.share(torch.arange(len(truth)))
         correct, loss = 0, 0.0
-        batches = measured.clean(mine.tolist(), settings.batch)
+        batches = source.clean((len(data.learnt) + mine).tolist(), settings.batch)
         for places, pixels in zip(torch.split(mine, settings.batch), batches, strict=len(mine) > 0):
             with torch.autocast(place.device.type, torch.bfloat16, enabled=place.precision == "bfloat16"):
-                logits = classifier(pixels.to(place.device)).to(torch.float32)
+                logits = classifier(pixels).to(torch.float32)
             wanted = truth[places].to(place.device)
             correct += int((logits.argmax(dim=1) == wanted).sum())
             loss += float(functional.cross_entropy(logits, wanted, reduction="sum"))
@@ -240,7 +244,7 @@ def _work(
     return Work(
         model=model,
         groups=groups,
-        loader=learnt,
+        loader=source,
         targets=data.targets(data.learnt),
         classes=len(data.labels),
         validate=validate,

@@ -20,7 +20,7 @@ class Interval:
     high: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Accuracy:
     """Counts of right answers on one split; every share is derived from the integers, none is stored rounded."""
 

@@ -15,6 +15,7 @@ from types import UnionType
 from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from curate.errors import UserError
+from curate.printable import shown
 
 T = TypeVar("T")
 
@@ -123,9 +124,9 @@ def require_within(settings: Any) -> None:
             continue  # its own dataclass has seen to it
         value = getattr(settings, one.name)
         if one.choices and value not in one.choices:
-            raise UserError(f"{one.name} = {value!r} is none of {', '.join(one.choices)}: give one of them.")
+            raise UserError(f"{one.name} = {shown(value)} is none of {', '.join(one.choices)}: give one of them.")
         if one.bounds is not None and not one.bounds.hold(value):
-            raise UserError(f"{one.name} = {value} {one.bounds.sentence()}.")
+            raise UserError(f"{one.name} = {shown(value)} {one.bounds.sentence()}.")
 
 
 def values_of(settings: Any) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from curate.defaults import DEFAULT_RECIPE
-from curate.errors import UserError
+from curate.errors import UserError, why_no_value
 from curate.files.reading import read_file
+from curate.printable import shown
 from train.option_fields import Option, made_of, option, options_in, typed, values_of
 from train.options import LearningOptions
 
@@ -19,6 +20,7 @@ FOLDER: Final = Path(__file__).parent / "recipes"
 
 _LARGEST = 1 << 16  # bytes
 _ALIKE: Final = 0.6  # share of letters from which on a word may be meant: less would be a wild guess
+_LONGEST = 64  # bits
 _DEEP = re.compile(r"""(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){16}""")
 
 
@@ -111,14 +113,21 @@ def _read(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"The recipe {file} can't be read ({error.strerror}).") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"The recipe {file} can't be read as TOML: {error}.") from error
+        raise UserError(f"The recipe {file} can't be read as TOML: {why_no_value(error)}.") from error
 
 
 def _toml(text: str) -> dict[str, Any]:
     """Raises ValueError or RecursionError for what is no TOML, or is nested as no recipe is."""
     if _DEEP.search(text):  # of a key of n parts tomllib keeps n × n / 2: of 200 KB 40 GB
         raise ValueError("a key has too many parts")
-    return tomllib.loads(text)
+    found = tomllib.loads(text)
+    if any(type(one) is int and one.bit_length() > _LONGEST for value in found.values() for one in _parts(value)):
+        raise ValueError("a number is larger than any that an option may be")  # in hexadecimal it may have any length
+    return found
+
+
+def _parts(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else [value]
 
 
 def _complete(file: Path, content: dict[str, Any], depth: int = 0) -> dict[str, Any]:
@@ -155,7 +164,7 @@ def _typed(value: object, one: Option, file: Path) -> Any:
     try:
         return typed(value, one.kind)
     except TypeError as error:
-        where = f"{one.name} = {value!r} in the recipe {file.name}"
+        where = f"{one.name} = {shown(value)} in the recipe {file.name}"
         if not one.choices:
             raise UserError(f"{where} is not {error}.") from error
         nearest = difflib.get_close_matches(str(value), one.choices, n=1, cutoff=_ALIKE)

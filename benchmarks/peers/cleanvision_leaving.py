@@ -1,9 +1,6 @@
-"""Of each of cleanvision's sets of duplicates in a folder all but the first name leave, as JSON: FOLDER…"""
+"""Of each of cleanvision's sets of duplicates all but the first name leave: read by `leaving_as_json.py`."""
 
 import importlib
-import json
-import sys
-import time
 from pathlib import Path
 
 
@@ -16,13 +13,3 @@ def leaving(folder: str) -> dict[str, str]:
         stays, *others = sorted(Path(path).name for path in one)
         leave |= dict.fromkeys(others, stays)
     return leave
-
-
-def main(*folders: str) -> None:
-    started = time.perf_counter()
-    leave = {folder: leaving(folder) for folder in folders}
-    print(json.dumps({"seconds": time.perf_counter() - started, "leaving": leave}))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

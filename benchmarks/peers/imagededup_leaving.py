@@ -1,9 +1,6 @@
-"""Which files of each folder imagededup would have removed, and for which that stays, as JSON: FOLDER…"""
+"""Which files of each folder imagededup would have removed, and for which that stays: read by `leaving_as_json.py`."""
 
 import importlib
-import json
-import sys
-import time
 
 RADIUS = 10  # its own default
 
@@ -20,13 +17,3 @@ def leaving(folder: str) -> dict[str, str]:
             leave |= {other: name for other in others if other in gone and other not in leave}
     # What left for a file that left in its turn has no keeper: the nearest file stands for it.
     return leave | {name: found[name][0] for name in gone - leave.keys()}
-
-
-def main(*folders: str) -> None:
-    started = time.perf_counter()
-    leave = {folder: leaving(folder) for folder in folders}
-    print(json.dumps({"seconds": time.perf_counter() - started, "leaving": leave}))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,9 +1,6 @@
-"""Which files of each folder imgcheck's policy of the highest resolution removes, as JSON: FOLDER…"""
+"""Which files of each folder imgcheck's policy of the highest resolution removes: read by `leaving_as_json.py`."""
 
 import importlib
-import json
-import sys
-import time
 from pathlib import Path
 
 THRESHOLD = 3  # its own default
@@ -18,13 +15,3 @@ def leaving(folder: str) -> dict[str, str]:
         hashed, threshold=THRESHOLD, method="single", keep_policy="highest_resolution"
     )
     return {Path(path).name: Path(one.kept).name for one in clusters for path in one.duplicates}
-
-
-def main(*folders: str) -> None:
-    started = time.perf_counter()
-    leave = {folder: leaving(folder) for folder in folders}
-    print(json.dumps({"seconds": time.perf_counter() - started, "leaving": leave}))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -51,10 +51,20 @@ CREATE TABLE IF NOT EXISTS scrape_candidates (
     runs             INTEGER NOT NULL,     -- how many runs have tried to fetch it
     sha256           TEXT NOT NULL,        -- once it was fetched
     path             TEXT NOT NULL,        -- once it was kept: relative to the dataset's root
+    taken_at         TEXT NOT NULL DEFAULT '',  -- when the picture was taken, as the source wrote it
     UNIQUE (label, source, picture)
 )""",
 )
-_INDEX = "CREATE INDEX IF NOT EXISTS scrape_candidates_by_picture ON scrape_candidates (picture)"
+_LATER_COLUMNS = (
+    ("scrape_searches", "odd", "INTEGER NOT NULL DEFAULT 0"),
+    ("scrape_candidates", "taken_at", "TEXT NOT NULL DEFAULT ''"),
+)
+"""What older versions have not: they get it when the tables are opened."""
+_INDEXES = (
+    "CREATE INDEX IF NOT EXISTS scrape_candidates_by_picture ON scrape_candidates (picture)",
+    "CREATE INDEX IF NOT EXISTS scrape_candidates_by_sha256 ON scrape_candidates (sha256)",
+    "CREATE INDEX IF NOT EXISTS scrape_candidates_by_author ON scrape_candidates (label, author)",
+)
 
 STATUSES = {
     "found": "waits to be tried",
@@ -69,6 +79,11 @@ STATUSES = {
 }
 RUNS = 5
 """So many runs try a URL that fails for a passing reason."""
+_TOLD = (
+    *("label", "source", "words", "picture", "url", "source_id", "landing_page", "title", "author"),
+    *("license", "license_version", "license_url", "width", "height", "provenance_group"),
+)
+"""The columns that a source tells, in order."""
 _OPEN = ("found", "refused", "retry", "fetched")
 _TAKEN = ("retry", "failed", "fetched", "broken", "duplicate", "kept")
 
@@ -96,10 +111,12 @@ class CandidateStore:
         with catalog.transaction() as db:
             for statement in _SCHEMA:
                 db.execute(statement)
-            if "odd" not in [name for _, name, *_ in db.execute("PRAGMA table_info(scrape_searches)")]:
-                db.execute("ALTER TABLE scrape_searches ADD COLUMN odd INTEGER NOT NULL DEFAULT 0")
+            for table, column, kind in _LATER_COLUMNS:
+                if column not in [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")]:
+                    db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
             self._require_shape()
-            db.execute(_INDEX)
+            for index in _INDEXES:
+                db.execute(index)
 
     def _require_shape(self) -> None:
         """Raise UserError where somebody else has made a table of our name."""
@@ -124,7 +141,8 @@ class CandidateStore:
     def add(self, query: Query, source: str, words: str, page: CandidatePage) -> None:
         """Enter a page and the way on from it, in one transaction: no page is asked for twice."""
         with self._catalog.transaction() as db:
-            repeats = sum(self._enter(query.label, source, words, candidate) for candidate in page.candidates)
+            own = ":" in source  # a list of the user's, in which lines are put right
+            repeats = sum(self._enter(query.label, source, words, one, correct=own) for one in page.candidates)
             db.execute(
                 "INSERT INTO scrape_searches (label, source, words, cursor, repeats, complete, odd) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET cursor = excluded.cursor, "
@@ -132,16 +150,37 @@ class CandidateStore:
                 (query.label, source, words, page.next, repeats, page.next is None, page.odd),
             )
 
-    def _enter(self, label: str, source: str, words: str, candidate: Candidate) -> bool:
-        """Insert one candidate; whether the same search had found it before."""
+    def _enter(self, label: str, source: str, words: str, candidate: Candidate, *, correct: bool) -> bool:
+        """Insert one candidate; whether the same search had found it before.
+
+        With `correct`, a candidate that another search has found gets what is said of it now, and another try.
+        """
         row = _row(label, source, words, candidate)
         if self._db.execute(f"INSERT OR IGNORE INTO scrape_candidates VALUES (NULL{', ?' * len(row)})", row).rowcount:
             return False
-        (first,) = self._db.execute(
-            "SELECT words FROM scrape_candidates WHERE label = ? AND source = ? AND picture = ?",
+        number, first = self._db.execute(
+            "SELECT id, words FROM scrape_candidates WHERE label = ? AND source = ? AND picture = ?",
             (label, source, picture_key(candidate.url)),
         ).fetchone()
+        if correct and first != words:
+            self._correct(number, row)
         return bool(first == words)
+
+    def _correct(self, number: int, row: tuple[object, ...]) -> None:
+        """Put what is said of a candidate in the place of what was said, in its credit too."""
+        told = dict(zip(_TOLD, row, strict=False))
+        self._db.execute(
+            f"UPDATE scrape_candidates SET {', '.join(f'{name} = :{name}' for name in told)} WHERE id = :id",
+            {**told, "id": number},
+        )
+        self._db.execute(
+            "UPDATE scrape_candidates SET status = 'found', kind = '', reason = '', runs = 0 WHERE id = ? "
+            "AND status IN ('failed', 'broken')",
+            (number,),
+        )
+        stored = self.by_id(number)
+        if stored is not None and stored.status == "kept":
+            self._credit(stored, stored.sha256)
 
     def after(self, label: str, source: str, last: int) -> StoredCandidate | None:
         """The first candidate behind the id `last` that is still to be tried."""
@@ -164,6 +203,25 @@ class CandidateStore:
         ).fetchone()
         return row is not None
 
+    def of_bytes(self, sha256: str) -> list[StoredCandidate]:
+        """All candidates for which these very bytes came, in order."""
+        ids = self._db.execute("SELECT id FROM scrape_candidates WHERE sha256 = ? ORDER BY id", (sha256,)).fetchall()
+        return [stored for (number,) in ids if (stored := self.by_id(number)) is not None]
+
+    def tried_of_author(self, stored: StoredCandidate) -> int:
+        """How many pictures of its author and class were kept from other sources, or tried before it from its own."""
+        (count,) = self._db.execute(
+            "SELECT COUNT(*) FROM scrape_candidates WHERE label = :label AND author = :author AND CASE source "
+            "WHEN :source THEN id < :id AND status NOT IN ('refused', 'repeat') ELSE status = 'kept' END",
+            {
+                "label": stored.label,
+                "author": stored.candidate.author,
+                "source": stored.source,
+                "id": stored.id,
+            },
+        ).fetchone()
+        return int(count)
+
     def mark(self, number: int, status: str, kind: str = "", reason: str = "") -> None:
         """Say what became of a candidate."""
         assert status in STATUSES
@@ -183,11 +241,14 @@ class CandidateStore:
 
     def keep(self, stored: StoredCandidate, sha256: str, path: str) -> None:
         """Enter a picture's place in the dataset and its credit. Belongs inside a transaction."""
-        candidate = stored.candidate
         self._db.execute(
             "UPDATE scrape_candidates SET status = 'kept', kind = '', reason = '', sha256 = ?, path = ? WHERE id = ?",
             (sha256, path, stored.id),
         )
+        self._credit(stored, sha256)
+
+    def _credit(self, stored: StoredCandidate, sha256: str) -> None:
+        candidate = stored.candidate
         enter_credit(
             self._catalog,
             CreditRow(
@@ -205,19 +266,36 @@ class CandidateStore:
             ),
         )
 
+    def ask_again(self, labels: Iterable[str], ends: Iterable[tuple[str, str]]) -> None:
+        """Give another try to the candidates of these classes that ended so: (status, kind)."""
+        with self._catalog.transaction() as db:
+            db.executemany(
+                "UPDATE scrape_candidates SET status = 'found', kind = '', reason = '', runs = 0 "
+                "WHERE label = ? AND status = ? AND kind = ?",
+                [(label, status, kind) for label in labels for status, kind in ends],
+            )
+
+    def too_small(self, label: str) -> list[tuple[int, str]]:
+        """(id, why) of each candidate of a class that was fetched and found too small."""
+        return self._db.execute(
+            "SELECT id, reason FROM scrape_candidates WHERE label = ? AND status = 'broken' AND kind = 'too small'",
+            (label,),
+        ).fetchall()
+
+    def failures(self, label: str, most: int) -> list[tuple[str, str]]:
+        """(URL, why) of the first candidates of a class that could not be fetched."""
+        return self._db.execute(
+            "SELECT url, reason FROM scrape_candidates WHERE label = ? AND status IN ('failed', 'retry') "
+            "ORDER BY id LIMIT ?",
+            (label, most),
+        ).fetchall()
+
     def relocate(self, stored: StoredCandidate, path: str) -> None:
         """Say that a kept picture gets another place than the one on record."""
         with self._catalog.transaction() as db:
             (present,) = db.execute("SELECT path FROM scrape_candidates WHERE id = ?", (stored.id,)).fetchone()
             db.execute("UPDATE scrape_candidates SET path = ? WHERE id = ?", (path, stored.id))
             self._catalog.rename(present, path)
-
-    def kept(self, label: str) -> int:
-        """How many pictures of a class scraping has brought in."""
-        (count,) = self._db.execute(
-            "SELECT COUNT(*) FROM scrape_candidates WHERE label = ? AND status = 'kept'", (label,)
-        ).fetchone()
-        return int(count)
 
     def duplicates_in_a_row(self, label: str, source: str) -> int:
         """How many of the last judged candidates of a search were duplicates, one after the other."""
@@ -279,16 +357,17 @@ def _row(label: str, source: str, words: str, candidate: Candidate) -> tuple[obj
         candidate.height,
         candidate.provenance_group,
         *("found", "", "", 0, "", ""),
+        candidate.taken_at,
     )
 
 
 def _stored(row: tuple[object, ...]) -> StoredCandidate:
     number, label, source, _, picture, url, source_id, landing_page, title, author, *rest = row
-    code, version, deed, width, height, group, status, _, _, _, sha256, path = rest
+    code, version, deed, width, height, group, status, _, _, _, sha256, path, taken_at = rest
     license_ = License(str(code), str(version), str(deed))
     size = (width if isinstance(width, int) else None, height if isinstance(height, int) else None)
     texts = (str(url), str(source_id), str(landing_page), str(title), str(author))
-    candidate = Candidate(*texts, license_, *size, str(group))
+    candidate = Candidate(*texts, license_, *size, str(group), str(taken_at))
     assert isinstance(number, int)
     return StoredCandidate(
         number, str(label), str(source), str(picture), candidate, str(status), str(sha256), str(path)

@@ -83,10 +83,3 @@ def known_of_origins(catalog: Catalog) -> list[Known]:
         "+ (title != '')), MIN(fetched_at) FROM credits GROUP BY sha256"
     )
     return list(map(Known._make, rows))
-
-
-def origins(catalog: Catalog) -> list[tuple[str, str]]:
-    """(sha256, provenance group) of each content that has one, in order of group and digest."""
-    return catalog.db.execute(
-        "SELECT DISTINCT sha256, provenance_group FROM credits WHERE provenance_group != '' ORDER BY 2, 1"
-    ).fetchall()

@@ -5,13 +5,17 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from curate.catalog.own_facts import place_of
 from curate.catalog.pictures import LastRead
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def known_files(file: Path) -> dict[str, LastRead]:
-    """Path → the present file as it was last read, from the catalog if there is one; it is only read."""
+    """Path → the present file as it was last read, from the catalog if there is one; it is only read.
+
+    A catalog that was written elsewhere knows nothing either: what it says of a file may be untrue.
+    """
     if not file.is_file():
         return {}
     try:
@@ -19,6 +23,9 @@ def known_files(file: Path) -> dict[str, LastRead]:
             db.execute("PRAGMA trusted_schema = OFF")
             if not db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'pictures'").fetchone():
                 return {}  # a view of that name may run without end
+            about = "SELECT value FROM about WHERE name = 'place'"
+            if db.execute(about).fetchone() != (place_of(file) or None,):
+                return {}
             rows = db.execute("SELECT path, size, mtime_ns, sha256 FROM pictures WHERE state = 'present'")
             return {
                 path: LastRead(size, mtime_ns, sha256)

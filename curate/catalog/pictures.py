@@ -111,6 +111,11 @@ class Catalog(Database):
         query = "SELECT path, broken FROM pictures WHERE state = 'present' AND broken LIKE ? ORDER BY path"
         return self.db.execute(query, (f"{NOT_READABLE}%",)).fetchall()
 
+    def count_of(self, label: str) -> int:
+        """How many different pictures of a class are there that give pixels; one in raw and in a split counts once."""
+        query = "SELECT COUNT(DISTINCT sha256) FROM pictures WHERE label = ? AND state = 'present' AND broken = ''"
+        return int(self.db.execute(query, (label,)).fetchone()[0])
+
     def absent(self) -> list[Picture]:
         """The pictures in the quarantine, and those whose files are gone."""
         return self._where("state != 'present'")
@@ -184,6 +189,10 @@ class Catalog(Database):
         transaction.
         """
         self.db.execute("UPDATE pictures SET mtime_ns = -1 WHERE broken LIKE ?", (f"{NOT_READABLE}%",))
+
+    def have_all_read(self) -> None:
+        """Have the next scan read every file again. Belongs inside a transaction."""
+        self.db.execute("UPDATE pictures SET mtime_ns = -1")
 
     def set_state(self, path: str, state: str) -> None:
         """Say where a picture is now: "present", "quarantined" or "missing"."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from curate.catalog.origin_facts import OriginFacts, observed_photos, origin_facts
 from curate.catalog.pictures import Catalog
 from curate.catalog.placements import placed_elsewhere
 from curate.errors import UserError
@@ -12,13 +13,14 @@ from curate.errors import UserError
 
 @dataclass(frozen=True)
 class Recorded:
-    """The folders elsewhere that hold a split, path → sha256 of what should be there, and (sha256, provenance group)
-    of each credit.
+    """The folders elsewhere that hold a split, path → sha256 of what should be there, and what is told of origins, as
+    in `curate.origins.origins_of`.
     """
 
     outs: Sequence[str] = ()
     sha256: Mapping[str, str] = field(default_factory=dict)
-    origins: Sequence[tuple[str, str]] = ()
+    origins: Sequence[OriginFacts] = ()
+    observed: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_recorded(file: Path) -> Recorded:
@@ -27,10 +29,10 @@ def read_recorded(file: Path) -> Recorded:
         with Catalog.open_read_only(file) as catalog:
             present = catalog.db.execute("SELECT path, sha256 FROM pictures WHERE state = 'present'").fetchall()
             placed = list(placed_elsewhere(catalog))
-            origins = catalog.db.execute("SELECT sha256, provenance_group FROM credits").fetchall()
+            origins, observed = origin_facts(catalog), observed_photos(catalog)
     except sqlite3.Error as error:
         raise UserError(f"The catalog {file} has not the tables of one ({error}): move it away.") from error
-    if not all(isinstance(value, str) for row in (*present, *placed, *origins) for value in row):
+    if not all(isinstance(value, str) for row in (*present, *placed, *origins, *observed.items()) for value in row):
         raise UserError(f"The catalog {file} holds paths and digests that are no text: move it away.")
     elsewhere = {f"{out}/{path}": sha256 for out, path, sha256 in placed}
-    return Recorded(list(dict.fromkeys(out for out, _, _ in placed)), dict(present) | elsewhere, origins)
+    return Recorded(list(dict.fromkeys(out for out, _, _ in placed)), dict(present) | elsewhere, origins, observed)

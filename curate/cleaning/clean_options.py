@@ -10,10 +10,10 @@ from curate.defaults import (
     DEFAULT_ONLY,
     DEFAULT_POLICY,
     DEFAULT_RADIUS,
-    MAX_RADIUS,
     ConflictMode,
     CopyKind,
     PolicyName,
+    require_radius,
 )
 from curate.errors import UserError
 from curate.quality import CHECKS
@@ -35,8 +35,7 @@ class CleanOptions:
     merge: tuple[str, ...] = ()  # classes that become another, as c1=42
 
     def __post_init__(self) -> None:
-        if not 0 <= self.radius <= MAX_RADIUS:
-            raise UserError(f"The radius {self.radius} cannot be used: give bits from 0 to {MAX_RADIUS}.")
+        require_radius(self.radius)
         flags = [check.flag for check in CHECKS]
         for flag in self.remove:
             _require(flag, flags, "quality flag")

@@ -234,7 +234,7 @@ def _laplacian(path: Path) -> float:
     except BrokenImage:
         return 0.0
     scale = _SHARPNESS_SIDE / min(pixels.size)
-    size = (max(3, round(pixels.width * scale)), max(3, round(pixels.height * scale)))
+    size = (round(pixels.width * scale), round(pixels.height * scale))
     luma = np.asarray(pixels.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
     centre = luma[1:-1, 1:-1]
     laplacian = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * centre

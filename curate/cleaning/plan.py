@@ -28,7 +28,7 @@ from pathlib import Path
 
 from curate.catalog import Catalog
 from curate.dataset import Dataset
-from curate.errors import UserError
+from curate.errors import UserError, why_no_value
 from curate.files.inside import inside, is_plain
 from curate.files.reading import MAX_BYTES, read_file, sha256_of
 from curate.quarantine import Decision, stored_files
@@ -144,7 +144,7 @@ def _parse(line: str, where: str) -> Decision:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise UserError(
-            f"{where} is not JSON ({error}): each line is one decision, such as --dry-run writes."
+            f"{where} is not JSON ({why_no_value(error)}): each line is one decision, such as --dry-run writes."
         ) from error
     if not isinstance(values, dict):
         raise UserError(f"{where} is not a decision: it has to be a JSON object with the fields {', '.join(FIELDS)}.")

@@ -5,12 +5,13 @@ are for; then the folder is brought to the disk as well. Without the first fsync
 name with no bytes behind it (https://lwn.net/Articles/322823/).
 """
 
+import ctypes
 import os
 import secrets
 import socket
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from io import FileIO
@@ -120,6 +121,53 @@ def fsync_file(stream: IO[Any]) -> None:
     """Bring to the disk what was written, so that no name is given to bytes that a crash of the machine takes away."""
     stream.flush()
     os.fsync(stream.fileno())
+
+
+def fsync_files(files: Sequence[Path]) -> list[OSError | None]:
+    """Bring to the disk what was written into files of one file system. For each: why it is not there, or None.
+
+    Several are brought by one call for their file system, where there is one (Linux): a call for each waits each time
+    until the disk's own cache is flushed, which took 30 times as long for 64 pictures.
+    """
+    if len(files) > 1 and _sync_file_system(files[0]):
+        return [None] * len(files)
+    return [_fsync_written(file) for file in files]
+
+
+def _fsync_written(file: Path) -> OSError | None:
+    try:
+        with file.open("r+b") as stream:
+            os.fsync(stream.fileno())
+    except OSError as error:
+        return error
+    return None
+
+
+def _sync_file_system(file: Path) -> bool:
+    """Bring to the disk all that was written to the file system of `file`. False where it could not be done."""
+    call = _syncfs()
+    if call is None:
+        return False
+    try:
+        descriptor = os.open(file, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return call(descriptor) == 0
+    finally:
+        os.close(descriptor)
+
+
+@cache
+def _syncfs() -> Callable[[int], int] | None:
+    """Linux' call (https://man7.org/linux/man-pages/man2/syncfs.2.html), which Python does not offer."""
+    if sys.platform != "linux":
+        return None
+    function = getattr(ctypes.CDLL(None), "syncfs", None)
+    if function is None:
+        return None
+    function.argtypes = (ctypes.c_int,)
+    return lambda descriptor: int(function(descriptor))
 
 
 def fsync_below(folder: Path) -> None:

@@ -43,6 +43,8 @@ def locked(
     folder may not be written, and where its file system offers no locks; in the last two cases it goes on without a
     lock instead where none is `required`.
     """
+    if wait is not None and not wait >= 0:  # NaN is no time either
+        raise UserError(f"{wait:g} is no number of seconds to wait: give 0 or more, or None for as long as it takes.")
     file = folder.resolve() / LOCK
     mine: set[Path] = _held.__dict__.setdefault("files", set())
     if file in mine:

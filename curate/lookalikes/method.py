@@ -26,6 +26,15 @@ PLAN_VERSIONS: Final[Mapping[str, int]] = MappingProxyType({
 """What `clean` decides by besides the search → the version of its answers."""
 
 
+_FACTS: Final = ("hash", "windows", "quality")
+"""The parts by which the facts of a picture are read that the catalog keeps."""
+
+
+def facts_method() -> str:
+    """Names the method that reads the facts of one picture: "hash 1, windows 1, quality 1"."""
+    return _named({part: ({**SEARCH_VERSIONS, **PLAN_VERSIONS})[part] for part in _FACTS})
+
+
 def search_method() -> str:
     """Names the method that searches, all its versions in it: "hash 1, windows 1, …"."""
     return _named(SEARCH_VERSIONS)

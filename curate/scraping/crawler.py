@@ -21,10 +21,13 @@ from curate.parallel import processors
 from curate.progress import Progress
 from curate.scraping.deduplicator import Deduplicator
 from curate.scraping.incoming import Incoming, free_place
+from curate.scraping.placeholders import reject_placeholder
+from curate.scraping.refused_before import ask_again_what_may_be_allowed
 from curate.scraping.scrape_options import ScrapeOptions
 from curate.scraping.searching import Searches
 from curate.sources.protocol.image_search import Query, Source
-from curate.web.fetch import Fetcher
+from curate.sources.protocol.picture_urls import is_another_picture
+from curate.web.fetch import Fetched, Fetcher
 from curate.web.retries import FetchFailed
 
 WINDOW = 64
@@ -46,10 +49,14 @@ class CrawlTarget:
 
 @dataclass(frozen=True)
 class Obtained:
-    """A whole file among the incoming ones, and its row for the catalog under its present, absolute path."""
+    """A whole file among the incoming ones, and its row for the catalog under its present, absolute path.
+
+    `redirected` says that it came from another URL than the candidate's.
+    """
 
     path: Path
     picture: Picture
+    redirected: bool = False
 
 
 class Crawler:
@@ -65,6 +72,7 @@ class Crawler:
         self._sources = sources
         self._searches = Searches(target.store, options)
         self._decoders = ThreadPoolExecutor(processors(), thread_name_prefix="decode")
+        self._there: dict[str, int] = {}  # pictures of each class, those of the user's own among them
         self._advance: Callable[[int], None] = lambda done: None  # noqa: ARG005
 
     @property
@@ -72,8 +80,15 @@ class Crawler:
         """The sources that could not go on: name → why."""
         return self._searches.closed
 
+    @property
+    def notes(self) -> dict[tuple[str, str], str]:
+        """What a query was taken for: (class, source) → words."""
+        return self._searches.notes
+
     async def run(self, queries: Sequence[Query], progress: Progress) -> None:
         """Fill the classes one after the other, each search's first page asked for one class ahead."""
+        labels = [query.label for query in queries]
+        ask_again_what_may_be_allowed(self._target.store, labels, self._options, self._fetcher.network)
         missing = sum(max(self._missing(query), 0) for query in queries)
         ahead: asyncio.Task[None] | None = None
         try:
@@ -91,15 +106,21 @@ class Crawler:
 
     async def _look_ahead(self, query: Query) -> None:
         for name, source in self._sources[:1]:
-            if self._missing(query) > 0 and self._searches.untouched(query, name):
+            if self._missing(query) > 0 and self._searches.untouched(query, name, source):
                 await self._searches.ask(query, name, source, self._missing(query))
 
     async def _fill(self, query: Query) -> None:
-        """Bring one class up to the limit, from one source after the other."""
+        """Bring one class up to the limit, from one source after the other.
+
+        First from many authors; where that is not enough and nobody has said how many of one there may be, from any.
+        """
         before = self._missing(query)
-        for name, source in self._sources:
-            if self._missing(query) > 0:
-                await self._draw_on(query, name, source)
+        for varied in (True, False) if self._options.per_author is None else (True,):
+            self._searches.varied = varied
+            for name, source in self._sources:
+                if self._missing(query) > 0:
+                    await self._draw_on(query, name, source)
+        self._searches.varied = True
         self._advance(max(self._missing(query), 0) if before > 0 else 0)  # what no source had
 
     async def _draw_on(self, query: Query, name: str, source: Source) -> None:
@@ -128,29 +149,42 @@ class Crawler:
     async def _obtain(self, stored: StoredCandidate) -> Obtained | FetchFailed:
         """Bring a candidate's file in, if it is not there yet, and read all that it tells."""
         try:
-            path = self._target.incoming.whole(stored) or await self._bring(stored)
+            path, redirected = self._target.incoming.whole(stored), False
+            if path is None:
+                fetched = await self._bring(stored)
+                path, redirected = fetched.path, fetched.url != stored.candidate.url
         except FetchFailed as failed:
             self._target.store.mark_failed(stored.id, failed.kind, failed.reason, passing=failed.passing)
             return failed
         loop = asyncio.get_running_loop()
-        return Obtained(path, await loop.run_in_executor(self._decoders, self._read, stored, path))
+        picture = await loop.run_in_executor(self._decoders, self._read, stored, path)
+        return Obtained(path, picture, redirected)
 
-    async def _bring(self, stored: StoredCandidate) -> Path:
+    async def _bring(self, stored: StoredCandidate) -> Fetched:
         target, url, stem = self._target, stored.candidate.url, str(stored.id)
         if stored.source.startswith("folder:"):
             local = _listed_file(stored)
             largest = self._fetcher.network.largest_picture
-            fetched = await asyncio.to_thread(target.incoming.copy, local, stem, largest)
+            fetched = await target.incoming.copy(local, stem, largest, self._fetcher.commits)
         else:
             fetched = await self._fetcher.fetch(url, target.incoming.folder, stem)
+            if is_another_picture(url, fetched.url):
+                fetched.path.unlink()
+                raise FetchFailed("dead link", f"its host answers with another picture, {fetched.url}")
         target.store.mark_fetched(stored.id, fetched.sha256)
-        return fetched.path
+        return fetched
 
     async def _settle(self, stored: StoredCandidate, obtained: Obtained | FetchFailed) -> str:
-        """Deduplicator a fetched file, and keep it or let it go. The new status."""
+        """Judge a fetched file, and keep it or let it go. The new status."""
         if isinstance(obtained, FetchFailed):
             return "failed"
         target, path, picture = self._target, obtained.path, obtained.picture
+        left = reject_placeholder(target.dataset, target.catalog, target.store, stored, redirected=obtained.redirected)
+        if left is not None:
+            self.new = max(0, self.new - left)
+            self._there[stored.label] -= left
+            path.unlink()
+            return "duplicate"
         verdict = await asyncio.to_thread(target.deduplicator.check, picture)
         if verdict.status != "kept":
             target.store.mark(stored.id, verdict.status, verdict.kind, verdict.reason)
@@ -166,6 +200,7 @@ class Crawler:
         place = target.incoming.deliver(path, target.dataset.root, kept, target.store)
         target.deduplicator.admit(replace(placed, path=place))
         self.new += 1
+        self._there[stored.label] += 1
         self._advance(1)
         return "kept"
 
@@ -179,7 +214,10 @@ class Crawler:
         )  # fmt: skip
 
     def _missing(self, query: Query) -> int:
-        return self._options.limit - self._target.store.kept(query.label)
+        """How many pictures the class lacks of those that are wanted, whoever has brought those that are there."""
+        if query.label not in self._there:
+            self._there[query.label] = self._target.catalog.count_of(query.label)
+        return self._options.limit - self._there[query.label]
 
 
 def _listed_file(stored: StoredCandidate) -> Path:

@@ -44,7 +44,7 @@ class Deduplicator:
             self._hashes[row], self._flat[row] = _variants(picture), is_flat(picture.fingerprint)
 
     def check(self, picture: Picture) -> Verdict:
-        """Deduplicator one picture; its `path` may be absolute. Reads the pictures that look like it."""
+        """Judge one picture; its `path` may be absolute. Reads the pictures that look like it."""
         if picture.broken:
             return Verdict("broken", "not intact", picture.broken)
         if min(picture.width, picture.height) < self._min_size:

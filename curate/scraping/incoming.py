@@ -1,5 +1,6 @@
 """The files that are on their way into a dataset, in a work folder of the scrape's own."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -8,7 +9,7 @@ from pathlib import Path
 from curate.catalog.candidate_store import CandidateStore, StoredCandidate
 from curate.errors import UserError
 from curate.file_names import numbered
-from curate.files.atomic import fsync_file
+from curate.files.group_commit import GroupCommit
 from curate.files.inside import inside
 from curate.files.moving import Outcome, move
 from curate.files.ours import MARK, WorkFolder
@@ -25,9 +26,9 @@ _MOST_NAMES = 1000
 class Incoming:
     """A folder of whole files `<candidate id>.<sha256>.<extension>`, and of parts that are no such thing yet.
 
-    A file that bears its sha256 in its name is whole, because the rename to that name comes after the last byte;
-    so a process killed at any instant leaves nothing that has to be guessed at, and nothing to fetch twice. The
-    folder bears our mark: one that does not is somebody else's, and is refused.
+    A file that bears its sha256 in its name is whole, because the rename to that name comes after the last byte is on
+    the disk; so a process killed at any instant leaves nothing that has to be guessed at, and nothing to fetch twice.
+    The folder bears our mark: one that does not is somebody else's, and is refused.
     """
 
     def __init__(self, home: Path) -> None:
@@ -76,30 +77,35 @@ class Incoming:
             store.relocate(stored, place)
         return place
 
-    def copy(self, source: Path, stem: str, largest: int) -> Fetched:
+    async def copy(self, source: Path, stem: str, largest: int, commits: GroupCommit) -> Fetched:
         """Bring in a local file as the fetcher brings in a URL. Raises FetchFailed, and OSError for a full disk."""
         part = self.folder / f"{stem}.part"
         try:
-            file = open_file(source)
-        except OSError as error:
-            raise FetchFailed("unreadable", f"{source} cannot be read ({error.strerror})") from error
-        try:
-            with file:
-                extension = sniff(file.read(SNIFFED))
-                if extension is None:
-                    raise FetchFailed("not a picture", f"{source.name} is no picture")
-                if source.stat().st_size > largest:
-                    raise FetchFailed("too large", f"larger than {largest / 2**20:g} MiB")
-                file.seek(0)
-                with part.open("wb") as target:
-                    shutil.copyfileobj(file, target)
-                    fsync_file(target)
-            sha256 = sha256_of(part)
-            path = self.folder / f"{stem}.{sha256}.{extension}"
-            part.replace(path)
+            fetched = await asyncio.to_thread(_copy, source, part, largest)
+            await commits.name(part, fetched.path)
         finally:
             part.unlink(missing_ok=True)
-        return Fetched(path, sha256, path.stat().st_size, extension, source.as_uri())
+        return fetched
+
+
+def _copy(source: Path, part: Path, largest: int) -> Fetched:
+    """Copy a local picture to `part`, as what it is to be."""
+    try:
+        file = open_file(source)
+    except OSError as error:
+        raise FetchFailed("unreadable", f"{source} cannot be read ({error.strerror})") from error
+    with file:
+        extension = sniff(file.read(SNIFFED))
+        if extension is None:
+            raise FetchFailed("not a picture", f"{source.name} is no picture")
+        if source.stat().st_size > largest:
+            raise FetchFailed("too large", f"larger than {largest / 2**20:g} MiB")
+        file.seek(0)
+        with part.open("wb") as target:
+            shutil.copyfileobj(file, target)
+    sha256 = sha256_of(part)
+    whole = part.with_name(f"{part.stem}.{sha256}.{extension}")
+    return Fetched(whole, sha256, part.stat().st_size, extension, source.as_uri())
 
 
 def free_place(root: Path, wanted: str) -> str:

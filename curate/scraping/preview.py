@@ -3,9 +3,10 @@
 import asyncio
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.catalog import Catalog
@@ -33,11 +34,15 @@ class Listed:
 
 @dataclass(frozen=True)
 class Preview:
-    """What would be fetched, what the searches found in all, and the sources that could not go on."""
+    """What would be fetched, what the searches found in all, and the sources that could not go on.
+
+    `notes` say what a source has taken for a class's query, such as the taxon.
+    """
 
     listed: list[Listed]
     yields: list[Yield]
     problems: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 def preview(
@@ -53,28 +58,36 @@ def preview(
     keys = os.environ if keys is None else keys
     specs = chosen_sources(sources, keys, options)
 
-    async def work(store: CandidateStore) -> tuple[list[Listed], dict[str, str]]:
+    async def work(store: CandidateStore) -> tuple[list[Listed], Searches]:
         async with Fetcher(network or Network()) as fetcher:
             searches = Searches(store, options)
             opened = open_sources(specs, fetcher, options, queries, keys)
-            listed = [entry for query in queries for entry in await _list(store, searches, options, query, opened)]
-            return listed, searches.closed
+            there = _pictures_there(Path(out))
+            listed = []
+            for query in queries:
+                listed += await _list(searches, options, query, there[query.label], opened)
+            return listed, searches
 
     with _borrowed(Path(out)) as store:
-        listed, closed = asyncio.run(work(store))
+        listed, searches = asyncio.run(work(store))
         yields = measure_yields(store, [query.label for query in queries])
-    return Preview(listed, yields, [f"{name}: {reason}" for name, reason in closed.items()])
+    return Preview(
+        listed,
+        yields,
+        [f"{name}: {reason}" for name, reason in searches.closed.items()],
+        [f"{label} at {source}: {note}" for (label, source), note in searches.notes.items()],
+    )
 
 
 async def _list(
-    store: CandidateStore,
     searches: Searches,
     options: ScrapeOptions,
     query: Query,
+    there: int,
     sources: Sequence[tuple[str, Source]],
 ) -> list[Listed]:
     listed: list[Listed] = []
-    missing = options.limit - store.kept(query.label)
+    missing = options.limit - there
     for name, source in sources:
         last = 0
         while len(listed) < missing:
@@ -84,6 +97,21 @@ async def _list(
             last = stored.id
             listed.append(Listed(query.label, name, stored.candidate))
     return listed
+
+
+def _pictures_there(out: Path) -> Counter[str]:
+    """How many pictures of each class lie in the dataset; one that lies in two places by hard link counts once."""
+    try:
+        dataset = open_dataset(out)
+    except UserError:
+        return Counter()
+    seen = {
+        (folder.label, stat.st_dev, stat.st_ino)
+        for folder in dataset.class_folders()
+        for _, stat in dataset.files_in(folder)
+        if stat is not None
+    }
+    return Counter(label for label, _, _ in seen)
 
 
 @contextmanager

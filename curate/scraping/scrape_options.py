@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.defaults import DEFAULT_LIMIT, DEFAULT_MIN_SIZE
+from curate.defaults import DEFAULT_LIMIT, DEFAULT_MIN_SIZE, LEAST_OF_ONE_AUTHOR, SHARE_OF_ONE_AUTHOR
 from curate.errors import UserError
 from curate.file_names import LONGEST_NAME
 from curate.files.inside import is_plain
@@ -18,16 +18,36 @@ from curate.web.fetch import Fetcher
 
 @dataclass(frozen=True)
 class ScrapeOptions:
-    """Pictures per class, codes of the licences wanted (None: any, unknown ones too), pixels of the shorter side."""
+    """Pictures per class, codes of the licences wanted (None: any, unknown ones too), pixels of the shorter side.
+
+    `per_author` is the most pictures of a class that one author gives, so that a class is varied, 0 for any number;
+    None for a fifth of the limit and at least five as long as there are enough of other authors. With `specimens`, dead plants and animals are wanted too.
+    """
 
     limit: int = DEFAULT_LIMIT
     licenses: frozenset[str] | None = None
     min_size: int = DEFAULT_MIN_SIZE
+    per_author: int | None = None
+    specimens: bool = False
+
+    @property
+    def most_of_one_author(self) -> int:
+        """The most pictures of a class that one author gives; 0 for any number."""
+        if self.per_author is not None:
+            return self.per_author
+        return max(LEAST_OF_ONE_AUTHOR, int(self.limit * SHARE_OF_ONE_AUTHOR))
+
+    def __post_init__(self) -> None:
+        """Raises UserError for a number of pictures or of pixels that is none."""
+        for what, number in (("pictures of a class", self.limit), ("pixels of the shorter side", self.min_size)):
+            if number < 0:
+                raise UserError(f"{number} {what} are none to scrape for: give 0 or more.")
 
     @property
     def words(self) -> str:
         """What of it decides the answers of a search."""
-        return "any" if self.licenses is None else ",".join(sorted(self.licenses))
+        licences = "any" if self.licenses is None else ",".join(sorted(self.licenses))
+        return f"{licences} | specimens" if self.specimens else licences
 
     def refusal(self, candidate: Candidate) -> tuple[str, str] | None:
         """(kind, reason) for which a candidate falls away by what its source says of it, or None."""
@@ -40,14 +60,15 @@ class ScrapeOptions:
         return None
 
 
-def plan_queries(names: Path | Mapping[str, tuple[str, str]] | None = None, classes: str | None = None) -> list[Query]:
+def plan_queries(names: Path | Mapping[str, tuple[str, ...]] | None = None, classes: str | None = None) -> list[Query]:
     """The queries of a names file, or those that `--classes 1,5,orchid` picks by folder or by name.
 
-    `names` may be what such a file says: class folder → (name, search query). In the file's order. Raises UserError
+    `names` may be what such a file says: class folder → (name, search query), and after these the taxon and its kingdom
+    where it names them. In the file's order. Raises UserError
     for a file that cannot be used, a class that could not be a folder, and a word that names no class.
     """
     known = names if isinstance(names, Mapping) else load_queries(names)
-    queries = [_query(label, name, text) for label, (name, text) in known.items()]
+    queries = [_query(label, *words) for label, words in known.items()]
     if classes is None:
         return queries
     chosen = set(chosen_labels(classes, {query.label: query.name for query in queries}))
@@ -81,16 +102,18 @@ def open_sources(
     specs: Sequence[str], fetcher: Fetcher, options: ScrapeOptions, queries: Sequence[Query], keys: Mapping[str, str]
 ) -> list[tuple[str, Source]]:
     """(what `--source` said, the source) in order. Raises UserError where an argument or a key is missing."""
-    asked = SourceOptions(options.licenses, tuple(query.label for query in queries), keys=keys)
+    labels = tuple(query.label for query in queries)
+    names = tuple(query.name for query in queries)
+    asked = SourceOptions(options.licenses, labels, names, keys=keys, specimens=options.specimens)
     return [(spec, open_source(spec, fetcher, asked)) for spec in specs]
 
 
-def _query(label: str, name: str, text: str) -> Query:
+def _query(label: str, name: str, text: str, taxon: str = "", kingdom: str = "") -> Query:
     if label.startswith(".") or not is_plain(label) or "\\" in label:
         raise UserError(f"The class folder {label!a} cannot be a folder's name: rename it in the names file.")
     if len(label.encode()) > LONGEST_NAME:
         raise UserError(f"The class folder {printable(label)} is too long for a folder's name: shorten it.")
-    for words in (name, text):
+    for words in (name, text, taxon, kingdom):
         if is_no_text(words):
             raise UserError(f"The names file says {words!a} of class folder {label}, which is no text: correct it.")
-    return Query(label, name, text)
+    return Query(label, name, text, taxon, kingdom)

@@ -9,10 +9,17 @@ from curate.web.answers import SourceFailed
 
 
 class Searches:
-    """`closed` holds the sources that cannot go on in this run: name → why."""
+    """`closed` holds the sources that cannot go on in this run: name → why.
+
+    `notes` says what a query was taken for: (class, source) → words. While it is `varied`, what one author has made is
+    passed over once a class has enough of it.
+    """
 
     def __init__(self, store: CandidateStore, options: ScrapeOptions) -> None:
         self.closed: dict[str, str] = {}
+        self.notes: dict[tuple[str, str], str] = {}
+        self.varied = True
+        self._read: set[tuple[str, str]] = set()  # lists of the user's, by class
         self._store = store
         self._options = options
 
@@ -23,6 +30,11 @@ class Searches:
 
         Asks for a further page where the known ones are used up. What is passed over is marked with the reason.
         """
+        if source.state and (query.label, name) not in self._read:
+            # What a list says now may correct what it said before, so all of it is read before any of it is judged.
+            self._read.add((query.label, name))
+            while await self.ask(query, name, source, wanted):
+                pass
         while True:
             stored = self._store.after(query.label, name, last)
             if stored is None:
@@ -37,12 +49,17 @@ class Searches:
                 self._store.mark(stored.id, "refused", *refusal)
             elif self._store.taken_before(stored):
                 self._store.mark(stored.id, "repeat")
+            elif self._is_enough_of_its_author(stored):
+                most = self._options.most_of_one_author
+                self._store.mark(
+                    stored.id, "refused", "enough of one author", f"{most} of its author were taken before"
+                )
             else:
                 return stored
 
     async def ask(self, query: Query, name: str, source: Source, wanted: int) -> bool:
         """Ask for one more page and enter it; whether there was one to ask for."""
-        words = f"{query.text} | {self._options.words}"
+        words = self._words(query, source)
         cursor, complete = self._store.cursor(query, name, words)
         if complete or name in self.closed:
             return False
@@ -54,10 +71,21 @@ class Searches:
         if page.next is not None and page.next == cursor:
             self.closed[name] = "it leads from one page back to the same page"
             page = replace(page, next=None)
+        if page.note:
+            self.notes[query.label, name] = page.note
         self._store.add(query, name, words, page)
         return True
 
-    def untouched(self, query: Query, name: str) -> bool:
+    def _is_enough_of_its_author(self, stored: StoredCandidate) -> bool:
+        """Whether the class has as many pictures of this author as it should; of a list of the user's own, never."""
+        most, author = self._options.most_of_one_author, stored.candidate.author
+        counts = self.varied and most and author and ":" not in stored.source
+        return bool(counts) and self._store.tried_of_author(stored) >= most
+
+    def untouched(self, query: Query, name: str, source: Source) -> bool:
         """Whether no page of this search has been asked for yet."""
-        words = f"{query.text} | {self._options.words}"
-        return self._store.cursor(query, name, words) == (None, False)
+        return self._store.cursor(query, name, self._words(query, source)) == (None, False)
+
+    def _words(self, query: Query, source: Source) -> str:
+        """What makes this search another one than that of a run before."""
+        return " | ".join(part for part in (query.text, self._options.words, source.state) if part)

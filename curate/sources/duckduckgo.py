@@ -28,6 +28,7 @@ class Search:
     turn: ClassVar[int | None] = None
     tells_licenses: ClassVar[bool] = False
     required_keys: ClassVar[tuple[str, ...]] = ()
+    state: ClassVar[str] = ""
     warning: ClassVar[str] = (
         "duckduckgo: the licences of its pictures are unknown, and the package ddgs that asks it passes itself off "
         "as a browser. Look each picture's page up before you publish anything made from it."

@@ -18,7 +18,7 @@ from curate.web.api import Api
 
 RESULTS_PER_QUERY = 4000
 PAGE_SIZE = 500
-_SIZES = ("l", "o", "m")
+_SIZES = ("l", "o", "c", "z", "m")  # 1,024 pixels, the original, 800, 640, 500
 _UNAVAILABLE = ("105", "106")
 
 
@@ -29,6 +29,7 @@ class Search:
     turn: ClassVar[int | None] = 5
     tells_licenses: ClassVar[bool] = True
     required_keys: ClassVar[tuple[str, ...]] = ("FLICKR_API_KEY",)
+    state: ClassVar[str] = ""
     warning: ClassVar[str] = ""
 
     def __init__(self, api: Api, options: SourceOptions) -> None:
@@ -45,9 +46,10 @@ class Search:
             "text": query.text,
             "media": "photos",
             "safe_search": 1,
+            "sort": "relevance",
             "per_page": PAGE_SIZE,
             "page": number,
-            "extras": "license,owner_name,o_dims,url_o,url_l,url_m",
+            "extras": ",".join(["license,owner_name,o_dims,date_taken", *(f"url_{size}" for size in _SIZES)]),
         }
         wished = self._options.licenses
         if wished is not None:
@@ -104,4 +106,14 @@ class Search:
             width=photo.optional_number(f"width_{size}"),
             height=photo.optional_number(f"height_{size}"),
             provenance_group=f"flickr.com/photos/{owner}/{number}",
+            taken_at=_taken_at(photo),
         )
+
+
+def _taken_at(photo: JsonValue) -> str:
+    """When it was taken; "" where Flickr gives the time of the upload instead, or knows the month or year alone."""
+    known = photo.optional_text("datetakenunknown") in ("", "0") and photo.optional_text("datetakengranularity") in (
+        "",
+        "0",
+    )
+    return photo.optional_text("datetaken") if known else ""

@@ -1,9 +1,11 @@
 """A local folder of pictures: `folder:DIR`, with one subfolder per class or all of one class.
 
-A `metadata.csv` in it (the form of `curate.credits`: file_name, author, license, …) credits its pictures.
+A `metadata.csv` in it (the form of `curate.credits`: file_name, author, license, …) credits its pictures. A folder that
+has changed is read again.
 """
 
 import csv
+import hashlib
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,6 +15,7 @@ from curate.sources.protocol.image_search import Candidate, CandidatePage, Query
 from curate.sources.protocol.licenses import read_license
 from curate.sources.protocol.picture_urls import provenance_group
 from curate.sources.protocol.records import read_records
+from curate.sources.urls import unmatched
 from curate.web.api import Api
 
 PAGE_SIZE = 500
@@ -43,6 +46,9 @@ class Search:
                 "or put them into a subfolder per class."
             )
         self._credits = _read_credits(self._root / "metadata.csv")
+        self.state = self._fingerprint()
+        own = [folder.name for folder in self._subfolders]
+        self._note = unmatched(self._root, "subfolder", own, options)
 
     async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:  # noqa: ARG002
         """The number of files listed so far is the cursor."""
@@ -51,7 +57,17 @@ class Search:
         part = files[start : start + PAGE_SIZE]
         following = start + PAGE_SIZE
         found, odd = read_records(part, lambda path: [self._candidate(path)])
-        return CandidatePage(found, str(following) if following < len(files) else None, odd)
+        note, self._note = self._note, ""
+        return CandidatePage(found, str(following) if following < len(files) else None, odd, note)
+
+    def _fingerprint(self) -> str:
+        """Changes with each file that is added, removed or replaced, and with the credits."""
+        digest = hashlib.sha256()
+        for path in sorted(self._root.rglob("*")):
+            if path.is_file() and not path.is_symlink():
+                stat = path.stat()
+                digest.update(f"{path.relative_to(self._root)!a} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
 
     def _files(self, query: Query) -> list[Path]:
         own = (query.label.lower(), query.name.lower())

@@ -1,25 +1,33 @@
 """GBIF: the world's herbaria and observations, through one search.
 
-The API's traps: a name must first be matched to a taxon key, and one that is not found is matched to
-whatever lies above it, all plants if need be; one record holds several media, each with a
-licence of its own that may be stricter than the record's; much of it is iNaturalist, at other sizes of the
-same files; and from offset 10,000 on it is throttled.
+The API's traps: a name must first be matched to a taxon key, and one that is not found is matched to whatever lies
+above it, all plants if need be; the key of a synonym leads to the few records that bear that name, its accepted one to
+all; most plant records with pictures are herbarium sheets, unless observations are asked for; one record holds several
+media, each with a licence of its own that may be stricter than the record's; much of it is iNaturalist, at other sizes
+of the same files; and from offset 10,000 on it is throttled.
 https://api.gbif.org/v1/occurrence/search
 """
 
 from collections.abc import Iterator
 from typing import ClassVar
 
+from curate.sources.protocol.authors import stated_author
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions, whole_number
 from curate.sources.protocol.licenses import read_license
 from curate.sources.protocol.picture_urls import modest_url, provenance_group
-from curate.sources.protocol.records import read_records
+from curate.sources.protocol.records import OddRecord, read_records
+from curate.sources.protocol.taxa import Taxon, in_kingdom
 from curate.web.answers import JsonValue
 from curate.web.api import Api
 
 LARGEST_PAGE = 300
 SMALLEST_PAGE = 50
 THROTTLED_FROM = 10_000
+_ALIVE = ("HUMAN_OBSERVATION", "MACHINE_OBSERVATION")
+_LINEAGE = (
+    *("taxonKey", "acceptedTaxonKey", "kingdomKey", "phylumKey", "classKey", "orderKey", "familyKey", "genusKey"),
+    *("subgenusKey", "speciesKey"),
+)
 _RECORD_LICENSES = {"cc0": "CC0_1_0", "by": "CC_BY_4_0", "by-nc": "CC_BY_NC_4_0"}
 
 
@@ -30,6 +38,7 @@ class Search:
     turn: ClassVar[int | None] = 4
     tells_licenses: ClassVar[bool] = True
     required_keys: ClassVar[tuple[str, ...]] = ()
+    state: ClassVar[str] = ""
     warning: ClassVar[str] = ""
 
     def __init__(self, api: Api, options: SourceOptions) -> None:
@@ -39,53 +48,85 @@ class Search:
     async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:
         """`<taxon key>:<offset>` is the cursor."""
         taxon, _, start = (cursor or "").partition(":")
-        taxon = taxon or await self._taxon(query)
-        if not taxon:
-            return CandidatePage(())
+        note = ""
+        if not (taxon.isascii() and taxon.isdigit()):
+            found = await self._taxon(query)
+            if isinstance(found, str):
+                return CandidatePage((), note=found)
+            taxon, start, note = str(found.key), "", found.said
         offset = whole_number(start, 0)
         limit = min(LARGEST_PAGE, max(SMALLEST_PAGE, wanted))
+        answer = await self._api.get("/v1/occurrence/search", self._asked(taxon, limit, offset))
+        records = list(answer.items("results"))
+        candidates, odd = read_records(records, lambda record: self._candidates(record, int(taxon)))
+        step = answer.number("limit")
+        if step <= 0:
+            raise answer.changed(f"its limit is {step}")
+        following = offset + step
+        done = answer.at("endOfRecords").value is not False or not records or following >= THROTTLED_FROM
+        return CandidatePage(candidates, None if done else f"{taxon}:{following}", odd, note)
+
+    def _asked(self, taxon: str, limit: int, offset: int) -> dict[str, str | int | list[str]]:
         params: dict[str, str | int | list[str]] = {
             "taxonKey": taxon,
             "mediaType": "StillImage",
             "limit": limit,
             "offset": offset,
         }
+        if not self._options.specimens:
+            params["basisOfRecord"] = list(_ALIVE)
         wished = self._options.licenses
         offered = sorted(_RECORD_LICENSES[code] for code in wished or () if code in _RECORD_LICENSES)
         if offered:
             params["license"] = offered
-        answer = await self._api.get("/v1/occurrence/search", params)
-        records = list(answer.items("results"))
-        candidates, odd = read_records(records, _candidates)
-        step = answer.number("limit")
-        if step <= 0:
-            raise answer.changed(f"its limit is {step}")
-        following = offset + step
-        done = answer.at("endOfRecords").value is not False or not records or following >= THROTTLED_FROM
-        return CandidatePage(candidates, None if done else f"{taxon}:{following}", odd)
+        return params
 
-    async def _taxon(self, query: Query) -> str:
-        answer = await self._api.get("/v1/species/match", {"name": query.taxon})
+    async def _taxon(self, query: Query) -> Taxon | str:
+        """The accepted taxon that the query names, or in words why there is none."""
+        params: dict[str, str | int | list[str]] = {"name": query.taxon}
+        if query.kingdom:
+            params["kingdom"] = query.kingdom
+        answer = await self._api.get("/v1/species/match", params)
         kind = answer.text("matchType")
         # HIGHERRANK means that only some ancestor was found: for a mistyped name, all plants.
-        return answer.text("usageKey") if kind in ("EXACT", "FUZZY") else ""
+        kingdom = answer.optional_text("kingdom")
+        if kind not in ("EXACT", "FUZZY") or not in_kingdom(kingdom, query.kingdom):
+            within = f" among {query.kingdom}" if query.kingdom else ""
+            return f"no taxon{within} is called '{query.taxon}'"
+        key = "acceptedUsageKey" if answer.has("acceptedUsageKey") else "usageKey"
+        name = answer.optional_text("species") or answer.optional_text("canonicalName") or query.taxon
+        return Taxon(answer.number(key), name, answer.optional_text("rank"), kingdom)
+
+    def _candidates(self, record: JsonValue, taxon: int) -> Iterator[Candidate]:
+        key = record.text("key")
+        lineage = {record.value_of(name) for name in _LINEAGE} - {None}
+        if lineage and taxon not in lineage:
+            raise OddRecord(f"a record of {record.optional_text('scientificName')}, another taxon")
+        basis = record.optional_text("basisOfRecord")
+        if basis and basis not in _ALIVE and not self._options.specimens:
+            raise OddRecord(f"a record of the kind {basis}")
+        page = record.optional_text("references")
+        for index, media in enumerate(record.items("media")):
+            if media.optional_text("type") not in ("StillImage", "") or not media.has("identifier"):
+                continue
+            landing_page = page or media.optional_text("references") or f"https://www.gbif.org/occurrence/{key}"
+            group = provenance_group(landing_page)
+            yield Candidate(
+                url=modest_url(media.text("identifier")),
+                source_id=f"{key}:{index}",
+                landing_page=landing_page,
+                title=record.optional_text("scientificName"),
+                author=_author(media, record),
+                license=read_license(media.optional_text("license") or record.optional_text("license")),
+                provenance_group=group if group.startswith("inaturalist:") else f"gbif:{key}",
+                taken_at=media.optional_text("created") or record.optional_text("eventDate"),
+            )
 
 
-def _candidates(record: JsonValue) -> Iterator[Candidate]:
-    key = record.text("key")
-    page = record.optional_text("references")
-    for index, media in enumerate(record.items("media")):
-        if media.optional_text("type") not in ("StillImage", "") or not media.has("identifier"):
-            continue
-        landing_page = page or media.optional_text("references") or f"https://www.gbif.org/occurrence/{key}"
-        stated = media.optional_text("license") or record.optional_text("license")
-        group = provenance_group(landing_page)
-        yield Candidate(
-            url=modest_url(media.text("identifier")),
-            source_id=f"{key}:{index}",
-            landing_page=landing_page,
-            title=record.optional_text("scientificName"),
-            author=media.optional_text("creator") or media.optional_text("rightsHolder"),
-            license=read_license(stated),
-            provenance_group=group if group.startswith("inaturalist:") else f"gbif:{key}",
-        )
+def _author(media: JsonValue, record: JsonValue) -> str:
+    """Whoever made the picture; where nobody is named, who holds the rights, else who recorded the plant."""
+    for part, name in ((media, "creator"), (media, "rightsHolder"), (record, "rightsHolder"), (record, "recordedBy")):
+        author = stated_author(part.optional_text(name))
+        if author:
+            return author
+    return ""

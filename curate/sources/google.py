@@ -38,6 +38,7 @@ class Search:
     turn: ClassVar[int | None] = None
     tells_licenses: ClassVar[bool] = False
     required_keys: ClassVar[tuple[str, ...]] = ()
+    state: ClassVar[str] = ""
     warning: ClassVar[str] = (
         "google: the licences of its pictures are unknown, Google's terms of service speak against automated queries, "
         "and the package google-images-download disguises the browser it drives. Look each picture's page up before "

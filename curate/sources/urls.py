@@ -1,17 +1,20 @@
-"""A list of URLs that somebody made: `urls:FILE`, as text, CSV or JSONL.
+"""A list of URLs that somebody made: `urls:FILE`, as text, CSV, TSV, JSON or JSONL.
 
-A text holds one URL a line, all of one class. CSV (with a header) and JSONL have a `url`, and may have `label`
-(class folder or name), `title`, `author`, `license`, `license_url`, `landing_page` and `provenance_group`.
+A text holds one URL a line, all of one class. CSV and TSV (with a header), a JSON array and JSONL have a `url`, and may
+have `label` (class folder or name), `title`, `author`, `license`, `license_url`, `landing_page`, `provenance_group` and
+`taken_at`. A list that has changed is read again: lines may be added, and what they say put right.
 """
 
 import csv
+import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from curate.errors import UserError
+from curate.errors import UserError, why_no_value
 from curate.files.reading import read_file
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions, whole_number
 from curate.sources.protocol.licenses import read_license
@@ -20,6 +23,7 @@ from curate.sources.protocol.records import read_records
 from curate.web.api import Api
 
 PAGE_SIZE = 500
+_MOST_NAMED = 5  # labels
 
 
 class Search:
@@ -35,7 +39,10 @@ class Search:
         if not options.argument:
             raise UserError("The source 'urls' needs a file: --source urls:FILE.")
         self._file = Path(options.argument).expanduser()
-        self._rows = list(_rows(self._file))
+        content = _content(self._file)
+        self.state = hashlib.sha256(content).hexdigest()
+        self._rows = list(_rows(self._file, content))
+        self._note = unmatched(self._file, "line", (row.get("label", "") for row in self._rows), options)
         if len(options.labels) > 1 and not all(row.get("label") for row in self._rows):
             raise UserError(
                 f"{self._file} does not say which class its URLs belong to: choose one with --classes, "
@@ -50,18 +57,38 @@ class Search:
         part = rows[start : start + PAGE_SIZE]
         following = start + PAGE_SIZE
         found, odd = read_records(part, lambda row: [_candidate(row)])
-        return CandidatePage(found, str(following) if following < len(rows) else None, odd)
+        note, self._note = self._note, ""
+        return CandidatePage(found, str(following) if following < len(rows) else None, odd, note)
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
+def unmatched(place: Path, what: str, labels: Iterable[str], options: SourceOptions) -> str:
+    """In words what of a list or folder belongs to no class that is asked for; "" where all of it does."""
+    known = {word.lower() for word in (*options.labels, *options.names)}
+    strange = Counter(label for label in labels if known and label and label.lower() not in known)
+    if not strange:
+        return ""
+    named = ", ".join(f"'{label}' ({count:,})" for label, count in strange.most_common(_MOST_NAMED))
+    more = f" and {len(strange) - _MOST_NAMED:,} more" if len(strange) > _MOST_NAMED else ""
+    each = f"{what} names" if strange.total() == 1 else f"{what}s name"
+    return f"{strange.total():,} {each} no class that is asked for, in {place}: {named}{more}"
+
+
+def _content(path: Path) -> bytes:
     try:
-        text = read_file(path).decode("utf-8-sig")
+        return read_file(path)
     except OSError as error:
         raise UserError(f"The list {path} cannot be read ({error.strerror}): check the path.") from error
+
+
+def _rows(path: Path, content: bytes) -> Iterator[dict[str, str]]:
+    try:
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"The list {path} is not UTF-8 at byte {error.start}: save it as UTF-8.") from error
-    if path.suffix.lower() == ".csv":
-        yield from _csv_rows(path, text)
+    if path.suffix.lower() in (".csv", ".tsv"):
+        yield from _csv_rows(path, text, "\t" if path.suffix.lower() == ".tsv" else ",")
+    elif path.suffix.lower() == ".json":
+        yield from _array_rows(path, text)
     elif path.suffix.lower() in (".jsonl", ".ndjson"):
         yield from _json_rows(path, text)
     else:
@@ -70,15 +97,32 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
                 yield {"url": line.strip()}
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[dict[str, str]]:
+def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[dict[str, str]]:
     try:
-        for row in csv.DictReader(io.StringIO(text)):
+        for row in csv.DictReader(io.StringIO(text), delimiter=delimiter):
             if "url" not in row:
                 raise UserError(f"The list {path} has no column `url`: name its columns in the first line.")
             if row["url"]:
                 yield {key: (value or "").strip() for key, value in row.items() if key and not isinstance(value, list)}
     except csv.Error as error:
         raise UserError(f"The list {path} is no CSV ({error}): correct it.") from error
+
+
+def _array_rows(path: Path, text: str) -> Iterator[dict[str, str]]:
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"The list {path} is no JSON ({why_no_value(error)}): correct it.") from error
+    if not isinstance(rows, list):
+        raise UserError(f'The list {path} is no JSON array: write [{{"url": …}}, …].')
+    for number, row in enumerate(rows, 1):
+        yield _json_row(path, f"in its entry {number}", {"url": row} if isinstance(row, str) else row)
+
+
+def _json_row(path: Path, where: str, row: object) -> dict[str, str]:
+    if not isinstance(row, dict) or not isinstance(row.get("url"), str):
+        raise UserError(f"The list {path} has no `url` {where}: correct it there.")
+    return {key: str(value) for key, value in row.items() if isinstance(value, (str, int, float))}
 
 
 def _json_rows(path: Path, text: str) -> Iterator[dict[str, str]]:
@@ -88,10 +132,10 @@ def _json_rows(path: Path, text: str) -> Iterator[dict[str, str]]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"The list {path} is no JSONL at line {number} ({error}): correct it there.") from error
-        if not isinstance(row, dict) or not isinstance(row.get("url"), str):
-            raise UserError(f"The list {path} has no `url` in line {number}: correct it there.")
-        yield {key: str(value) for key, value in row.items() if isinstance(value, (str, int, float))}
+            raise UserError(
+                f"The list {path} is no JSONL at line {number} ({why_no_value(error)}): correct it there."
+            ) from error
+        yield _json_row(path, f"in line {number}", row)
 
 
 def _candidate(row: dict[str, str]) -> Candidate:
@@ -104,4 +148,5 @@ def _candidate(row: dict[str, str]) -> Candidate:
         author=row.get("author", ""),
         license=read_license(row.get("license"), url=row.get("license_url") or None),
         provenance_group=row.get("provenance_group", "") or provenance_group(page),
+        taken_at=row.get("taken_at", ""),
     )

@@ -1,16 +1,18 @@
 """Wikimedia Commons: the free pictures behind Wikipedia, with author and licence in `extmetadata`.
 
-The API's traps: the whole `continue` object must go into the next call; one continued by its properties
-(`iicontinue`) repeats pages that had no `imageinfo` yet; `maxlag` comes as a 200 with an error inside; the
-author is HTML; and a thumbnail of any width but the listed ones is answered with 429.
+The API's traps: the whole `continue` object must go into the next call; one continued by its properties (`iicontinue`)
+repeats pages that had no `imageinfo` yet; `maxlag` comes as a 200 with an error inside; the author is HTML, and may be
+absent while `Credit` names the source; and a thumbnail of any width but the listed ones is answered with 429.
 https://commons.wikimedia.org/w/api.php
 """
 
 import json
+import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import ClassVar
 
+from curate.sources.protocol.authors import stated_author
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions
 from curate.sources.protocol.licenses import License, read_license
 from curate.sources.protocol.picture_urls import MODEST_WIDTH, provenance_group
@@ -21,6 +23,7 @@ from curate.web.retries import FetchFailed, patiently
 
 MAXLAG_SECONDS = 5
 LONGEST_CONTINUE = 2000  # characters
+_OWN_WORK = re.compile(r"(?:own work|self[- ](?:made|photographed)|eigenes werk|travail personnel)\b", re.IGNORECASE)
 _PICTURES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/tiff")
 
 
@@ -31,6 +34,7 @@ class Search:
     turn: ClassVar[int | None] = 2
     tells_licenses: ClassVar[bool] = True
     required_keys: ClassVar[tuple[str, ...]] = ()
+    state: ClassVar[str] = ""
     warning: ClassVar[str] = ""
 
     def __init__(self, api: Api, options: SourceOptions) -> None:  # noqa: ARG002
@@ -130,12 +134,25 @@ def _candidates(page: JsonValue) -> Iterator[Candidate]:
         source_id=page.text("pageid"),
         landing_page=landing_page,
         title=page.text("title").removeprefix("File:"),
-        author=plain_text(_metadata(info, "Artist")) or info.optional_text("user"),
+        author=_author(info),
         license=_license(info),
         width=width,
         height=info.number("height"),
         provenance_group=provenance_group(landing_page),
+        taken_at=plain_text(_metadata(info, "DateTimeOriginal")),
     )
+
+
+def _author(info: JsonValue) -> str:
+    """The artist, else whom the credit line names; "" where neither is known.
+
+    Whoever uploaded the file is its author only where the file is said to be the uploader's own work.
+    """
+    credit = plain_text(_metadata(info, "Credit"))
+    author = stated_author(plain_text(_metadata(info, "Artist")))
+    if not author and _OWN_WORK.match(credit):
+        return info.optional_text("user")
+    return author or stated_author(credit)
 
 
 def _license(info: JsonValue) -> License:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.defaults import DEFAULT_BIND, Bind
-from curate.errors import UserError
+from curate.errors import UserError, why_no_value
 from curate.files.atomic import write_whole
 from curate.files.reading import read_file
 from curate.splitting.grouping import NO_PAIRS
@@ -66,8 +66,10 @@ def read_bonds(folder: Path) -> Bonds:
         found: Any = json.loads(read_file(file, _LONGEST))
     except FileNotFoundError:
         return Bonds()
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{file} cannot be read ({error}): remove it, and run `split` again.") from error
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}): remove it, and run `split` again.") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file} is no JSON ({why_no_value(error)}): remove it, and run `split` again.") from error
     if not _is_ours(found):
         raise UserError(f"{file} is no record of groups that this program made: remove it, and run `split` again.")
     return Bonds(**found)

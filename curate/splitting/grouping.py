@@ -1,16 +1,17 @@
 """What must not part in a split: copies, near pictures, one origin, one group of the user's; and the proof of it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.catalog import Catalog
-from curate.catalog.credits import origins
+from curate.catalog.origin_facts import observed_photos, origin_facts
 from curate.dataset import SPLITS
 from curate.defaults import Bind
 from curate.lookalikes.cached_search import Neighbours
+from curate.origins import origins_of, unknown_origins
 from curate.splitting.picture_table import NOWHERE, PictureTable
 
 NO_PAIRS = np.empty((0, 2), dtype=np.int32)
@@ -22,12 +23,14 @@ class Links:
 
     `copies` and `near` are pairs of contents: one picture twice, and two pictures of one thing. `origins` and `groups`
     are pairs of a content and a number: of its origin (one observation, one source page), and of the user's group.
+    `unknown` counts the contents of which no source told the observation.
     """
 
     copies: NDArray[np.int32]
     near: NDArray[np.int32]
     origins: NDArray[np.int32]
     groups: NDArray[np.int32]
+    unknown: int = 0
 
     def bound(self, bind: Bind) -> "Links":
         """The links that hold: all, or all but those of near pictures.
@@ -62,7 +65,8 @@ class Group:
 class Proof:
     """Pairs of pictures across the splits, by what they are to each other.
 
-    All are 0, but for those that a dataset arrived with, and for `near` where a split binds copies alone.
+    All are 0, but for those that a dataset arrived with, and for `near` where a split binds copies alone. Nothing is
+    said of the `unknown` contents, whose observation no source told: they were kept with what else their author took.
     """
 
     copies: int
@@ -70,6 +74,7 @@ class Proof:
     origins: int
     groups: int
     pictures: int
+    unknown: int = 0
 
     @property
     def near_duplicates(self) -> int:
@@ -92,7 +97,10 @@ def links_of(
     chained = crowd[1:, 0] == crowd[:-1, 0]
     chain = np.column_stack([crowd[:-1, 1], crowd[1:, 1]])[chained]
     copies = np.concatenate([pairs[neighbours.same], chain])
-    return Links(copies, pairs[~neighbours.same], _origins(table, catalog), groups)
+    facts, observed = origin_facts(catalog), observed_photos(catalog)
+    known = {sha256.decode() for sha256 in table.sha256.tolist()}
+    unknown = len(unknown_origins(facts, observed) & known)
+    return Links(copies, pairs[~neighbours.same], _origins(table, origins_of(facts, observed)), groups, unknown)
 
 
 def groups_of(links: Links, mask: NDArray[np.uint8]) -> Iterator[Group]:
@@ -177,7 +185,7 @@ def prove(table: PictureTable, links: Links, split: NDArray[np.int8], at: NDArra
     twice = _across(counts, counts).sum() // 2
     copies, near = (_across(counts[pairs[:, 0]], counts[pairs[:, 1]]).sum() for pairs in (links.copies, links.near))
     origin, group = (_within(relation, counts) for relation in (links.origins, links.groups))
-    return Proof(int(twice + copies), int(near), origin, group, int(placed.sum()))
+    return Proof(int(twice + copies), int(near), origin, group, int(placed.sum()), links.unknown)
 
 
 def _within(relation: NDArray[np.int32], counts: NDArray[np.int64]) -> int:
@@ -193,8 +201,7 @@ def _across(some: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.in
     return pairs
 
 
-def _origins(table: PictureTable, catalog: Catalog) -> NDArray[np.int32]:
-    rows = origins(catalog)
+def _origins(table: PictureTable, rows: Sequence[tuple[str, str]]) -> NDArray[np.int32]:
     if not rows or not len(table.sha256):
         return NO_PAIRS
     sha256 = np.array([row[0] for row in rows], dtype="S64")

@@ -52,6 +52,8 @@ def _first_of_group(count: int, links: Links) -> Iterator[tuple[BondKind, NDArra
     for kind in _KINDS:
         held[kind] = getattr(links, kind)
         first = np.arange(count, dtype=np.int32)
-        for group in groups_of(Links(**held), np.zeros(count, dtype=np.uint8)):
+        for group in groups_of(
+            Links(held["copies"], held["near"], held["origins"], held["groups"]), np.zeros(count, dtype=np.uint8)
+        ):
             first[group.contents] = group.contents[0]
         yield kind, first

@@ -62,6 +62,15 @@ def require_finished(dataset: Dataset) -> None:
     _require_whole(dataset.root, _read(dataset.root))
 
 
+def unfinished_in(out: Path) -> str:
+    """A sentence where the split in a folder is unfinished, or its mark cannot be read; "" otherwise."""
+    try:
+        _require_whole(out, _read(out))
+    except UserError as error:
+        return str(error)
+    return ""
+
+
 @contextmanager
 def steady_split(dataset: Dataset) -> Iterator[None]:
     """Read a split inside: raises `UserError` where it is unfinished, or was made anew meanwhile."""

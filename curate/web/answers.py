@@ -21,6 +21,10 @@ class SourceLimited(SourceFailed):
     """The service has set a limit that this run cannot wait for; a later run may go on."""
 
 
+class SourceRefused(SourceFailed):
+    """The service refuses the caller: a key or token that it does not take, or none."""
+
+
 class JsonValue:
     """One JSON value of a service's answer, with the path that led to it.
 
@@ -77,6 +81,10 @@ class JsonValue:
     def optional_number(self, key: str) -> int | None:
         """A whole number, or None where there is none."""
         return self.number(key) if self.has(key) else None
+
+    def value_of(self, key: str) -> object:
+        """Whatever stands under a key, of any type; None where there is none."""
+        return self._fields().get(key)
 
     def changed(self, what: str) -> SourceChanged:
         """The exception for a shape that is not the one this source was written for."""

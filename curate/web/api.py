@@ -2,17 +2,20 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import httpx2
 
+from curate.printable import printable
 from curate.web.addresses import RefusedAddress, checked_url
-from curate.web.answers import JsonValue, SourceFailed, SourceLimited
+from curate.web.answers import JsonValue, SourceFailed, SourceLimited, SourceRefused
 from curate.web.fetch import Fetcher
 from curate.web.retries import FetchFailed, check_status, patiently, transport_failure
 from curate.web.strange_json import read_json
 
 LARGEST_ANSWER = 32 * 2**20
+LONGEST_REFUSAL = 1 << 16
+LONGEST_SAYING = 300  # characters
 REDIRECTS = 3
 _LIMIT = re.compile(r"(\d{1,9})\s*/\s*(s|m|h|d)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -66,6 +69,8 @@ class Api:
         except FetchFailed as failed:
             if failed.kind == "rate limited":
                 raise SourceLimited(self.source, _limit(failed)) from failed
+            if failed.kind == "refused":
+                raise SourceRefused(self.source, failed.reason) from failed
             raise SourceFailed(self.source, failed.reason) from failed
         try:
             return JsonValue(self.source, read_json(body))
@@ -103,8 +108,8 @@ class Api:
 
     async def _body(self, response: httpx2.Response) -> bytes:
         if response.status_code in (401, 403):
-            reason = f"{response.request.url.host} answered {response.status_code}: it wants a valid key"
-            raise FetchFailed("refused", reason)
+            said = await _said(response) or "it wants a valid key"
+            raise FetchFailed("refused", f"{response.request.url.host} answered {response.status_code}: {said}")
         check_status(response)
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise FetchFailed("compressed", "it sent a compressed answer though none was asked for")
@@ -125,6 +130,35 @@ class Api:
             if limit is not None and limit[2] != "d":
                 # The window slides: one place in it comes free after this long on average.
                 self._fetcher.hosts.pause(self.host, _SECONDS[limit[2]] / max(int(limit[1]), 1))
+
+
+async def _said(response: httpx2.Response) -> str:
+    """What a service says to a caller whom it refuses, on one line; "" where it says nothing for people to read."""
+    content = b""
+    async for chunk in response.aiter_raw():
+        content += chunk
+        if len(content) > LONGEST_REFUSAL:
+            return ""
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    text = content.decode("utf-8", "replace")
+    if kind.endswith("json"):
+        try:
+            text = " ".join(_texts(read_json(content)))
+        except ValueError:
+            return ""
+    elif kind != "text/plain":
+        return ""
+    words = printable(" ".join(text.split()))
+    return words[:LONGEST_SAYING]
+
+
+def _texts(value: object) -> Iterator[str]:
+    """The texts in a JSON value that are more than a code, in order."""
+    if isinstance(value, str) and " " in value.strip():
+        yield value.strip()
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
 
 
 def _limit(failed: FetchFailed) -> str:

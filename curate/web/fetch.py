@@ -8,7 +8,7 @@ from typing import Self
 
 import httpx2
 
-from curate.files.atomic import fsync_file
+from curate.files.group_commit import GroupCommit
 from curate.web.addresses import RefusedAddress, checked_url
 from curate.web.hosts import Hosts
 from curate.web.network import Client, Network
@@ -63,12 +63,14 @@ class Fetcher:
         self.network = network
         self.hosts = Hosts(network.connections, network.budgets, network.otherwise)
         self.client = Client(network)
+        self.commits = GroupCommit()
         self._robots = Robots(self.client, self.hosts, network.timeouts.whole)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.commits.close()
         await self.client.aclose()
 
     async def fetch(self, url: str, folder: Path, stem: str, *, attempts: int = ATTEMPTS) -> Fetched:
@@ -99,6 +101,19 @@ class Fetcher:
         """Ask one URL: the picture, or the URL that it redirects to."""
         if self.network.obey_robots:
             await self._robots.check(url)
+        part = folder / f"{stem}.part"
+        try:
+            outcome = await self._ask(url, part)
+            if isinstance(outcome, Fetched):
+                # The host's turn is over: it need not wait for the disk.
+                await self.commits.name(part, outcome.path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        return outcome
+
+    async def _ask(self, url: httpx2.URL, part: Path) -> Fetched | httpx2.URL:
+        """Write the picture to `part`, as what it is to be; or give the URL that it redirects to."""
         try:
             async with (
                 self.hosts.turn(url.host),
@@ -108,7 +123,7 @@ class Fetcher:
                 if response.has_redirect_location:
                     return url.join(response.headers["Location"])
                 self._check_answer(response)
-                return await self._receive(response, folder, stem)
+                return await self._receive(response, part)
         except (httpx2.TransportError, TimeoutError) as error:
             raise transport_failure(error, url.host) from error
         except httpx2.InvalidURL as error:
@@ -136,27 +151,18 @@ class Fetcher:
         if announced.isascii() and announced.isdigit() and int(announced[:18]) > self.network.largest_picture:
             raise self._too_large()
 
-    async def _receive(self, response: httpx2.Response, folder: Path, stem: str) -> Fetched:
-        part = folder / f"{stem}.part"
-        try:
-            digest, size, head = hashlib.sha256(), 0, b""
-            with part.open("wb") as file:
-                async for chunk in response.aiter_raw():
-                    size += len(chunk)
-                    if size > self.network.largest_picture:
-                        raise self._too_large()
-                    if len(head) < SNIFFED:
-                        head += chunk[:SNIFFED]
-                        self._check_signature(head, response)
-                    digest.update(chunk)
-                    file.write(chunk)
-                await asyncio.to_thread(fsync_file, file)
-            return self._whole(part, digest.hexdigest(), size, head, response)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-
-    def _whole(self, part: Path, sha256: str, size: int, head: bytes, response: httpx2.Response) -> Fetched:
+    async def _receive(self, response: httpx2.Response, part: Path) -> Fetched:
+        digest, size, head = hashlib.sha256(), 0, b""
+        with part.open("wb") as file:
+            async for chunk in response.aiter_raw():
+                size += len(chunk)
+                if size > self.network.largest_picture:
+                    raise self._too_large()
+                if len(head) < SNIFFED:
+                    head += chunk[:SNIFFED]
+                    self._check_signature(head, response)
+                digest.update(chunk)
+                file.write(chunk)
         host = response.request.url.host
         self.hosts.received(host, size)
         announced = response.headers.get("Content-Length", "")
@@ -166,8 +172,8 @@ class Fetcher:
         extension = sniff(head)
         if extension is None:
             raise FetchFailed("not a picture", f"{host} sent {size} bytes that are no picture")
+        sha256 = digest.hexdigest()
         path = part.with_name(f"{part.stem}.{sha256}.{extension}")
-        part.replace(path)
         return Fetched(path, sha256, size, extension, str(response.request.url))
 
     def _check_signature(self, head: bytes, response: httpx2.Response) -> None:

@@ -12,11 +12,16 @@ import httpx2
 from curate.web.addresses import checked_url
 from curate.web.hosts import Hosts
 from curate.web.network import Client
-from curate.web.retries import FetchFailed, transport_failure
+from curate.web.retries import FetchFailed, retry_after, transport_failure
 
 AGENT = "florilegium"
 LARGEST_FILE = 500 * 1024  # RFC 9309 § 2.5: at least so much must be read
 REDIRECTS = 5
+READS = 5
+"""So often a robots.txt that cannot be read is asked for in a run."""
+AGAIN = 1.0
+"""Seconds from the first read that failed to the next, so that the tries of one picture outlast a hiccup; each further
+one waits four times as long, the last for more than a minute."""
 _END_OF_LINE = re.compile(r"\r\n?|\n")  # § 2.2; str.splitlines knows more
 _UNWANTED = frozenset({"noai", "noimageai", "noindex", "none"})
 
@@ -100,22 +105,59 @@ def unwanted_by_tag(values: Iterable[str], agent: str = AGENT) -> str | None:
     return None
 
 
+_Origin = tuple[str, str, int | None]
+"""Scheme, host and port."""
+
+
+@dataclass
+class _Read:
+    """The latest of `reads` reads of one robots.txt."""
+
+    rules: asyncio.Future[tuple[Rule, ...]]
+    reads: int
+
+    def __post_init__(self) -> None:
+        self._ended = 0.0
+        self.rules.add_done_callback(self._end)
+
+    def _end(self, _: object) -> None:
+        self._ended = asyncio.get_running_loop().time()
+
+    def is_to_be_made_again(self) -> bool:
+        """Whether it failed, long enough ago."""
+        if not self.rules.done() or self.reads >= READS:
+            return False
+        failed = None if self.rules.cancelled() else self.rules.exception()
+        if failed is None and not self.rules.cancelled():
+            return False
+        asked_for = failed.retry_after if isinstance(failed, FetchFailed) else None
+        wait = max(AGAIN * 4.0 ** (self.reads - 1), asked_for or 0.0)
+        waited: float = asyncio.get_running_loop().time() - self._ended
+        return waited >= wait
+
+
 class Robots:
-    """Each host's robots.txt, asked for once a run."""
+    """Each host's robots.txt, asked for once a run.
+
+    One that could not be read is asked for again by whoever comes later, at growing distances and `READS` times in all.
+    Until it was read, nothing of that host is fetched.
+    """
 
     def __init__(self, client: Client, hosts: Hosts, whole: float) -> None:
         self._client = client
         self._hosts = hosts
         self._whole = whole
-        self._rules: dict[tuple[str, str, int | None], asyncio.Future[tuple[Rule, ...]]] = {}
+        self._read_of: dict[_Origin, _Read] = {}
 
     async def check(self, url: httpx2.URL) -> None:
         """Raise FetchFailed where robots.txt forbids this URL, or cannot be read (RFC 9309 § 2.3.1.4)."""
         origin = (url.scheme, url.host, url.port)
-        if origin not in self._rules:
+        known = self._read_of.get(origin)
+        if known is None or known.is_to_be_made_again():
             file = url.copy_with(raw_path=b"/robots.txt", fragment=None)
-            self._rules[origin] = asyncio.ensure_future(self._read(file))
-        rules = await asyncio.shield(self._rules[origin])
+            reads = known.reads + 1 if known is not None else 1
+            known = self._read_of[origin] = _Read(asyncio.ensure_future(self._read(file)), reads)
+        rules = await asyncio.shield(known.rules)
         if rules and not allows(rules, str(url)):
             raise FetchFailed("robots.txt", f"robots.txt of {url.host} forbids it")
 
@@ -142,7 +184,7 @@ async def _rules_of(response: httpx2.Response) -> tuple[Rule, ...]:
     """Nothing forbidden where there is no such file; everything for now where the server is in trouble."""
     if response.status_code == 429 or response.status_code >= 500:
         reason = f"robots.txt of {response.request.url.host} answered {response.status_code}"
-        raise FetchFailed("robots.txt", reason, passing=True)
+        raise FetchFailed("robots.txt", reason, passing=True, retry_after=retry_after(response))
     if response.status_code != 200:
         return ()
     content = bytearray()

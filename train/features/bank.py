@@ -61,13 +61,15 @@ class BankKey:
     precision: Precision
     dim: int
     compiled: bool = False  # by torch.compile, whose roundings are others
+    fused: bool = False  # convolutions with what follows them, likewise
 
     def text(self) -> str:
         """The whole key as canonical JSON."""
         versions = {"format": FORMAT_VERSION, "pixels": PIXELS_VERSION}
         facts = asdict(self)
-        if not self.compiled:
-            del facts["compiled"]  # as keys were written before there was a choice
+        for how in ("compiled", "fused"):
+            if not facts[how]:
+                del facts[how]  # as keys were written before there was a choice
         return json.dumps({**facts, **versions}, sort_keys=True)
 
     def file_name(self) -> str:

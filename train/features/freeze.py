@@ -1,8 +1,9 @@
-"""A copy of a network that only answers: batch-norm folded in, channels last, in the precision asked for."""
+"""A copy of a network that only answers: batch-norm folded in, fused, channels last, in the precision asked for."""
 
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,8 +11,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from curate.memory import keep_freed_memory
-from train.device import DTYPES
+from train.device import DTYPES, is_out_of_memory
 from train.features.compiling import CompiledNetwork
+from train.features.fusing import FusedNetwork, agrees, fuse_convolutions
 from train.features.preprocessing import Preprocessing
 from train.options import Precision
 
@@ -33,8 +35,12 @@ class FrozenNetwork:
         precision: Precision,
         *,
         compiled_for: int = 0,
+        batch: int = 0,
     ) -> None:
-        """`compiled_for` is the largest batch that a compiled network will be given; 0: it is not compiled."""
+        """`compiled_for` is the largest batch that a compiled network will be given; 0: it is not compiled.
+
+        One whose convolutions are fused fills its batches up to `batch`, and computes them as they come where it is 0.
+        """
         if network.training:
             raise ValueError("only a network in eval mode can be frozen")
         if device.type == "cpu":
@@ -42,29 +48,66 @@ class FrozenNetwork:
         self.preprocessing = preprocessing
         self.device = device
         self.precision = precision
-        self.folded, folded = fold_batch_norm(network, preprocessing.crop)
+        self.folded, folded = fold_batch_norm(network, preprocessing.crop, device)
+        self.fused = 0  # convolutions
         ready = folded.to(memory_format=torch.channels_last).to(device, DTYPES[precision])
-        self._network: Callable[[torch.Tensor], torch.Tensor] = (
-            CompiledNetwork(ready, compiled_for) if compiled_for else ready
-        )
+        self._network: Callable[[torch.Tensor], torch.Tensor] = ready
+        if compiled_for:
+            self._network = CompiledNetwork(ready, compiled_for)
+        elif is_fused(network, device, precision):
+            self._fuse(ready, batch)
+
+    def _fuse(self, ready: nn.Module, batch: int) -> None:
+        """Fuse its convolutions, where that changes roundings alone."""
+        count, fused = fuse_convolutions(ready)
+        if not count:
+            return
+        crop, filled = self.preprocessing.crop, max(batch, 1)
+        while True:
+            try:
+                drawn = torch.Generator(self.device).manual_seed(0)
+                shape = filled, crop, crop, 3
+                seen = torch.randint(0, 256, shape, dtype=torch.uint8, device=self.device, generator=drawn)
+                pictures = self.preprocessing.normalise(seen).to(DTYPES[self.precision])
+                if agrees(fused, ready, pictures):
+                    self.fused, self._network = count, FusedNetwork(fused, min(batch, filled))
+                return
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or filled == 1:
+                    raise
+                filled //= 2
 
     @torch.inference_mode()
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """Compute the features of one batch; they stay on the device."""
         with _exact_float32(self.device, self.precision):
-            # CUDA has read pageable memory when this returns, so whoever calls may write on it; Metal may not have.
-            batch = self.preprocessing.normalise(pixels.to(self.device, non_blocking=self.device.type == "cuda"))
+            batch = self.preprocessing.normalise(pixels.to(self.device))
             return self._network(batch.to(DTYPES[self.precision]))
 
 
-def fold_batch_norm(network: nn.Module, size: int) -> tuple[int, nn.Module]:
+def is_fused(network: nn.Module, device: torch.device, precision: Precision) -> bool:
+    """Whether its convolutions are fused with what follows them there: its features are rounded otherwise then."""
+    return (
+        device.type == "cuda" and precision == "bfloat16" and any(isinstance(m, _BatchNorm) for m in network.modules())
+    )
+
+
+def fold_batch_norm(network: nn.Module, size: int, device: torch.device | None = None) -> tuple[int, nn.Module]:
     """Copy `network` with every batch-norm that follows a convolution folded into it; also returns how many.
+
+    The copy is on `device` where that is CUDA, which is sooner done with it than a processor that decodes pictures.
 
     What follows what is read off one forward pass, not off names, so it holds for any architecture; the
     result is compared with the original, and where they disagree the network stays as it was.
     """
-    copied = copy.deepcopy(network).requires_grad_(False)
-    probe = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    place = device if device is not None and device.type == "cuda" else torch.device("cpu")
+    with _exact_float32(place, "float32"):
+        return _folded(network, size, place)
+
+
+def _folded(network: nn.Module, size: int, place: torch.device) -> tuple[int, nn.Module]:
+    copied = _copied(network, place)
+    probe = (torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1).to(place)
     expected, pairs = _convolutions_before_norms(copied, probe)
     if not pairs:
         return 0, copied
@@ -77,11 +120,20 @@ def fold_batch_norm(network: nn.Module, size: int) -> tuple[int, nn.Module]:
         with torch.inference_mode():
             answer = copied(probe)
     except (AttributeError, RuntimeError, TypeError):  # a network that looks into its own batch-norms
-        return 0, copy.deepcopy(network).requires_grad_(False)
+        return 0, _copied(network, place)
     scale = expected.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
     if not bool(((answer - expected).abs().max() / scale) < _FOLD_TOLERANCE):
-        return 0, copy.deepcopy(network).requires_grad_(False)
+        return 0, _copied(network, place)
     return len(pairs), copied.requires_grad_(False)
+
+
+def _copied(network: nn.Module, place: torch.device) -> nn.Module:
+    """A frozen copy there, whose tensors are copied once."""
+    there: dict[int, Any] = {}
+    if place.type == "cuda":
+        there = {id(one): nn.Parameter(one.detach().to(place), requires_grad=False) for one in network.parameters()}
+        there |= {id(one): one.to(place) for one in network.buffers()}
+    return copy.deepcopy(network, there).requires_grad_(False).to(place)
 
 
 def _convolutions_before_norms(network: nn.Module, probe: torch.Tensor) -> tuple[torch.Tensor, list[tuple[str, str]]]:

@@ -1,9 +1,12 @@
-"""Pictures as a source of steps: decoded in threads ahead of the network, a new view at every draw."""
+"""Pictures as a source of steps: decoded in processes ahead of the network, a new view at every draw."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final, Self
 
 import numpy as np
 import torch
@@ -12,12 +15,18 @@ from PIL import Image
 
 from curate.errors import UserError
 from curate.files.reading import read_file
+from curate.forked import Standing, is_crash, ordered_results_of, standing_crew
 from curate.image import BrokenImage, BrokenPicture, decode
-from curate.parallel import ordered_map
+from curate.parallel import processors
 from curate.progress import Progress, silent
 from train.features.augmentation import Augmentation, view_draw
+from train.features.prepare import crashed_at, killed_at
 from train.features.preprocessing import Preprocessing
+from train.features.shared_pixels import SharedPixels
+from train.features.staging import PixelStaging
 from train.pictures import LabelledPicture
+
+_BATCHES_AHEAD: Final = 3  # that are drawn before they are asked for: validation and a slow picture hold nobody up
 
 
 @dataclass(frozen=True)
@@ -35,8 +44,12 @@ def readable_pictures(
     """Decode every picture once, so that a broken one is named now and not in the middle of an epoch."""
     good: list[Readable] = []
     broken: list[BrokenPicture] = []
-    with progress(description, len(pictures)) as advance:
-        for picture, found in zip(pictures, ordered_map(lambda one: _read(one, at_least), pictures), strict=True):
+    read = partial(_read, at_least=at_least)
+    with (
+        ordered_results_of(read, pictures, _lost, ahead=8 * processors()) as results,
+        progress(description, len(pictures)) as advance,
+    ):
+        for picture, found in zip(pictures, results, strict=True):
             if isinstance(found, BrokenImage):
                 broken.append(BrokenPicture(str(picture.path), found.reason))
             else:
@@ -46,40 +59,95 @@ def readable_pictures(
 
 
 class PixelSource:
-    """Views of pictures as 8-bit pixels (N, crop, crop, 3).
+    """Views of pictures as 8-bit pixels (N, crop, crop, 3) on `device`.
 
     A view follows from (seed, the picture's sha256, epoch, how often the epoch has drawn the picture before) alone:
     neither batches, nor workers, nor processes, nor a pause change it.
     """
 
     def __init__(
-        self, pictures: Sequence[Readable], preprocessing: Preprocessing, augmentation: Augmentation, seed: int
+        self,
+        pictures: Sequence[Readable],
+        preprocessing: Preprocessing,
+        augmentation: Augmentation,
+        seed: int,
+        device: torch.device | None = None,
     ) -> None:
         self.pictures, self.preprocessing = pictures, preprocessing
         self.augmentation, self.seed = augmentation, seed
+        self.device = device or torch.device("cpu")
+        self._crew: Standing | None = None
+        self._room: SharedPixels | None = None
+        self._most, self._ahead = 0, 0
+
+    @contextmanager
+    def at_work(self, most: int, expected: int) -> Iterator[Self]:
+        """Draw in processes within the block, for batches of up to `most` pictures; `expected` are all draws in it.
+
+        They are forked on entering: a progress bar that is opened later has a thread, and beside one nothing is forked.
+        """
+        self._most, self._ahead = most, max(_BATCHES_AHEAD * most, 4 * processors())
+        self._room = SharedPixels(min(2 * self._ahead, expected), 1, self.preprocessing.crop)
+        try:
+            with standing_crew(self._draw, expected) as crew:
+                self._crew = crew
+                yield self
+        finally:
+            self._crew, self._room = None, None
 
     def inputs(self, epoch: int, drawn: torch.Tensor, parts: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """One new view of each picture drawn, part by part, uint8 (len(part), crop, crop, 3); threads are a part ahead.
+        """One new view of each picture drawn, part by part, uint8 (len(part), crop, crop, 3), drawn ahead.
 
         `drawn` int64 (M,) are positions of pictures; each of `parts` int64 (n,) are places in `drawn`. Raises UserError
         where a picture can no longer be read.
         """
         repeats = _repeats(drawn)
         draws = [(int(drawn[place]), f"{epoch}/{repeats[place]}") for part in parts for place in part.tolist()]
-        views = ordered_map(self._view, draws, ahead=2 * max((len(part) for part in parts), default=1))
-        for part in parts:
-            yield _stacked([next(views) for _ in range(len(part))], self.preprocessing.crop)
+        return self._batches(draws, [len(part) for part in parts])
 
     def clean(self, positions: Sequence[int], batch: int) -> Iterator[torch.Tensor]:
         """The clean views at `positions`, in batches, uint8 (n, crop, crop, 3); raises as `inputs` does."""
-        views = ordered_map(lambda at: self.preprocessing.clean(self._picture(at)), positions, ahead=2 * batch)
-        for start in range(0, len(positions), batch):
-            yield _stacked([next(views) for _ in positions[start : start + batch]], self.preprocessing.crop)
+        counts = [min(batch, len(positions) - start) for start in range(0, len(positions), batch)]
+        return self._batches([(position, None) for position in positions], counts)
 
-    def _view(self, draw: tuple[int, str]) -> NDArray[np.uint8]:
+    def _batches(self, draws: Sequence[tuple[int, str | None]], counts: Sequence[int]) -> Iterator[torch.Tensor]:
+        """The pixels of `draws` in their order, (picture, view) or (picture, None) for its clean one, by `counts`."""
+        if self._crew is None:
+            with self.at_work(max(counts, default=0), len(draws)):
+                yield from self._batches(draws, counts)
+            return
+        assert self._room is not None
+        items = [(number, *draw) for number, draw in enumerate(draws)]
+        done = self._crew.ordered(items, self._lost, ahead=self._ahead)
+        staging = PixelStaging(self.device, self._most, self.preprocessing.crop)
+        start = 0
+        for count in counts:
+            pixels = staging.room()
+            for place in range(count):
+                next(done)
+                pixels[place] = self._room.at(start + place, 1)[0]
+            start += count
+            yield staging.send(count)
+
+    def _draw(self, item: tuple[int, int, str | None]) -> None:
+        """Write one view where it is looked for."""
+        number, position, view = item
+        assert self._room is not None
+        self._room.at(number, 1)[0] = self._view((position, view))
+
+    def _view(self, draw: tuple[int, str | None]) -> NDArray[np.uint8]:
         position, view = draw
+        picture = self._picture(position)
+        if view is None:
+            return self.preprocessing.clean(picture)
         drawn = view_draw(self.seed, self.pictures[position].sha256, f"epoch {view}")
-        return self.augmentation.view(self._picture(position), self.preprocessing, drawn)
+        return self.augmentation.view(picture, self.preprocessing, drawn)
+
+    def _lost(self, item: tuple[int, int, str | None], exit_code: int) -> None:
+        path = self.pictures[item[1]].path
+        if is_crash(exit_code):
+            raise UserError(f"The picture {path} crashes whatever decodes it: take it out of the dataset.")
+        raise UserError(killed_at(path, exit_code))
 
     def _picture(self, position: int) -> Image.Image:
         path = self.pictures[position].path
@@ -102,6 +170,10 @@ def _read(picture: LabelledPicture, at_least: int) -> str | BrokenImage:
     return hashlib.sha256(data).hexdigest()
 
 
+def _lost(picture: LabelledPicture, exit_code: int) -> BrokenImage:
+    return crashed_at(picture.path, exit_code)
+
+
 def _repeats(drawn: torch.Tensor) -> list[int]:
     """How often each draw's picture was drawn before it."""
     seen: dict[int, int] = {}
@@ -110,7 +182,3 @@ def _repeats(drawn: torch.Tensor) -> list[int]:
         repeats.append(seen.get(position, 0))
         seen[position] = repeats[-1] + 1
     return repeats
-
-
-def _stacked(views: Sequence[NDArray[np.uint8]], crop: int) -> torch.Tensor:
-    return torch.from_numpy(np.stack(views)) if views else torch.zeros((0, crop, crop, 3), dtype=torch.uint8)

@@ -1,9 +1,7 @@
 """Pictures → views as pixels: read, hashed, decoded and drawn in other processes, a bounded number of them ahead."""
 
 import hashlib
-import math
-import mmap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +14,8 @@ from curate.files.reading import read_file
 from curate.forked import is_crash, ordered_results_of
 from curate.image import BrokenImage
 from curate.parallel import processors
-from train.device import require_memory
 from train.features.preprocessing import Preprocessing
+from train.features.shared_pixels import SharedPixels
 from train.features.views import Views
 
 
@@ -36,6 +34,19 @@ class Prepared:
     sha256: str
     numbers: list[int]
     pixels: NDArray[np.uint8]  # (len(numbers), crop, crop, 3)
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """Which views, by number, a bank does not have of a content."""
+
+    names: Sequence[str]  # of the views
+    known: Mapping[str, set[str]]  # names by content's sha256
+
+    def __call__(self, sha256: str) -> list[int]:
+        """Numbers of the views that are to be computed of it."""
+        has = self.known.get(sha256, set())
+        return [number for number, name in enumerate(self.names) if name not in has]
 
 
 @contextmanager
@@ -57,25 +68,9 @@ def prepared(
     whole = [_known_whole(picture, lacking) for picture in pictures]
     unknown = [picture for picture, known in zip(pictures, whole, strict=True) if known is None]
     ahead = max(ahead, 2 * workers)
-    # A place is written anew when `ahead` more have been begun since its picture was done, by which time that picture
-    # may wait for its turn behind as many: after twice as many it has had it.
-    room = _Room(min(2 * ahead, len(unknown)), views.count, to.crop)
+    room = SharedPixels(min(2 * ahead, len(unknown)), views.count, to.crop)
 
-    def work(item: tuple[int, PictureRef]) -> tuple[str, list[int]] | BrokenImage:
-        place, picture = item
-        try:
-            data = read_file(picture.path)
-        except OSError as error:
-            return BrokenImage(str(picture.path), f"cannot be read ({error.strerror})")
-        sha256 = hashlib.sha256(data).hexdigest()  # of the very bytes that are decoded
-        numbers = lacking(sha256)
-        try:
-            if numbers:
-                room.at(place, len(numbers))[:] = views.pixels(data, str(picture.path), sha256, numbers, to)
-        except BrokenImage as broken:
-            return broken
-        return sha256, numbers
-
+    work = _Work(views, to, lacking, room)
     with ordered_results_of(work, list(enumerate(unknown)), _crashed, ahead=ahead, workers=workers) as results:
         done = enumerate(results)
 
@@ -88,19 +83,30 @@ def prepared(
         yield map(given, whole)
 
 
-class _Room:
-    """Pixels of some pictures in memory that forked processes share: what one writes, another reads without a copy."""
+@dataclass(frozen=True)
+class _Work:
+    """What a process does for one picture."""
 
-    def __init__(self, places: int, views: int, crop: int) -> None:
-        shape = max(places, 1), views, crop, crop, 3
-        size = math.prod(shape)
-        require_memory(size, "The pictures that are decoded ahead", "give fewer --views, or a smaller crop")
-        self._pixels: NDArray[np.uint8] = np.frombuffer(mmap.mmap(-1, size), np.uint8).reshape(shape)
+    views: Views
+    to: Preprocessing
+    lacking: Callable[[str], list[int]]
+    room: SharedPixels
 
-    def at(self, number: int, count: int) -> NDArray[np.uint8]:
-        """Room for the first `count` views of a picture: (count, crop, crop, 3)."""
-        found: NDArray[np.uint8] = self._pixels[number % len(self._pixels), :count]
-        return found
+    def __call__(self, item: tuple[int, PictureRef]) -> tuple[str, list[int]] | BrokenImage:
+        place, picture = item
+        try:
+            data = read_file(picture.path)
+        except OSError as error:
+            return BrokenImage(str(picture.path), f"cannot be read ({error.strerror})")
+        sha256 = hashlib.sha256(data).hexdigest()  # of the very bytes that are decoded
+        numbers = self.lacking(sha256)
+        try:
+            if numbers:
+                pixels = self.views.pixels(data, str(picture.path), sha256, numbers, self.to)
+                self.room.at(place, len(numbers))[:] = pixels
+        except BrokenImage as broken:
+            return broken
+        return sha256, numbers
 
 
 def _known_whole(picture: PictureRef, lacking: Callable[[str], list[int]]) -> Prepared | None:
@@ -110,11 +116,19 @@ def _known_whole(picture: PictureRef, lacking: Callable[[str], list[int]]) -> Pr
 
 
 def _crashed(item: tuple[int, PictureRef], exit_code: int) -> BrokenImage:
-    """What stands in for a picture at which a process ended, where that was the picture's doing."""
-    path = item[1].path
+    return crashed_at(item[1].path, exit_code)
+
+
+def crashed_at(path: Path, exit_code: int) -> BrokenImage:
+    """What stands in for a picture at which a process ended; raises UserError where that was not its doing."""
     if not is_crash(exit_code):
-        raise UserError(
-            f"The process that read {path} was killed (exit code {exit_code}), as happens where memory runs out: make "
-            f"some free and run the command again, which goes on from there."
-        )
+        raise UserError(killed_at(path, exit_code))
     return BrokenImage(str(path), "whatever decodes it crashes")
+
+
+def killed_at(path: Path, exit_code: int) -> str:
+    """What is said of a process that was killed from outside while it read `path`."""
+    return (
+        f"The process that read {path} was killed (exit code {exit_code}), as happens where memory runs out: make some "
+        f"free and run the command again, which goes on from there."
+    )

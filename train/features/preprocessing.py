@@ -1,6 +1,7 @@
 """What a network wants its pictures to look like: scaled, cropped, normalised, never bent."""
 
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -88,8 +89,7 @@ class Preprocessing:
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         """Turn 8-bit pixels (N, crop, crop, 3) into the network's input, (N, 3, crop, crop) float32, channels last."""
-        mean = torch.tensor(self.mean, device=pixels.device)
-        std = torch.tensor(self.std, device=pixels.device)
+        mean, std = (_on(pixels.device, values) for values in (self.mean, self.std))
         return pixels.to(torch.float32).div_(255).sub_(mean).div_(std).permute(0, 3, 1, 2)
 
     def as_asked(self, normalise: Normalise, *, squash: bool) -> "Preprocessing":
@@ -115,6 +115,13 @@ class Preprocessing:
             std=(spread_red, spread_green, spread_blue),
             squash=plain.get("squash") is True,
         )
+
+
+@lru_cache(maxsize=64)
+def _on(device: torch.device, values: tuple[float, float, float]) -> torch.Tensor:
+    """They are kept there: to bring them anew for each batch, a GPU would first finish all that it has to do."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device)
 
 
 def _without_far_ends(picture: Image.Image) -> Image.Image:

@@ -20,7 +20,7 @@ from torch import nn
 
 from curate.errors import UserError
 from curate.files.reading import open_file
-from curate.printable import printable, without_escapes
+from curate.printable import printable
 from train.features.preprocessing import Preprocessing
 
 # Trainers wrap the state dict under one of these, beside what else they keep: the epoch, the optimiser, arguments.
@@ -54,8 +54,17 @@ _MOST_SHARED: Final = 4
 _DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.\w+)$")
 
 
+# How torch names a class or function that it does not make an object of.
+_FOREIGN = re.compile(r"GLOBAL ([\w.]{1,200})")
+
+_PICKLE = b"\x80"
+
+
 class DamagedFile(ValueError):
-    """A file that holds no tensors that can be read: it is cut off, damaged, or of another kind."""
+    """A file that holds no tensors that can be read: it is cut off, damaged, or of another kind.
+
+    Its text says which, in our words: torch's own advise to load such a file without any safety.
+    """
 
 
 def read_state(file: Path) -> dict[str, torch.Tensor]:
@@ -72,7 +81,9 @@ def read_state(file: Path) -> dict[str, torch.Tensor]:
     except OSError as error:
         raise UserError(f"The weights file {file} can't be read ({error.strerror or error}).") from error
     except DamagedFile as error:
-        raise UserError(f"The weights file {file} can't be read ({error}): it is cut off, or no state dict.") from error
+        raise UserError(
+            f"The weights file {file} can't be read ({error}): save `network.state_dict()` anew."
+        ) from error
     content = _unwrapped(content)
     if not isinstance(content, Mapping) or not content or not all(isinstance(key, str) for key in content):
         raise UserError(f"The weights file {file} holds no state dict: save `network.state_dict()` into it.")
@@ -157,15 +168,16 @@ def load_safely(file: Path, *, mapped: bool = False, data: bool = False) -> obje
     """
     allowed = torch.serialization.safe_globals(list(_DATA)) if data else nullcontext()
     with open_file(file) as opened, warnings.catch_warnings(), allowed:
-        # It reads other pickle protocols than its own well enough, and what it can't read it refuses
-        warnings.filterwarnings("ignore", message="Detected pickle protocol")
+        warnings.simplefilter("ignore")  # what it warns of is of other protocols and programs, and refused or read well
         try:
             _require_stored(opened)
             return torch.load(file if mapped else opened, map_location="cpu", weights_only=True, mmap=mapped)
+        except DamagedFile:
+            raise
         except _RAISED_OF_DAMAGE as error:
             if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
                 raise
-            raise DamagedFile(_first_line(error)) from error
+            raise DamagedFile(_why(opened, error)) from error
 
 
 def require_backed(tensors: Iterable[torch.Tensor], most: int) -> None:
@@ -266,16 +278,35 @@ def _read(file: Path) -> object:
     try:
         return load_file(file)
     except (SafetensorError, *_RAISED_OF_DAMAGE) as error:
-        raise DamagedFile(_first_line(error)) from error
+        raise DamagedFile("it is no whole safetensors file") from error
+
+
+def _why(opened: BufferedReader, error: BaseException) -> str:
+    """What is wrong with a file that torch has refused, by its bytes and by what it was refused for."""
+    if foreign := _FOREIGN.search(str(error)):
+        return f"it holds an object of another program, {printable(foreign[1])}, and not tensors alone"
+    if isinstance(error, MemoryError):
+        return "its numbers do not fit into the memory"
+    opened.seek(0)
+    head = opened.read(2)
+    if not head:
+        return "it is empty"
+    if zipfile.is_zipfile(opened):
+        return (
+            "it is a TorchScript program" if "TorchScript" in str(error) else "its archive is damaged, or not torch's"
+        )
+    if head == b"PK":
+        return "its archive is cut off"
+    return "it is damaged, or no state dict" if head[:1] == _PICKLE else "it is no file of torch's"
 
 
 def _require_stored(opened: BufferedReader) -> None:
-    """Raise ValueError for an archive that would unpack to more than it is large: what torch writes is not packed."""
+    """Raise DamagedFile for an archive that would unpack to more than it is large: what torch writes is not packed."""
     if zipfile.is_zipfile(opened):
         with zipfile.ZipFile(opened) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
         if unpacked > os.fstat(opened.fileno()).st_size:
-            raise ValueError("it would unpack to more than it is large")
+            raise DamagedFile("it would unpack to more than it is large")
     opened.seek(0)
 
 
@@ -294,7 +325,3 @@ def _plain(key: str) -> str:
 
 def _upcast(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to(torch.float32) if tensor.is_floating_point() else tensor
-
-
-def _first_line(error: BaseException) -> str:
-    return without_escapes((str(error).strip().splitlines() or [type(error).__name__])[0])[:200]

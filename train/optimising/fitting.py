@@ -12,10 +12,11 @@ from torch.nn import functional
 
 from curate.errors import UserError
 from curate.progress import Progress, silent
-from train.device import is_out_of_memory
+from train.device import Arriving, is_out_of_memory
 from train.optimising.balance import Objective
 from train.optimising.distributed import Processes
 from train.optimising.ema import WeightAverage
+from train.optimising.graphed_step import Batch, GraphedStep
 from train.optimising.mixing import Mix, draw_mix
 from train.optimising.optimiser import ParameterGroup, make_optimizer, set_rates
 from train.optimising.sampler import ClassBalancedSampler
@@ -110,6 +111,10 @@ class Fitting:
         self.pictures_at_once = settings.batch
         self._epoch, self._step = 0, 0  # the next step's
         self._sums = [0.0, 0.0, 0.0, 0.0]  # loss, right, samples, plain loss of this epoch so far
+        self._waiting: list[_Figures] = []  # of the last step, where the device works while this process goes on
+        on_cuda = work.device.type == "cuda"
+        self._ahead = on_cuda and self.processes.count == 1
+        self._graphed = GraphedStep(self._compute, self.parameters, work.device) if on_cuda else None
         self._best: dict[str, torch.Tensor] = {}
 
     def run(self, progress: Progress = silent) -> list[Epoch]:
@@ -158,25 +163,38 @@ class Fitting:
             number = self._epoch * self.steps_an_epoch + self._step
             rate = self.settings.learning_rate * self.schedule.factor(number)
             set_rates(self.optimizer, rate)
-            loss, right, plain = self._take_step(inputs, self.work.targets[drawn[part]], number, len(step))
-            new = (loss, right, len(step), plain)
-            self._sums = [before + now for before, now in zip(self._sums, new, strict=True)]
+            figures = self._take_step(inputs, self.work.targets[drawn[part]], number, len(step))
+            self._account()  # for the step before: the device computes this one meanwhile
+            self._waiting.append(figures)
             self._step += 1
             advance(1)
+            if not self._ahead or self._step == len(steps):
+                self._account()
             if self._step == len(steps):
                 self._end_epoch(rate)
             if self.unfinished and self.processes.first and self.unfinished.due():
+                self._account()
                 self.unfinished.save(self._state())
 
-    def _take_step(
-        self, inputs: torch.Tensor, targets: torch.Tensor, number: int, samples: int
-    ) -> tuple[float, float, float]:
-        """One step of the optimiser; returns sums over all processes: losses, right answers, plain cross-entropies."""
+    def _account(self) -> None:
+        """Add the figures of the steps that wait for it to the epoch's; raises UserError where a loss is no number."""
+        while self._waiting:
+            figures = self._waiting.pop(0)
+            loss, right, plain = self.processes.sum(figures.sums.wait().tolist())
+            if not math.isfinite(loss):
+                raise UserError(
+                    f"The loss became {loss} in epoch {self._epoch + 1}: a lower --learning-rate is needed."
+                )
+            new = (loss, right, figures.samples, plain)
+            self._sums = [before + now for before, now in zip(self._sums, new, strict=True)]
+
+    def _take_step(self, inputs: torch.Tensor, targets: torch.Tensor, number: int, samples: int) -> "_Figures":
+        """One step of the optimiser; returns what it says of this process's samples."""
         seed = _mixed(self.seed, number, self.processes.rank)
         mix = draw_mix(self.settings, inputs, seed)
         while True:
             try:
-                loss, right, plain = self._gradients(inputs, targets, mix, seed, samples)
+                figures = _Figures(Arriving(self._gradients(inputs, targets, mix, seed, samples)), samples)
                 break
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
@@ -187,41 +205,59 @@ class Fitting:
                         f"One picture alone does not fit the memory of {self.work.device}: choose a smaller --backbone."
                     ) from error
                 self.pictures_at_once = math.ceil(at_once / 2)
+                if self._graphed:
+                    self._graphed.forget()
             if self.work.device.type == "cuda":
                 torch.cuda.empty_cache()
         self.processes.sum_gradients(self.parameters)
-        loss, right, plain = self.processes.sum([loss, right, plain])
-        if not math.isfinite(loss):
-            raise UserError(f"The loss became {loss} in epoch {self._epoch + 1}: a lower --learning-rate is needed.")
         if self.settings.clip:
             nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
         self.optimizer.step()
         if self.average:
             self.average.update()
-        return loss, right, plain
+        return figures
 
     def _gradients(
         self, inputs: torch.Tensor, targets: torch.Tensor, mix: Mix | None, seed: int, samples: int
-    ) -> tuple[float, float, float]:
-        """Add up the gradients of this process's samples, so many at once as fit; `samples` are those of all."""
+    ) -> torch.Tensor:
+        """Add up the gradients of this process's samples, so many at once as fit; `samples` are those of all.
+
+        Returns the sums of the losses, of the right answers and of the plain cross-entropies, (3,) on the device.
+        """
         _seed_dropout(seed, self.work.device)
         self.optimizer.zero_grad()
-        total, right, plain = 0.0, 0.0, 0.0
-        for rows in _slices(len(inputs), self.pictures_at_once):
-            own = inputs[rows] if mix is None else mix.apply(inputs, rows)
-            wanted = targets[rows].to(self.work.device)
-            with torch.autocast(self.work.device.type, torch.bfloat16, enabled=self.work.precision == "bfloat16"):
-                logits = self.work.model(own.to(self.work.device, non_blocking=True))
-            losses = self.objective(logits, wanted)
+        # Of so few numbers CUDA keeps its own copy at once; without the word it would finish all its work first
+        on_cuda = self.work.device.type == "cuda"
+        inputs, targets = (one.to(self.work.device, non_blocking=on_cuda) for one in (inputs, targets))
+        slices = _slices(len(inputs), self.pictures_at_once)
+        compute = self._graphed if self._graphed and len(slices) == 1 else self._compute
+        exact = torch.float32 if self.work.device.type == "mps" else torch.float64
+        figures = torch.zeros(3, dtype=exact, device=self.work.device)
+        for rows in slices:
+            batch: Batch = (inputs[rows], targets[rows], _number(samples, self.work.device))
             if mix is not None:
-                others = targets[mix.partner[rows]].to(self.work.device)
-                losses = mix.kept * losses + (1 - mix.kept) * self.objective(logits, others)
-            torch.autograd.backward(losses.sum() / samples)
-            total += float(losses.detach().sum())
-            said = logits.detach().to(torch.float32)
-            right += float((said.argmax(dim=1) == wanted).sum())
-            plain += float(functional.cross_entropy(said, wanted, reduction="sum"))
-        return total, right, plain
+                others = targets[mix.partner[rows].to(self.work.device, non_blocking=on_cuda)]
+                batch = (mix.apply(inputs, rows), *batch[1:], others, _number(mix.kept, self.work.device))
+            figures += compute(batch).to(exact)
+        return figures
+
+    def _compute(self, batch: Batch) -> torch.Tensor:
+        """Add to the gradients what one batch says: its inputs and targets, the step's samples, and how it is mixed.
+
+        Returns the sums of the losses, of the right answers and of the plain cross-entropies, (3,) on the device.
+        """
+        inputs, targets, samples, *mixed = batch
+        with torch.autocast(self.work.device.type, torch.bfloat16, enabled=self.work.precision == "bfloat16"):
+            logits = self.work.model(inputs)
+        losses = self.objective(logits, targets)
+        if mixed:
+            others, kept = mixed
+            losses = kept * losses + (1 - kept) * self.objective(logits, others)
+        torch.autograd.backward(losses.sum() / samples)
+        said = logits.detach().to(torch.float32)
+        right = (said.argmax(dim=1) == targets).sum()
+        plain = functional.cross_entropy(said, targets, reduction="sum")
+        return torch.stack([losses.detach().sum(), right.to(losses.dtype), plain.to(losses.dtype)])
 
     def _end_epoch(self, rate: float) -> None:
         loss, right, samples, plain = self._sums
@@ -319,12 +355,25 @@ class Fitting:
             tensor.copy_(values[name])
 
 
+@dataclass(frozen=True)
+class _Figures:
+    """What a step says."""
+
+    sums: Arriving  # (3,): of losses, right answers and plain cross-entropies, of this process's samples
+    samples: int  # of all processes
+
+
 def _steps_of(samples: int, settings: FitSettings) -> list[torch.Tensor]:
     """Places in an epoch's draws, step by step; a last one of one sample joins the one before: batch-norm needs two."""
     steps = list(torch.split(torch.arange(samples), settings.batch * settings.accumulate))
     if len(steps) > 1 and len(steps[-1]) == 1:
         steps[-2:] = [torch.cat(steps[-2:])]
     return steps
+
+
+def _number(value: float, device: torch.device) -> torch.Tensor:
+    """One number there, float32 (); a GPU is not waited for."""
+    return torch.tensor(value, dtype=torch.float32).to(device, non_blocking=device.type == "cuda")
 
 
 def _slices(samples: int, most: int) -> list[slice]:

@@ -19,7 +19,8 @@ class Mix:
     def apply(self, inputs: torch.Tensor, rows: slice) -> torch.Tensor:
         """Mix the samples `rows` of inputs (N, …) as float32; pictures are (N, height, width, 3)."""
         own = inputs[rows].to(torch.float32, copy=True)
-        other = inputs[self.partner[rows].to(inputs.device)].to(torch.float32)
+        partners = self.partner[rows].to(inputs.device, non_blocking=inputs.device.type == "cuda")
+        other = inputs[partners].to(torch.float32)
         if self.box is None:
             return own.mul_(self.kept).add_(other, alpha=1 - self.kept)
         own[:, self.box[0], self.box[1]] = other[:, self.box[0], self.box[1]]

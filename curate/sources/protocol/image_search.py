@@ -8,21 +8,36 @@ from curate.sources.protocol.licenses import UNKNOWN, License
 from curate.web.api import Api
 
 _PLANT_PARTS = frozenset({"flower", "blossom", "bloom", "head", "plant"})
+_COLOURS = frozenset({"blue", "red", "white", "yellow", "pink", "purple", "orange", "violet", "green", "black"})
 
 
 @dataclass(frozen=True)
 class Query:
-    """What is looked for: the class folder (`label`), its human `name`, and the words to search by."""
+    """What is looked for: the class folder (`label`), its human `name`, and the words to search by.
+
+    `text` is for searches by words, `taxon` for those by species: by default the words without those that name no
+    taxon ("Papaver rhoeas flower", "Eustoma blue"). `kingdom` keeps apart what has one name in two of them ("Echinops"
+    is a thistle and a tenrec): by default Plantae where the words speak of a part of a plant, else any.
+    """
 
     label: str
     name: str
     text: str
+    taxon: str = ""
+    kingdom: str = ""
 
-    @property
-    def taxon(self) -> str:
-        """The words without those that help a text search but name no taxon: "Papaver rhoeas flower"."""
-        words = [word for word in self.text.split() if word.lower().rstrip("s") not in _PLANT_PARTS]
-        return " ".join(words) or self.text
+    def __post_init__(self) -> None:
+        words = self.text.split()
+        named = [word for word in words if not _is_plant_part(word)]
+        while len(named) > 1 and named[0].istitle() and named[-1] in _COLOURS:
+            named.pop()
+        object.__setattr__(self, "taxon", self.taxon or " ".join(named) or self.text)
+        if not self.kingdom and any(map(_is_plant_part, words)):
+            object.__setattr__(self, "kingdom", "Plantae")
+
+
+def _is_plant_part(word: str) -> bool:
+    return word.lower().rstrip("s") in _PLANT_PARTS
 
 
 @dataclass(frozen=True)
@@ -30,7 +45,8 @@ class Candidate:
     """A picture that a source has found, and whom it belongs to. Nothing of it has been fetched.
 
     `url` is where the picture lies (http, https; `file:` from the `folder` source alone). Pictures of one
-    `provenance_group` show the same thing and must stay on one side of a split.
+    `provenance_group` show the same thing and must stay on one side of a split. `taken_at` is when it was taken, in
+    local time and ISO 8601 as far as the source knows it: a series is one author's pictures of one minute.
     """
 
     url: str
@@ -42,28 +58,37 @@ class Candidate:
     width: int | None = None
     height: int | None = None
     provenance_group: str = ""
+    taken_at: str = ""
 
 
 @dataclass(frozen=True)
 class CandidatePage:
     """A page of candidates, best first, and the cursor of the next one (None: there is none).
 
-    `odd` records of it could not be read, and were skipped.
+    `odd` records of it could not be read, or are of another taxon, and were skipped. `note` says what the query was
+    taken for, where that may be something else than was meant.
     """
 
     candidates: tuple[Candidate, ...]
     next: str | None = None
     odd: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What a source may be told: the licences wanted (None: any), the class folders to come, argument and keys."""
+    """What a source may be told: the licences wanted (None: any), the class folders to come and their names, argument
+    and keys.
+
+    With `specimens`, records of dead plants and animals are wanted too, herbarium sheets for one.
+    """
 
     licenses: frozenset[str] | None
     labels: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     argument: str = ""
     keys: Mapping[str, str] = field(default_factory=dict)
+    specimens: bool = False
 
 
 def whole_number(cursor: str | None, first: int) -> int:
@@ -90,6 +115,10 @@ class Source(Protocol):
     """The environment variables without which it cannot work."""
     warning: ClassVar[str]
     """What the user must know before it starts; "" where there is nothing."""
+
+    @property
+    def state(self) -> str:
+        """What decides the answers besides the query, such as a list's content: another one is another search."""
 
     def __init__(self, api: Api, options: SourceOptions) -> None:
         """Raise UserError where an argument or a key is missing; ask for nothing yet."""

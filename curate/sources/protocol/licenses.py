@@ -11,8 +11,25 @@ OPEN = frozenset({"cc0", "pdm", "pd", "by", "by-sa"})
 KNOWN = CREATIVE_COMMONS | {"pd"}
 
 _DEED = re.compile(r"creativecommons\.org/(licenses|publicdomain)/([a-z-]+)(?:/(\d(?:\.\d)?))?(?:/([a-z]{2,3})\b)?")
-_SHORT = re.compile(r"(?:cc[ _-]?)?(by(?:[ _-]?(?:nc|nd|sa)){0,2})(?:[ _-]?v?(\d\.\d)(?:[ _-][a-z]{2,3})?)?$")
-_PUBLIC_DOMAIN = re.compile(r"(pd\b|pd-|public domain\b)")
+_SHORT = re.compile(r"(?:cc[ -]?)?(by(?:[ -]?(?:nc|nd|sa)){0,2})(?:[ -]?v?(\d\.\d)(?:,\d\.\d)*)?(?P<rest>(?:[ -].+)?)$")
+_ZERO = re.compile(r"cc[ -]?(?:0|zero)(?:[ -]?1\.0)?(?: universal)?(?: \(?public domain dedication\)?)?$")
+_MARK = re.compile(r"(?:cc[ -])?(?:pdm|public domain mark)(?:[ -]?1\.0)?$")
+_PUBLIC_DOMAIN = re.compile(r"(?:in the )?public domain\b|pd\b")
+_ONLY_SOMEWHERE = re.compile(
+    r"\bonly\b|^pd-us|in the (?:usa?|united states)\b|copyright(?:ed)? in|\bnot in\b|\bexcept\b"
+    r"|\bmay (?:still )?be\b|protected in"
+)
+_RESERVED = re.compile(
+    r"\ball rights reserved\b|\btodos los derechos reservados\b|\btous droits réservés\b|©|\(c\)|^copyright"
+)
+_PORTED = re.compile(r"(?:[ -](?:international|unported|generic|migrated|deed|public|licen[cs]e|[a-z]{2}|igo))*$")
+_NAMED_PARTS = (
+    ("non-? ?commercial", "nc"),
+    ("no-? ?deriv(?:ative)?s?(?: works)?", "nd"),
+    ("share-? ?alike", "sa"),
+    ("attribution", "by"),
+)
+_RESTRICTIONS = ("by", "nc", "nd", "sa")
 
 
 @dataclass(frozen=True)
@@ -40,21 +57,40 @@ UNKNOWN = License()
 def read_license(text: str | None, version: str | None = None, url: str | None = None) -> License:
     """Read a licence from whatever a service calls it: a code, a sentence, a deed's URL, or None.
 
-    What is not one of KNOWN is UNKNOWN, all rights reserved among it; a guess would be worse than that.
+    What is not one of KNOWN is UNKNOWN, all rights reserved among it; a guess would be worse than that. Where the text
+    and the URL contradict each other, the stricter counts: whoever reserves all rights beside a deed gives none away.
     """
-    for candidate in (url or "", text or ""):
-        deed = _DEED.search(candidate.lower())
-        if deed is not None:
-            return _from_deed(*deed.groups())
-    words = (text or "").strip().lower().replace("_", "-")
-    if words in ("cc0", "cc-zero", "cc0-1.0", "cc0 1.0", "cc0-1-0"):
+    words = _plain(text or "")
+    deeds = [
+        _from_deed(*deed.groups()) for deed in (_DEED.search((part or "").lower()) for part in (url, text)) if deed
+    ]
+    if any(not deed.code for deed in deeds) or (_RESERVED.search(words) and not _DEED.search(words)):
+        return UNKNOWN
+    said = _read_words(words, version, None if deeds else url)
+    if said.code and not deeds:
+        return said
+    found = deeds[0] if deeds else UNKNOWN
+    for other in (*deeds[1:], said):
+        found = _stricter(found, other) if other.code else found
+    return found
+
+
+def _plain(text: str) -> str:
+    """In small letters, `CC_BY_4_0` as `cc-by-4.0`."""
+    words = " ".join(text.strip().lower().replace("_", "-").split())
+    return re.sub(r"\b(\d)-(\d)\b", r"\1.\2", words)
+
+
+def _read_words(words: str, version: str | None, url: str | None) -> License:
+    """The licence that words name which are no URL; UNKNOWN where they name none."""
+    if _ZERO.match(words):
         return License("cc0", "1.0", url or "https://creativecommons.org/publicdomain/zero/1.0/")
-    if words in ("pdm", "cc-pdm", "public domain mark"):
+    if _MARK.match(words):
         return License("pdm", "1.0", url or "https://creativecommons.org/publicdomain/mark/1.0/")
     if _PUBLIC_DOMAIN.match(words):
-        return License("pd", "", url or "")
-    short = _SHORT.match(re.sub(r"[ -]?(\d)-(\d)$", r" \1.\2", words))
-    if short is None:
+        return UNKNOWN if _ONLY_SOMEWHERE.search(words) else License("pd", "", url or "")
+    short = _SHORT.match(_abbreviated(words))
+    if short is None or not _PORTED.match(short["rest"]) or (short["rest"] and not (short[2] or "licen" in words)):
         return UNKNOWN
     code = _ordered(short[1])
     if code not in CREATIVE_COMMONS:
@@ -62,6 +98,28 @@ def read_license(text: str | None, version: str | None = None, url: str | None =
     number = version or short[2] or ""
     deed_url = f"https://creativecommons.org/licenses/{code}/{number}/" if number else ""
     return License(code, number, url or deed_url)
+
+
+def _abbreviated(words: str) -> str:
+    """`creative commons attribution-noncommercial 4.0` as `cc by-nc 4.0`; other words as they are."""
+    named = re.sub(r"^creative commons[ :-]*", "cc ", words)
+    if named.startswith("cc zero") or "attribution" not in named:
+        return named
+    for name, part in _NAMED_PARTS:
+        named = re.sub(rf"\b{name}\b", part, named)
+    return named
+
+
+def _stricter(one: License, other: License) -> License:
+    """What both allow; UNKNOWN where no licence says that."""
+    if one.code == other.code or {one.code, other.code} <= {"pd", "pdm"}:
+        return one
+    free = {"cc0", "pdm", "pd"}
+    if one.code in free or other.code in free:
+        return other if one.code in free else one
+    parts = {part for licence in (one, other) for part in licence.code.split("-")}
+    joined = "-".join(part for part in _RESTRICTIONS if part in parts)
+    return next((licence for licence in (one, other) if licence.code == joined), UNKNOWN)
 
 
 def allowed_licenses(wanted: str) -> frozenset[str] | None:

@@ -32,6 +32,15 @@ def picture_key(url: str) -> str:
     return url.partition("#")[0]
 
 
+def is_another_picture(asked: str, given: str) -> bool:
+    """Whether a photo host answered a picture's URL with another picture, as hosts do for one that was removed.
+
+    Of other hosts nothing is said: there, a redirect may well lead to the picture that was asked for.
+    """
+    key = picture_key(asked)
+    return key != asked.partition("#")[0] and picture_key(given) != key
+
+
 def modest_url(url: str, width: int | None = None) -> str:
     """The URL of about 1,000 pixels where the host renders sizes; else the URL as it is.
 

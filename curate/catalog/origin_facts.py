@@ -1,0 +1,58 @@
+"""What the catalog knows of where contents come from, as far as it tells which of them show one thing."""
+
+import sqlite3
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from curate.catalog.pictures import Catalog
+
+
+class OriginFacts(NamedTuple):
+    """What one credit says of one content. `taken_at` is when it was taken, as the source wrote it; "" for unknown."""
+
+    sha256: str
+    url: str
+    landing_page: str
+    title: str
+    author: str
+    provenance_group: str
+    taken_at: str
+
+
+def origin_facts(catalog: Catalog) -> list[OriginFacts]:
+    """All credits, in order of content and URL."""
+    fields = "sha256, url, landing_page, title, author, provenance_group"
+    if not _was_scraped(catalog.db):
+        rows = catalog.db.execute(f"SELECT {fields}, '' FROM credits ORDER BY sha256, url")
+        return list(map(OriginFacts._make, rows))
+    dated = _dated(catalog.db)
+    rows = catalog.db.execute(f"SELECT {fields} FROM credits ORDER BY sha256, url")
+    return [OriginFacts._make((*row, dated.get((row[0], row[1]), ""))) for row in rows]
+
+
+def observed_photos(catalog: Catalog) -> Mapping[str, str]:
+    """The key of a picture on iNaturalist (`inaturalist:<photo>`) → the provenance group of its observation.
+
+    Of every photo that any search has told, whether it was fetched or not.
+    """
+    if not _was_scraped(catalog.db):
+        return {}
+    rows = catalog.db.execute(
+        "SELECT CASE WHEN picture GLOB 'inaturalist:*' THEN picture ELSE 'inaturalist:' || source_id END, "
+        "provenance_group FROM scrape_candidates WHERE provenance_group GLOB 'inaturalist:[0-9]*' "
+        "AND (source = 'inaturalist' OR picture GLOB 'inaturalist:*')"
+    )
+    return dict(rows.fetchall())
+
+
+def _dated(db: sqlite3.Connection) -> dict[tuple[str, str], str]:
+    columns = {name for (name,) in db.execute("SELECT name FROM pragma_table_xinfo('scrape_candidates')")}
+    if "taken_at" not in columns:  # of an older version, read without writing to it
+        return {}
+    rows = db.execute("SELECT sha256, url, taken_at FROM scrape_candidates WHERE taken_at != '' AND sha256 != ''")
+    return {(sha256, url): taken_at for sha256, url, taken_at in rows}
+
+
+def _was_scraped(db: sqlite3.Connection) -> bool:
+    found = db.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'scrape_candidates'").fetchone()
+    return found is not None

@@ -1,0 +1,49 @@
+"""Pictures that a host gives for many URLs: "no longer available", a logo, a portal's page drawn as a picture."""
+
+import datetime
+from urllib.parse import urlsplit
+
+from curate.catalog import Catalog
+from curate.catalog.candidate_store import CandidateStore, StoredCandidate
+from curate.dataset import Dataset
+from curate.quarantine import Decision, set_aside
+
+REASON = "placeholder"
+
+_MOST = 2
+"""Pictures of one host that may have the very same bytes: somebody may have uploaded a photo twice."""
+
+
+def reject_placeholder(
+    dataset: Dataset, catalog: Catalog, store: CandidateStore, stored: StoredCandidate, *, redirected: bool
+) -> int | None:
+    """Look whether a fetched file is what its host gives for pictures that it has not; if so, none of them is kept.
+
+    It is where the same bytes came for more than two pictures that one source has on one host, and for more than one
+    where a redirect led to them. What was kept before that was known goes to the quarantine: returns how many did, None where the file is
+    no placeholder. To be called by the holder of the dataset's lock.
+    """
+    present = store.by_id(stored.id)
+    if present is None or not present.sha256:
+        return None
+    host = urlsplit(stored.candidate.url).hostname
+    # Another source may well know one picture by another URL of the same host.
+    alike = [
+        one
+        for one in store.of_bytes(present.sha256)
+        if one.source == stored.source and host and urlsplit(one.candidate.url).hostname == host
+    ]
+    pictures = {one.picture for one in alike}
+    if len(pictures) <= (1 if redirected else _MOST):
+        return None
+    why = f"{host} gives the same file for {len(pictures)} pictures"
+    kept = [
+        Decision(one.path, one.sha256, REASON, why)
+        for one in alike
+        if one.status == "kept" and (dataset.root / one.path).is_file()
+    ]
+    if kept:
+        set_aside(dataset, catalog, kept, datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"))
+    for one in alike:
+        store.mark(one.id, "duplicate", REASON, why)
+    return len(kept)

@@ -1,0 +1,91 @@
+"""Files that a host gives in the place of pictures that it has not: they are dead links, and credited to nobody."""
+
+import json
+from pathlib import Path
+
+from curate.scrape import Scraped, scrape
+from curate.scraping.scrape_options import ScrapeOptions
+from curate.sources.protocol.image_search import Query
+from curate.sources.protocol.licenses import OPEN
+from curate.sources.protocol.picture_urls import is_another_picture
+from curate.web.network import Network
+from testing.webserver import Reply, Request, Server
+from tests.bringing import ledger
+from tests.pictures import draw
+
+
+def gathered(out: Path, urls: list[str], answer: dict[str, Reply]) -> tuple[Scraped, dict[str, str]]:
+    """A scrape of such URLs of one host, each a record of Openverse; and what became of each, as status and kind."""
+
+    def reply(request: Request) -> Reply:
+        if request.path == "/v1/images/":
+            results = [
+                {"id": str(number), "url": f"{base}{url}", "foreign_landing_url": f"https://x.example/{number}",
+                 "license": "by", "license_version": "4.0", "creator": f"Author {number}"}
+                for number, url in enumerate(urls)
+            ]  # fmt: skip
+            return Reply(json.dumps({"page_count": 1, "results": results}).encode(), "application/json")
+        return answer.get(request.path, Reply(b"no", "text/plain", 404))
+
+    with Server(reply) as server:
+        base = server.url
+        network = Network(loopback_ports=frozenset({server.port}), services={"openverse": base}, budgets={})
+        query = Query("rose", "rose", "rose")
+        report = scrape(out, [query], ScrapeOptions(20, OPEN, 50), sources=("openverse",), network=network, keys={})
+    with ledger(out) as db:
+        rows = db.execute("SELECT url, status, kind FROM scrape_candidates").fetchall()
+    return report, {url.removeprefix(base): f"{status}: {kind}" for url, status, kind in rows}
+
+
+def picture(seed: int) -> Reply:
+    return Reply(draw(seed, (300, 200)), "image/jpeg")
+
+
+def test_one_file_for_three_pictures_is_none_of_them(tmp_path: Path) -> None:
+    urls = ["/a.jpg", "/b.jpg", "/gone1.jpg", "/gone2.jpg", "/c.jpg", "/gone3.jpg", "/gone4.jpg"]
+    web = {f"/{name}.jpg": picture(seed) for seed, name in enumerate("abc")}
+    web |= {url: picture(99) for url in urls if "gone" in url}
+    report, became = gathered(tmp_path / "out", urls, web)
+    assert {url for url, end in became.items() if end == "kept: "} == {"/a.jpg", "/b.jpg", "/c.jpg"}
+    assert {end for url, end in became.items() if "gone" in url} == {"duplicate: placeholder"}
+    assert report.new == 3
+    assert len(list((tmp_path / "out" / "raw" / "rose").glob("*.jpg"))) == 3
+    aside = list((tmp_path / "out").glob("quarantine/placeholder/raw/rose/*.jpg"))
+    assert [file.read_bytes() for file in aside] == [picture(99).body], "what was kept before is set aside, not deleted"
+    assert "gone" not in report.credits.read_text(encoding="utf-8")
+
+
+def test_a_redirect_that_two_pictures_share_is_a_dead_link(tmp_path: Path) -> None:
+    moved = Reply(status=302, headers={"Location": "/unavailable.jpg"})
+    web = {"/a.jpg": picture(1), "/b.jpg": moved, "/c.jpg": moved, "/unavailable.jpg": picture(99)}
+    report, became = gathered(tmp_path / "out", ["/a.jpg", "/b.jpg", "/c.jpg"], web)
+    assert became == {"/a.jpg": "kept: ", "/b.jpg": "duplicate: placeholder", "/c.jpg": "duplicate: placeholder"}
+    assert report.new == 1
+
+
+def test_a_redirect_to_where_the_picture_lies_now_is_followed(tmp_path: Path) -> None:
+    web = {
+        "/a.jpg": Reply(status=301, headers={"Location": "/moved/a.jpg"}),
+        "/b.jpg": Reply(status=301, headers={"Location": "/moved/b.jpg"}),
+        "/moved/a.jpg": picture(1),
+        "/moved/b.jpg": picture(2),
+    }
+    report, became = gathered(tmp_path / "out", ["/a.jpg", "/b.jpg"], web)
+    assert set(became.values()) == {"kept: "}
+    assert report.new == 2
+
+
+def test_a_picture_that_was_uploaded_twice_is_a_duplicate_and_no_placeholder(tmp_path: Path) -> None:
+    web = {"/a.jpg": picture(1), "/b.jpg": picture(1)}
+    _, became = gathered(tmp_path / "out", ["/a.jpg", "/b.jpg"], web)
+    assert became == {"/a.jpg": "kept: ", "/b.jpg": "duplicate: duplicate"}
+
+
+def test_photo_hosts_that_answer_with_another_picture() -> None:
+    flickr = "https://live.staticflickr.com/65535/52345_0123abcdef_b.jpg"
+    assert is_another_picture(flickr, "https://s.yimg.com/pw/images/en-us/photo_unavailable_l.png")
+    assert not is_another_picture(flickr, flickr.replace("_b.jpg", "_c.jpg"))
+    photo = "https://static.inaturalist.org/photos/123/large.jpg"
+    assert not is_another_picture(photo, "https://inaturalist-open-data.s3.amazonaws.com/photos/123/large.jpg")
+    assert is_another_picture(photo, "https://www.inaturalist.org/attachment_defaults/local_photos/large.png")
+    assert not is_another_picture("https://example.org/a.jpg", "https://example.org/b.jpg")

@@ -1,0 +1,186 @@
+"""A second run that helps: what has changed is asked for again, and what is missing is said."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.clean import clean
+from curate.scraping.contact import contact_wanted, known_contact
+from curate.scraping.preview import preview
+from curate.scraping.scrape_options import ScrapeOptions
+from curate.scraping.yield_report import Yield
+from curate.sources.protocol.image_search import Query
+from curate.sources.protocol.licenses import OPEN
+from testing.localweb import LocalWeb
+from tests.bringing import bring, files, ledger
+from tests.pictures import draw, plant
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[LocalWeb]:
+    with LocalWeb(plant(tmp_path / "web", {"rose": 12, "iris": 2}), licenses=("by",)) as web:
+        yield web
+
+
+def rows(path: Path, web: LocalWeb, numbers: range, licence: str = "by") -> Path:
+    """A list of the web's roses of these numbers, counted from the first."""
+    roses = [picture for picture in web.pictures if picture.label == "rose"]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+        writer.writerow(["url", "label", "license", "author"])
+        writer.writerows([web.offer.url("openverse", roses[n]), "rose", licence, "Ann"] for n in numbers)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_lines_that_are_added_to_a_list_come(web: LocalWeb, tmp_path: Path, suffix: str) -> None:
+    listing, out = tmp_path / f"list{suffix}", tmp_path / "out"
+    source = f"urls:{listing}"
+    rows(listing, web, range(3))
+    assert bring(web, out, "rose", sources=(source,)).new == 3
+    assert bring(web, out, "rose", sources=(source,)).new == 0
+    rows(listing, web, range(5))
+    assert bring(web, out, "rose", sources=(source,)).new == 2
+
+
+def test_a_licence_that_is_put_right_is_read_and_credited(web: LocalWeb, tmp_path: Path) -> None:
+    listing, out = tmp_path / "list.csv", tmp_path / "out"
+    rows(listing, web, range(2), "by")
+    bring(web, out, "rose", sources=(f"urls:{listing}",))
+    rows(listing, web, range(4), "all rights reserved")
+    assert bring(web, out, "rose", sources=(f"urls:{listing}",)).new == 0
+    rows(listing, web, range(4), "cc0")
+    report = bring(web, out, "rose", sources=(f"urls:{listing}",))
+    assert report.new == 2
+    text = report.credits.read_text(encoding="utf-8")
+    assert text.count("CC0 1.0") == 4
+    assert "CC BY" not in text
+
+
+def test_a_json_array_is_a_list_too(web: LocalWeb, tmp_path: Path) -> None:
+    listing = tmp_path / "list.json"
+    urls = [web.offer.url("openverse", picture) for picture in web.pictures if picture.label == "rose"][:3]
+    listing.write_text(json.dumps([{"url": urls[0], "license": "by"}, {"url": urls[1], "license": "by"}, urls[2]]))
+    assert bring(web, tmp_path / "out", "rose", sources=(f"urls:{listing}",)).new == 2
+    assert bring(web, tmp_path / "out", "rose", sources=(f"urls:{listing}",), licenses=None).new == 1
+
+
+def test_files_that_are_added_to_a_folder_come(web: LocalWeb, tmp_path: Path) -> None:
+    folder, out = tmp_path / "mine", tmp_path / "out"
+    plant(folder, {"rose": 2})
+    (folder / "rose" / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture, though it begins like one")
+    asked: dict[str, Any] = {"sources": (f"folder:{folder}",), "licenses": None}
+    assert bring(web, out, "rose", **asked).new == 2
+    (folder / "rose" / "third.jpg").write_bytes(draw(71, (160, 120)))
+    (folder / "rose" / "bad.jpg").write_bytes(draw(72, (160, 120)))
+    assert bring(web, out, "rose", **asked).new == 2, "the one that was broken has been replaced"
+
+
+def test_lines_of_no_class_are_named(web: LocalWeb, tmp_path: Path) -> None:
+    listing = tmp_path / "list.csv"
+    url = web.offer.url("openverse", web.pictures[0])
+    listing.write_text(f"url,label,license\n{url},tulp,by\n{url}?2,Iris,by\n{url}?3,tulp,by\n")
+    report = bring(web, tmp_path / "out", sources=(f"urls:{listing}",))
+    (note,) = report.notes
+    assert "2 lines name no class that is asked for" in note
+    assert "'tulp' (2)" in note
+
+
+def test_a_lower_min_size_asks_again_for_what_was_too_small(web: LocalWeb, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    listing = rows(tmp_path / "list.csv", web, range(3))  # a list announces no sizes
+    asked: dict[str, Any] = {"sources": (f"urls:{listing}",)}
+    assert bring(web, out, "rose", min_size=130, **asked).new == 0
+    assert bring(web, out, "rose", min_size=125, **asked).new == 0
+    assert bring(web, out, "rose", min_size=120, **asked).new == 3
+
+
+def test_what_robots_forbade_is_asked_for_by_whoever_ignores_them(web: LocalWeb, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    web.faults.robots = "User-agent: *\nDisallow: /openverse/pictures/\n"
+    report = bring(web, out, "rose")
+    assert (report.new, report.yields[0].lost["robots.txt"]) == (0, 12)
+    assert bring(web, out, "rose", network=web.network(obey_robots=False)).new == 12
+
+
+@pytest.mark.parametrize(("fault", "change"), [("noai", {"obey_robots_tag": False}), ("forbidden", {"contact": "me"})])
+def test_what_was_refused_is_asked_for_again(
+    web: LocalWeb, tmp_path: Path, fault: str, change: dict[str, object]
+) -> None:
+    out = tmp_path / "out"
+    web.faults.pictures = {picture.number: fault for picture in web.pictures}
+    assert bring(web, out, "rose", network=web.network(contact="")).new == 0
+    if fault == "forbidden":
+        web.faults.pictures = {}
+        assert bring(web, out, "rose", network=web.network(contact="")).new == 0, "nothing has changed on our side"
+    else:
+        web.faults.pictures = dict.fromkeys(web.faults.pictures, fault)
+    assert bring(web, out, "rose", network=web.network(**{"contact": "", **change})).new == 12
+
+
+def test_the_limit_counts_the_pictures_that_are_there(web: LocalWeb, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    plant(out / "raw", {"rose": 3, "iris": 1})
+    for number, file in enumerate(sorted((out / "raw").glob("*/*.jpg"))):
+        file.write_bytes(draw(500 + number, (160, 120)))
+    shown = preview(out, [Query("rose", "rose", "rose")], ScrapeOptions(8, OPEN, 100), sources=("openverse",),
+                    network=web.network(), keys={})  # fmt: skip
+    assert len(shown.listed) == 5
+    assert bring(web, out, "rose", limit=8).new == 5, "three of the user's own are there"
+    for file in sorted((out / "raw" / "rose").glob("*.jpg"))[:4]:
+        file.unlink()
+    assert bring(web, out, "rose", limit=8).new == 4
+    clean(out)
+    assert bring(web, out, "rose", limit=8).new == 0
+
+
+def test_a_class_that_got_fewer_says_how_many_and_why(web: LocalWeb, tmp_path: Path) -> None:
+    web.faults.pictures = {web.pictures[-1].number: "gone"}
+    report = bring(web, tmp_path / "out", limit=20)
+    assert {(short.label, short.there, short.wanted) for short in report.shortfalls} == {
+        ("rose", 11, 20),
+        ("iris", 2, 20),
+    }
+    short = next(short for short in report.shortfalls if short.label == "rose")
+    ((url, reason),) = short.failures
+    assert url == web.offer.url("openverse", web.pictures[-1])
+    assert "404" in reason
+    assert short.lost == {"http 404": 1}
+
+
+def test_one_author_gives_a_part_of_a_class_and_the_yield_says_so(web: LocalWeb, tmp_path: Path) -> None:
+    report = bring(web, tmp_path / "out", "rose", per_author=1)
+    with ledger(tmp_path / "out") as db:
+        authors = [author for (author,) in db.execute("SELECT author FROM scrape_candidates WHERE status = 'kept'")]
+    assert len(authors) == len(set(authors)) == report.new == 6
+    one: Yield = report.yields[0]
+    assert one.lost["enough of one author"] == 6
+    assert bring(web, tmp_path / "out", "rose", per_author=0).new == 6
+
+
+def test_a_class_is_filled_from_one_author_once_there_is_nobody_else(tmp_path: Path) -> None:
+    garden = plant(tmp_path / "garden", {"rose": 42})
+    with LocalWeb(garden, licenses=("by",)) as web:
+        bring(web, tmp_path / "some", "rose", limit=30)
+        bring(web, tmp_path / "all", "rose", limit=42)
+    with ledger(tmp_path / "some") as db:
+        query = "SELECT COUNT(*) FROM scrape_candidates WHERE status = 'kept' GROUP BY author"
+        assert max(count for (count,) in db.execute(query)) <= 6, "a fifth of the limit"
+    assert len(files(tmp_path / "some")) == 30
+    assert len(files(tmp_path / "all")) == 42
+
+
+def test_a_contact_is_asked_for_once_and_kept(web: LocalWeb, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert known_contact(out, "") == ""
+    assert "--contact" in contact_wanted(["openverse", "wikimedia"], "")
+    bring(web, out, "rose", limit=2, network=web.network(contact="ann@example.org"))
+    assert known_contact(out, "") == "ann@example.org"
+    assert known_contact(out, "ben@example.org") == "ben@example.org"
+    assert contact_wanted(["wikimedia"], known_contact(out, "")) == ""
+    assert contact_wanted(["openverse"], "") == ""
+    assert len(files(out)) == 2

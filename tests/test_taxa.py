@@ -1,0 +1,271 @@
+"""The right species: answers as iNaturalist and GBIF really gave them, served on loopback."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from curate.sources import open_source
+from curate.sources.protocol.authors import stated_author
+from curate.sources.protocol.image_search import CandidatePage, Query, SourceOptions
+from curate.sources.protocol.taxa import Taxon, best_taxon
+from curate.web.fetch import Fetcher
+from curate.web.network import Network
+from testing.webserver import Reply, Request, Server
+
+Json = dict[str, Any]
+
+
+def ask(
+    service: str, answers: Mapping[str, Any], query: Query, **options: Any
+) -> tuple[list[CandidatePage], list[Request]]:
+    """All pages of a search against a service that gives for each path an answer, or what a function makes of it."""
+    asked: list[Request] = []
+
+    def reply(request: Request) -> Reply:
+        asked.append(request)
+        found = answers[request.path]
+        return Reply(json.dumps(found(request) if callable(found) else found).encode(), "application/json")
+
+    async def walk(network: Network) -> list[CandidatePage]:
+        async with Fetcher(network) as fetcher:
+            source = open_source(service, fetcher, SourceOptions(None, **options))
+            pages, cursor = [], None
+            while True:
+                pages.append(await source.page(query, 10, cursor))
+                cursor = pages[-1].next
+                if cursor is None:
+                    return pages
+
+    with Server(reply) as server:
+        network = Network(loopback_ports=frozenset({server.port}), services={service: server.url}, budgets={})
+        return asyncio.run(walk(network)), asked
+
+
+def taxon(number: int, name: str, group: str, rank: str = "genus", *names: str) -> Json:
+    common = {"preferred_common_name": names[0]} if names else {}
+    return {"id": number, "name": name, "rank": rank, "iconic_taxon_name": group, **common}
+
+
+def observation(number: int, of: Json, *photos: int, ancestors: tuple[int, ...] = ()) -> Json:
+    return {
+        "id": number,
+        "uri": f"https://www.inaturalist.org/observations/{number}",
+        "user": {"login": "ann", "name": None},
+        "taxon": {**of, "ancestor_ids": [48460, *ancestors, of["id"]]},
+        "time_observed_at": "2021-05-01T10:31:58+02:00",
+        "photos": [
+            {"id": photo, "url": f"https://inaturalist-open-data.s3.amazonaws.com/photos/{photo}/square.jpg",
+             "license_code": "cc-by", "original_dimensions": None}
+            for photo in photos
+        ],
+    }  # fmt: skip
+
+
+def observations(*found: Json) -> Any:
+    def answer(request: Request) -> Json:
+        query = request.query
+        above, below = int(query.get("id_above", 0)), int(query.get("id_below", 1 << 60))
+        rest = [one for one in found if above < one["id"] < below]
+        rest = sorted(rest, key=lambda one: one["id"], reverse=query.get("order") == "desc")
+        return {"total_results": len(rest), "results": rest[: int(query["per_page"])]}
+
+    return answer
+
+
+THISTLE = taxon(1, "Echinops", "Plantae", "genus", "globe thistles")
+TENREC = taxon(2, "Echinops", "Mammalia")
+SPHAEROCEPHALUS = taxon(3, "Echinops sphaerocephalus", "Plantae", "species")
+
+
+def test_echinops_takes_the_thistle_and_no_tenrec() -> None:
+    tenrecs = taxon(4, "Echinops telfairi", "Mammalia", "species", "lesser hedgehog tenrec")
+    answers = {
+        "/v1/taxa": {"results": [tenrecs, TENREC, SPHAEROCEPHALUS, THISTLE]},
+        "/v1/observations": observations(
+            observation(10, SPHAEROCEPHALUS, 100, 101, ancestors=(1,)),
+            observation(11, tenrecs, 110, ancestors=(2,)),
+            observation(12, THISTLE, 120),
+        ),
+    }
+    pages, asked = ask("inaturalist", answers, Query("10", "globe thistle", "Echinops flower head"))
+    found = [candidate for page in pages for candidate in page.candidates]
+    assert [candidate.source_id for candidate in found] == ["100", "101", "120"]
+    assert sum(page.odd for page in pages) == 1, "the record of another taxon is counted"
+    assert {request.query["taxon_id"] for request in asked if request.path == "/v1/observations"} == {"1"}
+    assert pages[0].note == "Echinops (genus, Plantae)"
+    assert {candidate.provenance_group for candidate in found} == {"inaturalist:10", "inaturalist:12"}
+    assert {candidate.author for candidate in found} == {"ann"}
+    assert {candidate.taken_at for candidate in found} == {"2021-05-01T10:31:58+02:00"}
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [
+        ("Scabiosa", [Taxon(1, "Centaurea scabiosa", "species", "Plantae", ("greater knapweed",))]),
+        ("sunflower", [Taxon(1, "Pycnopodia helianthoides", "species", "Animalia", ("sunflower star",))]),
+        ("Echinops flower", [Taxon(2, "Echinops", "genus", "Mammalia")]),
+    ],
+)
+def test_a_name_that_only_contains_the_words_is_another_taxons(words: str, known: list[Taxon]) -> None:
+    said = best_taxon(Query("1", "x", words), known)
+    assert isinstance(said, str)
+    assert known[0].name in said, "the user sees what the service knows"
+
+
+def test_the_scientific_name_comes_first_then_a_common_one_or_a_synonym() -> None:
+    sunflower = Taxon(1, "Helianthus annuus", "species", "Plantae", ("common sunflower", "", "Sunflower"))
+    genus = Taxon(2, "Petunia × atkinsiana", "hybrid", "Plantae")
+    other = Taxon(3, "Alba", "genus", "Plantae", ("petunia atkinsiana",))
+    assert best_taxon(Query("1", "x", "sunflower"), [other, sunflower]) == sunflower
+    assert best_taxon(Query("1", "x", "Petunia x atkinsiana"), [other, genus]) == genus
+
+
+@pytest.mark.parametrize(
+    ("words", "expected", "kingdom"),
+    [
+        ("Papaver rhoeas flower", "Papaver rhoeas", "Plantae"),
+        ("Eustoma blue", "Eustoma", ""),
+        ("Eustoma blue flowers", "Eustoma", "Plantae"),
+        ("red ginger", "red ginger", ""),
+        ("Alpinia purpurata", "Alpinia purpurata", ""),
+        ("flower", "flower", "Plantae"),
+    ],
+)
+def test_words_that_name_no_taxon_are_left_out_of_the_taxons_name(words: str, expected: str, kingdom: str) -> None:
+    query = Query("1", "x", words)
+    assert (query.taxon, query.kingdom, query.text) == (expected, kingdom, words)
+
+
+def test_a_names_file_may_say_taxon_and_kingdom() -> None:
+    query = Query("1", "x", "blue thistle", "Echinops", "Plantae")
+    assert (query.text, query.taxon, query.kingdom) == ("blue thistle", "Echinops", "Plantae")
+
+
+def test_nothing_is_taken_where_no_taxon_has_the_name() -> None:
+    pages, asked = ask("inaturalist", {"/v1/taxa": {"results": []}}, Query("1", "x", "Xyzzy"))
+    assert [page.candidates for page in pages] == [()]
+    assert pages[0].note == "no taxon is called 'Xyzzy'"
+    assert len(asked) == 1
+
+
+def test_inaturalist_does_not_bring_the_oldest_first() -> None:
+    known = [observation(number, THISTLE, number) for number in range(1000, 9000, 10)]
+    answers = {"/v1/taxa": {"results": [THISTLE]}, "/v1/observations": observations(*known)}
+    pages, _ = ask("inaturalist", answers, Query("1", "x", "Echinops"))
+    numbers = [int(candidate.source_id) for page in pages for candidate in page.candidates]
+    assert sorted(numbers) == [one["id"] for one in known], "all come in the end, and none twice"
+    first = numbers[:100]
+    assert min(first) < 2500
+    assert max(first) > 6000
+    assert len({number // 1000 for number in first}) >= 3
+
+
+def occurrence(
+    key: int, taxon_key: int = 5, basis: str = "HUMAN_OBSERVATION", media: Mapping[str, str] | None = None
+) -> Json:
+    return {
+        "key": key,
+        "basisOfRecord": basis,
+        "taxonKey": 99,
+        "speciesKey": taxon_key,
+        "scientificName": "Echinops ritro L.",
+        "recordedBy": "A. Botanist",
+        "eventDate": "2020-06-01T12:00:00",
+        "license": "http://creativecommons.org/licenses/by/4.0/legalcode",
+        "media": [{"type": "StillImage", "identifier": f"https://pictures.example/{key}.jpg", **(media or {})}],
+    }
+
+
+def gbif(match: Json, *records: Json) -> dict[str, Any]:
+    listed = {"offset": 0, "limit": 50, "endOfRecords": True, "count": len(records), "results": list(records)}
+    return {"/v1/species/match": match, "/v1/occurrence/search": listed}
+
+
+def test_gbif_asks_for_the_accepted_taxon_of_a_synonym_and_checks_each_record() -> None:
+    match = {"usageKey": 4, "acceptedUsageKey": 5, "matchType": "EXACT", "kingdom": "Plantae", "rank": "SPECIES",
+             "species": "Echinops ritro", "synonym": True}  # fmt: skip
+    pages, asked = ask(
+        "gbif", gbif(match, occurrence(1), occurrence(2, 6)), Query("1", "x", "Echinops ruthenicus flower")
+    )
+    assert asked[0].query["kingdom"] == "Plantae"
+    assert asked[1].query["taxonKey"] == "5"
+    assert [candidate.source_id for candidate in pages[0].candidates] == ["1:0"]
+    assert pages[0].odd == 1
+    assert pages[0].note == "Echinops ritro (species, Plantae)"
+
+
+def test_gbif_leaves_another_kingdoms_taxon() -> None:
+    match = {"usageKey": 4, "matchType": "EXACT", "kingdom": "Animalia", "rank": "GENUS"}
+    pages, asked = ask("gbif", gbif(match, occurrence(1)), Query("1", "x", "Echinops flower"))
+    assert (pages[0].candidates, len(asked)) == ((), 1)
+    assert pages[0].note == "no taxon among Plantae is called 'Echinops'"
+
+
+def test_gbif_brings_herbarium_sheets_only_where_they_are_asked_for() -> None:
+    match = {
+        "usageKey": 5,
+        "matchType": "EXACT",
+        "kingdom": "Plantae",
+        "rank": "SPECIES",
+        "canonicalName": "Echinops ritro",
+    }
+    records = (occurrence(1), occurrence(2, basis="PRESERVED_SPECIMEN"))
+    pages, asked = ask("gbif", gbif(match, *records), Query("1", "x", "Echinops ritro"))
+    assert "HUMAN_OBSERVATION" in asked[1].query["basisOfRecord"].split(",")
+    assert [candidate.source_id for candidate in pages[0].candidates] == ["1:0"]
+    pages, asked = ask("gbif", gbif(match, *records), Query("1", "x", "Echinops ritro"), specimens=True)
+    assert "basisOfRecord" not in asked[1].query
+    assert [candidate.source_id for candidate in pages[0].candidates] == ["1:0", "2:0"]
+
+
+@pytest.mark.parametrize(
+    ("media", "expected"),
+    [
+        ({"creator": "Ann", "rightsHolder": "Garden"}, "Ann"),
+        ({"creator": "unknown", "rightsHolder": "Garden"}, "Garden"),
+        ({}, "A. Botanist"),
+    ],
+)
+def test_gbif_credits_whoever_is_named_nearest_to_the_picture(media: dict[str, str], expected: str) -> None:
+    match = {"usageKey": 5, "matchType": "EXACT", "kingdom": "Plantae"}
+    pages, _ = ask("gbif", gbif(match, occurrence(1, media=media)), Query("1", "x", "Echinops ritro"))
+    assert pages[0].candidates[0].author == expected
+
+
+def file(number: int, user: str = "Uploader", **metadata: str) -> Json:
+    info = {
+        "url": f"https://upload.wikimedia.org/wikipedia/commons/a/ab/{number}.jpg",
+        "descriptionurl": f"https://commons.wikimedia.org/wiki/File:{number}.jpg",
+        "width": 800, "height": 600, "mime": "image/jpeg", "user": user,
+        "extmetadata": {key: {"value": value, "source": "x"} for key, value in metadata.items()},
+    }  # fmt: skip
+    return {"pageid": number, "index": number, "title": f"File:{number}.jpg", "imageinfo": [info]}
+
+
+def test_commons_does_not_take_the_uploader_for_the_author() -> None:
+    pages = [
+        file(1, Artist="<a href='x'>Ann</a>"),
+        file(2, Credit="Photo by <b>Ben</b>"),
+        file(3),
+        file(4, Credit="Own work"),
+        file(5, Artist="No machine-readable author provided. Eve~commonswiki assumed (based on copyright claims)."),
+        file(6, Artist="This file is lacking author information."),
+        file(7, Artist="Ann", DateTimeOriginal="2012-06-03 14:22:10"),
+    ]
+    answer = {"batchcomplete": True, "query": {"pages": pages}}
+    found = ask("wikimedia", {"/w/api.php": answer}, Query("1", "x", "rose"))[0][0].candidates
+    assert [candidate.author for candidate in found] == ["Ann", "Photo by Ben", "", "Uploader", "Eve", "", "Ann"]
+    assert found[-1].taken_at == "2012-06-03 14:22:10"
+
+
+@pytest.mark.parametrize("words", ["", "Unknown author", "unknown", "Anonymous", "N/A", " - ", "author unknown"])
+def test_words_that_say_that_nobody_is_known_are_no_name(words: str) -> None:
+    assert stated_author(words) == ""
+
+
+@pytest.mark.parametrize("words", ["None Such", "A. Unknown-Smith", "Ann", "Lacking, John"])
+def test_names_stay_names(words: str) -> None:
+    assert stated_author(words) == words
