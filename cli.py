@@ -37,6 +37,7 @@ ROAD = (
     showing.show,
     training.summary,
     training.train,
+    training.runs,
     training.recipes,
     training.bank,
     predicting.evaluate,

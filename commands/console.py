@@ -13,9 +13,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol, TextIO
+from typing import Final, Protocol, TextIO
 
 from curate.printable import printable
+
+_WHOLE_NAME: Final = 24  # letters
 
 
 class ReportSink(Protocol):
@@ -71,7 +73,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
     printed = Table(title=Text(printable(title), "bold"), title_justify="left", header_style="bold")
     for number, name in enumerate(columns):
         numeric = is_numeric(row[number] for row in cells)
-        printed.add_column(Text(printable(name)), justify="right" if numeric else "left", overflow="fold")
+        # What a row is called stays whole where it is no longer than names are; the other columns fold
+        whole = number == 0 and max((len(row[0]) for row in cells), default=0) <= _WHOLE_NAME
+        printed.add_column(
+            Text(printable(name)), justify="right" if numeric else "left", overflow="fold", no_wrap=whole
+        )
     for number, row in enumerate(cells):
         if last_is_total and number == len(cells) - 1:
             printed.add_section()
@@ -152,11 +158,22 @@ def note(line: str) -> None:
 
 
 def json_line(value: object) -> None:
-    """Print a value as one line of JSON; where anything in it is not for terminals, all but ASCII is spelt out."""
+    """Print a value as one line of JSON; all but ASCII is spelt out where anything in it is not for terminals, or where
+    the stream has no such signs: what it would put in their place is no JSON.
+    """
     line = json.dumps(value, ensure_ascii=False)
-    if printable(line) != line:
+    if printable(line) != line or not _has_signs(line):
         line = json.dumps(value).replace("\x7f", "\\u007f")
     sys.stdout.write(f"{line}\n")
+
+
+def _has_signs(text: str) -> bool:
+    """Whether standard output's encoding can say it."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def clean_what_others_print() -> None:

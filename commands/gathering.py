@@ -108,7 +108,7 @@ def scrape(
 
 def download(
     what: Annotated[
-        str, typer.Argument(metavar="WHAT", help="flowers102, flower-photos, landmarks, or an archive's URL.")
+        str, typer.Argument(metavar="WHAT", help="flowers102, flower-photos, landmarks, an archive's URL or file.")
     ],
     *,
     out: Annotated[Path, typer.Option(help="A new or empty folder; a README.md may be there.")] = DEFAULT_DATA,
@@ -118,6 +118,8 @@ def download(
     wait: Wait = False,
 ) -> None:
     """Fetch a public dataset, checked, as train/, valid/, test/.
+
+    An archive that was fetched once and handed round, as in a classroom, is laid out without a network.
 
     A broken transfer resumes: run the same command again.
 

@@ -12,7 +12,9 @@ from commands.shell import command_line
 from curate.defaults import DEFAULT_DATA, MAX_RADIUS
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="The dataset folder: <class>/, raw/<class>/ or train/…")]
-Checkpoint = Annotated[Path | None, typer.Option("--checkpoint", help="A checkpoint.  [default: the best in --models]")]
+Checkpoint = Annotated[
+    Path | None, typer.Option("--checkpoint", help="A checkpoint.  [default: of --models, for these classes]")
+]
 Models = Annotated[Path, typer.Option(help="Where checkpoints are looked for.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Names = Annotated[Path | None, typer.Option(help="JSON: class folder → name.  [default: DATA's own, or Oxford's]")]
@@ -93,11 +95,21 @@ def patience(wait: bool) -> float | None:
     return None if wait else 0.0
 
 
-def chosen_checkpoint(checkpoint: Path | None, models: Path) -> Path:
-    """The checkpoint that was named or else the best one; raises `UserError` where there is none."""
-    from train.checkpoint import best_checkpoint
+def chosen_checkpoint(checkpoint: Path | None, models: Path, data: Path | None = None) -> Path:
+    """The checkpoint that was named or else the one that answers, for the classes of `data` where it is given.
 
-    return checkpoint or best_checkpoint(models)
+    Raises `UserError` where there is none.
+    """
+    from train.checkpoint_choice import best_checkpoint
+
+    if checkpoint is not None:
+        return checkpoint
+    if data is None:
+        return best_checkpoint(models)
+    from curate.dataset import open_dataset
+    from train.pictures import classes_at_hand
+
+    return best_checkpoint(models, classes_at_hand(open_dataset(data)))
 
 
 def names_of(data: Path, file: Path | None) -> dict[str, str]:

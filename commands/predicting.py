@@ -76,8 +76,8 @@ def evaluate(
 
     if out:
         require_evaluation_place(out, force=force)
-    file = chosen_checkpoint(checkpoint, models)
     data = plain or data
+    file = chosen_checkpoint(checkpoint, models, data)
     (tell_layout if plain else tell_split)(data)
     evaluation = run_evaluate(
         file, data, split=split, plain=plain is not None, device=device, bank=models / "bank",
@@ -122,12 +122,14 @@ def predict(
 
     file = chosen_checkpoint(checkpoint, models)
     predictor = Predictor.from_checkpoint(file, device, views=views, abstain=abstain)
-    show = training_reports.prediction_as_json if as_json else training_reports.prediction
     failures = training_reports.Failures()
     drawn: list[LabelledPrediction] = []
     with console.counter("Predicting") as advance:
         for answer in predictor.predict_files(expand(files), top_k=top_k):
-            show(answer)
+            if as_json:
+                training_reports.prediction_as_json(answer, file)
+            else:
+                training_reports.prediction(answer)
             failures.note(answer)
             if plot and not isinstance(answer, Exception) and len(drawn) < MOST:
                 drawn.append(LabelledPrediction(answer))
@@ -135,7 +137,7 @@ def predict(
     if plot:
         _plot(drawn, plot)
     if not as_json and failures.answers > len(failures.broken):
-        console.say(f"That is what {file} says.")
+        console.say(f"That is what {file} says, which knows {training_reports.classes_in_words(predictor.checkpoint)}.")
     failures.end()
 
 
@@ -163,10 +165,13 @@ def predict_random(
     from train.pictures import draw_held_out, spelt_as
 
     picture, split = draw_held_out(open_split(data), seed)
+    file = chosen_checkpoint(checkpoint, models, data)
+    from train.evaluate import require_answers_for
     from train.predict import Predictor
 
-    predictor = Predictor.from_checkpoint(chosen_checkpoint(checkpoint, models), device)
+    predictor = Predictor.from_checkpoint(file, device)
     (picture,) = spelt_as(predictor.checkpoint.labels, [picture])
+    require_answers_for(file, predictor.checkpoint, [picture.label])
     (answer,) = predictor.predict_files([picture.path], top_k=top_k)
     training_reports.prediction(answer)
     failures = training_reports.Failures()
@@ -177,18 +182,20 @@ def predict_random(
         from train.prediction_plot import LabelledPrediction
 
         _plot([LabelledPrediction(answer, picture.label, predictor.checkpoint.name_of(picture.label))], plot)
-    elsewhere = () if models == DEFAULT_MODELS else ("--models", models)
-    following = command_line("evaluate", data, *elsewhere)
-    console.say(f"The picture is {picture.path}, drawn from {split}. Next: {following}")
+    following = command_line("evaluate", data, "--checkpoint", file)
+    console.say(f"The picture is {picture.path}, drawn from {split}; {file} answered. Next: {following}")
 
 
 def _plot(answers: Sequence[LabelledPrediction], file: Path) -> None:
     """Draw the answers; where there is none, say so and draw nothing."""
-    from curate.rendering import save_drawing
+    from curate.rendering import save_drawing, without_font
     from train.prediction_plot import plot_predictions
 
     if answers:
         save_drawing(plot_predictions(answers), file)
+        names = [guess.name for one in answers for guess in one.prediction.guesses]
+        if missing := without_font([*names, *(one.truth_name for one in answers)]):
+            console.say(f"Note: {missing}")
         console.heading(f"Drew {len(answers)} in {file}")
 
 
@@ -196,7 +203,7 @@ def export(
     data: Data = DEFAULT_DATA,
     *,
     format_: Annotated[AnyFormat, typer.Option("--format", help="The first three: DATA; the rest: a checkpoint.")],
-    out: Annotated[Path | None, typer.Option(help="A folder.  [default: beside DATA or checkpoint]")] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder, or a checkpoint's file.  [default: beside it]")] = None,
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
     names: Names = None,
@@ -204,6 +211,8 @@ def export(
         bool, typer.Option("--convert", help="Of DATA: write what torchvision cannot read as PNG or JPEG.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Of a checkpoint: replace files not written here.")] = False,
+    opset: Annotated[int, typer.Option(min=0, help="Of ONNX: the operator set.  [default: PyTorch's]")] = 0,
+    ir_version: Annotated[int, typer.Option(min=0, help="Of ONNX: its IR version.  [default: PyTorch's]")] = 0,
     wait: Wait = False,
 ) -> None:
     """Write the dataset, or a checkpoint, for other tools.
@@ -239,8 +248,9 @@ def export(
     pictures = [picture.path for picture in labelled_pictures(open_split(data), "valid")]
 
     written = export_checkpoint(
-        chosen_checkpoint(checkpoint, models), format_, pictures, out=out, force=force, progress=console.bars
-    )
+        chosen_checkpoint(checkpoint, models, data), format_, pictures, out=out, force=force, opset=opset,
+        ir_version=ir_version, progress=console.bars,
+    )  # fmt: skip
     console.say(
         f"Wrote {written.file} and {written.beside}; on {written.pictures} pictures its probabilities differ from the "
         f"checkpoint's by {written.largest_difference:.1e} at most."

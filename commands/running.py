@@ -81,7 +81,7 @@ def _outcome(command: Callable[..., object]) -> int:
     try:
         _require_words(sys.argv[1:])
         _require_working_directory()
-        returned = command(standalone_mode=False)
+        returned = _run_in_our_words(command, sys.argv[1:])
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # whoever prints ends the process so
             return _NOBODY_READS
@@ -94,6 +94,25 @@ def _outcome(command: Callable[..., object]) -> int:
         except (OSError, SystemExit):  # nobody can be told
             return _MISTAKE
     return returned if isinstance(returned, int) else 0
+
+
+def _run_in_our_words(command: Callable[..., object], words: list[str]) -> object:
+    """Run it; an option that only others have is put into our words, before anything has been done."""
+    for _ in words:
+        try:
+            return command(args=words, standalone_mode=False)
+        except Exception as error:
+            unknown, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
+            if not (
+                unknown and context and isinstance(error, _UsageMistake) and type(error).__name__ == "NoSuchOption"
+            ):
+                raise
+            parameters = context.command.params
+            known = [name for one in parameters for name in (*one.opts, one.metavar or "")]
+            from commands.words import in_our_words
+
+            words = in_our_words(words, unknown, context.command.name or "", known)
+    return command(args=words, standalone_mode=False)
 
 
 def _require_words(words: list[str]) -> None:

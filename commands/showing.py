@@ -44,7 +44,7 @@ def show(
     from curate.cleaning.plan import read_plan
     from curate.dataset import open_dataset
     from curate.layout import split_named
-    from curate.rendering import require_place, save_drawing
+    from curate.rendering import require_place, save_drawing, without_font
     from curate.show import pictures_to_show, require_sheet, sheet_of_pictures, sheet_of_plan
 
     require_place(out)
@@ -73,5 +73,7 @@ def show(
         options = options_of(load_recipe(recipe))
         sheet = sheet_of_views(dataset, pictures, called, options.augmentation, views, options.seed)
     save_drawing(sheet, out)
+    if missing := without_font(called.get(picture.label, picture.label) for picture in pictures):
+        console.say(f"Note: {missing}")
     of = len({picture.label for picture in pictures})
     console.say(f"Drew {len(pictures):,} pictures of {of:,} classes in {out}. Next: {next_step(data)}")

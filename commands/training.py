@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,6 +49,11 @@ def train(
 
     Example: cli.py train flower_data --backbone efficientnet_lite0
     """
+    if folds and (tensorboard or sweep):
+        from curate.errors import UserError
+
+        what = "--tensorboard has nothing to write" if tensorboard else "--sweep runs folds of its own"
+        raise UserError(f"--folds measures and saves no run, so {what}: give one of the two.")
     labelled = names_of(data, names)
     tell_split(data)
     chosen = _recipe(recipe, options, change or [])
@@ -56,6 +62,7 @@ def train(
     from train.run_folder import train_in_folder
 
     told = options_of(chosen, seed=options["seed"], models=models, device=device, names=labelled)
+    told = replace(told, watch=training_reports.epoch)
     if budget is not None:
         told = _within(data, budget, told, options["backbone"])
     if folds:
@@ -93,8 +100,6 @@ def _cross_validate(data: Path, options: TrainOptions, folds: int) -> None:
 
 
 def _swept(data: Path, options: TrainOptions) -> TrainOptions:
-    from dataclasses import replace
-
     from train.sweep import sweep
 
     found = sweep(data, options, progress=console.bars)
@@ -123,6 +128,38 @@ def summary(
 
     training_reports.summary(summarise(options_of(chosen, device=device), classes))
     console.say(f"That is the recipe {chosen.name}. Next: {on_default_data('train', '--recipe', recipe)}")
+
+
+def runs(
+    folder: Annotated[Path, typer.Option("--runs", help="Where the runs are.")] = DEFAULT_RUNS,
+    *,
+    models: Annotated[Path, typer.Option(help="The folder whose unfinished/ is meant.")] = DEFAULT_MODELS,
+    clear: Annotated[bool, typer.Option("--clear-unfinished", help="Remove what is kept of stopped runs.")] = False,
+) -> None:
+    """List the runs, their options and figures.
+
+    What is kept of runs that were stopped is listed too: the same command goes on from it.
+
+    Example: cli.py runs --clear-unfinished
+    """
+    from train.optimising.unfinished import clear_unfinished, list_unfinished
+    from train.run_folder import list_runs
+
+    stories = list_runs(folder)
+    training_reports.runs(stories)
+    unfinished = models / "unfinished"
+    kept = clear_unfinished(unfinished) if clear else list_unfinished(unfinished)
+    training_reports.unfinished(kept)
+    size = sum(one.size for one in kept) / 1e6
+    if clear:
+        console.say(f"Removed {len(kept)} unfinished runs of {size:.1f} MB from {unfinished}: they begin anew.")
+        return
+    last = next((one.checkpoint for one in reversed(stories) if one.checkpoint), "")
+    following = command_line("evaluate", stories[-1].data, "--checkpoint", last) if last else command_line("train")
+    console.say(
+        f"{len(stories)} runs in {folder}; {len(kept)} unfinished ones of {size:.1f} MB in {unfinished}. "
+        f"Next: {following}"
+    )
 
 
 def recipes() -> None:

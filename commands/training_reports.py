@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from commands.console import json_line, say, table
+from commands.console import json_line, note, say, table
 from commands.curation_reports import MOST_ROWS, unreadable
 
 _MOST_CONFUSED = 10
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from curate.image import BrokenImage, BrokenPicture
     from demo.tour import Tour
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from train.features.bank_shelf import ShelvedBank
     from train.folds import CrossValidation
     from train.metrics import Accuracy
+    from train.optimising.fitting import Epoch
+    from train.optimising.unfinished import KeptRun
     from train.predict import Prediction
     from train.recipe import Recipe
+    from train.run_folder import RunStory
     from train.summary import Summary
     from train.sweep import Sweep
     from train.training import TrainingReport
@@ -40,8 +44,8 @@ def _left_out(pictures: Sequence[BrokenPicture]) -> None:
 def training(report: TrainingReport) -> None:
     """What was learnt from, how well it went, and how long each part took."""
     _left_out(report.broken)
-    for note in report.notes:
-        say(f"Note: {note}")
+    for sentence in report.notes:
+        say(f"Note: {sentence}")
     seconds = ", ".join(f"{part} {spent:.1f} s" for part, spent in report.seconds.items())
     say(
         f"{report.train_pictures:,} training pictures of {report.classes} classes in {report.views} view(s), through "
@@ -50,6 +54,41 @@ def training(report: TrainingReport) -> None:
     )
     say(f"Time: {seconds}.")
     say(f"Valid: {accuracy_in_words(report.valid)}.")
+
+
+def epoch(figures: Epoch) -> None:
+    """One line an epoch, among the bars."""
+    loss = figures.loss if figures.plain_loss is None else figures.plain_loss
+    line = f"Epoch {figures.number}: loss {loss:.3f}, {figures.train_accuracy:.1%} right"
+    if figures.valid_accuracy is not None:
+        valid_loss = "" if figures.valid_loss is None else f"loss {figures.valid_loss:.3f}, "
+        line += f"; valid {valid_loss}{figures.valid_accuracy:.2%} right"
+    note(line)
+
+
+def runs(stories: Sequence[RunStory]) -> None:
+    """Each run's data, options and figures."""
+    rows = [
+        (
+            one.folder.name,
+            one.data,
+            " ".join(f"{key}={value}" for key, value in one.changes.items()) or "as in the recipe",
+            one.epochs,
+            one.state,
+            f"{one.valid.percent()}%" if one.valid else "",
+            one.checkpoint,
+        )
+        for one in stories
+    ]
+    if rows:
+        table("Runs", ("run", "data", "options", "epochs", "state", "valid", "checkpoint"), rows)
+
+
+def unfinished(kept: Sequence[KeptRun]) -> None:
+    """Each unfinished run's recipe, network, epochs and size."""
+    rows = [(one.file.name, one.recipe, one.backbone, one.epochs, f"{one.size / 1e6:,.1f} MB") for one in kept]
+    if rows:
+        table("Unfinished runs", ("file", "recipe", "network", "epochs", "size"), rows)
 
 
 def evaluation(report: Evaluation) -> None:
@@ -74,11 +113,14 @@ def evaluation(report: Evaluation) -> None:
         f"Calibration: expected error {trust.error:.3f} at temperature {trust.temperature:.2f} "
         f"({trust.error_at_one:.3f} without)."
     )
+    if report.strangers:
+        say(f"Like none of the classes, by their features: {report.strangers:,} of {report.accuracy.n:,}.")
     if report.abstaining:
         found, answered = report.abstaining.found, report.abstaining.answered
         share_right = report.abstaining.right / answered if answered else float("nan")
         say(
-            f"Abstaining below a confidence of {found.threshold:.3f}: {answered:,} of {report.accuracy.n:,} answered, "
+            f"Abstaining below a confidence of {found.threshold:.3f} and from strangers: {answered:,} of "
+            f"{report.accuracy.n:,} answered, "
             f"{share_right:.1%} of them right (asked for: {found.wanted:.1%})."
         )
     if report.openings:
@@ -137,8 +179,8 @@ def cross_validation(report: CrossValidation) -> None:
     """Each fold's accuracy, their mean and spread."""
     rows = [(number + 1, fold.accuracy.n, f"{fold.accuracy.top1:.2%}") for number, fold in enumerate(report.folds)]
     table("Folds", ("fold", "n", "right"), rows)
-    for note in report.notes:
-        say(f"Note: {note}")
+    for sentence in report.notes:
+        say(f"Note: {sentence}")
     pooled = accuracy_in_words(report.pooled)
     say(f"Mean {report.mean:.2%}, standard deviation {report.spread:.2%}. All folds: {pooled}.")
 
@@ -151,8 +193,8 @@ def sweep(report: Sweep) -> None:
         for one in report.trials[:10]
     ]
     table(f"Sweep: {report.fits} fits on the bank, by folds within train", (*names, "folds", "right"), rows)
-    for note in report.notes:
-        say(f"Note: {note}")
+    for sentence in report.notes:
+        say(f"Note: {sentence}")
     if report.best is report.given:
         say("Nothing beat what was given.")
         return
@@ -174,16 +216,25 @@ def prediction(answer: Prediction | BrokenImage) -> None:
     if isinstance(answer, Exception):
         return
     rows = [(guess.name, guess.label, f"{guess.probability:.1%}") for guess in answer.guesses]
-    table(answer.path + ("" if answer.sure else ": not sure"), ("name", "folder", "probability"), rows)
+    remarks = ("" if answer.sure else ": not sure") + (": like none of the classes" if answer.is_stranger else "")
+    table(answer.path + remarks, ("name", "folder", "probability"), rows)
 
 
-def prediction_as_json(answer: Prediction | BrokenImage) -> None:
-    """One JSON object on a line; a broken file has `error` in place of `guesses`."""
+def classes_in_words(checkpoint: Checkpoint) -> str:
+    """How many classes a checkpoint knows, and how it fared on valid."""
+    valid = checkpoint.metrics.get("valid")
+    figure = f"; on valid {valid.percent()}% of {valid.n:,}" if valid else ""
+    return f"{len(checkpoint.labels):,} classes{figure}"
+
+
+def prediction_as_json(answer: Prediction | BrokenImage, checkpoint: Path) -> None:
+    """One JSON object on a line, with the file that answers; a broken file has `error` in place of `guesses`."""
     if isinstance(answer, Exception):
         line: dict[str, object] = {"path": answer.path, "error": answer.reason}
     else:
         line = {"path": answer.path, "guesses": [asdict(guess) for guess in answer.guesses], "sure": answer.sure}
-    json_line(line)
+        line |= {"familiarity": answer.familiarity, "like_no_class": answer.is_stranger}
+    json_line({**line, "checkpoint": str(checkpoint)})
 
 
 class Failures:

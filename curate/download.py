@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -99,15 +100,16 @@ def download(
     wait: float | None = 0.0,
     progress: Progress = silent,
 ) -> Downloaded:
-    """Bring a dataset of PUBLIC, or an archive of class folders from a URL, into the folder `out`, which
-    is new, or holds nothing but a README.md, which stays.
+    """Bring a dataset of PUBLIC, or an archive of class folders from a URL or a file here, into the folder `out`,
+    which is new, or holds nothing but a README.md, which stays. The archive that is a file here stays as it is.
 
     Broken transfers resume, and a run that was stopped goes on where it was. `split` is for flowers102 alone:
     "official" (1,020 / 1,020 / 6,149) or "udacity" (6,552 / 818 / 819), whose train holds most of the official
     test pictures. `wait` is how many seconds to wait for another download that is at work there, None for as long as
     it takes. Raises UserError for what the user can put right.
     """
-    chosen = _chosen(what, split, public)
+    here = Path(what) if what not in public and os.path.isfile(what) else None  # noqa: PTH113  Path's raises for a long name
+    chosen = PublicSet((RemoteFile(here.absolute().as_uri()),)) if here else _chosen(what, split, public)
     out = Path(out)
     work = WorkFolder(out / FOLDER)
     _check_target(out, work)
@@ -116,8 +118,11 @@ def download(
         _check_target(out, work)
         work.make()
         _claim(work.path, f"{what} {split}", out)
-        paths = asyncio.run(_bring(chosen, work.path, network or Network(), progress))
-        laid = _lay_out(paths, work.path, out, progress)
+        if here:
+            laid = _lay_out_ours(here, work.path, out, progress)
+        else:
+            paths = asyncio.run(_bring(chosen, work.path, network or Network(), progress))
+            laid = _lay_out(paths, work.path, out, progress)
         fsync_below(out)  # before the archive goes
         work.remove()
         drawn = open_dataset(out).layout == "raw"
@@ -141,7 +146,21 @@ def _chosen(what: str, split: str, public: Mapping[str, PublicSet]) -> PublicSet
     if "://" in what:
         return PublicSet((RemoteFile(what),))
     names = ", ".join(name for name in public if "-udacity" not in name)
-    raise UserError(f"There is no dataset '{what}': choose one of {names}, or give a URL.")
+    raise UserError(f"There is no dataset '{what}': choose one of {names}, or give an archive's URL or file.")
+
+
+def _lay_out_ours(archive: Path, work: Path, out: Path, progress: Progress) -> Laid:
+    """The same of an archive of the user's, which is only read."""
+    unpacked = WorkFolder(work / "unpacked")
+    unpacked.remove()
+    unpacked.make()
+    try:
+        unpack(archive, unpacked.path / "archive", progress=progress)
+        return lay_out_folders(unpacked.path / "archive", out)
+    except (BadArchive, UnknownLayout) as error:
+        raise UserError(f"{error} It is as it was: give another.") from error
+    finally:
+        unpacked.remove()
 
 
 def _lay_out(paths: list[Path], work: Path, out: Path, progress: Progress) -> Laid:

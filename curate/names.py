@@ -34,6 +34,7 @@ OWN_NAMES = "cat_to_name.json"
 
 _SHAPE = '{"21": "fire lily"}, {"21": ["fire lily", "Gloriosa superba"]} or {"21": {"name": …, "query": …, "taxon": …}}'
 _MOST_BYTES = 64 << 20
+_NUMBERED = re.compile(r"\d{1,6}\.([^\W\d].*)")
 _OXFORD_LABELS = frozenset(str(number) for number in range(1, 103))
 _OXFORD_PICTURE = re.compile(r"image_(\d{5})\.jpg")
 _OXFORD_PICTURES = 8189
@@ -68,7 +69,8 @@ def names_for(dataset_root: Path, labels: Sequence[str], file: Path | None = Non
     """A name for each of `labels`, and the labels that an explicit `file` does not name.
 
     The first of these that there is decides: `file`; the dataset's own cat_to_name.json; Oxford-102's names,
-    where the folders are Oxford's; the labels themselves. A label that is not named stands for itself.
+    where the folders are Oxford's; the labels themselves. A label that is not named stands for itself,
+    `09.Golden_Gate_Bridge` without its number.
     Folders "1" to "102" are Oxford's if all of them are there, or some with at least one picture that bears an Oxford
     file name (image_06734.jpg); whatever other folders stand beside them. Five folders "1" to "5" alone prove nothing:
     any dataset may number its classes, and a bare number is better than a wrong flower's name; a names file settles it.
@@ -85,7 +87,7 @@ def names_for(dataset_root: Path, labels: Sequence[str], file: Path | None = Non
         names = {}
     found = {label: _lookup(names, label) for label in labels}
     missing = [label for label, name in found.items() if name is None] if file is not None else []
-    return {label: label if name is None else name for label, name in found.items()}, missing
+    return {label: _readable(label) if name is None else name for label, name in found.items()}, missing
 
 
 def require_names(dataset_root: Path, labels: Sequence[str], file: Path | None = None) -> dict[str, str]:
@@ -102,6 +104,8 @@ def require_names(dataset_root: Path, labels: Sequence[str], file: Path | None =
 def chosen_labels(classes: str, names: Mapping[str, str]) -> list[str]:
     """The class folders that `--classes 1,5,orchid` picks by folder or by name, in the order of `names`.
 
+    A word that is no whole name picks all names that it is a word of.
+
     Raises UserError for a word that names no class, with those it may have meant.
     """
     wanted = [word.strip() for word in classes.split(",") if word.strip()]
@@ -110,6 +114,9 @@ def chosen_labels(classes: str, names: Mapping[str, str]) -> list[str]:
     chosen: set[str] = set()
     for word in wanted:
         labels = {label for label, name in names.items() if word.lower() in (label.lower(), name.lower())}
+        if not labels:  # "orchid" is "moon orchid" and "ruby-lipped cattleya orchid" alike
+            said = re.compile(rf"(?<!\w){re.escape(word.lower())}(?!\w)")
+            labels = {label for label, name in names.items() if said.search(name.lower())}
         if not labels:
             close = difflib.get_close_matches(word.lower(), names.values(), n=3, cutoff=0.5)
             hint = f"did you mean {', '.join(close)}?" if close else "give class folders or names of the names file."
@@ -121,6 +128,12 @@ def chosen_labels(classes: str, names: Mapping[str, str]) -> list[str]:
 def composed(name: str) -> str:
     """A name in the Unicode form in which "é" is one code point, to be compared: macOS writes two."""
     return unicodedata.normalize("NFC", name)
+
+
+def _readable(label: str) -> str:
+    """`09.Golden_Gate_Bridge` is Golden Gate Bridge, as CUB-200 and the landmarks number their folders."""
+    numbered = _NUMBERED.fullmatch(label)
+    return numbered[1].replace("_", " ").strip() or label if numbered else label
 
 
 def _lookup(names: Mapping[str, str], label: str) -> str | None:

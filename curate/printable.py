@@ -16,6 +16,14 @@ _UNPRINTABLE = re.compile(
 )
 
 
+_STYLE = re.compile("\x1b\\[[0-9;]*m")
+
+
+def without_escapes(text: str) -> str:
+    """`text` without what makes a terminal bold or coloured: libraries put it into their exceptions."""
+    return _STYLE.sub("", text)
+
+
 def printable(text: str) -> str:
     r"""`text` with what is no ordinary character spelt out, as `\x1b` or `\u202e`; text of any script is unchanged.
 

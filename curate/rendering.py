@@ -1,6 +1,7 @@
 """What we draw ourselves: lines of text that fit, in a font that has their signs, and files that say who drew them."""
 
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -19,13 +20,16 @@ PAPER: Final = (255, 255, 255)
 Font = ImageFont.FreeTypeFont
 
 _BY: Final = "Florilegium"
+_SHOWN_SIGNS: Final = 12
 _ELLIPSIS: Final = "..."  # three signs, which every font has
 
 # Pillow's own font has the signs of English alone. These are looked for by name wherever the system keeps its fonts:
 # first what most Linux, macOS and Windows machines have, then those with the signs of Chinese, Japanese and Korean.
 _FONTS: Final = (
     "DejaVuSans.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "Helvetica.ttc", "Arial Unicode.ttf",
-    "NotoSansCJK-Regular.ttc", "Hiragino Sans GB.ttc", "msyh.ttc", "YuGothM.ttc", "malgun.ttf",
+    "NotoSansCJK-Regular.ttc", "NotoSansSC-Regular.otf", "NotoSansJP-Regular.otf", "SourceHanSans-Regular.ttc",
+    "wqy-zenhei.ttc", "wqy-microhei.ttc", "DroidSansFallbackFull.ttf", "Hiragino Sans GB.ttc", "msyh.ttc",
+    "YuGothM.ttc", "malgun.ttf", "NotoEmoji-Regular.ttf", "Symbola.ttf", "seguiemj.ttf",
 )  # fmt: skip
 
 
@@ -33,6 +37,24 @@ def font_for(text: str, size: int) -> Font:
     """The first font at hand that has every sign of `text`, or else the one that lacks fewest; `size` in pixels."""
     fonts = [font for name in ("", *_FONTS) if (font := _font(name, size))]
     return min(fonts, key=lambda font: sum(not _has(font, sign) for sign in set(text) if not sign.isspace()))
+
+
+def without_font(texts: Iterable[str]) -> str:
+    """A sentence about the signs of `texts` that no font at hand has, drawn as boxes then; "" if there are none.
+
+    A text is drawn in one font, so one of several scripts may need a font that has them all.
+    """
+    lacking: dict[str, None] = {}
+    for text in dict.fromkeys(texts):
+        font = font_for(text, 14)
+        lacking |= dict.fromkeys(sign for sign in text if not sign.isspace() and not _has(font, sign))
+    if not lacking:
+        return ""
+    shown = "".join(list(lacking)[:_SHOWN_SIGNS]) + ("…" if len(lacking) > _SHOWN_SIGNS else "")
+    return (
+        f"No font of this machine has the signs {shown}, so they are drawn as boxes: install one that does, such as "
+        f"Noto Sans CJK or Noto Emoji."
+    )
 
 
 def fitted(text: str, font: Font, width: int) -> str:

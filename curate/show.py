@@ -4,6 +4,7 @@ import os
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
@@ -29,6 +30,8 @@ SIDE: Final = 192  # pixels of a picture on a sheet
 MOST_TILES: Final = 1200
 """More pictures on one sheet would take more than 300 MB as pixels, which no viewer opens with pleasure."""
 
+_LEAVES: Final = (178, 84, 76)
+_STAYS: Final = (76, 145, 92)
 _ACROSS: Final = 6
 _PAIRS_ACROSS: Final = 3
 
@@ -122,6 +125,8 @@ def sheet_of_pictures(dataset: Dataset, pictures: Sequence[PictureFile], names: 
 def sheet_of_plan(dataset: Dataset, lines: Sequence[PlanLine], count: int = DEFAULT_COUNT) -> Image.Image:
     """The first `count` decisions of a plan, RGB: what leaves, and right of it what stays in its place, if anything.
 
+    What leaves has a red frame, what stays a green one.
+
     A plan that was carried out is shown too: what it set aside is found in the quarantine. Raises UserError for a
     plan without a line, and for one with a path that leads out of the dataset.
     """
@@ -139,13 +144,13 @@ def _pair(dataset: Dataset, decision: Decision, went: Mapping[str, str]) -> list
     if not os.path.lexists(place):
         place = inside(dataset.quarantine, f"{decision.reason}/{decision.path}")
     why = f"{decision.reason}: {decision.detail}" if decision.detail else decision.reason
-    leaves = _tile(place, decision.path, why)
+    leaves = replace(_tile(place, decision.path, f"leaves; {why}"), frame=_LEAVES)
     if decision.move_to:
         return [leaves, Tile(None, f"goes to {decision.move_to}")]
     if not decision.keeper:
         return [leaves, Tile(None, "nothing stays in its place")]
     bits = f"stays; {decision.distance} bits away" if decision.distance >= 0 else "stays"
-    return [leaves, _tile(_where(dataset, decision.keeper, went), decision.keeper, bits)]
+    return [leaves, replace(_tile(_where(dataset, decision.keeper, went), decision.keeper, bits), frame=_STAYS)]
 
 
 def _where(dataset: Dataset, path: str, went: Mapping[str, str]) -> Path:

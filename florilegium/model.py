@@ -235,12 +235,12 @@ class Model:
 
 @checked
 def load(checkpoint: str | Path = DEFAULT_MODELS, *, device: str = DEFAULT_DEVICE) -> Model:
-    """Open a checkpoint or, of a folder, the one with the best accuracy on valid: `model_95.23.pth`.
+    """Open a checkpoint or, of a folder, the best of those that were measured on the pictures that the newest was.
 
     Needs the file alone: no network, no code from the file. `device` is auto, cpu, cuda or mps. Raises `UserError`
     for a file that is missing, damaged or no checkpoint of ours, and for a folder without one.
     """
-    from train.checkpoint import best_checkpoint
+    from train.checkpoint_choice import best_checkpoint
 
     path = Path(checkpoint)
     return Model(best_checkpoint(path) if path.is_dir() else path, device=device)
@@ -346,4 +346,8 @@ def _line(answer: Prediction | BrokenImage) -> str:
     if isinstance(answer, BrokenImage):
         return printable(f"{answer.path}: {answer.reason}")
     guess = answer.guesses[0]
-    return printable(f"{answer.path}: {guess.name}, {guess.probability:.1%}" + ("" if answer.sure else "; not sure"))
+    return printable(
+        f"{answer.path}: {guess.name}, {guess.probability:.1%}"
+        + ("" if answer.sure else "; not sure")
+        + ("; like none of the classes" if answer.is_stranger else "")
+    )

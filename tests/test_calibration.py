@@ -1,6 +1,7 @@
 """Calibration: the error as defined, a temperature that is the minimum, a threshold that keeps its word on valid."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from train.calibration import (
     cross_entropy,
     expected_calibration_error,
     fit_temperature,
+    lower_bounds,
     reliability,
 )
 
@@ -188,22 +190,63 @@ def known(*answers: tuple[float, bool]) -> Calibration:
     return Calibration(1.0, np.array(confidence, np.float32), np.array(right), 0.1, 0.1)
 
 
+def binomial_bound(right: int, n: int) -> float:
+    """Clopper and Pearson's lower bound by its definition: the share at which so many right are seen once in 20."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        share = (low + high) / 2
+        seen = sum(math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(right, n + 1))
+        low, high = (share, high) if seen < 0.05 else (low, share)
+    return low
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (2, 2), (4, 6), (50, 50), (57, 60)])
+def test_the_bound_is_that_of_its_definition(right: int, n: int) -> None:
+    (found,) = lower_bounds(np.array([right]), np.array([n]))
+    assert found == pytest.approx(binomial_bound(right, n) if right else 0.0, abs=1e-9)
+
+
 def test_the_threshold_of_a_table_worked_by_hand() -> None:
+    """The bounds of 1 of 1, 2 of 2, …: 5.0, 22.4, 13.5, 24.9, 34.3 and 27.1%."""
     table = known((0.9, True), (0.8, True), (0.7, False), (0.6, True), (0.5, True), (0.4, False))
-    at = {share: abstention(table, share) for share in (1.0, 0.8, 0.6)}
-    assert [(one.answered, one.right) for one in at.values()] == [(2, 2), (5, 4), (6, 4)]
-    assert [(one.wanted, one.n) for one in at.values()] == [(1.0, 6), (0.8, 6), (0.6, 6)]
-    assert at[1.0].threshold == pytest.approx(0.75)
-    assert at[0.8].threshold == pytest.approx(0.45)
-    assert at[0.6].threshold == 0.0  # everything is answered
-    assert (at[0.8].coverage, at[0.8].precision) == (5 / 6, 0.8)
-    assert at[0.8].interval.low < 0.8 < at[0.8].interval.high
+    at = {share: abstention(table, share) for share in (0.3, 0.25)}
+    assert [(one.answered, one.right) for one in at.values()] == [(5, 4), (6, 4)]
+    assert [(one.wanted, one.n) for one in at.values()] == [(0.3, 6), (0.25, 6)]
+    assert at[0.3].threshold == pytest.approx(0.45)
+    assert at[0.25].threshold == 0.0  # everything is answered
+    assert (at[0.3].coverage, at[0.3].precision) == (5 / 6, 0.8)
+    assert at[0.3].interval.low < 0.8 < at[0.3].interval.high
+
+
+def test_a_faultless_valid_set_shows_no_more_than_its_size_allows() -> None:
+    """148 right answers out of 148 are no proof of 98%; 149 are, and then all are given."""
+    few, enough = (known(*((0.9 + index / 10_000, True) for index in range(n))) for n in (148, 149))
+    with pytest.raises(UserError, match=r"The 148 valid pictures can't show a precision of 98.0% .* the most is 97.9%"):
+        abstention(few, 0.98)
+    assert abstention(few, 0.979).answered == 148  # what the sentence offers can be had
+    assert (abstention(enough, 0.98).answered, abstention(enough, 0.98).threshold) == (149, 0.0)
+
+
+def test_the_promise_is_kept_on_pictures_that_nobody_saw() -> None:
+    """Of 300 valid sets no more than a few find a threshold whose true precision lies below what was promised."""
+    source = np.random.default_rng(5)
+    broken = 0
+    for _ in range(300):
+        confidence = np.sort(source.beta(4, 0.7, 250))[::-1]
+        chance = confidence**1.15  # of being right: it is more sure than it should be
+        table = Calibration(1.0, confidence.astype(np.float32), source.random(250) < chance, 0.1, 0.1)
+        try:
+            found = abstention(table, 0.9)
+        except UserError:
+            continue
+        broken += bool(chance[: found.answered].mean() < 0.9)
+    assert broken <= 20
 
 
 def test_answers_of_one_confidence_stay_together() -> None:
-    table = known((0.9, True), (0.5, True), (0.5, False), (0.5, False))
-    assert abstention(table, 0.8).answered == 1
-    assert abstention(table, 0.5).answered == 4
+    table = known((0.9, True), (0.8, True), (0.5, True), (0.5, False), (0.5, False))
+    assert abstention(table, 0.2).answered == 2
+    assert abstention(table, 0.18).answered == 5
 
 
 @given(
@@ -217,9 +260,10 @@ def test_a_threshold_keeps_its_word_and_no_lower_one_would(answers: list[tuple[f
     def kept(threshold: float) -> tuple[int, int]:
         return int((confidence >= threshold).sum()), int(right[confidence >= threshold].sum())
 
-    possible = [(n, r) for n, r in (kept(float(value)) for value in set(confidence)) if n and r / n >= wanted]
+    counts = [kept(float(value)) for value in set(confidence)]
+    possible = [(n, r) for n, r in counts if n and lower_bounds(np.array([r]), np.array([n]))[0] >= wanted]
     if not possible:
-        with pytest.raises(UserError, match="No threshold gives a precision"):
+        with pytest.raises(UserError, match="can't show a precision"):
             abstention(table, wanted)
         return
     found = abstention(table, wanted)
@@ -227,16 +271,17 @@ def test_a_threshold_keeps_its_word_and_no_lower_one_would(answers: list[tuple[f
 
 
 def test_without_answers_there_is_no_threshold() -> None:
-    with pytest.raises(UserError, match=r"on the 0 valid pictures: the best is 0\.0%"):
+    with pytest.raises(UserError, match=r"The 0 valid pictures .* the most is 0\.0%.* Leave --abstain out"):
         abstention(Calibration(1.0, np.zeros(0, np.float32), np.zeros(0, np.bool_), 0.0, 0.0), 0.9)
 
 
 def test_a_precision_out_of_reach_is_told_the_best() -> None:
     """The surest picture alone would be right, but the second is as sure as it, and both are answered or none."""
     table = known((0.9, True), (0.9, False), (0.8, True), (0.7, False), (0.6, False))
-    with pytest.raises(UserError, match=r"precision of 90\.0% on the 5 valid pictures: the best is 66\.7%"):
+    with pytest.raises(UserError, match=r"5 valid pictures .* of 90\.0% at any threshold: the most is 13\.5%"):
         abstention(table, 0.9)
-    with pytest.raises(UserError, match=r"the best is 0\.0%"):
+    assert abstention(table, 0.135).answered == 3
+    with pytest.raises(UserError, match=r"the most is 0\.0%"):
         abstention(known((0.9, False), (0.8, False)), 0.9)
 
 
@@ -251,6 +296,8 @@ def test_answers_are_counted_on_another_split() -> None:
     assert answered_right(probabilities, np.array([0, 1, 0]), 0.7) == (2, 1)
     assert answered_right(probabilities, np.array([0, 1, 0]), 0.95) == (0, 0)
     assert answered_right(probabilities, np.array([0, 1, 0]), 0.8) == (2, 1)  # the threshold reached is enough
+    strange = np.array([False, True, True])
+    assert answered_right(probabilities, np.array([0, 1, 0]), 0.7, strange) == (1, 0)  # the first is like no class
 
 
 def test_it_comes_back_from_plain_types() -> None:

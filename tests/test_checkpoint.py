@@ -19,7 +19,8 @@ from curate.errors import UserError
 from curate.files import moving
 from curate.files.lock import locked
 from tests.training_ground import TINY, accuracy, small_checkpoint
-from train.checkpoint import Checkpoint, best_checkpoint, load_checkpoint, save_checkpoint
+from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from train.checkpoint_choice import best_checkpoint
 
 
 @pytest.fixture(scope="module")

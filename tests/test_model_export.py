@@ -21,7 +21,7 @@ from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.export import _compare, export
 from train.exporting import export_formats
 from train.exporting.classifier import Classifier
-from train.exporting.export_formats import FORMATS
+from train.exporting.export_formats import FORMATS, Versions
 from train.optimising.settings import FitSettings
 from train.predict import Predictor
 from train.training import TrainOptions, train_head
@@ -156,9 +156,9 @@ def test_a_tensor_that_went_wrong_on_the_way_is_noticed(
 ) -> None:
     ending, write, read = FORMATS["safetensors"]
 
-    def write_badly(classifier: Classifier, file: BinaryIO, description: str) -> None:
+    def write_badly(classifier: Classifier, file: BinaryIO, description: str, asked: Versions) -> dict[str, int]:
         next(classifier.backbones.parameters()).mul_(1.05)
-        write(classifier, file, description)
+        return write(classifier, file, description, asked)
 
     monkeypatch.setitem(FORMATS, "safetensors", (ending, write_badly, read))
     with pytest.raises(UserError, match="off by"):

@@ -13,7 +13,7 @@ from curate.image import BrokenImage
 from tests.commanding import command
 from tests.conftest import Nest
 from tests.training_ground import TINY, grow, picture
-from train.checkpoint import best_checkpoint
+from train.checkpoint_choice import best_checkpoint
 from train.inputs import expand
 from train.recipe import load_recipe
 

@@ -14,13 +14,17 @@ import pytest
 import torch
 
 from curate.errors import UserError
+from tests.commanding import command
 from tests.training_ground import TINY, grow
 from train.checkpoint import load_checkpoint
+from train.optimising.fitting import Epoch
+from train.optimising.settings import FitSettings
+from train.optimising.unfinished import UnfinishedRun
 from train.recipe import Recipe, list_recipes, load_recipe
 from train.recipe_text import recipe_text
 from train.run import options_of
-from train.run_folder import RunFolder, read_curves, recipe_as_run, train_in_folder
-from train.training import TrainOptions, train_head
+from train.run_folder import RunFolder, list_runs, read_curves, recipe_as_run, train_in_folder
+from train.training import TrainOptions, data_notes, train_head
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -105,13 +109,62 @@ def test_two_runs_of_one_second_do_not_meet(tmp_path: Path) -> None:
         RunFolder.begin(tmp_path / "file", quick())
 
 
-def test_a_run_that_fails_says_why(tmp_path: Path) -> None:
+def test_a_run_that_never_began_leaves_no_folder(tmp_path: Path) -> None:
     recipe = quick()
     with pytest.raises(UserError, match="no folder"):
         train_in_folder(tmp_path / "absent", options(recipe, tmp_path), recipe, runs=tmp_path / "runs")
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_run_that_fails_under_way_says_why(garden: Path, tmp_path: Path) -> None:
+    recipe = quick()
+
+    def fail(epoch: Epoch) -> None:
+        if epoch.number == 2:
+            raise UserError("The second epoch was too much.")
+
+    given = replace(options(recipe, tmp_path), watch=fail)
+    with pytest.raises(UserError, match="too much"):
+        train_in_folder(garden, given, recipe, runs=tmp_path / "runs")
     (folder,) = (tmp_path / "runs").iterdir()
-    assert [line["event"] for line in log(folder)] == ["started", "failed"]
-    assert "There is no folder" in log(folder)[1]["reason"]
+    assert [line["event"] for line in log(folder)] == ["started", "epoch", "epoch", "failed"]
+    assert "The second epoch was too much" in log(folder)[-1]["reason"]
+    (story,) = list_runs(tmp_path / "runs")
+    assert (story.state, story.epochs, story.valid) == ("failed", 2, None)
+
+
+def test_each_epoch_is_a_line_and_runs_are_a_table(garden: Path, tmp_path: Path) -> None:
+    network = ("--backbone", TINY, "--weights", "none", "--views", "1", "--set", "epochs=3", "--models", tmp_path / "m")
+    done = command("train", garden, *network, "--runs", tmp_path / "runs")
+    assert done.code == 0, done.err
+    lines = [line for line in done.err.splitlines() if line.startswith("Epoch ")]
+    assert [line.split(":")[0] for line in lines] == ["Epoch 1", "Epoch 2", "Epoch 3"]
+    (story,) = list_runs(tmp_path / "runs")
+    assert story.valid is not None
+    assert f"valid loss {load_checkpoint(Path(story.checkpoint)).history[-1]['valid_loss']:.3f}" in lines[-1]
+    assert story.changes == {"backbone": TINY, "weights": "none", "views": 1, "epochs": 3}
+    (tmp_path / "runs" / "no run").mkdir()
+    kept = tmp_path / "m" / "unfinished"
+    UnfinishedRun(kept, {"recipe": {"name": "best", "backbone": TINY}}).save({"epoch": 4})
+    (kept / "mine.pth").write_text("not ours")
+    shown = command("runs", "--runs", tmp_path / "runs", "--models", tmp_path / "m").out
+    assert "epochs=3" in shown
+    assert f"{story.valid.percent()}%" in shown
+    assert "1 runs in" in shown
+    assert "1 unfinished ones" in shown
+    assert f"Next: cli.py evaluate {garden} --checkpoint {story.checkpoint}" in shown
+    cleared = command("runs", "--runs", tmp_path / "runs", "--models", tmp_path / "m", "--clear-unfinished").out
+    assert "Removed 1 unfinished runs" in cleared
+    assert [file.name for file in kept.iterdir()] == ["mine.pth"]
+
+
+def test_a_better_epoch_is_offered() -> None:
+    better = [Epoch(1, 1.0, 0.5, 0.75), Epoch(2, 0.9, 0.6, 0.5)]
+    settings = FitSettings()
+    (note,) = data_notes(settings, ["a"], ["a"], balanced=False, history=better)
+    assert note.startswith("Epoch 1 of 2 was right more often on valid (75.00%): --set keep=best keeps the best epoch")
+    assert data_notes(settings, ["a"], ["a"], balanced=False, history=better[:1]) == []
+    assert "flattered" in data_notes(replace(settings, keep="best"), ["a"], ["a"], balanced=False, history=better)[0]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")

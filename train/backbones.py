@@ -20,8 +20,9 @@ import torch
 from torch import nn
 
 from curate.errors import UserError
-from train.features.preprocessing import Preprocessing
-from train.features.weights import drop_keys, fit_state, in_order_of, lite0_file, read_state
+from curate.printable import without_escapes
+from train.features.preprocessing import IMAGENET, Preprocessing
+from train.features.weights import drop_keys, fit_state, in_order_of, lite0_file, preprocessing_in, state_for
 from train.options import Cut
 
 Library = Literal["torchvision", "timm", "florilegium"]
@@ -38,8 +39,7 @@ _LITE0 = "tf_efficientnet_lite0"
 SCRATCH_CNN = "scratch_cnn"
 _CHANNELS: Final = (3, 16, 32, 64)
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
+_IMAGENET_MEAN, _IMAGENET_STD = IMAGENET
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ def load_backbone(
     a side instead of what its weights were made for; 0 leaves that. `scratch_cnn` is our own small network.
 
     `weights` is "default" (the library's own choice), "none" (random, drawn from `seed`), a tag such as
-    "IMAGENET1K_V1", or a file with a state dict in any floating point precision, with or without its classifier.
+    "IMAGENET1K_V1", or a file with a state dict in any floating point precision, with or without its classifier: a
+    checkpoint of ours, what it exports as safetensors, and what the trainers of others save are such files too.
     Raises UserError for a name that nobody knows, weights that can't be fetched or read, and keys that don't fit.
     """
     library, architecture = resolve_name(name)
@@ -103,6 +104,7 @@ def load_backbone(
     else:
         network, preprocessing, label = _from_timm(architecture, weights, file, seed, cut)
     freeze_parameters(network)
+    preprocessing = (preprocessing_in(file, architecture) if file else None) or preprocessing
     if crop:
         preprocessing = replace(
             preprocessing, crop=crop, resize=round(preprocessing.resize * crop / preprocessing.crop)
@@ -233,7 +235,7 @@ def _torchvision_names() -> list[str]:
 def _weights_file(weights: str | Path) -> Path | None:
     path = Path(weights)
     there = os.path.exists(path) and not os.path.isdir(path)  # noqa: PTH110, PTH112  Path's raise for a long name
-    if isinstance(weights, Path) or there or path.suffix in {".pth", ".pt", ".bin", ".safetensors"}:
+    if isinstance(weights, Path) or there or path.suffix in {".pth", ".pt", ".bin", ".ckpt", ".tar", ".safetensors"}:
         return path
     if path.name != str(weights):  # a folder in it: meant as a path, so say that it is not there
         raise UserError(f"There is no weights file {weights}.")
@@ -246,7 +248,7 @@ def _from_here(weights: str | Path, file: Path | None, seed: int) -> tuple[nn.Mo
         torch.manual_seed(seed)
         network = ScratchCNN()
     if file is not None:
-        fit_state(network, read_state(file), network_name=SCRATCH_CNN, source=file.name)
+        fit_state(network, state_for(network, file), network_name=SCRATCH_CNN, source=file.name)
         return network, preprocessing, file.name
     if str(weights) not in {"default", "none"}:
         raise UserError(f"{SCRATCH_CNN} has no weights called {weights!r}: it is trained from random values.")
@@ -270,10 +272,11 @@ def _from_torchvision(
         # The default tag may be of the second generation, made for another scale; a file's usual origin is the first
         first = next(iter(choices))
         preprocessing = _torchvision_preprocessing(first.transforms())
-        state, source = read_state(file), file.name
+        state, source = state_for(network, file, dropped=dropped), file.name
     else:
-        state, source = _fetched(architecture, lambda: tag.get_state_dict(progress=False, check_hash=True)), tag.name
-    fit_state(network, drop_keys(state, dropped), network_name=architecture, source=source)
+        fetched = _fetched(architecture, lambda: tag.get_state_dict(progress=False, check_hash=True))
+        state, source = drop_keys(fetched, dropped), tag.name
+    fit_state(network, state, network_name=architecture, source=source)
     return network, preprocessing, source
 
 
@@ -362,10 +365,10 @@ def _from_timm(
         )
     classifier = settings.get("classifier") or ()
     dropped = tuple(f"{name}." for name in ([classifier] if isinstance(classifier, str) else classifier))
-    state = read_state(file)
+    state = state_for(network, file, dropped=dropped)
     if architecture == _LITE0 and "_conv_stem.weight" in state:
         state = in_order_of(network, drop_keys(state, ("_fc.",)))
-    fit_state(network, drop_keys(state, dropped), network_name=architecture, source=file.name)
+    fit_state(network, state, network_name=architecture, source=file.name)
     return network, preprocessing, file.name
 
 
@@ -399,7 +402,7 @@ def _fetched(architecture: str, fetch: Any) -> Any:
         try:
             return fetch()
         except Exception as error:  # urllib, requests, httpx and the hub each raise their own
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = without_escapes((str(error).strip().splitlines() or [type(error).__name__])[0])
             raise UserError(
                 f"The weights of {architecture} could not be downloaded ({reason}): connect to the network, "
                 f"pass --weights FILE, or take --backbone {OFFLINE}, whose weights are installed already."

@@ -1,11 +1,8 @@
 """Checkpoints that explain themselves: everything a prediction needs, in plain types, under the accuracy's name."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +14,7 @@ from curate.errors import UserError
 from curate.files.atomic import file_under_way, fsync_file, fsync_folder
 from curate.files.lock import locked
 from curate.files.moving import Outcome, move
+from curate.printable import without_escapes
 from train.backbones import (
     CUTS,
     LIBRARIES,
@@ -29,6 +27,7 @@ from train.backbones import (
 )
 from train.calibration import Calibration
 from train.checkpoint_facts import dataset_of, labels_and_names, metrics_of, plain
+from train.familiarity import Familiarity
 from train.features.preprocessing import Preprocessing
 from train.features.weights import DamagedFile, fit_state, is_finite, load_safely, require_backed
 from train.metrics import Accuracy
@@ -42,8 +41,6 @@ _RAISED_OF_DAMAGE = (
     ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
     ValueError,
 )  # fmt: skip
-
-_NAME = re.compile(r"model_(\d+\.\d\d)(?:_(\d+))?\.pth")
 
 
 @dataclass(frozen=True)
@@ -64,6 +61,7 @@ class Checkpoint:
     versions: dict[str, str]
     created: str  # ISO 8601, UTC
     calibration: Calibration | None = None  # learnt from valid; None where nothing was
+    familiarity: Familiarity | None = None  # learnt from train; None where there was too little
 
     @property
     def temperature(self) -> float:
@@ -106,7 +104,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Raises UserError where the file is missing, cut off, damaged, not ours, or written by a newer version.
     """
-    content = _read(path)
+    content = _of_ours(path, _read(path))
     try:
         require_backed(_all_tensors(content), path.stat().st_size)
         backbones = [_backbone_from_plain(one, path) for one in content["backbones"]]
@@ -128,25 +126,45 @@ def load_checkpoint(path: Path) -> Checkpoint:
             versions={str(package): str(version) for package, version in plain(content["versions"]).items()},
             created=str(content["created"]),
             calibration=Calibration.from_dict(calibration) if (calibration := content.get("calibration")) else None,
+            familiarity=Familiarity.from_dict(found, dim=linears(head)[0].in_features, classes=len(labels))
+            if (found := content.get("familiarity"))
+            else None,
         )
     except _RAISED_OF_DAMAGE as error:
-        raise UserError(f"The checkpoint {path} is damaged ({_cause(error)}): train again or take another.") from error
+        raise _damaged(path, error) from error
 
 
-def best_checkpoint(folder: Path) -> Path:
-    """The checkpoint in `folder` whose name says the highest accuracy, the newest of equals; UserError without one."""
-    there = []
-    with suppress(OSError):
-        # What leads nowhere or round in a ring is no checkpoint; of such a link Path.is_file raises
-        there = [path for path in folder.glob("model_*.pth") if os.path.isfile(path)]  # noqa: PTH113
-    found = [
-        (Decimal(name[1]), path.stat().st_mtime_ns, int(name[2] or 1), path)
-        for path in there
-        if (name := _NAME.fullmatch(path.name))
-    ]
-    if not found:
-        raise UserError(f"There is no checkpoint in {folder}: run `train` first, or name one with --checkpoint FILE.")
-    return max(found)[-1]
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """What a checkpoint says of itself without its weights."""
+
+    labels: list[str]
+    names: list[str]
+    valid: Accuracy | None
+    measured_on: str  # names the classes and the valid pictures: figures of equal ones may be compared
+    created: str  # ISO 8601, UTC
+
+
+def read_checkpoint_facts(path: Path) -> CheckpointFacts:
+    """What a checkpoint says of itself, its tensors left on the disk and unchecked.
+
+    Raises OSError and UserError for a file that can't be read, or is none of ours.
+    """
+    content = _of_ours(path, _read(path, mapped=True))
+    try:
+        labels, names = labels_and_names(content["labels"], content["names"])
+        dataset = dataset_of(content["dataset"])
+        # Older checkpoints name train and valid together
+        pictures = dataset.get("valid_fingerprint") or dataset.get("fingerprint")
+        return CheckpointFacts(
+            labels=labels,
+            names=names,
+            valid=metrics_of(content["metrics"], len(labels)).get("valid"),
+            measured_on=f"{sorted(labels)} {pictures}",
+            created=str(content["created"]),
+        )
+    except _RAISED_OF_DAMAGE as error:
+        raise _damaged(path, error) from error
 
 
 def _to_plain(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -165,13 +183,15 @@ def _to_plain(checkpoint: Checkpoint) -> dict[str, Any]:
         "dataset": plain(checkpoint.dataset),
         "versions": plain(checkpoint.versions),
         "calibration": checkpoint.calibration.to_dict() if checkpoint.calibration else None,
+        "familiarity": checkpoint.familiarity.to_dict() if checkpoint.familiarity else None,
     }
 
 
 def _all_tensors(content: Mapping[str, Any]) -> Iterator[torch.Tensor]:
     for part in (*content["backbones"], content["head"]):
         yield from part["state"].values()
-    yield from (value for value in (content.get("calibration") or {}).values() if isinstance(value, torch.Tensor))
+    for learnt in ("calibration", "familiarity"):
+        yield from (value for value in (content.get(learnt) or {}).values() if isinstance(value, torch.Tensor))
 
 
 def _backbone_to_plain(backbone: Backbone) -> dict[str, Any]:
@@ -235,9 +255,9 @@ def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
     return {key: value.detach().cpu().contiguous().clone() for key, value in module.state_dict().items()}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, *, mapped: bool = False) -> object:
     try:
-        content = load_safely(path)
+        return load_safely(path, mapped=mapped)
     except FileNotFoundError as error:
         raise UserError(
             f"There is no checkpoint {path}: run `train` first, or name another with --checkpoint FILE."
@@ -249,11 +269,18 @@ def _read(path: Path) -> dict[str, Any]:
         ) from error
     except DamagedFile as error:
         raise UserError(f"{path} can't be read as a checkpoint: it is cut off, damaged, or not one of ours.") from error
+
+
+def _of_ours(path: Path, content: object) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is no checkpoint of ours: name one that `train` wrote with --checkpoint FILE.")
     if not isinstance(content.get("version"), int) or content["version"] > VERSION:
         raise UserError(f"{path} was written by a newer version of Florilegium: update it to use this checkpoint.")
     return content
+
+
+def _damaged(path: Path, error: BaseException) -> UserError:
+    return UserError(f"The checkpoint {path} is damaged ({_cause(error)}): train again or take another.")
 
 
 def _take_name(temporary: Path, folder: Path, stem: str) -> Path:
@@ -268,4 +295,4 @@ def _take_name(temporary: Path, folder: Path, stem: str) -> Path:
 def _cause(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return without_escapes((str(error).strip().splitlines() or [type(error).__name__])[0])

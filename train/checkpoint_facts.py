@@ -57,9 +57,10 @@ def metrics_of(found: object, classes: int) -> dict[str, Accuracy]:
 def dataset_of(found: object) -> dict[str, Any]:
     """What is said of the pictures: the fingerprint, and counts by split and label; raises ValueError."""
     facts = plain(found)
-    fingerprint, pictures = facts.get("fingerprint"), facts.get("pictures", {})
-    if fingerprint is not None and not (isinstance(fingerprint, str) and _FINGERPRINT.fullmatch(fingerprint)):
-        raise ValueError("its fingerprint is none")
+    pictures = facts.get("pictures", {})
+    for fingerprint in (facts.get("fingerprint"), facts.get("valid_fingerprint")):
+        if fingerprint is not None and not (isinstance(fingerprint, str) and _FINGERPRINT.fullmatch(fingerprint)):
+            raise ValueError("its fingerprint is none")
     if not set(pictures) <= set(SPLITS):
         raise ValueError("its pictures are not ordered by split")
     for counts in pictures.values():

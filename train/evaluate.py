@@ -1,7 +1,7 @@
 """How good a checkpoint is on labelled pictures, computed from the same float32 features that prediction uses."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +23,9 @@ from train.calibration import (
     reliability,
 )
 from train.checkpoint import Checkpoint, load_checkpoint
+from train.checkpoint_choice import offer_of_another
 from train.device import resolve_device
+from train.familiarity import STRANGE
 from train.features.extract import BATCH, Extraction, extract
 from train.features.prepare import PictureRef
 from train.features.views import Views, prediction_views
@@ -31,7 +33,7 @@ from train.metrics import Accuracy, measure_accuracy
 from train.optimising.layers import Head
 from train.options import Precision
 from train.pictures import LabelledPicture, fingerprint, pictures_to_measure, require_known, spelt_as
-from train.predict import mean_probabilities, require_abstention
+from train.predict import familiarities, mean_probabilities, require_abstention
 from train.test_log import Opening, complete_opening, content_of, note_opening, now
 
 
@@ -70,8 +72,10 @@ class Evaluation:
     seconds: float
     views: int
     reliance: Reliance
+    strangers: int | None  # pictures that are like none of the classes; None where the checkpoint can't tell
     abstaining: Abstaining | None
     fingerprint: str  # SHA-256 of the sorted (label, sha256) of the pictures
+    checkpoint: str = ""  # its file; "" where it was given in memory
     split: str = ""  # "" where the pictures were given one by one
     openings: int = 0  # how often test has been opened with this checkpoint, this time included; 0 for other splits
 
@@ -97,7 +101,7 @@ def evaluate(
     """
     pictures, split = pictures_to_measure(root, split, plain=plain)
     loaded = load_checkpoint(checkpoint)
-    _require_known(loaded, spelt_as(loaded.labels, pictures))
+    require_answers_for(checkpoint, loaded, (picture.label for picture in spelt_as(loaded.labels, pictures)))
     prediction_views(views)  # what is wrong is said before test is opened
     require_abstention(loaded, abstain, views)
     openings, opening = 0, None
@@ -112,7 +116,7 @@ def evaluate(
             checkpoint, opening,
             pictures=found.accuracy.n, fingerprint=found.fingerprint, correct=found.accuracy.correct,
         )  # fmt: skip
-    return replace(found, split=split, openings=openings)
+    return replace(found, checkpoint=str(checkpoint), split=split, openings=openings)
 
 
 def evaluate_pictures(
@@ -127,7 +131,8 @@ def evaluate_pictures(
 ) -> Evaluation:
     """Measure a loaded checkpoint on any labelled pictures; see `evaluate`."""
     pictures = spelt_as(checkpoint.labels, pictures)
-    _require_known(checkpoint, pictures)
+    labels_asked = {picture.label for picture in pictures}
+    require_known(labels_asked, checkpoint.labels, where="The data", owner="the checkpoint")
     wanted, threshold = prediction_views(views), require_abstention(checkpoint, abstain, views)
     with tempfile.TemporaryDirectory(prefix="florilegium-") as temporary:
         found = side_by_side(
@@ -146,6 +151,8 @@ def evaluate_pictures(
         checkpoint.head, found.features, labels, checkpoint.labels, temperature=checkpoint.temperature
     )
     plain = mean_probabilities(checkpoint.head, found.features)
+    familiarity = familiarities(checkpoint, found.features)
+    known = None if familiarity is None else familiarity >= STRANGE
     return Evaluation(
         accuracy=accuracy,
         labels=checkpoint.labels,
@@ -164,7 +171,8 @@ def evaluate_pictures(
             cross_entropy_at_one=cross_entropy(plain, truth),
             bins=reliability(probabilities, truth),
         ),
-        abstaining=Abstaining(threshold, *answered_right(probabilities, truth, threshold.threshold))
+        strangers=None if known is None else int((~known).sum()),
+        abstaining=Abstaining(threshold, *answered_right(probabilities, truth, threshold.threshold, known))
         if threshold
         else None,
         fingerprint=fingerprint((label, "", sha256) for label, sha256 in zip(labels, found.sha256, strict=True)),
@@ -195,8 +203,11 @@ def measure_head(
     return measure_accuracy(probabilities, truth, len(order)), truth, probabilities
 
 
-def _require_known(checkpoint: Checkpoint, pictures: Sequence[LabelledPicture]) -> None:
-    require_known({picture.label for picture in pictures}, checkpoint.labels, where="The data", owner="the checkpoint")
+def require_answers_for(path: Path, checkpoint: Checkpoint, labels: Iterable[str]) -> None:
+    """Raise UserError for `labels` that the checkpoint at `path` does not know, with one beside it that does."""
+    wanted = set(labels)
+    offer = "" if wanted <= set(checkpoint.labels) else offer_of_another(path.parent, wanted)
+    require_known(wanted, checkpoint.labels, where="The data", owner=f"the checkpoint {path}", offer=offer)
 
 
 def side_by_side(

@@ -67,6 +67,7 @@ def evaluation_figures(evaluation: Evaluation) -> dict[str, Any]:
     accuracy = evaluation.accuracy.to_dict()
     confusion = accuracy.pop("confusion")
     return {
+        "checkpoint": evaluation.checkpoint,
         "split": evaluation.split,
         **accuracy,
         "views": evaluation.views,
@@ -89,6 +90,7 @@ def evaluation_figures(evaluation: Evaluation) -> dict[str, Any]:
                 for one in reliance.bins
             ],
         },
+        "strangers": evaluation.strangers,
         "abstaining": None
         if abstaining is None
         else {

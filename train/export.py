@@ -19,10 +19,11 @@ from curate.extras import not_installed
 from curate.files.atomic import file_under_way, fsync_file, take_place, write_whole
 from curate.files.reading import sha256_of
 from curate.image import BrokenImage, load_pixels
+from curate.printable import without_escapes
 from curate.progress import Progress, silent
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.exporting.classifier import Classifier, Geometry
-from train.exporting.export_formats import FORMATS, Runner
+from train.exporting.export_formats import FORMATS, Runner, Versions
 from train.features.preprocessing import INTERPOLATIONS
 from train.predict import Predictor
 from train.signed_json import require_ours_together, signed_json
@@ -57,9 +58,14 @@ def export(
     *,
     out: Path | None = None,
     force: bool = False,
+    opset: int = 0,
+    ir_version: int = 0,
     progress: Progress = silent,
 ) -> ModelExportReport:
     """Write `<checkpoint's name><ending>` into `out` (default: beside it), and a JSON that says how to feed it.
+
+    An `out` that ends as the format's files do, such as model.onnx, is the file itself. ONNX has the operator set
+    `opset` and the format's version `ir_version`, or those that PyTorch takes where these are 0; the JSON says which.
 
     The file is read back and run on up to 64 of `pictures`, spread evenly; where any probability is off by more than
     1e-4 nothing is left. Raises UserError for that, for an unknown format, where a package is missing, and where a
@@ -68,9 +74,13 @@ def export(
     if format_ not in FORMATS:
         raise UserError(f"There is no export format {format_!r}: use {', '.join(FORMATS)}.")
     ending, write, read = FORMATS[format_]
+    if format_ != "onnx" and (opset or ir_version):
+        raise UserError(f"--opset and --ir-version are ONNX's, and {format_} has neither: leave them out.")
     started = time.perf_counter()
-    folder = out or checkpoint.parent
-    file = folder / f"{checkpoint.stem}{ending}"
+    if out is not None and out.suffix == ending and not out.is_dir():
+        file = out  # a file was named, and not a folder
+    else:
+        file = (out or checkpoint.parent) / f"{checkpoint.stem}{ending}"
     beside = file.with_name(f"{file.name}.json")
     there = require_ours_together(beside, [file], force=force)[file.name]
     loaded = load_checkpoint(checkpoint)
@@ -79,7 +89,7 @@ def export(
     description = describe(loaded, classifier, checkpoint.name, format_)
     with _written(file) as (stream, temporary):
         with _failing_in_words(loaded, format_):
-            write(classifier, stream, json.dumps(description, ensure_ascii=False))
+            more = write(classifier, stream, json.dumps(description, ensure_ascii=False), Versions(opset, ir_version))
             fsync_file(stream)
             run = read(temporary, loaded)
             found = _compare(run, classifier.geometries, Predictor(loaded, "cpu"), images, progress)
@@ -91,7 +101,7 @@ def export(
             )
         size, digest = temporary.stat().st_size, sha256_of(temporary)
         parity = {"pictures": len(images), "largest_difference": difference, "same_first_answers": same}
-        facts = {**description, "parity": parity}
+        facts = {**description, "versions": {**description["versions"], **more}, "parity": parity}
         # Before and after: killed in between, an export leaves nothing that it would not know again
         write_whole(beside, signed_json(facts, {file.name: [*there, digest]}))
         take_place(temporary, file)
@@ -110,7 +120,7 @@ def describe(checkpoint: Checkpoint, classifier: Classifier, name: str, format_:
             "dtype": "float32",
             "shape": ["batch", 3, geometry.crop, geometry.crop],
             "meaning": "RGB from 0 to 1, channels first",
-            "resize_short_side": geometry.resize,
+            **({"resize_both_sides": geometry.crop} if geometry.squash else {"resize_short_side": geometry.resize}),
             "crop": geometry.crop,
             "interpolation": geometry.interpolation,
         }
@@ -122,8 +132,10 @@ def describe(checkpoint: Checkpoint, classifier: Classifier, name: str, format_:
         "format": format_,
         "preprocessing": [
             "decode the first frame; turn it upright as EXIF says; convert to sRGB; lay transparency over white",
+            "scale samples of 16 bits to 8: divide by 257; floats from 0 to 1: multiply by 255",
             "scale the short side to resize_short_side pixels, antialiased; the long side is rounded down",
             "cut the middle crop × crop pixels",
+            "where an input has resize_both_sides in its place: scale both sides to that, antialiased, and cut nothing",
             "divide by 255; channels first. Normalisation is inside the model: do not normalise.",
         ],
         "inputs": inputs,
@@ -151,6 +163,9 @@ def exported_input(image: Image.Image, geometry: Geometry) -> NDArray[np.float32
     """One picture as an exported file wants it, (3, crop, crop) float32 in [0, 1], by the description's words alone."""
     width, height = image.size
     short = min(width, height)
+    if geometry.squash:
+        bent = image.resize((geometry.crop, geometry.crop), INTERPOLATIONS[geometry.interpolation])
+        return np.ascontiguousarray(np.asarray(bent, dtype=np.float32).transpose(2, 0, 1) / np.float32(255))
     size = int(geometry.resize * width / short), int(geometry.resize * height / short)
     scaled = image if size == image.size else image.resize(size, INTERPOLATIONS[geometry.interpolation])
     left, top = (round((side - geometry.crop) / 2) for side in scaled.size)
@@ -219,5 +234,5 @@ def _failing_in_words(checkpoint: Checkpoint, format_: str) -> Iterator[None]:
     except (UserError, OSError):
         raise
     except Exception as error:  # the compilers behind each format raise whatever they like
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = without_escapes((str(error).strip().splitlines() or [type(error).__name__])[0])[:200]
         raise UserError(f"{names} can't be exported as {format_} ({reason}): take another --format.") from error

@@ -16,9 +16,10 @@ from curate.image import BrokenPicture
 from curate.memory import keep_freed_memory
 from curate.progress import Progress, silent
 from curate.splitting.whereabouts import open_split
-from train.backbones import Backbone, freeze_parameters, load_backbone, weights_digest
+from train.backbones import Backbone, freeze_parameters, weights_digest
 from train.calibration import Calibration, calibrate_confidence
 from train.evaluate import measure_head, side_by_side
+from train.familiarity import Familiarity, learn_familiarity
 from train.features.pixels import PixelSource, Readable, readable_pictures
 from train.features.views import Views
 from train.head import fit_head, require_room
@@ -40,6 +41,7 @@ from train.training import (
     banked,
     dataset_facts,
     finished,
+    load_backbones,
     pictures_of,
     require_every_class,
     unfinished_run,
@@ -128,7 +130,7 @@ def train_network(
         history = fitting.run(place.progress)
     clock.lap("head")
     tuned, head = _tuned(backbone), head.cpu().requires_grad_(False)
-    accuracy, calibration = _figures(tuned, head, data, place)
+    accuracy, calibration, familiarity = _figures(tuned, head, data, place)
     return finished(
         Trained(
             backbones=[tuned],
@@ -136,6 +138,7 @@ def train_network(
             labels=labels,
             accuracy=accuracy,
             calibration=calibration,
+            familiarity=familiarity,
             history=history,
             dataset=data.facts(),
             valid_labels=[one.label for one in data.measured],
@@ -159,7 +162,11 @@ def _one_backbone(options: TrainOptions) -> Backbone:
         raise UserError(
             f"--unfreeze trains one network, not {options.backbone}: name one, or leave them frozen side by side."
         )
-    return load_backbone(options.backbone, options.weights, seed=options.seed, cut=options.features, crop=options.crop)
+    (backbone,) = load_backbones(
+        options.backbone, options.weights, seed=options.seed, cut=options.features, crop=options.crop,
+        squash=options.squash, normalise=options.normalise,
+    )  # fmt: skip
+    return backbone
 
 
 def _readable(
@@ -182,14 +189,14 @@ def _first_head(backbone: Backbone, data: _Data, options: TrainOptions, settings
     if not options.tuning.probe:
         return build_head(
             backbone.dim, len(data.labels), hidden=settings.hidden, activation=settings.activation,
-            dropout=settings.dropout, seed=options.seed,
+            dropout=settings.dropout, input_dropout=settings.input_dropout, seed=options.seed,
         )  # fmt: skip
     views = Views(options.views, options.seed, options.augmentation)
     found = banked([backbone], _labelled(data.learnt), options, place, views, "Features for the first head")
     # The defaults are those that the head alone was found to train best with; the layers are as asked for
     alone = FitSettings(
-        hidden=settings.hidden, activation=settings.activation, dropout=settings.dropout, balance=settings.balance,
-        balance_by=settings.balance_by,
+        hidden=settings.hidden, activation=settings.activation, dropout=settings.dropout,
+        input_dropout=settings.input_dropout, balance=settings.balance, balance_by=settings.balance_by,
     )  # fmt: skip
     targets = data.targets([data.learnt[position] for position in found.kept]).tolist()
     fitted = fit_head(
@@ -251,16 +258,23 @@ def _labelled(pictures: Sequence[Readable]) -> list[LabelledPicture]:
     return [LabelledPicture(one.path, one.label, one.sha256) for one in pictures]
 
 
-def _figures(tuned: Backbone, head: Head, data: _Data, place: Place) -> tuple[Accuracy, Calibration]:
-    """Accuracy and calibration on valid, through the frozen network that evaluates and predicts, in float32."""
+def _figures(
+    tuned: Backbone, head: Head, data: _Data, place: Place
+) -> tuple[Accuracy, Calibration, Familiarity | None]:
+    """What valid says, and what train looks like, through the network that evaluates and predicts, in float32."""
     with tempfile.TemporaryDirectory(prefix="florilegium-") as temporary:
-        found = side_by_side(
-            [tuned], _labelled(data.measured), bank=Path(temporary), device=place.device, precision="float32",
-            progress=place.progress, description="Valid pictures",
+        found, learnt = (
+            side_by_side(
+                [tuned], _labelled(pictures), bank=Path(temporary), device=place.device, precision="float32",
+                progress=place.progress, description=title,
+            )
+            for pictures, title in ((data.measured, "Valid pictures"), (data.learnt, "Training pictures once more"))
         )  # fmt: skip
     labels = [data.measured[position].label for position in found.kept]
     accuracy, truth, _ = measure_head(head, found.features, labels, data.labels)
-    return accuracy, calibrate_confidence(head_logits(head, found.features[:, 0]), truth)
+    targets = data.targets([data.learnt[position] for position in learnt.kept]).numpy()
+    familiarity = learn_familiarity(learnt.features[:, 0], targets, len(data.labels))
+    return accuracy, calibrate_confidence(head_logits(head, found.features[:, 0]), truth), familiarity
 
 
 def _tuned(backbone: Backbone) -> Backbone:

@@ -128,8 +128,9 @@ def learning_set(root: Path, options: TrainOptions, *, folds: int, progress: Pro
         raise UserError(f"{root} has too few training pictures for {folds} folds: give fewer --folds.")
     place = Place.of(options, None, progress)
     backbones = load_backbones(
-        options.backbone, options.weights, seed=options.seed, cut=options.features, crop=options.crop
-    )
+        options.backbone, options.weights, seed=options.seed, cut=options.features, crop=options.crop,
+        squash=options.squash, normalise=options.normalise,
+    )  # fmt: skip
     require_room(sum(backbone.dim for backbone in backbones), len(labels), options.head)
     views = Views(options.views, options.seed, options.augmentation)
     found = banked(backbones, train, options, place, views, "Training pictures")

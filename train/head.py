@@ -64,7 +64,7 @@ def fit_head(
     bank = _Bank(features.detach().cpu(), settings, seed)
     head = build_head(
         features.shape[2], classes, hidden=settings.hidden, activation=settings.activation, dropout=settings.dropout,
-        seed=seed,
+        input_dropout=settings.input_dropout, seed=seed,
     ).to(device)  # fmt: skip
     work = Work(
         model=head,

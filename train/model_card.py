@@ -241,11 +241,15 @@ def _use(facts: _Facts) -> Iterator[str]:
     yield "A picture is scaled to"
     for backbone in facts.checkpoint.backbones:
         shape = backbone.preprocessing
+        if shape.squash:
+            yield f"{shape.crop} × {shape.crop} pixels ({shape.interpolation}), bent, for {_text(backbone.name)};"
+            continue
         yield (
             f"a short side of {shape.resize} pixels ({shape.interpolation}), of which the middle {shape.crop} × "
             f"{shape.crop} go to {_text(backbone.name)};"
         )
-    yield "it is never bent."
+    if not any(backbone.preprocessing.squash for backbone in facts.checkpoint.backbones):
+        yield "it is never bent."
 
 
 def _classes(facts: _Facts) -> Iterator[str]:

@@ -5,6 +5,7 @@ so nothing heavy is imported here.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
@@ -155,6 +156,10 @@ def typed(value: object, kind: Any) -> Any:
         origin = get_origin(one)
         if origin is tuple and isinstance(value, list | tuple) and all(type(part) is int for part in value):
             return tuple(value)
+        if origin is tuple and type(value) is int:  # one stands for a list of one
+            return (value,)
+        if origin is tuple and isinstance(value, str) and re.fullmatch(r"\d{1,9}( *, *\d{1,9})*", value.strip()):
+            return tuple(int(part) for part in value.split(","))
         if one is Path and isinstance(value, Path):
             return str(value)
         if one is float and type(value) in {int, float}:

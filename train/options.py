@@ -4,30 +4,37 @@ An option is added here, or in `FitSettings` or `Tuning`, as one field; what it 
 The command line shows all of it in its help, so nothing heavy is imported here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from curate.defaults import DEFAULT_SEED, MOST_SEED
+from curate.errors import UserError
 from train.limits import MAX_CROP, MOST_VIEWS
 from train.optimising.settings import FitSettings, Tuning
 from train.option_fields import Option, option, options_in, require_within, values_of
 
 Cut = Literal["last", "classifier"]
 Precision = Literal["float32", "bfloat16"]
+Normalise = Literal["weights", "imagenet", "half"]
 
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """How far a view may depart from the picture. The aspect ratio is never bent and no corner is ever invented."""
+    """How far a view may depart from the picture. No corner is ever invented."""
 
     rotation: float = option(20.0, "degrees either way", least=0, most=180)
     smallest: float = option(
         0.6, "side of the smallest square that is cut, as a share of the picture's short side", least=0.01, most=1
     )
     flip: float = option(0.5, "probability of mirroring left and right", least=0, most=1)
+    flip_vertical: float = option(0.0, "likewise of mirroring top and bottom", least=0, most=1)
     jitter: float = option(
         0.0, "how far brightness, contrast and saturation may each go either way, as a share", least=0, most=1
+    )
+    hue: float = option(
+        0.0, "how far colours may turn either way, as a share of the whole circle of colours", least=0, most=0.5
     )
 
     def __post_init__(self) -> None:
@@ -50,12 +57,16 @@ class LearningOptions:
         heading="The network", flag="A network of torchvision or timm; a+b: both.",
     )  # fmt: skip
     weights: str | Path = option(
-        "default", "default (the library's choice), none (random), a tag of the library's, or a file",
-        flag="default, none, a weights tag, or a state dict's file.",
+        "default", "default (the library's choice), none (random), a library's tag, a file, or NAME=one of these,…",
+        flag="default, none, a tag or a file; or NAME=FILE,… each.",
     )  # fmt: skip
     features: Cut = option("last", "what the head sees: what the network's last layer sees, or its whole classifier")
     crop: int = option(
         0, "pixels a side of what the network sees; 0: what its weights were made for", least=0, most=MAX_CROP
+    )
+    squash: bool = option(False, "bend the whole picture into that square, and cut nothing off; some older systems did")
+    normalise: Normalise = option(
+        "weights", "by which mean and deviation: those that the weights were made with, imagenet's, or half (0.5, 0.5)"
     )
     tuning: Tuning = field(default_factory=Tuning)
     precision: Literal["auto", Precision] = option(
@@ -87,7 +98,32 @@ class LearningOptions:
         Of a weights file the name alone: where it lay is nobody's business but the user's.
         """
         values = {name: _fact(value) for name, value in self.learning().items()}
-        return {**values, "weights": Path(self.weights).name}
+        names = [name.strip() for name in self.backbone.split("+")]
+        own = {name: Path(value).name for name, value in weights_by_network(self.weights, names).items()}
+        same = len(set(own.values())) == 1
+        return {**values, "weights": own[names[0]] if same else ",".join(f"{name}={own[name]}" for name in names)}
+
+
+def weights_by_network(weights: str | Path, networks: Sequence[str]) -> dict[str, str | Path]:
+    """The weights of each network: of `resnet50=FILE,efficientnet_lite0=none` each its own, default where unnamed.
+
+    Raises UserError for a network that is not among `networks`, and for one file or tag that several would share.
+    """
+    parts = [part.partition("=") for part in str(weights).split(",")]
+    if all(equals and name.strip() in networks for name, equals, _ in parts):
+        named = {name.strip(): value.strip() for name, _, value in parts}
+        return {name: named.get(name) or "default" for name in networks}
+    strangers = [name.strip() for name, equals, _ in parts if equals and name.strip() not in networks]
+    if len(parts) > 1 and strangers:
+        raise UserError(
+            f"--weights {weights} names {strangers[0]}, which --backbone does not: name {' or '.join(networks)}."
+        )
+    if len(networks) > 1 and str(weights) not in {"default", "none"}:
+        each = ",".join(f"{name}=FILE" for name in networks)
+        raise UserError(
+            f"--weights {weights} can't be given to {len(networks)} backbones at once: say whose it is, as in {each}."
+        )
+    return dict.fromkeys(networks, weights)
 
 
 def _fact(value: Any) -> Any:

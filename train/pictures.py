@@ -88,20 +88,28 @@ def class_folder_labels(dataset: Dataset, split: str) -> list[str]:
     return [label for label in dataset.labels() if label in there]
 
 
+def classes_at_hand(dataset: Dataset) -> set[str]:
+    """Labels that a checkpoint has to know to answer for a dataset: those of its splits, or all where it has none."""
+    folders = dataset.class_folders()
+    return {folder.label for folder in folders if folder.split in {"train", *HELD_OUT}} or {
+        folder.label for folder in folders
+    }
+
+
 def fingerprint(pictures: Iterable[tuple[str, str, str]]) -> str:
     """SHA-256 of the sorted (label, split, sha256) of a dataset: the same wherever it lies and however it is listed."""
     lines = sorted("\t".join(picture) for picture in pictures)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def require_known(labels: Iterable[str], known: Sequence[str], *, where: str, owner: str) -> None:
-    """Raise UserError for labels in `where` that `owner` does not have."""
+def require_known(labels: Iterable[str], known: Sequence[str], *, where: str, owner: str, offer: str = "") -> None:
+    """Raise UserError for labels in `where` that `owner` does not have; `offer` is a sentence on what else there is."""
     strangers = sorted(set(labels) - set(known))
     if strangers:
         listed = ", ".join(repr(label) for label in strangers[:5]) + (", …" if len(strangers) > 5 else "")
         raise UserError(
             f"{where} has {len(strangers)} class{'es' if len(strangers) > 1 else ''} that {owner} lacks ({listed}): "
-            f"give both the same class folders."
+            f"give both the same class folders.{offer}"
         )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -20,6 +20,7 @@ from curate.parallel import ordered_map
 from train.calibration import Abstention, abstention
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.device import resolve_device
+from train.familiarity import STRANGE
 from train.features.extract import forward_halving
 from train.features.freeze import FrozenNetwork
 from train.features.views import prediction_views
@@ -43,11 +44,20 @@ class Guess:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest classes of one file, best first; `sure` is False where the best is below the threshold."""
+    """The likeliest classes of one file, best first.
+
+    `sure` is False where a precision was asked for, and the best is below its threshold or the picture is a stranger.
+    """
 
     path: str
     guesses: list[Guess]
     sure: bool = True
+    familiarity: float | None = None  # share of held-out training pictures that are as unlike their classes, 0 to 1
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether it is like none of the classes; False where the checkpoint can't tell."""
+        return self.familiarity is not None and self.familiarity < STRANGE
 
 
 class Predictor:
@@ -87,7 +97,7 @@ class Predictor:
 
     def probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Probabilities (N, classes) of decoded RGB pictures; each row sums to 1."""
-        return self._probabilities([self._pixels(image) for image in images])
+        return self._probabilities([self._pixels(image) for image in images])[0]
 
     def predict_files(
         self, paths: Iterable[Path | BrokenImage], *, top_k: int = DEFAULT_TOP_K
@@ -101,9 +111,10 @@ class Predictor:
             raise UserError(f"--top-k {top_k} asks for no class at all: give 1 or more.")
         loaded = ordered_map(self._load, paths)
         while group := list(islice(loaded, self._group)):
-            rows = iter(self._probabilities([found for _, found in group if not isinstance(found, BrokenImage)]))
+            loads = [found for _, found in group if not isinstance(found, BrokenImage)]
+            answers = zip(*self._probabilities(loads), strict=True)
             for path, found in group:
-                yield found if isinstance(found, BrokenImage) else self._answer(path, next(rows), top_k)
+                yield found if isinstance(found, BrokenImage) else self._answer(path, *next(answers), top_k)
 
     def _load(self, file: Path | BrokenImage) -> tuple[str, list[Pixels] | BrokenImage]:
         """Read, decode and draw in a worker thread, each network its own scale, as `extract` does for the bank."""
@@ -128,24 +139,34 @@ class Predictor:
         numbers = range(self.views.count)
         return [self.views.draw(image, sha256, numbers, network.preprocessing) for network in self._networks]
 
-    def _probabilities(self, pictures: Sequence[Sequence[Pixels]]) -> NDArray[np.float32]:
+    def _probabilities(
+        self, pictures: Sequence[Sequence[Pixels]]
+    ) -> tuple[NDArray[np.float32], Sequence[float | None]]:
+        """(probabilities (N, classes), familiarity of each clean view; None where the checkpoint can't tell)."""
         if not pictures:
-            return np.zeros((0, len(self.checkpoint.labels)), dtype=np.float32)
+            return np.zeros((0, len(self.checkpoint.labels)), dtype=np.float32), []
         parts = []
         for number, network in enumerate(self._networks):
             pixels = torch.from_numpy(np.concatenate([picture[number] for picture in pictures]))
             features, self._batch = forward_halving(network, pixels, self._batch)
             parts.append(features.cpu().reshape(len(pictures), self.views.count, -1))
-        return mean_probabilities(self.checkpoint.head, torch.cat(parts, dim=2), self.checkpoint.temperature)
+        found = torch.cat(parts, dim=2)
+        known = familiarities(self.checkpoint, found)
+        rows = mean_probabilities(self.checkpoint.head, found, self.checkpoint.temperature)
+        return rows, [None] * len(pictures) if known is None else known.tolist()
 
-    def _answer(self, path: str, probabilities: NDArray[np.float32], top_k: int) -> Prediction | BrokenImage:
+    def _answer(
+        self, path: str, probabilities: NDArray[np.float32], familiarity: float | None, top_k: int
+    ) -> Prediction | BrokenImage:
         if not np.isfinite(probabilities).all():
             return BrokenImage(path, "the checkpoint gives no finite numbers for it")
         order = np.argsort(-probabilities, kind="stable")
         labels, names = self.checkpoint.labels, self.checkpoint.names
         guesses = [Guess(labels[index], names[index], float(probabilities[index])) for index in order[:top_k]]
-        sure = self.abstention is None or guesses[0].probability >= self.abstention.threshold
-        return Prediction(path, guesses, sure)
+        answer = Prediction(path, guesses, familiarity=familiarity)
+        wanted = self.abstention
+        sure = wanted is None or (guesses[0].probability >= wanted.threshold and not answer.is_stranger)
+        return replace(answer, sure=sure)
 
 
 def require_abstention(
@@ -161,6 +182,13 @@ def require_abstention(
             f"The threshold of --abstain was found with one view and says nothing of {views}: use --views 1."
         )
     return abstention(checkpoint.calibration, precision)
+
+
+def familiarities(checkpoint: Checkpoint, features: torch.Tensor) -> NDArray[np.float64] | None:
+    """How familiar pictures are, (N,) 0 to 1, by the clean view of features (N, K, dim); None if it can't be told."""
+    if checkpoint.familiarity is None:
+        return None
+    return checkpoint.familiarity.of(features[:, 0].to(torch.float32).numpy())
 
 
 @torch.inference_mode()

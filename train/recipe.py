@@ -19,6 +19,7 @@ from train.options import LearningOptions
 FOLDER: Final = Path(__file__).parent / "recipes"
 
 _LARGEST = 1 << 16  # bytes
+_ALIKE: Final = 0.6  # share of letters from which on a word may be meant: less would be a wild guess
 _LONGEST = 64  # bits
 _DEEP = re.compile(r"""(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){16}""")
 
@@ -145,10 +146,9 @@ def _complete(file: Path, content: dict[str, Any], depth: int = 0) -> dict[str, 
 
 def _require_key(key: str, where: str, file: Path) -> None:
     if key not in KEYS:
-        nearest = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.0)[0]
-        raise UserError(
-            f"{where[0].upper()}{where[1:]} has no option {key!r}: did you mean {nearest}? See {file.name}."
-        )
+        nearest = difflib.get_close_matches(key, KEYS, n=1, cutoff=_ALIKE)
+        hint = f"did you mean {nearest[0]}? See {file.name}." if nearest else f"{file.name} has a line for each."
+        raise UserError(f"{where[0].upper()}{where[1:]} has no option {key!r}: {hint}")
 
 
 def _recipe_of(file: Path, content: Mapping[str, Any]) -> Recipe:
@@ -167,5 +167,6 @@ def _typed(value: object, one: Option, file: Path) -> Any:
         where = f"{one.name} = {shown(value)} in the recipe {file.name}"
         if not one.choices:
             raise UserError(f"{where} is not {error}.") from error
-        nearest = difflib.get_close_matches(str(value), one.choices, n=1, cutoff=0.0)[0]
-        raise UserError(f"{where} is none of {', '.join(one.choices)}: did you mean {nearest}?") from error
+        nearest = difflib.get_close_matches(str(value), one.choices, n=1, cutoff=_ALIKE)
+        hint = f"did you mean {nearest[0]}?" if nearest else "give one of them."
+        raise UserError(f"{where} is none of {', '.join(one.choices)}: {hint}") from error

@@ -9,32 +9,38 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
+
+import numpy as np
 
 from curate.defaults import DEFAULT_RUNS
 from curate.errors import UserError
 from curate.extras import not_installed
 from curate.files.atomic import write_whole
+from curate.files.reading import read_file
 from curate.progress import Progress, silent
 from curate.rendering import save_drawing
 from train.curves_plot import plot_curves
 from train.device import resolve_device
+from train.metrics import Accuracy
 from train.optimising.distributed import Processes, joined_processes
 from train.optimising.fitting import Epoch
 from train.options import AugmentationSettings, LearningOptions
-from train.recipe import Recipe
+from train.recipe import Recipe, load_recipe
 from train.recipe_text import recipe_text
 from train.run import train_recipe
 from train.training import TrainingReport, TrainOptions, versions
 
 _CURVES = [field.name for field in fields(Epoch)]
+_LARGEST_LOG: Final = 1 << 28  # bytes
+_NO_CONFUSION: Final = np.zeros((0, 0), dtype=np.int64)  # a log has none
 
 
 class RunFolder:
@@ -89,10 +95,21 @@ class RunFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self.log("failed", reason=f"{type(error).__name__}: {error}")
+            stopped = isinstance(error, KeyboardInterrupt)
+            self.log("stopped" if stopped else "failed", reason=f"{type(error).__name__}: {error}")
         if self._events is not None:
             with self._noting_failure():
                 self._events.close()
+        if error is not None and not self._epochs:
+            self._remove()
+
+    def _remove(self) -> None:
+        """Take away what this run wrote: one that ended before its first epoch has no story."""
+        with suppress(OSError):
+            for file in self.folder.iterdir():
+                if file.name in {"recipe.toml", "log.jsonl"} or file.name.startswith("events.out.tfevents."):
+                    file.unlink()
+            self.folder.rmdir()
 
     def log(self, event: str, **facts: Any) -> None:
         """Add one line: what happened, when, how long after the start, and `facts` in plain types."""
@@ -168,10 +185,71 @@ def train_in_folder(
             return train_recipe(root, options, silent, joined), None
         with RunFolder.begin(runs, recipe_as_run(recipe, options), tensorboard=tensorboard) as run:
             run.log("started", data=str(root), options=_plain(options), versions=versions())
-            report = train_recipe(root, replace(options, watch=run.epoch), progress, joined)
+            report = train_recipe(root, replace(options, watch=_both(run.epoch, options.watch)), progress, joined)
             run.log("finished", **_facts(report))
             run.draw_curves()
         return replace(report, notes=report.notes + ([run.failed] if run.failed else [])), run.folder
+
+
+def _both(first: Callable[[Epoch], None], second: Callable[[Epoch], None] | None) -> Callable[[Epoch], None]:
+    def watch(epoch: Epoch) -> None:
+        first(epoch)
+        if second is not None:
+            second(epoch)
+
+    return watch
+
+
+@dataclass(frozen=True)
+class RunStory:
+    """What a run's folder tells: the table of runs has a line for each."""
+
+    folder: Path
+    recipe: str
+    data: str
+    changes: dict[str, Any]  # options that were not as in the recipe
+    epochs: int
+    state: str  # "finished", "failed", "stopped", or "unfinished": killed, or still at work
+    valid: Accuracy | None
+    checkpoint: str
+
+
+def list_runs(runs: Path) -> list[RunStory]:
+    """The runs below a folder, oldest first; what holds no log of a run is passed over."""
+    try:
+        folders = sorted(folder for folder in runs.iterdir() if folder.is_dir())
+    except OSError:
+        return []
+    return [story for folder in folders if (story := _story(folder)) is not None]
+
+
+def _story(folder: Path) -> RunStory | None:
+    try:
+        lines = [json.loads(line) for line in read_file(folder / "log.jsonl", _LARGEST_LOG).splitlines()]
+        events = {str(line["event"]): line for line in lines}
+        started, finished = events["started"], events.get("finished", {})
+        valid = finished.get("valid")
+        return RunStory(
+            folder=folder,
+            recipe=str(started["options"]["recipe"]),
+            data=str(started["data"]),
+            changes=_changes(folder / "recipe.toml", str(started["options"]["recipe"])),
+            epochs=max((int(line["number"]) for line in lines if line["event"] == "epoch"), default=0),
+            state=next((end for end in ("finished", "failed", "stopped") if end in events), "unfinished"),
+            valid=Accuracy(valid["n"], valid["correct"], valid["correct_top5"], _NO_CONFUSION) if valid else None,
+            checkpoint=str(finished.get("checkpoint", "")),
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _changes(file: Path, recipe: str) -> dict[str, Any]:
+    """Options of the recipe in a run's folder that are not as in the recipe of that name; {} where none is told."""
+    try:
+        told, plain = load_recipe(file).to_dict(), load_recipe(recipe).to_dict()
+    except UserError:
+        return {}
+    return {key: value for key, value in told.items() if value != plain[key]}
 
 
 def recipe_as_run(recipe: Recipe, options: TrainOptions) -> Recipe:
@@ -189,6 +267,7 @@ def read_curves(folder: Path) -> list[Mapping[str, str]]:
 
 _TAGS = {
     "loss": "loss/train",
+    "plain_loss": "loss/train, plain",
     "valid_loss": "loss/valid",
     "train_accuracy": "accuracy/train",
     "valid_accuracy": "accuracy/valid",

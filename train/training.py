@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from curate.dataset import Dataset
@@ -27,6 +28,7 @@ from train.calibration import Calibration, calibrate_confidence
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.device import fast_precision, memory_notes, one_thread, resolve_device
 from train.evaluate import measure_head, side_by_side
+from train.familiarity import Familiarity, learn_familiarity
 from train.features.augmentation import Augmentation
 from train.features.extract import BATCH, Extraction
 from train.features.views import Views
@@ -37,7 +39,7 @@ from train.optimising.fitting import Epoch
 from train.optimising.layers import Head
 from train.optimising.settings import FitSettings
 from train.optimising.unfinished import UnfinishedRun
-from train.options import Cut, LearningOptions, Precision
+from train.options import Cut, LearningOptions, Normalise, Precision, weights_by_network
 from train.pictures import LabelledPicture, class_folder_labels, fingerprint, labelled_pictures, require_known
 from train.predict import head_logits
 
@@ -123,8 +125,9 @@ def train_head(
     place = Place.of(options, processes, progress)
     clock = Clock()
     backbones = load_backbones(
-        options.backbone, options.weights, seed=options.seed, cut=options.features, crop=options.crop
-    )
+        options.backbone, options.weights, seed=options.seed, cut=options.features, crop=options.crop,
+        squash=options.squash, normalise=options.normalise,
+    )  # fmt: skip
     require_room(sum(backbone.dim for backbone in backbones), len(labels), options.head)
     clock.lap("load")
     views = Views(options.views, options.seed, options.augmentation)
@@ -147,6 +150,9 @@ def train_head(
         )  # fmt: skip
     accuracy, truth, _ = measure_head(fitted.head, measured.features, valid_labels, labels)
     calibration = calibrate_confidence(head_logits(fitted.head, measured.features[:, 0]), truth)
+    familiarity = learn_familiarity(
+        learnt.features[:, 0], np.array([index[label] for label in train_labels]), len(labels), seed=options.seed
+    )
     clock.lap("head")
     return finished(
         Trained(
@@ -155,6 +161,7 @@ def train_head(
             labels=labels,
             accuracy=accuracy,
             calibration=calibration,
+            familiarity=familiarity,
             history=fitted.history,
             dataset=dataset_facts(content),
             valid_labels=valid_labels,
@@ -181,6 +188,7 @@ class Trained:
     labels: list[str]
     accuracy: Accuracy  # on valid
     calibration: Calibration
+    familiarity: Familiarity | None
     history: list[Epoch]
     dataset: dict[str, Any]  # as `dataset_facts` gives it
     valid_labels: list[str]
@@ -210,6 +218,7 @@ def finished(
         versions=versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         calibration=trained.calibration,
+        familiarity=trained.familiarity,
     )
     path = save_first(checkpoint, options.models, place.processes)
     unfinished.discard()
@@ -229,7 +238,7 @@ def finished(
         broken=trained.broken,
         computed=trained.computed,
         notes=trained.notes
-        + data_notes(options.head, labels, trained.valid_labels, balanced=trained.balanced)
+        + data_notes(options.head, labels, trained.valid_labels, balanced=trained.balanced, history=trained.history)
         + memory_notes(place.device),
         seconds=clock.laps,
         trained=trained.trained,
@@ -238,18 +247,26 @@ def finished(
 
 
 def load_backbones(
-    names: str, weights: str | Path = "default", *, seed: int = 0, cut: Cut = "last", crop: int = 0
+    names: str,
+    weights: str | Path = "default",
+    *,
+    seed: int = 0,
+    cut: Cut = "last",
+    crop: int = 0,
+    squash: bool = False,
+    normalise: Normalise = "weights",
 ) -> list[Backbone]:
-    """`load_backbone` for each of the names joined by "+".
+    """`load_backbone` for each of the names joined by "+", each with its weights of `weights_by_network`.
 
-    Raises UserError as it does, and where one weights file or tag is given for several backbones.
+    `squash` and `normalise` change what its pictures look like, as `Preprocessing.as_asked` does. Raises UserError as
+    these do.
     """
     wanted = [name.strip() for name in names.split("+")]
-    if len(wanted) > 1 and str(weights) not in {"default", "none"}:
-        raise UserError(f"--weights {weights} can't be given to {len(wanted)} backbones at once: name one backbone.")
     if len(set(wanted)) < len(wanted):
         raise UserError(f"--backbone {names} names one network twice: its features would say nothing new.")
-    return [load_backbone(name, weights, seed=seed, cut=cut, crop=crop) for name in wanted]
+    own = weights_by_network(weights, wanted)
+    found = [load_backbone(name, own[name], seed=seed, cut=cut, crop=crop) for name in wanted]
+    return [replace(one, preprocessing=one.preprocessing.as_asked(normalise, squash=squash)) for one in found]
 
 
 def banked(
@@ -317,7 +334,8 @@ def dataset_facts(content: Sequence[tuple[str, Sequence[str], Sequence[str]]]) -
         (label, split, sha256) for split, shas, labels in content for label, sha256 in zip(labels, shas, strict=True)
     ]
     counts = {split: dict(Counter(labels)) for split, _, labels in content}
-    return {"fingerprint": fingerprint(triples), "pictures": counts}
+    valid = fingerprint(triple for triple in triples if triple[1] == "valid")
+    return {"fingerprint": fingerprint(triples), "valid_fingerprint": valid, "pictures": counts}
 
 
 def unfinished_run(
@@ -346,7 +364,21 @@ def versions() -> dict[str, str]:
     return {**packages, "python": platform.python_version()}
 
 
-def data_notes(settings: FitSettings, labels: Sequence[str], valid: Sequence[str], *, balanced: bool) -> list[str]:
+def _better_epoch(history: Sequence[Epoch]) -> Epoch | None:
+    """The best epoch on valid, where it is better than the last one."""
+    measured = [one for one in history if one.valid_accuracy is not None]
+    best = max(measured, key=lambda one: one.valid_accuracy or 0.0, default=None)
+    return best if best and (best.valid_accuracy or 0.0) > (measured[-1].valid_accuracy or 0.0) else None
+
+
+def data_notes(
+    settings: FitSettings,
+    labels: Sequence[str],
+    valid: Sequence[str],
+    *,
+    balanced: bool,
+    history: Sequence[Epoch] = (),
+) -> list[str]:
     """Sentences on what the pictures allow; `valid` are the labels of the pictures that were measured on."""
     notes = []
     if balanced and settings.balance:
@@ -360,6 +392,11 @@ def data_notes(settings: FitSettings, labels: Sequence[str], valid: Sequence[str
     unmeasured = [label for label in labels if label not in set(valid)]
     if unmeasured:
         notes.append(f"{len(unmeasured)} of {len(labels)} classes have no valid picture, so nothing is known of them.")
+    if valid and settings.keep == "last" and (better := _better_epoch(history)):
+        notes.append(
+            f"Epoch {better.number} of {len(history)} was right more often on valid ({better.valid_accuracy:.2%}): "
+            f"--set keep=best keeps the best epoch, as several authors did; its figure on valid is then flattered."
+        )
     if valid and settings.keep == "best":
         notes.append("The epoch was chosen on valid, so its figure there is flattered: only test tells the truth.")
     return notes

@@ -12,16 +12,20 @@ from train.features.preprocessing import Preprocessing
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a picture becomes a square: its short side is scaled to `resize`, the middle `crop` × `crop` is cut out."""
+    """How a picture becomes a square: its short side is scaled to `resize`, the middle `crop` × `crop` is cut out.
+
+    With `squash` the whole is bent into `crop` × `crop` instead.
+    """
 
     resize: int
     crop: int
     interpolation: str
+    squash: bool = False
 
     @classmethod
     def of(cls, preprocessing: Preprocessing) -> "Geometry":
         """The part of a preprocessing that is done before the network."""
-        return cls(preprocessing.resize, preprocessing.crop, preprocessing.interpolation)
+        return cls(preprocessing.resize, preprocessing.crop, preprocessing.interpolation, preprocessing.squash)
 
 
 class Classifier(nn.Module):

@@ -1,6 +1,7 @@
 """The formats a classifier can leave in: how each is written, and how it is read back to be run."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from curate.errors import UserError
 from curate.files.reading import open_file
 from train.backbones import empty_network
 from train.checkpoint import Checkpoint
@@ -20,15 +22,34 @@ _DESCRIPTION = "florilegium.json"
 Runner = Callable[[list[NDArray[np.float32]]], NDArray[np.float32]]
 
 
-def _write_onnx(classifier: Classifier, stream: BinaryIO, description: str) -> None:
+@dataclass(frozen=True)
+class Versions:
+    """Of ONNX, as they were asked for; 0: as PyTorch takes them."""
+
+    opset: int = 0
+    ir: int = 0
+
+
+# A classifier, where to, the description that lies within, what versions → the versions that were written
+Writer = Callable[[Classifier, BinaryIO, str, Versions], dict[str, int]]
+
+
+def _write_onnx(classifier: Classifier, stream: BinaryIO, description: str, asked: Versions) -> dict[str, int]:
     program = torch.onnx.export(
         classifier, classifier.examples(2), dynamo=True, dynamic_shapes=_any_batch(classifier), verbose=False,
-        input_names=classifier.input_names(), output_names=["probabilities"],
+        input_names=classifier.input_names(), output_names=["probabilities"], opset_version=asked.opset or None,
     )  # fmt: skip
     if program is None:
         raise RuntimeError("no program came of it")
     program.model.metadata_props["florilegium"] = description
-    stream.write(program.model_proto.SerializeToString())
+    proto = program.model_proto
+    if asked.ir:
+        proto.ir_version = asked.ir
+    opset = next(int(one.version) for one in proto.opset_import if one.domain in {"", "ai.onnx"})
+    if asked.opset and opset != asked.opset:
+        raise UserError(f"PyTorch could not write the operator set {asked.opset}, but {opset}: ask --opset for that.")
+    stream.write(proto.SerializeToString())
+    return {"onnx_opset": opset, "onnx_ir": int(proto.ir_version)}
 
 
 def _read_onnx(file: Path, _: Checkpoint) -> Runner:
@@ -43,12 +64,13 @@ def _read_onnx(file: Path, _: Checkpoint) -> Runner:
     return run
 
 
-def _write_torchscript(classifier: Classifier, stream: BinaryIO, description: str) -> None:
+def _write_torchscript(classifier: Classifier, stream: BinaryIO, description: str, _: Versions) -> dict[str, int]:
     with torch.no_grad():
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
             classifier, classifier.examples(2), check_trace=False
         )
     torch.jit.save(traced, stream, _extra_files={_DESCRIPTION: description})
+    return {}
 
 
 def _read_torchscript(file: Path, _: Checkpoint) -> Runner:
@@ -56,9 +78,10 @@ def _read_torchscript(file: Path, _: Checkpoint) -> Runner:
     return _torch_runner(module)
 
 
-def _write_pt2(classifier: Classifier, stream: BinaryIO, description: str) -> None:
+def _write_pt2(classifier: Classifier, stream: BinaryIO, description: str, _: Versions) -> dict[str, int]:
     program = torch.export.export(classifier, classifier.examples(2), dynamic_shapes=_any_batch(classifier))
     torch.export.save(program, stream, extra_files={_DESCRIPTION: description})
+    return {}
 
 
 def _read_pt2(file: Path, _: Checkpoint) -> Runner:
@@ -66,12 +89,13 @@ def _read_pt2(file: Path, _: Checkpoint) -> Runner:
         return _torch_runner(torch.export.load(stream).module())
 
 
-def _write_safetensors(classifier: Classifier, stream: BinaryIO, description: str) -> None:
+def _write_safetensors(classifier: Classifier, stream: BinaryIO, description: str, _: Versions) -> dict[str, int]:
     from safetensors.torch import save
 
     # Copied: safetensors refuses tensors that share memory, as tied weights do
     tensors = {key: value.detach().contiguous().clone() for key, value in classifier.state_dict().items()}
     stream.write(save(tensors, metadata={"format": "pt", "florilegium": description}))
+    return {}
 
 
 def _read_safetensors(file: Path, checkpoint: Checkpoint) -> Runner:
@@ -87,9 +111,7 @@ def _read_safetensors(file: Path, checkpoint: Checkpoint) -> Runner:
     return _torch_runner(classifier.eval())
 
 
-FORMATS: Final[
-    dict[str, tuple[str, Callable[[Classifier, BinaryIO, str], None], Callable[[Path, Checkpoint], Runner]]]
-] = {
+FORMATS: Final[dict[str, tuple[str, Writer, Callable[[Path, Checkpoint], Runner]]]] = {
     "onnx": (".onnx", _write_onnx, _read_onnx),
     "torchscript": (".torchscript", _write_torchscript, _read_torchscript),
     "safetensors": (".safetensors", _write_safetensors, _read_safetensors),

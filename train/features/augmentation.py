@@ -17,6 +17,8 @@ from train.options import AugmentationSettings
 # Raised when the pixels of a view change for the same seed, so that no bank keeps features of the old ones.
 VIEWS_VERSION: Final = 1
 
+_LATER: Final = {"flip_vertical", "hue"}
+
 
 @dataclass(frozen=True)
 class Augmentation(AugmentationSettings):
@@ -24,7 +26,9 @@ class Augmentation(AugmentationSettings):
 
     def digest(self) -> str:
         """Eight hex digits that name this recipe for views, and the code that draws them."""
-        text = json.dumps([VIEWS_VERSION, self.to_dict()], sort_keys=True)
+        # What came later is left out where it does nothing: the views are those from before
+        settings = {key: value for key, value in self.to_dict().items() if value or key not in _LATER}
+        text = json.dumps([VIEWS_VERSION, settings], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def view(self, picture: Image.Image, preprocessing: Preprocessing, draw: int) -> NDArray[np.uint8]:
@@ -34,6 +38,9 @@ class Augmentation(AugmentationSettings):
         network's size with antialiasing before it is turned.
         """
         source = random.Random(draw)
+        if preprocessing.squash and picture.width != picture.height:
+            short = min(picture.size)
+            picture = picture.resize((short, short), INTERPOLATIONS[preprocessing.interpolation])
         angle = math.radians(source.uniform(-self.rotation, self.rotation))
         size, across, down, flipped = (source.random() for _ in range(4))
         width, height = picture.size
@@ -50,6 +57,10 @@ class Augmentation(AugmentationSettings):
         turned = _turn(square, angle, preprocessing.crop, scaled / spread, mirrored=flipped < self.flip)
         if self.jitter:
             turned = _jittered(turned, source, self.jitter)
+        if self.hue:
+            turned = _hue_turned(turned, source.uniform(-self.hue, self.hue))
+        if self.flip_vertical and source.random() < self.flip_vertical:
+            turned = turned.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
         return np.asarray(turned, dtype=np.uint8)
 
 
@@ -62,6 +73,14 @@ def _jittered(picture: Image.Image, source: random.Random, jitter: float) -> Ima
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         picture = enhance(picture).enhance(1 + source.uniform(-jitter, jitter))
     return picture
+
+
+def _hue_turned(picture: Image.Image, share: float) -> Image.Image:
+    """Every colour by a share of the circle of colours; greys stay."""
+    hue, saturation, value = picture.convert("HSV").split()
+    by = round(256 * share)
+    turned = hue.point([(level + by) % 256 for level in range(256)])
+    return Image.merge("HSV", (turned, saturation, value)).convert("RGB")
 
 
 def _turn(square: Image.Image, angle: float, crop: int, side: float, *, mirrored: bool) -> Image.Image:

@@ -1,6 +1,6 @@
 """What a network wants its pictures to look like: scaled, cropped, normalised, never bent."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from train.limits import MAX_CROP
+from train.options import Normalise
 
 # Raised when the pixels that `clean` gives for a picture change, so that no bank keeps features of the old ones.
 PIXELS_VERSION: Final = 1
@@ -31,10 +32,18 @@ _CROP_OF_WHOLE_BATCHES: Final = 512
 
 _SCALES: Final = (1e-4, 1e4)  # of what is divided by
 
+Triple = tuple[float, float, float]
+IMAGENET: Final[tuple[Triple, Triple]] = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and deviation of ImageNet's pictures, of 0 to 1."""
+
+_NORMALISATIONS: Final[dict[str, tuple[Triple, Triple]]] = {"imagenet": IMAGENET, "half": ((0.5,) * 3, (0.5,) * 3)}
+
 
 @dataclass(frozen=True)
 class Preprocessing:
     """Scale the short side to `resize`, cut the middle `crop` × `crop`, subtract `mean`, divide by `std`.
+
+    With `squash` the whole picture is bent into `crop` × `crop` instead.
 
     Equal bit for bit to torchvision's `Resize(resize)`, `CenterCrop(crop)`, `ToTensor()` on the same pixels. The
     normalisation is applied to a whole batch at once, so a picture travels as 8-bit pixels until then.
@@ -45,6 +54,7 @@ class Preprocessing:
     interpolation: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    squash: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.crop <= self.resize:
@@ -64,6 +74,9 @@ class Preprocessing:
 
     def clean(self, picture: Image.Image) -> NDArray[np.uint8]:
         """The view that is evaluated and predicted from: (crop, crop, 3) 8-bit RGB."""
+        if self.squash:
+            size = (self.crop, self.crop)
+            return np.asarray(picture.resize(size, INTERPOLATIONS[self.interpolation]), dtype=np.uint8)
         picture = _without_far_ends(picture)
         width, height = picture.size
         short = min(width, height)
@@ -79,9 +92,15 @@ class Preprocessing:
         mean, std = (_on(pixels.device, values) for values in (self.mean, self.std))
         return pixels.to(torch.float32).div_(255).sub_(mean).div_(std).permute(0, 3, 1, 2)
 
+    def as_asked(self, normalise: Normalise, *, squash: bool) -> "Preprocessing":
+        """The same with another mean and deviation, by name, or with the picture bent."""
+        mean, std = _NORMALISATIONS.get(normalise, (self.mean, self.std))
+        return replace(self, mean=mean, std=std, squash=squash or self.squash)
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain types alone, as a checkpoint keeps it."""
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        """Plain types alone, as a checkpoint and a bank's key keep it; what is not bent does not say so."""
+        plain = {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        return plain if self.squash else {key: value for key, value in plain.items() if key != "squash"}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "Preprocessing":
@@ -94,6 +113,7 @@ class Preprocessing:
             interpolation=str(plain["interpolation"]),
             mean=(red, green, blue),
             std=(spread_red, spread_green, spread_blue),
+            squash=plain.get("squash") is True,
         )
 
 

@@ -1,5 +1,6 @@
 """State dicts from files: read safely, fitted strictly, and told apart by what does not fit."""
 
+import argparse
 import errno
 import os
 import pickle
@@ -8,20 +9,34 @@ import struct
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from io import BufferedReader
-from pathlib import Path
-from typing import Final
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import nn
 
 from curate.errors import UserError
 from curate.files.reading import open_file
 from curate.printable import printable
+from train.features.preprocessing import Preprocessing
 
-# Trainers wrap the state dict under one of these, and add this prefix to every key when run on several devices.
-_WRAPPERS = ("state_dict", "model", "model_state_dict")
+# Trainers wrap the state dict under one of these, beside what else they keep: the epoch, the optimiser, arguments.
+_WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "network", "weights", "teacher")
 _PARALLEL = "module."
+
+# What trainers keep beside the tensors and torch.load refuses unless it is told: values, which nothing is done with.
+_DATA: Final[tuple[Any, ...]] = (
+    argparse.Namespace, np.dtype, *(type(np.dtype(kind)) for kind in "?bhilqBHILQefd"),
+    *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("_core", "core")),
+    *(
+        (PurePosixPath, f"{module}.{name}")
+        for module in ("pathlib", "pathlib._local")
+        for name in ("PosixPath", "WindowsPath")
+    ),
+)  # fmt: skip
 
 # What torch.load was seen to raise on files that are cut off, damaged, or of another kind.
 _RAISED_OF_DAMAGE = (
@@ -55,7 +70,9 @@ class DamagedFile(ValueError):
 def read_state(file: Path) -> dict[str, torch.Tensor]:
     """Read a state dict, floating point tensors as float32. Nothing in the file is executed.
 
-    Raises UserError where the file is missing, cut off, or anything other than a state dict.
+    It may stand under a trainer's word for it, beside values that are no tensors. Of a checkpoint of ours the
+    networks' keys begin with `backbones.0.`, `backbones.1.`, …, as in what it exports. Raises UserError where the file
+    is missing, cut off, or anything other than a state dict.
     """
     try:
         content = _read(file)
@@ -67,9 +84,7 @@ def read_state(file: Path) -> dict[str, torch.Tensor]:
         raise UserError(
             f"The weights file {file} can't be read ({error}): save `network.state_dict()` anew."
         ) from error
-    for wrapper in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
+    content = _unwrapped(content)
     if not isinstance(content, Mapping) or not content or not all(isinstance(key, str) for key in content):
         raise UserError(f"The weights file {file} holds no state dict: save `network.state_dict()` into it.")
     strangers = [key for key, value in content.items() if not isinstance(value, torch.Tensor)]
@@ -114,16 +129,49 @@ def fit_state(network: nn.Module, state: Mapping[str, torch.Tensor], *, network_
     network.load_state_dict({**counts, **state}, strict=True)
 
 
-def load_safely(file: Path) -> object:
-    """`torch.load` of tensors and plain types alone, from a regular file.
+def state_for(network: nn.Module, file: Path, *, dropped: tuple[str, ...] = ()) -> dict[str, torch.Tensor]:
+    """`read_state` under the network's own keys, without those of a classifier, which begin with one of `dropped`.
+
+    What trainers put before every key (`module.`, `model.`, `_orig_mod.`) is taken off, and what stands beside the
+    network, such as a loss or another network, is left out. Where no part of the file has all keys of the network,
+    they are as they were, for `fit_state` to list.
+    """
+    state = read_state(file)
+    wanted = [key for key in network.state_dict() if not key.endswith("num_batches_tracked")]
+    if wanted and not all(key in state for key in wanted):
+        for prefix in dict.fromkeys(key[: -len(wanted[0])] for key in state if key.endswith(f".{wanted[0]}")):
+            if all(prefix + key in state for key in wanted):
+                state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+                break
+    return drop_keys(state, dropped)
+
+
+def preprocessing_in(file: Path, architecture: str) -> Preprocessing | None:
+    """What a checkpoint of ours says of the pictures that its network wants; None for any other file."""
+    try:
+        content = None if file.suffix == ".safetensors" else load_safely(file, mapped=True, data=True)
+        if isinstance(content, Mapping) and _is_ours(content):
+            for backbone in content["backbones"]:
+                if backbone["architecture"] == architecture:
+                    return Preprocessing.from_dict(backbone["preprocessing"])
+    except (OSError, DamagedFile, LookupError, TypeError, ValueError):
+        return None
+    return None
+
+
+def load_safely(file: Path, *, mapped: bool = False, data: bool = False) -> object:
+    """`torch.load` of tensors and plain types alone, from a regular file; `mapped`, the tensors stay on the disk.
+
+    With `data`, values of a few other types that hold numbers, texts and paths alone are let through.
 
     Raises OSError where the file can't be read, and DamagedFile for whatever torch makes of a damaged or foreign one.
     """
-    with open_file(file) as opened, warnings.catch_warnings():
+    allowed = torch.serialization.safe_globals(list(_DATA)) if data else nullcontext()
+    with open_file(file) as opened, warnings.catch_warnings(), allowed:
         warnings.simplefilter("ignore")  # what it warns of is of other protocols and programs, and refused or read well
         try:
             _require_stored(opened)
-            return torch.load(opened, map_location="cpu", weights_only=True)
+            return torch.load(file if mapped else opened, map_location="cpu", weights_only=True, mmap=mapped)
         except DamagedFile:
             raise
         except _RAISED_OF_DAMAGE as error:
@@ -191,9 +239,38 @@ def some(items: Iterable[str], limit: int = 3) -> str:
     return ", ".join(printable(item)[:200] for item in items[:limit]) + more
 
 
+def _unwrapped(content: object) -> object:
+    """The state dict within what a trainer saved: under a known word, or the only mapping that holds tensors alone."""
+    if isinstance(content, Mapping) and _is_ours(content):
+        return {
+            f"backbones.{number}.{key}": value
+            for number, backbone in enumerate(content["backbones"])
+            for key, value in backbone["state"].items()
+        }
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if isinstance(content, Mapping) and not _holds_tensors(content):
+        inner = [value for value in content.values() if isinstance(value, Mapping) and _holds_tensors(value)]
+        if len(inner) == 1:
+            return inner[0]
+    return content
+
+
+def _holds_tensors(content: Mapping[Any, Any]) -> bool:
+    return bool(content) and all(isinstance(value, torch.Tensor) for value in content.values())
+
+
+def _is_ours(content: Mapping[Any, Any]) -> bool:
+    backbones = content.get("backbones")
+    return isinstance(backbones, list) and all(
+        isinstance(one, Mapping) and isinstance(one.get("state"), Mapping) for one in backbones
+    )
+
+
 def _read(file: Path) -> object:
     if file.suffix != ".safetensors":
-        return load_safely(file)
+        return load_safely(file, data=True)
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from curate.errors import UserError
 from curate.progress import Progress, silent
@@ -35,6 +36,7 @@ class Epoch:
     valid_accuracy: float | None
     valid_loss: float | None = None
     learning_rate: float = 0.0  # of the head, at the epoch's last step
+    plain_loss: float | None = None  # as `loss`, without smoothing, weights or mixing: what valid's is measured as
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class Fitting:
         self.resumed = False
         self.pictures_at_once = settings.batch
         self._epoch, self._step = 0, 0  # the next step's
-        self._sums = [0.0, 0.0, 0.0]  # loss, right, samples of this epoch so far
+        self._sums = [0.0, 0.0, 0.0, 0.0]  # loss, right, samples, plain loss of this epoch so far
         self._waiting: list[_Figures] = []  # of the last step, where the device works while this process goes on
         on_cuda = work.device.type == "cuda"
         self._ahead = on_cuda and self.processes.count == 1
@@ -178,12 +180,13 @@ class Fitting:
         """Add the figures of the steps that wait for it to the epoch's; raises UserError where a loss is no number."""
         while self._waiting:
             figures = self._waiting.pop(0)
-            loss, right = self.processes.sum(figures.sums.wait().tolist())
+            loss, right, plain = self.processes.sum(figures.sums.wait().tolist())
             if not math.isfinite(loss):
                 raise UserError(
                     f"The loss became {loss} in epoch {self._epoch + 1}: a lower --learning-rate is needed."
                 )
-            self._sums = [self._sums[0] + loss, self._sums[1] + right, self._sums[2] + figures.samples]
+            new = (loss, right, figures.samples, plain)
+            self._sums = [before + now for before, now in zip(self._sums, new, strict=True)]
 
     def _take_step(self, inputs: torch.Tensor, targets: torch.Tensor, number: int, samples: int) -> "_Figures":
         """One step of the optimiser; returns what it says of this process's samples."""
@@ -219,7 +222,7 @@ class Fitting:
     ) -> torch.Tensor:
         """Add up the gradients of this process's samples, so many at once as fit; `samples` are those of all.
 
-        Returns the sum of the losses and the count of right answers, (2,) on the device.
+        Returns the sums of the losses, of the right answers and of the plain cross-entropies, (3,) on the device.
         """
         _seed_dropout(seed, self.work.device)
         self.optimizer.zero_grad()
@@ -229,7 +232,7 @@ class Fitting:
         slices = _slices(len(inputs), self.pictures_at_once)
         compute = self._graphed if self._graphed and len(slices) == 1 else self._compute
         exact = torch.float32 if self.work.device.type == "mps" else torch.float64
-        figures = torch.zeros(2, dtype=exact, device=self.work.device)
+        figures = torch.zeros(3, dtype=exact, device=self.work.device)
         for rows in slices:
             batch: Batch = (inputs[rows], targets[rows], _number(samples, self.work.device))
             if mix is not None:
@@ -241,7 +244,7 @@ class Fitting:
     def _compute(self, batch: Batch) -> torch.Tensor:
         """Add to the gradients what one batch says: its inputs and targets, the step's samples, and how it is mixed.
 
-        Returns the sum of the losses and the count of right answers, (2,) on the device.
+        Returns the sums of the losses, of the right answers and of the plain cross-entropies, (3,) on the device.
         """
         inputs, targets, samples, *mixed = batch
         with torch.autocast(self.work.device.type, torch.bfloat16, enabled=self.work.precision == "bfloat16"):
@@ -251,16 +254,20 @@ class Fitting:
             others, kept = mixed
             losses = kept * losses + (1 - kept) * self.objective(logits, others)
         torch.autograd.backward(losses.sum() / samples)
-        right = (logits.detach().argmax(dim=1) == targets).sum()
-        return torch.stack([losses.detach().sum(), right.to(losses.dtype)])
+        said = logits.detach().to(torch.float32)
+        right = (said.argmax(dim=1) == targets).sum()
+        plain = functional.cross_entropy(said, targets, reduction="sum")
+        return torch.stack([losses.detach().sum(), right.to(losses.dtype), plain.to(losses.dtype)])
 
     def _end_epoch(self, rate: float) -> None:
-        loss, right, samples = self._sums
+        loss, right, samples, plain = self._sums
         self.processes.average(_moving_buffers(self.work.model))
         accuracy, valid_loss = self._measure()
-        self.history.append(Epoch(self._epoch + 1, loss / samples, right / samples, accuracy, valid_loss, rate))
+        self.history.append(
+            Epoch(self._epoch + 1, loss / samples, right / samples, accuracy, valid_loss, rate, plain / samples)
+        )
         self.schedule.end_epoch(valid_loss)
-        self._epoch, self._step, self._sums = self._epoch + 1, 0, [0.0, 0.0, 0.0]
+        self._epoch, self._step, self._sums = self._epoch + 1, 0, [0.0, 0.0, 0.0, 0.0]
         if self.watch and self.processes.first:
             self.watch(self.history[-1])
 
@@ -352,7 +359,7 @@ class Fitting:
 class _Figures:
     """What a step says."""
 
-    sums: Arriving  # (2,): of the losses, and of right answers, of this process's samples
+    sums: Arriving  # (3,): of losses, right answers and plain cross-entropies, of this process's samples
     samples: int  # of all processes
 
 
@@ -370,8 +377,13 @@ def _number(value: float, device: torch.device) -> torch.Tensor:
 
 
 def _slices(samples: int, most: int) -> list[slice]:
-    """As few slices of at most `most` as will do, even in size, so that none is left with a single sample."""
+    """As few slices of at most `most` as will do, even in size, so that none is left with a single sample.
+
+    Three by two are one slice of three: batch-norm needs two in each.
+    """
     count = math.ceil(samples / most)
+    if most > 1 and count > 1 and samples // count < 2:
+        count = samples // 2
     edges = [samples * number // count for number in range(count + 1)] if count else []
     return [slice(start, stop) for start, stop in pairwise(edges)]
 

@@ -20,15 +20,17 @@ _MOST_LAYERS: Final = 100
 
 def build_head(
     dim: int, classes: int, *, hidden: Sequence[int] = (), activation: Activation = "relu", dropout: float = 0.0,
-    seed: int = 0,
+    input_dropout: float = 0.0, seed: int = 0,
 ) -> Head:  # fmt: skip
     """Linear(dim, classes), or Linear, activation, dropout, …, Linear(…, classes): float32, features (N, dim) in.
+
+    `input_dropout` stands before the first of them.
 
     PyTorch's own first values, drawn from `seed` and not from the global generator.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        layers: list[nn.Module] = []
+        layers: list[nn.Module] = [nn.Dropout(input_dropout)] if input_dropout else []
         for units in hidden:
             layers += [nn.Linear(dim, units), _ACTIVATIONS[activation]()]
             layers += [nn.Dropout(dropout)] if dropout else []

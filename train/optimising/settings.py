@@ -33,6 +33,7 @@ class FitSettings:
     dropout: float = option(
         0.0, "share of inputs dropped before every layer but the first, or before the only one", least=0, most=0.99
     )
+    input_dropout: float = option(0.0, "share of the features dropped before the first layer", least=0, most=0.99)
     standardise: bool = option(
         True, "on the bank: centre and scale the features; folded into the first layer afterwards"
     )

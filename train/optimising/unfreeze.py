@@ -12,6 +12,8 @@ from curate.errors import UserError
 # A child that holds nearly all of a network is no stage but a box of them: EfficientNet's `features`, a ViT's `blocks`
 _BOX = 0.85
 
+_NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -24,13 +26,20 @@ class Stage:
 def stages_of(network: nn.Module) -> list[Stage]:
     """The network in stages, from its input to its output, in the order in which it registers them.
 
-    Children with parameters, where a child that holds nearly all of them is opened in its turn. Parameters that
-    belong to no child count to the first stage. Raises UserError for a network without parameters.
+    Children with parameters, where a child that holds nearly all of them is opened in its turn, and a normalisation
+    goes with the child before it. Parameters that belong to no child count to the first stage. Raises UserError for a
+    network without parameters.
     """
     parts = _opened("", network)
     if not parts:
         raise UserError("The network has no parameters, so there is nothing to unfreeze.")
-    stages = [Stage(name, list(part.parameters())) for name, part in parts]
+    stages: list[Stage] = []
+    for name, part in parts:
+        # A norm alone computes nothing: it belongs to what it normalises
+        if stages and isinstance(part, _NORMS):
+            stages[-1].parameters.extend(part.parameters())
+        else:
+            stages.append(Stage(name, list(part.parameters())))
     known = {id(parameter) for stage in stages for parameter in stage.parameters}
     stages[0].parameters[:0] = [one for one in network.parameters() if id(one) not in known]
     return stages
@@ -92,9 +101,10 @@ def _first_parameter(network: nn.Module, stages: list[Stage], what: int | str) -
         if within:
             return within[0]
         known = [name for name, module in network.named_modules() if name and _size(module)]
-        nearest = difflib.get_close_matches(what, known, n=1, cutoff=0.0)[0]
+        nearest = difflib.get_close_matches(what, known, n=1, cutoff=0.6)
+        hint = f": did you mean {nearest[0]}? " if nearest else ". "
         raise UserError(
-            f"The network has no part called {what!r} to unfreeze: did you mean {nearest}? "
+            f"The network has no part called {what!r} to unfreeze{hint}"
             f"Its stages are {', '.join(stage.name for stage in stages)}."
         )
     if not 1 <= int(what) <= len(stages):
