@@ -9,7 +9,7 @@ from pathlib import Path
 
 from curate.catalog import Catalog
 from curate.catalog.candidate_store import CandidateStore
-from curate.credits import require_own_credits, write_credits, write_metadata
+from curate.credits import keep_names, require_own_credits, write_credits, write_metadata
 from curate.dataset import Dataset, open_dataset, open_to_write
 from curate.defaults import DEFAULT_SOURCES
 from curate.errors import UserError
@@ -102,6 +102,7 @@ def scrape(
         crawler = asyncio.run(work())
         incoming.close()
         names = {**(names or {}), **{query.label: query.name for query in queries}}
+        keep_names(catalog, names)
         labels = [query.label for query in queries]
         yields = measure_yields(store, labels)
         return Scraped(
