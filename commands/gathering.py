@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -64,6 +65,8 @@ def scrape(
 
     Sources: openverse, wikimedia, inaturalist, gbif, flickr, duckduckgo, google, urls:FILE, folder:DIR.
 
+    In a pipe, --dry-run gives a line of JSON for each candidate, which `--source urls:FILE.jsonl` takes.
+
     Example: cli.py scrape --classes "fire lily,21" --limit 50
     """
     from curate.scraping.contact import contact_wanted, known_contact
@@ -83,6 +86,9 @@ def scrape(
         from curate.scraping.preview import preview
 
         shown = preview(out, queries, options, sources=sources, network=network)
+        if not sys.stdout.isatty():
+            curation_reports.piped_preview(shown, {query.label: query.name for query in queries})
+            return
         curation_reports.scrape_preview(shown)
         console.say(
             f"Nothing was fetched: {len(shown.listed):,} pictures would be tried. Next: the same without --dry-run"

@@ -17,6 +17,7 @@ from curate.files.disk import disk_in_words
 from curate.files.inside import inside
 from curate.progress import Progress, silent
 from curate.scan import scan
+from curate.scraping.allowance import keep_spent, spent_today
 from curate.scraping.contact import keep_contact
 from curate.scraping.crawler import Crawler, CrawlTarget, class_folder
 from curate.scraping.deduplicator import Deduplicator
@@ -94,9 +95,13 @@ def scrape(
 
         async def work() -> Crawler:
             async with Fetcher(network or Network()) as fetcher:
+                fetcher.hosts.count(spent_today(catalog))
                 opened = open_sources(specs, fetcher, options, queries, keys)
                 crawler = Crawler(target, options, fetcher, opened)
-                await crawler.run(queries, progress)
+                try:
+                    await crawler.run(queries, progress)
+                finally:
+                    keep_spent(catalog, fetcher.hosts.spent())
                 return crawler
 
         crawler = asyncio.run(work())
