@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from commands import console, curation_reports
-from commands.options import Data, Radius, Wait, patience
+from commands.options import (
+    Data,
+    LabelFrom,
+    Radius,
+    Wait,
+    lacks_classes,
+    lay_out_by_label,
+    next_step,
+    patience,
+    tell_layout,
+)
 from commands.shell import command_line
 from curate.defaults import (
     DEFAULT_BIND,
@@ -29,6 +39,9 @@ from curate.defaults import (
     Mode,
     PolicyName,
 )
+
+if TYPE_CHECKING:
+    from curate.split import SplitReport
 
 RATIO = ",".join(f"{share:g}".removeprefix("0") for share in DEFAULT_RATIO)
 
@@ -66,6 +79,7 @@ def clean(
     rebuild: Annotated[
         bool, typer.Option("--rebuild-catalog", help="Put the catalog aside; make it anew from the files.")
     ] = False,
+    label_from: LabelFrom = None,
     wait: Wait = False,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure thresholds on DATA; move nothing.")] = False,
 ) -> None:
@@ -75,6 +89,7 @@ def clean(
 
     Example: cli.py clean flower_data --dry-run
     """
+    lay_out_by_label(data, label_from, wait)
     if calibrate:
         from curate.radius_calibration import calibrate_radius
 
@@ -82,6 +97,7 @@ def clean(
         curation_reports.calibration(measured)
         console.say(f"Nothing was moved. Next: {command_line('clean', data, '--radius', measured.radius)}")
         return
+    tell_layout(data)
     from curate.clean import clean as run_clean
     from curate.cleaning.losses import DrasticPlan
 
@@ -110,7 +126,7 @@ def clean(
     moved = report.moved + report.resumed
     if report.merged:
         console.say(f"Moved to their new class: {report.merged:,} pictures.")
-    split_it, take_back = command_line("split", data), command_line("restore", data)
+    take_back = command_line("restore", data)
     if report.unmoved:
         console.say(
             f"{moved:,} files were moved to {report.dataset.quarantine}, and {len(report.unmoved):,} could not be. "
@@ -119,12 +135,18 @@ def clean(
         raise typer.Exit(1)
     if moved:
         console.say(
-            f"Moved to {report.dataset.quarantine}: {moved:,} files. Next: {split_it} (or take it back: {take_back})"
+            f"Moved to {report.dataset.quarantine}: {moved:,} files. To take it back: {take_back}. "
+            f"{_after_cleaning(data)}"
         )
     elif report.merged:
-        console.say(f"Nothing left {data}. Next: {split_it} (or take it back: {take_back})")
+        console.say(f"Nothing left {data}. To take it back: {take_back}. {_after_cleaning(data)}")
     else:
-        console.say(f"Nothing to set aside among {report.scan.files:,} files in {data}. Next: {split_it}")
+        console.say(f"Nothing to set aside among {report.scan.files:,} files in {data}. {_after_cleaning(data)}")
+
+
+def _after_cleaning(data: Path) -> str:
+    """What comes next or, where there are not two classes yet, what is lacking."""
+    return lacks_classes(data) or f"Next: {command_line('split', data)}"
 
 
 def restore(
@@ -185,6 +207,7 @@ def split(
             metavar="GROUPS", help="Keep groups together: parent (subfolders), a REGEX, or TABLE.csv[:column]."
         ),
     ] = None,
+    label_from: LabelFrom = None,
     copy: Annotated[bool, typer.Option("--copy", help="Place copies.")] = False,
     symlink: Annotated[bool, typer.Option("--symlink", help="Place symbolic links.")] = False,
     link: Annotated[bool, typer.Option("--link", help="Place hard links, where possible (the default).")] = False,
@@ -204,6 +227,8 @@ def split(
 
     if copy + symlink + link > 1:
         raise UserError("--copy, --link and --symlink exclude each other: give one of them.")
+    lay_out_by_label(data, label_from, wait)
+    tell_layout(data)
     mode: Mode = "copy" if copy else "symlink" if symlink else "link"
     report = run_split(
         data, out=out, ratio=_shares(ratio), seed=seed, freeze=None if freeze is None else _words(freeze),
@@ -220,15 +245,35 @@ def split(
     if report.proof.leaks:
         console.say(
             f"The folders that {data} arrived with part what belongs together. To have it drawn anew: move the class "
-            f"folders' pictures to {data / 'raw'}. Next: {command_line('split', data)}"
+            f"folders' pictures to {data / 'raw'}, and run {command_line('split', data)}"
         )
         raise typer.Exit(1)
     if dry_run:
         console.say(f"Nothing was placed. Next: {command_line('split', data)}")
-    elif report.placement and (report.placement.linked or report.placement.copied or report.placement.symlinked):
-        console.say(f"Wrote train/, valid/ and test/ in {report.out}. Next: {command_line('train', report.out)}")
+        return
+    following = _after_splitting(data, report, out)
+    if report.placement and (report.placement.linked or report.placement.copied or report.placement.symlinked):
+        console.say(f"Wrote train/, valid/ and test/ in {report.out}. {following}")
     else:
-        console.say(f"Every picture in {report.out} is in its place. Next: {command_line('train', report.out)}")
+        console.say(f"Every picture in {report.out} is in its place. {following}")
+
+
+def _after_splitting(data: Path, report: SplitReport, out: Path | None) -> str:
+    """What comes next or, where a split that is needed has no picture, what to do about it."""
+    count = {split: sum(one[split] for one in report.counts.values()) for split in ("train", "valid", "test")}
+    if not (count["train"] and count["valid"]):
+        lacking = "valid" if count["train"] else "train"
+        return (
+            f"There is no picture in {lacking}, and training needs one: add pictures, three of each class or more, or "
+            "give --ratio with a share for each."
+        )
+    following = f"Next: {command_line('train', data if out is None else report.out)}"
+    if not count["test"] and "test" in report.frozen:
+        carve = command_line("split", data, "--freeze", "valid")
+        return (
+            f"There is no test, so valid is what `evaluate` measures on; {carve} carves one out of train. {following}"
+        )
+    return following
 
 
 def verify(data: Data = DEFAULT_DATA, *, radius: Radius = DEFAULT_RADIUS) -> None:
@@ -240,11 +285,12 @@ def verify(data: Data = DEFAULT_DATA, *, radius: Radius = DEFAULT_RADIUS) -> Non
     """
     from curate.verify import verify as run_verify
 
+    tell_layout(data)
     report = run_verify(data, radius=radius, progress=console.bars)
     curation_reports.verification(report)
     if report.in_order:
-        following = command_line("train", data)
-        console.say(f"All {report.files:,} files of {data} are as the catalog says. Next: {following}")
+        following = lacks_classes(data) or f"Next: {next_step(data)}"
+        console.say(f"All {report.files:,} files of {data} are as the catalog says. {following}")
         return
     if report.unfinished:
         raise typer.Exit(1)  # which command comes next was said with each

@@ -10,12 +10,14 @@ from commands.console import json_line, note, say, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from curate.clean import CleanReport
     from curate.cleaning.conflicts import ClassPair
     from curate.cleaning.losses import ClassLoss
     from curate.compare import CompareReport
     from curate.dataset import Dataset
+    from curate.label import Labelled
     from curate.radius_calibration import RadiusCalibration
     from curate.scrape import Scraped
     from curate.scraping.preview import Preview
@@ -27,6 +29,33 @@ if TYPE_CHECKING:
 MOST_ROWS = 40
 MOST_CLASSES = 10
 _SPLITS = ("train", "valid", "test")
+
+
+def layout_in_words(data: Path) -> str:
+    """Which folders were taken for what, and which were passed over; "" where their names say it."""
+    from curate.labelling.arrangement import arranged_from
+    from curate.layout import read_layout, reading_of
+
+    arranged = arranged_from(data)
+    root = arranged[0] if arranged else data
+    try:
+        said = str(reading_of(root, read_layout(root)))
+    except OSError:  # whoever opens the dataset says why
+        said = ""
+    by_label = f"Taken: {root} as {data} by --label-from {arranged[1]}" if arranged else ""
+    line = "; ".join(filter(None, (by_label, said)))
+    return f"{line}." if line else ""
+
+
+def labelling(report: Labelled) -> None:
+    """Where the pictures lie by their labels, how many each class has, and what was left out."""
+    counts = [f"{label} {count:,}" for label, count in report.counts.items()]
+    more = f" and {len(counts) - MOST_CLASSES:,} more classes" if len(counts) > MOST_CLASSES else ""
+    say(f"By their labels in {report.out}: {', '.join(counts[:MOST_CLASSES])}{more}; new there: {report.placed:,}.")
+    if report.unlabelled:
+        say(f"Without labels, and so not learnt from: {report.unlabelled:,} pictures of a split.")
+    if report.left_out:
+        say(f"Left out, as nothing says what they show: {len(report.left_out):,}, such as {report.left_out[0]}.")
 
 
 def cleaning(report: CleanReport) -> None:
@@ -174,6 +203,12 @@ def splitting(report: SplitReport) -> None:
     if seen := _companions(report.companions):
         placed = f"; {report.placement.companions:,} stand beside placed pictures" if report.placement else ""
         say(f"{seen}{placed}.")
+    if report.carved:
+        say(f"Carved out of train, as the dataset came without: {', '.join(report.carved)}; what came is untouched.")
+    for labelled, unlabelled in report.unlabelled_copies[:MOST_ROWS]:
+        say(f"Copy of a picture without a label: {labelled} is the same picture as {unlabelled}.")
+    if report.unlabelled:
+        say(f"Without a label, and so not placed or learnt from: {report.unlabelled:,} pictures of a split.")
     if report.frozen:
         say(f"Frozen, and so taking nothing new: {', '.join(report.frozen)}.")
     if report.placement and report.placement.set_aside:

@@ -90,6 +90,9 @@ def scrape(
             curation_reports.piped_preview(shown, {query.label: query.name for query in queries})
             return
         curation_reports.scrape_preview(shown)
+        if shown.problems and not shown.listed:
+            console.say("Nothing would be tried: no source gave a picture. See what it says above, and try others.")
+            raise typer.Exit(1)
         console.say(
             f"Nothing was fetched: {len(shown.listed):,} pictures would be tried. Next: the same without --dry-run"
         )

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from curate.defaults import MAX_RADIUS
+from commands import console, curation_reports
+from commands.shell import command_line
+from curate.defaults import DEFAULT_DATA, MAX_RADIUS
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="The dataset folder: <class>/, raw/<class>/ or train/…")]
 Checkpoint = Annotated[Path | None, typer.Option("--checkpoint", help="A checkpoint.  [default: the best in --models]")]
@@ -16,6 +18,74 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Names = Annotated[Path | None, typer.Option(help="JSON: class folder → name.  [default: DATA's own, or Oxford's]")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for another command that is at work in DATA.")]
 Radius = Annotated[int, typer.Option(min=0, max=MAX_RADIUS, help="Bits in which near-duplicates' pHashes may differ.")]
+
+
+LabelFrom = Annotated[
+    str | None,
+    typer.Option(metavar="SOURCE", help="Where labels stand, if not in folders: name, parent, or TABLE.csv[:column]."),
+]
+
+
+def lay_out_by_label(data: Path, label_from: str | None, wait: bool) -> None:
+    """Lay the pictures out by label beside DATA, if that is asked for, and say what came of it."""
+    if label_from is None:
+        return
+    from curate.label import label
+
+    found = label(data, label_from, wait=patience(wait), progress=console.bars)
+    curation_reports.labelling(found)
+
+
+def next_step(data: Path) -> str:
+    """The command that a dataset is ready for: `train` where it has a train and a valid, else `split`."""
+    from curate.splitting.whereabouts import open_split
+
+    there = {folder.split for folder in open_split(data).class_folders()}
+    return command_line("train" if {"train", "valid"} <= there else "split", data)
+
+
+def lacks_classes(data: Path) -> str:
+    """Why nothing can be made of a dataset yet, "" where there are pictures of two classes."""
+    from curate.dataset import open_dataset
+
+    dataset = open_dataset(data)
+    have = set[str]()
+    for folder in dataset.class_folders():
+        if dataset.files_in(folder):
+            have.add(folder.label)
+            if len(have) > 1:
+                return ""
+    what = f"pictures of one class only, “{min(have)}”" if have else "no picture"
+    return f"{data} holds {what}: put pictures of two classes or more into its class folders."
+
+
+def on_default_data(*words: object) -> str:
+    """A command on the dataset that is meant where none is named or, where it is not there yet, the demo."""
+    from curate.dataset import open_dataset
+    from curate.errors import UserError
+
+    try:
+        open_dataset(DEFAULT_DATA)
+    except UserError:
+        return command_line("demo")
+    return command_line(*words)
+
+
+def tell_layout(data: Path) -> None:
+    """Say in one line which folders were taken for what and which were passed over, where that is not plain."""
+    if said := curation_reports.layout_in_words(data):
+        console.say(said)
+
+
+def tell_split(data: Path) -> None:
+    """Say what `tell_layout` says, and where the split of DATA lies if not in it."""
+    from curate.dataset import open_dataset
+    from curate.splitting.whereabouts import split_folder
+
+    tell_layout(data)
+    folder = split_folder(open_dataset(data))
+    if folder is not None:
+        console.say(f"The split of {data} lies in {folder}.")
 
 
 def patience(wait: bool) -> float | None:
@@ -33,6 +103,9 @@ def chosen_checkpoint(checkpoint: Path | None, models: Path) -> Path:
 def names_of(data: Path, file: Path | None) -> dict[str, str]:
     """Class folder → name, for every class of a dataset; raises `UserError` where a names file lacks one."""
     from curate.dataset import open_dataset
-    from curate.names import require_names
+    from curate.names import OWN_NAMES, require_names
 
-    return require_names(data, open_dataset(data).labels(), file)
+    dataset = open_dataset(data)
+    # Where the dataset lies a folder further down, its names may lie where the user has put them.
+    root = data if (data / OWN_NAMES).is_file() else dataset.root
+    return require_names(root, dataset.labels(), file)

@@ -17,6 +17,8 @@ from commands.options import (
     Wait,
     chosen_checkpoint,
     patience,
+    tell_layout,
+    tell_split,
 )
 from commands.shell import command_line
 from curate.defaults import (
@@ -24,7 +26,6 @@ from curate.defaults import (
     DEFAULT_CARD_LICENSE,
     DEFAULT_DATA,
     DEFAULT_DEVICE,
-    DEFAULT_MEASURED,
     DEFAULT_MODELS,
     DEFAULT_TOP_K,
     MOST_SEED,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from train.prediction_plot import LabelledPrediction
 
-Split = Literal["test", "valid", "train"]
+Split = Literal["test", "valid", "val", "validation", "train"]
 AnyFormat = Literal[Format, "onnx", "torchscript", "safetensors", "pt2"]
 
 TopK = Annotated[int, typer.Option(min=1, help="How many classes to name.")]
@@ -51,7 +52,12 @@ def evaluate(
     *,
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
-    split: Annotated[Split, typer.Option(help="The split to measure on.")] = DEFAULT_MEASURED,
+    split: Annotated[
+        Split | None, typer.Option(help="The split to measure on.  [default: test, or valid where there is none]")
+    ] = None,
+    plain: Annotated[
+        Path | None, typer.Option("--data", help="Measure on all of this folder of class folders, split or not.")
+    ] = None,
     views: Views = DEFAULT_ASKED_VIEWS,
     abstain: Abstain = None,
     out: Annotated[Path | None, typer.Option(help="A folder for all figures, as JSON and CSV.")] = None,
@@ -61,6 +67,7 @@ def evaluate(
     """Measure a checkpoint on a split, with an interval.
 
     Test is opened by this command alone, and the record beside the checkpoint says how often.
+    A folder of class folders that is not split is measured as it is.
 
     Example: cli.py evaluate flower_data --split test
     """
@@ -70,15 +77,21 @@ def evaluate(
     if out:
         require_evaluation_place(out, force=force)
     file = chosen_checkpoint(checkpoint, models)
+    data = plain or data
+    (tell_layout if plain else tell_split)(data)
     evaluation = run_evaluate(
-        file, data, split=split, device=device, bank=models / "bank", views=views, abstain=abstain,
-        progress=console.bars,
+        file, data, split=split, plain=plain is not None, device=device, bank=models / "bank",
+        views=views, abstain=abstain, progress=console.bars,
     )  # fmt: skip
     training_reports.evaluation(evaluation)
     if out:
         write_evaluation(evaluation, out, force=force)
-    following = command_line("predict-random", data, "--checkpoint", file)
-    console.say(f"That is {file} on {split} of {data}. Next: {following}")
+    if evaluation.split:
+        following = command_line("predict-random", data, "--checkpoint", file)
+    else:
+        following = command_line("predict", Path(evaluation.paths[0]), "--checkpoint", file)
+    measured = evaluation.split or "all pictures"
+    console.say(f"That is {file} on {measured} of {data}. Next: {following}")
 
 
 def predict(
@@ -146,13 +159,14 @@ def predict_random(
         from curate.rendering import require_place
 
         require_place(plot)
-    from curate.dataset import open_dataset
-    from train.pictures import draw_held_out
+    from curate.splitting.whereabouts import open_split
+    from train.pictures import draw_held_out, spelt_as
 
-    picture, split = draw_held_out(open_dataset(data), seed)
+    picture, split = draw_held_out(open_split(data), seed)
     from train.predict import Predictor
 
     predictor = Predictor.from_checkpoint(chosen_checkpoint(checkpoint, models), device)
+    (picture,) = spelt_as(predictor.checkpoint.labels, [picture])
     (answer,) = predictor.predict_files([picture.path], top_k=top_k)
     training_reports.prediction(answer)
     failures = training_reports.Failures()
@@ -217,12 +231,12 @@ def export(
             console.say(remark)
         console.say(f"Wrote {report.files:,} files to {report.out}: {counts} pictures of {report.labels} classes.")
         return
-    from curate.dataset import open_dataset
+    from curate.splitting.whereabouts import open_split
     from train.export import export as export_checkpoint
     from train.pictures import labelled_pictures
 
     # Of valid: to compare on test would be to open it.
-    pictures = [picture.path for picture in labelled_pictures(open_dataset(data), "valid")]
+    pictures = [picture.path for picture in labelled_pictures(open_split(data), "valid")]
 
     written = export_checkpoint(
         chosen_checkpoint(checkpoint, models), format_, pictures, out=out, force=force, progress=console.bars

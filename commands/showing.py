@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from commands import console
-from commands.options import Data, Names, names_of
+from commands.options import Data, Names, names_of, next_step, tell_layout
 from commands.shell import command_line
 from curate.defaults import (
     DEFAULT_COUNT,
@@ -19,7 +19,7 @@ from curate.defaults import (
     MOST_SEED,
 )
 
-Split = Literal["train", "valid", "test", "raw"]
+Split = Literal["train", "valid", "val", "validation", "test", "raw"]
 
 
 def show(
@@ -43,11 +43,13 @@ def show(
     """
     from curate.cleaning.plan import read_plan
     from curate.dataset import open_dataset
+    from curate.layout import split_named
     from curate.rendering import require_place, save_drawing
     from curate.show import pictures_to_show, require_sheet, sheet_of_pictures, sheet_of_plan
 
     require_place(out)
     require_sheet(count, views)
+    tell_layout(data)
     dataset = open_dataset(data)
     if plan is not None:
         lines = read_plan(plan)
@@ -59,7 +61,8 @@ def show(
     is_split = any(folder.split == "train" for folder in dataset.class_folders())
     if views > 1 and split is None and is_split:
         split = "train"  # what else would training see?
-    pictures = pictures_to_show(dataset, called, split=split, classes=classes, count=count, seed=seed)
+    wanted = split_named(split) or split if split else None
+    pictures = pictures_to_show(dataset, called, split=wanted, classes=classes, count=count, seed=seed)
     if views == 1:
         sheet = sheet_of_pictures(dataset, pictures, called)
     else:
@@ -71,5 +74,4 @@ def show(
         sheet = sheet_of_views(dataset, pictures, called, options.augmentation, views, options.seed)
     save_drawing(sheet, out)
     of = len({picture.label for picture in pictures})
-    following = "train" if is_split else "split"
-    console.say(f"Drew {len(pictures):,} pictures of {of:,} classes in {out}. Next: {command_line(following, data)}")
+    console.say(f"Drew {len(pictures):,} pictures of {of:,} classes in {out}. Next: {next_step(data)}")

@@ -11,7 +11,7 @@ import typer
 
 from commands import console, training_reports
 from commands.option_flags import WITH_FLAG, given, takes
-from commands.options import Data, Device, Names, names_of
+from commands.options import Data, Device, Names, names_of, on_default_data, tell_split
 from commands.shell import command_line
 from curate.defaults import DEFAULT_DATA, DEFAULT_DEVICE, DEFAULT_MODELS, DEFAULT_RECIPE, DEFAULT_RUNS
 from curate.program import INSTALLED
@@ -49,6 +49,7 @@ def train(
     Example: cli.py train flower_data --backbone efficientnet_lite0
     """
     labelled = names_of(data, names)
+    tell_split(data)
     chosen = _recipe(recipe, options, change or [])
     # Only now: importing torch takes seconds, and a mistyped folder should be said at once.
     from train.run import is_first_process, options_of
@@ -121,7 +122,7 @@ def summary(
     from train.summary import summarise
 
     training_reports.summary(summarise(options_of(chosen, device=device), classes))
-    console.say(f"That is the recipe {chosen.name}. Next: {command_line('train', '--recipe', recipe)}")
+    console.say(f"That is the recipe {chosen.name}. Next: {on_default_data('train', '--recipe', recipe)}")
 
 
 def recipes() -> None:
@@ -133,7 +134,7 @@ def recipes() -> None:
 
     training_reports.recipes(list_recipes())
     where = FOLDER if INSTALLED else "train/recipes"
-    following = command_line("train", "--recipe", DEFAULT_RECIPE)
+    following = on_default_data("train", "--recipe", DEFAULT_RECIPE)
     console.say(f"Every option of a recipe is a line of {where}/<name>.toml. Next: {following}")
 
 

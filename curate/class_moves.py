@@ -136,8 +136,7 @@ def _is_done(catalog: Catalog, found: ClassMove, source: Path, target: Path) -> 
 
 def _prune(dataset: Dataset, paths: Sequence[str]) -> None:
     """Remove the folders that have become empty: `ImageFolder` fails at a class without a picture."""
-    depth = 1 if dataset.layout == "flat" else 2
-    for folder in {"/".join(path.split("/")[:depth]) for path in paths}:
+    for folder in {"/".join(path.split("/")[: dataset.depth(path)]) for path in paths}:
         for below, _, _ in os.walk(dataset.root / folder, topdown=False):
             with suppress(OSError):  # not empty
                 Path(below).rmdir()

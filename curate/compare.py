@@ -14,10 +14,11 @@ from typing import Any, Final
 from curate.catalog import Catalog, Picture
 from curate.catalog.own_facts import has_own_facts
 from curate.cleaning.planning import part_placements
-from curate.dataset import SPLITS, ClassFolder, Dataset, natural_key, open_dataset
+from curate.dataset import SPLITS, UNLABELLED, ClassFolder, Dataset, natural_key, open_dataset
 from curate.defaults import DEFAULT_RADIUS, require_radius
 from curate.duplicates import NearDuplicates, find_near_duplicates
 from curate.errors import UserError
+from curate.files.reading import MAX_BYTES, sha256_of
 from curate.image import BrokenPicture
 from curate.lookalikes.method import facts_method
 from curate.names import names_for
@@ -117,9 +118,8 @@ def compare_datasets(
 ) -> CompareReport:
     """Find the pictures that two datasets share, and what that says of their splits and classes. Writes nothing.
 
-    `radius` is in bits of the perceptual hash. A file that a catalog knows is not read again where its size and time
-    are the same. What a person has said to be no copy, in either dataset, is none. Raises `UserError` for what the user
-    can put right.
+    `radius` is in bits of the perceptual hash. A file whose content a catalog knows is not decoded again. What a person
+    has said to be no copy, in either dataset, is none. Raises `UserError` for what the user can put right.
     """
     require_radius(radius)
     sides = [_read(open_dataset(root), progress) for root in (first, second)]
@@ -157,12 +157,12 @@ class _Side:
 
 def _read(dataset: Dataset, progress: Progress) -> _Side:
     root = dataset.root.absolute()
-    listed = [(file, folder, status) for folder in dataset.class_folders() for file, status in dataset.files_in(folder)]
+    listed = [(file, folder, status) for folder in dataset.folders() for file, status in dataset.files_in(folder)]
     known = _known(dataset)
 
     def picture(path: str, folder: ClassFolder, status: os.stat_result | None) -> Picture:
         row = known.get(path)
-        if row and status and (row.size, row.mtime_ns) == (status.st_size, status.st_mtime_ns):
+        if row and status and row.size == status.st_size and _has_content(root / path, row.sha256):
             return replace(row, folder=folder.path, label=folder.label, split=folder.split or "")
         facts = read_facts(root / path)
         return Picture.of(facts, path=path, label=folder.label, split=folder.split or "", folder=folder.path)
@@ -185,6 +185,13 @@ def _read(dataset: Dataset, progress: Progress) -> _Side:
         [BrokenPicture(one.path, one.broken) for one in sources if one.broken],
         read_not_copies(dataset).of((one.path, one.sha256) for one in read),
     )
+
+
+def _has_content(file: Path, sha256: str) -> bool:
+    try:
+        return sha256_of(file, MAX_BYTES) == sha256
+    except OSError:  # whoever reads it whole says what is wrong with it
+        return False
 
 
 def _known(dataset: Dataset) -> dict[str, Picture]:
@@ -249,10 +256,11 @@ def _classes(
     sides: Sequence[_Side], pairs: Sequence[tuple[int, int, int]], pictures: Sequence[Picture]
 ) -> list[ClassMatch]:
     """Which class of the first is which of the second, by the pictures that they share and by what they are called."""
-    total = [Counter(picture.label for picture in side.pictures) for side in sides]
+    total = [Counter(picture.label for picture in side.pictures if picture.label != UNLABELLED) for side in sides]
     shared = defaultdict[tuple[str, str], set[int]](set)
     for a, b, _ in pairs:
-        shared[pictures[a].label, pictures[b].label].add(a)
+        if UNLABELLED not in (pictures[a].label, pictures[b].label):
+            shared[pictures[a].label, pictures[b].label].add(a)
     called = defaultdict[str, set[str]](set)
     for label, name in sides[_SECOND].names.items():
         for word in {_plain(label), _plain(name)}:

@@ -2,39 +2,42 @@
 
 import errno
 import os
-import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from curate.companions import APPLE_DOUBLE, contents_of, is_hidden
 from curate.errors import UserError
 from curate.files.atomic import remove_abandoned
 from curate.files.disk import disk_in_words
 from curate.files.lock import locked
+from curate.files.ours import CATALOG
+from curate.folders import (
+    OUR_ENDING,
+    has_pictures_in,
+    is_folder,
+    is_hidden_folder,
+    natural_key,
+    require_text,
+    subfolders,
+)
+from curate.labelling.arrangement import arranged_from
+from curate.layout import SPLITS, UNLABELLED, LayoutKind, TopFolder, no_labels, read_layout, top_folders
 from curate.progress import Progress, silent
 
-SPLITS = ("train", "valid", "test")
-
-SPLIT_OF_FOLDER = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
-_NOT_CLASSES = {"__macosx", "@eadir"}  # what archives and file servers leave beside the class folders
-
-OUR_ENDING = ".florilegium"
-"""How the folders end that we make: work under way, and what we keep about a dataset."""
-
-Layout = Literal["flat", "raw", "split"]
+__all__ = ["SPLITS", "UNLABELLED", "natural_key"]
 
 
 @dataclass(frozen=True, order=True)
 class PictureFile:
     """One file in a class folder: a picture, or something that poses as one.
 
-    `path` is posix and relative to the dataset's root; `label` is the class folder's name; `split` is one of
-    `SPLITS`, or None for a picture that is in no split (below `raw/`, or in a flat dataset).
+    `path` is posix and relative to the dataset's root; `label` is the class folder's name, or `UNLABELLED`; `split` is
+    one of `SPLITS`, or None for a picture that is in no split (below `raw/`, or in a flat dataset).
     """
 
     path: str
@@ -44,7 +47,7 @@ class PictureFile:
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """One folder of one class, as a path relative to the dataset's root."""
+    """One folder of one class, as a path relative to the dataset's root; or of a split's pictures without a label."""
 
     path: str
     label: str
@@ -67,19 +70,19 @@ class Dataset:
     """A folder of class folders in one of three layouts.
 
     `flat`: `<root>/<label>/`; `raw`: `<root>/raw/<label>/`; `split`: `<root>/train/<label>/` and so on, where `raw/`
-    may stand beside; "val" and "validation" are "valid", and capitals do not matter. `home` is where the catalog and
-    the quarantine live: the root itself, or for a flat dataset the folder `<name>.florilegium` beside it, so that
-    torchvision's `ImageFolder` never reads them as classes.
+    may stand beside; `curate.layout` has the names that splits go by. `home` is where the catalog and the quarantine
+    live: the root itself, or for a flat dataset the folder `<name>.florilegium` beside it, so that torchvision's
+    `ImageFolder` never reads them as classes.
     """
 
     root: Path
-    layout: Layout
+    layout: LayoutKind
     home: Path
 
     @property
     def catalog_path(self) -> Path:
         """The catalog's file."""
-        return self.home / "catalog.sqlite"
+        return self.home / CATALOG
 
     @property
     def quarantine(self) -> Path:
@@ -87,20 +90,60 @@ class Dataset:
         return self.home / "quarantine"
 
     def class_folders(self) -> list[ClassFolder]:
-        """Every class folder, raw ones first, then by split, each in natural order of the labels."""
+        """Every class folder, raw ones first, then by split, each in natural order of the labels.
+
+        A label is spelt as the first folder of its class is: another split may have it in another Unicode form.
+        """
+        return [folder for folder in self.folders() if folder.label != UNLABELLED]
+
+    def folders(self) -> list[ClassFolder]:
+        """The class folders, and those that hold a split's pictures without a label."""
         if self.layout == "flat":
-            return [ClassFolder(name, name, None) for name in _subfolders(self.root)]
+            return [ClassFolder(name, name, None) for name in subfolders(self.root)]
+        found = [
+            ClassFolder(f"{top.path}/{label}" if label else top.path, label, top.split)
+            for top in self.tops()
+            for label in (subfolders(self.root / top.path) if top.labelled else [UNLABELLED])
+        ]
+        spelling: dict[str, str] = {}
         return [
-            ClassFolder(f"{folder}/{label}", label, split)
-            for folder, split in _top_folders(self.root)
-            for label in _subfolders(self.root / folder)
+            replace(folder, label=spelling.setdefault(unicodedata.normalize("NFC", folder.label), folder.label))
+            for folder in found
         ]
 
+    def tops(self) -> list[TopFolder]:
+        """The folders that hold the class folders, `raw` first; none, where the root holds them itself."""
+        return [] if self.layout == "flat" else top_folders(self.root)
+
+    def below_class(self, path: str) -> str:
+        """A picture's path below its class folder: `raw/21/old/a.jpg` is `old/a.jpg`."""
+        return path.split("/", self.depth(path))[-1]
+
+    def depth(self, path: str) -> int:
+        """Of how many names the path of the class folder consists in which a picture lies, or lay."""
+        if self.layout == "flat":
+            return 1
+        for top, depth in self._unusual_depths.items():
+            if path.startswith(f"{top}/"):
+                return depth
+        return 2
+
+    def label_in(self, path: str) -> str:
+        """The name of the class folder in which a picture lies, or lay."""
+        names = path.split("/")
+        return names[min(len(names), self.depth(path)) - 1]
+
+    @cached_property
+    def _unusual_depths(self) -> dict[str, int]:
+        """Top folder → names in the path of a class folder in it, where these are not two."""
+        depths = {top.path: top.path.count("/") + 1 + top.labelled for top in self.tops()}
+        return {top: depth for top, depth in depths.items() if depth != 2}
+
     def files(self) -> list[PictureFile]:
-        """Every picture of every class folder, folder by folder, sorted by path within each."""
+        """Every picture of every folder, folder by folder, sorted by path within each; those without a label, too."""
         return [
             PictureFile(path, folder.label, folder.split)
-            for folder in self.class_folders()
+            for folder in self.folders()
             for path, _ in self.files_in(folder)
         ]
 
@@ -129,15 +172,20 @@ class Dataset:
 
 
 def open_dataset(root: Path) -> Dataset:
-    """Find out a folder's layout. Raises `UserError` where there is no folder, or no class folder in it."""
+    """Find out a folder's layout. A dataset that lies in it, in the one folder with pictures, is opened in its place,
+    and so is the folder in which its pictures lie by their labels.
+
+    Raises `UserError` where there is no folder, or no class folder in it.
+    """
     root = Path(root)
     try:
         if not root.exists():
             raise UserError(f"There is no folder {root}: give the folder that holds your class folders.")
         if not root.is_dir():
             raise UserError(f"{root} is a file: give the folder that holds your class folders.")
-        layout = _layout(root)
-        dataset = Dataset(root, layout, _home(root, layout))
+        arranged = arranged_from(root)
+        layout = read_layout(arranged[0] if arranged else root)
+        dataset = Dataset(layout.root, layout.kind, _home(layout.root, layout.kind))
         folders = dataset.class_folders()
     except PermissionError as error:
         raise UserError(f"The folder {error.filename} cannot be read: give yourself the right to.") from error
@@ -146,6 +194,8 @@ def open_dataset(root: Path) -> Dataset:
             raise
         raise UserError(f"No folder can have a name as long as {str(root)[:60]}…: give a shorter name.") from error
     if not folders:
+        if has_pictures_in(root):
+            raise no_labels(root, [root])
         raise UserError(
             f"{root} holds no class folders: put each class's pictures into a folder of their own, "
             f"{root}/<class>/ or {root}/raw/<class>/."
@@ -189,55 +239,36 @@ def still_there(root: Path) -> Iterator[None]:
         raise failed
 
 
-def natural_key(label: str) -> tuple[tuple[int, int, str], ...]:
-    """A sort key that puts 2 before 10 and leaves words in alphabetical order."""
-    parts = re.findall(r"[0-9]+|[^0-9]+", label)
-    return tuple((0, int(part), part) if part[0] in "0123456789" else (1, 0, part) for part in parts)
-
-
 def _refuse_twins(folders: list[ClassFolder]) -> None:
     """Raise `UserError` where one class seems to be spelt in two ways.
 
-    Two spellings that people cannot tell apart (é may be one code point or two) are never meant. Two that differ in
-    capitals are, where they stand side by side, as "a" and "A" do among handwritten letters; not where one split
-    has "Rose" and another has "rose".
+    Two spellings that people cannot tell apart (é may be one code point or two) are one class in two splits, and are
+    never meant side by side. Two that differ in capitals are, where they stand side by side, as "a" and "A" do among
+    handwritten letters; not where one split has "Rose" and another has "rose".
     """
     spellings = defaultdict[str, dict[str, ClassFolder]](dict)
-    for folder in folders:
-        spellings[unicodedata.normalize("NFC", folder.label).casefold()].setdefault(folder.label, folder)
     side_by_side = {(folder.split, folder.label) for folder in folders}
+    composed: dict[tuple[str, str], ClassFolder] = {}
+    for folder in folders:
+        label = unicodedata.normalize("NFC", folder.label)
+        spellings[label.casefold()].setdefault(folder.label, folder)
+        other = composed.setdefault((folder.path.rpartition("/")[0], label), folder)
+        if other is not folder:
+            raise _twins(other, folder, "in the Unicode form of their names")
     for first, *others in (list(variants.values()) for variants in spellings.values()):
         for other in others:
-            if unicodedata.normalize("NFC", first.label) == unicodedata.normalize("NFC", other.label):
-                how = "in the Unicode form of their names"
-            elif (first.split, other.label) in side_by_side or (other.split, first.label) in side_by_side:
-                continue
-            else:
-                how = "in upper and lower case"
-            raise UserError(
-                f"The class folders {first.path} and {other.path} differ only {how}: give them the same name, or "
-                f"names that differ in more."
-            )
+            if (first.split, other.label) not in side_by_side and (other.split, first.label) not in side_by_side:
+                raise _twins(first, other, "in upper and lower case")
 
 
-def _layout(root: Path) -> Layout:
-    # A class may be called "train" in a flat dataset of vehicles: a split folder is one that holds folders.
-    tops = [split for folder, split in _top_folders(root) if _subfolders(root / folder)]
-    if any(tops):
-        return "split"
-    return "raw" if tops else "flat"
+def _twins(first: ClassFolder, other: ClassFolder, how: str) -> UserError:
+    return UserError(
+        f"The class folders {first.path} and {other.path} differ only {how}: give them the same name, or names that "
+        "differ in more."
+    )
 
 
-def _top_folders(root: Path) -> list[tuple[str, str | None]]:
-    """The folders that hold the class folders, where the root itself does not: (name, split), `raw` first."""
-    # Whatever else lies at the root is the user's own business, a link to a quarantine on another disk included.
-    names = _subfolders(root, among={"raw", *SPLIT_OF_FOLDER})
-    found = [(name, SPLIT_OF_FOLDER.get(name.lower())) for name in names]
-    order = (None, *SPLITS)
-    return sorted(found, key=lambda top: order.index(top[1]))
-
-
-def _home(root: Path, layout: Layout) -> Path:
+def _home(root: Path, layout: LayoutKind) -> Path:
     if layout != "flat":
         return root
     resolved = root.resolve()
@@ -253,44 +284,6 @@ def _home(root: Path, layout: Layout) -> Path:
     return home
 
 
-def _subfolders(folder: Path, among: set[str] | None = None) -> list[str]:
-    """The names of a folder's folders in natural order, or of those whose lower-case name is `among` some."""
-    try:
-        with os.scandir(folder) as entries:
-            wanted = (entry for entry in entries if among is None or entry.name.lower() in among)
-            names = [entry.name for entry in wanted if _is_folder(entry)]
-    except (FileNotFoundError, NotADirectoryError):  # it was removed or replaced while we read
-        return []
-    return sorted(names, key=natural_key)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _NOT_CLASSES or name.endswith(OUR_ENDING)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder. Raises `UserError` for a link to one, and for a folder whose name is not text."""
-    try:
-        if not entry.is_dir() or _is_hidden(entry.name):
-            return False
-    except OSError:  # a link that leads round in a circle
-        return False
-    if entry.is_symlink():
-        # Files behind it are not ours to move, and a link to a folder above has no end.
-        raise UserError(
-            f"{entry.path} is a link to another folder: put the folder itself there, or give the folder it leads to."
-        )
-    _refuse_no_text(entry)
-    return True
-
-
-def _refuse_no_text(entry: os.DirEntry[str]) -> None:
-    try:
-        entry.name.encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f"The file name {entry.path!a} is not valid UTF-8: rename the file.") from error
-
-
 def _walk(root: Path, folder: str) -> Iterator[tuple[str, dict[str, os.stat_result | None]]]:
     """Each folder, from the given one down, and its files: name → what `stat` says, None where it says nothing."""
     open_folders = [folder]  # a list and no recursion: folders may be nested more deeply than calls can be
@@ -299,12 +292,12 @@ def _walk(root: Path, folder: str) -> Iterator[tuple[str, dict[str, os.stat_resu
         files: dict[str, os.stat_result | None] = {}
         for entry in _entries(root / folder):
             name = entry.name
-            if is_hidden(name) or (_is_hidden(name) and not _is_apple_double(entry)):
+            if is_hidden(name) or (is_hidden_folder(name) and not _is_apple_double(entry)):
                 continue
-            if not entry.is_file(follow_symlinks=False) and _is_folder(entry):
+            if not entry.is_file(follow_symlinks=False) and is_folder(entry):
                 open_folders.append(f"{folder}/{name}")
                 continue
-            _refuse_no_text(entry)
+            require_text(entry)
             try:
                 files[name] = entry.stat()
             except OSError:

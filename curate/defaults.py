@@ -107,9 +107,6 @@ DEFAULT_TOP_K: Final = 5
 DEFAULT_ASKED_VIEWS: Final = 1
 """Views of a picture that a prediction is the mean of."""
 
-DEFAULT_MEASURED: Final = "test"
-"""The split that `evaluate` measures on."""
-
 DEFAULT_FOLDS: Final = 5
 
 DEFAULT_CARD_LICENSE: Final = "other"

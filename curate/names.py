@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from curate.errors import UserError
 from curate.files.reading import read_file
+from curate.layout import top_folders
 from curate.printable import printable
 from curate.program import INSTALLED
 
@@ -68,9 +69,9 @@ def names_for(dataset_root: Path, labels: Sequence[str], file: Path | None = Non
 
     The first of these that there is decides: `file`; the dataset's own cat_to_name.json; Oxford-102's names,
     where the folders are Oxford's; the labels themselves. A label that is not named stands for itself.
-    Folders are Oxford's if they are all of "1" to "102", or some of them with at least one picture that bears
-    an Oxford file name (image_06734.jpg). Five folders "1" to "5" alone prove nothing: any dataset may number
-    its classes, and a bare number is better than a wrong flower's name; a names file settles it.
+    Folders "1" to "102" are Oxford's if all of them are there, or some with at least one picture that bears an Oxford
+    file name (image_06734.jpg); whatever other folders stand beside them. Five folders "1" to "5" alone prove nothing:
+    any dataset may number its classes, and a bare number is better than a wrong flower's name; a names file settles it.
     Raises UserError where a names file is there but cannot be used.
     """
     own = dataset_root / OWN_NAMES
@@ -78,8 +79,8 @@ def names_for(dataset_root: Path, labels: Sequence[str], file: Path | None = Non
         names = load_names(file)
     elif own.is_file():
         names = load_names(own)
-    elif NAMES_FILE.is_file() and _is_oxford(dataset_root, labels):  # Windows cannot have a folder `aux`
-        names = load_names()
+    elif NAMES_FILE.is_file() and (oxford := _oxford_labels(dataset_root, labels)):  # no folder `aux` on Windows
+        names = {label: name for label, name in load_names().items() if label in oxford}
     else:
         names = {}
     found = {label: _lookup(names, label) for label in labels}
@@ -117,23 +118,29 @@ def chosen_labels(classes: str, names: Mapping[str, str]) -> list[str]:
     return [label for label in names if label in chosen]
 
 
+def composed(name: str) -> str:
+    """A name in the Unicode form in which "é" is one code point, to be compared: macOS writes two."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _lookup(names: Mapping[str, str], label: str) -> str | None:
     """A folder's "é" may be two code points (macOS) where the file's is one: the same name to its owner."""
     if label in names:
         return names[label]
-    composed = unicodedata.normalize("NFC", label)
-    return next((name for key, name in names.items() if unicodedata.normalize("NFC", key) == composed), None)
+    return next((name for key, name in names.items() if composed(key) == composed(label)), None)
 
 
-def _is_oxford(root: Path, labels: Sequence[str]) -> bool:
-    if not labels or not _OXFORD_LABELS.issuperset(labels):
-        return False
-    return len(set(labels)) == len(_OXFORD_LABELS) or any(
+def _oxford_labels(root: Path, labels: Sequence[str]) -> set[str]:
+    """The labels that are Oxford's numbers; none, where nothing says that they are."""
+    numbers = _OXFORD_LABELS.intersection(labels)
+    if len(numbers) == len(_OXFORD_LABELS) or any(
         (match := _OXFORD_PICTURE.fullmatch(picture.name)) and 1 <= int(match[1]) <= _OXFORD_PICTURES
-        for part in (".", "raw", "train", "valid", "test")
-        for label in labels
+        for part in (".", "raw", *(top.path for top in top_folders(root)))
+        for label in sorted(numbers)
         for picture in (root / part / label).glob("image_*.jpg")
-    )
+    ):
+        return set(numbers)
+    return set()
 
 
 def _read(file: Path) -> dict[str, SearchTerms]:

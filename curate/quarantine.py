@@ -296,8 +296,7 @@ def _number(stored: str) -> int:
 
 
 def _label(dataset: Dataset, path: str) -> str:
-    folders = path.split("/")
-    return folders[min(len(folders) - 1, 0 if dataset.layout == "flat" else 1)]
+    return dataset.label_in(path)
 
 
 def _is_on_companion(detail: str) -> bool:

@@ -45,7 +45,7 @@ def restore(
     ):
         files = stored_files(dataset, catalog)
         between = class_moves_done(catalog)
-        former = [found.path.split("/")[0 if dataset.layout == "flat" else 1] for found in between]
+        former = [dataset.label_in(found.path) for found in between]
         runs = runs_on_record(catalog) | class_move_runs(catalog)
         _check_choice(dataset, files, runs, reasons, [label for label in labels or [] if label not in former], run)
         if run == "last":

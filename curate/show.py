@@ -3,7 +3,7 @@
 import os
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
@@ -62,7 +62,7 @@ def pictures_to_show(
     found = defaultdict[str, list[PictureFile]](list)
     if split != "raw":
         require_finished(dataset)
-    for file in dataset.files():
+    for file in _each_once(dataset, dataset.files()) if split is None else dataset.files():
         if split is None or (file.split or "raw") == split:
             found[file.label].append(file)
     piles = [found[label] for label in wanted if found[label]]
@@ -78,6 +78,36 @@ def pictures_to_show(
     drawn = ((number, turn) for turn in turns for number in classes_in_turn if turn < len(piles[number]))
     chosen = sorted(islice(drawn, count))
     return [piles[number][turn] for number, turn in chosen]
+
+
+def _each_once(dataset: Dataset, files: Sequence[PictureFile]) -> Iterator[PictureFile]:
+    """The files without those below `raw/` that lie in a split too: one file of two names, or a copy under its own."""
+    split = [file for file in files if file.split]
+    names = {(file.label, dataset.below_class(file.path), _size(dataset, file)) for file in split}
+    numbers = {_number(dataset, file) for file in split}
+    for file in files:
+        if not file.split and split:
+            if _number(dataset, file) in numbers:
+                continue
+            if (file.label, dataset.below_class(file.path), _size(dataset, file)) in names:
+                continue
+        yield file
+
+
+def _size(dataset: Dataset, file: PictureFile) -> int:
+    try:
+        return (dataset.root / file.path).stat().st_size
+    except OSError:
+        return -1
+
+
+def _number(dataset: Dataset, file: PictureFile) -> tuple[int, int] | str:
+    """What two names of one file have in common; the path of a file that is gone."""
+    try:
+        status = (dataset.root / file.path).stat()
+    except OSError:
+        return file.path
+    return status.st_dev, status.st_ino
 
 
 def sheet_of_pictures(dataset: Dataset, pictures: Sequence[PictureFile], names: Mapping[str, str]) -> Image.Image:

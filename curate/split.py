@@ -5,7 +5,6 @@ iNaturalist observation, one source page), and with those of one group that the 
 that depends on their content and the seed alone, and a picture that was once assigned keeps its split.
 """
 
-import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from curate.catalog import Catalog
 from curate.catalog.assignments import Assignment, assignments_of, enter_assignments
 from curate.catalog.placements import enter_placed
-from curate.dataset import SPLITS, Dataset, open_dataset, open_to_write, still_there
+from curate.dataset import SPLITS, UNLABELLED, Dataset, open_dataset, open_to_write, still_there
 from curate.defaults import (
     DEFAULT_BIND,
     DEFAULT_METHOD,
@@ -38,12 +37,13 @@ from curate.files.atomic import remove_abandoned
 from curate.files.lock import locked
 from curate.lookalikes.cached_search import find_neighbours
 from curate.not_copies import neighbours_apart, read_not_copies
-from curate.program import COMMAND
 from curate.progress import Progress, silent
 from curate.quarantine import finish_moves
 from curate.scan import scan
+from curate.shell import command_line
 from curate.splitting.assignment import Draw, Ratio, Rules, Splits, assign
 from curate.splitting.bonds import Bonds, read_bonds, write_bonds
+from curate.splitting.carving import frozen_by_arrival, kept_in_train, lacking_splits, opened
 from curate.splitting.group_by import group_pictures, scheme_of, subfolders_of
 from curate.splitting.grouping import Links, Proof, links_of, prove
 from curate.splitting.materialize import Adopted, Placement, adopt, check_output, materialize
@@ -73,7 +73,9 @@ class SplitReport:
     reads; `companions` counts the files that belong to a picture of the dataset. `bind` and `group_by` are as `split`
     was told; `ungrouped` are the pictures that `group_by` puts in no group, and `grouped_before` is what an earlier
     split in this place was grouped by, if this one has none. `subfolders` of the class folders are kept together by
-    nothing.
+    nothing. `carved` are the splits that were taken out of the train that arrived; `unlabelled` counts the pictures
+    that lie in a split's folder without a label, and `unlabelled_copies` are those of them (second) that are labelled
+    pictures (first) once more.
     """
 
     out: Path
@@ -95,6 +97,9 @@ class SplitReport:
     ungrouped: list[str] = field(default_factory=list)
     grouped_before: str = ""
     subfolders: int = 0
+    carved: tuple[str, ...] = ()
+    unlabelled: int = 0
+    unlabelled_copies: list[tuple[str, str]] = field(default_factory=list)
 
 
 def split(
@@ -117,8 +122,9 @@ def split(
     """Split a dataset into `<out>/train`, `valid` and `test`, by hard link where the file system allows it.
 
     Pictures that arrived in a split folder stay in it. A frozen split takes nothing new; where `freeze` is not
-    given, valid and test are frozen in a dataset that arrived with either. `out` is the dataset itself by default,
-    or for a flat one the folder `<name>_split` beside it. Valid and test get `min_per_class` pictures of each label,
+    given, those are frozen that arrived, and test with a valid. What a dataset lacks that arrived with train is carved
+    out of that. `out` is the dataset itself by default, or the folder `<name>_split` beside it for a flat one, and
+    where pictures that arrived in train go to another split. Valid and test get `min_per_class` pictures of each label,
     or a third of those of a small one.
 
     What is kept together: copies and, but for `bind="copies"`, near pictures, all within `radius` bits of pHash;
@@ -137,16 +143,17 @@ def split(
     options = _Options(ratio, seed, freeze, min_per_class, method, radius, bind, group_by, mode)
     if dry_run:
         dataset = open_dataset(root)
-        out = check_output(dataset, out or _own_output(dataset))
+        out = out and check_output(dataset, out)
         with still_there(root), Catalog.open(dataset.catalog_path) as catalog:
             drawn = _draw_up(dataset, catalog, out, options, progress)
-            return _report(out, options, drawn, prove(drawn.table, drawn.links, drawn.assigned), None)
+            return _report(options, drawn, prove(drawn.table, drawn.links, drawn.assigned), None)
     with open_to_write(root, "split", wait=wait, progress=progress) as dataset:
         command = options.command(root, out)
-        out = check_output(dataset, out or _own_output(dataset))
+        out = out and check_output(dataset, out)
         with Catalog.open(dataset.catalog_path) as catalog:
             finish_moves(dataset, catalog)
             drawn = _draw_up(dataset, catalog, out, options, progress)
+            out = drawn.out
             # Another dataset's split may be on its way to the same place.
             with locked(out, command, wait=wait, progress=progress):
                 remove_abandoned(out)
@@ -157,7 +164,7 @@ def split(
                 placement, there = materialize(dataset, catalog, out, drawn.table, drawn.assigned, mode, progress)
                 finish(out)
             proof = prove(drawn.table, drawn.links, there.split, there.at)
-            return _report(out, options, drawn, proof, placement)
+            return _report(options, drawn, proof, placement)
 
 
 @dataclass(frozen=True)
@@ -183,8 +190,8 @@ class _Options:
 
     def command(self, root: Path, out: Path | None) -> str:
         """The command that makes this very split."""
-        words = [COMMAND, "split", str(root)]
-        words += ["--out", str(out)] if out else []
+        words: list[object] = ["split", root]
+        words += ["--out", out] if out else []
         words += ["--ratio", ",".join(f"{share:g}" for share in self.ratio)] if self.ratio != DEFAULT_RATIO else []
         words += ["--seed", str(self.seed)] if self.seed != DEFAULT_SEED else []
         words += ["--freeze", ",".join(self.freeze)] if self.freeze is not None else []
@@ -194,7 +201,7 @@ class _Options:
         words += ["--bind", self.bind] if self.bind != DEFAULT_BIND else []
         words += ["--group-by", self.group_by] if self.group_by else []
         words += [f"--{self.mode}"] if self.mode != DEFAULT_MODE else []
-        return shlex.join(words)
+        return command_line(*words)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +213,7 @@ class _Drawn:
     split before.
     """
 
+    out: Path
     table: PictureTable
     links: Links
     bonds: Bonds
@@ -218,14 +226,21 @@ class _Drawn:
     assigned: Splits
     held_back: dict[int, str]
     companions: int
+    carved: tuple[str, ...]
 
 
-def _draw_up(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, progress: Progress) -> _Drawn:
+def _draw_up(dataset: Dataset, catalog: Catalog, out: Path | None, options: _Options, progress: Progress) -> _Drawn:
     scanned = scan(dataset, catalog, progress)
     table = read_picture_table(dataset, catalog)
     _check_table(dataset, table)
     groups = group_pictures(options.group_by, dataset, table)
     rules = Rules(options.ratio, options.seed, _frozen(options.freeze, table), options.min_per_class)
+    lacking = lacking_splits(table, options.ratio, rules.frozen)
+    out = out or check_output(dataset, _own_output(dataset, beside=bool(lacking) or _would_mix(table, rules)))
+    carves = bool(lacking) and out != dataset.root.resolve()
+    free = np.zeros(len(table), dtype=np.bool_)
+    if carves:
+        table, free = opened(table)
     adopted = adopt(dataset, catalog, out, table)
     # The library remembers nothing, and draws anew what did not arrive in a split.
     stable = options.method == "stable"
@@ -234,13 +249,14 @@ def _draw_up(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, p
     neighbours = neighbours_apart(find_neighbours(dataset, catalog, table, options.radius, progress), told)
     links = links_of(table, catalog, neighbours, groups.links(table))
     assigned, held_back = assign(table, links.bound(options.bind), remembered, rules, _draw(options.method))
+    held_back = kept_in_train(assigned, held_back, free)
     had = remembered != NOWHERE
     bonds = Bonds(options.bind, options.group_by or "", groups.digests(table))
     before = "" if options.group_by else read_bonds(out).group_by
     subfolders = 0 if options.group_by else len({name for name in subfolders_of(dataset, table) if name})
     return _Drawn(
-        table, links, bonds, groups.without(table), before, subfolders, rules, adopted, had, assigned, held_back,
-        scanned.companions,
+        out, table, links, bonds, groups.without(table), before, subfolders, rules, adopted, had, assigned, held_back,
+        scanned.companions, tuple(SPLITS[split] for split in lacking) if carves else (),
     )  # fmt: skip
 
 
@@ -254,7 +270,7 @@ def _remember(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, 
             enter_assignments(catalog, options.scheme, rows)
 
 
-def _report(out: Path, options: _Options, drawn: _Drawn, proof: Proof, placement: Placement | None) -> SplitReport:
+def _report(options: _Options, drawn: _Drawn, proof: Proof, placement: Placement | None) -> SplitReport:
     table, assigned = drawn.table, drawn.assigned
     counts = _counts(table, assigned)
     short = _too_small(counts, options.ratio, options.min_per_class)
@@ -262,7 +278,7 @@ def _report(out: Path, options: _Options, drawn: _Drawn, proof: Proof, placement
     undivided = list(find_undivided(table, drawn.links.bound(options.bind), short, enough))
     bound = {one.label for one in undivided}
     return SplitReport(
-        out=out,
+        out=drawn.out,
         counts=counts,
         new=int((~drawn.had & (assigned != NOWHERE)).sum()),
         kept=int((drawn.had & (assigned != NOWHERE)).sum()),
@@ -281,20 +297,45 @@ def _report(out: Path, options: _Options, drawn: _Drawn, proof: Proof, placement
         ungrouped=drawn.ungrouped,
         grouped_before=drawn.grouped_before,
         subfolders=drawn.subfolders,
+        carved=drawn.carved,
+        unlabelled=int((~table.labelled).sum()),
+        unlabelled_copies=list(_unlabelled_copies(table, drawn.links)),
     )
 
 
-def default_output(dataset: Dataset) -> Path:
-    """Where a split goes: into the dataset itself, or beside a flat one, whose own folders are the classes."""
-    if dataset.layout != "flat":
+def _unlabelled_copies(table: PictureTable, links: Links) -> Iterator[tuple[str, str]]:
+    """(labelled picture, the same without a label), one of each content."""
+    labelled, unlabelled = dict[int, str](), dict[int, str]()
+    for at, content in enumerate(table.content.tolist()):
+        (unlabelled if table.is_unlabelled(at) else labelled).setdefault(content, table.paths[at])
+    for content in labelled.keys() & unlabelled.keys():
+        yield labelled[content], unlabelled[content]
+    for a, b in links.copies.tolist() if unlabelled else ():
+        for first, second in ((a, b), (b, a)):
+            if first in labelled and second in unlabelled:
+                yield labelled[first], unlabelled[second]
+
+
+def _would_mix(table: PictureTable, rules: Rules) -> bool:
+    """Whether pictures with labels would come to lie among those without, in a split's folder."""
+    unlabelled = np.unique(table.split[~table.labelled]).tolist()
+    to_assign = bool((table.split == NOWHERE).any())
+    return to_assign and any(rules.ratio[split] and split not in rules.frozen for split in unlabelled)
+
+
+def default_output(dataset: Dataset, *, beside: bool = False) -> Path:
+    """Where a split goes: into the dataset itself; or `beside` it, and so for a flat one, whose own folders are the
+    classes.
+    """
+    if dataset.layout != "flat" and not beside:
         return dataset.root
     root = dataset.root.resolve()
     return root.with_name(f"{root.name}_split")
 
 
-def _own_output(dataset: Dataset) -> Path:
+def _own_output(dataset: Dataset, *, beside: bool) -> Path:
     """The default output. Raises `UserError` where it is a link: a dataset from elsewhere may bring one along."""
-    out = default_output(dataset)
+    out = default_output(dataset, beside=beside)
     if out != dataset.root and out.is_symlink():
         raise UserError(f"{out} is a link to {out.resolve()}: if the split is to go there, say so with --out.")
     return out
@@ -332,10 +373,8 @@ def _rows(table: PictureTable, assigned: Splits) -> Iterator[Assignment]:
 
 
 def _frozen(freeze: Iterable[str] | None, table: PictureTable) -> frozenset[int]:
-    held_out = {SPLITS.index("valid"), SPLITS.index("test")}
     if freeze is None:
-        arrived = set(np.unique(table.split[table.arrived]).tolist())
-        return frozenset(held_out if arrived & held_out else ())
+        return frozenset(frozen_by_arrival(table))
     names = set(freeze)
     if unknown := names - {"valid", "test"}:
         raise UserError(f"{min(unknown)!r} cannot be frozen: give valid, test, or both.")
@@ -372,22 +411,26 @@ def _check_bonds(radius: int, bind: str, group_by: str | None) -> None:
 def _check_table(dataset: Dataset, table: PictureTable) -> None:
     if not len(table):
         raise UserError(
-            f"{dataset.root} holds no intact picture: add pictures, or look at `clean {dataset.root} --dry-run`."
+            f"{dataset.root} holds no intact picture: add pictures, or look at "
+            f"`{command_line('clean', dataset.root, '--dry-run')}`."
         )
-    there = np.unique(table.label)
+    there = np.unique(table.label[table.labelled])
     if len(there) < 2:
+        only = f", “{table.labels[there[0]]}”" if len(there) else ""
         raise UserError(
-            f"{dataset.root} holds pictures of one class only, “{table.labels[there[0]]}”: a classifier needs two, "
-            "so add a folder with pictures of another."
+            f"{dataset.root} holds pictures of one class only{only}: a classifier needs two, so add a folder with "
+            "pictures of another; or say where the labels stand, with --label-from name, parent or TABLE.csv."
         )
 
 
 def _counts(table: PictureTable, assigned: Splits) -> dict[str, dict[str, int]]:
-    placed = assigned != NOWHERE
+    placed = (assigned != NOWHERE) & table.labelled
     counts = np.zeros((len(table.labels), len(SPLITS)), dtype=np.int64)
     np.add.at(counts, (table.label[placed], assigned[placed]), 1)
     return {
-        label: dict(zip(SPLITS, row, strict=True)) for label, row in zip(table.labels, counts.tolist(), strict=True)
+        label: dict(zip(SPLITS, row, strict=True))
+        for label, row in zip(table.labels, counts.tolist(), strict=True)
+        if label != UNLABELLED
     }
 
 

@@ -10,7 +10,7 @@ from curate.files.reading import MAX_BYTES, NotAPlainFile, sha256_of
 
 
 def is_unchanged(catalog: Catalog, file: Path, path: str, sha256: str) -> bool:
-    """Whether this is the file that was decided upon: by size and time or, where these differ, by its content.
+    """Whether this is the file that was decided upon: by what tells files apart or, where that differs, by its content.
 
     `path` is the file's as the catalog knows it. Raises `UserError` for a file that may not be read.
     """
@@ -20,7 +20,7 @@ def is_unchanged(catalog: Catalog, file: Path, path: str, sha256: str) -> bool:
         return file.is_symlink()
     except OSError:  # a link that leads round in a circle has none either
         return file.is_symlink()
-    if catalog.last_read(path) == (status.st_size, status.st_mtime_ns, sha256):
+    if catalog.is_as_read(path, status, sha256):
         return True
     try:
         return sha256_of(file, MAX_BYTES) == sha256

@@ -136,7 +136,7 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
         ],
         no_catalog=no_catalog,
         unreadable=[damage for damage in damages if is_not_readable(damage.reason)],
-        companions=sum(dataset.listing(folder).companions for folder in dataset.class_folders()),
+        companions=sum(dataset.listing(folder).companions for folder in dataset.folders()),
         unfinished=[said for out in (".", *known.outs) if (said := _unfinished(dataset.root, out))],
     )
 

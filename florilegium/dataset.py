@@ -60,15 +60,21 @@ _PICTURES = 12  # drawn in a notebook
 
 
 @checked
-def open(root: str | Path) -> Dataset:  # noqa: A001  (it is read as `fl.open`)
+def open(root: str | Path, *, label_from: str | Path | None = None) -> Dataset:  # noqa: A001  (read as `fl.open`)
     """Open a folder of class folders: `<root>/<class>/`, `<root>/raw/<class>/` or `<root>/train/<class>/` and so on.
 
-    Nothing is written. Raises `UserError` where there is no such folder, or no class folder in it.
+    Nothing is written, but where labels do not stand in folders: `label_from` is "name" (cat.0.jpg), "parent" (the
+    innermost folder), or a table "FILE.csv" or "FILE.csv:COLUMN"; the pictures are then laid out by label, as links, in
+    `<root>_labelled` beside it. Raises `UserError` where there is no such folder, or no class folder in it.
     """
     from curate.errors import UserError
 
     if root == "":
         raise UserError("No folder was named: give the one that holds your class folders.")
+    if label_from is not None:
+        from curate.label import label
+
+        label(Path(root), str(label_from))
     return Dataset(root)
 
 
@@ -147,7 +153,6 @@ class Dataset:
         from curate.dataset import open_dataset
 
         self.root = Path(root)
-        self._split_out: Path | None = None  # where this object's `split` has put a flat dataset's splits
         open_dataset(self.root)
 
     @property
@@ -159,14 +164,13 @@ class Dataset:
 
     @property
     def split_root(self) -> Path:
-        """The folder that holds train/: the dataset itself, or where this object's `split` has put a flat one's.
+        """The folder that holds train/: the dataset itself, or where `split` has put its split.
 
         Raises `UserError` as `open` does.
         """
-        from curate.dataset import open_dataset
+        from curate.splitting.whereabouts import open_split
 
-        own = any(folder.split == "train" for folder in open_dataset(self.root).class_folders())
-        return self.root if own or self._split_out is None else self._split_out
+        return open_split(self.root).root
 
     def scrape(self, classes: str | Sequence[str] | None = None, **options: Any) -> ScrapeResult:
         """Add pictures from the web, credited; options and errors (`UserError`) are those of the function `scrape`."""
@@ -275,8 +279,6 @@ class Dataset:
             group_by=None if group_by is None else str(group_by), mode=mode, dry_run=dry_run, wait=wait,
             progress=chosen(progress),
         )  # fmt: skip
-        if not dry_run:
-            self._split_out = report.out
         return SplitResult.of(report)
 
     @checked

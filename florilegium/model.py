@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, overload
 
 from commands import training_reports
 from commands.console import onto, say
-from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_DEVICE, DEFAULT_MEASURED, DEFAULT_MODELS, DEFAULT_TOP_K
+from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_DEVICE, DEFAULT_MODELS, DEFAULT_TOP_K
 from curate.errors import UserError
 from curate.image import BrokenImage
 from curate.printable import printable
@@ -91,13 +91,14 @@ class Model:
         self,
         dataset: Dataset | str | Path | None = None,
         *,
-        split: str = DEFAULT_MEASURED,
+        split: str | None = None,
         views: int = DEFAULT_ASKED_VIEWS,
         abstain: float | None = None,
         device: str | None = None,
         progress: Watch = AUTO,
     ) -> EvaluationResult:
-        """Measure on one split of a dataset: by default of the one it was trained on in this session.
+        """Measure on one split of a dataset: by default of the one it was trained on in this session, on test or, where
+        there is none, on valid; of a folder that is not split on all pictures.
 
         The probabilities are the mean over `views` of each picture. `abstain` is a precision, such as 0.98: the
         answers less sure than the threshold that reached it on valid are counted as none. Each look at test is noted
@@ -145,10 +146,11 @@ class Model:
 
         The same `seed` draws the same picture. Raises `UserError` where no split is held out.
         """
-        from curate.dataset import open_dataset
-        from train.pictures import draw_held_out
+        from curate.splitting.whereabouts import open_split
+        from train.pictures import draw_held_out, spelt_as
 
-        picture, _ = draw_held_out(open_dataset(self._root_of(dataset)), seed)
+        picture, _ = draw_held_out(open_split(self._root_of(dataset)), seed)
+        (picture,) = spelt_as(self._checkpoint.labels, [picture])
         (found,) = self._predictor(None, 1, None).predict_files([picture.path], top_k=top_k)
         return Predictions([found], [(picture.label, self._checkpoint.name_of(picture.label))])
 
@@ -178,11 +180,11 @@ class Model:
         not written so. Raises `UserError` where any probability is off by more than 1e-4, for a format that there is
         not, and where a package is missing.
         """
-        from curate.dataset import open_dataset
+        from curate.splitting.whereabouts import open_split
         from train.export import export
         from train.pictures import labelled_pictures
 
-        pictures = [picture.path for picture in labelled_pictures(open_dataset(self._root_of(dataset)), "valid")]
+        pictures = [picture.path for picture in labelled_pictures(open_split(self._root_of(dataset)), "valid")]
         report = export(
             self.path, format, pictures, out=None if out is None else Path(out), force=force, progress=chosen(progress)
         )

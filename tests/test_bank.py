@@ -153,10 +153,18 @@ def test_content_is_the_key_not_the_path(tiny: Backbone, refs: list[PictureRef],
     assert not torch.equal(again.features[1], first.features[1])
 
 
-def test_a_hash_that_is_known_spares_the_reading(tiny: Backbone, refs: list[PictureRef], tmp_path: Path) -> None:
+def test_a_hash_that_is_known_is_believed_only_where_the_file_has_it(
+    tiny: Backbone, refs: list[PictureRef], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = run(tiny, refs, tmp_path / "bank")
-    known = [PictureRef(Path("nowhere"), sha256) for sha256 in first.sha256]
-    assert torch.equal(run(tiny, known, tmp_path / "bank").features, first.features)
+    known = [PictureRef(ref.path, sha256) for ref, sha256 in zip(refs, first.sha256, strict=True)]
+    with monkeypatch.context() as patched:  # nothing is decoded, in no other process either
+        patched.setattr("train.features.prepare.read_file", lambda path: pytest.fail(f"{path} was decoded"))
+        assert torch.equal(run(tiny, known, tmp_path / "bank").features, first.features)
+    swapped = [PictureRef(ref.path, sha256) for ref, sha256 in zip(refs, first.sha256[::-1], strict=True)]
+    assert run(tiny, swapped, tmp_path / "bank").sha256 == first.sha256
+    nowhere = [PictureRef(Path("nowhere"), sha256) for sha256 in first.sha256]
+    assert len(run(tiny, nowhere, tmp_path / "bank").broken) == len(refs)
     # A hash that the bank does not know is not believed: the file is read, and its own hash counts
     wrong = [PictureRef(refs[0].path, sha("something else"))]
     assert run(tiny, wrong, tmp_path / "bank").sha256 == first.sha256[:1]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -199,7 +200,8 @@ def test_split_prints_its_proof(walk: Walk) -> None:
 @pytest.mark.parametrize("command", ["clean", "split", "train"])
 def test_last_line_says_what_to_run_next(command: str, walk: Walk) -> None:
     done: subprocess.CompletedProcess[str] = getattr(walk, command)
-    assert "Next: cli.py" in done.stdout.splitlines()[-1]
+    # As it was started: by this interpreter, or by uv.
+    assert re.search(r"Next: (uv run|\S*python\S*) \S*cli\.py \w+ ", done.stdout.splitlines()[-1])
 
 
 def test_train_writes_one_checkpoint_named_after_its_accuracy(walk: Walk, garden: Path) -> None:

@@ -11,7 +11,7 @@ from curate.compare import compare_datasets
 from curate.errors import UserError
 from curate.split import split
 from tests.commanding import command
-from tests.pictures import save, scene
+from tests.pictures import draw, save, scene
 
 
 @pytest.fixture
@@ -132,3 +132,18 @@ def test_from_python(pair: tuple[Path, Path]) -> None:
     assert "7 of 12 pictures" in repr(report)
     assert "fire_lily" in report._repr_html_()
     assert fl.open(pair[0]).compare(str(pair[1]), progress=None).leaks == report.leaks
+
+
+def test_a_test_set_without_labels_leaks_and_is_no_class(tmp_path: Path) -> None:
+    for number, label in enumerate("ab"):
+        for at in range(3):
+            file = tmp_path / "mine" / "train" / label / f"{at}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(draw(10 * number + at))
+            (tmp_path / "theirs" / "train" / label).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "theirs" / "train" / label / f"{at}.jpg").write_bytes(draw(100 + 10 * number + at))
+    (tmp_path / "theirs" / "test").mkdir()
+    (tmp_path / "theirs" / "test" / "1.jpg").write_bytes(draw(11))
+    report = compare_datasets(tmp_path / "mine", tmp_path / "theirs")
+    assert [(leak.first, leak.second) for leak in report.leaks] == [("train/b/1.jpg", "test/1.jpg")]
+    assert [(match.first, match.second, match.shared) for match in report.classes] == [("a", "a", 0), ("b", "b", 0)]

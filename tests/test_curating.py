@@ -128,8 +128,9 @@ def test_the_quarantine_of_a_neighbour_is_not_offered(flat: Path, tmp_path: Path
 def test_what_to_run_next_can_be_pasted(flat: Path, tmp_path: Path) -> None:
     done = run("clean", flat, "--dry-run", cwd=tmp_path)
     words = shlex.split(done.stdout.splitlines()[-1].rpartition("Next: ")[2])
-    assert words[:3] == ["cli.py", "clean", str(flat)]
-    assert run(*words[1:], cwd=tmp_path).returncode == 0
+    program = next(at for at, word in enumerate(words) if word.endswith("cli.py"))
+    assert words[program + 1 : program + 3] == ["clean", str(flat)]
+    assert subprocess.run(words, check=False, capture_output=True, cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize("command", ["clean", "restore", "split"])
@@ -148,7 +149,7 @@ def test_another_command_at_work_is_told_or_waited_for(command: str, flat: Path,
         assert waiting.poll() is None
     output, errors = waiting.communicate(timeout=60)
     assert waiting.returncode == 0, errors
-    assert "Next: cli.py" in output.splitlines()[-1]
+    assert "Next: " in output.splitlines()[-1]
 
 
 def test_a_plan_replaces_no_picture_unless_forced(flat: Path, tmp_path: Path) -> None:

@@ -505,3 +505,13 @@ def test_suffixes_are_not_doubled_and_joined_names_fit_with_their_companions(tmp
     assert max(len(name.encode()) for name in names) == 255
     (companion,) = (name for name in names if name.endswith(".json"))
     assert companion.removesuffix(".supplemental-metadata.json") in names
+
+
+def test_a_carved_split_is_what_is_exported_and_a_picture_without_a_label_is_not(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    dataset(data / "train", {"a": 20, "b": 20})
+    write(data / "test" / "unknown.jpg", encoded_field(field(777)))
+    split(data)
+    report = export(data, tmp_path / "out", format="imagefolder")
+    assert report.counts == {"train": 32, "validation": 4, "test": 4}
+    assert not list((tmp_path / "out").rglob("unknown*"))

@@ -170,3 +170,21 @@ def test_a_pipe_is_no_names_file(tmp_path: Path) -> None:
     for name in ("names.json", "endless.json"):
         with pytest.raises(UserError, match="not a file but a pipe"):
             load_names(tmp_path / name)
+
+
+def test_another_class_beside_oxfords_takes_no_name_away(tmp_path: Path) -> None:
+    """Names are per folder: `raw/tulip` is a tulip, and 21 stays the fire lily."""
+    for path in ("raw/21/image_06734.jpg", "raw/tulip/a.jpg", "raw/103/b.jpg"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(b"x")
+    names, missing = names_for(tmp_path, ["21", "103", "tulip"])
+    assert names == {"21": "fire lily", "103": "103", "tulip": "tulip"}
+    assert missing == []
+    every = [str(number) for number in range(1, 103)]
+    assert names_for(tmp_path / "none", [*every, "tulip"])[0]["1"] == "pink primrose"
+
+
+def test_oxfords_pictures_are_known_in_a_split_of_any_name(tmp_path: Path) -> None:
+    (tmp_path / "Testing/21").mkdir(parents=True)
+    (tmp_path / "Testing/21/image_06734.jpg").write_bytes(b"x")
+    assert names_for(tmp_path, ["21"])[0] == {"21": "fire lily"}

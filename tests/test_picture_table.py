@@ -8,7 +8,7 @@ import pytest
 
 from curate.catalog import Catalog
 from curate.dataset import Dataset
-from curate.splitting.picture_table import NOWHERE, outside_name, place_name, read_picture_table
+from curate.splitting.picture_table import NOWHERE, place_name, read_picture_table
 from tests.test_conflicts import picture
 
 TRAIN, VALID, TEST = range(3)
@@ -129,8 +129,8 @@ def test_a_placed_link_that_leads_nowhere_is_no_broken_picture(data: Dataset, ca
 
 def test_names_below_the_class_folder_and_of_an_output(tmp_path: Path) -> None:
     raw, flat = (Dataset(tmp_path / "data", layout, tmp_path / "data") for layout in ("raw", "flat"))
-    assert outside_name(raw, "raw/21/old/a.jpg") == "old/a.jpg"
-    assert outside_name(raw, "train/21/a.jpg") == "a.jpg"
-    assert outside_name(flat, "21/old/a.jpg") == "old/a.jpg"
+    assert raw.below_class("raw/21/old/a.jpg") == "old/a.jpg"
+    assert raw.below_class("train/21/a.jpg") == "a.jpg"
+    assert flat.below_class("21/old/a.jpg") == "old/a.jpg"
     assert place_name(raw, tmp_path / "data") == "."
     assert place_name(raw, tmp_path / "out") == "../out"

@@ -71,6 +71,20 @@ print(json.dumps([{guess.label: guess.probability for guess in answer.guesses} f
     assert found.accuracy.top1 > 0.8
 
 
+def test_a_phone_s_picture_that_nothing_here_reads_is_named(
+    trained: tuple[Path, TrainingReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HEIC without its package: in a folder it is no answer, and no silence either."""
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
+    shutil.copy(next((trained[0] / "test").rglob("*.jpg")), tmp_path / "a.jpg")
+    done = command("predict", tmp_path, "--checkpoint", trained[1].checkpoint, "--device", "cpu")
+    assert done.code == 2
+    assert "1 of 2 files could not be predicted" in done.err
+    assert "IMG_1.HEIC" in done.err
+    assert "a.jpg" in done.out
+
+
 def test_the_figures_of_training_are_those_of_evaluation(trained: tuple[Path, TrainingReport]) -> None:
     """Trap: random rotation applied to validation; validation shuffled; no eval() in the test function."""
     root, report = trained

@@ -12,7 +12,10 @@ from subprocess import PIPE
 
 import pytest
 
+from curate.dataset import open_dataset
 from curate.errors import UserError
+from curate.scraping.crawler import class_folder
+from curate.scraping.preview import Preview
 from curate.scraping.scrape_options import ScrapeOptions, plan_queries, warnings_for
 from curate.sources import auto_order
 from curate.sources.protocol.image_search import Query
@@ -22,6 +25,7 @@ from demo.gathering import gather
 from testing.localapis import SERVICES
 from testing.localweb import LocalWeb
 from tests.bringing import bring, files, ledger, only
+from tests.commanding import command
 from tests.pictures import draw, plant
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -202,3 +206,19 @@ def test_the_default_network_is_the_real_web() -> None:
     assert network.services == {}
     assert network.obey_robots
     assert network.obey_robots_tag
+
+
+def test_a_dry_run_that_no_source_answered_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody is told to go on with what gave nothing."""
+    nothing = Preview([], [], ["openverse: cannot be reached", "wikimedia: cannot be reached"])
+    monkeypatch.setattr("curate.scraping.preview.preview", lambda *_args, **_options: nothing)
+    done = command("scrape", "--out", tmp_path / "data", "--classes", "21", "--dry-run")
+    assert done.code == 1
+    assert "Could not go on with openverse: cannot be reached." in done.out
+    assert "Next:" not in done.out
+
+
+def test_new_pictures_go_to_train_by_the_name_that_it_has(tmp_path: Path) -> None:
+    plant(tmp_path / "Training", {"rose": 1, "iris": 1})
+    plant(tmp_path / "Testing", {"rose": 1, "iris": 1})
+    assert class_folder(open_dataset(tmp_path), "rose") == ("Training/rose", "train")

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,24 @@ def test_plain_words_stay_plain() -> None:
 
 def test_a_path_is_never_an_option() -> None:
     assert command_line("clean", Path("--force"), "--dry-run") == "cli.py clean ./--force --dry-run"
+
+
+@pytest.mark.parametrize(
+    ("program", "environment", "expected"),
+    [
+        ("cli.py", {}, f"{sys.executable} cli.py"),
+        ("/a b/cli.py", {}, f"{sys.executable} '/a b/cli.py'"),
+        ("cli.py", {"UV": "/bin/uv"}, "uv run cli.py"),
+        ("/x/florilegium/__main__.py", {}, f"{sys.executable} -m florilegium"),
+        ("/usr/bin/pytest", {}, "cli.py"),
+    ],
+)
+def test_the_program_is_named_as_it_was_started(
+    program: str, environment: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program])
+    monkeypatch.delenv("UV", raising=False)
+    monkeypatch.setenv("PATH", "")  # no name finds this interpreter
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert command_line("split", "data") == f"{expected} split data"

@@ -13,11 +13,13 @@ from curate.clean import clean
 from curate.cleaning.plan import read_plan, write_plan
 from curate.contact_sheet import Tile, contact_sheet
 from curate.dataset import Dataset, open_dataset
+from curate.defaults import Mode
 from curate.errors import UserError
 from curate.image import load_pixels
 from curate.quarantine import Decision
 from curate.rendering import fitted, font_for, save_drawing, thumbnail, wrapped
 from curate.show import SIDE, pictures_to_show, sheet_of_pictures, sheet_of_plan
+from curate.split import split
 from tests.pictures import draw, plant
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=80)
@@ -188,3 +190,16 @@ def test_a_drawing_replaces_a_drawing_and_nothing_else(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=why):
             save_drawing(Image.new("RGB", (30, 30)), place)
     assert photograph.read_bytes() == held
+
+
+@pytest.mark.parametrize("mode", ["link", "copy", "symlink"])
+def test_a_picture_that_was_placed_is_shown_once(tmp_path: Path, mode: Mode) -> None:
+    plant(tmp_path / "raw", {"iris": 6, "rose": 6})
+    split(tmp_path, mode=mode)
+    (tmp_path / "raw" / "iris" / "new.jpg").write_bytes(draw(99))
+    data = open_dataset(tmp_path)
+    shown = pictures_to_show(data, {"iris": "iris", "rose": "rose"}, count=500)
+    assert len(shown) == 13
+    assert len({file.path.rpartition("/")[2] + file.label for file in shown}) == 13
+    assert [file.path for file in shown if not file.split] == ["raw/iris/new.jpg"]
+    assert len(pictures_to_show(data, {"iris": "iris", "rose": "rose"}, split="raw", count=500)) == 13

@@ -54,7 +54,7 @@ def test_from_a_folder_to_a_checkpoint(garden: Path, tmp_path: Path) -> None:
     assert report.computed == 24 * 2 + 12
     assert report.valid.top1 > 0.7
     assert report.balanced
-    assert "balanced sampling changes nothing" in report.notes[0]
+    assert "balanced sampling changes no class's share; it draws with replacement" in report.notes[0]
     assert 0.5 < report.coverage < 0.75
     assert set(report.seconds) == {"load", "features", "head", "save"}
     checkpoint = load_checkpoint(report.checkpoint)

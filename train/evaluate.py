@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from curate.dataset import open_dataset
-from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_DEVICE, DEFAULT_MEASURED
+from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_DEVICE
 from curate.errors import UserError
 from curate.image import BrokenPicture
 from curate.progress import Progress, silent
@@ -31,7 +30,7 @@ from train.features.views import Views, prediction_views
 from train.metrics import Accuracy, measure_accuracy
 from train.optimising.layers import Head
 from train.options import Precision
-from train.pictures import LabelledPicture, fingerprint, labelled_pictures, require_known
+from train.pictures import LabelledPicture, fingerprint, pictures_to_measure, require_known, spelt_as
 from train.predict import mean_probabilities, require_abstention
 from train.test_log import Opening, complete_opening, content_of, note_opening, now
 
@@ -81,22 +80,24 @@ def evaluate(
     checkpoint: Path,
     root: Path,
     *,
-    split: str = DEFAULT_MEASURED,
+    split: str | None = None,
+    plain: bool = False,
     device: str = DEFAULT_DEVICE,
     bank: Path | None = None,
     views: int = DEFAULT_ASKED_VIEWS,
     abstain: float | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Measure a checkpoint on one split of a dataset folder.
+    """Measure a checkpoint on one split of a dataset folder: by default test or, where there is none, valid.
 
+    A folder of class folders that is not split is measured as it is, and with `plain` any folder is.
     `bank` is a folder of feature banks to read from and add to; without one, features are kept nowhere. A look at
     test is noted beside the checkpoint before it is taken. Raises UserError where the split is missing or has a
     class that the checkpoint lacks.
     """
-    pictures = labelled_pictures(open_dataset(root), split)
+    pictures, split = pictures_to_measure(root, split, plain=plain)
     loaded = load_checkpoint(checkpoint)
-    _require_known(loaded, pictures)
+    _require_known(loaded, spelt_as(loaded.labels, pictures))
     prediction_views(views)  # what is wrong is said before test is opened
     require_abstention(loaded, abstain, views)
     openings, opening = 0, None
@@ -125,6 +126,7 @@ def evaluate_pictures(
     progress: Progress = silent,
 ) -> Evaluation:
     """Measure a loaded checkpoint on any labelled pictures; see `evaluate`."""
+    pictures = spelt_as(checkpoint.labels, pictures)
     _require_known(checkpoint, pictures)
     wanted, threshold = prediction_views(views), require_abstention(checkpoint, abstain, views)
     with tempfile.TemporaryDirectory(prefix="florilegium-") as temporary:

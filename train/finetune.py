@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.image import BrokenPicture
 from curate.memory import keep_freed_memory
 from curate.progress import Progress, silent
+from curate.splitting.whereabouts import open_split
 from train.backbones import Backbone, freeze_parameters, load_backbone, weights_digest
 from train.calibration import Calibration, calibrate_confidence
 from train.evaluate import measure_head, side_by_side
@@ -100,7 +100,7 @@ def train_network(
     Killed at any instant, the same call goes on from what was last kept in `<models>/unfinished`. The figures are
     those of the saved checkpoint, through the way that predicts. Raises UserError as `train_head` does.
     """
-    train, valid, labels = pictures_of(open_dataset(root))
+    train, valid, labels = pictures_of(open_split(root))
     place = Place.of(options, processes, progress)
     clock = Clock()
     backbone = _one_backbone(options)

@@ -3,14 +3,17 @@
 import hashlib
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate.catalog.known_files import known_files
-from curate.dataset import Dataset
+from curate.dataset import ClassFolder, Dataset, open_dataset
 from curate.errors import UserError
-from curate.program import COMMAND
+from curate.layout import split_named
+from curate.names import composed
+from curate.shell import command_line
 from curate.splitting.unfinished import steady_split
+from curate.splitting.whereabouts import open_split
 from train.optimising.settings import require_seed
 
 HELD_OUT = ("test", "valid")
@@ -18,7 +21,9 @@ HELD_OUT = ("test", "valid")
 
 @dataclass(frozen=True)
 class LabelledPicture:
-    """A file to learn from or to be measured on. `sha256` is None where nobody has read the file yet."""
+    """A file to learn from or to be measured on. `sha256` is its content's as it was last read, None where it never
+    was: whoever uses it looks whether the file still has it.
+    """
 
     path: Path
     label: str
@@ -26,25 +31,37 @@ class LabelledPicture:
 
 
 def labelled_pictures(dataset: Dataset, split: str) -> list[LabelledPicture]:
-    """Every file of a split, class by class.
+    """Every file with a label of a split, class by class.
 
     Raises UserError where the dataset has no such split, or one that a killed `split` left half-placed.
     """
-    known = known_files(dataset.catalog_path)
-    found = []
-    with steady_split(dataset):
-        for folder in dataset.class_folders():
-            for path, stat in dataset.files_in(folder) if folder.split == split else ():
-                seen = known.get(path) if stat else None
-                fresh = seen is not None and stat is not None and seen[:2] == (stat.st_size, stat.st_mtime_ns)
-                sha256 = seen.sha256 if seen and fresh else None
-                found.append(LabelledPicture(dataset.root / path, folder.label, sha256))
+    found = _read(dataset, [folder for folder in dataset.class_folders() if folder.split == split])
     if not found:
-        raise UserError(
-            f"{dataset.root} has no {split} pictures: run `{COMMAND} split {dataset.root}`, which divides the "
-            f"pictures in raw/ among train/, valid/ and test/, or choose another split."
-        )
+        raise UserError(f"{dataset.root} has no {split} pictures: {_what_to_do(dataset, split)}")
     return found
+
+
+def pictures_to_measure(
+    root: Path, split: str | None = None, *, plain: bool = False
+) -> tuple[list[LabelledPicture], str]:
+    """The pictures that a checkpoint is to be measured on, and their split: the one that is asked for, by any name that
+    `curate.layout` knows, or else test or, where there is none, valid.
+
+    Where nothing is split, and with `plain` in any case, all pictures of the folder are measured, and the split is "".
+    Raises UserError as `labelled_pictures` does, and where there is a train alone.
+    """
+    if split is not None:
+        split = split_named(split) or split
+        return labelled_pictures(open_split(root), split), split
+    dataset = open_dataset(root) if plain else open_split(root)
+    folders = dataset.class_folders()
+    splits = {folder.split for folder in folders}
+    if plain or splits == {None}:
+        if pictures := _read(dataset, folders):
+            return pictures, ""
+        raise UserError(f"{dataset.root} holds no picture: give a folder of class folders.")
+    held_out = next((split for split in HELD_OUT if split in splits), HELD_OUT[-1])
+    return labelled_pictures(dataset, held_out), held_out
 
 
 def draw_held_out(dataset: Dataset, seed: int | None = None) -> tuple[LabelledPicture, str]:
@@ -60,8 +77,8 @@ def draw_held_out(dataset: Dataset, seed: int | None = None) -> tuple[LabelledPi
             require_seed(seed or 0)
             return random.Random(seed).choice(pictures), split
     raise UserError(
-        f"{dataset.root} has neither test/ nor valid/, so every picture may have been learnt from: "
-        f"run `{COMMAND} split {dataset.root}` first."
+        f"{dataset.root} has neither test/ nor valid/ with labels, so every picture may have been learnt from: "
+        f"run `{command_line('split', dataset.root)}` first."
     )
 
 
@@ -86,3 +103,30 @@ def require_known(labels: Iterable[str], known: Sequence[str], *, where: str, ow
             f"{where} has {len(strangers)} class{'es' if len(strangers) > 1 else ''} that {owner} lacks ({listed}): "
             f"give both the same class folders."
         )
+
+
+def spelt_as(labels: Sequence[str], pictures: Iterable[LabelledPicture]) -> list[LabelledPicture]:
+    """The pictures with each label spelt as `labels` have it: a disk may keep "é" in another Unicode form."""
+    spelling = {composed(label): label for label in labels}
+    return [replace(picture, label=spelling.get(composed(picture.label), picture.label)) for picture in pictures]
+
+
+def _read(dataset: Dataset, folders: Iterable[ClassFolder]) -> list[LabelledPicture]:
+    known = known_files(dataset.catalog_path)
+    found = []
+    with steady_split(dataset):
+        for folder in folders:
+            for path, _ in dataset.files_in(folder):
+                sha256 = known[path].sha256 if path in known else None
+                found.append(LabelledPicture(dataset.root / path, folder.label, sha256))
+    return found
+
+
+def _what_to_do(dataset: Dataset, split: str) -> str:
+    there = list(dict.fromkeys(folder.split for folder in dataset.class_folders() if folder.split))
+    unlabelled = any(folder.split == split for folder in dataset.folders())
+    why = "those in its folder have no labels. " if unlabelled else ""
+    if split == "test" and "valid" in there:
+        return f"{why}take valid, with --split valid."
+    divided = "takes them out of train" if "train" in there else "divides the pictures"
+    return f"{why}run `{command_line('split', dataset.root)}`, which {divided}, or choose another split."

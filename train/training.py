@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from curate.dataset import Dataset, open_dataset
+from curate.dataset import Dataset
 from curate.decoding.formats import is_not_readable
 from curate.defaults import DEFAULT_DEVICE, DEFAULT_MODELS
 from curate.errors import UserError
@@ -21,6 +21,7 @@ from curate.image import BrokenPicture
 from curate.program import __version__
 from curate.progress import Progress, silent
 from curate.splitting.unfinished import steady_split
+from curate.splitting.whereabouts import open_split
 from train.backbones import Backbone, load_backbone
 from train.calibration import Calibration, calibrate_confidence
 from train.checkpoint import Checkpoint, save_checkpoint
@@ -118,7 +119,7 @@ def train_head(
     on, with nothing written but the bank.
     """
     options = options or TrainOptions()
-    train, valid, labels = pictures_of(open_dataset(root))
+    train, valid, labels = pictures_of(open_split(root))
     place = Place.of(options, processes, progress)
     clock = Clock()
     backbones = load_backbones(
@@ -349,10 +350,13 @@ def data_notes(settings: FitSettings, labels: Sequence[str], valid: Sequence[str
     """Sentences on what the pictures allow; `valid` are the labels of the pictures that were measured on."""
     notes = []
     if balanced and settings.balance:
-        how = {"sampling": "balanced sampling", "weights": "weighing them", "logits": "adjusting their logits"}
-        notes.append(
-            f"All classes have the same number of training pictures, so {how[settings.balance_by]} changes nothing."
-        )
+        how = {
+            "sampling": "balanced sampling changes no class's share; it draws with replacement all the same, so an "
+            "epoch shows some pictures twice and others not",
+            "weights": "weighing them changes nothing",
+            "logits": "adjusting their logits changes nothing",
+        }
+        notes.append(f"All classes have the same number of training pictures, so {how[settings.balance_by]}.")
     unmeasured = [label for label in labels if label not in set(valid)]
     if unmeasured:
         notes.append(f"{len(unmeasured)} of {len(labels)} classes have no valid picture, so nothing is known of them.")

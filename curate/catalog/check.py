@@ -18,6 +18,9 @@ LATER_TABLES: Final = frozenset(
 )
 """Tables that a command makes when it first needs them."""
 
+LATER_COLUMNS: Final = ("inode", "ctime_ns")
+"""Columns of `pictures` that a catalog of an earlier version lacks; they are added when it is opened."""
+
 REBUILD: Final = "Run `clean` with --rebuild-catalog, which puts it aside and writes a new one from the pictures."
 """What to do about a catalog that is not used."""
 
@@ -50,7 +53,7 @@ def require_our_schema(path: Path, db: sqlite3.Connection, schema: str) -> None:
             raise _refused(path, f"lacks the table {name}")
         there = _columns(db, name)
         for column, about in columns.items():
-            if there.get(column) != about:
+            if there.get(column, about if column in LATER_COLUMNS else None) != about:
                 raise _refused(path, f"lacks the column {column} of {name}, or has another one of that name")
         if odd := [column for column in there.keys() - columns.keys() if not _SCORE.fullmatch(column)]:
             raise _refused(path, f"has the column {min(odd)!a} in {name}, which this program did not make")
@@ -65,7 +68,9 @@ def require_our_values(path: Path, db: sqlite3.Connection, schema: str) -> None:
     for table, columns in _expected(schema).items():
         odd = [f"{name} NOT {values}" for (owner, name), values in _VALUES.items() if owner == table]
         if table not in strict:
-            odd += [f"typeof({name}) NOT IN {_TYPES[kind]}" for name, (kind, _) in columns.items() if kind in _TYPES]
+            there = _columns(db, table)
+            kinds = {name: kind for name, (kind, _) in columns.items() if name in there and kind in _TYPES}
+            odd += [f"typeof({name}) NOT IN {_TYPES[kind]}" for name, kind in kinds.items()]
         if odd and db.execute(f"SELECT 1 FROM {table} WHERE {' OR '.join(odd)} LIMIT 1").fetchone():
             raise _refused(path, f"holds a value in {table} that this program did not write")
 

@@ -3,12 +3,23 @@
 import re
 import sqlite3
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from curate.catalog.own_facts import place_of
 from curate.catalog.pictures import LastRead
+from curate.catalog.placements import IN_PLACE
 
 _SHA256 = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class PlacedFolders:
+    """The folders elsewhere, relative to the dataset, that a catalog says to hold its splits; and its identity."""
+
+    folders: tuple[str, ...] = ()
+    identity: str = ""
 
 
 def known_files(file: Path) -> dict[str, LastRead]:
@@ -16,21 +27,33 @@ def known_files(file: Path) -> dict[str, LastRead]:
 
     A catalog that was written elsewhere knows nothing either: what it says of a file may be untrue.
     """
-    if not file.is_file():
+    if _read(file, "about", "SELECT value FROM about WHERE name = 'place'") != [(place_of(file) or None,)]:
         return {}
+    rows = _read(file, "pictures", "SELECT path, size, mtime_ns, sha256 FROM pictures WHERE state = 'present'")
+    return {
+        path: LastRead(size, mtime_ns, sha256)
+        for path, size, mtime_ns, sha256 in rows
+        if isinstance(sha256, str) and _SHA256.fullmatch(sha256)
+    }
+
+
+def placed_folders(file: Path) -> PlacedFolders:
+    """Where splits of a dataset lie besides itself, from its catalog if there is one; it is only read."""
+    folders = [out for (out,) in _read(file, "placements", "SELECT DISTINCT out FROM placements") if out != IN_PLACE]
+    if not folders:
+        return PlacedFolders()
+    identity = _read(file, "about", "SELECT value FROM about WHERE name = 'identity'")
+    return PlacedFolders(tuple(map(str, folders)), str(identity[0][0]) if identity else "")
+
+
+def _read(file: Path, table: str, query: str) -> list[tuple[Any, ...]]:
+    if not file.is_file():
+        return []
     try:
         with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=5)) as db:
             db.execute("PRAGMA trusted_schema = OFF")
-            if not db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'pictures'").fetchone():
-                return {}  # a view of that name may run without end
-            about = "SELECT value FROM about WHERE name = 'place'"
-            if db.execute(about).fetchone() != (place_of(file) or None,):
-                return {}
-            rows = db.execute("SELECT path, size, mtime_ns, sha256 FROM pictures WHERE state = 'present'")
-            return {
-                path: LastRead(size, mtime_ns, sha256)
-                for path, size, mtime_ns, sha256 in rows
-                if isinstance(sha256, str) and _SHA256.fullmatch(sha256)
-            }
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone():
+                return []  # a view of that name may run without end
+            return db.execute(query).fetchall()
     except (sqlite3.Error, OSError):  # damaged or of another version: the files themselves tell the same, only slower
-        return {}
+        return []

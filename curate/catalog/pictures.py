@@ -1,5 +1,6 @@
 """The table of pictures: what is known of each file, and where it is now."""
 
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -60,14 +61,40 @@ class Picture:
 
 
 class Seen(NamedTuple):
-    """What the catalog knows of a file without reading it; `whole` is 1 where its row lacks no fact."""
+    """What the catalog knows of a file without reading it.
 
-    size: int
-    mtime_ns: int
+    `sha256` is its content's, "" where that is to be read again: its row lacks a fact, or may say another thing now.
+    """
+
+    stamp: "Stamp"
     state: str
     label: str
     split: str
-    whole: int
+    sha256: str
+    broken: int
+
+    @property
+    def lacks_a_fact(self) -> bool:
+        """Whether it is to be read again in any case."""
+        return not (self.sha256 or self.broken)
+
+
+class Stamp(NamedTuple):
+    """What tells without reading that a file is the one that was read. Size and time do not: an archive gives many
+    files the same, and a renamed folder brings others to a path. Its number on the disk and the time of its last
+    change of any kind do, where the disk keeps them.
+    """
+
+    size: int
+    mtime_ns: int
+    inode: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """Of a file as `stat` has it; the number as SQLite takes it, signed."""
+        inode = status.st_ino - (1 << 64) if status.st_ino >> 63 else status.st_ino
+        return cls(status.st_size, status.st_mtime_ns, inode, status.st_ctime_ns)
 
 
 class LastRead(NamedTuple):
@@ -132,10 +159,12 @@ class Catalog(Database):
         """Path → what tells whether a file must be read again, for each row of a class folder."""
         known = " AND ".join(f"{column} IS NOT NULL" for column in SCORE_COLUMNS)
         query = (
-            f"SELECT path, size, mtime_ns, state, label, split, broken != '' OR fingerprint != x'' AND {known} "
+            "SELECT path, size, mtime_ns, inode, ctime_ns, state, label, split, "
+            f"CASE WHEN mtime_ns != -1 AND (broken != '' OR fingerprint != x'' AND {known}) THEN sha256 ELSE '' END, "
+            "broken != '' "
             "FROM pictures WHERE folder = ?"
         )
-        return {path: Seen(*seen) for path, *seen in self.db.execute(query, (folder,))}
+        return {path: Seen(Stamp(*seen[:4]), *seen[4:]) for path, *seen in self.db.execute(query, (folder,))}
 
     def count_flags(self) -> dict[str, int]:
         """How many present pictures bear each quality flag; flags that none bears are left out."""
@@ -167,15 +196,15 @@ class Catalog(Database):
         """Say that a picture has another place. Belongs inside a transaction."""
         self.db.execute("UPDATE OR REPLACE pictures SET path = ? WHERE path = ?", (to, path))
 
-    def enter_copies(self, copies: Iterable[tuple[str, str, str]]) -> None:
-        """Enter files (path, split, path of the original) that were placed: the facts are known, and the next scan
+    def enter_copies(self, copies: Iterable[tuple[str, str, str, str]]) -> None:
+        """Enter files (path, class folder, split, path of the original) that were placed: the facts are known, and the
+        next scan
         need not read them again.
         """
         columns = [column[0] for column in self.db.execute("SELECT * FROM pictures LIMIT 0").description]
         own = {"path": ":path", "folder": ":folder", "split": ":split"}
         rows = (
-            {"path": path, "folder": "/".join(path.split("/", 2)[:2]), "split": split, "source": source}
-            for path, split, source in copies
+            {"path": path, "folder": folder, "split": split, "source": source} for path, folder, split, source in copies
         )
         with self.transaction() as db:
             db.executemany(
@@ -194,14 +223,33 @@ class Catalog(Database):
         """Have the next scan read every file again. Belongs inside a transaction."""
         self.db.execute("UPDATE pictures SET mtime_ns = -1")
 
+    def stamp(self, files: Iterable[tuple[str, Stamp]]) -> None:
+        """Put on record which files were read, under these paths. Belongs inside a transaction."""
+        self.db.executemany(
+            "UPDATE pictures SET size = ?, mtime_ns = ?, inode = ?, ctime_ns = ? WHERE path = ?",
+            ((*stamp, path) for path, stamp in files),
+        )
+
+    def enter_same(self, files: Iterable[tuple[str, str, str, str]]) -> None:
+        """Say of files (path, class folder, label, split) that they are there, with the content that is known.
+
+        Belongs inside a transaction.
+        """
+        self.db.executemany(
+            "UPDATE pictures SET folder = ?, label = ?, split = ?, state = 'present' WHERE path = ?",
+            ((folder, label, split, path) for path, folder, label, split in files),
+        )
+
+    def is_as_read(self, path: str, status: os.stat_result, sha256: str) -> bool:
+        """Whether a file is, without a look into it, the one that was read under this path, with this content."""
+        row = self.db.execute(
+            "SELECT size, mtime_ns, inode, ctime_ns, sha256 FROM pictures WHERE path = ?", (path,)
+        ).fetchone()
+        return row is not None and tuple(row) == (*Stamp.of(status), sha256)
+
     def set_state(self, path: str, state: str) -> None:
         """Say where a picture is now: "present", "quarantined" or "missing"."""
         self.db.execute("UPDATE pictures SET state = ? WHERE path = ?", (state, path))
-
-    def last_read(self, path: str) -> LastRead | None:
-        """A file as it was when it was read; None where it never was."""
-        row = self.db.execute("SELECT size, mtime_ns, sha256 FROM pictures WHERE path = ?", (path,)).fetchone()
-        return None if row is None else LastRead(*row)
 
 
 def _row(picture: Picture) -> list[object]:

@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from curate.catalog.check import require_our_schema, require_our_values
+from curate.catalog.check import LATER_COLUMNS, require_our_schema, require_our_values
 from curate.catalog.files import damaged
 from curate.catalog.sqlite_wal import enable_wal
 from curate.errors import UserError
@@ -26,6 +26,8 @@ CREATE TABLE pictures (
     split     TEXT NOT NULL,        -- "" for a picture in no split
     size      INTEGER NOT NULL,     -- bytes; with mtime_ns, how a change is noticed
     mtime_ns  INTEGER NOT NULL,
+    inode     INTEGER NOT NULL DEFAULT 0, -- with ctime_ns, how another file of the same size and time is noticed
+    ctime_ns  INTEGER NOT NULL DEFAULT 0,
     sha256    TEXT NOT NULL,
     format    TEXT NOT NULL,        -- "" for a broken file, as are the next three 0
     width     INTEGER NOT NULL,     -- pixels, upright
@@ -131,7 +133,15 @@ def check(path: Path, db: sqlite3.Connection) -> None:
 
 
 def _add_columns(db: sqlite3.Connection) -> None:
-    """Make room for the scores of checks that the catalog does not know yet, and have every picture read again."""
+    """Make room for the scores of checks that the catalog does not know yet, and have every picture read again; and for
+    what tells one file from another, which the next scan looks up.
+    """
+    lacking = [name for name in LATER_COLUMNS if name not in _columns(db)]
+    if lacking:
+        db.execute("BEGIN IMMEDIATE")
+        for column in lacking:
+            db.execute(f"ALTER TABLE pictures ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
+        db.execute("COMMIT")
     if _known_scores(db) == SCORE_COLUMNS:
         return
     db.execute("BEGIN IMMEDIATE")
@@ -142,5 +152,9 @@ def _add_columns(db: sqlite3.Connection) -> None:
 
 
 def _known_scores(db: sqlite3.Connection) -> list[str]:
-    columns = [name for _, name, *_ in db.execute("PRAGMA table_info(pictures)")]
+    columns = _columns(db)
     return [name for name in SCORE_COLUMNS if name in columns]
+
+
+def _columns(db: sqlite3.Connection) -> list[str]:
+    return [name for _, name, *_ in db.execute("PRAGMA table_info(pictures)")]

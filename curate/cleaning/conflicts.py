@@ -67,7 +67,7 @@ def find_conflicts(found: NearDuplicates, pictures: Sequence[Picture]) -> list[C
     """Near-duplicates under different labels, each picture paired with three others at most."""
     pairs = {
         (min(a, b), max(a, b)): distance
-        for a, b, distance in counterparts(found, lambda at: pictures[at].label)
+        for a, b, distance in counterparts(found, lambda at: pictures[at].label or None)
     }  # fmt: skip
     return [
         Conflict(pictures[a].path, pictures[a].label, pictures[b].path, pictures[b].label, distance)

@@ -41,8 +41,7 @@ def require_classes(dataset: Dataset, catalog: Catalog, merges: Mapping[str, str
     if not merges:
         return
     labels = set(dataset.labels())
-    depth = 0 if dataset.layout == "flat" else 1
-    known = labels | {moved.path.split("/")[depth] for moved in class_moves_done(catalog)}
+    known = labels | {dataset.label_in(moved.path) for moved in class_moves_done(catalog)}
     for label, into in merges.items():
         for wanted, among in ((label, known), (into, labels)):
             if wanted not in among:

@@ -120,7 +120,7 @@ def check_plan(lines: Sequence[PlanLine], dataset: Dataset, catalog: Catalog) ->
 
 def _check_target(line: PlanLine, dataset: Dataset, labels: Sequence[str], targets: dict[str, str]) -> None:
     """Raise `UserError` where a picture cannot move to the place that its line names; `targets` are those of others."""
-    decision, depth = line.decision, 0 if dataset.layout == "flat" else 1
+    decision, depth = line.decision, dataset.depth(line.decision.path) - 1
     before, after = decision.path.split("/"), decision.move_to.split("/")
     if len(after) < depth + 2 or before[:depth] != after[:depth] or after[depth] not in labels:
         raise UserError(

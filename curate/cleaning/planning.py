@@ -17,7 +17,7 @@ from curate.cleaning.conflicts import ClassPair, Conflict, class_pairs, counterp
 from curate.cleaning.keepers import POLICIES, Evidence, Policy
 from curate.cleaning.losses import ClassLoss, Tally, losses_of, tally
 from curate.cleaning.merging import merged, merges_of, moves_between_classes
-from curate.dataset import SPLITS, Dataset, natural_key
+from curate.dataset import SPLITS, UNLABELLED, Dataset, natural_key
 from curate.decoding.formats import is_not_readable
 from curate.duplicates import NearDuplicates, find_same_bytes, looks_at
 from curate.lookalikes.cached_search import find_copies
@@ -95,6 +95,9 @@ def make_plan(
     decisions += poor
     decisions += planner.decisions()
     decisions += _placements_that_leave(decisions, placed)
+    # A picture without a label is nobody's to judge: whoever predicts a test set is to predict all of it.
+    unlabelled = {picture.path for picture in pictures if picture.label == UNLABELLED}
+    decisions = [decision for decision in decisions if decision.path not in unlabelled]
     gone = {*decided, *(decision.path for decision in decisions)}
     staying = [picture for picture in listed if picture.path not in gone]
     decisions += moves_between_classes(dataset.root, staying, merges)
@@ -242,7 +245,7 @@ class _Planner:
         self.content = {at: content for content in seen for at in found.contents[content]}
         self.disputed: dict[int, tuple[int, int]] = {}
         if mode == "quarantine":
-            for at, other, distance in counterparts(found, lambda at: pictures[at].label, most=1):
+            for at, other, distance in counterparts(found, lambda at: pictures[at].label or None, most=1):
                 self.disputed.setdefault(at, (other, distance))
 
     def decisions(self) -> Iterator[Decision]:
@@ -266,7 +269,7 @@ class _Planner:
             detail = f"{self._sameness(link, cluster.keeper)}; that one stays: {self._why(link, keeper)}"
             splits = {self.evidence.split(copy), self.evidence.split(keeper)} - {""}
             reason = "leak" if len(splits) > 1 else "duplicate"
-            if copy.label != keeper.label:
+            if copy.label != keeper.label and UNLABELLED not in (copy.label, keeper.label):
                 reason = "conflict"
                 detail = f"one picture under the labels {_quoted(copy.label, keeper.label)}: {detail}"
             verdict = _verdict(copy, keeper)

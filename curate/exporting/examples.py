@@ -9,12 +9,13 @@ from curate.catalog import Catalog, Picture
 from curate.catalog.credits import FIELDS, first_credits
 from curate.catalog.placements import outs_elsewhere, placed_elsewhere
 from curate.companions import read_contents
-from curate.dataset import SPLITS, Dataset, open_dataset
+from curate.dataset import SPLITS, UNLABELLED, Dataset, open_dataset
 from curate.errors import UserError
 from curate.files.inside import inside
 from curate.files.reading import read_file
 from curate.printable import printable
 from curate.splitting.unfinished import belongs_to, require_finished
+from curate.splitting.whereabouts import split_folder
 
 SPLIT_NAMES = {"train": "train", "valid": "validation", "test": "test"}
 """What the tools that people use next call our splits."""
@@ -77,14 +78,16 @@ Writer = Callable[[Examples, Path, Callable[[int], None]], None]
 
 
 def read_examples(dataset: Dataset, catalog: Catalog, labels: Sequence[str], names: Sequence[str]) -> Examples:
-    """The intact pictures of the splits in the dataset or, where it has none, of the one that `split` placed
-    elsewhere; where there is no split at all, everything is train. Of the labels those are kept that have a picture in
-    one of the splits. Raises `UserError` where several were placed.
+    """The intact pictures with labels of the splits in the dataset or, where it has none or an older one, of the one
+    that `split` placed elsewhere; where there is no split at all, everything is train. Of the labels those are kept
+    that have a picture in one of the splits. Raises `UserError` where several were placed.
     """
     credit_of = first_credits(catalog)
     found: dict[str, list[Example]] = {SPLIT_NAMES[split]: [] for split in SPLITS}
-    pictures = catalog.intact()
-    places = _in_splits(dataset, pictures) or _placed(dataset, catalog, pictures) or _all(dataset, pictures)
+    pictures = [picture for picture in catalog.intact() if picture.label != UNLABELLED]
+    places = _in_splits(dataset, pictures)
+    if not places or split_folder(dataset) is not None:
+        places = _placed(dataset, catalog, pictures) or places or _all(dataset, pictures)
     # A class without any picture is none: it could be learnt nowhere, and torchvision refuses its empty folder.
     used = {place.label for place in places}
     named = [(label, name) for label, name in zip(labels, names, strict=True) if label in used]

@@ -1,6 +1,7 @@
 """What this program has written, and so may replace or remove; all else is the user's."""
 
 import hashlib
+import os
 import re
 import shutil
 from pathlib import Path
@@ -12,6 +13,15 @@ from curate.files.reading import open_file, read_file, sha256_of
 
 MARK: Final = ".florilegium"
 """The file in a folder that says that the folder is ours, with whatever is in it."""
+
+SPLIT_MARK: Final = ".florilegium.split"
+"""The file in a folder that `split` fills, which says whose split it is."""
+
+CATALOG: Final = "catalog.sqlite"
+"""The file in which all that is learnt of a dataset is kept."""
+
+LABELS_MARK: Final = ".florilegium.labels"
+"""The file in a folder in which pictures were laid out by label, which says whose they are."""
 
 _MARK_TEXT = "Florilegium made this folder for work under way, and removes it with all that it holds.\n"
 _SIGNATURE = re.compile(rb"<!-- florilegium sha256:([0-9a-f]{64}) -->\n\Z")
@@ -77,6 +87,16 @@ class WorkFolder:
                 entry.unlink(missing_ok=True)
         (self.path / MARK).unlink(missing_ok=True)
         self.path.rmdir()
+
+
+def is_made_by_us(folder: Path) -> bool:
+    """Whether a folder bears a mark of ours: it is work under way, or was filled by `split` or by label.
+
+    A dataset that was split in its own folder bears one too, and has its catalog.
+    """
+    if os.path.lexists(folder / LABELS_MARK) or WorkFolder(folder).is_ours():
+        return True
+    return os.path.lexists(folder / SPLIT_MARK) and not os.path.lexists(folder / CATALOG)
 
 
 def write_ours(file: Path, data: str | bytes, *, known: str | None, force: bool = False) -> str:

@@ -241,4 +241,5 @@ def class_folder(dataset: Dataset, label: str) -> tuple[str, str]:
         return label, ""
     if dataset.layout == "raw" or (dataset.root / "raw").is_dir():
         return f"raw/{label}", ""
-    return f"train/{label}", "train"
+    train = next((top.path for top in dataset.tops() if top.split == "train"), "train")
+    return f"{train}/{label}", "train"

@@ -94,9 +94,14 @@ def _set_aside(dataset: Dataset, catalog: Catalog, file: Path, path: str, sha256
 
 
 def _origin(dataset: Dataset, path: str) -> str:
-    """Where the original of a placed file lies, or lay."""
+    """Where the original of a placed file lies, or lay: in the first folder that has it, `raw` or train at last."""
     _, label, name = path.split("/", 2)
-    return f"{label}/{name}" if dataset.layout == "flat" else f"raw/{label}/{name}"
+    if dataset.layout == "flat":
+        return f"{label}/{name}"
+    tops = [top.path for top in dataset.tops() if top.labelled and top.split in (None, "train", path.split("/", 1)[0])]
+    places = [f"{top}/{label}/{name}" for top in tops]
+    there = (place for place in places if place != path and os.path.lexists(dataset.root / place))
+    return next(there, f"{tops[0] if tops else 'raw'}/{label}/{name}")
 
 
 def _prune(folder: Path, out: Path) -> None:

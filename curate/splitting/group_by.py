@@ -1,6 +1,5 @@
 """The user's own groups: which patient, slide, product or session each picture belongs to, by folder, name or table."""
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,15 +10,14 @@ from numpy.typing import NDArray
 
 from curate.dataset import Dataset
 from curate.errors import UserError
-from curate.files.reading import read_file
 from curate.splitting.grouping import NO_PAIRS
-from curate.splitting.picture_table import PictureTable, outside_name
+from curate.splitting.picture_table import PictureTable
+from curate.tables import ends_of_paths, known_end, read_table
 
 PARENT = "parent"
 
 _TABLE = re.compile(r"(.*\.csv)(?::([^:/\\]*))?", re.IGNORECASE | re.DOTALL)
 _FILE_COLUMNS = ("path", "file", "filename")
-_DELIMITERS = ",;\t"
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,12 +88,12 @@ def _named(setting: str, dataset: Dataset, table: PictureTable) -> list[str]:
         expression = re.compile(setting)
     except re.error as error:
         raise UserError(f"--group-by {setting!r} is no regular expression ({error}): {_ADVICE}.") from None
-    return [_matched(expression, outside_name(dataset, path)) for path in table.paths]
+    return [_matched(expression, dataset.below_class(path)) for path in table.paths]
 
 
 def subfolders_of(dataset: Dataset, table: PictureTable) -> list[str]:
     """The outermost folder of each picture below its class folder; "" for none."""
-    below = (outside_name(dataset, path) for path in table.paths)
+    below = (dataset.below_class(path) for path in table.paths)
     return [path.split("/")[0] if "/" in path else "" for path in below]
 
 
@@ -108,22 +106,11 @@ def _matched(expression: re.Pattern[str], path: str) -> str:
 
 def _rows(file: Path, column: str | None) -> Iterator[tuple[str, str]]:
     """(path or file name, group) of each row of a table that names a group."""
-    try:
-        text = read_file(file).decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"The table {file} cannot be read ({error.strerror}): give --group-by another.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"The table {file} is no text in UTF-8 ({error.reason}): save it as CSV in UTF-8.") from error
-    try:
-        opening = text.split("\n", 1)[0]
-        rows = csv.reader(text.splitlines(keepends=True), delimiter=max(_DELIMITERS, key=opening.count), strict=True)
-        columns = [name.strip() for name in next(rows, [])]
-        of_file, of_group = _columns(file, columns, column)
-        for row in rows:
-            if len(row) > max(of_file, of_group) and row[of_file].strip() and row[of_group].strip():
-                yield row[of_file].strip(), row[of_group].strip()
-    except csv.Error as error:
-        raise UserError(f"The table {file} is no CSV ({error}): save it anew.") from error
+    rows = read_table(file, "--group-by").rows
+    of_file, of_group = _columns(file, rows[0] if rows else [], column)
+    for row in rows[1:]:
+        if len(row) > max(of_file, of_group) and row[of_file] and row[of_group]:
+            yield row[of_file], row[of_group]
 
 
 def _columns(file: Path, columns: list[str], wanted: str | None) -> tuple[int, int]:
@@ -151,14 +138,10 @@ def _looked_up(paths: Sequence[str], rows: Iterable[tuple[str, str]], file: Path
 
     Raises `UserError` where the table means several pictures by one name, or gives one picture two groups.
     """
-    meant: dict[str, list[int]] = {}
-    for at, path in enumerate(paths):
-        parts = path.split("/")
-        for start in range(len(parts)):
-            meant.setdefault("/".join(parts[start:]), []).append(at)
+    meant = ends_of_paths(paths)
     names = [""] * len(paths)
     for name, group in rows:
-        found = meant.get(_known_end(name, meant), [])
+        found = meant.get(known_end(name, meant), [])
         if len(found) > 1:
             raise UserError(
                 f"The table {file} names {name!a}, which {len(found)} pictures are called, such as {paths[found[0]]} "
@@ -171,16 +154,3 @@ def _looked_up(paths: Sequence[str], rows: Iterable[tuple[str, str]], file: Path
                 )
             names[at] = group
     return names
-
-
-def _known_end(name: str, known: dict[str, list[int]]) -> str:
-    """The longest end of a table's path that a picture has: the table may start further out, at another root.
-
-    A path is not cut down to the file's name alone, which other classes may have too.
-    """
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    for start in range(max(1, len(parts) - 1)):
-        end = "/".join(parts[start:])
-        if end in known:
-            return end
-    return ""

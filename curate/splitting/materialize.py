@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from curate.catalog import Catalog
 from curate.catalog.check import REBUILD
+from curate.catalog.pictures import Stamp
 from curate.catalog.placements import enter_placed, placed_in
 from curate.companions import contents_of
-from curate.dataset import SPLIT_OF_FOLDER, SPLITS, Dataset, open_dataset
+from curate.dataset import SPLITS, Dataset, open_dataset
 from curate.defaults import DEFAULT_MODE, Mode
 from curate.errors import UserError
 from curate.file_names import marked
@@ -29,12 +30,13 @@ from curate.files.atomic import temporary_name
 from curate.files.inside import inside, is_plain
 from curate.files.moving import Outcome, move
 from curate.files.ours import WorkFolder
-from curate.files.reading import sha256_of
+from curate.files.reading import MAX_BYTES, sha256_of
+from curate.layout import split_named
 from curate.progress import Progress, silent
 from curate.splitting.assignment import Splits
 from curate.splitting.cleanup import remove_stale
 from curate.splitting.companion_files import companions_to_place, is_free_or_same
-from curate.splitting.picture_table import NOWHERE, PictureTable, outside_name, place_name
+from curate.splitting.picture_table import NOWHERE, PictureTable, place_name
 from curate.splitting.unfinished import belongs_to
 
 _WORK = ".placing.florilegium"
@@ -145,35 +147,61 @@ def materialize(
         enter_placed(catalog, place_name(dataset, out), digests.items())
     removed, set_aside = remove_stale(dataset, catalog, out, stale, digests, {*beside})
     made = Counter[str]()
-    entries = []
+    entries, touched = [], list[tuple[str, Stamp]]()
     with _Materializer(out, mode) as maker, progress("Placing pictures", len(wanted)) as advance:
         for path, at in wanted.items():
             source = dataset.root / table.paths[at]
-            _require_unchanged(catalog, source, table.paths[at])
+            before = _require_unchanged(catalog, source, table.paths[at], table.digest(at))
             how = maker.make(source, path, table.digest(at))
             made[how] += 1
+            if how != "kept":  # to give a file another name, or take one away, counts as a change of it
+                touched += _touched(dataset.root, table.paths[at], before)
             if how != "kept":
-                entries.append((path, SPLITS[assigned[at]], table.paths[at]))
+                folder = path.removesuffix(f"/{dataset.below_class(table.paths[at])}")
+                entries.append((path, folder, SPLITS[assigned[at]], table.paths[at]))
             advance(1)
         for path, one in beside.items():
             maker.make(dataset.root / one.source, path, one.sha256)
-    if out == dataset.root.resolve():
+    in_place = out == dataset.root.resolve()
+    if in_place:
         catalog.enter_copies(entries)
+    with catalog.transaction():
+        catalog.stamp(touched)
+        catalog.stamp(_stamps(dataset.root, [path for path, *_ in entries] if in_place else []))
     placement = Placement(
         made["linked"], made["copied"], made["symlinked"], made["kept"], removed, set_aside, len(beside)
     )
     return placement, _on_disk(dataset, out, table, wanted)
 
 
-def _require_unchanged(catalog: Catalog, source: Path, path: str) -> None:
-    """Raise `UserError` where a picture is no longer the file that was read: what was judged is what is placed."""
+def _stamps(root: Path, paths: Iterable[str]) -> Iterator[tuple[str, Stamp]]:
+    """Which files lie under these paths now."""
+    for path in paths:
+        with suppress(OSError):
+            yield path, Stamp.of((root / path).stat())
+
+
+def _touched(root: Path, path: str, before: Stamp | None) -> Iterator[tuple[str, Stamp]]:
+    """A picture's stamp after it was linked, where it is the same file that it was before."""
+    for _, now in _stamps(root, [path]):
+        if before is not None and now[:3] == before[:3]:
+            yield path, now
+
+
+def _require_unchanged(catalog: Catalog, source: Path, path: str, sha256: str) -> Stamp | None:
+    """The stamp of a picture that is to be placed, None where it vanished. Raise `UserError` where a picture is no
+    longer the file that was read: what was judged is what is placed.
+    """
     try:
         status = source.stat()
     except OSError:
-        return  # it vanished, which shows when it is placed
-    seen = catalog.last_read(path)
-    if not stat.S_ISREG(status.st_mode) or seen is None or seen[:2] != (status.st_size, status.st_mtime_ns):
+        return None  # it vanished, which shows when it is placed
+    same = stat.S_ISREG(status.st_mode) and (
+        catalog.is_as_read(path, status, sha256) or sha256_of(source, MAX_BYTES) == sha256
+    )
+    if not same:
         raise UserError(f"{source} has changed since it was read: run the same command again.")
+    return Stamp.of(status)
 
 
 def _on_disk(dataset: Dataset, out: Path, table: PictureTable, wanted: Mapping[str, int]) -> OnDisk:
@@ -186,16 +214,15 @@ def _on_disk(dataset: Dataset, out: Path, table: PictureTable, wanted: Mapping[s
         arrived = np.flatnonzero(table.split != NOWHERE).tolist()
         known |= {table.paths[at]: at for at in arrived}
         broken = {*table.broken, *table.unreadable}
-        there = [file.path for file in open_dataset(dataset.root).files() if file.split]
+        there = {file.path: file.split for file in open_dataset(dataset.root).files() if file.split}
     else:
-        there = list(_files_below(out))
-    found = set(there)
+        there = {path: path.split("/", 1)[0] for path in _files_below(out)}
     strange = next((path for path in there if path not in known and path not in broken), None)
-    missing = next((path for path in known if path not in found), None)
+    missing = next((path for path in known if path not in there), None)
     if strange or missing:
         what = f"{out / strange} has appeared" if strange else f"{out / str(missing)} has gone"
         raise UserError(f"{what} while the split was made: see what else writes there, and run the same command again.")
-    places = [(known[path], SPLIT_OF_FOLDER[path.split("/", 1)[0].lower()]) for path in there if path in known]
+    places = [(known[path], split) for path, split in there.items() if path in known]
     return OnDisk(
         np.array([at for at, _ in places], dtype=np.int64),
         np.array([SPLITS.index(split) for _, split in places], dtype=np.int8),
@@ -205,13 +232,13 @@ def _on_disk(dataset: Dataset, out: Path, table: PictureTable, wanted: Mapping[s
 def _targets(dataset: Dataset, out: Path, table: PictureTable, assigned: Splits) -> dict[str, int]:
     """Place relative to `out` → position of the picture that belongs there, but for those that are there already."""
     in_place = out == dataset.root.resolve()
-    folders = _folders(table) if in_place else SPLITS
+    folders = _folders(dataset, table) if in_place else SPLITS
     there = {path for path, split in zip(table.paths, table.split.tolist(), strict=True) if split != NOWHERE}
     wanted: dict[str, int] = {}
     for at in sorted(range(len(table)), key=lambda at: table.split[at] == NOWHERE):  # those that arrived first
-        if assigned[at] == NOWHERE or (in_place and table.split[at] != NOWHERE):
+        if assigned[at] == NOWHERE or (in_place and table.split[at] != NOWHERE) or table.is_unlabelled(at):
             continue
-        name = outside_name(dataset, table.paths[at])
+        name = dataset.below_class(table.paths[at])
         path = f"{folders[assigned[at]]}/{table.labels[table.label[at]]}/{name}"
         # A scraped picture may bear the name of one that came in a split, and be put into that split.
         taken = path in wanted or (in_place and path in there)
@@ -226,13 +253,14 @@ def _refuse_links_into(out: Path, sources: Iterable[Path]) -> None:
             raise UserError(f"{source} is a link into the output {out}: put the picture itself in its place.")
 
 
-def _folders(table: PictureTable) -> list[str]:
+def _folders(dataset: Dataset, table: PictureTable) -> list[str]:
     """What a dataset itself calls its splits: one that came with `val` gets no `valid` beside it."""
     folders = list(SPLITS)
     for number in range(len(SPLITS)):
         arrived = (table.split == number) & table.arrived
         if arrived.any():
-            folders[number] = table.paths[int(arrived.argmax())].split("/", 1)[0]
+            path = table.paths[int(arrived.argmax())]
+            folders[number] = "/".join(path.split("/")[: dataset.depth(path) - 1])
     return folders
 
 
@@ -240,7 +268,7 @@ def _by_name(dataset: Dataset, table: PictureTable) -> dict[str, list[int]]:
     """Every name that a picture may have below a split folder → positions."""
     named: dict[str, list[int]] = {}
     for at, path in enumerate(table.paths):
-        name = f"{table.labels[table.label[at]]}/{outside_name(dataset, path)}"
+        name = f"{table.labels[table.label[at]]}/{dataset.below_class(path)}"
         named.setdefault(name, []).append(at)
         named.setdefault(_with_mark(name, table.digest(at)), []).append(at)
     return named
@@ -256,7 +284,7 @@ def _own_records(catalog: Catalog, dataset: Dataset, out: Path) -> dict[str, str
         return {}
     records = placed_in(catalog, place_name(dataset, out))
     for path in records:  # split, class folder, name
-        if not is_plain(path) or path.count("/") < 2 or path.split("/", 1)[0].lower() not in SPLIT_OF_FOLDER:
+        if not is_plain(path) or path.count("/") < 2 or split_named(path.split("/", 1)[0]) is None:
             raise UserError(f"The catalog {catalog.path} says that `split` placed {path!a}: it is not used. {REBUILD}")
     return records
 
@@ -352,9 +380,7 @@ def _is_same(target: Path, source: Path, sha256: str) -> bool:
         return False
     if os.path.samestat(there, own):
         return True
-    if there.st_size != own.st_size:
-        return False
-    return there.st_mtime_ns == own.st_mtime_ns or sha256_of(target) == sha256
+    return there.st_size == own.st_size and sha256_of(target) == sha256
 
 
 def _with_mark(path: str, sha256: str) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from curate.catalog import Catalog
 from curate.catalog.placements import present_and_placed
 from curate.catalog.quarantine_moves import stored_digests
-from curate.dataset import SPLITS, Dataset, natural_key
+from curate.dataset import SPLITS, UNLABELLED, Dataset, natural_key
 from curate.decoding.formats import is_not_readable
 
 NOWHERE = -1
@@ -49,6 +49,17 @@ class PictureTable:
         """The sha256 of one picture, in hexadecimal."""
         return bytes(self.sha256[self.content[position]]).decode()
 
+    def is_unlabelled(self, position: int) -> bool:
+        """Whether one picture has no label: it lies in a split's folder itself."""
+        return bool(self.labels[self.label[position]] == UNLABELLED)
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """bool[n], whether each picture has a label."""
+        has_label = np.array([label != UNLABELLED for label in self.labels], dtype=np.bool_)
+        labelled: NDArray[np.bool_] = has_label[self.label]
+        return labelled
+
     def find(self, sha256: NDArray[np.bytes_]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Of digests `sha256` S64[n]: (the place of each in `self.sha256`, int64[n]; whether it is there, bool[n])."""
         place = np.minimum(np.searchsorted(self.sha256, sha256), len(self.sha256) - 1)
@@ -57,11 +68,6 @@ class PictureTable:
     def keys(self) -> NDArray[np.int64]:
         """One number for each picture's (content, label): int64[n]."""
         return self.content.astype(np.int64) * len(self.labels) + self.label
-
-
-def outside_name(dataset: Dataset, path: str) -> str:
-    """A picture's path below its class folder: `raw/21/old/a.jpg` is `old/a.jpg`."""
-    return path.split("/", 1 if dataset.layout == "flat" else 2)[-1]
 
 
 def place_name(dataset: Dataset, out: Path) -> str:

@@ -17,9 +17,10 @@ from typing import Any, Final
 from curate.dataset import Dataset
 from curate.errors import UserError
 from curate.files.atomic import write_whole
+from curate.files.ours import SPLIT_MARK
 from curate.files.reading import read_file
 
-MARK: Final = ".florilegium.split"
+MARK: Final = SPLIT_MARK
 
 _LONGEST = 1 << 16  # bytes
 
@@ -55,6 +56,14 @@ def belongs_to(out: Path, dataset: str) -> bool:
     """Whether a folder holds a split of the catalog with this identity. A stranger's catalog may only claim it."""
     mark = _read(out)
     return mark is not None and mark.dataset == dataset
+
+
+def marked_at(out: Path) -> int:
+    """When a folder's mark was written, in nanoseconds; 0 where there is none."""
+    try:
+        return (out / MARK).lstat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def require_finished(dataset: Dataset) -> None:

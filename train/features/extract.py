@@ -16,7 +16,7 @@ from train.backbones import Backbone
 from train.device import DTYPES, Arriving, is_out_of_memory, require_memory
 from train.features.bank import BankKey, FeatureBank
 from train.features.freeze import FrozenNetwork, is_fused
-from train.features.prepare import Lacking, PictureRef, Prepared, prepared
+from train.features.prepare import Lacking, PictureRef, Prepared, prepared, with_their_content
 from train.features.staging import PixelStaging
 from train.features.views import Views
 from train.options import Precision
@@ -85,10 +85,11 @@ def extract(
         computed = 0
         for _ in range(2):  # reading may find damaged rows, which the second pass computes again
             run = _Run(backbone, store, views, device, together, known=store.views_of(names))
+            checked = with_their_content(pictures, run.lacking, progress)
             # First the processes, then the bar: it has a thread, and beside one nothing is forked.
             with (
                 prepared(
-                    pictures, views, backbone.preprocessing, run.lacking,
+                    checked, views, backbone.preprocessing, run.lacking,
                     ahead=2 * run.batch // views.count, workers=workers,
                 ) as results,
                 progress(description, len(pictures)) as advance,

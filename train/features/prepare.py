@@ -3,17 +3,18 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import UserError
-from curate.files.reading import read_file
+from curate.files.reading import MAX_BYTES, read_file, sha256_of
 from curate.forked import is_crash, ordered_results_of
 from curate.image import BrokenImage
-from curate.parallel import processors
+from curate.parallel import ordered_map, processors
+from curate.progress import Progress, silent
 from train.features.preprocessing import Preprocessing
 from train.features.shared_pixels import SharedPixels
 from train.features.views import Views
@@ -21,7 +22,9 @@ from train.features.views import Views
 
 @dataclass(frozen=True)
 class PictureRef:
-    """A file to take features of. A `sha256` that is known already spares reading it when the bank has it."""
+    """A file to take features of. Where it still has the `sha256` that is given, and the bank has that, it need not be
+    decoded.
+    """
 
     path: Path
     sha256: str | None = None
@@ -34,6 +37,31 @@ class Prepared:
     sha256: str
     numbers: list[int]
     pixels: NDArray[np.uint8]  # (len(numbers), crop, crop, 3)
+
+
+def with_their_content(
+    pictures: Sequence[PictureRef], lacking: Callable[[str], list[int]], progress: Progress = silent
+) -> list[PictureRef]:
+    """The pictures, with the `sha256` of those alone whose files have this content as they are now.
+
+    All that lack nothing are read: size and time do not tell that a file is another one, where folders were renamed or
+    an archive was unpacked over them.
+    """
+    trusted = [at for at, picture in enumerate(pictures) if picture.sha256 is not None and not lacking(picture.sha256)]
+    checked = [replace(picture, sha256=None) for picture in pictures]
+    with progress("Checking contents", len(trusted)) as advance:
+        for at, same in zip(trusted, ordered_map(lambda at: _has_content(pictures[at]), trusted), strict=True):
+            if same:
+                checked[at] = pictures[at]
+            advance(1)
+    return checked
+
+
+def _has_content(picture: PictureRef) -> bool:
+    try:
+        return sha256_of(picture.path, MAX_BYTES) == picture.sha256
+    except OSError:  # whoever decodes it says what is wrong with it
+        return False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Labels that no class folder says: read from file names, folders further down, and tables."""

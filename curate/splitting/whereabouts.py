@@ -1,0 +1,41 @@
+"""Where the split of a dataset lies: in its own folder, or where `split` has placed it."""
+
+from pathlib import Path
+
+from curate.catalog.known_files import placed_folders
+from curate.dataset import Dataset, open_dataset
+from curate.splitting.unfinished import belongs_to, marked_at
+
+
+def open_split(root: Path) -> Dataset:
+    """Open the dataset in a folder or, where `split` has placed its split elsewhere, that one.
+
+    A flat dataset's split lies beside it, as does one whose missing splits were carved out of train. Of several the
+    newest counts. Raises `UserError` as `open_dataset` does.
+    """
+    dataset = open_dataset(root)
+    elsewhere = split_folder(dataset)
+    return dataset if elsewhere is None else open_dataset(elsewhere)
+
+
+def split_folder(dataset: Dataset) -> Path | None:
+    """The folder elsewhere in which the dataset's newest split lies; None, where it lies in the dataset, or nowhere.
+
+    A catalog may have come from elsewhere: its word counts only where the folder says that it is this dataset's.
+    """
+    placed = placed_folders(dataset.catalog_path)
+    newest, when = None, marked_at(dataset.root)
+    for out in placed.folders:
+        try:
+            folder = (dataset.root / out).resolve()
+            if folder.is_dir() and belongs_to(folder, placed.identity) and marked_at(folder) > when:
+                newest, when = folder, marked_at(folder)
+        except (OSError, ValueError, RuntimeError):  # no folder can have that name
+            continue
+    return newest if newest is None else _as_named(dataset.root, newest)
+
+
+def _as_named(root: Path, folder: Path) -> Path:
+    """A folder beside the root as the user names the root: relative, where that is."""
+    beside = root.parent / folder.name
+    return beside if root.name and beside.resolve() == folder else folder

@@ -1,0 +1,219 @@
+"""The layouts that people have, and what is made of each: the table in docs/data.md, row by row."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import curate.label
+from commands.curation_reports import layout_in_words
+from curate.dataset import SPLITS, open_dataset
+from curate.errors import UserError
+from curate.label import label
+from curate.labelling.label_sources import label_by_name
+from curate.layout import split_named
+from tests.commanding import command
+from tests.pictures import draw
+from tests.public_layouts import LAYOUTS, PublicLayout
+
+DOCS = Path(__file__).resolve().parent.parent / "docs" / "data.md"
+
+
+def made_of(root: Path) -> str:
+    """What is made of a folder, in the words of the table."""
+    dataset = open_dataset(root)
+    said = []
+    for split in (None, *SPLITS):
+        folders = [folder for folder in dataset.folders() if folder.split == split]
+        named = [folder.label for folder in folders if folder.label and dataset.files_in(folder)]
+        unlabelled = sum(len(dataset.files_in(folder)) for folder in folders if not folder.label)
+        if named:
+            said.append(f"{split or 'in no split'}: {', '.join(named)}")
+        if unlabelled:
+            said.append(f"{split} without labels: {unlabelled}")
+    line = layout_in_words(root)
+    if dataset.root.parts != root.parts and "--label-from" not in line:
+        said.append(f"taken: {dataset.root.relative_to(root).as_posix()}/")
+        assert f"{dataset.root.relative_to(root).as_posix()}/ as the dataset" in line
+    if "passed over: " in line:
+        passed = line.split("passed over: ")[1].rstrip(".").split(", ")
+        said.append(f"passed over: {', '.join(one.split(' (')[0] for one in passed)}")
+    if "if those are the classes" in line:
+        said.append("in doubt")
+    return "; ".join(said)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_what_is_made_of_a_public_dataset(layout: PublicLayout, tmp_path: Path) -> None:
+    root = layout.lay_out(tmp_path / "data")
+    if layout.label_from:
+        label(root, layout.label_from)
+    assert made_of(root) == layout.made
+    assert all((root / picture).is_file() for picture in layout.pictures)  # nothing of the user's was moved
+
+
+def test_the_table_in_the_documentation_is_these_rows() -> None:
+    table = [line for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    rows = [layout.row for layout in LAYOUTS]
+    assert [line for line in table if line in rows] == rows
+    assert len(rows) >= 25
+
+
+@pytest.mark.parametrize(
+    ("names", "split"),
+    [
+        ("train Train TRAIN training Training seg_train train_set training_set train_images train2017", "train"),
+        ("val valid validation VALIDATION dev eval evaluation val_data seg_val val2017", "valid"),
+        ("test Test testing Testing seg_test test_set test1 test-images", "test"),
+        ("pred seg_pred trainer retrain testament rose dev-null evaluate train-and-test raw contest", None),
+    ],
+)
+def test_the_names_of_splits(names: str, split: str | None) -> None:
+    assert {name: split_named(name) for name in names.split()} == dict.fromkeys(names.split(), split)
+
+
+def make(root: Path, *files: str) -> Path:
+    for seed, file in enumerate(files):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_bytes(draw(seed, (40, 30)))
+    return root
+
+
+def test_a_class_may_have_a_split_s_name_in_a_dress(tmp_path: Path) -> None:
+    """`test1` beside `control` is a group of an experiment, and not the test split."""
+    root = make(tmp_path, "control/mouse1/a.jpg", "control/mouse2/b.jpg", "test1/mouse3/c.jpg", "test1/mouse4/d.jpg")
+    assert made_of(root) == "in no split: control, test1"
+
+
+def test_what_is_passed_over_is_said(tmp_path: Path) -> None:
+    root = make(
+        tmp_path, "train/a/1.jpg", "train/b/2.jpg", "train/3.jpg", "extra/c/4.jpg", "5.jpg", "quarantine/x/6.jpg"
+    )
+    assert layout_in_words(root) == (
+        "passed over: extra/ (no split by its name), 1 picture in the root (in no class folder), 1 picture in train/ "
+        "(in no class folder)."
+    )
+
+
+def test_a_plain_layout_needs_no_words(tmp_path: Path) -> None:
+    assert layout_in_words(make(tmp_path / "a", "train/x/1.jpg", "valid/x/2.jpg", "raw/x/3.jpg")) == ""
+    assert layout_in_words(make(tmp_path / "b", "x/1.jpg", "y/2.jpg")) == ""
+
+
+def test_pictures_without_labels_are_asked_about(tmp_path: Path) -> None:
+    root = make(tmp_path / "my cats", "train/cat.0.jpg", "train/dog.0.jpg", "test/1.jpg")
+    with pytest.raises(UserError, match=r"nobody has said .* split '?.*my cats'? --label-from name`"):
+        open_dataset(root)
+    with pytest.raises(UserError, match="holds no class folders, and nobody has said"):
+        open_dataset(make(tmp_path / "bare", "cat.0.jpg", "dog.0.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("cat.0.jpg", "cat"), ("Abyssinian_100.jpg", "Abyssinian"), ("great_pyrenees_12.jpg", "great_pyrenees"),
+        ("rose001.png", "rose"), ("0001_frog.png", "frog"), ("dog (12).jpg", "dog"), ("n02085620_7.JPEG", "n02085620"),
+        ("model3_12.jpg", "model3"), ("7.jpg", ""), ("train/sub/oak 3.jpg", "oak"), ("Рожа_4.jpg", "Рожа"),
+    ],
+)  # fmt: skip
+def test_the_label_in_a_name(file: str, expected: str) -> None:
+    assert label_by_name(file) == expected
+
+
+def test_names_that_say_nothing_are_refused(tmp_path: Path) -> None:
+    root = make(tmp_path / "data", *(f"{word}.jpg" for word in ("oak", "elm", "fir", "ash")))
+    with pytest.raises(UserError, match="say no classes: they give 4 labels for 4 pictures"):
+        label(root, "name")
+    assert not (tmp_path / "data_labelled").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "table", "sentence"),
+    [
+        ("colour", "", "is no source of labels: give name, parent, or a table"),
+        ("gone.csv", "", "cannot be read"),
+        ("t.csv", "id,label\nx,1\n", "names none of the pictures"),
+        ("t.csv:shape", "id,label\na1,1\n", "has no column 'shape' of labels; its others are: label"),
+        ("t.csv", "id,p,q\na1,1,2\nb1,3,4\n", "several columns that may be the labels, p, q: name one"),
+        ("t.csv", "id,label\na1,1\na1,2\n", "gives .* two labels"),
+        ("t.csv", "id,label\na1,1\nb1,1\n", "fewer than two labels"),
+    ],
+)
+def test_a_source_that_cannot_be_used_is_told(tmp_path: Path, source: str, table: str, sentence: str) -> None:
+    root = make(tmp_path / "data", "a1.jpg", "b1.jpg")
+    if table:
+        (root / "t.csv").write_text(table)
+    with pytest.raises(UserError, match=sentence):
+        label(root, source)
+
+
+def test_what_was_once_placed_is_not_placed_again(tmp_path: Path) -> None:
+    """`clean` may have set it aside; new pictures come in."""
+    root = make(tmp_path / "data", "cat.0.jpg", "cat.1.jpg", "dog.0.jpg", "dog.1.jpg")
+    out = label(root, "name").out
+    (out / "raw/cat/cat.1.jpg").unlink()
+    (root / "dog.2.jpg").write_bytes(draw(99))
+    assert label(root, "name").placed == 1
+    assert sorted(path.name for path in (out / "raw").rglob("*.jpg")) == [
+        "cat.0.jpg",
+        "dog.0.jpg",
+        "dog.1.jpg",
+        "dog.2.jpg",
+    ]
+    with pytest.raises(UserError, match="by --label-from name: give the same"):
+        label(root, "parent")
+
+
+def test_a_run_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make(tmp_path / "data", "cat.0.jpg", "cat.1.jpg", "dog.0.jpg", "dog.1.jpg")
+    put, done = curate.label.put_in_place, list[Path]()
+
+    def killed_at_the_third(source: Path, target: Path) -> None:
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        put(source, target)
+        done.append(target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("curate.label.put_in_place", killed_at_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            label(root, "name")
+    assert label(root, "name").placed == 4
+    assert len(list((tmp_path / "data_labelled").rglob("*.jpg"))) == 4
+    other = tmp_path / "other"
+    make(other, "cat.0.jpg", "cat.1.jpg", "dog.0.jpg", "dog.1.jpg")
+    make(tmp_path / "other_labelled", "mine.jpg")
+    with pytest.raises(UserError, match="holds other files: move it away"):
+        label(other, "name")
+
+
+def test_a_labelled_folder_that_was_copied_is_nobody_else_s(tmp_path: Path) -> None:
+    root = make(tmp_path / "data", "cat.0.jpg", "cat.1.jpg", "dog.0.jpg", "dog.1.jpg")
+    label(root, "name")
+    shutil.copytree(tmp_path / "data_labelled", tmp_path / "other_labelled")
+    make(tmp_path / "other", "a/1.jpg", "b/2.jpg")
+    assert open_dataset(tmp_path / "other").labels() == ["a", "b"]
+
+
+def test_copies_of_a_test_set_without_labels_are_found(tmp_path: Path) -> None:
+    """The pictures that are to be predicted must not be learnt from, and none of them leaves."""
+    root = make(tmp_path, *(f"train/{label}/{at}.jpg" for label in ("nok", "ok") for at in range(6)))
+    make(root / "test", "unused.jpg")
+    (root / "test/unused.jpg").write_bytes(draw(77))
+    (root / "test/copy.jpg").write_bytes((root / "train/nok/3.jpg").read_bytes())
+    (root / "test/again.jpg").write_bytes((root / "test/copy.jpg").read_bytes())
+    (root / "test/broken.jpg").write_bytes(draw(78)[:300])
+    planned = command("clean", root, "--dry-run")
+    assert "Taken: train/ as train, test/ as test without labels." in planned.out
+    assert "Leak across the split: train/nok/3.jpg is the same picture as test/" in planned.out
+    assert "two labels" not in planned.out
+    split = command("split", root)
+    assert split.code == 0, split
+    assert "train/nok/3.jpg is the same picture as test/" in split.out
+    out = root.with_name(f"{root.name}_split")
+    assert not (out / "train/nok/3.jpg").exists()
+    assert not any((out / "test").glob("*.jpg"))
+    command("clean", root, "--yes")
+    assert not (root / "train/nok/3.jpg").exists()
+    assert len(os.listdir(root / "test")) == 4  # noqa: PTH208
