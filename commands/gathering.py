@@ -88,12 +88,12 @@ def scrape(
         shown = preview(out, queries, options, sources=sources, network=network)
         if not sys.stdout.isatty():
             curation_reports.piped_preview(shown, {query.label: query.name for query in queries})
-            return
-        curation_reports.scrape_preview(shown)
+        else:
+            curation_reports.scrape_preview(shown)
         if shown.problems and not shown.listed:
-            console.say("Nothing would be tried: no source gave a picture. See what it says above, and try others.")
+            console.note("Nothing would be tried: no source gave a picture. See what it says above, and try others.")
             raise typer.Exit(1)
-        console.say(
+        console.note(
             f"Nothing was fetched: {len(shown.listed):,} pictures would be tried. Next: the same without --dry-run"
         )
         return

@@ -88,13 +88,17 @@ def refresh_credits(dataset: Dataset, catalog: Catalog) -> None:
     Of these only what is there, and as we wrote it, is written again: what somebody has edited or removed stays so.
     """
     names = _names_on_record(catalog)
-    if is_signed(dataset.root / CREDITS):
+    if _is_there(dataset.root / CREDITS) and is_signed(dataset.root / CREDITS):
         write_credits(dataset, catalog, names)
     tables = _tables(dataset, catalog)
     for top in {*tables, *_tops(dataset)}:
         file = inside(dataset.root, f"{top}/{METADATA}" if top else METADATA)
         if is_own(catalog, file):
             write_own(catalog, file, _table(top, tables.get(top, []), names))
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _names_on_record(catalog: Catalog) -> dict[str, str]:
