@@ -6,7 +6,7 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from commands.console import say, table
+from commands.console import json_line, note, say, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -412,10 +412,43 @@ def scrape_preview(shown: Preview) -> None:
         say(f"Could not go on with {problem}.")
 
 
+def piped_preview(shown: Preview, names: Mapping[str, str]) -> None:
+    """A line of JSON for each picture that would be fetched, as `urls:` reads them; the rest goes to stderr.
+
+    `names` are label → name.
+    """
+    for one in shown.listed:
+        candidate = one.candidate
+        json_line(
+            {
+                "url": candidate.url,
+                "label": one.label,
+                "name": names.get(one.label, one.label),
+                "source": one.source,
+                "source_id": candidate.source_id,
+                "title": candidate.title,
+                "author": candidate.author,
+                "license": candidate.license.name if candidate.license.code else "",
+                "license_url": candidate.license.url,
+                "landing_page": candidate.landing_page,
+                "provenance_group": candidate.provenance_group,
+                "taken_at": candidate.taken_at,
+            }
+        )
+    for found in shown.yields:
+        stages = ", ".join(f"{stage} {getattr(found, stage):,}" for stage in ("found", "allowed"))
+        note(f"{found.label} at {found.source}: {stages}; {_losses(found.lost) or 'none fell away'}")
+    for line in (
+        *(f"Taken for {words}." for words in shown.notes),
+        *(f"Could not go on with {p}." for p in shown.problems),
+    ):
+        note(line)
+
+
 def _taken_for(notes: Sequence[str]) -> None:
     """What the sources took a query for, so that another species is seen before it is trained on."""
-    for note in notes[:MOST_ROWS]:
-        say(f"Taken for {note}.")
+    for words in notes[:MOST_ROWS]:
+        say(f"Taken for {words}.")
     if len(notes) > MOST_ROWS:
         say(f"… and {len(notes) - MOST_ROWS:,} more.")
 

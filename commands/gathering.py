@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -64,6 +65,8 @@ def scrape(
 
     Sources: openverse, wikimedia, inaturalist, gbif, flickr, duckduckgo, google, urls:FILE, folder:DIR.
 
+    In a pipe, --dry-run gives a line of JSON for each candidate, which `--source urls:FILE.jsonl` takes.
+
     Example: cli.py scrape --classes "fire lily,21" --limit 50
     """
     from curate.scraping.contact import contact_wanted, known_contact
@@ -83,11 +86,14 @@ def scrape(
         from curate.scraping.preview import preview
 
         shown = preview(out, queries, options, sources=sources, network=network)
-        curation_reports.scrape_preview(shown)
+        if not sys.stdout.isatty():
+            curation_reports.piped_preview(shown, {query.label: query.name for query in queries})
+        else:
+            curation_reports.scrape_preview(shown)
         if shown.problems and not shown.listed:
-            console.say("Nothing would be tried: no source gave a picture. See what it says above, and try others.")
+            console.note("Nothing would be tried: no source gave a picture. See what it says above, and try others.")
             raise typer.Exit(1)
-        console.say(
+        console.note(
             f"Nothing was fetched: {len(shown.listed):,} pictures would be tried. Next: the same without --dry-run"
         )
         return

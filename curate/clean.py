@@ -19,6 +19,7 @@ from curate.cleaning.losses import Tally, require_confirmed, tally
 from curate.cleaning.merging import merges_of, require_classes
 from curate.cleaning.plan import PlanLine, check_plan, read_plan, write_plan
 from curate.cleaning.planning import REASONS, CleaningPlan, make_plan, part_placements
+from curate.credits import refresh_credits
 from curate.dataset import Dataset, open_dataset, open_to_write, still_there
 from curate.defaults import (
     DEFAULT_CONFLICTS,
@@ -173,6 +174,8 @@ def _carry_out(
         resumed = finish_moves(dataset, catalog, progress)
     run = datetime.now(UTC).isoformat(timespec="milliseconds")
     moves = set_aside(dataset, catalog, planned.decisions, run, progress)
+    if moves.moved or resumed.moved or moves.to_other_classes or resumed.to_other_classes:
+        refresh_credits(dataset, catalog)
     return CleanReport(
         dataset, scanned, planned, len(moves.moved), len(resumed.moved), [*resumed.unmoved, *moves.unmoved], flagged,
         run if moves.moved or moves.to_other_classes else "",

@@ -2,8 +2,9 @@
 
 import csv
 import io
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,10 +15,11 @@ from curate.errors import UserError
 from curate.files.inside import inside
 from curate.files.ours import is_signed, signed, write_ours
 from curate.printable import printable
-from curate.written import require_own, write_own
+from curate.written import is_own, require_own, write_own
 
 CREDITS = "CREDITS.md"
 METADATA = "metadata.csv"
+_NAMES = "class names"
 
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 """How a cell begins that a spreadsheet runs (https://owasp.org/www-community/attacks/CSV_Injection)."""
@@ -49,7 +51,15 @@ def write_credits(dataset: Dataset, catalog: Catalog, names: Mapping[str, str], 
 
     Raises UserError where a file is there that is not as we wrote it, unless `force`.
     """
-    everything = read_credits(catalog)
+    path = dataset.root / CREDITS
+    if not force:
+        _require_signed(path)
+    write_ours(path, signed(credits_text(read_credits(catalog), names)), known=None, force=True)
+    return path
+
+
+def credits_text(everything: Sequence[Credit], names: Mapping[str, str]) -> str:
+    """CREDITS.md of these pictures, in this order: every credited one below its class; `names` are label → name."""
     credited = [credit for credit in everything if credit.source]
     introduction = (
         f"{len(credited)} of the {len(everything)} pictures in this dataset were found on the web. Each is listed "
@@ -63,11 +73,44 @@ def write_credits(dataset: Dataset, catalog: Catalog, names: Mapping[str, str], 
             name = names.get(label, label)
             lines += ["", f"## {_escaped(label)}" + (f": {_escaped(name)}" if name != label else ""), ""]
         lines.append(f"- {_line(credit)}")
-    path = dataset.root / CREDITS
-    if not force:
-        _require_signed(path)
-    write_ours(path, signed("\n".join(lines) + "\n"), known=None, force=True)
-    return path
+    return "\n".join(lines) + "\n"
+
+
+def keep_names(catalog: Catalog, names: Mapping[str, str]) -> None:
+    """Put the classes' names on record, for the credits that are written again later."""
+    with catalog.transaction():
+        catalog.note_about(_NAMES, json.dumps(dict(names), ensure_ascii=False))
+
+
+def refresh_credits(dataset: Dataset, catalog: Catalog) -> None:
+    """Have CREDITS.md and each metadata.csv follow the pictures, which came, went or changed their class.
+
+    Of these only what is there, and as we wrote it, is written again: what somebody has edited or removed stays so.
+    """
+    names = _names_on_record(catalog)
+    if _is_there(dataset.root / CREDITS) and is_signed(dataset.root / CREDITS):
+        write_credits(dataset, catalog, names)
+    tables = _tables(dataset, catalog)
+    for top in {*tables, *_tops(dataset)}:
+        file = inside(dataset.root, f"{top}/{METADATA}" if top else METADATA)
+        if is_own(catalog, file):
+            write_own(catalog, file, _table(top, tables.get(top, []), names))
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _names_on_record(catalog: Catalog) -> dict[str, str]:
+    try:
+        known = json.loads(catalog.about(_NAMES) or "{}")
+    except ValueError:
+        return {}
+    return {str(label): str(name) for label, name in known.items()} if isinstance(known, dict) else {}
+
+
+def _tops(dataset: Dataset) -> set[str]:
+    return {"" if dataset.layout == "flat" else folder.path.partition("/")[0] for folder in dataset.class_folders()}
 
 
 def write_metadata(dataset: Dataset, catalog: Catalog, names: Mapping[str, str], *, force: bool = False) -> list[Path]:
@@ -76,16 +119,21 @@ def write_metadata(dataset: Dataset, catalog: Catalog, names: Mapping[str, str],
     `file_name` is relative to the file that names it; every picture has a row, credited or not, because
     `imagefolder` refuses a folder in which some have none. Raises UserError as `write_credits` does.
     """
-    tables: dict[str, list[Credit]] = {}
-    for credit in read_credits(catalog):
-        top = "" if dataset.layout == "flat" else credit.path.partition("/")[0]
-        tables.setdefault(top, []).append(credit)
     written = []
-    for top, rows in sorted(tables.items()):
+    for top, rows in sorted(_tables(dataset, catalog).items()):
         file = inside(dataset.root, f"{top}/{METADATA}" if top else METADATA)
         write_own(catalog, file, _table(top, rows, names), force=force)
         written.append(file)
     return written
+
+
+def _tables(dataset: Dataset, catalog: Catalog) -> dict[str, list[Credit]]:
+    """The pictures by the folder of class folders that they lie in."""
+    tables: dict[str, list[Credit]] = {}
+    for credit in read_credits(catalog):
+        top = "" if dataset.layout == "flat" else credit.path.partition("/")[0]
+        tables.setdefault(top, []).append(credit)
+    return tables
 
 
 def cell(text: str) -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import get_args
 
 from curate.catalog import Catalog
-from curate.dataset import Dataset, open_to_write
+from curate.catalog.credits import Credit
+from curate.credits import CREDITS, credits_text
+from curate.dataset import Dataset, natural_key, open_to_write
 from curate.decoding.formats import is_not_readable
 from curate.defaults import DEFAULT_FORMAT, Format
 from curate.errors import UserError
@@ -134,6 +136,7 @@ def export(
                 if convert and unread:
                     examples = _converted(examples, work.make() / _CONVERTED, by_name=by_name)
                 write(examples, partial, advance)
+                _write_credits(examples, partial)
                 written = count(partial)
                 _require_all(counts, written, out)
                 fsync_below(partial)
@@ -149,6 +152,20 @@ def export(
         [label for label in labels if label not in examples.labels], {} if convert else unread,
         sum(unread.values()) if convert else 0, beside, bool(scanned.companions and not by_name),
     )  # fmt: skip
+
+
+def _write_credits(examples: Examples, folder: Path) -> None:
+    """Put a CREDITS.md beside pictures of which some were found on the web."""
+    listed = [
+        Credit(f"{split}/{label}/{example.name}", label, *example.credit)
+        for split, members in examples.splits.items()
+        for example in sorted(members, key=lambda example: (example.label, example.name))
+        for label in [examples.labels[example.label]]
+    ]
+    listed.sort(key=lambda credit: natural_key(credit.label))
+    if any(credit.source for credit in listed):
+        names = dict(zip(examples.labels, examples.names, strict=True))
+        (folder / CREDITS).write_text(credits_text(listed, names), encoding="utf-8")
 
 
 def _unread(examples: Examples, *, by_name: bool) -> dict[str, int]:

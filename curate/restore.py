@@ -8,6 +8,7 @@ from curate.catalog.class_moves import class_move_runs, class_moves_done
 from curate.catalog.quarantine_moves import runs_on_record
 from curate.cleaning.merging import MERGE
 from curate.cleaning.planning import REASONS
+from curate.credits import refresh_credits
 from curate.dataset import Dataset, open_dataset, open_to_write
 from curate.errors import UserError
 from curate.progress import Progress, silent
@@ -49,7 +50,10 @@ def restore(
         _check_choice(dataset, files, runs, reasons, [label for label in labels or [] if label not in former], run)
         if run == "last":
             run = max([*(file.run for file in files), *(found.run for found in between)], default=None)
-        return restore_files(dataset, catalog, reasons, progress, paths=pictures, labels=labels, run=run)
+        restored = restore_files(dataset, catalog, reasons, progress, paths=pictures, labels=labels, run=run)
+        if restored.restored:
+            refresh_credits(dataset, catalog)
+        return restored
 
 
 def _check_choice(

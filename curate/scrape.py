@@ -9,7 +9,7 @@ from pathlib import Path
 
 from curate.catalog import Catalog
 from curate.catalog.candidate_store import CandidateStore
-from curate.credits import require_own_credits, write_credits, write_metadata
+from curate.credits import keep_names, require_own_credits, write_credits, write_metadata
 from curate.dataset import Dataset, open_dataset, open_to_write
 from curate.defaults import DEFAULT_SOURCES
 from curate.errors import UserError
@@ -17,6 +17,7 @@ from curate.files.disk import disk_in_words
 from curate.files.inside import inside
 from curate.progress import Progress, silent
 from curate.scan import scan
+from curate.scraping.allowance import keep_spent, spent_today
 from curate.scraping.contact import keep_contact
 from curate.scraping.crawler import Crawler, CrawlTarget, class_folder
 from curate.scraping.deduplicator import Deduplicator
@@ -94,14 +95,19 @@ def scrape(
 
         async def work() -> Crawler:
             async with Fetcher(network or Network()) as fetcher:
+                fetcher.hosts.count(spent_today(catalog))
                 opened = open_sources(specs, fetcher, options, queries, keys)
                 crawler = Crawler(target, options, fetcher, opened)
-                await crawler.run(queries, progress)
+                try:
+                    await crawler.run(queries, progress)
+                finally:
+                    keep_spent(catalog, fetcher.hosts.spent())
                 return crawler
 
         crawler = asyncio.run(work())
         incoming.close()
         names = {**(names or {}), **{query.label: query.name for query in queries}}
+        keep_names(catalog, names)
         labels = [query.label for query in queries]
         yields = measure_yields(store, labels)
         return Scraped(

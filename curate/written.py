@@ -18,6 +18,11 @@ def require_own(catalog: Catalog, file: Path, *, force: bool = False) -> None:
     require_ours(file, known=_known(catalog, file), force=force)
 
 
+def is_own(catalog: Catalog, file: Path) -> bool:
+    """Whether the file is there, and is as we wrote it."""
+    return _known(catalog, file) is not None
+
+
 def write_own(catalog: Catalog, file: Path, text: str, *, force: bool = False) -> None:
     """Write a text whole, and put on record that it is ours.
 

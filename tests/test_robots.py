@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.web.robots import allows, decode_robots, parse_robots, unwanted_by_tag
+from curate.web.robots import LONGEST_DELAY, allows, crawl_delay, decode_robots, parse_robots, unwanted_by_tag
 
 
 @pytest.mark.parametrize(
@@ -88,3 +88,23 @@ def test_every_encoding_of_the_first_line_is_read(encoding: str, end: str) -> No
 @given(st.binary())
 def test_any_bytes_can_be_read(content: bytes) -> None:
     allows(parse_robots(decode_robots(content)), "https://example.org/a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", 0.0),
+        ("User-agent: *\nCrawl-delay: 2\nDisallow: /x", 2.0),
+        ("User-agent: *\nCrawl-delay: 0.5", 0.5),
+        ("User-agent: *\nCrawl-delay: 9\nUser-agent: florilegium\nCrawl-delay: 1", 1.0),
+        ("User-agent: florilegium\nDisallow: /x\nUser-agent: *\nCrawl-delay: 9", 0.0),
+        ("User-agent: other\nCrawl-delay: 9", 0.0),
+        ("User-agent: *\nCrawl-delay: 86400", LONGEST_DELAY),
+        ("User-agent: *\nCrawl-delay: soon", 0.0),
+        ("User-agent: *\nCrawl-delay: nan", 0.0),
+        ("User-agent: *\nCrawl-delay: -3", 0.0),
+        ("Crawl-delay: 3\nUser-agent: *\nDisallow: /", 0.0),
+    ],
+)
+def test_reads_how_long_to_wait_between_two_requests(text: str, expected: float) -> None:
+    assert crawl_delay(text) == expected

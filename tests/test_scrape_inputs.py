@@ -214,7 +214,7 @@ def test_a_dry_run_that_no_source_answered_is_a_failure(monkeypatch: pytest.Monk
     monkeypatch.setattr("curate.scraping.preview.preview", lambda *_args, **_options: nothing)
     done = command("scrape", "--out", tmp_path / "data", "--classes", "21", "--dry-run")
     assert done.code == 1
-    assert "Could not go on with openverse: cannot be reached." in done.out
+    assert "Could not go on with openverse: cannot be reached." in done.err
     assert "Next:" not in done.out
 
 

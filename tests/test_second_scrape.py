@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from curate.clean import clean
+from curate.export import export
+from curate.restore import restore
 from curate.scraping.contact import contact_wanted, known_contact
 from curate.scraping.preview import preview
 from curate.scraping.scrape_options import ScrapeOptions
@@ -184,3 +186,36 @@ def test_a_contact_is_asked_for_once_and_kept(web: LocalWeb, tmp_path: Path) -> 
     assert contact_wanted(["wikimedia"], known_contact(out, "")) == ""
     assert contact_wanted(["openverse"], "") == ""
     assert len(files(out)) == 2
+
+
+def test_credits_follow_what_is_cleaned_restored_and_exported(web: LocalWeb, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    report = bring(web, out, limit=4)
+    leaves = min((out / "raw" / "rose").glob("*.jpg"))
+    table = out / "raw" / "metadata.csv"
+    before = report.credits.read_text(encoding="utf-8"), table.read_text(encoding="utf-8")
+    leaves.write_bytes(leaves.read_bytes()[:500])
+    clean(out)
+    assert leaves.name not in report.credits.read_text(encoding="utf-8")
+    assert leaves.name not in table.read_text(encoding="utf-8")
+    assert "## rose" in report.credits.read_text(encoding="utf-8")
+    restore(out)
+    assert leaves.name in table.read_text(encoding="utf-8")
+    restored = report.credits.read_text(encoding="utf-8"), table.read_text(encoding="utf-8")
+    assert restored[0].count("CC BY") == before[0].count("CC BY") - 1, "these bytes are credited to nobody"
+    assert restored[1].count(".jpg,rose") == before[1].count(".jpg,rose")
+    export(out, tmp_path / "exported")
+    text = (tmp_path / "exported" / "CREDITS.md").read_text(encoding="utf-8")
+    assert text.count("CC BY") == 5
+    assert leaves.name not in text
+
+
+def test_credits_that_somebody_has_edited_stay_as_they_are(web: LocalWeb, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    report = bring(web, out, limit=4)
+    report.credits.write_text("My own words.\n", encoding="utf-8")
+    leaves = min((out / "raw" / "rose").glob("*.jpg"))
+    leaves.write_bytes(leaves.read_bytes()[:500])
+    clean(out)
+    assert report.credits.read_text(encoding="utf-8") == "My own words.\n"
+    assert leaves.name not in (out / "raw" / "metadata.csv").read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from curate.catalog import Catalog, Picture
 from curate.catalog.candidate_store import CandidateStore, StoredCandidate
@@ -167,6 +168,8 @@ class Crawler:
             largest = self._fetcher.network.largest_picture
             fetched = await target.incoming.copy(local, stem, largest, self._fetcher.commits)
         else:
+            if stored.source == "gbif":  # its pictures lie with herbaria and museums, which are no photo hosts
+                self._fetcher.hosts.be_gentle(urlsplit(url).hostname or "")
             fetched = await self._fetcher.fetch(url, target.incoming.folder, stem)
             if is_another_picture(url, fetched.url):
                 fetched.path.unlink()

@@ -20,8 +20,8 @@ def reject_placeholder(
     """Look whether a fetched file is what its host gives for pictures that it has not; if so, none of them is kept.
 
     It is where the same bytes came for more than two pictures that one source has on one host, and for more than one
-    where a redirect led to them. What was kept before that was known goes to the quarantine: returns how many did, None where the file is
-    no placeholder. To be called by the holder of the dataset's lock.
+    where a redirect led to them. What was kept before that was known goes to the quarantine: returns how many did, None
+    where the file is no placeholder. To be called by the holder of the dataset's lock.
     """
     present = store.by_id(stored.id)
     if present is None or not present.sha256:

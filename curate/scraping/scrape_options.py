@@ -21,7 +21,8 @@ class ScrapeOptions:
     """Pictures per class, codes of the licences wanted (None: any, unknown ones too), pixels of the shorter side.
 
     `per_author` is the most pictures of a class that one author gives, so that a class is varied, 0 for any number;
-    None for a fifth of the limit and at least five as long as there are enough of other authors. With `specimens`, dead plants and animals are wanted too.
+    None for a fifth of the limit and at least five as long as there are enough of other authors. With `specimens`, dead
+    plants and animals are wanted too.
     """
 
     limit: int = DEFAULT_LIMIT

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 
 import httpx2
@@ -83,14 +84,13 @@ class Api:
         for _ in range(REDIRECTS + 1):
             target = checked_url(url)
             # A key that was meant for this service goes to no other.
-            own = dict(headers) if target.host == self.host else {}
+            own = {"Accept": "application/json", "Accept-Encoding": "gzip"}
+            own |= headers if target.host == self.host else {}
             try:
                 async with (
                     self._fetcher.hosts.turn(target.host),
                     asyncio.timeout(self._fetcher.network.timeouts.whole),
-                    self._fetcher.client.stream(
-                        target, {"Accept": "application/json", **own}, method=method, form=form
-                    ) as response,
+                    self._fetcher.client.stream(target, own, method=method, form=form) as response,
                 ):
                     self._heed_limits(response)
                     if not (response.has_redirect_location and method == "GET"):
@@ -111,14 +111,7 @@ class Api:
             said = await _said(response) or "it wants a valid key"
             raise FetchFailed("refused", f"{response.request.url.host} answered {response.status_code}: {said}")
         check_status(response)
-        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise FetchFailed("compressed", "it sent a compressed answer though none was asked for")
-        content = bytearray()
-        async for chunk in response.aiter_raw():
-            content += chunk
-            if len(content) > LARGEST_ANSWER:
-                raise FetchFailed("too large", f"its answer is larger than {LARGEST_ANSWER >> 20} MiB")
-        return bytes(content)
+        return await _content(response)
 
     def _heed_limits(self, response: httpx2.Response) -> None:
         """Slow down before a limit is hit: `X-RateLimit-Limit[-scope]: 20/min`, `…-Available[-scope]: 0`."""
@@ -132,13 +125,34 @@ class Api:
                 self._fetcher.hosts.pause(self.host, _SECONDS[limit[2]] / max(int(limit[1]), 1))
 
 
+async def _content(response: httpx2.Response) -> bytes:
+    """A body, unpacked if it is packed by gzip. Raises FetchFailed where it is packed otherwise, or too large."""
+    packed = response.headers.get("Content-Encoding", "identity").lower()
+    if packed not in ("identity", "gzip"):
+        raise FetchFailed("compressed", f"it sent an answer compressed by {packed} though gzip was asked for")
+    unpack = zlib.decompressobj(16 + zlib.MAX_WBITS) if packed == "gzip" else None
+    content = bytearray()
+    try:
+        async for chunk in response.aiter_raw():
+            # One byte more than is allowed is enough to know; a small answer may unpack to any size.
+            content += unpack.decompress(chunk, LARGEST_ANSWER + 1 - len(content)) if unpack else chunk
+            if len(content) > LARGEST_ANSWER:
+                raise FetchFailed("too large", f"its answer is larger than {LARGEST_ANSWER >> 20} MiB")
+    except zlib.error as error:
+        raise FetchFailed("compressed", f"its answer is no gzip ({error})", passing=True) from error
+    if unpack is not None and not unpack.eof:
+        raise FetchFailed("cut off", f"{response.request.url.host} broke its answer off", passing=True)
+    return bytes(content)
+
+
 async def _said(response: httpx2.Response) -> str:
     """What a service says to a caller whom it refuses, on one line; "" where it says nothing for people to read."""
-    content = b""
-    async for chunk in response.aiter_raw():
-        content += chunk
-        if len(content) > LONGEST_REFUSAL:
-            return ""
+    try:
+        content = await _content(response)
+    except FetchFailed:
+        return ""
+    if len(content) > LONGEST_REFUSAL:
+        return ""
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     text = content.decode("utf-8", "replace")
     if kind.endswith("json"):

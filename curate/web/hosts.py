@@ -3,22 +3,26 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from curate.web.retries import LONGEST_WAIT, FetchFailed
 
 
 @dataclass(frozen=True)
 class HostBudget:
-    """What one provider allows: requests at once, requests a minute, bytes an hour. None: no limit."""
+    """What one provider allows: requests at once, requests a minute, bytes an hour; both a day. None: no limit."""
 
     connections: int = 4
     per_minute: float | None = None
     bytes_per_hour: float | None = None
+    per_day: int | None = None
+    bytes_per_day: float | None = None
 
 
 COURTESY = HostBudget(connections=4, per_minute=600)
 """For hosts that document nothing."""
+GENTLE = 60.0
+"""Requests a minute to hosts that document nothing and are no photo hosts: a herbarium's server, a museum's."""
 
 DOCUMENTED: Mapping[str, HostBudget] = {
     # 20 a minute and 200 a day without a token; a token lifts the first (see sources/openverse.py).
@@ -26,16 +30,21 @@ DOCUMENTED: Mapping[str, HostBudget] = {
     # "In series", and anonymous callers "hundreds per hour".
     "commons.wikimedia.org": HostBudget(connections=1, per_minute=10),
     "upload.wikimedia.org": HostBudget(connections=2, per_minute=120),
-    "api.inaturalist.org": HostBudget(connections=1, per_minute=60),
+    "api.inaturalist.org": HostBudget(connections=1, per_minute=60, per_day=10_000),
     # 5 GB an hour and 24 GB a day: the daily figure is 1 GB an hour, kept to throughout.
-    "inaturalist-open-data.s3.amazonaws.com": HostBudget(connections=4, per_minute=600, bytes_per_hour=1e9),
-    "static.inaturalist.org": HostBudget(connections=4, per_minute=600, bytes_per_hour=1e9),
+    "inaturalist-open-data.s3.amazonaws.com": HostBudget(
+        connections=4, per_minute=600, bytes_per_hour=1e9, bytes_per_day=24e9
+    ),
+    "static.inaturalist.org": HostBudget(connections=4, per_minute=600, bytes_per_hour=1e9, bytes_per_day=24e9),
     "api.gbif.org": HostBudget(connections=2, per_minute=120),
     # 3,600 calls an hour.
     "api.flickr.com": HostBudget(connections=1, per_minute=60),
     "staticflickr.com": HostBudget(connections=4, per_minute=600),
 }
 """By host; a domain covers its subdomains, which then share one budget."""
+
+
+_DAY = 86_400.0  # seconds
 
 
 class _Provider:
@@ -46,6 +55,19 @@ class _Provider:
         self.places = asyncio.Semaphore(budget.connections)
         self.next_start = 0.0
         self.paused_until = 0.0
+        self.requests, self.bytes = 0, 0  # of today, those of earlier runs among them
+
+    def require_allowance(self, host: str) -> None:
+        """Raise FetchFailed where what the host allows a day is used up."""
+        budget = self.budget
+        if budget.per_day is not None and self.requests >= budget.per_day:
+            said = f"{self.requests:,} requests"
+        elif budget.bytes_per_day is not None and self.bytes >= budget.bytes_per_day:
+            said = f"{self.bytes / 1e9:.1f} GB"
+        else:
+            self.requests += 1
+            return
+        raise FetchFailed("rate limited", f"{said} of {host} are today's allowance", passing=True, retry_after=_DAY)
 
     async def wait_for_start(self, host: str) -> None:
         """Take the next slot of the rate, then sit out whatever pause has been asked for meanwhile.
@@ -87,6 +109,7 @@ class Hosts:
         """
         provider = self._provider(host)
         async with provider.places:
+            provider.require_allowance(host)
             await provider.wait_for_start(host)
             async with self._anywhere:
                 yield
@@ -99,6 +122,7 @@ class Hosts:
     def received(self, host: str, size: int) -> None:
         """Book the bytes of a transfer; the next request waits for as long as they use up the allowance."""
         provider = self._provider(host)
+        provider.bytes += size
         if provider.budget.bytes_per_hour is not None:
             provider.next_start = max(provider.next_start, asyncio.get_running_loop().time())
             provider.next_start += size / provider.budget.bytes_per_hour * 3600
@@ -106,13 +130,40 @@ class Hosts:
     def allow(self, host: str, per_minute: float) -> None:
         """Replace a host's rate by the one that its own answer has just documented."""
         provider = self._provider(host)
-        budget = provider.budget
-        provider.budget = HostBudget(budget.connections, per_minute, budget.bytes_per_hour)
+        provider.budget = replace(provider.budget, per_minute=per_minute)
 
-    def _provider(self, host: str) -> _Provider:
+    def slow_down(self, host: str, seconds: float) -> None:
+        """Leave so long between two requests at least, as the host's robots.txt asks."""
+        provider = self._provider(host)
+        present = provider.budget.per_minute
+        if seconds > 0 and (present is None or present > 60 / seconds):
+            provider.budget = replace(provider.budget, per_minute=60 / seconds)
+
+    def be_gentle(self, host: str) -> None:
+        """Ask a host that documents nothing no more than `GENTLE` times a minute."""
+        if self._name(host) not in self._budgets:
+            self.slow_down(host, 60 / GENTLE)
+
+    def spent(self) -> dict[str, tuple[int, int]]:
+        """Host → (requests, bytes) of today, for those that set a limit a day."""
+        limited = {name: it for name, it in self._providers.items() if it.budget.per_day or it.budget.bytes_per_day}
+        return {name: (provider.requests, provider.bytes) for name, provider in limited.items()}
+
+    def count(self, spent: Mapping[str, tuple[int, int]]) -> None:
+        """Count what earlier runs of today have spent."""
+        for name, (requests, size) in spent.items():
+            provider = self._provider(name)
+            provider.requests += requests
+            provider.bytes += size
+
+    def _name(self, host: str) -> str:
+        """The domain whose budget a host shares, or its own name."""
         labels = host.lower().rstrip(".").split(".")
         domains = [".".join(labels[start:]) for start in range(len(labels))]
-        name = next((domain for domain in domains if domain in self._budgets), domains[0])
+        return next((domain for domain in domains if domain in self._budgets), domains[0])
+
+    def _provider(self, host: str) -> _Provider:
+        name = self._name(host)
         if name not in self._providers:
             self._providers[name] = _Provider(self._budgets.get(name, self._otherwise))
         return self._providers[name]

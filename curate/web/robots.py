@@ -22,6 +22,9 @@ READS = 5
 AGAIN = 1.0
 """Seconds from the first read that failed to the next, so that the tries of one picture outlast a hiccup; each further
 one waits four times as long, the last for more than a minute."""
+LONGEST_DELAY = 30.0
+"""Seconds: of a Crawl-delay that is longer, a class of a hundred pictures would take hours."""
+_SECONDS = re.compile(r"\d{1,6}(?:\.\d{1,6})?")
 _END_OF_LINE = re.compile(r"\r\n?|\n")  # § 2.2; str.splitlines knows more
 _UNWANTED = frozenset({"noai", "noimageai", "noindex", "none"})
 
@@ -76,6 +79,28 @@ def parse_robots(text: str, agent: str = AGENT) -> tuple[Rule, ...]:
             for name in agents if value else ():
                 rules[name].append(Rule(key == "allow", unquote(value)))
     return tuple(rules.get(agent, rules.get("*", ())))
+
+
+def crawl_delay(text: str, agent: str = AGENT) -> float:
+    """Seconds between two requests that the groups for `agent` ask for, else those for `*`; 0 where none does.
+
+    Not of RFC 9309, and common all the same. The longest counts, up to `LONGEST_DELAY`.
+    """
+    delays: dict[str, float] = {}
+    agents: list[str] = []
+    in_rules = False
+    for line in _END_OF_LINE.split(text.removeprefix("\ufeff")):
+        key, _, value = line.partition("#")[0].partition(":")
+        key, value = key.strip().lower(), value.strip()
+        if key == "user-agent":
+            agents = [*([] if in_rules else agents), value.lower()]
+            in_rules = False
+            delays.setdefault(value.lower(), 0.0)
+        elif key in ("allow", "disallow", "crawl-delay"):
+            in_rules = True
+            if key == "crawl-delay" and _SECONDS.fullmatch(value):
+                delays.update({name: max(delays[name], min(float(value), LONGEST_DELAY)) for name in agents})
+    return delays.get(agent, delays.get("*", 0.0))
 
 
 def allows(rules: Iterable[Rule], url: str) -> bool:
@@ -162,6 +187,7 @@ class Robots:
             raise FetchFailed("robots.txt", f"robots.txt of {url.host} forbids it")
 
     async def _read(self, url: httpx2.URL) -> tuple[Rule, ...]:
+        origin = url
         for _ in range(REDIRECTS + 1):
             try:
                 async with (
@@ -170,7 +196,9 @@ class Robots:
                     self._client.stream(url) as response,
                 ):
                     if not response.has_redirect_location:
-                        return await _rules_of(response)
+                        text = await _text_of(response)
+                        self._hosts.slow_down(origin.host, crawl_delay(text))
+                        return parse_robots(text)
                     url = checked_url(url.join(response.headers["Location"]))
             except (httpx2.TransportError, TimeoutError) as error:
                 raise transport_failure(error, url.host) from error
@@ -180,16 +208,16 @@ class Robots:
         return ()  # § 2.3.1.2: more redirects than one need follow count as no robots.txt
 
 
-async def _rules_of(response: httpx2.Response) -> tuple[Rule, ...]:
-    """Nothing forbidden where there is no such file; everything for now where the server is in trouble."""
+async def _text_of(response: httpx2.Response) -> str:
+    """The file; "" where there is none, which forbids nothing. Raises FetchFailed where the server is in trouble."""
     if response.status_code == 429 or response.status_code >= 500:
         reason = f"robots.txt of {response.request.url.host} answered {response.status_code}"
         raise FetchFailed("robots.txt", reason, passing=True, retry_after=retry_after(response))
     if response.status_code != 200:
-        return ()
+        return ""
     content = bytearray()
     async for chunk in response.aiter_raw():
         content += chunk
         if len(content) >= LARGEST_FILE:
             break
-    return parse_robots(decode_robots(bytes(content[:LARGEST_FILE])))
+    return decode_robots(bytes(content[:LARGEST_FILE]))
