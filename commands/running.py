@@ -1,6 +1,5 @@
 """Runs the command line, and says in one sentence what ended it: a mistake, a full disk, a signal, a closed pipe."""
 
-import errno
 import os
 import sys
 import traceback
@@ -12,26 +11,11 @@ from typing import NoReturn, Protocol, runtime_checkable
 
 from commands import console, stopping, streams
 from curate.errors import UserError
+from curate.files.disk import what_to_do
 
 _MISTAKE = 2
 _DEFECT = 1
 _NOBODY_READS = 141  # as a shell counts a process that SIGPIPE has ended
-
-_FREE_SPACE = "check the disk's free space and your rights, and run the command again."
-_WHAT_TO_DO = {
-    errno.ENAMETOOLONG: "give a shorter name.",
-    errno.ELOOP: "the link leads round in a circle, so remove it.",
-    errno.ENOENT: "it is not there, or was removed meanwhile; run the command again.",
-    errno.ENOTDIR: "a file stands where a folder is needed; move it away.",
-    errno.EISDIR: "a folder stands where a file is needed; move it away.",
-    errno.EEXIST: "something is there already; move it away.",
-    errno.ENOTEMPTY: "another program puts files there; run the command again when it has ended.",
-    errno.EMFILE: "close other programs, or allow more open files (ulimit -n).",
-    errno.ENFILE: "close other programs, or allow more open files.",
-    errno.ENOMEM: "close other programs, and run the command again.",
-    errno.EIO: "the disk answers with errors; save what you need, and check it.",
-}
-
 
 _MAY_BE_EMPTY = {"--freeze", "--remove", "--contact", "--title"}
 """Options of which nothing at all means something."""
@@ -173,7 +157,7 @@ def _in_words(error: OSError, code: int) -> str:
     place = (
         f"{_named(error.filename)} cannot be written or read" if error.filename else "A file cannot be written or read"
     )
-    return f"{place} ({error.strerror}): {_WHAT_TO_DO.get(code, _FREE_SPACE)}"
+    return f"{place} ({error.strerror}): {what_to_do(code)}"
 
 
 def _named(filename: object) -> str:

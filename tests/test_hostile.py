@@ -45,6 +45,7 @@ REFUSED = {
     "html": ("not a picture", "no picture though it says image/jpeg", False),
     "compressed": ("not a picture", "compressed", False),
     "noai": ("x-robots-tag", "noai", False),
+    "forbidden": ("http 403", "403", False),
     "gone": ("http 404", "404", False),
     "down": ("server error", "503", True),
     "loop": ("redirects", "lead back to", False),

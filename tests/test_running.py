@@ -212,7 +212,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "no output at all, joined": (("split", "data", "--out="), "--out is empty"),
     "an export beside all": (("export", "/", "--format", "imagefolder"), "give one with --out"),
     "an escape in an argument": (("clean", "\x1b[31m\u202e"), "There is no folder \\x1b[31m\\u202e:"),
-    "an escape in an option": (("clean", "--\x1b[31m\u202e"), "No such option"),
+    "an escape in an option": (("clean", "--\x1b[31m\u202e"), "has no option"),
     "an escape in a value": (("clean", "--keep", "\x1b[31m\u202e"), "--keep"),
     "an escape in a command": (("\x1b[31m\u202e",), "No such command"),
 }
