@@ -36,7 +36,7 @@ _SWITCHES: Final[Mapping[str, tuple[str, ...]]] = {
 _PLACES: Final = {"--data", "--data-dir", "--dataset", "--image-dir", "--data-path", "--root"}
 
 _ANSWERS: Final[Mapping[str, str]] = {
-    "--means": "Mean and standard deviation are those that the network's weights were made for, and nothing sets them",
+    "--means": "Mean and standard deviation are those that the weights were made for: --set normalise=half takes 0.5",
     "--workers": "Pictures are decoded by as many workers as there are processors, and nothing has to be set",
     "--resume": "A run that was stopped goes on when the same command is given again, without an option",
     "--category-names": "The names of the classes are inside the checkpoint: give them to `train --names FILE`",

@@ -46,6 +46,8 @@ class Shelf:
     """Bytes after which the next answers break off."""
     busy: list[float] = field(default_factory=list)
     """Seconds of the Retry-After with which the next answers refuse (503)."""
+    portal: int = 0
+    """So many answers are still a portal's web page."""
     ranges: bool = True
     version: str = '"1"'
     pace: float = 0.0
@@ -68,6 +70,9 @@ class Shelf:
         data = self.files.get(request.path.removeprefix("/"))
         if self.busy:
             return Reply(b"busy", "text/plain", 503, {"Retry-After": f"{self.busy.pop(0):g}"})
+        if self.portal:
+            self.portal -= 1
+            return Reply(b"<html>Please agree</html>", "text/html")
         if data is None:
             return Reply(b"gone", "text/plain", 404)
         start, status, headers = 0, 200, {"ETag": self.version, "Accept-Ranges": "bytes"}
@@ -380,6 +385,15 @@ def test_pictures_of_all_kinds_come_along_and_what_does_not_is_named(shelf: Shel
     assert files(tmp_path / "out") == expected
     assert sorted(done.dropped) == sorted(f"{split}/{name}" for split in ("train", "test") for name in others)
     assert done.renamed == []
+
+
+def test_a_portals_page_in_the_place_of_the_archive_is_asked_past(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.files["data.tar.gz"] = split_archive()
+    shelf.portal = 1
+    assert bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out").counts["train"] == 8
+    shelf.portal = 100
+    with pytest.raises(UserError, match="answers with a web page; perhaps it wants a login"):
+        bring(shelf, shelf.url("data.tar.gz"), tmp_path / "again")
 
 
 @pytest.mark.parametrize("bad", [b"<html>Please log in</html>", split_archive()[:-400], archive({"a/x.txt": b"words"})])

@@ -91,6 +91,7 @@ class Transfer:
                     raise FetchFailed("cut off", f"{url.host} has no such part of it", passing=True)
                 if response.status_code != 206:
                     check_status(response)
+                _refuse_page(response)
                 await self._receive(response, progress)
         except (httpx2.TransportError, TimeoutError) as error:
             raise transport_failure(error, url.host) from error
@@ -170,3 +171,11 @@ class Transfer:
             self._part.unlink()
             reason = f"{self._file.url} has the {algorithm} {actual} instead of the published {expected}"
             raise FetchFailed("another file", reason)
+
+
+def _refuse_page(response: httpx2.Response) -> None:
+    """Raise FetchFailed for a web page in the place of the file: a hotel's portal gives one until somebody has agreed."""
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind in ("text/html", "application/xhtml+xml"):
+        host = response.request.url.host
+        raise FetchFailed("a web page", f"{host} answers with a web page; perhaps it wants a login", passing=True)
