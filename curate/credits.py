@@ -4,12 +4,13 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from curate.catalog import Catalog
-from curate.catalog.credits import FIELDS, Credit, credits_of_present
+from curate.catalog.credits import FIELDS, Credit, credits_of_present, first_credits
 from curate.dataset import Dataset, natural_key
 from curate.errors import UserError
 from curate.files.inside import inside
@@ -31,6 +32,21 @@ _NO_TARGET = re.compile(r"[\s()<>\"'\\^`{|}]")
 def read_credits(catalog: Catalog) -> list[Credit]:
     """One row per present picture, in natural order of label and path; the first credit of each content counts."""
     return sorted(credits_of_present(catalog), key=lambda credit: (natural_key(credit.label), natural_key(credit.path)))
+
+
+def licences_of(dataset: Dataset, contents: Collection[str]) -> list[tuple[str, str, int]]:
+    """(source, licence, pictures) of those of these contents, by sha256, that were found on the web, most first.
+
+    Nothing where the dataset has no catalog that can be read.
+    """
+    try:
+        with Catalog.open_read_only(dataset.catalog_path) as catalog:
+            known = first_credits(catalog)
+    except UserError:
+        return []
+    source, licence = FIELDS.index("source"), FIELDS.index("license")
+    counted = Counter((known[one][source], known[one][licence]) for one in contents if one in known)
+    return [(*which, count) for which, count in counted.most_common()]
 
 
 def require_own_credits(dataset: Dataset, catalog: Catalog, folders: Iterable[str], *, force: bool = False) -> None:

@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from curate.catalog import Catalog
+from curate.catalog.credits import CreditRow, enter_credit
+from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.files.ours import signed
 from curate.program import __version__
+from curate.scan import scan
 from tests.training_ground import TINY, grow
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.evaluate import evaluate
@@ -118,3 +122,62 @@ def test_it_is_written_whole_or_says_why(checkpoint: Path, tmp_path: Path) -> No
         write_model_card(checkpoint, checkpoint / "below a file" / "README.md")
     with pytest.raises(UserError, match="no checkpoint"):
         write_model_card(tmp_path / "absent.pth")
+
+
+FOUND = [
+    ["openverse", "CC BY 4.0", 7],
+    ["flickr", "CC BY-NC 2.0", 2],
+    ["wikimedia", "CC BY-SA 4.0", 1],
+    ["gbif", "", 1],
+]
+
+
+def found_on_the_web(checkpoint: Path) -> Path:
+    """The checkpoint, of pictures that were found as `FOUND` says."""
+    loaded = load_checkpoint(checkpoint)
+    told = dataclasses.replace(loaded, dataset={**loaded.dataset, "credits": FOUND})
+    return save_checkpoint(told, checkpoint.with_name("found"))
+
+
+def test_the_pictures_are_counted_by_source_and_licence(checkpoint: Path) -> None:
+    checkpoint = found_on_the_web(checkpoint)
+    card = model_card(checkpoint)
+    assert "| flickr | CC BY-NC 2.0 | 2 |" in card
+    assert "| gbif | unknown | 1 |" in card
+
+
+@pytest.mark.parametrize(
+    ("licence", "says"),
+    [
+        ("other", None),
+        ("cc-by-nc-sa-4.0", None),
+        ("cc-by-4.0", "2 of the pictures are, such as those under CC BY-NC 2.0 (no commercial use)"),
+        ("cc-by-nc-4.0", "1 of the pictures are, such as those under CC BY-SA 4.0 (share alike)"),
+        ("apache-2.0", "no commercial use"),
+    ],
+)
+def test_a_licence_freer_than_the_pictures_is_refused(checkpoint: Path, licence: str, says: str | None) -> None:
+    checkpoint = found_on_the_web(checkpoint)
+    if says is None:
+        assert f'license: "{licence}"' in model_card(checkpoint, license_=licence)
+    else:
+        with pytest.raises(UserError, match=re.escape(says)):
+            model_card(checkpoint, license_=licence)
+
+
+def test_where_the_pictures_were_found_is_read_from_the_catalog(tmp_path: Path) -> None:
+    garden = grow(tmp_path / "garden", {"train": 7, "valid": 4, "test": 3})
+    with Catalog.open(garden / "catalog.sqlite") as catalog:
+        scan(open_dataset(garden), catalog)
+        (picture, *_) = catalog.intact()
+        row = CreditRow(
+            picture.sha256, "https://x.example/1", "flickr", "1", "", "", "Ann", "CC BY-NC 2.0", "", "", "2026"
+        )
+        with catalog.transaction():
+            enter_credit(catalog, row)
+    options = TrainOptions(
+        backbone=TINY, weights="none", views=1, models=garden / "models", device="cpu", head=FitSettings(epochs=1)
+    )
+    trained = load_checkpoint(train_head(garden, options).checkpoint)
+    expected = [["flickr", "CC BY-NC 2.0", 1]] if picture.split in ("train", "valid") else []
+    assert trained.dataset["credits"] == expected

@@ -66,6 +66,9 @@ def dataset_of(found: object) -> dict[str, Any]:
     for counts in pictures.values():
         if not all(type(count) is int and count >= 0 for count in counts.values()):
             raise ValueError("its counts of pictures are none")
+    for row in facts.get("credits", []):
+        if not (isinstance(row, list) and [type(value) for value in row] == [str, str, int] and row[2] >= 0):
+            raise ValueError("its credits are none")
     return dict(facts)
 
 

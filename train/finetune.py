@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from curate.dataset import Dataset, open_dataset
 from curate.errors import UserError
 from curate.image import BrokenPicture
 from curate.memory import keep_freed_memory
@@ -88,10 +89,11 @@ class _Data:
         index = {label: number for number, label in enumerate(self.labels)}
         return torch.tensor([index[one.label] for one in pictures], dtype=torch.int64)
 
-    def facts(self) -> dict[str, Any]:
-        """What a checkpoint keeps of them."""
+    def facts(self, dataset: Dataset) -> dict[str, Any]:
+        """What a checkpoint keeps of them; `dataset` knows where they come from."""
         splits = (("train", self.learnt), ("valid", self.measured))
-        return dataset_facts([(split, [o.sha256 for o in part], [o.label for o in part]) for split, part in splits])
+        content = [(split, [one.sha256 for one in part], [one.label for one in part]) for split, part in splits]
+        return dataset_facts(dataset, content)
 
 
 def train_network(
@@ -111,7 +113,8 @@ def train_network(
     data = _readable(train, valid, labels, backbone.preprocessing.resize, place.progress)
     clock.lap("features")
     settings = options.head
-    unfinished = unfinished_run(options, [backbone], data.facts(), place)
+    facts = data.facts(open_dataset(root))
+    unfinished = unfinished_run(options, [backbone], facts, place)
     source = PixelSource(data.all(), backbone.preprocessing, options.augmentation, options.seed, device=place.device)
     # Their processes are forked before anything else is begun: a bar's thread would forbid it, and a GPU delay it
     with source.at_work(settings.batch * settings.accumulate + 1, len(source.pictures) * settings.epochs):
@@ -140,7 +143,7 @@ def train_network(
             calibration=calibration,
             familiarity=familiarity,
             history=history,
-            dataset=data.facts(),
+            dataset=facts,
             valid_labels=[one.label for one in data.measured],
             views=len(history),
             coverage=float(np.mean([fitting.sampler.coverage(number) for number in range(len(history))])),

@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -14,6 +14,7 @@ from curate.files.ours import is_signed, require_ours, signed, write_ours
 from curate.files.reading import sha256_of
 from curate.printable import printable
 from curate.program import COMMAND
+from train.card_licence import require_allowed
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.metrics import most_confused, wilson_interval
 from train.test_log import Opening, content_of, read_openings
@@ -46,9 +47,9 @@ def write_model_card(
 ) -> Path:
     """Write the card of a checkpoint beside it as `<name>.md`, or at `out`: the hub reads it as `README.md`.
 
-    `license_` is a licence's identifier on the hub; the pictures' own licences decide what it may be. Raises
-    UserError where the file can't be written, and where one is there that is not, or no longer, as this wrote it,
-    unless `force` says that it may go.
+    `license_` is a licence's identifier on the hub; the pictures' own licences decide what it may be. Raises UserError
+    where these forbid it, where the file can't be written, and where one is there that is not, or no longer, as this
+    wrote it, unless `force` says that it may go.
     """
     out = out or checkpoint.with_suffix(".md")
     ours = sha256_of(out) if _is_ours(out) else None
@@ -70,6 +71,7 @@ def model_card(checkpoint: Path, *, title: str | None = None, license_: str = DE
     Test's figures come from the record beside the checkpoint, and the card says how often test was opened.
     """
     loaded = load_checkpoint(checkpoint)
+    require_allowed(license_, loaded.dataset.get("credits", []))
     backbones = " + ".join(backbone.name for backbone in loaded.backbones)
     facts = _Facts(
         file=printable(checkpoint.name),
@@ -136,7 +138,21 @@ def _data(facts: _Facts) -> Iterator[str]:
         sizes = [*counts.values()] or [0]
         yield (f"| {split} | {sum(sizes):,} | {len(counts)} | {min(sizes):,} | {median(sizes):,g} | {max(sizes):,} |")
     yield ""
+    yield from _origins(dataset.get("credits", []))
     yield f"Fingerprint, SHA-256 over every picture's label, split and content: `{dataset.get('fingerprint')}`."
+
+
+def _origins(found: Sequence[tuple[str, str, int]]) -> Iterator[str]:
+    """The pictures that were found on the web, by source and licence."""
+    if not found:
+        return
+    yield "Of these pictures some were found on the web:"
+    yield ""
+    yield "| source | licence | pictures |"
+    yield "|---|---|---:|"
+    for source, licence, count in found:
+        yield f"| {_cell(source)} | {_cell(licence or 'unknown')} | {count:,} |"
+    yield ""
 
 
 def _recipe(facts: _Facts) -> Iterator[str]:

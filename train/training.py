@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from curate.dataset import Dataset
+from curate.credits import licences_of
+from curate.dataset import Dataset, open_dataset
 from curate.decoding.formats import is_not_readable
 from curate.defaults import DEFAULT_DEVICE, DEFAULT_MODELS
 from curate.errors import UserError
@@ -138,7 +139,8 @@ def train_head(
     require_every_class(labels, train_labels, learnt.broken)
     settings = options.head
     content = [("train", learnt.sha256, train_labels), ("valid", measured.sha256, valid_labels)]
-    unfinished = unfinished_run(options, backbones, dataset_facts(content), place)
+    facts = dataset_facts(open_dataset(root), content)
+    unfinished = unfinished_run(options, backbones, facts, place)
     index = {label: number for number, label in enumerate(labels)}
     # One layer is fitted sooner on the CPU than its features reach a GPU, and by one thread than by several
     with nullcontext() if settings.hidden else one_thread():
@@ -163,7 +165,7 @@ def train_head(
             calibration=calibration,
             familiarity=familiarity,
             history=fitted.history,
-            dataset=dataset_facts(content),
+            dataset=facts,
             valid_labels=valid_labels,
             views=options.views,
             coverage=fitted.coverage,
@@ -328,14 +330,18 @@ def recipe_facts(options: TrainOptions, precision: str) -> dict[str, Any]:
     return {"name": options.recipe, **options.facts(), "precision": precision}
 
 
-def dataset_facts(content: Sequence[tuple[str, Sequence[str], Sequence[str]]]) -> dict[str, Any]:
-    """What a checkpoint keeps of its pictures, from (split, sha256 of each, label of each)."""
+def dataset_facts(dataset: Dataset, content: Sequence[tuple[str, Sequence[str], Sequence[str]]]) -> dict[str, Any]:
+    """What a checkpoint keeps of its pictures, from (split, sha256 of each, label of each).
+
+    `credits` counts those that were found on the web, as [source, licence, pictures].
+    """
     triples = [
         (label, split, sha256) for split, shas, labels in content for label, sha256 in zip(labels, shas, strict=True)
     ]
     counts = {split: dict(Counter(labels)) for split, _, labels in content}
     valid = fingerprint(triple for triple in triples if triple[1] == "valid")
-    return {"fingerprint": fingerprint(triples), "valid_fingerprint": valid, "pictures": counts}
+    found = [list(row) for row in licences_of(dataset, [sha256 for _, shas, _ in content for sha256 in shas])]
+    return {"fingerprint": fingerprint(triples), "valid_fingerprint": valid, "pictures": counts, "credits": found}
 
 
 def unfinished_run(

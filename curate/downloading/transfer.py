@@ -174,7 +174,7 @@ class Transfer:
 
 
 def _refuse_page(response: httpx2.Response) -> None:
-    """Raise FetchFailed for a web page in the place of the file: a hotel's portal gives one until somebody has agreed."""
+    """Raise FetchFailed for a web page in the place of the file: a portal gives one until somebody has agreed."""
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind in ("text/html", "application/xhtml+xml"):
         host = response.request.url.host
