@@ -151,7 +151,7 @@ def _origins(found: Sequence[tuple[str, str, int]]) -> Iterator[str]:
     yield "| source | licence | pictures |"
     yield "|---|---|---:|"
     for source, licence, count in found:
-        yield f"| {_cell(source)} | {_cell(licence or 'unknown')} | {count:,} |"
+        yield f"| {_text(source)} | {_text(licence or 'unknown')} | {count:,} |"
     yield ""
 
 
