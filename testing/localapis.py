@@ -71,7 +71,7 @@ def _openverse_result(offer: Offer, picture: ServedPicture) -> Json:
     version = "1.0" if picture.license in ("cc0", "pdm") else "4.0"
     return {
         "id": f"00000000-0000-4000-8000-{picture.number:012d}",
-        "title": f"{picture.label} {picture.number}.jpg",
+        "title": _commons_title(picture),
         "url": _relayed_url(offer, "openverse", picture),
         "foreign_landing_url": _landing_page(offer, picture),
         "creator": picture.author,
@@ -104,12 +104,22 @@ def _relayed_url(offer: Offer, service: str, picture: ServedPicture) -> str:
     return offer.url(picture.home, picture, sizes[picture.home]) if offer.relayed else offer.url(service, picture)
 
 
+def _commons_title(picture: ServedPicture) -> str:
+    """Photos of one plant bear one title, and a number."""
+    return f"{picture.label} {picture.observation} ({picture.number % 2 + 1}).jpg"
+
+
+def _flickr_number(picture: ServedPicture) -> int:
+    """Photos of one plant were uploaded one after the other; between two plants many others were."""
+    return 20_000 * picture.observation + picture.number % 2
+
+
 def _file_page(picture: ServedPicture) -> str:
-    return f"https://commons.wikimedia.org/wiki/File:{picture.label} {picture.number}.jpg"
+    return f"https://commons.wikimedia.org/wiki/File:{_commons_title(picture)}"
 
 
 def _photo_page(picture: ServedPicture) -> str:
-    return f"https://www.flickr.com/photos/{picture.observation % 7}@N00/{7000 + picture.number}"
+    return f"https://www.flickr.com/photos/{picture.observation % 7}@N00/{_flickr_number(picture)}"
 
 
 def wikimedia(offer: Offer, request: Request, path: str) -> Answered:
@@ -133,7 +143,7 @@ def wikimedia(offer: Offer, request: Request, path: str) -> Answered:
 
 
 def _wikimedia_page(offer: Offer, picture: ServedPicture, index: int) -> Json:
-    title = f"File:{picture.label} {picture.number}.jpg"
+    title = f"File:{_commons_title(picture)}"
     free = picture.license != "all rights reserved"
     short = {"cc0": "CC0", "pdm": "Public domain"}.get(picture.license, f"CC {picture.license.upper()} 4.0")
     metadata = {
@@ -328,7 +338,7 @@ def _flickr_licenses() -> list[Json]:
 
 def _flickr_photo(offer: Offer, picture: ServedPicture) -> Json:
     return {
-        "id": str(7000 + picture.number),
+        "id": str(_flickr_number(picture)),
         "owner": f"{picture.observation % 7}@N00",
         "title": picture.path.stem,
         "datetaken": picture.taken_at.replace("T", " "),
