@@ -195,7 +195,7 @@ def _plot(answers: Sequence[LabelledPrediction], file: Path) -> None:
         save_drawing(plot_predictions(answers), file)
         names = [guess.name for one in answers for guess in one.prediction.guesses]
         if missing := without_font([*names, *(one.truth_name for one in answers)]):
-            console.say(f"Note: {missing}")
+            console.note(f"Note: {missing}")
         console.heading(f"Drew {len(answers)} in {file}")
 
 

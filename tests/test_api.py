@@ -164,7 +164,14 @@ def test_predictions_are_the_command_lines(story: Story) -> None:
     )  # fmt: skip
     said = [json.loads(line) for line in done.out.splitlines()]
     ours = [
-        {"path": one.path, "guesses": [vars(guess) for guess in one.guesses], "sure": one.sure}
+        {
+            "path": one.path,
+            "guesses": [vars(guess) for guess in one.guesses],
+            "sure": one.sure,
+            "familiarity": one.familiarity,
+            "like_no_class": one.is_stranger,
+            "checkpoint": str(story.model.path),
+        }
         for one in story.predictions[:-1]
         if not isinstance(one, Exception)
     ]

@@ -186,6 +186,7 @@ def test_two_pictures_of_one_name_both_get_a_place(data: Dataset, catalog: Catal
 
 def test_a_changed_original_is_not_placed(data: Dataset, catalog: Catalog, out: Path) -> None:
     file = add(data, catalog, "raw/a/1.jpg", b"first")
+    file.write_bytes(b"other")
     os.utime(file, ns=(0, 5_000_000_000))
     with pytest.raises(UserError, match=r"1\.jpg has changed since it was read"):
         place(data, catalog, out, [TRAIN])

@@ -152,7 +152,7 @@ def test_each_epoch_is_a_line_and_runs_are_a_table(garden: Path, tmp_path: Path)
     assert f"{story.valid.percent()}%" in shown
     assert "1 runs in" in shown
     assert "1 unfinished ones" in shown
-    assert f"Next: cli.py evaluate {garden} --checkpoint {story.checkpoint}" in shown
+    assert f"evaluate {garden} --checkpoint {story.checkpoint}" in shown.partition("Next: ")[2]
     cleared = command("runs", "--runs", tmp_path / "runs", "--models", tmp_path / "m", "--clear-unfinished").out
     assert "Removed 1 unfinished runs" in cleared
     assert [file.name for file in kept.iterdir()] == ["mine.pth"]

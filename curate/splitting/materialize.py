@@ -157,7 +157,8 @@ def materialize(
             if how != "kept":  # to give a file another name, or take one away, counts as a change of it
                 touched += _touched(dataset.root, table.paths[at], before)
             if how != "kept":
-                folder = path.removesuffix(f"/{dataset.below_class(table.paths[at])}")
+                # A name that was taken got a mark, and lies as deep as it would have without one.
+                folder = path.rsplit("/", dataset.below_class(table.paths[at]).count("/") + 1)[0]
                 entries.append((path, folder, SPLITS[assigned[at]], table.paths[at]))
             advance(1)
         for path, one in beside.items():
