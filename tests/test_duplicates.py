@@ -244,21 +244,22 @@ def test_pictures_without_a_fingerprint_are_compared_whole(folder: Folder) -> No
 def test_many_byte_identical_pictures_cost_nothing(folder: Folder) -> None:
     folder.add(encode(photograph(1)))
     folder.pictures *= 100_000
-    began = time.monotonic()
+    began = time.process_time()
     found = folder.find()
     (cluster,) = folder.clusters(found)
     assert len(cluster.copies) == 99_999
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5, "processor seconds: in pairs it would be hours"
 
 
-def test_ten_thousand_flat_pictures_do_not_make_fifty_million_pairs(folder: Folder) -> None:
+@pytest.mark.parametrize("count", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_flat_pictures_do_not_make_a_pair_of_each_two(folder: Folder, count: int) -> None:
     folder.add(encode(Image.new("RGB", (100, 100), "black"), "PNG"))
     black = folder.pictures[0]
     folder.pictures = [
-        replace(black, sha256=f"{at:064x}", fingerprint=bytes((at % 5 * 40, 0, 0))) for at in range(10_000)
+        replace(black, sha256=f"{at:064x}", fingerprint=bytes((at % 5 * 40, 0, 0))) for at in range(count)
     ]
     found = folder.find()
-    assert [len(cluster.copies) for cluster in folder.clusters(found)] == [1_999] * 5
+    assert [len(cluster.copies) for cluster in folder.clusters(found)] == [count // 5 - 1] * 5
     assert len(found.first) == 0
 
 
