@@ -63,7 +63,8 @@ def scrape(
     Polite, and resumable: stopped at any time, the same command goes on. Openly licensed pictures
     only, unless --license says otherwise.
 
-    Sources: openverse, wikimedia, inaturalist, gbif, flickr, duckduckgo, google, urls:FILE, folder:DIR.
+    Sources: openverse, wikimedia, commons_category, inaturalist, gbif, flickr, duckduckgo, google,
+    urls:FILE, folder:DIR.
 
     In a pipe, --dry-run gives a line of JSON for each candidate, which `--source urls:FILE.jsonl` takes.
 

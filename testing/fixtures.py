@@ -63,6 +63,8 @@ class Offer:
         licenses: Sequence[str] = LICENSES,
     ) -> None:
         self.base = ""
+        self.deepest = 1_000
+        """Pictures below a category, beyond which Wikimedia looks at the category alone."""
         self.relayed = relayed
         self.strays = strays
         self._words = names

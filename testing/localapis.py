@@ -1,5 +1,6 @@
 """The answers of Openverse, Wikimedia Commons, iNaturalist, GBIF and Flickr, over one folder of pictures."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
@@ -130,7 +131,11 @@ def wikimedia(offer: Offer, request: Request, path: str) -> Answered:
     if int(query.get("iiurlwidth", 960)) not in THUMBNAIL_WIDTHS:
         raise ServiceError(429, {"error": {"code": "ratelimited", "info": "Use a documented thumbnail width"}})
     limit, offset = min(int(query.get("gsrlimit", 10)), 50), int(query.get("gsroffset", 0))
-    found = offer.search("wikimedia", query.get("gsrsearch", "").removesuffix("filetype:bitmap"))
+    words = query.get("gsrsearch", "").removesuffix("filetype:bitmap").strip()
+    category = re.fullmatch(r'(deep|in)category:"([^"]*)"', words)
+    found = offer.search("wikimedia", category[2] if category else words)
+    if category and category[1] == "deep" and len(found) > offer.deepest:
+        found = []  # so the service answers where too many categories lie below
     part = found[offset : offset + limit]
     answer: Json = {"batchcomplete": True}
     if part:

@@ -3,17 +3,21 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from curate.errors import UserError
 from curate.sources import open_source
 from curate.sources.protocol.authors import stated_author
 from curate.sources.protocol.image_search import CandidatePage, Query, SourceOptions
 from curate.sources.protocol.taxa import Taxon, best_taxon
 from curate.web.fetch import Fetcher
 from curate.web.network import Network
+from testing.localweb import LocalWeb
 from testing.webserver import Reply, Request, Server
+from tests.pictures import plant_one
 
 Json = dict[str, Any]
 
@@ -259,6 +263,40 @@ def test_commons_does_not_take_the_uploader_for_the_author() -> None:
     found = ask("wikimedia", {"/w/api.php": answer}, Query("1", "x", "rose"))[0][0].candidates
     assert [candidate.author for candidate in found] == ["Ann", "Photo by Ben", "", "Uploader", "Eve", "", "Ann"]
     assert found[-1].taken_at == "2012-06-03 14:22:10"
+
+
+@pytest.mark.parametrize("deepest", [1_000, 10])
+def test_a_category_of_commons_is_found_under_the_taxon(deepest: int, tmp_path: Path) -> None:
+    """And by the category itself where too much lies below it."""
+    with LocalWeb(plant_one(tmp_path, "poppy", 120), {"poppy": ("corn poppy", "Papaver rhoeas")}) as web:
+        web.offer.deepest = deepest
+
+        async def walk() -> list[CandidatePage]:
+            async with Fetcher(web.network(services={"commons_category": f"{web.url}/wikimedia"})) as fetcher:
+                source = open_source("commons_category", fetcher, SourceOptions(None))
+                pages, cursor = [], None
+                while True:
+                    pages.append(await source.page(Query("poppy", "corn poppy", "Papaver rhoeas flower"), 10, cursor))
+                    cursor = pages[-1].next
+                    if cursor is None:
+                        return pages
+
+        pages = asyncio.run(walk())
+        asked = {visit.query["gsrsearch"].partition(":")[0] for visit in web.visits("/wikimedia/w/")}
+    assert len({candidate.source_id for page in pages for candidate in page.candidates}) == 120
+    assert pages[0].note == "Category:Papaver rhoeas"
+    assert ("incategory" in asked) is (deepest == 10)
+
+
+def test_a_category_by_name_is_of_one_class() -> None:
+    with pytest.raises(UserError, match="'Rosa' is of one class: choose it with --classes"):
+        asyncio.run(_opened("commons_category:Rosa", ("rose", "iris")))
+    asyncio.run(_opened("commons_category:Category:Rosa", ("rose",)))
+
+
+async def _opened(spec: str, labels: tuple[str, ...]) -> None:
+    async with Fetcher(Network()) as fetcher:
+        open_source(spec, fetcher, SourceOptions(None, labels))
 
 
 @pytest.mark.parametrize("words", ["", "Unknown author", "unknown", "Anonymous", "N/A", " - ", "author unknown"])

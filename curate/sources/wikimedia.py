@@ -42,13 +42,17 @@ class Search:
 
     async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:  # noqa: ARG002
         """The `continue` object is the cursor."""
+        return await self.found(query.text, cursor)
+
+    async def found(self, words: str, cursor: str | None) -> CandidatePage:
+        """A page of the bitmaps that a search by these words finds, which may be any of CirrusSearch's."""
         params: dict[str, str | int | list[str]] = {
             "action": "query",
             "format": "json",
             "formatversion": 2,
             "generator": "search",
             "gsrnamespace": 6,
-            "gsrsearch": f"{query.text} filetype:bitmap",
+            "gsrsearch": f"{words} filetype:bitmap",
             "gsrlimit": 50,
             "prop": "imageinfo",
             "iiprop": "url|size|mime|sha1|user|extmetadata",
