@@ -50,6 +50,19 @@ def greyed(factor: float) -> Callable[[Image.Image], Image.Image]:
     return lambda image: ImageEnhance.Contrast(image).enhance(factor)
 
 
+def framed(colour: str, share: float, below: float = 0.0) -> Callable[[Image.Image], Image.Image]:
+    """A frame of a share of the short side, wider below by another share of the height."""
+
+    def frame(image: Image.Image) -> Image.Image:
+        wide = round(share * min(image.size))
+        size = image.width + 2 * wide, image.height + 2 * wide + round(below * image.height)
+        sheet = Image.new("RGB", size, colour)
+        sheet.paste(image, (wide, wide))
+        return sheet
+
+    return frame
+
+
 SPOILT: dict[str, Callable[[Image.Image], Image.Image]] = {
     "halved": lambda image: image.reduce(2),
     "blurred, σ 1/125": blurred(4),
@@ -66,6 +79,10 @@ SPOILT: dict[str, Callable[[Image.Image], Image.Image]] = {
     "contrast × 0.1": greyed(0.1),
     "60 pixels wide": lambda image: image.resize((60, 45)),
     "a strip of a quarter": lambda image: image.crop((0, 0, image.width, image.height // 4)),
+    "white frame": framed("white", 0.04),
+    "black frame": framed("black", 0.08),
+    "wide white frame": framed("white", 0.15),
+    "instant picture": framed("white", 0.06, 0.2),
 }
 
 

@@ -43,9 +43,9 @@ def origins_of(facts: Sequence[OriginFacts], observed: Mapping[str, str]) -> lis
 
 
 def unknown_origins(facts: Iterable[OriginFacts], observed: Mapping[str, str]) -> set[str]:
-    """The contents of which it is not known which observation they are of, by whom they might be told or not: sha256.
+    """The contents, by sha256, that are photos on iNaturalist and whose observation no source has told.
 
-    They stay with all else of their author; those without an author stand alone.
+    They stay with all else of their author there; one without an author stands alone.
     """
     return {one.sha256 for one in facts if (photo := _photo(one)) and not _observation(one, photo, observed)}
 

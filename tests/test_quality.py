@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
 from curate.inspect import inspect, inspect_many
 from curate.lookalikes.fingerprint import SIDE, reduced
@@ -178,6 +178,20 @@ def test_pages_are_text_and_photographs_are_not() -> None:
     pages = [flags_of(page(seed, dark=seed % 3 == 0)) for seed in range(12)]
     assert sum("text" in names for names in pages) >= 11, pages
     assert not any("text" in flags_of(photograph(seed)) for seed in range(12))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pytest.param(lambda it: ImageOps.expand(it, min(it.size) // 25, "white"), id="white"),
+        pytest.param(lambda it: ImageOps.expand(it, min(it.size) // 6, "white"), id="wide"),
+        pytest.param(lambda it: ImageOps.expand(it, min(it.size) // 12, "black"), id="black"),
+        pytest.param(lambda it: ImageOps.expand(ImageOps.expand(it, 3, "black"), 40, "white"), id="with a line"),
+    ],
+)
+def test_framed_photographs_are_no_text(flowers: Path, frame: Callable[[Image.Image], Image.Image]) -> None:
+    paths = sorted(flowers.rglob("*.jpg"))[::60]
+    assert not [path for path in paths if "text" in flags_of(frame(Image.open(path).convert("RGB")))]
 
 
 def test_flags_come_in_the_order_of_the_table_and_no_scores_give_none() -> None:
