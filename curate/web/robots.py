@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
@@ -25,6 +25,7 @@ one waits four times as long, the last for more than a minute."""
 LONGEST_DELAY = 30.0
 """Seconds: of a Crawl-delay that is longer, a class of a hundred pictures would take hours."""
 _SECONDS = re.compile(r"\d{1,6}(?:\.\d{1,6})?")
+_RULES = ("allow", "disallow")
 _END_OF_LINE = re.compile(r"\r\n?|\n")  # § 2.2; str.splitlines knows more
 _UNWANTED = frozenset({"noai", "noimageai", "noindex", "none"})
 
@@ -65,19 +66,11 @@ def decode_robots(content: bytes) -> str:
 def parse_robots(text: str, agent: str = AGENT) -> tuple[Rule, ...]:
     """The rules for `agent`: those of every group that names it, else those of the groups for `*`."""
     rules: dict[str, list[Rule]] = {}
-    agents: list[str] = []
-    in_rules = False
-    for line in _END_OF_LINE.split(text.removeprefix("\ufeff")):
-        key, _, value = line.partition("#")[0].partition(":")
-        key, value = key.strip().lower(), value.strip()
-        if key == "user-agent":
-            agents = [*([] if in_rules else agents), value.lower()]
-            in_rules = False
-            rules.setdefault(value.lower(), [])
-        elif key in ("allow", "disallow"):
-            in_rules = True
-            for name in agents if value else ():
-                rules[name].append(Rule(key == "allow", unquote(value)))
+    for agents, key, value in _records(text):
+        for name in agents:
+            of_agent = rules.setdefault(name, [])
+            if key in _RULES and value:
+                of_agent.append(Rule(key == "allow", unquote(value)))
     return tuple(rules.get(agent, rules.get("*", ())))
 
 
@@ -87,6 +80,14 @@ def crawl_delay(text: str, agent: str = AGENT) -> float:
     Not of RFC 9309, and common all the same. The longest counts, up to `LONGEST_DELAY`.
     """
     delays: dict[str, float] = {}
+    for agents, key, value in _records(text):
+        asked = float(value) if key == "crawl-delay" and _SECONDS.fullmatch(value) else 0.0
+        delays |= {name: min(max(delays.get(name, 0.0), asked), LONGEST_DELAY) for name in agents}
+    return delays.get(agent, delays.get("*", 0.0))
+
+
+def _records(text: str) -> Iterator[tuple[list[str], str, str]]:
+    """(agents of the group, key, value) of each line, in small letters; a group ends behind its rules."""
     agents: list[str] = []
     in_rules = False
     for line in _END_OF_LINE.split(text.removeprefix("\ufeff")):
@@ -94,13 +95,8 @@ def crawl_delay(text: str, agent: str = AGENT) -> float:
         key, value = key.strip().lower(), value.strip()
         if key == "user-agent":
             agents = [*([] if in_rules else agents), value.lower()]
-            in_rules = False
-            delays.setdefault(value.lower(), 0.0)
-        elif key in ("allow", "disallow", "crawl-delay"):
-            in_rules = True
-            if key == "crawl-delay" and _SECONDS.fullmatch(value):
-                delays.update({name: max(delays[name], min(float(value), LONGEST_DELAY)) for name in agents})
-    return delays.get(agent, delays.get("*", 0.0))
+        in_rules = key in _RULES or (in_rules and key != "user-agent")
+        yield agents, key, value
 
 
 def allows(rules: Iterable[Rule], url: str) -> bool:
