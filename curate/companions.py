@@ -82,7 +82,9 @@ def read_contents(folder: Path) -> FolderContents:
     """
     try:
         with os.scandir(folder) as entries:
-            plain = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries if not _is_folder(entry)}
+            plain = {
+                entry.name: entry.is_file(follow_symlinks=False) for entry in entries if not leads_to_folder(entry)
+            }
     except (FileNotFoundError, NotADirectoryError):
         return FolderContents([], {}, [])
     found = contents_of(folder, sorted(plain))
@@ -118,7 +120,8 @@ def _lead_side_by_side(one: Path, other: Path) -> bool:
         return False
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link that leads to one."""
     try:
         return entry.is_dir()
     except OSError:  # a link that leads round in a circle

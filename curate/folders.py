@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from curate.companions import is_picture
+from curate.companions import is_picture, leads_to_folder
 from curate.decoding.formats import is_named_as_picture
 from curate.errors import UserError
 
@@ -45,7 +45,7 @@ def folder_names(folder: Path) -> list[str]:
     """
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if not is_hidden_folder(entry.name) and _leads_to_folder(entry)]
+            names = [entry.name for entry in entries if not is_hidden_folder(entry.name) and leads_to_folder(entry)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(names, key=natural_key)
@@ -58,7 +58,7 @@ def is_hidden_folder(name: str) -> bool:
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
     """Whether it is a folder. Raises `UserError` for a link to one, and for a folder whose name is not text."""
-    if is_hidden_folder(entry.name) or not _leads_to_folder(entry):
+    if is_hidden_folder(entry.name) or not leads_to_folder(entry):
         return False
     if entry.is_symlink():
         # Files behind it are not ours to move, and a link to a folder above has no end.
@@ -86,7 +86,7 @@ def pictures_in(folder: Path) -> Iterator[str]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if is_hidden_folder(entry.name) or _leads_to_folder(entry):
+                if is_hidden_folder(entry.name) or leads_to_folder(entry):
                     continue
                 if is_named_as_picture(entry.name):
                     yield entry.name
@@ -125,10 +125,3 @@ def has_pictures_below(folder: Path) -> bool:
         except OSError:
             continue
     return False
-
-
-def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads round in a circle
-        return False

@@ -9,9 +9,10 @@ from curate.sources.protocol.image_search import Query
 from curate.sources.protocol.licenses import OPEN
 from curate.sources.protocol.picture_urls import is_another_picture
 from curate.web.network import Network
+from testing.localweb import LocalWeb
 from testing.webserver import Reply, Request, Server
-from tests.bringing import ledger
-from tests.pictures import draw
+from tests.bringing import bring, ledger
+from tests.pictures import draw, plant
 
 
 def gathered(out: Path, urls: list[str], answer: dict[str, Reply]) -> tuple[Scraped, dict[str, str]]:
@@ -89,3 +90,18 @@ def test_photo_hosts_that_answer_with_another_picture() -> None:
     assert not is_another_picture(photo, "https://inaturalist-open-data.s3.amazonaws.com/photos/123/large.jpg")
     assert is_another_picture(photo, "https://www.inaturalist.org/attachment_defaults/local_photos/large.png")
     assert not is_another_picture("https://example.org/a.jpg", "https://example.org/b.jpg")
+
+
+def test_a_placeholder_that_one_class_kept_is_counted_out_of_that_class(tmp_path: Path) -> None:
+    """And out of no other, whichever class brought the third file that told."""
+    with LocalWeb(plant(tmp_path / "web", {"iris": 3, "rose": 4}), licenses=("by",)) as web:
+        iris = [picture for picture in web.pictures if picture.label == "iris"]
+        rose = [picture for picture in web.pictures if picture.label == "rose"]
+        for picture in (iris[1], iris[2], rose[0]):
+            picture.path.write_bytes(iris[0].path.read_bytes())
+        rose[1].path.write_bytes(iris[0].path.read_bytes())
+        report = bring(web, tmp_path / "out", "iris", "rose", limit=4)
+    there = {file.parent.name for file in (tmp_path / "out" / "raw").glob("*/*.jpg")}
+    assert there == {"rose"}
+    assert {short.label: short.there for short in report.shortfalls} == {"iris": 0, "rose": 2}
+    assert report.new == 2

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from curate.catalog import Catalog
+from curate.catalog.origin_facts import origin_facts
 from curate.clean import clean
 from curate.export import export
 from curate.restore import restore
@@ -61,6 +63,23 @@ def test_a_licence_that_is_put_right_is_read_and_credited(web: LocalWeb, tmp_pat
     text = report.credits.read_text(encoding="utf-8")
     assert text.count("CC0 1.0") == 4
     assert "CC BY" not in text
+
+
+def test_what_is_put_right_of_a_kept_picture_replaces_its_credit(web: LocalWeb, tmp_path: Path) -> None:
+    """Also at another address of the same picture; when it came stays, and so does one that another source gave."""
+    listing, out = tmp_path / "list.csv", tmp_path / "out"
+    page = web.offer.url("openverse", web.pictures[0])
+    for line in (f"{page}#small,rose,by,Ann,2021-05-01T10:00:00", f"{page}#large,rose,cc0,Ben,2021-05-01T11:00:00"):
+        listing.write_text(f"url,label,license,author,taken_at\n{line}\n")
+        bring(web, out, "rose", sources=(f"urls:{listing}",))
+        with ledger(out) as db:
+            came = {row[0] for row in db.execute("SELECT fetched_at FROM credits")}
+            db.execute("UPDATE credits SET fetched_at = '2020-01-01T00:00:00+00:00'")
+    assert came == {"2020-01-01T00:00:00+00:00"}
+    with Catalog.open_read_only(out / "catalog.sqlite") as catalog:
+        (fact,) = origin_facts(catalog)
+    assert (fact.url, fact.author, fact.taken_at) == (f"{page}#large", "Ben", "2021-05-01T11:00:00")
+    assert "Ann" not in (out / "CREDITS.md").read_text(encoding="utf-8")
 
 
 def test_a_json_array_is_a_list_too(web: LocalWeb, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from curate.catalog.check import REBUILD
-from curate.catalog.credits import CreditRow, enter_credit
+from curate.catalog.credits import CreditRow, enter_credit, withdraw_credit
 from curate.catalog.pictures import Catalog
 from curate.errors import UserError
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query
@@ -83,7 +83,7 @@ _TOLD = (
     *("label", "source", "words", "picture", "url", "source_id", "landing_page", "title", "author"),
     *("license", "license_version", "license_url", "width", "height", "provenance_group"),
 )
-"""The columns that a source tells, in order."""
+"""The first columns of what `_row` gives, which a source tells; the last is `taken_at`."""
 _OPEN = ("found", "refused", "retry", "fetched")
 _TAKEN = ("retry", "failed", "fetched", "broken", "duplicate", "kept")
 
@@ -168,7 +168,8 @@ class CandidateStore:
 
     def _correct(self, number: int, row: tuple[object, ...]) -> None:
         """Put what is said of a candidate in the place of what was said, in its credit too."""
-        told = dict(zip(_TOLD, row, strict=False))
+        before = self.by_id(number)
+        told = {**dict(zip(_TOLD, row, strict=False)), "taken_at": row[-1]}
         self._db.execute(
             f"UPDATE scrape_candidates SET {', '.join(f'{name} = :{name}' for name in told)} WHERE id = :id",
             {**told, "id": number},
@@ -179,8 +180,10 @@ class CandidateStore:
             (number,),
         )
         stored = self.by_id(number)
-        if stored is not None and stored.status == "kept":
-            self._credit(stored, stored.sha256)
+        if before is not None and stored is not None and stored.status == "kept":
+            # The picture came when it came, and its former credit no longer holds.
+            came = withdraw_credit(self._catalog, stored.sha256, before.candidate.url)
+            self._credit(stored, stored.sha256, came)
 
     def after(self, label: str, source: str, last: int) -> StoredCandidate | None:
         """The first candidate behind the id `last` that is still to be tried."""
@@ -247,7 +250,7 @@ class CandidateStore:
         )
         self._credit(stored, sha256)
 
-    def _credit(self, stored: StoredCandidate, sha256: str) -> None:
+    def _credit(self, stored: StoredCandidate, sha256: str, fetched_at: str = "") -> None:
         candidate = stored.candidate
         enter_credit(
             self._catalog,
@@ -262,7 +265,7 @@ class CandidateStore:
                 candidate.license.name if candidate.license.code else "",
                 candidate.license.url,
                 candidate.provenance_group,
-                datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                fetched_at or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             ),
         )
 

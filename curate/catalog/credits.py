@@ -58,6 +58,13 @@ def enter_credit(catalog: Catalog, credit: CreditRow) -> None:
     catalog.db.execute(f"INSERT OR REPLACE INTO credits VALUES ({', '.join('?' * len(credit))})", credit)
 
 
+def withdraw_credit(catalog: Catalog, sha256: str, url: str) -> str:
+    """Remove what one URL said of one content; when that was fetched, "" where it said nothing."""
+    query = "DELETE FROM credits WHERE sha256 = ? AND url = ? RETURNING fetched_at"
+    (row,) = catalog.db.execute(query, (sha256, url)).fetchall() or [("",)]
+    return str(row[0])
+
+
 def credits_of_present(catalog: Catalog) -> list[Credit]:
     """One row per present picture, in no order; the first credit of each content counts."""
     columns = ", ".join(f"COALESCE({field}, '')" for field in FIELDS)

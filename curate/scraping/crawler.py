@@ -184,8 +184,10 @@ class Crawler:
         target, path, picture = self._target, obtained.path, obtained.picture
         left = reject_placeholder(target.dataset, target.catalog, target.store, stored, redirected=obtained.redirected)
         if left is not None:
-            self.new = max(0, self.new - left)
-            self._there[stored.label] -= left
+            self.new = max(0, self.new - len(left))
+            for label in left:  # of another class too; one that was not looked at yet is counted when it is
+                if label in self._there:
+                    self._there[label] -= 1
             path.unlink()
             return "duplicate"
         verdict = await asyncio.to_thread(target.deduplicator.check, picture)

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from curate.catalog import Catalog
 from curate.catalog.candidate_store import CandidateStore, StoredCandidate
 from curate.dataset import Dataset
+from curate.files.inside import inside
 from curate.quarantine import Decision, set_aside
 
 REASON = "placeholder"
@@ -16,12 +17,13 @@ _MOST = 2
 
 def reject_placeholder(
     dataset: Dataset, catalog: Catalog, store: CandidateStore, stored: StoredCandidate, *, redirected: bool
-) -> int | None:
+) -> list[str] | None:
     """Look whether a fetched file is what its host gives for pictures that it has not; if so, none of them is kept.
 
     It is where the same bytes came for more than two pictures that one source has on one host, and for more than one
-    where a redirect led to them. What was kept before that was known goes to the quarantine: returns how many did, None
-    where the file is no placeholder. To be called by the holder of the dataset's lock.
+    where a redirect led to them. What was kept before that was known goes to the quarantine: returns the class of each
+    that did, None where the file is no placeholder. To be called by the holder of the dataset's lock. Raises UserError
+    for a catalog that says that something was kept outside the dataset.
     """
     present = store.by_id(stored.id)
     if present is None or not present.sha256:
@@ -37,13 +39,10 @@ def reject_placeholder(
     if len(pictures) <= (1 if redirected else _MOST):
         return None
     why = f"{host} gives the same file for {len(pictures)} pictures"
-    kept = [
-        Decision(one.path, one.sha256, REASON, why)
-        for one in alike
-        if one.status == "kept" and (dataset.root / one.path).is_file()
-    ]
+    kept = [one for one in alike if one.status == "kept" and inside(dataset.root, one.path).is_file()]
     if kept:
-        set_aside(dataset, catalog, kept, datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"))
+        run = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        set_aside(dataset, catalog, [Decision(one.path, one.sha256, REASON, why) for one in kept], run)
     for one in alike:
         store.mark(one.id, "duplicate", REASON, why)
-    return len(kept)
+    return [one.label for one in kept]
