@@ -34,7 +34,8 @@ _SPLITS = ("train", "valid", "test")
 def layout_in_words(data: Path) -> str:
     """Which folders were taken for what, and which were passed over; "" where their names say it."""
     from curate.labelling.arrangement import arranged_from
-    from curate.layout import read_layout, reading_of
+    from curate.layout import read_layout
+    from curate.layout_reading import reading_of
 
     arranged = arranged_from(data)
     root = arranged[0] if arranged else data

@@ -43,9 +43,9 @@ def show(
     """
     from curate.cleaning.plan import read_plan
     from curate.dataset import open_dataset
-    from curate.layout import split_named
     from curate.rendering import require_place, save_drawing, without_font
     from curate.show import pictures_to_show, require_sheet, sheet_of_pictures, sheet_of_plan
+    from curate.split_names import split_named
 
     require_place(out)
     require_sheet(count, views)

@@ -101,9 +101,9 @@ class Dataset:
         if self.layout == "flat":
             return [ClassFolder(name, name, None) for name in subfolders(self.root)]
         found = [
-            ClassFolder(f"{top.path}/{label}" if label else top.path, label, top.split)
+            ClassFolder(top.class_folder(label) if label else top.path, label, top.split)
             for top in self.tops()
-            for label in (subfolders(self.root / top.path) if top.labelled else [UNLABELLED])
+            for label in self._labels_in(top)
         ]
         spelling: dict[str, str] = {}
         return [
@@ -115,6 +115,22 @@ class Dataset:
         """The folders that hold the class folders, `raw` first; none, where the root holds them itself."""
         return [] if self.layout == "flat" else top_folders(self.root)
 
+    def _labels_in(self, top: TopFolder) -> list[str]:
+        if not top.labelled:
+            return [UNLABELLED]
+        return [top.label] if top.label else subfolders(self.root / top.path)
+
+    @property
+    def is_by_class(self) -> bool:
+        """Whether each folder holds one class of one split, as `trainA` or `cat/train` does."""
+        return bool(self._by_class)
+
+    def beside(self, path: str, label: str) -> str:
+        """The folder of another class in the same split as a picture or class folder."""
+        if top := self._pattern_of(path):
+            return top.class_folder(label)
+        return "/".join([*path.split("/")[: self.depth(path) - 1], label])
+
     def below_class(self, path: str) -> str:
         """A picture's path below its class folder: `raw/21/old/a.jpg` is `old/a.jpg`."""
         return path.split("/", self.depth(path))[-1]
@@ -123,6 +139,8 @@ class Dataset:
         """Of how many names the path of the class folder consists in which a picture lies, or lay."""
         if self.layout == "flat":
             return 1
+        if self._by_class:
+            return self._by_class[0].path.count("/") + 1
         for top, depth in self._unusual_depths.items():
             if path.startswith(f"{top}/"):
                 return depth
@@ -131,6 +149,9 @@ class Dataset:
     def label_in(self, path: str) -> str:
         """The name of the class folder in which a picture lies, or lay."""
         names = path.split("/")
+        if top := self._pattern_of(path):
+            folder = "/".join(names[: self.depth(path)])
+            return folder[top.label_at : len(folder) - len(top.path) + top.label_at + len(top.label)]
         return names[min(len(names), self.depth(path)) - 1]
 
     @cached_property
@@ -138,6 +159,19 @@ class Dataset:
         """Top folder → names in the path of a class folder in it, where these are not two."""
         depths = {top.path: top.path.count("/") + 1 + top.labelled for top in self.tops()}
         return {top: depth for top, depth in depths.items() if depth != 2}
+
+    @cached_property
+    def _by_class(self) -> list[TopFolder]:
+        return [top for top in self.tops() if top.label]
+
+    def _pattern_of(self, path: str) -> TopFolder | None:
+        """A folder of one class and split whose path is that of a picture's folder, but for the class's name."""
+        folder = "/".join(path.split("/")[: self.depth(path)])
+        for top in self._by_class:
+            before, after = top.path[: top.label_at], top.path[top.label_at + len(top.label) :]
+            if folder.startswith(before) and folder.endswith(after) and len(folder) > len(before) + len(after):
+                return top
+        return None
 
     def files(self) -> list[PictureFile]:
         """Every picture of every folder, folder by folder, sorted by path within each; those without a label, too."""
@@ -201,6 +235,7 @@ def open_dataset(root: Path) -> Dataset:
             f"{root}/<class>/ or {root}/raw/<class>/."
         )
     _refuse_twins(folders)
+    _ = dataset.is_by_class  # as it is now: a class may lose all its pictures
     return dataset
 
 
@@ -248,11 +283,11 @@ def _refuse_twins(folders: list[ClassFolder]) -> None:
     """
     spellings = defaultdict[str, dict[str, ClassFolder]](dict)
     side_by_side = {(folder.split, folder.label) for folder in folders}
-    composed: dict[tuple[str, str], ClassFolder] = {}
+    composed: dict[str, ClassFolder] = {}
     for folder in folders:
         label = unicodedata.normalize("NFC", folder.label)
         spellings[label.casefold()].setdefault(folder.label, folder)
-        other = composed.setdefault((folder.path.rpartition("/")[0], label), folder)
+        other = composed.setdefault(unicodedata.normalize("NFC", folder.path), folder)
         if other is not folder:
             raise _twins(other, folder, "in the Unicode form of their names")
     for first, *others in (list(variants.values()) for variants in spellings.values()):

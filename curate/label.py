@@ -20,8 +20,8 @@ from curate.files.ours import is_made_by_us
 from curate.folders import is_hidden_folder, natural_key
 from curate.labelling.arrangement import Arrangement, labelled_folder, read_arrangement, write_arrangement
 from curate.labelling.label_sources import NAME, PARENT, label_pictures
-from curate.layout import split_named
 from curate.progress import Progress, silent
+from curate.split_names import split_named
 
 _RAW: Final = "raw"
 _NOT_ENTERED = {"quarantine"}

@@ -148,9 +148,9 @@ def _oxford_labels(root: Path, labels: Sequence[str]) -> set[str]:
     numbers = _OXFORD_LABELS.intersection(labels)
     if len(numbers) == len(_OXFORD_LABELS) or any(
         (match := _OXFORD_PICTURE.fullmatch(picture.name)) and 1 <= int(match[1]) <= _OXFORD_PICTURES
-        for part in (".", "raw", *(top.path for top in top_folders(root)))
         for label in sorted(numbers)
-        for picture in (root / part / label).glob("image_*.jpg")
+        for folder in (label, f"raw/{label}", *(top.class_folder(label) for top in top_folders(root)))
+        for picture in (root / folder).glob("image_*.jpg")
     ):
         return set(numbers)
     return set()

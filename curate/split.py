@@ -236,7 +236,8 @@ def _draw_up(dataset: Dataset, catalog: Catalog, out: Path | None, options: _Opt
     groups = group_pictures(options.group_by, dataset, table)
     rules = Rules(options.ratio, options.seed, _frozen(options.freeze, table), options.min_per_class)
     lacking = lacking_splits(table, options.ratio, rules.frozen)
-    out = out or check_output(dataset, _own_output(dataset, beside=bool(lacking) or _would_mix(table, rules)))
+    beside = dataset.is_by_class or bool(lacking) or _would_mix(table, rules)
+    out = out or check_output(dataset, _own_output(dataset, beside=beside))
     carves = bool(lacking) and out != dataset.root.resolve()
     free = np.zeros(len(table), dtype=np.bool_)
     if carves:

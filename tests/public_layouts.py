@@ -284,4 +284,40 @@ LAYOUTS = (
         "A class called raw", "raw/, cooked/, burnt/", _each("raw", "cooked", "burnt", "raw/from above"),
         "in no split: burnt, cooked, raw",
     ),
+    PublicLayout(
+        "horse2zebra and others of CycleGAN", "horse2zebra/trainA/*.jpg, trainB/, testA/, testB/",
+        _each(*(f"horse2zebra/{split}{side}" for split in ("train", "test") for side in "AB")),
+        "train: A, B; test: A, B; taken: horse2zebra/",
+    ),
+    PublicLayout(
+        "Splits below the classes", "cat/train/*.jpg, cat/test/, dog/train/, dog/test/",
+        _each(*(f"{label}/{split}" for label in ("cat", "dog") for split in ("train", "test"))),
+        "train: cat, dog; test: cat, dog",
+    ),
+    PublicLayout(
+        "A folder for each class and split", "cat_train/*.jpg, dog_train/, cat_val/, dog_val/",
+        _each(*(f"{label}_{split}" for label in ("cat", "dog") for split in ("train", "val"))),
+        "train: cat, dog; valid: cat, dog",
+    ),
+    PublicLayout(
+        "Splits that bear the dataset's name", "flowers-train/daisy/, flowers-valid/, flowers-test/",
+        _each(*(f"flowers-{split}/{label}" for split in ("train", "valid", "test") for label in ("daisy", "rose"))),
+        "train: daisy, rose; valid: daisy, rose; test: daisy, rose",
+    ),
+    PublicLayout(
+        "Splits numbered, dated or copied", "01_train/daisy/, test (1)/daisy/, val-20240101T120000Z-001/daisy/",
+        _each(*(f"{split}/{label}" for split in ("01_train", "test (1)", "val-20240101T120000Z-001")
+                for label in ("daisy", "rose"))),
+        "train: daisy, rose; valid: daisy, rose; test: daisy, rose",
+    ),
+    PublicLayout(
+        "Splits abbreviated", "trn/daisy/, vld/, tst/",
+        _each(*(f"{split}/{label}" for split in ("trn", "vld", "tst") for label in ("daisy", "rose"))),
+        "train: daisy, rose; valid: daisy, rose; test: daisy, rose",
+    ),
+    PublicLayout(
+        "A test by another name", "train/daisy/, hold-out/daisy/, extra/daisy/",
+        _each(*(f"{split}/{label}" for split in ("train", "hold-out", "extra") for label in ("daisy", "rose"))),
+        "train: daisy, rose; test: daisy, rose; passed over: extra/",
+    ),
 )  # fmt: skip

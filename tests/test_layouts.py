@@ -12,7 +12,7 @@ from curate.dataset import SPLITS, open_dataset
 from curate.errors import UserError
 from curate.label import label
 from curate.labelling.label_sources import label_by_name
-from curate.layout import split_named
+from curate.split_names import split_named
 from tests.commanding import command
 from tests.pictures import draw
 from tests.public_layouts import LAYOUTS, PublicLayout
@@ -65,8 +65,8 @@ def test_the_table_in_the_documentation_is_these_rows() -> None:
     [
         ("train Train TRAIN training Training seg_train train_set training_set train_images train2017", "train"),
         ("val valid validation VALIDATION dev eval evaluation val_data seg_val val2017", "valid"),
-        ("test Test testing Testing seg_test test_set test1 test-images", "test"),
-        ("pred seg_pred trainer retrain testament rose dev-null evaluate train-and-test raw contest", None),
+        ("test Test testing Testing seg_test test_set test1 test-images tests holdout hold-out HeldOut", "test"),
+        ("pred seg_pred trainer retrain testament rose dev-null evaluate train-and-test raw contest tr te", None),
     ],
 )
 def test_the_names_of_splits(names: str, split: str | None) -> None:
@@ -84,6 +84,90 @@ def test_a_class_may_have_a_split_s_name_in_a_dress(tmp_path: Path) -> None:
     """`test1` beside `control` is a group of an experiment, and not the test split."""
     root = make(tmp_path, "control/mouse1/a.jpg", "control/mouse2/b.jpg", "test1/mouse3/c.jpg", "test1/mouse4/d.jpg")
     assert made_of(root) == "in no split: control, test1"
+
+
+def labelled_splits(root: Path, *folders: str) -> Path:
+    """Each folder with the class folders cat and dog."""
+    return make(root, *(f"{folder}/{label}/{at}.jpg" for at, folder in enumerate(folders) for label in ("cat", "dog")))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "flowers-train flowers-valid flowers-test", "01_train 02_val 03_test", "my_train my_val my_test",
+        "data_train data_test", "images_train images_val images_test", "x_train x_valid x_test", "train.v1 test.v1",
+        "train-v2 valid-v2 test-v2", "tr va te", "trn vld tst", "train_(1) test", "Train-Copy Test-Copy",
+        "flowersTrain flowersVal flowersTest", "train-of-2024 test-of-2024", "train holdout", "train held-out",
+        "train tests", "train my_test", "train val flowers-test", "train images_test", "my_train test",
+        "my_train valid flowers-test", "trainval test", "train_final val_final test_final",
+    ],
+)  # fmt: skip
+def test_splits_are_known_by_their_names_together(tmp_path: Path, names: str) -> None:
+    root = labelled_splits(tmp_path, *names.split())
+    wanted = SPLITS if len(names.split()) == 3 else ("train", "test")
+    assert made_of(root) == "; ".join(f"{split}: cat, dog" for split in wanted)
+    line = layout_in_words(root)
+    strange = (pair for pair in zip(names.split(), wanted, strict=True) if pair[0] != pair[1])
+    assert all(f"{name}/ as {split}" in line for name, split in strange)
+
+
+@pytest.mark.parametrize(
+    ("files", "classes"),
+    [
+        (("steam train/1.jpg", "test tube/2.jpg"), "steam train, test tube"),
+        (("model_train/1.jpg", "model_test/2.jpg"), "model_test, model_train"),
+        (("steam train/a/1.jpg", "steam train/b/2.jpg", "crash test/a/3.jpg"), "crash test, steam train"),
+        (("tr/anna/1.jpg", "te/anna/2.jpg", "fr/anna/3.jpg"), "fr, te, tr"),
+        (("bullet_train/1.jpg", "steam_train/2.jpg", "crash_test/3.jpg"), "bullet_train, crash_test, steam_train"),
+        (("cat/train/1.jpg", "cat/test/2.jpg", "dog/3.jpg"), "cat, dog"),
+    ],
+)
+def test_classes_may_be_called_like_splits(tmp_path: Path, files: tuple[str, ...], classes: str) -> None:
+    assert made_of(make(tmp_path, *files)) == f"in no split: {classes}"
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        (("my_train/1.jpg", "my_test/2.jpg"), "my_test and my_train are classes, though their names are those of"),
+        (("cat/train/1.jpg", "cat/test/2.jpg", "dog/3.jpg"), "cat/ is one class, with the pictures of test/ and"),
+        (("train/cat/1.jpg", "train/dog/2.jpg", "exam/cat/3.jpg"), "exam/ holds class folders of the same names as"),
+        (("amazon/train/mug/1.jpg", "amazon/train/pen/2.jpg", "amazon/test/mug/3.jpg", "webcam/train/mug/4.jpg",
+          "webcam/train/pen/5.jpg", "webcam/test/pen/6.jpg"), "if those are the classes, give one of them, such as"),
+        (("Rose/1.jpg", "rose/2.jpg"), "Rose/ and rose/ are two classes: if they are one, give them the same name"),
+    ],
+)  # fmt: skip
+def test_what_else_the_folders_may_be_is_said(tmp_path: Path, files: tuple[str, ...], sentence: str) -> None:
+    assert sentence in layout_in_words(make(tmp_path, *files))
+
+
+@pytest.mark.parametrize("pattern", ["{label}/{split}", "{split}_{label}", "{label} ({split})", "{split}{label}"])
+def test_a_folder_of_one_class_and_one_split_keeps_its_own_test(tmp_path: Path, pattern: str) -> None:
+    """All the way: its test is test, its train is learnt from, and what is merged and restored lies where it should."""
+    labels = ("A", "B")
+    for at, (split, count) in enumerate((("train", 9), ("test", 3))):
+        for number, name in enumerate(labels):
+            for nth in range(count):
+                file = tmp_path / "data" / pattern.format(label=name, split=split) / f"{split}{nth}.jpg"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(draw(1000 * at + 100 * number + nth))
+    root = tmp_path / "data"
+    assert made_of(root) == "train: A, B; test: A, B"
+    told = [f"{pattern.format(label=name, split='test')}/" for name in labels]
+    assert f"{' and '.join(told)} as test of A and B" in layout_in_words(root)
+    done = command("split", root)
+    assert done.code == 0, done
+    out = tmp_path / "data_split"
+    assert {path.name[:4] for path in (out / "test").rglob("*.jpg")} == {"test"}
+    assert {path.name[:5] for split in ("train", "valid") for path in (out / split).rglob("*.jpg")} == {"train"}
+    assert command("verify", root).code == 0
+    before = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.jpg"))
+    merged = command("clean", root, "--merge", "B=A", "--yes")
+    assert merged.code == 0, merged
+    assert len(list((root / pattern.format(label="A", split="test")).glob("*.jpg"))) == 6
+    back = command("restore", root, "--class", "B")
+    assert back.code == 0, back
+    assert sorted(path.relative_to(root).as_posix() for path in root.rglob("*.jpg")) == before
 
 
 def test_what_is_passed_over_is_said(tmp_path: Path) -> None:

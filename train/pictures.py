@@ -9,9 +9,9 @@ from pathlib import Path
 from curate.catalog.known_files import known_files
 from curate.dataset import ClassFolder, Dataset, open_dataset
 from curate.errors import UserError
-from curate.layout import split_named
 from curate.names import composed
 from curate.shell import command_line
+from curate.split_names import split_named
 from curate.splitting.unfinished import steady_split
 from curate.splitting.whereabouts import open_split
 from train.optimising.settings import require_seed

@@ -53,7 +53,9 @@ def merged(picture: Picture, merges: Mapping[str, str]) -> Picture:
     return replace(picture, label=merges[picture.label]) if picture.label in merges else picture
 
 
-def moves_between_classes(root: Path, staying: Sequence[Picture], merges: Mapping[str, str]) -> Iterator[Decision]:
+def moves_between_classes(
+    dataset: Dataset, staying: Sequence[Picture], merges: Mapping[str, str]
+) -> Iterator[Decision]:
     """The decisions by which those that stay, of the classes that are merged, come to lie in their new class.
 
     A name that is taken there gets a number, the same in all splits: a picture and its placed copies bear one name.
@@ -64,11 +66,11 @@ def moves_between_classes(root: Path, staying: Sequence[Picture], merges: Mappin
             by_name[picture.label, picture.path.removeprefix(f"{picture.folder}/")].append(picture)
     taken: set[str] = set()
     for (label, name), pictures in sorted(by_name.items(), key=lambda item: natural_key("/".join(item[0]))):
-        folders = [_folder(picture, merges[label]) for picture in pictures]
+        folders = [dataset.beside(picture.folder, merges[label]) for picture in pictures]
         places = next(
             places
             for number in range(1, len(by_name) + _MOST_TAKEN)
-            if _are_free(root, places := [f"{folder}/{_numbered(name, number)}" for folder in folders], taken)
+            if _are_free(dataset.root, places := [f"{folder}/{_numbered(name, number)}" for folder in folders], taken)
         )
         taken.update(place.casefold() for place in places)
         for picture, place in zip(pictures, places, strict=True):
@@ -77,12 +79,6 @@ def moves_between_classes(root: Path, staying: Sequence[Picture], merges: Mappin
 
 
 _MOST_TAKEN = 1_000_000  # names with a number that others may have taken
-
-
-def _folder(picture: Picture, label: str) -> str:
-    """The folder of another class beside a picture's own."""
-    top, slash, _ = picture.folder.rpartition("/")
-    return f"{top}{slash}{label}"
 
 
 def _numbered(name: str, number: int) -> str:

@@ -120,9 +120,9 @@ def check_plan(lines: Sequence[PlanLine], dataset: Dataset, catalog: Catalog) ->
 
 def _check_target(line: PlanLine, dataset: Dataset, labels: Sequence[str], targets: dict[str, str]) -> None:
     """Raise `UserError` where a picture cannot move to the place that its line names; `targets` are those of others."""
-    decision, depth = line.decision, dataset.depth(line.decision.path) - 1
-    before, after = decision.path.split("/"), decision.move_to.split("/")
-    if len(after) < depth + 2 or before[:depth] != after[:depth] or after[depth] not in labels:
+    decision = line.decision
+    label = dataset.label_in(decision.move_to)
+    if label not in labels or not decision.move_to.startswith(f"{dataset.beside(decision.path, label)}/"):
         raise UserError(
             f"{line.where}: {decision.move_to!r} is no place in another class of {dataset.root}, in the same split as "
             f"{decision.path}; correct move_to."

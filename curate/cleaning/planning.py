@@ -100,7 +100,7 @@ def make_plan(
     decisions = [decision for decision in decisions if decision.path not in unlabelled]
     gone = {*decided, *(decision.path for decision in decisions)}
     staying = [picture for picture in listed if picture.path not in gone]
-    decisions += moves_between_classes(dataset.root, staying, merges)
+    decisions += moves_between_classes(dataset, staying, merges)
     copies = [copy for origin, copies in placed.items() if origin not in leaving for copy in copies]
     conflicts = find_conflicts(found, intact)
     all_decisions = sorted([*decided.values(), *decisions], key=lambda decision: natural_key(decision.path))

@@ -18,6 +18,7 @@ from curate.dataset import Dataset
 from curate.errors import UserError
 from curate.files.inside import inside
 from curate.inspect import inspect
+from curate.layout import TopFolder
 from curate.parallel import processors
 from curate.progress import Progress
 from curate.scraping.deduplicator import Deduplicator
@@ -243,5 +244,5 @@ def class_folder(dataset: Dataset, label: str) -> tuple[str, str]:
         return label, ""
     if dataset.layout == "raw" or (dataset.root / "raw").is_dir():
         return f"raw/{label}", ""
-    train = next((top.path for top in dataset.tops() if top.split == "train"), "train")
-    return f"{train}/{label}", "train"
+    train = next((top for top in dataset.tops() if top.split == "train"), TopFolder("train", "train"))
+    return train.class_folder(label), "train"

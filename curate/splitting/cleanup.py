@@ -98,10 +98,10 @@ def _origin(dataset: Dataset, path: str) -> str:
     _, label, name = path.split("/", 2)
     if dataset.layout == "flat":
         return f"{label}/{name}"
-    tops = [top.path for top in dataset.tops() if top.labelled and top.split in (None, "train", path.split("/", 1)[0])]
-    places = [f"{top}/{label}/{name}" for top in tops]
+    tops = [top for top in dataset.tops() if top.labelled and top.split in (None, "train", path.split("/", 1)[0])]
+    places = [f"{top.class_folder(label)}/{name}" for top in tops]
     there = (place for place in places if place != path and os.path.lexists(dataset.root / place))
-    return next(there, f"{tops[0] if tops else 'raw'}/{label}/{name}")
+    return next(there, places[0] if places else f"raw/{label}/{name}")
 
 
 def _prune(folder: Path, out: Path) -> None:

@@ -31,8 +31,8 @@ from curate.files.inside import inside, is_plain
 from curate.files.moving import Outcome, move
 from curate.files.ours import WorkFolder
 from curate.files.reading import MAX_BYTES, sha256_of
-from curate.layout import split_named
 from curate.progress import Progress, silent
+from curate.split_names import split_named
 from curate.splitting.assignment import Splits
 from curate.splitting.cleanup import remove_stale
 from curate.splitting.companion_files import companions_to_place, is_free_or_same
@@ -72,7 +72,7 @@ class OnDisk:
 def check_output(dataset: Dataset, out: Path) -> Path:
     """The output folder, resolved. Raises `UserError` where its splits would lie among the dataset's own folders."""
     out, root, home = out.resolve(), dataset.root.resolve(), dataset.home.resolve()
-    if out == root and dataset.layout != "flat":
+    if out == root and dataset.layout != "flat" and not dataset.is_by_class:
         return out
     if out.is_file():
         raise UserError(f"{out} is a file: give --out a folder.")
@@ -284,8 +284,10 @@ def _own_records(catalog: Catalog, dataset: Dataset, out: Path) -> dict[str, str
     if out != dataset.root.resolve() and not belongs_to(out, catalog.identity()):
         return {}
     records = placed_in(catalog, place_name(dataset, out))
+    own = {top.path.split("/")[0] for top in dataset.tops() if top.split} if out == dataset.root.resolve() else set()
     for path in records:  # split, class folder, name
-        if not is_plain(path) or path.count("/") < 2 or split_named(path.split("/", 1)[0]) is None:
+        top = path.split("/", 1)[0]
+        if not is_plain(path) or path.count("/") < 2 or (split_named(top) is None and top not in own):
             raise UserError(f"The catalog {catalog.path} says that `split` placed {path!a}: it is not used. {REBUILD}")
     return records
 
