@@ -53,6 +53,8 @@ def labelling(report: Labelled) -> None:
     counts = [f"{label} {count:,}" for label, count in report.counts.items()]
     more = f" and {len(counts) - MOST_CLASSES:,} more classes" if len(counts) > MOST_CLASSES else ""
     say(f"By their labels in {report.out}: {', '.join(counts[:MOST_CLASSES])}{more}; new there: {report.placed:,}.")
+    for line in report.notes:
+        say(line)
     if report.unlabelled:
         say(f"Without labels, and so not learnt from: {report.unlabelled:,} pictures of a split.")
     if report.left_out:

@@ -21,7 +21,7 @@ from curate.folders import is_hidden_folder, natural_key
 from curate.labelling.arrangement import Arrangement, labelled_folder, read_arrangement, write_arrangement
 from curate.labelling.label_sources import NAME, PARENT, label_pictures
 from curate.progress import Progress, silent
-from curate.split_names import split_named
+from curate.split_names import splits_of_siblings
 
 _RAW: Final = "raw"
 _NOT_ENTERED = {"quarantine"}
@@ -30,7 +30,7 @@ _NOT_ENTERED = {"quarantine"}
 @dataclass(frozen=True)
 class Labelled:
     """What was laid out in `out`: pictures in each class, pictures of a split without a label, and pictures that were
-    left out, because nothing says what they show; `placed` of them are new there.
+    left out, because nothing says what they show; `placed` of them are new there. `notes` say how labels were read.
     """
 
     out: Path
@@ -38,6 +38,7 @@ class Labelled:
     unlabelled: int
     left_out: list[str]
     placed: int
+    notes: list[str]
 
 
 def label(root: Path, label_from: str, *, wait: float | None = 0.0, progress: Progress = silent) -> Labelled:
@@ -63,10 +64,15 @@ def label(root: Path, label_from: str, *, wait: float | None = 0.0, progress: Pr
     paths = sorted(_pictures_below(root), key=natural_key)
     if not paths:
         raise UserError(f"{root} holds no picture: give the folder that holds your pictures.")
-    splits = [split_named(path.split("/")[0]) if "/" in path else None for path in paths]
-    labels = label_pictures(label_from, root, paths, splits)
-    by_path = label_from in (NAME, PARENT)
-    labels = _known_to_train(labels, splits) if by_path else _with_class_folders(labels, paths)
+    depth, by_folder = _split_folders(paths)
+    splits = [by_folder.get(path.split("/")[depth]) if path.count("/") > depth else None for path in paths]
+    said = label_pictures(label_from, root, paths, splits)
+    labels = said.labels
+    if label_from in (NAME, PARENT):
+        labels = _known_to_train(labels, splits)
+    else:
+        labels = _with_class_folders(labels, paths, depth, by_folder)
+        splits = [by_table or split for by_table, split in zip(said.splits, splits, strict=True)]
     wanted = dict(_places(paths, labels, splits))
     if len({place.split("/")[1] for place in wanted.values() if place.count("/") > 1}) < 2:
         raise UserError(f"--label-from {label_from} gives the pictures of {root} fewer than two labels: give another.")
@@ -90,6 +96,7 @@ def label(root: Path, label_from: str, *, wait: float | None = 0.0, progress: Pr
         sum(place.count("/") == 1 for place in wanted.values()),
         [path for path in paths if path not in wanted],
         len(new),
+        said.notes,
     )
 
 
@@ -117,13 +124,25 @@ def _known_to_train(labels: Sequence[str], splits: Sequence[str | None]) -> list
     return [UNLABELLED if split in bare else said for said, split in zip(labels, splits, strict=True)]
 
 
-def _with_class_folders(labels: Sequence[str], paths: Sequence[str]) -> list[str]:
+def _split_folders(paths: Sequence[str]) -> tuple[int, dict[str, str]]:
+    """(in how many folders all pictures lie, folder in these → the split that its name says)."""
+    parts = [path.split("/") for path in paths]
+    depth = 0
+    while True:
+        names = {names[depth] for names in parts if len(names) > depth + 1}
+        splits = splits_of_siblings(sorted(names))
+        if splits or len(names) != 1 or any(len(names) <= depth + 1 for names in parts):
+            return depth, splits
+        depth += 1
+
+
+def _with_class_folders(labels: Sequence[str], paths: Sequence[str], depth: int, splits: dict[str, str]) -> list[str]:
     """Where a table says nothing of a picture in a split's class folder, that folder says it."""
-    tops = {path.split("/")[0] for path, said in zip(paths, labels, strict=True) if said}
+    parted = [path.split("/")[depth:] for path in paths]
+    tops = {parts[0] for parts, said in zip(parted, labels, strict=True) if said}
     found = []
-    for path, said in zip(paths, labels, strict=True):
-        parts = path.split("/")
-        by_folder = len(parts) > 2 and split_named(parts[0]) is not None and parts[0] not in tops
+    for parts, said in zip(parted, labels, strict=True):
+        by_folder = len(parts) > 2 and parts[0] in splits and parts[0] not in tops
         found.append(said or (parts[1] if by_folder else UNLABELLED))
     return found
 

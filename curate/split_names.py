@@ -31,6 +31,9 @@ _DRESSED = re.compile(
 )
 
 
+_SHORT = re.compile(_any_of(_ABBREVIATIONS), re.IGNORECASE)
+
+
 def _within(words: dict[str, tuple[str, ...]]) -> re.Pattern[str]:
     """A word of a name: no letter stands beside it, or the case of the letters parts them, as in `trainA`."""
     return re.compile(
@@ -70,6 +73,12 @@ def split_named(name: str) -> str | None:
     found = _DRESSED.fullmatch(name)
     split = found.lastgroup if found else None
     return None if split == _PREDICTION else split
+
+
+def split_said(word: str) -> str | None:
+    """The split that a word in a table says, which may be abbreviated; None for none."""
+    found = _SHORT.fullmatch(word.strip())
+    return found.lastgroup if found else split_named(word.strip())
 
 
 def readings(name: str, *, short: bool = True) -> list[NameReading]:

@@ -232,6 +232,104 @@ def test_a_source_that_cannot_be_used_is_told(tmp_path: Path, source: str, table
         label(root, source)
 
 
+def told_by(root: Path, table: str, source: str = "labels.csv") -> tuple[dict[str, str], str]:
+    """What a table makes of a folder's pictures (name → place), and what is said of it."""
+    (root / "labels.csv").write_text(table)
+    found = label(root, source)
+    places = {path.name: path.parent.relative_to(found.out).as_posix() for path in found.out.rglob("*.jpg")}
+    return places, "\n".join(found.notes)
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        ("split", ("train", "val", "test")), ("Set", ("Training", "Validation", "Testing")),
+        ("partition", ("0", "1", "2")), ("usage", ("trn", "vld", "tst")), ("part of it", ("train", "dev", "holdout")),
+    ],
+)  # fmt: skip
+def test_the_splits_that_a_table_says_are_kept(tmp_path: Path, head: str, words: tuple[str, ...]) -> None:
+    root = make(tmp_path / "data", *(f"imgs/{label}{at}.jpg" for label in "cd" for at in range(4)))
+    splits = (words[0], words[0], words[1], words[2])
+    rows = [f"{label}{at}.jpg,{split},{label}at" for label in "cd" for at, split in enumerate(splits)]
+    places, said = told_by(root, f"image,{head},label\n" + "\n".join(rows) + "\n")
+    expected = ("train", "train", "valid", "test")
+    assert places == {f"{label}{at}.jpg": f"{expected[at]}/{label}at" for label in "cd" for at in range(4)}
+    assert f"the splits are those of its column {head}" in said
+
+
+@pytest.mark.parametrize(
+    ("head", "false", "true"),
+    [("is_valid", "train", "valid"), ("is_test", "train", "test"), ("is_train", "test", "train")],
+)
+def test_a_column_of_yes_and_no_may_say_the_split(tmp_path: Path, head: str, false: str, true: str) -> None:
+    root = make(tmp_path / "data", *(f"{label}{at}.jpg" for label in "cd" for at in range(2)))
+    rows = [f"{label}{at}.jpg,{label}at,{bool(at)}" for label in "cd" for at in range(2)]
+    places, _ = told_by(root, f"name,label,{head}\n" + "\n".join(rows) + "\n")
+    kept = {"train": "train", "valid": "valid", "test": "test"}
+    assert places == {
+        f"{label}{at}.jpg": f"{kept[true if at else false]}/{label}at" for label in "cd" for at in range(2)
+    }
+
+
+def test_a_column_of_splits_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    root = make(tmp_path / "data", "c1.jpg", "d1.jpg")
+    places, said = told_by(root, "image,label,split\nc1.jpg,cat,0\nd1.jpg,dog,1\n")
+    assert set(places.values()) == {"raw/cat", "raw/dog"}
+    assert "its column split says 0, 1, which is no split: write train, valid or test" in said
+
+
+@pytest.mark.parametrize(("no", "yes"), [("0", "1"), ("0.0", "1.0"), ("False", "True"), ("", "1")])
+def test_a_table_with_a_column_for_each_class(tmp_path: Path, no: str, yes: str) -> None:
+    root = make(tmp_path / "data", *(f"{name}.jpg" for name in ("c1", "c2", "d1", "d2", "b1", "both", "none")))
+    truths = {"c1": "cat", "c2": "cat", "d1": "dog", "d2": "dog", "b1": "bird", "both": "cat dog", "none": ""}
+    rows = [
+        ",".join([name, *(yes if label in said else no for label in ("cat", "dog", "bird"))])
+        for name, said in truths.items()
+    ]
+    places, said = told_by(root, "image,cat,dog,bird\n" + "\n".join(rows) + "\n")
+    assert places == {f"{name}.jpg": f"raw/{truths[name]}" for name in ("c1", "c2", "d1", "d2", "b1")}
+    assert "1 row of several classes, such as both" in said
+    assert "1 row of no class, such as none" in said
+
+
+def test_a_column_for_each_class_and_one_of_splits(tmp_path: Path) -> None:
+    root = make(tmp_path / "data", "c1.jpg", "c2.jpg", "d1.jpg", "d2.jpg")
+    table = "image,cat,dog,is_valid\nc1,1,0,0\nc2,1,0,1\nd1,0,1,0\nd2,0,1,1\n"
+    assert told_by(root, table)[0] == {
+        "c1.jpg": "train/cat", "c2.jpg": "valid/cat", "d1.jpg": "train/dog", "d2.jpg": "valid/dog"
+    }  # fmt: skip
+
+
+def test_a_table_of_several_labels_a_picture_is_refused(tmp_path: Path) -> None:
+    root = make(tmp_path / "data", "a.jpg", "b.jpg", "c.jpg")
+    (root / "t.csv").write_text("image,beach,sea,sky\na,1,1,1\nb,1,1,0\nc,1,0,0\n")
+    with pytest.raises(UserError, match=r"only 1 of its 3 rows say one class \(2 say several\)"):
+        label(root, "t.csv")
+
+
+@pytest.mark.parametrize("source", ["name", "parent", "t.csv"])
+def test_labels_that_differ_in_case_alone_are_one_class(tmp_path: Path, source: str) -> None:
+    names = {"a/Cat": ("Cat-1", "Cat-2"), "b/cat": ("cat-3", "cat-4", "cat-5"), "dog": ("dog-1", "dog-2")}
+    root = make(tmp_path / "data", *(f"{folder}/{name}.jpg" for folder, files in names.items() for name in files))
+    (root / "t.csv").write_text("\n".join(f"{name},{name[:3]}" for files in names.values() for name in files))
+    found = label(root, source)
+    assert found.counts == {"cat": 5, "dog": 2}
+    assert found.notes == ["Taken for one class, cat: cat (3), Cat (2)."]
+
+
+def test_letters_of_either_case_stay_two_labels(tmp_path: Path) -> None:
+    root = make(tmp_path / "data", *(f"{letter}_{at}.jpg" for at, letter in enumerate("aaAA")))
+    assert label(root, "name").counts == {"A": 2, "a": 2}
+
+
+def test_a_test_one_folder_further_down_is_kept(tmp_path: Path) -> None:
+    root = make(tmp_path / "data", *(f"all/{split}/{name}.jpg" for split, name in (
+        ("my_train", "cat.1"), ("my_train", "dog.1"), ("my_test", "cat.2"), ("my_test", "dog.2")
+    )))  # fmt: skip
+    out = label(root, "name").out
+    assert made_of(out) == "train: cat, dog; test: cat, dog"
+
+
 def test_what_was_once_placed_is_not_placed_again(tmp_path: Path) -> None:
     """`clean` may have set it aside; new pictures come in."""
     root = make(tmp_path / "data", "cat.0.jpg", "cat.1.jpg", "dog.0.jpg", "dog.1.jpg")
