@@ -201,6 +201,7 @@ def splitting(report: SplitReport) -> None:
     rows = [(label, *(counts[split] for split in _SPLITS)) for label, counts in report.counts.items()]
     totals = ("all", *(sum(counts[split] for counts in report.counts.values()) for split in _SPLITS))
     table("Pictures", ("class", *_SPLITS), [*rows, totals], last_is_total=True)
+    _untaught(report)
     _not_as_asked(report)
     _left_out(report)
     if seen := _companions(report.companions):
@@ -217,6 +218,19 @@ def splitting(report: SplitReport) -> None:
     if report.placement and report.placement.set_aside:
         say(f"Old copies set aside in the quarantine, as nothing else has their bytes: {report.placement.set_aside}.")
     say(f"Proof: among {report.proof.pictures:,} pictures, {_proof_in_words(report)}.")
+
+
+def _untaught(report: SplitReport) -> None:
+    """The classes that valid or test has, and train has not."""
+    held_out = {label: counts["valid"] + counts["test"] for label, counts in report.counts.items()}
+    strange = [f"{label} ({held_out[label]:,})" for label, counts in report.counts.items() if not counts["train"]]
+    strange = [one for one in strange if not one.endswith("(0)")]
+    if strange and len(strange) < len(held_out):
+        more = f" and {len(strange) - MOST_CLASSES:,} more" if len(strange) > MOST_CLASSES else ""
+        say(
+            f"In no picture of train, and so never learnt, nor named right: {', '.join(strange[:MOST_CLASSES])}{more}. "
+            "Put pictures of it into train; else `evaluate` leaves these out of its figures, and says so."
+        )
 
 
 def _not_as_asked(report: SplitReport) -> None:

@@ -47,10 +47,13 @@ def next_step(data: Path) -> str:
 
 
 def lacks_classes(data: Path) -> str:
-    """Why nothing can be made of a dataset yet, "" where there are pictures of two classes."""
+    """Why nothing can be made of a dataset yet, "" where there are pictures of two classes to learn from."""
     from curate.dataset import open_dataset
+    from curate.splitting.carving import held_out_alone
 
     dataset = open_dataset(data)
+    if alone := held_out_alone(dataset):
+        return alone
     have = set[str]()
     for folder in dataset.class_folders():
         if dataset.files_in(folder):

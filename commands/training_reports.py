@@ -102,6 +102,7 @@ def evaluation(report: Evaluation) -> None:
     ]
     table("Classes", ("folder", "name", "n", "right"), rows)
     from train.metrics import most_confused
+    from train.pictures import counted
 
     pairs = most_confused(report.accuracy, _MOST_CONFUSED)
     if pairs:
@@ -122,6 +123,11 @@ def evaluation(report: Evaluation) -> None:
             f"Abstaining below a confidence of {found.threshold:.3f} and from strangers: {answered:,} of "
             f"{report.accuracy.n:,} answered, "
             f"{share_right:.1%} of them right (asked for: {found.wanted:.1%})."
+        )
+    if report.untaught:
+        say(
+            f"Left out of these figures, as train has no such class: {counted(report.untaught)}. Counted as mistakes "
+            f"they make the accuracy {report.share_of_all:.2%}."
         )
     if report.openings:
         say(f"Test has been opened {report.openings} time(s) with this checkpoint.")

@@ -43,7 +43,7 @@ from curate.scan import scan
 from curate.shell import command_line
 from curate.splitting.assignment import Draw, Ratio, Rules, Splits, assign
 from curate.splitting.bonds import Bonds, read_bonds, write_bonds
-from curate.splitting.carving import frozen_by_arrival, kept_in_train, lacking_splits, opened
+from curate.splitting.carving import frozen_by_arrival, held_out_alone, kept_in_train, lacking_splits, opened
 from curate.splitting.group_by import group_pictures, scheme_of, subfolders_of
 from curate.splitting.grouping import Links, Proof, links_of, prove
 from curate.splitting.materialize import Adopted, Placement, adopt, check_output, materialize
@@ -415,6 +415,8 @@ def _check_table(dataset: Dataset, table: PictureTable) -> None:
             f"{dataset.root} holds no intact picture: add pictures, or look at "
             f"`{command_line('clean', dataset.root, '--dry-run')}`."
         )
+    if alone := held_out_alone(dataset):
+        raise UserError(alone)
     there = np.unique(table.label[table.labelled])
     if len(there) < 2:
         only = f", “{table.labels[there[0]]}”" if len(there) else ""

@@ -1,5 +1,6 @@
 """Which pictures a checkpoint is measured on: the split that exists, or a plain folder as it is."""
 
+import json
 import shutil
 import unicodedata
 from pathlib import Path
@@ -12,7 +13,7 @@ from curate.split import split
 from tests.commanding import command
 from tests.training_ground import TINY, grow
 from train.evaluate import evaluate
-from train.pictures import draw_held_out, pictures_to_measure, spelt_as
+from train.pictures import classes_at_hand, draw_held_out, pictures_to_measure, spelt_as
 from train.training import TrainOptions, train_head
 
 
@@ -105,3 +106,62 @@ def test_a_class_in_two_unicode_forms_can_be_trained_and_measured(tmp_path: Path
     options = TrainOptions(backbone=TINY, weights="none", views=1, device="cpu", models=tmp_path / "models")
     report = train_head(root, options)
     assert (report.classes, report.valid.n) == (4, 8)
+
+
+def with_an_untaught_class(root: Path, split_name: str) -> Path:
+    """Pictures of a class that train lacks: 2 among the 6 of a split."""
+    grow(root, {"train": 6, "valid": 2, "test": 2})
+    for other in {"train", "valid", "test"} - {split_name}:
+        shutil.rmtree(root / other / "rose")
+    return root
+
+
+@pytest.mark.parametrize("split_name", ["test", "valid"])
+def test_a_class_that_train_lacks_ends_no_way(split_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told before training; figures leave it out and say what they were with it; nothing that follows fails."""
+    monkeypatch.chdir(tmp_path)
+    root = with_an_untaught_class(tmp_path / "data", split_name)
+    assert "never learnt, nor named right: rose (2)" in command("split", root).out
+    trained = command("train", root, "--backbone", TINY, "--weights", "none", "--views", "1", "--device", "cpu")
+    assert trained.code == 0, trained.err
+    left_out = "Valid has pictures of classes that train lacks, which are left out: rose (2)."
+    assert (left_out in trained.out) == (split_name == "valid")
+    for words in ((), ("--checkpoint", next((tmp_path / "models").glob("*.pth")))):
+        done = command("evaluate", root, "--split", split_name, *words, "--out", tmp_path / "out", "--device", "cpu")
+        assert done.code == 0, done.err
+        figures = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+        assert (figures["n"], figures["untaught"]) == (4, {"rose": 2})
+        share = figures["correct"] / 6
+        assert (
+            f"as train has no such class: rose (2). Counted as mistakes they make the accuracy {share:.2%}" in done.out
+        )
+    assert command("predict-random", root, "--device", "cpu").code == 0
+    dataset = open_dataset(root)
+    assert classes_at_hand(dataset) == {"iris", "sun flower"}
+    assert {draw_held_out(dataset, seed)[0].label for seed in range(40)} == {"iris", "sun flower"}
+
+
+def test_a_class_that_train_has_and_the_checkpoint_lacks_is_refused_still(tmp_path: Path) -> None:
+    root = with_an_untaught_class(tmp_path / "data", "test")
+    options = TrainOptions(backbone=TINY, weights="none", views=1, device="cpu", models=tmp_path / "models")
+    checkpoint = train_head(root, options).checkpoint
+    grow(root, {"train": 2})
+    with pytest.raises(UserError, match=r"has 1 class that the checkpoint .* lacks"):
+        evaluate(checkpoint, root, device="cpu")
+
+
+@pytest.mark.parametrize("there", [("test",), ("val",), ("valid", "test")])
+def test_nothing_to_learn_from_is_said_and_the_way_out_works(there: tuple[str, ...], tmp_path: Path) -> None:
+    root = grow(tmp_path / "data", dict.fromkeys(there, 6))
+    first = root / there[0]
+    for words in (("split", root), ("split", root, "--freeze", ""), ("train", root), ("clean", root)):
+        done = command(*words)
+        said = done.out.splitlines()[-1] if words[0] == "clean" else done.sentence
+        assert (
+            f"alone, and so nothing to learn from: to have {there[0]}/ divided, rename {first} to {root / 'raw'}"
+            in said
+        )
+        assert "Next" not in said
+    first.rename(root / "raw")
+    assert command("split", root).code == 0
+    assert {folder.split for folder in open_dataset(root).class_folders()} >= {"train", None}

@@ -54,10 +54,13 @@ def best_checkpoint(folder: Path, labels: Collection[str] = ()) -> Path:
     fitting = _knowing(found, labels)
     if not fitting:
         newest = max(found, key=lambda one: one.age)
+        lacking = sorted(set(labels) - set(newest.facts.labels))
+        knows = f"knows {len(newest.facts.labels)} others ({_listed(newest.facts.names)})"
+        if len(lacking) < len(set(labels)):
+            knows = f"does not know {_listed(lacking)}"
         raise UserError(
             f"No checkpoint in {folder} knows the classes of these pictures ({_listed(sorted(labels))}): the newest, "
-            f"{newest.path}, knows {len(newest.facts.labels)} others ({_listed(newest.facts.names)}). Run "
-            f"`{COMMAND} train` on them, or name one with --checkpoint FILE."
+            f"{newest.path}, {knows}. Run `{COMMAND} train` on them, or name one with --checkpoint FILE."
         )
     newest = max(fitting, key=lambda one: one.age)
     rivals = [one for one in fitting if one.facts.measured_on == newest.facts.measured_on]

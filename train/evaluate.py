@@ -2,17 +2,19 @@
 
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from curate.dataset import Dataset
 from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_DEVICE
 from curate.errors import UserError
 from curate.image import BrokenPicture
 from curate.progress import Progress, silent
+from curate.splitting.whereabouts import open_split
 from train.backbones import Backbone
 from train.calibration import (
     Abstention,
@@ -32,7 +34,14 @@ from train.features.views import Views, prediction_views
 from train.metrics import Accuracy, measure_accuracy
 from train.optimising.layers import Head
 from train.options import Precision
-from train.pictures import LabelledPicture, fingerprint, pictures_to_measure, require_known, spelt_as
+from train.pictures import (
+    LabelledPicture,
+    fingerprint,
+    pictures_to_measure,
+    require_known,
+    spelt_as,
+    untaught_among,
+)
 from train.predict import familiarities, mean_probabilities, require_abstention
 from train.test_log import Opening, complete_opening, content_of, note_opening, now
 
@@ -78,6 +87,12 @@ class Evaluation:
     checkpoint: str = ""  # its file; "" where it was given in memory
     split: str = ""  # "" where the pictures were given one by one
     openings: int = 0  # how often test has been opened with this checkpoint, this time included; 0 for other splits
+    untaught: dict[str, int] = field(default_factory=dict)  # label → pictures left out, as train has no such class
+
+    @property
+    def share_of_all(self) -> float:
+        """The share that is right where the pictures of classes that train lacks count as mistakes."""
+        return self.accuracy.correct / (self.accuracy.n + sum(self.untaught.values()))
 
 
 def evaluate(
@@ -96,12 +111,14 @@ def evaluate(
 
     A folder of class folders that is not split is measured as it is, and with `plain` any folder is.
     `bank` is a folder of feature banks to read from and add to; without one, features are kept nowhere. A look at
-    test is noted beside the checkpoint before it is taken. Raises UserError where the split is missing or has a
-    class that the checkpoint lacks.
+    test is noted beside the checkpoint before it is taken. Pictures of a class that the dataset's train lacks can't be
+    named right: they are left out and counted apart. Raises UserError where the split is missing or has another class
+    that the checkpoint lacks.
     """
     pictures, split = pictures_to_measure(root, split, plain=plain)
     loaded = load_checkpoint(checkpoint)
-    require_answers_for(checkpoint, loaded, (picture.label for picture in spelt_as(loaded.labels, pictures)))
+    pictures, untaught = _answerable(loaded, spelt_as(loaded.labels, pictures), open_split(root) if split else None)
+    require_answers_for(checkpoint, loaded, (picture.label for picture in pictures))
     prediction_views(views)  # what is wrong is said before test is opened
     require_abstention(loaded, abstain, views)
     openings, opening = 0, None
@@ -116,7 +133,20 @@ def evaluate(
             checkpoint, opening,
             pictures=found.accuracy.n, fingerprint=found.fingerprint, correct=found.accuracy.correct,
         )  # fmt: skip
-    return replace(found, checkpoint=str(checkpoint), split=split, openings=openings)
+    return replace(found, checkpoint=str(checkpoint), split=split, openings=openings, untaught=untaught)
+
+
+def _answerable(
+    checkpoint: Checkpoint, pictures: Sequence[LabelledPicture], dataset: Dataset | None
+) -> tuple[list[LabelledPicture], dict[str, int]]:
+    """(pictures, left out: label → how many of a class that neither the dataset's train nor the checkpoint has).
+
+    All are kept where none would be left: whoever measures says that the checkpoint knows none of them.
+    """
+    untaught = {} if dataset is None else untaught_among(dataset, pictures)
+    untaught = {label: count for label, count in untaught.items() if label not in checkpoint.labels}
+    kept = [picture for picture in pictures if picture.label not in untaught]
+    return (kept, untaught) if kept else (list(pictures), {})
 
 
 def evaluate_pictures(

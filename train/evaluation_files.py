@@ -91,6 +91,7 @@ def evaluation_figures(evaluation: Evaluation) -> dict[str, Any]:
             ],
         },
         "strangers": evaluation.strangers,
+        "untaught": evaluation.untaught,
         "abstaining": None
         if abstaining is None
         else {

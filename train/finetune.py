@@ -31,7 +31,7 @@ from train.optimising.layers import Head, build_head
 from train.optimising.optimiser import discriminative_groups, parameter_groups
 from train.optimising.settings import FitSettings
 from train.optimising.unfreeze import Stage, set_train_mode, unfreeze
-from train.pictures import LabelledPicture
+from train.pictures import LabelledPicture, untaught_notes
 from train.predict import head_logits
 from train.training import (
     Clock,
@@ -104,7 +104,8 @@ def train_network(
     Killed at any instant, the same call goes on from what was last kept in `<models>/unfinished`. The figures are
     those of the saved checkpoint, through the way that predicts. Raises UserError as `train_head` does.
     """
-    train, valid, labels = pictures_of(open_split(root))
+    dataset = open_split(root)
+    train, valid, labels = pictures_of(dataset)
     place = Place.of(options, processes, progress)
     clock = Clock()
     backbone = _one_backbone(options)
@@ -150,7 +151,7 @@ def train_network(
             balanced=fitting.sampler.is_balanced,
             broken=data.broken,
             computed=len(fitting.sampler) * len(history),
-            notes=fitting.notes,
+            notes=fitting.notes + untaught_notes(dataset),
             trained=f"the head and {_told(stages)}",
         ),
         options,

@@ -2,7 +2,8 @@
 
 import hashlib
 import random
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from curate.errors import UserError
 from curate.names import composed
 from curate.shell import command_line
 from curate.split_names import split_named
+from curate.splitting.carving import held_out_alone
 from curate.splitting.unfinished import steady_split
 from curate.splitting.whereabouts import open_split
 from train.optimising.settings import require_seed
@@ -37,6 +39,8 @@ def labelled_pictures(dataset: Dataset, split: str) -> list[LabelledPicture]:
     """
     found = _read(dataset, [folder for folder in dataset.class_folders() if folder.split == split])
     if not found:
+        if alone := held_out_alone(dataset):
+            raise UserError(alone)
         raise UserError(f"{dataset.root} has no {split} pictures: {_what_to_do(dataset, split)}")
     return found
 
@@ -65,17 +69,22 @@ def pictures_to_measure(
 
 
 def draw_held_out(dataset: Dataset, seed: int | None = None) -> tuple[LabelledPicture, str]:
-    """Draw from test or, where there is none, from valid: (picture, split). Every picture is as likely as any other.
+    """Draw from test or, where there is none, from valid: (picture, split). Every picture is as likely as any other; of
+    a class that train lacks, which no checkpoint can name, none is drawn.
 
     The same seed draws the same picture from the same files; None draws anew each time. Raises `UserError` where
     no split is held out: a picture of train would only show what was memorised.
     """
-    there = {folder.split for folder in dataset.class_folders()}
+    folders = dataset.class_folders()
+    there = {folder.split for folder in folders}
+    taught = {folder.label for folder in folders if folder.split == "train"}
     for split in HELD_OUT:
         if split in there:
-            pictures = sorted(labelled_pictures(dataset, split), key=lambda picture: picture.path.as_posix())
+            pictures = [one for one in labelled_pictures(dataset, split) if not taught or one.label in taught]
+            pictures.sort(key=lambda picture: picture.path.as_posix())
             require_seed(seed or 0)
-            return random.Random(seed).choice(pictures), split
+            if pictures:
+                return random.Random(seed).choice(pictures), split
     raise UserError(
         f"{dataset.root} has neither test/ nor valid/ with labels, so every picture may have been learnt from: "
         f"run `{command_line('split', dataset.root)}` first."
@@ -89,11 +98,38 @@ def class_folder_labels(dataset: Dataset, split: str) -> list[str]:
 
 
 def classes_at_hand(dataset: Dataset) -> set[str]:
-    """Labels that a checkpoint has to know to answer for a dataset: those of its splits, or all where it has none."""
+    """Labels that a checkpoint has to know to answer for a dataset: those of its train, or of what it holds out, or all
+    where it has no split.
+    """
     folders = dataset.class_folders()
-    return {folder.label for folder in folders if folder.split in {"train", *HELD_OUT}} or {
-        folder.label for folder in folders
-    }
+    for splits in ({"train"}, set(HELD_OUT)):
+        if labels := {folder.label for folder in folders if folder.split in splits}:
+            return labels
+    return {folder.label for folder in folders}
+
+
+def untaught_among(dataset: Dataset, pictures: Iterable[LabelledPicture]) -> dict[str, int]:
+    """The labels of held-out pictures that the dataset's train lacks, and how many of them there are.
+
+    Where there is no train, nobody knows what is taught: none.
+    """
+    taught = {composed(folder.label) for folder in dataset.class_folders() if folder.split == "train"}
+    strange = Counter(picture.label for picture in pictures if composed(picture.label) not in taught)
+    return dict(sorted(strange.items())) if taught else {}
+
+
+def untaught_notes(dataset: Dataset) -> list[str]:
+    """A sentence where valid has classes that train lacks."""
+    strange = untaught_among(dataset, labelled_pictures(dataset, "valid"))
+    if not strange:
+        return []
+    return [f"Valid has pictures of classes that train lacks, which are left out: {counted(strange)}."]
+
+
+def counted(labels: Mapping[str, int]) -> str:
+    """The first of some labels, each with its count of pictures."""
+    listed = [f"{label} ({count:,})" for label, count in labels.items()]
+    return ", ".join(listed[:5]) + (", …" if len(listed) > 5 else "")
 
 
 def fingerprint(pictures: Iterable[tuple[str, str, str]]) -> str:

@@ -41,7 +41,15 @@ from train.optimising.layers import Head
 from train.optimising.settings import FitSettings, Keep
 from train.optimising.unfinished import UnfinishedRun
 from train.options import Cut, LearningOptions, Normalise, Precision, weights_by_network
-from train.pictures import LabelledPicture, class_folder_labels, fingerprint, labelled_pictures, require_known
+from train.pictures import (
+    LabelledPicture,
+    class_folder_labels,
+    fingerprint,
+    labelled_pictures,
+    require_known,
+    untaught_among,
+    untaught_notes,
+)
 from train.predict import head_logits
 
 _MOST_AT_ONCE = 65_536
@@ -123,7 +131,8 @@ def train_head(
     on, with nothing written but the bank.
     """
     options = options or TrainOptions()
-    train, valid, labels = pictures_of(open_split(root))
+    dataset = open_split(root)
+    train, valid, labels = pictures_of(dataset)
     place = Place.of(options, processes, progress)
     clock = Clock()
     backbones = load_backbones(
@@ -173,7 +182,7 @@ def train_head(
             balanced=fitted.balanced,
             broken=learnt.broken + measured.broken,
             computed=learnt.computed + measured.computed,
-            notes=fitted.notes + _bank_notes(options, [learnt, measured]),
+            notes=fitted.notes + _bank_notes(options, [learnt, measured]) + untaught_notes(dataset),
         ),
         options,
         place,
@@ -300,7 +309,10 @@ def banked(
 
 
 def pictures_of(dataset: Dataset) -> tuple[list[LabelledPicture], list[LabelledPicture], list[str]]:
-    """Train pictures, valid pictures and the labels in index order; raises UserError before anything slow begins."""
+    """Train pictures, valid pictures of classes that train has, and the labels in index order.
+
+    Raises UserError before anything slow begins.
+    """
     with steady_split(dataset):
         train, valid = labelled_pictures(dataset, "train"), labelled_pictures(dataset, "valid")
         labels = class_folder_labels(dataset, "train")
@@ -312,8 +324,11 @@ def pictures_of(dataset: Dataset) -> tuple[list[LabelledPicture], list[LabelledP
         raise UserError(
             f"The class folder {dataset.root / 'train' / empty[0]} holds no picture: add some, or remove the folder."
         )
-    require_known({picture.label for picture in valid}, labels, where=f"{dataset.root / 'valid'}", owner="train")
-    return train, valid, labels
+    strange = untaught_among(dataset, valid)
+    known = [picture for picture in valid if picture.label not in strange]
+    if not known:
+        require_known(strange, labels, where=f"{dataset.root / 'valid'}", owner="train")
+    return train, known, labels
 
 
 def _labels_of(pictures: Sequence[LabelledPicture], found: Extraction) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.dataset import SPLITS
+from curate.dataset import SPLITS, Dataset
 from curate.splitting.assignment import Ratio, Splits
 from curate.splitting.picture_table import NOWHERE, PictureTable
 
@@ -15,6 +15,21 @@ TRAIN, VALID, TEST = range(len(SPLITS))
 def arrived_splits(table: PictureTable) -> set[int]:
     """The splits that labelled pictures arrived in."""
     return set(np.unique(table.split[table.arrived & table.labelled]).tolist())
+
+
+def held_out_alone(dataset: Dataset) -> str:
+    """What to do where a dataset holds what is measured on and nothing to learn from; "" where it holds that."""
+    tops = dataset.tops()
+    held_out = [top for top in tops if top.labelled and top.split in (SPLITS[VALID], SPLITS[TEST])]
+    if dataset.layout == "flat" or not held_out or any(top.labelled and top not in held_out for top in tops):
+        return ""
+    first = held_out[0].path
+    named = " and ".join(f"{top.path}/" for top in held_out)
+    return (
+        f"{dataset.root} holds {named} alone, and so nothing to learn from: to have {first}/ divided, rename "
+        f"{dataset.root / first} to {dataset.root / 'raw'}, and then split; or put pictures to learn from into "
+        f"{dataset.root / 'train'}, in class folders."
+    )
 
 
 def frozen_by_arrival(table: PictureTable) -> set[int]:
