@@ -294,7 +294,7 @@ def verify(data: Data = DEFAULT_DATA, *, radius: Radius = DEFAULT_RADIUS) -> Non
     curation_reports.verification(report)
     if report.in_order:
         following = lacks_classes(data) or f"Next: {next_step(data)}"
-        console.say(f"All {report.files:,} files of {data} are as the catalog says. {following}")
+        console.say(f"{report.order_in_words} {following}")
         return
     if report.unfinished:
         raise typer.Exit(1)  # which command comes next was said with each

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate.decoding.formats import HEAD, begins_as_picture, is_named_as_picture
+from curate.files.inside import is_text
 from curate.files.reading import open_file
 
 APPLE_DOUBLE = "._"
@@ -83,7 +84,9 @@ def read_contents(folder: Path) -> FolderContents:
     try:
         with os.scandir(folder) as entries:
             plain = {
-                entry.name: entry.is_file(follow_symlinks=False) for entry in entries if not leads_to_folder(entry)
+                entry.name: entry.is_file(follow_symlinks=False)
+                for entry in entries
+                if not leads_to_folder(entry) and is_text(entry.name)
             }
     except (FileNotFoundError, NotADirectoryError):
         return FolderContents([], {}, [])

@@ -14,6 +14,7 @@ from curate.companions import APPLE_DOUBLE, contents_of, is_hidden
 from curate.errors import UserError
 from curate.files.atomic import remove_abandoned
 from curate.files.disk import disk_in_words
+from curate.files.inside import is_text
 from curate.files.lock import locked
 from curate.files.ours import CATALOG
 from curate.folders import (
@@ -22,12 +23,12 @@ from curate.folders import (
     is_folder,
     is_hidden_folder,
     natural_key,
-    require_text,
     subfolders,
 )
 from curate.labelling.arrangement import arranged_from
 from curate.layout import SPLITS, UNLABELLED, LayoutKind, TopFolder, no_labels, read_layout, top_folders
 from curate.progress import Progress, silent
+from curate.undecodable import undecodable_in
 
 __all__ = ["SPLITS", "UNLABELLED", "natural_key"]
 
@@ -189,8 +190,8 @@ class Dataset:
         """What lies in one class folder. Whatever is called like a picture, or begins like one, is a picture here.
 
         Subfolders are walked as torchvision does; hidden files are passed over. A file that vanished in between,
-        or a link that leads nowhere, has None for its stat. Raises `UserError` for a folder that may not be read,
-        a link to a folder and a name that is not text.
+        or a link that leads nowhere, has None for its stat. Names that are not text are passed over. Raises `UserError`
+        for a folder that may not be read and a link to a folder.
         """
         pictures, companions, strangers = [], 0, 0
         for below, files in _walk(self.root, folder.path):
@@ -230,6 +231,8 @@ def open_dataset(root: Path) -> Dataset:
     if not folders:
         if has_pictures_in(root):
             raise no_labels(root, [root])
+        if odd := str(undecodable_in(root, set())):
+            raise UserError(f"{root} holds {odd}, whose names are not UTF-8, and no class folders: rename them.")
         raise UserError(
             f"{root} holds no class folders: put each class's pictures into a folder of their own, "
             f"{root}/<class>/ or {root}/raw/<class>/."
@@ -327,12 +330,11 @@ def _walk(root: Path, folder: str) -> Iterator[tuple[str, dict[str, os.stat_resu
         files: dict[str, os.stat_result | None] = {}
         for entry in _entries(root / folder):
             name = entry.name
-            if is_hidden(name) or (is_hidden_folder(name) and not _is_apple_double(entry)):
+            if is_hidden(name) or (is_hidden_folder(name) and not _is_apple_double(entry)) or not is_text(name):
                 continue
             if not entry.is_file(follow_symlinks=False) and is_folder(entry):
                 open_folders.append(f"{folder}/{name}")
                 continue
-            require_text(entry)
             try:
                 files[name] = entry.stat()
             except OSError:

@@ -9,6 +9,7 @@ from typing import Final
 from curate.companions import is_picture, leads_to_folder
 from curate.decoding.formats import is_named_as_picture
 from curate.errors import UserError
+from curate.files.inside import is_text
 
 OUR_ENDING: Final = ".florilegium"
 """How the folders end that we make: work under way, and what we keep about a dataset."""
@@ -25,9 +26,9 @@ def natural_key(label: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def subfolders(folder: Path, among: set[str] | None = None) -> list[str]:
-    """The names of a folder's folders in natural order, or of those that are `among` some.
+    """The names of a folder's folders in natural order, or of those that are `among` some; none that is not text.
 
-    Raises `UserError` for a link to a folder among them, and for a name that is not text.
+    Raises `UserError` for a link to a folder among them.
     """
     try:
         with os.scandir(folder) as entries:
@@ -45,7 +46,11 @@ def folder_names(folder: Path) -> list[str]:
     """
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if not is_hidden_folder(entry.name) and leads_to_folder(entry)]
+            names = [
+                entry.name
+                for entry in entries
+                if not is_hidden_folder(entry.name) and leads_to_folder(entry) and is_text(entry.name)
+            ]
     except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(names, key=natural_key)
@@ -57,24 +62,15 @@ def is_hidden_folder(name: str) -> bool:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder. Raises `UserError` for a link to one, and for a folder whose name is not text."""
-    if is_hidden_folder(entry.name) or not leads_to_folder(entry):
+    """Whether it is a folder whose name is text. Raises `UserError` for a link to one."""
+    if is_hidden_folder(entry.name) or not leads_to_folder(entry) or not is_text(entry.name):
         return False
     if entry.is_symlink():
         # Files behind it are not ours to move, and a link to a folder above has no end.
         raise UserError(
             f"{entry.path} is a link to another folder: put the folder itself there, or give the folder it leads to."
         )
-    require_text(entry)
     return True
-
-
-def require_text(entry: os.DirEntry[str]) -> None:
-    """Raise `UserError` for a name that is not text in UTF-8."""
-    try:
-        entry.name.encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f"The file name {entry.path!a} is not valid UTF-8: rename the file.") from error
 
 
 def pictures_in(folder: Path) -> Iterator[str]:
@@ -86,7 +82,7 @@ def pictures_in(folder: Path) -> Iterator[str]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if is_hidden_folder(entry.name) or leads_to_folder(entry):
+                if is_hidden_folder(entry.name) or leads_to_folder(entry) or not is_text(entry.name):
                     continue
                 if is_named_as_picture(entry.name):
                     yield entry.name
@@ -116,7 +112,7 @@ def has_pictures_below(folder: Path) -> bool:
                     seen += 1
                     if seen > _MOST_ENTRIES:
                         return False
-                    if is_hidden_folder(entry.name):
+                    if is_hidden_folder(entry.name) or not is_text(entry.name):
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         open_folders.append(Path(entry.path))

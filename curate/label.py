@@ -14,7 +14,7 @@ from curate.dataset import UNLABELLED
 from curate.errors import UserError
 from curate.file_names import marked, shortened
 from curate.files.atomic import temporary_name
-from curate.files.inside import inside, is_plain
+from curate.files.inside import inside, is_text
 from curate.files.lock import LOCK, locked
 from curate.files.ours import is_made_by_us
 from curate.folders import is_hidden_folder, natural_key
@@ -22,6 +22,7 @@ from curate.labelling.arrangement import Arrangement, labelled_folder, read_arra
 from curate.labelling.label_sources import NAME, PARENT, label_pictures
 from curate.progress import Progress, silent
 from curate.split_names import splits_of_siblings
+from curate.undecodable import undecodable_in
 
 _RAW: Final = "raw"
 _NOT_ENTERED = {"quarantine"}
@@ -86,6 +87,8 @@ def label(root: Path, label_from: str, *, wait: float | None = 0.0, progress: Pr
                 put_in_place(root / path, inside(out, place))
                 advance(1)
         write_arrangement(out, Arrangement(source, label_from, placed | new))
+    odd = str(undecodable_in(root, _NOT_ENTERED))
+    notes = [*said.notes, f"Passed over: {odd} (names that are not UTF-8: rename them)."] if odd else said.notes
     counts: dict[str, int] = {}
     for place in wanted.values():
         if place.count("/") > 1:
@@ -96,7 +99,7 @@ def label(root: Path, label_from: str, *, wait: float | None = 0.0, progress: Pr
         sum(place.count("/") == 1 for place in wanted.values()),
         [path for path in paths if path not in wanted],
         len(new),
-        said.notes,
+        notes,
     )
 
 
@@ -105,14 +108,12 @@ def _pictures_below(root: Path) -> Iterator[str]:
         below = Path(folder)
         folders[:] = sorted(
             name for name in folders
-            if not is_hidden_folder(name) and name not in _NOT_ENTERED and not is_made_by_us(below / name)
+            if not is_hidden_folder(name) and is_text(name) and name not in _NOT_ENTERED
+            and not is_made_by_us(below / name)
         )  # fmt: skip
         for name in files:
-            if not (is_hidden(name) or is_hidden_folder(name)) and is_picture(below / name):
-                path = (below / name).relative_to(root).as_posix()
-                if not is_plain(path):
-                    raise UserError(f"The file name {path!a} is not valid UTF-8: rename the file.")
-                yield path
+            if not (is_hidden(name) or is_hidden_folder(name)) and is_text(name) and is_picture(below / name):
+                yield (below / name).relative_to(root).as_posix()
 
 
 def _known_to_train(labels: Sequence[str], splits: Sequence[str | None]) -> list[str]:

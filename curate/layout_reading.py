@@ -15,6 +15,7 @@ from curate.folders import (
 )
 from curate.layout import NEVER, SPLITS, Layout, TopFolder, class_names_in
 from curate.split_names import share_classes, splits_of_siblings
+from curate.undecodable import undecodable_in
 
 _MOST_NAMED = 5
 _MOST_COMPARED = 20
@@ -50,6 +51,8 @@ def reading_of(given: Path, layout: Layout) -> LayoutReading:
         reading.taken.extend((f"{top.path}/", _meaning(top)) for top in layout.tops)
     elif layout.root != given and layout.tops:
         reading.taken.extend((f"{top.path}/", top.split or "raw") for top in layout.tops if top.split)
+    if undecodable := str(undecodable_in(given, NEVER)):
+        reading.passed_over.append((undecodable, "names that are not UTF-8: rename them"))
     reading.passed_over.extend(_passed_over(layout))
     doubts = _doubts(layout.root) if layout.kind == "flat" else _doubts_of_splits(layout)
     return replace(reading, doubt="; ".join(doubts))

@@ -13,7 +13,7 @@ def command_line(*words: object) -> str:
     taken for an option.
     """
     return " ".join(
-        (started_as(), *(_quoted(f"./{word}" if _looks_like_an_option(word) else str(word)) for word in words))
+        (started_as(), *(shell_word(f"./{word}" if _looks_like_an_option(word) else str(word)) for word in words))
     )
 
 
@@ -21,7 +21,7 @@ def _looks_like_an_option(word: object) -> bool:
     return isinstance(word, PurePath) and str(word).startswith("-")
 
 
-def _quoted(word: str) -> str:
+def shell_word(word: str) -> str:
     """One word for a shell; what would not come through a terminal is spelt as bytes, as bash and zsh read them."""
     if printable(word) == word:
         return shlex.quote(word)

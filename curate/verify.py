@@ -76,7 +76,8 @@ class VerifyReport:
     not there; `new`: there and not known; `broken`: without pixels, whether that was known or not. `no_catalog` says
     why nothing is known, where the catalog is missing or cannot be read, and is "" otherwise. `unreadable` may be
     whole, but nothing here reads them, so the proof knows nothing of them; `companions` counts files that belong to a
-    picture. `unfinished` says of each split that was cut short which command finishes it.
+    picture. `unfinished` says of each split that was cut short which command finishes it. Of the `files`, `placed` are
+    those that `split` has put into their places, by the catalog.
     """
 
     root: Path
@@ -90,6 +91,14 @@ class VerifyReport:
     unreadable: list[BrokenPicture] = field(default_factory=list)
     companions: int = 0
     unfinished: list[str] = field(default_factory=list)
+    placed: int = 0
+
+    @property
+    def order_in_words(self) -> str:
+        """What is said where all is in order: how many files are the dataset's own, and how many of its splits."""
+        own = self.files - self.placed
+        split = f", and so are the {self.placed:,} placed in its splits" if self.placed else ""
+        return f"All {own:,} files of {self.root} are as the catalog says{split}."
 
     @property
     def in_order(self) -> bool:
@@ -141,6 +150,7 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
         no_catalog=no_catalog,
         unreadable=[damage for damage in damages if is_not_readable(damage.reason)],
         companions=sum(dataset.listing(folder).companions for folder in dataset.folders()),
+        placed=sum(file.out != "." or file.path in known.placed for file in files),
         unfinished=[said for out in (".", *known.outs) if (said := _unfinished(dataset.root, out))],
     )
 

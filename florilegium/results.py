@@ -198,7 +198,7 @@ class VerifyResult(Result, VerifyReport):
     def summary(self) -> str:
         """Whether all is in order."""
         if self.in_order:
-            return f"All {self.files:,} files of {self.root} are as the catalog says."
+            return self.order_in_words
         if self.unfinished:
             return " ".join(self.unfinished)
         what = "has no catalog to compare with" if self.no_catalog else "is not as the catalog says, or leaks"

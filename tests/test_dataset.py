@@ -2,6 +2,7 @@
 
 import os
 import random
+import subprocess
 import sys
 import unicodedata
 from pathlib import Path
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 
 from curate.dataset import Dataset, PictureFile, natural_key, open_dataset
 from curate.errors import UserError
+from tests.commanding import command
 from tests.conftest import Nest
+from tests.pictures import encoded_field, field, placed, write
 
 
 def make(root: Path, *files: str) -> Path:
@@ -206,16 +209,42 @@ def test_what_is_no_dataset_is_told_in_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS stores no such names")
-@pytest.mark.parametrize("name", [b"rose/caf\xe9.jpg", b"caf\xe9/a.jpg", b"caf\xe9/", b"rose/caf\xe9/a.jpg"])
-def test_a_name_that_is_not_text_is_named(tmp_path: Path, name: bytes) -> None:
-    make(tmp_path, "rose/a.jpg")
-    path = os.path.join(os.fsencode(tmp_path), name)  # noqa: PTH118 (pathlib takes no bytes)
-    os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
-    if not name.endswith(b"/"):
-        with open(path, "wb"):  # noqa: PTH123
-            pass
-    with pytest.raises(UserError, match=r"caf\\udce9.*is not valid UTF-8: rename the file"):
-        open_dataset(tmp_path).files()
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([b"rose/caf\xe9.jpg"], r"1 file, such as $'{root}/rose/caf\xe9.jpg'"),
+        ([b"caf\xe9/a.jpg", b"caf\xe9/b/c.jpg"], r"2 files and 1 folder, such as $'{root}/caf\xe9'"),
+        ([b"caf\xe9/"], r"1 folder, such as $'{root}/caf\xe9'"),
+        ([b"rose/caf\xe9/a.jpg", b"iris/b\xff.txt"], r"2 files and 1 folder, such as $'{root}/iris/b\xff.txt'"),
+        ([b"rose/a.\xe9.txt"], r"1 file, such as $'{root}/rose/a.\xe9.txt'"),
+    ],
+)
+def test_a_name_that_is_not_text_is_passed_over_and_told(tmp_path: Path, names: list[bytes], said: str) -> None:
+    """All that can be read goes on, and what is shown can be typed into a shell."""
+    root = tmp_path / "data"
+    for at, file in enumerate(f"{label}/{name}.jpg" for label in ("rose", "iris") for name in "abcdef"):
+        write(root / file, encoded_field(field(at)))
+    for name in names:
+        path = os.path.join(os.fsencode(root), name)  # noqa: PTH118 (pathlib takes no bytes)
+        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
+        if not name.endswith(b"/"):
+            with open(path, "wb"):  # noqa: PTH123
+                pass
+    shown = said.format(root=root)
+    assert subprocess.check_output(["bash", "-c", f"ls -d {shown.split('such as ')[1]}"])
+    assert len(open_dataset(root).files()) == 12
+    for words in (("clean",), ("split",), ("verify",), ("split", "--label-from", "parent")):
+        done = command(words[0], root, *words[1:])
+        assert done.code == 0, done
+        assert f"assed over: {shown} (names that are not UTF-8: rename them)" in done.out
+    assert len(list(placed(root.with_name("data_split")))) == 12
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS stores no such names")
+def test_names_that_are_not_text_alone_are_no_dataset(tmp_path: Path) -> None:
+    os.makedirs(os.fsencode(tmp_path) + b"/caf\xe9")  # noqa: PTH103
+    with pytest.raises(UserError, match=r"holds 1 folder, such as \$'.*/caf\\xe9', whose names are not UTF-8"):
+        open_dataset(tmp_path)
 
 
 E_ACUTE, E_AND_ACUTE = "ros\u00e9", "rose\u0301"

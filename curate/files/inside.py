@@ -12,10 +12,15 @@ _NOT_PLAIN = re.compile(r"(?:\A|/)(?:\.{0,2})(?:/|\Z)|\0")
 
 def is_plain(relative: str) -> bool:
     """Whether `relative` is a path of names alone, with "/" between: not absolute, no "..", and text in UTF-8."""
-    if _NOT_PLAIN.search(relative):
-        return False
+    return not _NOT_PLAIN.search(relative) and is_text(relative)
+
+
+def is_text(name: str) -> bool:
+    """Whether a file's name is text in UTF-8. Others are passed over, for neither a catalog nor JSON can hold them;
+    `curate.undecodable` counts them.
+    """
     try:
-        relative.encode()
+        name.encode()
     except UnicodeEncodeError:
         return False
     return True
