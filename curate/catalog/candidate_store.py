@@ -52,12 +52,16 @@ CREATE TABLE IF NOT EXISTS scrape_candidates (
     sha256           TEXT NOT NULL,        -- once it was fetched
     path             TEXT NOT NULL,        -- once it was kept: relative to the dataset's root
     taken_at         TEXT NOT NULL DEFAULT '',  -- when the picture was taken, as the source wrote it
+    author_page      TEXT NOT NULL DEFAULT '',
+    noai             INTEGER NOT NULL DEFAULT 0,  -- 1: its author wants no AI trained with it
     UNIQUE (label, source, picture)
 )""",
 )
 _LATER_COLUMNS = (
     ("scrape_searches", "odd", "INTEGER NOT NULL DEFAULT 0"),
     ("scrape_candidates", "taken_at", "TEXT NOT NULL DEFAULT ''"),
+    ("scrape_candidates", "author_page", "TEXT NOT NULL DEFAULT ''"),
+    ("scrape_candidates", "noai", "INTEGER NOT NULL DEFAULT 0"),
 )
 """What older versions have not: they get it when the tables are opened."""
 _INDEXES = (
@@ -83,7 +87,9 @@ _TOLD = (
     *("label", "source", "words", "picture", "url", "source_id", "landing_page", "title", "author"),
     *("license", "license_version", "license_url", "width", "height", "provenance_group"),
 )
-"""The first columns of what `_row` gives, which a source tells; the last is `taken_at`."""
+"""The first columns of what `_row` gives, which a source tells."""
+_TOLD_LATER = ("taken_at", "author_page", "noai")
+"""The last ones of it, which a source tells too."""
 _OPEN = ("found", "refused", "retry", "fetched")
 _TAKEN = ("retry", "failed", "fetched", "broken", "duplicate", "kept")
 
@@ -160,7 +166,7 @@ class CandidateStore:
             return False
         number, first = self._db.execute(
             "SELECT id, words FROM scrape_candidates WHERE label = ? AND source = ? AND picture = ?",
-            (label, source, picture_key(candidate.url)),
+            (label, source, _picture(candidate)),
         ).fetchone()
         if correct and first != words:
             self._correct(number, row)
@@ -169,7 +175,7 @@ class CandidateStore:
     def _correct(self, number: int, row: tuple[object, ...]) -> None:
         """Put what is said of a candidate in the place of what was said, in its credit too."""
         before = self.by_id(number)
-        told = {**dict(zip(_TOLD, row, strict=False)), "taken_at": row[-1]}
+        told = {**dict(zip(_TOLD, row, strict=False)), **dict(zip(_TOLD_LATER[::-1], row[::-1], strict=False))}
         self._db.execute(
             f"UPDATE scrape_candidates SET {', '.join(f'{name} = :{name}' for name in told)} WHERE id = :id",
             {**told, "id": number},
@@ -233,8 +239,9 @@ class CandidateStore:
         )
 
     def mark_failed(self, number: int, kind: str, reason: str, *, passing: bool) -> None:
-        """One more run has tried it in vain."""
-        self._db.execute("UPDATE scrape_candidates SET runs = runs + 1 WHERE id = ?", (number,))
+        """One more run has tried it in vain; one that its host's limit has kept from trying does not count."""
+        if kind != "rate limited":  # which says nothing of the picture
+            self._db.execute("UPDATE scrape_candidates SET runs = runs + 1 WHERE id = ?", (number,))
         self.mark(number, "retry" if passing else "failed", kind, reason)
 
     def mark_fetched(self, number: int, sha256: str) -> None:
@@ -347,7 +354,7 @@ def _row(label: str, source: str, words: str, candidate: Candidate) -> tuple[obj
         label,
         source,
         words,
-        picture_key(candidate.url),
+        _picture(candidate),
         candidate.url,
         candidate.source_id,
         candidate.landing_page,
@@ -360,17 +367,23 @@ def _row(label: str, source: str, words: str, candidate: Candidate) -> tuple[obj
         candidate.height,
         candidate.provenance_group,
         *("found", "", "", 0, "", ""),
-        candidate.taken_at,
+        *(candidate.taken_at, candidate.author_page, int(candidate.noai)),
     )
+
+
+def _picture(candidate: Candidate) -> str:
+    """What is the same for all URLs of one picture."""
+    return candidate.key or picture_key(candidate.url)
 
 
 def _stored(row: tuple[object, ...]) -> StoredCandidate:
     number, label, source, _, picture, url, source_id, landing_page, title, author, *rest = row
-    code, version, deed, width, height, group, status, _, _, _, sha256, path, taken_at = rest
+    code, version, deed, width, height, group, status, _, _, _, sha256, path, taken_at, page, noai = rest
     license_ = License(str(code), str(version), str(deed))
     size = (width if isinstance(width, int) else None, height if isinstance(height, int) else None)
     texts = (str(url), str(source_id), str(landing_page), str(title), str(author))
-    candidate = Candidate(*texts, license_, *size, str(group), str(taken_at))
+    key = "" if picture == picture_key(str(url)) else str(picture)
+    candidate = Candidate(*texts, license_, *size, str(group), str(taken_at), str(page), bool(noai), key)
     assert isinstance(number, int)
     return StoredCandidate(
         number, str(label), str(source), str(picture), candidate, str(status), str(sha256), str(path)

@@ -28,12 +28,12 @@ def reject_placeholder(
     present = store.by_id(stored.id)
     if present is None or not present.sha256:
         return None
-    host = urlsplit(stored.candidate.url).hostname
+    host = _host(stored.candidate.url)
     # Another source may well know one picture by another URL of the same host.
     alike = [
         one
         for one in store.of_bytes(present.sha256)
-        if one.source == stored.source and host and urlsplit(one.candidate.url).hostname == host
+        if one.source == stored.source and host and _host(one.candidate.url) == host
     ]
     pictures = {one.picture for one in alike}
     if len(pictures) <= (1 if redirected else _MOST):
@@ -46,3 +46,9 @@ def reject_placeholder(
     for one in alike:
         store.mark(one.id, "duplicate", REASON, why)
     return [one.label for one in kept]
+
+
+def _host(url: str) -> str | None:
+    """The host that is asked for a picture; None where it lies in a folder or a dataset, which may hold copies."""
+    parts = urlsplit(url)
+    return parts.hostname if parts.scheme in ("http", "https") else None
