@@ -59,7 +59,7 @@ def written(table: pyarrow.Table, rows_in_group: int = 4) -> bytes:
 
 @dataclass
 class Hub:
-    """The hub with one dataset. Its files lie on another host, to which a redirect leads, and which gives `leave` parts.
+    """The hub with one dataset. Its files lie on another host, to which redirects lead, and which gives `leave` parts.
 
     A token is wanted where `token` is set: by a gated dataset for its files, by a private one for all.
     """

@@ -104,3 +104,20 @@ def test_a_placeholder_that_one_class_kept_is_counted_out_of_that_class(tmp_path
     assert Counter(file.parent.name for file in (tmp_path / "out" / "raw").glob("*/*.jpg")) == {"rose": 3}
     assert [(short.label, short.there) for short in report.shortfalls] == [("iris", 0)]
     assert report.new == 3
+
+
+def test_a_placeholder_whose_class_has_changed_is_counted_out_of_the_new_one(tmp_path: Path) -> None:
+    """It was kept as an iris; somebody has called it a lily since, by moving the file."""
+    out = tmp_path / "out"
+    with LocalWeb(plant(tmp_path / "web", {"iris": 1, "lily": 3, "rose": 7}), licenses=("by",)) as web:
+        gone = next(picture.path for picture in web.pictures if picture.label == "iris")
+        for other in [picture.path for picture in web.pictures if picture.label == "rose"][:2]:
+            other.write_bytes(gone.read_bytes())
+        bring(web, out, "iris", "lily", limit=3)
+        (kept,) = (out / "raw" / "iris").iterdir()
+        kept.rename(out / "raw" / "lily" / kept.name)
+        report = bring(web, out, "lily", "rose", limit=4)
+    counts = Counter(file.parent.name for file in (out / "raw").glob("*/*.jpg"))
+    assert counts == {"lily": 3, "rose": 4}
+    assert [(short.label, short.there) for short in report.shortfalls] == [("lily", 3)]
+    assert len(list(out.glob("quarantine/placeholder/raw/lily/*.jpg"))) == 1

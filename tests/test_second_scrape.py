@@ -238,3 +238,40 @@ def test_credits_that_somebody_has_edited_stay_as_they_are(web: LocalWeb, tmp_pa
     clean(out)
     assert report.credits.read_text(encoding="utf-8") == "My own words.\n"
     assert leaves.name not in (out / "raw" / "metadata.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["clean --merge", "by hand"])
+def test_a_picture_counts_for_the_class_that_it_is_in_now(web: LocalWeb, tmp_path: Path, by_hand: bool) -> None:
+    """Its yield, its author's share and its credit follow it, and go back with it."""
+    out = tmp_path / "out"
+    bring(web, out, "rose", "iris", limit=2)
+    if by_hand:
+        for file in (out / "raw" / "iris").iterdir():
+            file.rename(out / "raw" / "rose" / file.name)
+    else:
+        clean(out, merge=["iris=rose"], yes=True)
+    report = bring(web, out, "rose", limit=4, per_author=0)
+    assert report.new == 0
+    (one,) = report.yields
+    assert (one.label, one.unique, one.found) == ("rose", 4, 14)
+    assert one.found == one.unique + one.lost.total()
+    credit = (out / "CREDITS.md").read_text(encoding="utf-8")
+    assert "## iris" not in credit
+    if not by_hand:
+        restore(out, reasons=["merge"])
+        both = bring(web, out, "rose", "iris", limit=2).yields
+        assert [(found.label, found.unique) for found in both] == [("rose", 2), ("iris", 2)]
+
+
+def test_an_authors_share_of_a_class_counts_what_was_moved_there(tmp_path: Path) -> None:
+    """Two of one author came as irises. They are roses now, and so roses have their two of this author."""
+    out = tmp_path / "out"
+    with LocalWeb(plant(tmp_path / "web", {"iris": 2, "lily": 12, "rose": 2}), licenses=("by",)) as web:
+        authors = {picture.label: picture.author for picture in web.pictures if picture.label != "lily"}
+        assert authors["iris"] == authors["rose"]
+        bring(web, out, "iris")
+        (out / "raw" / "iris").rename(out / "raw" / "rose")
+        report = bring(web, out, "rose", limit=9, per_author=2, sources=("wikimedia",))
+    assert report.new == 0
+    (found,) = [one for one in report.yields if one.source == "wikimedia"]
+    assert found.lost["enough of one author"] == 2

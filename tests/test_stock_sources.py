@@ -285,8 +285,7 @@ def test_each_picture_is_credited_with_its_author_and_both_pages(tmp_path: Path)
     assert "[Pixabay Content License](https://pixabay.com/service/license-summary/)" in text
     referred = "?utm_source=florilegium&utm_medium=referral"
     assert (
-        f"by [Anna 1](https://unsplash.com/@anna1{referred}), [Unsplash License](https://unsplash.com/license)"
-        in text
+        f"by [Anna 1](https://unsplash.com/@anna1{referred}), [Unsplash License](https://unsplash.com/license)" in text
     )
     assert f"(https://unsplash.com/photos/a-red-poppy-LBI7cgq3p1{referred})" in text
 

@@ -67,8 +67,16 @@ _LATER_COLUMNS = (
 _INDEXES = (
     "CREATE INDEX IF NOT EXISTS scrape_candidates_by_picture ON scrape_candidates (picture)",
     "CREATE INDEX IF NOT EXISTS scrape_candidates_by_sha256 ON scrape_candidates (sha256)",
-    "CREATE INDEX IF NOT EXISTS scrape_candidates_by_author ON scrape_candidates (label, author)",
+    "DROP INDEX IF EXISTS scrape_candidates_by_author",  # of older versions: by class first, which a kept one changes
+    "CREATE INDEX IF NOT EXISTS scrape_candidates_of_author ON scrape_candidates (author)",
 )
+_LIES = "FROM pictures WHERE pictures.sha256 = scrape_candidates.sha256 AND pictures.state = 'present'"
+_OWN = "scrape_candidates.label"
+_PRESENT_LABEL = (
+    f"CASE status WHEN 'kept' THEN COALESCE((SELECT pictures.label {_LIES} AND pictures.label = {_OWN} LIMIT 1), "
+    f"(SELECT MIN(pictures.label) {_LIES}), {_OWN}) ELSE {_OWN} END"
+)
+"""The class of a candidate: of a kept one the class that its picture is in now, whoever has moved it there."""
 
 STATUSES = {
     "found": "waits to be tried",
@@ -220,8 +228,9 @@ class CandidateStore:
     def tried_of_author(self, stored: StoredCandidate) -> int:
         """How many pictures of its author and class were kept from other sources, or tried before it from its own."""
         (count,) = self._db.execute(
-            "SELECT COUNT(*) FROM scrape_candidates WHERE label = :label AND author = :author AND CASE source "
-            "WHEN :source THEN id < :id AND status NOT IN ('refused', 'repeat') ELSE status = 'kept' END",
+            f"SELECT COUNT(*) FROM scrape_candidates WHERE author = :author AND {_PRESENT_LABEL} = :label "
+            "AND CASE source WHEN :source THEN id < :id AND status NOT IN ('refused', 'repeat') "
+            "ELSE status = 'kept' END",
             {
                 "label": stored.label,
                 "author": stored.candidate.author,
@@ -318,7 +327,10 @@ class CandidateStore:
         return int(count)
 
     def tally(self, labels: Iterable[str]) -> dict[tuple[str, str], tuple[int, int, Counter[tuple[str, str]]]]:
-        """(class, source) → (repeated results, odd records, (status, kind) → candidates), first asked first."""
+        """(class, source) → (repeated results, odd records, (status, kind) → candidates), first asked first.
+
+        A picture that was kept counts for the class that it is in now.
+        """
         wanted = set(labels)
         counts: dict[tuple[str, str], tuple[int, int, Counter[tuple[str, str]]]] = {}
         rows = self._db.execute(
@@ -330,11 +342,11 @@ class CandidateStore:
             if label in wanted:
                 counts[label, source] = (repeats, odd, Counter())
         rows = self._db.execute(
-            "SELECT label, source, status, kind, COUNT(*) FROM scrape_candidates GROUP BY 1, 2, 3, 4"
+            f"SELECT {_PRESENT_LABEL}, source, status, kind, COUNT(*) FROM scrape_candidates GROUP BY 1, 2, 3, 4"
         )
         for label, source, status, kind, count in rows:
-            if (label, source) in counts:
-                counts[label, source][2][status, kind] += count
+            if label in wanted:
+                counts.setdefault((label, source), (0, 0, Counter()))[2][status, kind] += count
         return counts
 
     def _stored(self, where: str, parameters: tuple[object, ...]) -> StoredCandidate | None:

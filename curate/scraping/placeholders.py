@@ -39,13 +39,20 @@ def reject_placeholder(
     if len(pictures) <= (1 if redirected else _MOST):
         return None
     why = f"{host} gives the same file for {len(pictures)} pictures"
-    kept = [one for one in alike if one.status == "kept" and inside(dataset.root, one.path).is_file()]
+    kept = list(dict.fromkeys(path for one in alike for path in _places(dataset, catalog, one)))
     if kept:
         run = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        set_aside(dataset, catalog, [Decision(one.path, one.sha256, REASON, why) for one in kept], run)
+        set_aside(dataset, catalog, [Decision(path, present.sha256, REASON, why) for path in kept], run)
     for one in alike:
         store.mark(one.id, "duplicate", REASON, why)
-    return [one.label for one in kept]
+    return [dataset.label_in(path) for path in kept]
+
+
+def _places(dataset: Dataset, catalog: Catalog, one: StoredCandidate) -> list[str]:
+    """Where a picture lies that was kept: where it was put, else wherever it was moved to since; nowhere otherwise."""
+    if one.status != "kept":
+        return []
+    return [one.path] if inside(dataset.root, one.path).is_file() else catalog.paths_of(one.sha256)
 
 
 def _host(url: str) -> str | None:
