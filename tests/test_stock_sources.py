@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,10 @@ from typing import Any
 import pytest
 
 from curate.catalog import Catalog
+from curate.catalog.origin_facts import origin_facts
 from curate.errors import UserError
+from curate.export import export
+from curate.origins import origins_of
 from curate.scrape import Scraped, scrape
 from curate.scraping.allowance import keep_started, started_lately
 from curate.scraping.preview import preview
@@ -279,7 +283,11 @@ def test_each_picture_is_credited_with_its_author_and_both_pages(tmp_path: Path)
     with serving(count=2) as (_, _, network):
         for name in STOCK:
             bring_stock(network, out, name)
+    export(out, tmp_path / "export")
     text = (out / "CREDITS.md").read_text(encoding="utf-8")
+    lines = {line.rpartition(": ")[0] for line in text.splitlines() if line.startswith("- ")}
+    exported = (tmp_path / "export" / "CREDITS.md").read_text(encoding="utf-8")
+    assert {line.rpartition(": ")[0] for line in exported.splitlines() if line.startswith("- ")} == lines
     assert "by [Anna 0](https://www.pexels.com/@anna0), [Pexels License](https://www.pexels.com/license/)" in text
     assert "(https://www.pexels.com/photo/red-poppy-2880507/)" in text
     assert "[Pixabay Content License](https://pixabay.com/service/license-summary/)" in text
@@ -288,6 +296,23 @@ def test_each_picture_is_credited_with_its_author_and_both_pages(tmp_path: Path)
         f"by [Anna 1](https://unsplash.com/@anna1{referred}), [Unsplash License](https://unsplash.com/license)" in text
     )
     assert f"(https://unsplash.com/photos/a-red-poppy-LBI7cgq3p1{referred})" in text
+
+
+def test_what_an_author_uploaded_at_once_stays_on_one_side(tmp_path: Path) -> None:
+    """Unsplash numbers its photos at random, and says when each came; Pixabay and Pexels number them in turn."""
+    out = tmp_path / "out"
+
+    def at_once(record: Json) -> Json:
+        if "created_at" in record:
+            return {**record, "created_at": "2021-05-01T06:36:10Z"}
+        return record
+
+    with serving(count=3, authors=1, change=at_once) as (_, _, network):
+        bring_stock(network, out, "unsplash")
+        with Catalog.open_read_only(out / "catalog.sqlite") as catalog:
+            origins = origins_of(origin_facts(catalog), {})
+    together = Counter(origin for _, origin in origins)
+    assert together["by anna 0 at 2021-05-01 06:36:10"] == 3
 
 
 @pytest.mark.parametrize("name", STOCK)

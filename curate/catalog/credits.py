@@ -68,7 +68,7 @@ def withdraw_credit(catalog: Catalog, sha256: str, url: str) -> str:
 
 def credits_of_present(catalog: Catalog) -> list[Credit]:
     """One row per present picture, in no order; the first credit of each content counts."""
-    pages = _author_pages(catalog)
+    pages = author_pages(catalog)
     columns = ", ".join(f"COALESCE({field}, '')" for field in FIELDS)
     rows = catalog.db.execute(
         f"SELECT path, label, {columns}, pictures.sha256 FROM pictures "
@@ -80,7 +80,7 @@ def credits_of_present(catalog: Catalog) -> list[Credit]:
     return [replace(one, author_page=pages.get((sha256, one.url), "")) if pages else one for one, sha256 in found]
 
 
-def _author_pages(catalog: Catalog) -> Mapping[tuple[str, str], str]:
+def author_pages(catalog: Catalog) -> Mapping[tuple[str, str], str]:
     """(sha256, URL) → the page of the picture's author, where the search that found it told one."""
     columns = "SELECT name FROM pragma_table_xinfo('scrape_candidates')"  # none where nothing was scraped
     if ("author_page",) not in catalog.db.execute(columns).fetchall():
