@@ -19,7 +19,7 @@ from curate.errors import UserError
 from curate.scrape import Scraped, scrape
 from curate.scraping.preview import preview
 from curate.scraping.scrape_options import ScrapeOptions
-from curate.sources.hub.picture_table import PictureTable
+from curate.sources.hub.picture_rows import PictureRows
 from curate.sources.hub.row_spool import RowSpool
 from curate.sources.protocol.image_search import Query
 from curate.sources.protocol.licenses import OPEN
@@ -236,7 +236,7 @@ def test_one_row_group_at_a_time_is_in_memory() -> None:
     pool = pyarrow.proxy_memory_pool(usual)
     pyarrow.set_memory_pool(pool)
     try:
-        table = PictureTable(file)
+        table = PictureRows(file)
         sizes = [len(content) for group in range(8) for _, content in table.pictures("image", group, range(32))]
     finally:
         pyarrow.set_memory_pool(usual)
@@ -245,7 +245,7 @@ def test_one_row_group_at_a_time_is_in_memory() -> None:
 
 
 def test_a_row_group_that_is_too_large_for_memory_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.sources.hub.picture_table.LARGEST_GROUP", 100_000)
+    monkeypatch.setattr("curate.sources.hub.picture_rows.LARGEST_GROUP", 100_000)
     with serving(garden([0] * 24, rows_in_group=24)) as (_, server, network):
         report = gather(network, tmp_path / "out")
         assert len([visit for visit in server.log if visit.path.startswith("/cdn")]) == 1, "but for the end, nothing"

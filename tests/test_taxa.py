@@ -201,6 +201,16 @@ def test_gbif_asks_for_the_accepted_taxon_of_a_synonym_and_checks_each_record() 
     assert pages[0].note == "Echinops ritro (species, Plantae)"
 
 
+def test_gbifs_media_of_one_record_are_of_one_origin_and_inaturalists_of_their_observation() -> None:
+    match = {"usageKey": 5, "matchType": "EXACT", "kingdom": "Plantae"}
+    several = occurrence(1)
+    several["media"] = [{**several["media"][0], "identifier": f"https://pictures.example/{name}.jpg"} for name in "abc"]
+    relayed = {**occurrence(2), "references": "https://www.inaturalist.org/observations/77"}
+    pages, _ = ask("gbif", gbif(match, several, relayed), Query("1", "x", "Echinops ritro"))
+    groups = [candidate.provenance_group for candidate in pages[0].candidates]
+    assert groups == ["gbif:1"] * 3 + ["inaturalist:77"]
+
+
 def test_gbif_leaves_another_kingdoms_taxon() -> None:
     match = {"usageKey": 4, "matchType": "EXACT", "kingdom": "Animalia", "rank": "GENUS"}
     pages, asked = ask("gbif", gbif(match, occurrence(1)), Query("1", "x", "Echinops flower"))

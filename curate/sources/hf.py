@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from curate.errors import UserError
 from curate.extras import require_extra
 from curate.sources.hub.columns import Columns, NoColumn, choose_columns
-from curate.sources.hub.datasets import Conversion, HubDataset, describe, find_files, no_access
-from curate.sources.hub.picture_table import PictureTable
-from curate.sources.hub.remote_file import RemoteFile
+from curate.sources.hub.datasets import Conversion, HubDataset, describe_dataset, find_files, no_access
+from curate.sources.hub.picture_rows import PictureRows
+from curate.sources.hub.file_in_parts import FileInParts
 from curate.sources.hub.row_spool import RowSpool
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions
 from curate.sources.protocol.records import read_records
@@ -46,7 +46,7 @@ _CURSOR = re.compile(r"([0-9a-f]{7,64}) (\d{1,6}) (\d{1,12})", re.ASCII)
 class _Opened:
     """A file that is being read: its columns, and each row's label as its place among the names, −1 for none."""
 
-    table: PictureTable
+    table: PictureRows
     columns: Columns
     codes: NDArray[np.int64]
     names: list[str]
@@ -131,7 +131,7 @@ class Search:
 
     async def _describe(self) -> HubDataset:
         if self._dataset is None:
-            self._dataset = await describe(self._api, self._name, self._headers)
+            self._dataset = await describe_dataset(self._api, self._name, self._headers)
         return self._dataset
 
     async def _conversion(self, revision: str) -> Conversion:
@@ -163,7 +163,7 @@ class Search:
     def _read_labels(self, revision: str, path: str, loop: asyncio.AbstractEventLoop) -> _Opened:
         assert self._dataset is not None
         place = f"/datasets/{self._dataset.name}/resolve/{revision}/{quote(path)}"
-        table = PictureTable(RemoteFile(self._api, place, self._headers, loop))
+        table = PictureRows(FileInParts(self._api, place, self._headers, loop))
         columns = choose_columns(table.features(), self._column, self._is_asked, table.first_values)
         wanted = [code for code, name in enumerate(columns.names or ()) if self._is_asked(name)]
         return _Opened(table, columns, *table.labels(columns, wanted))

@@ -41,7 +41,7 @@ class Conversion:
     partial: bool
 
 
-async def describe(api: Api, dataset: str, headers: Mapping[str, str]) -> HubDataset:
+async def describe_dataset(api: Api, dataset: str, headers: Mapping[str, str]) -> HubDataset:
     """What the hub and the dataset's card say of it. Raises SourceFailed where there is none that may be read."""
     try:
         answer = await api.get(f"/api/datasets/{dataset}", {}, headers)

@@ -14,7 +14,7 @@ _END = 64 << 10
 """Bytes of the end that are read first: a Parquet file says there where everything is."""
 
 
-class RemoteFile(io.RawIOBase):
+class FileInParts(io.RawIOBase):
     """Read it from a thread, and never from the one whose `loop` does the asking. Raises SourceFailed.
 
     `path` is the file's on the service. Where a redirect leads to a host that holds the file, that is asked from then

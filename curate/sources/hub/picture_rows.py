@@ -19,7 +19,7 @@ _BUFFER = 4 << 20
 _LOOKED_AT = 1000  # values of a column of texts
 
 
-class PictureTable:
+class PictureRows:
     """Reads an open file with pyarrow. Raises what reading the file raises, and ValueError where it is no Parquet."""
 
     def __init__(self, file: IO[bytes] | RawIOBase) -> None:
