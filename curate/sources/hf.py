@@ -25,8 +25,8 @@ from curate.errors import UserError
 from curate.extras import require_extra
 from curate.sources.hub.columns import Columns, NoColumn, choose_columns
 from curate.sources.hub.datasets import Conversion, HubDataset, describe_dataset, find_files, no_access
-from curate.sources.hub.picture_rows import PictureRows
 from curate.sources.hub.file_in_parts import FileInParts
+from curate.sources.hub.picture_rows import PictureRows
 from curate.sources.hub.row_spool import RowSpool
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions
 from curate.sources.protocol.records import read_records
