@@ -1,8 +1,11 @@
 """Files that a host gives in the place of pictures that it has not: they are dead links, and credited to nobody."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
+
+import pytest
 
 from curate.scrape import Scraped, scrape
 from curate.scraping.scrape_options import ScrapeOptions
@@ -91,6 +94,21 @@ def test_photo_hosts_that_answer_with_another_picture() -> None:
     assert not is_another_picture(photo, "https://inaturalist-open-data.s3.amazonaws.com/photos/123/large.jpg")
     assert is_another_picture(photo, "https://www.inaturalist.org/attachment_defaults/local_photos/large.png")
     assert not is_another_picture("https://example.org/a.jpg", "https://example.org/b.jpg")
+
+
+def test_what_a_photo_host_gives_in_the_place_of_a_photo_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One alone is enough, where the URL says which photo it is. The local web plays Flickr's host."""
+    local = re.compile(r"http://127\.0\.0\.1:\d+/(\d+)_[0-9a-f]+_b\.jpg")
+    monkeypatch.setattr("curate.sources.protocol.picture_urls._FLICKR", local)
+    web = {
+        "/52345_0123abcdef_b.jpg": Reply(status=302, headers={"Location": "/unavailable.jpg"}),
+        "/52346_0123abcdef_b.jpg": picture(1),
+        "/unavailable.jpg": picture(99),
+    }
+    _, became = gathered(tmp_path / "out", ["/52345_0123abcdef_b.jpg", "/52346_0123abcdef_b.jpg"], web)
+    assert became == {"/52345_0123abcdef_b.jpg": "failed: dead link", "/52346_0123abcdef_b.jpg": "kept: "}
 
 
 def test_a_placeholder_that_one_class_kept_is_counted_out_of_that_class(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from commands import curation_reports
 from curate.catalog import Catalog
 from curate.catalog.origin_facts import origin_facts
 from curate.clean import clean
@@ -171,6 +173,24 @@ def test_a_class_that_got_fewer_says_how_many_and_why(web: LocalWeb, tmp_path: P
     assert url == web.offer.url("openverse", web.pictures[-1])
     assert "404" in reason
     assert short.lost == {"http 404": 1}
+
+
+def test_the_user_is_told_what_was_taken_why_no_more_came_and_what_may_help(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with LocalWeb(plant(tmp_path / "web", {"rose": 8}), licenses=("by", "by-nc")) as web:
+        web.faults.pictures[0] = "gone"
+        web.faults.pictures[2] = "noai"
+        report = bring(web, tmp_path / "out", "rose", sources=("inaturalist", "openverse"), limit=9)
+    curation_reports.scraping(report)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Taken for rose at inaturalist: rose (species, Plantae)." in said
+    assert re.search(r"rose has 2 of 9 pictures; of the others: .*\blicence\b.*", said)
+    assert re.search(r"Try .*--license any, or more codes.* or another --source\.", said)
+    assert "--ignore-noai" in said
+    assert re.search(
+        r"Failed: http://127\.0\.0\.1:\d+/inaturalist/pictures/0/large\.jpg \(127\.0\.0\.1 answered 404\)", said
+    )
 
 
 def test_one_author_gives_a_part_of_a_class_and_the_yield_says_so(web: LocalWeb, tmp_path: Path) -> None:
