@@ -448,3 +448,10 @@ def test_a_spool_that_is_full_forgets_nothing_and_takes_no_more() -> None:
     for row, content in enumerate((b"abcd", b"efghijk", b"lmnop")):
         spool.put(("a", row), content)
     assert [spool.get(("a", row)) for row in range(4)] == [b"abcd", None, b"lmnop", None]
+
+
+def test_a_column_that_is_not_what_the_metadata_says_is_said(tmp_path: Path) -> None:
+    features = {"image": IMAGE, "label": {"names": list(FLOWERS), "_type": "ClassLabel"}}
+    with serving(garden(["fire lily", "iris"], features)) as (_, _, network):
+        (problem,) = gather(network, tmp_path / "out").problems
+    assert "0000.parquet cannot be read as Parquet" in problem

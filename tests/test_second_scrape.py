@@ -145,6 +145,13 @@ def test_what_was_refused_is_asked_for_again(
     assert bring(web, out, "rose", network=web.network(**{"contact": "", **change})).new == 12
 
 
+def test_a_wider_license_asks_the_service_again(tmp_path: Path) -> None:
+    """Openverse gives what the licences admit that it is asked for, so another search is asked for with others."""
+    with LocalWeb(plant(tmp_path / "web", {"rose": 6}), licenses=("by", "by-sa")) as web:
+        assert bring(web, tmp_path / "out", "rose", licenses=frozenset({"by"})).new == 3
+        assert bring(web, tmp_path / "out", "rose", licenses=frozenset({"by", "by-sa"})).new == 3
+
+
 def test_the_limit_counts_the_pictures_that_are_there(web: LocalWeb, tmp_path: Path) -> None:
     out = tmp_path / "out"
     plant(out / "raw", {"rose": 3, "iris": 1})

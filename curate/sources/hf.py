@@ -35,6 +35,8 @@ from curate.web.api import Api
 from curate.web.retries import FetchFailed
 
 PAGE_SIZE = 500
+_UNREADABLE = (ValueError, OSError, TypeError, KeyError, NotImplementedError)
+"""What pyarrow raises for a file that is none, broken, or of another kind than it says."""
 _MOST_OPEN = 2  # files
 _MOST_NAMED = 5  # labels
 _SPEC = re.compile(r"(\w[\w.-]*(?:/\w[\w.-]*)?)(?::([^:#]*))?(?::([^:#]*))?(?:#(.+))?", re.ASCII)
@@ -152,7 +154,7 @@ class Search:
                     raise no_access(self._api.source, self._name, refused.reason) from refused
                 except NoColumn as lacking:
                     raise SourceFailed(self._api.source, f"'{self._name}' has {lacking}") from lacking
-                except (ValueError, OSError, StopIteration) as error:
+                except _UNREADABLE as error:
                     raise SourceFailed(self._api.source, f"{path} cannot be read as Parquet ({error})") from error
                 self._opened[revision, path] = opened
                 while len(self._opened) > _MOST_OPEN:
@@ -183,7 +185,7 @@ class Search:
             for number, content in opened.table.pictures(opened.columns.pictures, group, rows):
                 self._spool.put((key, number), content)
                 found = content if number == row else found
-        except (ValueError, OSError) as error:
+        except _UNREADABLE as error:
             raise FetchFailed("unreadable", f"{key} cannot be read ({error})") from error
         if found is None:
             raise FetchFailed("not a picture", f"row {row} of {key} holds no picture")

@@ -14,6 +14,8 @@ LARGEST_GROUP = 512 << 20
 """Bytes of the pictures of a row group, which come into memory as a whole: mostly they are one page. The hub makes row
 groups of a hundred pictures, and of 300 MB at most.
 """
+MOST_ROWS = 100_000_000
+"""Of a file; each takes eight bytes of memory."""
 _AT_ONCE = 16  # pictures that are Python's at once
 _BUFFER = 4 << 20
 _LOOKED_AT = 1000  # values of a column of texts
@@ -27,6 +29,8 @@ class PictureRows:
 
         self._file = parquet.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
         counts = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
+        if min(counts, default=0) < 0 or sum(counts) > MOST_ROWS:
+            raise ValueError(f"it says that it has {sum(counts):,} rows")
         self.starts: NDArray[np.int64] = np.cumsum([0, *counts])
         """The first row of each row group, and behind them the number of rows."""
 
