@@ -425,6 +425,17 @@ def test_unsplash_is_told_of_each_photo_that_is_taken(tmp_path: Path) -> None:
     assert not any("authorization" in visit.headers for visit in pictures), "the key goes to the service alone"
 
 
+def test_a_list_of_what_unsplash_has_is_no_way_past_telling_it(tmp_path: Path) -> None:
+    listed = tmp_path / "lily.jsonl"
+    listed.write_text(
+        '{"url": "https://images.unsplash.com/photo-1?ixid=M3w", "source": "unsplash"}\n', encoding="utf-8"
+    )
+    with serving() as (_, server, network):
+        with pytest.raises(UserError, match=r"lists pictures of unsplash.*name the source with --source"):
+            scrape(tmp_path / "out", [POPPY], ScrapeOptions(9, None, 100), sources=(f"urls:{listed}",), network=network)
+        assert server.log == []
+
+
 def test_a_photo_of_which_unsplash_cannot_be_told_is_not_taken(tmp_path: Path) -> None:
     """Its 403 says that the hour's calls are used up, and a later run goes on with the same photos."""
     out = tmp_path / "out"

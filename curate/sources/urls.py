@@ -31,6 +31,8 @@ from curate.web.api import Api
 
 PAGE_SIZE = 500
 _MOST_NAMED = 5  # labels
+_ASKED_FOR_EACH = {"hf", "pixabay", "unsplash"}
+"""Sources whose pictures no URL brings, or none that stays, or not without their being told."""
 
 
 class Search:
@@ -50,6 +52,12 @@ class Search:
         self.state = hashlib.sha256(content).hexdigest()
         self._rows = list(_rows(self._file, content))
         self._note = unmatched(self._file, "line", (row.get("label", "") for row in self._rows), options)
+        asked_for_each = {row.get("source", "").partition(":")[0] for row in self._rows} & _ASKED_FOR_EACH
+        if asked_for_each:
+            raise UserError(
+                f"{self._file} lists pictures of {', '.join(sorted(asked_for_each))}, where each is asked for before it "
+                "is fetched: take them out, and name the source with --source."
+            )
         if len(options.labels) > 1 and not all(row.get("label") for row in self._rows):
             raise UserError(
                 f"{self._file} does not say which class its URLs belong to: choose one with --classes, "
