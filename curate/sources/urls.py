@@ -55,8 +55,8 @@ class Search:
         asked_for_each = {row.get("source", "").partition(":")[0] for row in self._rows} & _ASKED_FOR_EACH
         if asked_for_each:
             raise UserError(
-                f"{self._file} lists pictures of {', '.join(sorted(asked_for_each))}, where each is asked for before it "
-                "is fetched: take them out, and name the source with --source."
+                f"{self._file} lists pictures of {', '.join(sorted(asked_for_each))}, where each is asked for before "
+                "it is fetched: take them out, and name the source with --source."
             )
         if len(options.labels) > 1 and not all(row.get("label") for row in self._rows):
             raise UserError(
