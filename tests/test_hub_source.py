@@ -73,6 +73,7 @@ class Hub:
     revision: str = REVISION
     parts: int = 0
     elsewhere: str = ""
+    gone: tuple[str, ...] = ()
 
     def __call__(self, request: Request) -> Reply:
         path = request.path
@@ -93,6 +94,8 @@ class Hub:
         if path.startswith("/api/datasets/anna/flowers/revision/"):
             asked = path.removeprefix("/api/datasets/anna/flowers/revision/")
             assert asked in ("refs/convert/parquet", REVISION), asked
+            if asked in self.gone:
+                return Reply(b'{"error": "Invalid rev id: it is gone"}', "application/json", 404)
             names = [{"rfilename": name} for name in (".gitattributes", *self.files)]
             sha = REVISION if asked == REVISION else self.revision
             return Reply(json.dumps({"id": "anna/flowers", "sha": sha, "siblings": names}).encode(), "application/json")
@@ -101,6 +104,8 @@ class Hub:
                 said = b'{"error": "Access to dataset anna/flowers is restricted. You must be authenticated."}'
                 return Reply(said, "application/json", 401, {"X-Error-Code": "GatedRepo"})
             self.parts = 0
+            if path.split("/")[5] in self.gone:
+                return Reply(b"Invalid rev id", "text/plain", 404)
             place = path.replace("/datasets/anna/flowers/resolve", f"{self.elsewhere}/cdn", 1)
             return Reply(status=302, headers={"Location": place})
         assert "authorization" not in request.headers, "a token is for the hub alone"
@@ -205,6 +210,19 @@ def test_a_second_run_goes_on_where_the_first_one_was_and_reads_no_page_twice(tm
         assert gather(network, out, limit=6).new == 0
         assert server.log == []
     assert digests(out, "21") == drawn(*range(6))
+
+
+def test_a_search_begins_anew_where_its_revision_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub writes the branch of some datasets anew, without a history."""
+    monkeypatch.setattr("curate.sources.hf.PAGE_SIZE", 2)
+    out = tmp_path / "out"
+    with serving(garden([0] * 6)) as (hub, _, network):
+        assert gather(network, out, limit=1).new == 1
+        hub.gone, hub.revision = (REVISION,), "f" * 40
+        report = gather(network, out, limit=6)
+        assert digests(out, "21") == drawn(*range(6))
+    found = only(report.yields, "21", "hf:anna/flowers")
+    assert (found.unique, found.lost["dead link"], found.lost["duplicate"]) == (6, 1, 1)
 
 
 def test_row_groups_without_the_class_are_not_read(tmp_path: Path) -> None:

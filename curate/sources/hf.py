@@ -37,6 +37,7 @@ from curate.web.retries import FetchFailed
 PAGE_SIZE = 500
 _UNREADABLE = (ValueError, OSError, TypeError, KeyError, NotImplementedError)
 """What pyarrow raises for a file that is none, broken, or of another kind than it says."""
+_GONE = "answered 404"
 _MOST_OPEN = 2  # files
 _MOST_NAMED = 5  # labels
 _SPEC = re.compile(r"(\w[\w.-]*(?:/\w[\w.-]*)?)(?::([^:#]*))?(?::([^:#]*))?(?:#(.+))?", re.ASCII)
@@ -87,7 +88,13 @@ class Search:
         """The revision, the file's place in order, and the first row that was not looked at are the cursor."""
         begun = _CURSOR.fullmatch(cursor or "")
         revision, place, row = (begun[1], int(begun[2]), int(begun[3])) if begun else ("", 0, 0)
-        dataset, files = await self._describe(), await self._conversion(revision)
+        dataset = await self._describe()
+        try:
+            files = await self._conversion(revision)
+        except SourceFailed as failed:
+            if not revision or _GONE not in failed.reason:
+                raise
+            files, place, row = await self._conversion(""), 0, 0  # the hub keeps no former ones of some datasets
         admitted = self._options.licenses
         if place >= len(files.paths) or (admitted is not None and dataset.license.code not in admitted):
             return CandidatePage(
@@ -128,6 +135,8 @@ class Search:
                 kept = self._spool.get((key, int(row)))  # another one may have brought it along
                 return kept if kept is not None else await asyncio.to_thread(self._read, opened, key, int(row))
         except SourceFailed as failed:
+            if _GONE in failed.reason:
+                raise FetchFailed("dead link", failed.reason) from failed
             kind = "rate limited" if isinstance(failed, SourceLimited) else "unreadable"
             raise FetchFailed(kind, failed.reason, passing=True) from failed
 
