@@ -275,6 +275,25 @@ def test_commons_does_not_take_the_uploader_for_the_author() -> None:
     assert found[-1].taken_at == "2012-06-03 14:22:10"
 
 
+def test_a_file_of_commons_without_its_particulars_is_counted_and_closes_nothing() -> None:
+    """A file that was deleted meanwhile has no `imageinfo`, and may be the last of a search; one may come later."""
+
+    def answer(request: Request) -> Json:
+        bare = {"pageid": 9, "index": 9, "title": "File:9.jpg"}
+        if request.query.get("gsroffset") == "50":
+            return {"batchcomplete": True, "query": {"pages": [bare]}}
+        if "iicontinue" in request.query:
+            more = {"continue": {"gsroffset": 50, "continue": "gsroffset||"}}
+            return {"batchcomplete": True, "query": {"pages": [file(2), {**bare, "pageid": 8}]}, **more}
+        more = {"continue": {"iicontinue": "2.jpg", "continue": "||"}}
+        later = {"pageid": 2, "index": 2, "title": "File:2.jpg"}
+        return {"query": {"pages": [file(1), later]}, **more}
+
+    pages, _ = ask("wikimedia", {"/w/api.php": answer}, Query("1", "x", "rose"))
+    assert [[candidate.source_id for candidate in page.candidates] for page in pages] == [["1"], ["2"], []]
+    assert [page.odd for page in pages] == [0, 1, 1]
+
+
 @pytest.mark.parametrize("deepest", [1_000, 10])
 def test_a_category_of_commons_is_found_under_the_taxon(deepest: int, tmp_path: Path) -> None:
     """And by the category itself where too much lies below it."""
