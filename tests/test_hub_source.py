@@ -19,6 +19,7 @@ from curate.errors import UserError
 from curate.scrape import Scraped, scrape
 from curate.scraping.preview import preview
 from curate.scraping.scrape_options import ScrapeOptions
+from curate.sources.hub.columns import choose_columns
 from curate.sources.hub.picture_rows import PictureRows
 from curate.sources.hub.row_spool import RowSpool
 from curate.sources.protocol.image_search import Query
@@ -233,7 +234,16 @@ def test_row_groups_without_the_class_are_not_read(tmp_path: Path) -> None:
         whole = len(next(iter(hub.files.values())))
         brought = received(server, hub)
         assert whole * 0.2 < brought < whole * 0.2 + 2 * (64 << 10)
-        assert len({visit.path for visit in server.log if visit.path.startswith("/datasets/")}) == 1
+        led = [visit for visit in server.log if visit.path.startswith("/datasets/")]
+        assert len(led) == 1, "the host of the files is asked from then on"
+
+
+def test_labels_of_row_groups_that_cannot_hold_a_class_are_not_read() -> None:
+    rows = PictureRows(io.BytesIO(garden([1] * 4 + [0, 2, 0, 2] + [2] * 4)))
+    columns = choose_columns(rows.features(), "", lambda label: label == "fire_lily", rows.first_values)
+    codes, names = rows.labels(columns, {0})
+    assert codes.tolist() == [-1] * 4 + [0, 2, 0, 2] + [-1] * 4
+    assert names == list(FLOWERS)
 
 
 def test_of_a_mixed_dataset_each_row_group_is_read_once_for_all_classes(tmp_path: Path) -> None:
