@@ -52,12 +52,14 @@ CREATE TABLE IF NOT EXISTS scrape_candidates (
     sha256           TEXT NOT NULL,        -- once it was fetched
     path             TEXT NOT NULL,        -- once it was kept: relative to the dataset's root
     taken_at         TEXT NOT NULL DEFAULT '',  -- when the picture was taken, as the source wrote it
+    citation         TEXT NOT NULL DEFAULT '',  -- of the whole that it was found in; "" for none
     UNIQUE (label, source, picture)
 )""",
 )
 _LATER_COLUMNS = (
     ("scrape_searches", "odd", "INTEGER NOT NULL DEFAULT 0"),
     ("scrape_candidates", "taken_at", "TEXT NOT NULL DEFAULT ''"),
+    ("scrape_candidates", "citation", "TEXT NOT NULL DEFAULT ''"),
 )
 """What older versions have not: they get it when the tables are opened."""
 _INDEXES = (
@@ -83,7 +85,7 @@ _TOLD = (
     *("label", "source", "words", "picture", "url", "source_id", "landing_page", "title", "author"),
     *("license", "license_version", "license_url", "width", "height", "provenance_group"),
 )
-"""The first columns of what `_row` gives, which a source tells; the last is `taken_at`."""
+"""The first columns of what `_row` gives, which a source tells; the last two are `taken_at` and `citation`."""
 _OPEN = ("found", "refused", "retry", "fetched")
 _TAKEN = ("retry", "failed", "fetched", "broken", "duplicate", "kept")
 
@@ -138,11 +140,13 @@ class CandidateStore:
         ).fetchone()
         return (None if row[0] is None else str(row[0]), bool(row[1])) if row else (None, False)
 
-    def add(self, query: Query, source: str, words: str, page: CandidatePage) -> None:
-        """Enter a page and the way on from it, in one transaction: no page is asked for twice."""
+    def add(self, query: Query, source: str, words: str, page: CandidatePage, *, correct: bool = False) -> None:
+        """Enter a page and the way on from it, in one transaction: no page is asked for twice.
+
+        With `correct`, what the page says counts before what an earlier search of the source has said.
+        """
         with self._catalog.transaction() as db:
-            own = ":" in source  # a list of the user's, in which lines are put right
-            repeats = sum(self._enter(query.label, source, words, one, correct=own) for one in page.candidates)
+            repeats = sum(self._enter(query.label, source, words, one, correct=correct) for one in page.candidates)
             db.execute(
                 "INSERT INTO scrape_searches (label, source, words, cursor, repeats, complete, odd) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET cursor = excluded.cursor, "
@@ -169,7 +173,7 @@ class CandidateStore:
     def _correct(self, number: int, row: tuple[object, ...]) -> None:
         """Put what is said of a candidate in the place of what was said, in its credit too."""
         before = self.by_id(number)
-        told = {**dict(zip(_TOLD, row, strict=False)), "taken_at": row[-1]}
+        told = {**dict(zip(_TOLD, row, strict=False)), "taken_at": row[-2], "citation": row[-1]}
         self._db.execute(
             f"UPDATE scrape_candidates SET {', '.join(f'{name} = :{name}' for name in told)} WHERE id = :id",
             {**told, "id": number},
@@ -257,7 +261,7 @@ class CandidateStore:
             CreditRow(
                 sha256,
                 candidate.url,
-                stored.source.partition(":")[0],
+                ", ".join(filter(None, (stored.source.partition(":")[0], candidate.citation))),
                 candidate.source_id,
                 candidate.landing_page,
                 candidate.title,
@@ -361,16 +365,17 @@ def _row(label: str, source: str, words: str, candidate: Candidate) -> tuple[obj
         candidate.provenance_group,
         *("found", "", "", 0, "", ""),
         candidate.taken_at,
+        candidate.citation,
     )
 
 
 def _stored(row: tuple[object, ...]) -> StoredCandidate:
     number, label, source, _, picture, url, source_id, landing_page, title, author, *rest = row
-    code, version, deed, width, height, group, status, _, _, _, sha256, path, taken_at = rest
+    code, version, deed, width, height, group, status, _, _, _, sha256, path, taken_at, citation = rest
     license_ = License(str(code), str(version), str(deed))
     size = (width if isinstance(width, int) else None, height if isinstance(height, int) else None)
     texts = (str(url), str(source_id), str(landing_page), str(title), str(author))
-    candidate = Candidate(*texts, license_, *size, str(group), str(taken_at))
+    candidate = Candidate(*texts, license_, *size, str(group), str(taken_at), str(citation))
     assert isinstance(number, int)
     return StoredCandidate(
         number, str(label), str(source), str(picture), candidate, str(status), str(sha256), str(path)

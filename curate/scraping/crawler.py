@@ -168,7 +168,10 @@ class Crawler:
             largest = self._fetcher.network.largest_picture
             fetched = await target.incoming.copy(local, stem, largest, self._fetcher.commits)
         else:
-            if stored.source == "gbif":  # its pictures lie with herbaria and museums, which are no photo hosts
+            if stored.source.partition(":")[0] in (
+                "gbif",
+                "gbif_download",
+            ):  # their pictures lie with herbaria and museums, which are no photo hosts
                 self._fetcher.hosts.be_gentle(urlsplit(url).hostname or "")
             fetched = await self._fetcher.fetch(url, target.incoming.folder, stem)
             if is_another_picture(url, fetched.url):

@@ -28,7 +28,7 @@ class Api:
     def __init__(self, source: str, home: str, fetcher: Fetcher) -> None:
         self.source = source
         self.home = fetcher.network.services.get(source, home).rstrip("/")
-        self._fetcher = fetcher
+        self.fetcher = fetcher
 
     @property
     def host(self) -> str:
@@ -37,11 +37,11 @@ class Api:
 
     def pause(self, seconds: float) -> None:
         """Ask this service nothing for so long."""
-        self._fetcher.hosts.pause(self.host, seconds)
+        self.fetcher.hosts.pause(self.host, seconds)
 
     def allow(self, per_minute: float) -> None:
         """Note a rate that the service documents for callers such as this one."""
-        self._fetcher.hosts.allow(self.host, per_minute)
+        self.fetcher.hosts.allow(self.host, per_minute)
 
     async def get(
         self,
@@ -88,9 +88,9 @@ class Api:
             own |= headers if target.host == self.host else {}
             try:
                 async with (
-                    self._fetcher.hosts.turn(target.host),
-                    asyncio.timeout(self._fetcher.network.timeouts.whole),
-                    self._fetcher.client.stream(target, own, method=method, form=form) as response,
+                    self.fetcher.hosts.turn(target.host),
+                    asyncio.timeout(self.fetcher.network.timeouts.whole),
+                    self.fetcher.client.stream(target, own, method=method, form=form) as response,
                 ):
                     self._heed_limits(response)
                     if not (response.has_redirect_location and method == "GET"):
@@ -102,7 +102,7 @@ class Api:
                 raise FetchFailed("refused address", f"{target.host} redirects to no URL: {error}") from error
             except FetchFailed as failed:
                 if failed.retry_after is not None:
-                    self._fetcher.hosts.pause(target.host, failed.retry_after)
+                    self.fetcher.hosts.pause(target.host, failed.retry_after)
                 raise
         raise FetchFailed("redirects", f"{url.host} redirects without end")
 
@@ -122,7 +122,7 @@ class Api:
             limit = _LIMIT.match(response.headers.get(f"x-ratelimit-limit{left[2] or ''}", ""))
             if limit is not None and limit[2] != "d":
                 # The window slides: one place in it comes free after this long on average.
-                self._fetcher.hosts.pause(self.host, _SECONDS[limit[2]] / max(int(limit[1]), 1))
+                self.fetcher.hosts.pause(self.host, _SECONDS[limit[2]] / max(int(limit[1]), 1))
 
 
 async def _content(response: httpx2.Response) -> bytes:

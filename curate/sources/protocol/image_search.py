@@ -1,9 +1,11 @@
 """The contract of an image search: a query and a cursor give one page of candidates."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from pathlib import Path
+from typing import ClassVar, Protocol, runtime_checkable
 
+from curate.progress import Progress, silent
 from curate.sources.protocol.licenses import UNKNOWN, License
 from curate.web.api import Api
 
@@ -47,6 +49,7 @@ class Candidate:
     `url` is where the picture lies (http, https; `file:` from the `folder` source alone). Pictures of one
     `provenance_group` show the same thing and must stay on one side of a split. `taken_at` is when it was taken, in
     local time and ISO 8601 as far as the source knows it: a series is one author's pictures of one minute.
+    `citation` is what it was found in, where that wants to be cited as a whole: the DOI of a download.
     """
 
     url: str
@@ -59,6 +62,7 @@ class Candidate:
     height: int | None = None
     provenance_group: str = ""
     taken_at: str = ""
+    citation: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,9 @@ class SourceOptions:
     """What a source may be told: the licences wanted (None: any), the class folders to come and their names, argument
     and keys.
 
-    With `specimens`, records of dead plants and animals are wanted too, herbarium sheets for one.
+    With `specimens`, records of dead plants and animals are wanted too, herbarium sheets for one. `queries` are all
+    that will be asked. What a source needs for all of them lies in the folder `kept` (None: nothing can be kept),
+    where a `dry` run writes nothing; `say` takes a sentence for the user before something large begins.
     """
 
     licenses: frozenset[str] | None
@@ -89,6 +95,11 @@ class SourceOptions:
     argument: str = ""
     keys: Mapping[str, str] = field(default_factory=dict)
     specimens: bool = False
+    queries: tuple[Query, ...] = ()
+    kept: Path | None = None
+    dry: bool = False
+    progress: Progress = silent
+    say: Callable[[str], None] = lambda words: None  # noqa: ARG005
 
 
 def whole_number(cursor: str | None, first: int) -> int:
@@ -129,3 +140,11 @@ class Source(Protocol):
         `wanted` says how many pictures are still needed: no reason to ask for a longer page. Candidates
         come back with whatever licence they have; who asks decides. Raises SourceFailed.
         """
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A source that reads something large before it is asked for its first page, once for all queries."""
+
+    async def prepare(self) -> None:
+        """Do it, if it was not done yet; `state` holds from then on. Raises SourceFailed, and UserError."""
