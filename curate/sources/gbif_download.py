@@ -71,7 +71,7 @@ Asked = tuple[str, str]
 class _Class:
     """What the archive has for one query: the taxon, and its records, drawn by lot where there are many.
 
-    `matched` counts the records of the taxon, `dead` the specimens among them that were left out.
+    `matched` counts the records of the taxon, but for those without pictures; `dead` the specimens that were left out.
     """
 
     said: str
@@ -250,7 +250,8 @@ class _Reader:
         if self._media is not None:
             self._add_media(self._media, [own for _, own in classes], watch)
         for _, own in classes:
-            own.records = [drawn for drawn in own.records if drawn[2]["media"]]
+            everything, own.records = own.records, [drawn for drawn in own.records if drawn[2]["media"]]
+            own.matched -= len(everything) - len(own.records)
 
     def _give(self, row: Row, keys: set[str], owners: Sequence[_Class]) -> None:
         basis = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", row["basisOfRecord"]).upper()
