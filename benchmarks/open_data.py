@@ -11,8 +11,11 @@ what the first has kept. Generating comes before, and is not timed.
 """
 
 import argparse
+import asyncio
 import gzip
 import json
+import multiprocessing
+import re
 import shutil
 import sys
 import tempfile
@@ -20,6 +23,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,6 +32,13 @@ from numpy.typing import NDArray
 
 HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
+
+from benchmarks.peak import peak_rss
+from curate.sources import open_source
+from curate.sources.protocol.image_search import Query, SourceOptions
+from curate.sources.protocol.licenses import OPEN
+from curate.web.fetch import Fetcher
+from curate.web.network import Network
 
 ROWS = 100_000_000
 TAXA = 1_400_000
@@ -181,23 +192,81 @@ def taxon_row(number: int) -> str:
     return f"{number}\t{above}/{genus}\t10.0\tspecies\tGenus{genus} species{number}\t{active}\n"
 
 
+@dataclass(frozen=True)
+class Run:
+    """What one process needed: seconds, seconds of processor time, bytes; and what it found."""
+
+    wall: float
+    processor: float
+    peak: int
+    classes: int
+    photos: int
+    listed: int
+
+
+def find(folder: str, kept: str, taxa: int) -> Run:
+    """Ask the source for every class's first page, in a process that does nothing else."""
+    queries = tuple(query(number) for number in range(taxa))
+
+    async def ask() -> tuple[int, int, int]:
+        async with Fetcher(Network()) as fetcher:
+            asked = SourceOptions(OPEN, queries=queries, kept=Path(kept))
+            source = open_source(f"inaturalist_open_data:{folder}", fetcher, asked)
+            pages = [await source.page(one, 100, None) for one in queries]
+        words = [re.search(r"([\d,]+) of a wanted licence", page.note) for page in pages]
+        photos = sum(int(found[1].replace(",", "")) for found in words if found is not None)
+        return sum(bool(page.candidates) for page in pages), photos, sum(len(page.candidates) for page in pages)
+
+    began = time.perf_counter()
+    classes, found, listed = asyncio.run(ask())
+    return Run(time.perf_counter() - began, time.process_time(), peak_rss(), classes, found, listed)
+
+
+def query(number: int) -> Query:
+    """The query for one of the generated species that are asked for."""
+    genus = FIRST_TAXON + IN_A_GENUS * number
+    return Query(str(number), str(number), f"Genus{genus} species{genus + 1}", kingdom="Plantae")
+
+
 def main() -> None:
     """Generate the tables, and print what finding the photos took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--taxa", type=int, default=102)
-    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--folder", type=Path, help="a folder with tables that were generated before is used again")
     parser.add_argument("--keep", action="store_true")
     chosen = parser.parse_args()
     folder = chosen.folder or Path(tempfile.mkdtemp(prefix="open-data-"))
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        measure(folder, chosen.rows, chosen.taxa)
+    finally:
+        if not chosen.keep:
+            shutil.rmtree(folder)
+
+
+def measure(folder: Path, rows: int, taxa: int) -> None:
+    """Print a table of a first run and one that finds what the first has kept."""
     note = folder / "generated.json"
     if not note.exists():
-        room = shutil.disk_usage(folder).free
-        rows = min(chosen.rows, int(room * 0.5) // BYTES_A_ROW)
+        room = shutil.disk_usage(folder).free // 2
         began = time.perf_counter()
-        note.write_text(json.dumps(generate(folder, rows, chosen.taxa)))
+        note.write_text(json.dumps(generate(folder, min(rows, room // BYTES_A_ROW), taxa)))
         print(f"generated in {time.perf_counter() - began:.0f} s", flush=True)
+    made = json.loads(note.read_text())
+    size = sum(path.stat().st_size for path in folder.glob("*.csv.gz"))
+    print(", ".join(f"{count:,} {name}" for name, count in made.items()), f"({size / 1e9:.1f} GB packed)")
+    print(f"{'run':8}{'s':>8}{'processor s':>14}{'peak MiB':>10}{'classes':>9}{'photos':>12}{'first pages':>13}")
+    kept = folder / "kept"
+    shutil.rmtree(kept, ignore_errors=True)
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as processes:
+        for name in ("first", "second"):
+            run = processes.apply(find, (str(folder), str(kept), taxa))
+            print(
+                f"{name:8}{run.wall:>8.1f}{run.processor:>14.1f}{run.peak >> 20:>10,}{run.classes:>9}{run.photos:>12,}"
+                f"{run.listed:>13,}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

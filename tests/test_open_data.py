@@ -413,7 +413,7 @@ def brought(bucket: Bucket, out: Path, spec: str, *queries: Query, **options: An
 
 
 def test_a_scrape_from_the_tables_is_credited_and_a_second_one_helps(bucket: Bucket, tmp_path: Path) -> None:
-    out, said = tmp_path / "out", []
+    out, said = tmp_path / "out", list[str]()
     petunia = Query("1", "petunia", "Petunia × atkinsiana")
     report = brought(bucket, out, "inaturalist-open-data", THISTLE, petunia, say=said.append)
     assert report.new == 14

@@ -5,7 +5,7 @@ from dataclasses import replace
 from curate.catalog.candidate_store import CandidateStore, StoredCandidate
 from curate.scraping.scrape_options import ScrapeOptions
 from curate.sources import is_own_list
-from curate.sources.protocol.image_search import Prepared, Query, Source
+from curate.sources.protocol.image_search import PreparedSource, Query, Source
 from curate.web.answers import SourceFailed
 
 
@@ -61,7 +61,7 @@ class Searches:
     async def ask(self, query: Query, name: str, source: Source, wanted: int) -> bool:
         """Ask for one more page and enter it; whether there was one to ask for."""
         try:
-            if isinstance(source, Prepared) and name not in self.closed:
+            if isinstance(source, PreparedSource) and name not in self.closed:
                 await source.prepare()  # which tells what its state is
             words = self._words(query, source)
             cursor, complete = self._store.cursor(query, name, words)

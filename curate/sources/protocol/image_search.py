@@ -143,7 +143,7 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Prepared(Protocol):
+class PreparedSource(Protocol):
     """A source that reads something large before it is asked for its first page, once for all queries."""
 
     async def prepare(self) -> None:
