@@ -4,8 +4,9 @@ import asyncio
 import gzip
 import os
 import shutil
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from curate.catalog.candidate_store import CandidateStore
 from curate.catalog.origin_facts import observed_photos
 from curate.errors import UserError
 from curate.origins import origins_of
+from curate.progress import silent
 from curate.scrape import Scraped, scrape
 from curate.scraping.preview import preview
 from curate.scraping.scrape_options import ScrapeOptions
@@ -29,13 +31,14 @@ from curate.sources.open_data.table_rows import read_blocks
 from curate.sources.protocol import large_files
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions
 from curate.sources.protocol.licenses import OPEN
+from curate.sources.protocol.long_reading import read_aside
 from curate.sources.protocol.picture_urls import provenance_group
 from curate.web.answers import SourceFailed
 from curate.web.fetch import Fetcher
 from curate.web.hosts import HostBudget
 from curate.web.network import Network
 from tests.bringing import ledger
-from tests.open_tables import Bucket, Tables, uuid
+from tests.open_tables import ANIMALS, Bucket, Tables, uuid
 from tests.pictures import draw
 from tests.test_origins import PHOTO, fact
 
@@ -138,6 +141,17 @@ def test_a_name_that_leads_to_no_taxon_is_told(tmp_path: Path, query: Query, sai
     (page,) = ask(tables.write(tmp_path), query)["1"].pages
     assert page.candidates == ()
     assert page.note.startswith(said)
+
+
+def test_a_kingdom_may_be_any_group_above_the_taxon(tmp_path: Path) -> None:
+    tables = Tables()
+    tables.taxa.append(("2", ANIMALS, "50.0", "class", "Mammalia", "true"))
+    tables.observe(1, 120, 11)
+    tables.observe(2, 220, 21)
+    folder = tables.write(tmp_path)
+    told = ask(folder, Query("1", "tenrec", "Echinops", "", "Mammalia"), Query("2", "x", "Echinops", "", "Animalia"))
+    assert [numbers(one) for one in told.values()] == [[21], [21]]
+    assert told["1"].pages[0].note.startswith("Echinops (genus, Mammalia)")
 
 
 def test_signs_of_hybrids_and_quotes_are_letters_like_others(tmp_path: Path) -> None:
@@ -328,6 +342,26 @@ def test_small_unpacked_parts_of_a_bomb_are_looked_at_one_by_one(tmp_path: Path)
             bomb.write(b"a" * (1 << 20))
     with pytest.raises(UserError, match="has a line of over"):
         list(read_blocks(file, ("one",), unwatched))
+
+
+def test_a_run_that_is_stopped_does_not_wait_for_the_reading() -> None:
+    read: list[int] = []
+
+    def endless(watch: Callable[[int], None]) -> None:
+        while True:
+            watch(1)
+            read.append(1)
+            time.sleep(0.001)
+
+    async def stopped() -> None:
+        async with asyncio.timeout(0.1):
+            await read_aside("Reading", 1, silent, endless)
+
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        asyncio.run(stopped())  # which waits for its threads
+    assert read
+    assert time.monotonic() - began < 20
 
 
 @pytest.fixture

@@ -60,13 +60,17 @@ class Searches:
 
     async def ask(self, query: Query, name: str, source: Source, wanted: int) -> bool:
         """Ask for one more page and enter it; whether there was one to ask for."""
+        words = self._words(query, source)
+        cursor, complete = self._store.cursor(query, name, words)
+        if complete or name in self.closed:
+            return False
         try:
-            if isinstance(source, PreparedSource) and name not in self.closed:
-                await source.prepare()  # which tells what its state is
-            words = self._words(query, source)
-            cursor, complete = self._store.cursor(query, name, words)
-            if complete or name in self.closed:
-                return False
+            if isinstance(source, PreparedSource):
+                await source.prepare()  # which may tell that its state is another one
+                words = self._words(query, source)
+                cursor, complete = self._store.cursor(query, name, words)
+                if complete:
+                    return False
             page = await source.page(query, wanted, cursor)
         except SourceFailed as failed:
             self.closed[name] = failed.reason

@@ -103,7 +103,7 @@ def _observations(table: Path, slot_of: Mapping[int, int], watch: Watch, most: i
                 seen[number] += count
         found.append(chosen)
         waiting += len(chosen)
-        if waiting > 4 * most * max(len(seen), 1):
+        if waiting > 2 * most * max(len(seen), 1):
             found = [_thinned(np.concatenate(found), most)]
             waiting = len(found[0])
     together = _thinned(np.concatenate(found), most) if found else np.zeros(0, _OBSERVATION)

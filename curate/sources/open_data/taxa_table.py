@@ -42,10 +42,11 @@ def find_taxa(table: Path, queries: Sequence[Query], watch: Watch) -> MeantTaxa:
     that several taxa have, in several kingdoms, is that of the one with most taxa below it. Raises UserError.
     """
     wanted = {plain_name(query.taxon) for query in queries}
+    groups = {query.kingdom for query in queries}  # a names file may say Aves, too
     named: list[_Row] = []
     kingdoms: dict[str, str] = {}
     for row in _rows(table, watch):
-        if row[2] == "kingdom":
+        if row[2] == "kingdom" or row[3] in groups:
             kingdoms[row[0]] = row[3]
         if _plain(row[3]) in wanted:
             named.append(_Row(*row))
@@ -69,16 +70,16 @@ def find_taxa(table: Path, queries: Sequence[Query], watch: Watch) -> MeantTaxa:
 def _choose(query: Query, named: Sequence[_Row], kingdoms: Mapping[str, str]) -> Taxon | str:
     """The active taxon that the query names; of an inactive one it says that, as its observations went elsewhere."""
     same = [row for row in named if _plain(row.name) == plain_name(query.taxon)]
-    active = [_taxon(row, kingdoms) for row in same if row.active.strip().lower() in _TRUE]
+    active = [_taxon(row, kingdoms, query.kingdom) for row in same if row.active.strip().lower() in _TRUE]
     if same and not active:
         return f"'{query.taxon}' is no longer a name in use: give the accepted one in the names file, as its `taxon`"
     found = best_taxon(query, active)
     return found if isinstance(found, Taxon) or active else f"{found}; its tables know scientific names alone"
 
 
-def _taxon(row: _Row, kingdoms: Mapping[str, str]) -> Taxon:
-    group = next((kingdoms[key] for key in [*row.ancestry.split("/"), row.key] if key in kingdoms), "")
-    return Taxon(int(row.key), row.name, row.rank, group)
+def _taxon(row: _Row, kingdoms: Mapping[str, str], wanted: str) -> Taxon:
+    groups = [kingdoms[key] for key in [*row.ancestry.split("/"), row.key] if key in kingdoms]
+    return Taxon(int(row.key), row.name, row.rank, wanted if wanted in groups else next(iter(groups), ""))
 
 
 def _plain(name: str) -> str:
