@@ -283,10 +283,14 @@ def verify(data: Data = DEFAULT_DATA, *, radius: Radius = DEFAULT_RADIUS) -> Non
 
     Example: cli.py verify flower_data
     """
+    from curate.dataset import open_dataset
     from curate.verify import verify as run_verify
 
     tell_layout(data)
     report = run_verify(data, radius=radius, progress=console.bars)
+    if report.root != open_dataset(data).root:
+        console.say(f"{data} holds the split of {report.root}, which is verified with it.")
+        data = report.root
     curation_reports.verification(report)
     if report.in_order:
         following = lacks_classes(data) or f"Next: {next_step(data)}"

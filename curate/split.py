@@ -158,7 +158,7 @@ def split(
             with locked(out, command, wait=wait, progress=progress):
                 remove_abandoned(out)
                 drawn = replace(drawn, adopted=adopt(dataset, catalog, out, drawn.table))
-                begin(out, catalog.identity(), command)
+                begin(out, catalog.identity(), command, dataset.root)
                 write_bonds(out, drawn.bonds)
                 _remember(dataset, catalog, out, options, drawn)
                 placement, there = materialize(dataset, catalog, out, drawn.table, drawn.assigned, mode, progress)

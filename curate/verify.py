@@ -31,6 +31,7 @@ from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 from curate.splitting.bonds import read_bonds
 from curate.splitting.unfinished import unfinished_in
+from curate.splitting.whereabouts import dataset_split_into
 
 CrossingKind = Literal["copies", "near", "origin", "group"]
 
@@ -102,10 +103,13 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
     """Read every file of a dataset, and of the splits of it that lie elsewhere, and compare with the catalog.
 
     Writes nothing at all, so that a backup on a read-only disk can be verified. Without a catalog, or with a damaged
-    one, all files are new, and the split is proved all the same. Raises `UserError` for what the user can put right.
+    one, all files are new, and the split is proved all the same. A folder in which another dataset's split lies has no
+    catalog of its own: that dataset is verified. Raises `UserError` for what the user can put right.
     """
     require_radius(radius)
     dataset = open_dataset(root)
+    if not dataset.catalog_path.exists() and (owner := dataset_split_into(dataset.root)):
+        dataset = open_dataset(owner)
     files = [_File(file.path, file.label, file.split or "", ".") for file in dataset.files()]
     known = Recorded()
     no_catalog = ""

@@ -13,7 +13,7 @@ from torch.nn import functional
 from curate.errors import UserError
 from train.optimising.balance import Objective
 from train.optimising.ema import WeightAverage
-from train.optimising.fitting import Fitting, Measured, Work
+from train.optimising.fitting import Fitting, Measured, Work, best_epoch
 from train.optimising.layers import build_head
 from train.optimising.mixing import draw_mix
 from train.optimising.optimiser import parameter_groups
@@ -140,6 +140,20 @@ def scripted(accuracies: Sequence[float], losses: Sequence[float] | None = None)
         return Measured(100, round(100 * accuracy), 100 * loss)
 
     return validate
+
+
+def test_the_epoch_of_the_lowest_loss_is_kept() -> None:
+    """The first of equals; an epoch whose loss is no number is none."""
+    nan, constant = float("nan"), replace(SMALL, epochs=4, schedule="constant")
+    accuracies, losses = [0.5, 0.4, 0.4, 0.9], [nan, 0.3, 0.3, 0.8]
+    lowest = fitting(replace(constant, keep="lowest_loss"), validate=scripted(accuracies, losses))
+    history = lowest.run()
+    two = fitting(replace(constant, epochs=2))
+    two.run()
+    assert torch.equal(weights(lowest), weights(two))
+    told, most = best_epoch(history, "lowest_loss"), best_epoch(history, "best")
+    assert told == history[1]
+    assert most is None, "the last one was right most often"
 
 
 def test_training_stops_early_and_keeps_the_best() -> None:

@@ -162,9 +162,22 @@ def test_a_better_epoch_is_offered() -> None:
     better = [Epoch(1, 1.0, 0.5, 0.75), Epoch(2, 0.9, 0.6, 0.5)]
     settings = FitSettings()
     (note,) = data_notes(settings, ["a"], ["a"], balanced=False, history=better)
-    assert note.startswith("Epoch 1 of 2 was right more often on valid (75.00%): --set keep=best keeps the best epoch")
+    assert note.startswith("Epoch 1 of 2 was right more often (75.00%) on valid: --set keep=best keeps that epoch; its")
+    assert "authors" not in note
     assert data_notes(settings, ["a"], ["a"], balanced=False, history=better[:1]) == []
     assert "flattered" in data_notes(replace(settings, keep="best"), ["a"], ["a"], balanced=False, history=better)[0]
+
+
+@pytest.mark.parametrize(("recipe", "keep"), [("resnet152", "best"), ("landmarks", "lowest_loss")])
+def test_the_offer_is_what_the_authors_of_the_recipe_did(recipe: str, keep: str) -> None:
+    kept = load_recipe(recipe).authors_kept
+    history = [Epoch(1, 1.0, 0.5, 0.5, 0.7), Epoch(2, 1.0, 0.5, 0.75, 0.9), Epoch(3, 1.0, 0.5, 0.5, 0.8)]
+    (note,) = data_notes(FitSettings(), ["a"], ["a"], balanced=False, history=history, authors_kept=kept)
+    assert f"--set keep={keep} keeps that epoch, as the recipe's authors did" in note
+    assert note.startswith(f"Epoch {2 if keep == 'best' else 1} of 3 was ")
+    done = FitSettings(keep=kept)
+    (flattered,) = data_notes(done, ["a"], ["a"], balanced=False, history=history, authors_kept=kept)
+    assert "chosen on valid" in flattered
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")

@@ -141,6 +141,22 @@ def test_without_a_catalog_all_is_new_and_the_split_is_proved(tmp_path: Path) ->
     assert not (tmp_path / "catalog.sqlite").exists()
 
 
+def test_a_split_that_lies_beside_its_dataset_is_verified_by_that_ones_catalog(tmp_path: Path) -> None:
+    dataset(tmp_path / "flat", {"1": 8, "2": 8})
+    beside = split(tmp_path / "flat", mode="copy").out
+    report = verify(beside)
+    assert report.root == tmp_path / "flat"
+    assert report.in_order
+    one(beside, "train").write_bytes(encoded_field(field(99)))
+    assert len(verify(beside).changed) == 1
+    moved = (tmp_path / "flat").rename(tmp_path / "moved")
+    assert verify(beside).no_catalog, "nobody knows where the dataset is"
+    mark = beside / ".florilegium.split"
+    mark.write_text(mark.read_text(encoding="utf-8").replace("../flat", "../moved"), encoding="utf-8")
+    split(moved, out=tmp_path / "elsewhere")
+    assert verify(beside).root == beside, "the catalog there names another folder"
+
+
 def test_a_link_that_leads_nowhere_is_broken(root: Path, tmp_path: Path) -> None:
     split(root, out=tmp_path / "links", mode="symlink")
     name, to = next(iter(placed(tmp_path / "links").items()))

@@ -198,7 +198,7 @@ def _figures(facts: _Facts) -> Iterator[str]:
         yield f"Test was opened {times} time{'s' if times > 1 else ''} with this checkpoint; the first figure is shown."
     else:
         yield "Test was never opened with this checkpoint, as far as the record beside it tells."
-    if checkpoint.recipe.get("head", {}).get("keep") == "best":
+    if checkpoint.recipe.get("head", {}).get("keep", "last") != "last":
         yield "The epoch was chosen on valid, so its figure there is flattered."
     if calibration := checkpoint.calibration:
         yield ""

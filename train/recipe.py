@@ -13,6 +13,7 @@ from curate.defaults import DEFAULT_RECIPE
 from curate.errors import UserError, why_no_value
 from curate.files.reading import read_file
 from curate.printable import shown
+from train.optimising.settings import Keep
 from train.option_fields import Option, made_of, option, options_in, typed, values_of
 from train.options import LearningOptions
 
@@ -32,6 +33,7 @@ class Recipe:
     summary: str = option(MISSING, "one line for the list of recipes", heading="What it is")
     reproduces: str = option(MISSING, "whose recipe it is")
     reported: str = option(MISSING, "what its authors measured, on their split")
+    authors_kept: Keep = option("last", "the epoch that its authors kept, in the words of `keep`: offered after a run")
     options: LearningOptions = field(default_factory=LearningOptions)
 
     @property

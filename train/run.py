@@ -26,7 +26,14 @@ def options_of(
     """What `train_recipe` needs to know, from a recipe and what no recipe says."""
     augmentation = Augmentation(**recipe.options.augmentation.to_dict())
     learning = {**recipe.options.learning(), "augmentation": augmentation, "seed": seed}
-    return TrainOptions(**learning, models=models, device=device, names=names or {}, recipe=recipe.name)
+    return TrainOptions(
+        **learning,
+        models=models,
+        device=device,
+        names=names or {},
+        recipe=recipe.name,
+        authors_kept=recipe.authors_kept,
+    )
 
 
 def train_recipe(

@@ -36,9 +36,9 @@ from train.features.views import Views
 from train.head import fit_head, require_room
 from train.metrics import Accuracy
 from train.optimising.distributed import Processes
-from train.optimising.fitting import Epoch
+from train.optimising.fitting import Epoch, best_epoch
 from train.optimising.layers import Head
-from train.optimising.settings import FitSettings
+from train.optimising.settings import FitSettings, Keep
 from train.optimising.unfinished import UnfinishedRun
 from train.options import Cut, LearningOptions, Normalise, Precision, weights_by_network
 from train.pictures import LabelledPicture, class_folder_labels, fingerprint, labelled_pictures, require_known
@@ -56,6 +56,7 @@ class TrainOptions(LearningOptions):
     device: str = DEFAULT_DEVICE
     batch: int = BATCH
     recipe: str | None = None  # the name of the recipe these options came from
+    authors_kept: Keep = "last"  # the epoch that the authors of that recipe kept
     save_every: float = 60.0  # least seconds between two writes of the unfinished run
     names: Mapping[str, str] = field(default_factory=dict)  # label → human name; a label without one keeps its own
     watch: Callable[[Epoch], None] | None = None  # told each epoch's figures, in the first process
@@ -240,7 +241,14 @@ def finished(
         broken=trained.broken,
         computed=trained.computed,
         notes=trained.notes
-        + data_notes(options.head, labels, trained.valid_labels, balanced=trained.balanced, history=trained.history)
+        + data_notes(
+            options.head,
+            labels,
+            trained.valid_labels,
+            balanced=trained.balanced,
+            history=trained.history,
+            authors_kept=options.authors_kept,
+        )
         + memory_notes(place.device),
         seconds=clock.laps,
         trained=trained.trained,
@@ -370,11 +378,22 @@ def versions() -> dict[str, str]:
     return {**packages, "python": platform.python_version()}
 
 
-def _better_epoch(history: Sequence[Epoch]) -> Epoch | None:
-    """The best epoch on valid, where it is better than the last one."""
-    measured = [one for one in history if one.valid_accuracy is not None]
-    best = max(measured, key=lambda one: one.valid_accuracy or 0.0, default=None)
-    return best if best and (best.valid_accuracy or 0.0) > (measured[-1].valid_accuracy or 0.0) else None
+def _offer(history: Sequence[Epoch], authors_kept: Keep) -> str | None:
+    """What is said where an epoch was better on valid than the last, by what the recipe's authors chose theirs by."""
+    keep: Keep = "best" if authors_kept == "last" else authors_kept
+    better = best_epoch(history, keep)
+    if better is None:
+        return None
+    found = (
+        f"right more often ({better.valid_accuracy:.2%})"
+        if keep == "best"
+        else f"of lower loss ({better.valid_loss:.4f})"
+    )
+    as_who = "" if authors_kept == "last" else ", as the recipe's authors did"
+    return (
+        f"Epoch {better.number} of {len(history)} was {found} on valid: --set keep={keep} keeps that "
+        f"epoch{as_who}; its figure on valid is then flattered."
+    )
 
 
 def data_notes(
@@ -384,8 +403,12 @@ def data_notes(
     *,
     balanced: bool,
     history: Sequence[Epoch] = (),
+    authors_kept: Keep = "last",
 ) -> list[str]:
-    """Sentences on what the pictures allow; `valid` are the labels of the pictures that were measured on."""
+    """Sentences on what the pictures allow; `valid` are the labels of the pictures that were measured on.
+
+    `authors_kept` is the epoch that the authors of the recipe kept.
+    """
     notes = []
     if balanced and settings.balance:
         how = {
@@ -398,12 +421,9 @@ def data_notes(
     unmeasured = [label for label in labels if label not in set(valid)]
     if unmeasured:
         notes.append(f"{len(unmeasured)} of {len(labels)} classes have no valid picture, so nothing is known of them.")
-    if valid and settings.keep == "last" and (better := _better_epoch(history)):
-        notes.append(
-            f"Epoch {better.number} of {len(history)} was right more often on valid ({better.valid_accuracy:.2%}): "
-            f"--set keep=best keeps the best epoch, as several authors did; its figure on valid is then flattered."
-        )
-    if valid and settings.keep == "best":
+    if valid and settings.keep == "last" and (offered := _offer(history, authors_kept)):
+        notes.append(offered)
+    if valid and settings.keep != "last":
         notes.append("The epoch was chosen on valid, so its figure there is flattered: only test tells the truth.")
     return notes
 

@@ -10,7 +10,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,35 +27,55 @@ _LONGEST = 1 << 16  # bytes
 
 @dataclass(frozen=True)
 class Mark:
-    """`dataset` is the identity of the catalog whose split this is, `command` what finishes it, `run` any one run."""
+    """`dataset` is the identity of the catalog whose split this is, `command` what finishes it, `run` any one run.
+
+    `of` is the dataset's folder, relative to the marked one; "" where it lies on another drive, or nobody noted it.
+    """
 
     dataset: str
     whole: bool
     command: str
     run: str
+    of: str = ""
 
 
-def begin(out: Path, dataset: str, command: str) -> None:
-    """Mark a folder's split as unfinished, before anything in it changes.
+def begin(out: Path, dataset: str, command: str, root: Path | None = None) -> None:
+    """Mark a folder's split as unfinished, before anything in it changes; the dataset lies in `root`, or out itself.
 
     Raises `UserError` where it cannot be, and where the folder is gone, which the mark would bring back.
     """
     if not out.is_dir():
         raise UserError(f"The folder {out} is no longer there: it was removed or renamed meanwhile.")
-    _write(out, Mark(dataset, False, command, secrets.token_hex(8)))
+    try:
+        of = Path(os.path.relpath((root or out).resolve(), out.resolve())).as_posix()
+    except ValueError:  # on another drive of Windows
+        of = ""
+    _write(out, Mark(dataset, False, command, secrets.token_hex(8), of))
 
 
 def finish(out: Path) -> None:
     """Mark a folder's split as whole."""
     mark = _read(out)
     if mark is not None and not mark.whole:
-        _write(out, Mark(mark.dataset, True, mark.command, mark.run))
+        _write(out, replace(mark, whole=True))
 
 
 def belongs_to(out: Path, dataset: str) -> bool:
     """Whether a folder holds a split of the catalog with this identity. A stranger's catalog may only claim it."""
     mark = _read(out)
     return mark is not None and mark.dataset == dataset
+
+
+def marked_of(out: Path) -> tuple[str, str]:
+    """Whose split a folder says that it holds: the catalog's identity, and the dataset's folder relative to this one.
+
+    Both are "" where there is no mark, or one that cannot be read.
+    """
+    try:
+        mark = _read(out)
+    except UserError:
+        mark = None
+    return ("", "") if mark is None else (mark.dataset, mark.of)
 
 
 def marked_at(out: Path) -> int:
@@ -111,7 +131,7 @@ def _read(out: Path) -> Mark | None:
         pass
     if (
         not isinstance(values, dict)
-        or values.keys() != {"dataset", "whole", "command", "run"}
+        or values.keys() - {"of"} != {"dataset", "whole", "command", "run"}
         or not all(isinstance(values[name], bool if name == "whole" else str) for name in values)
     ):
         raise UserError(f"{file} is no mark of a split that this program made: remove it, and run `split` again.")

@@ -1,10 +1,12 @@
 """Where the split of a dataset lies: in its own folder, or where `split` has placed it."""
 
+import os
 from pathlib import Path
 
 from curate.catalog.known_files import placed_folders
 from curate.dataset import Dataset, open_dataset
-from curate.splitting.unfinished import belongs_to, marked_at
+from curate.errors import UserError
+from curate.splitting.unfinished import belongs_to, marked_at, marked_of
 
 
 def open_split(root: Path) -> Dataset:
@@ -33,6 +35,24 @@ def split_folder(dataset: Dataset) -> Path | None:
         except (OSError, ValueError, RuntimeError):  # no folder can have that name
             continue
     return newest if newest is None else _as_named(dataset.root, newest)
+
+
+def dataset_split_into(folder: Path) -> Path | None:
+    """The folder of the dataset whose split lies in `folder`, where that is another one; None where nobody knows it.
+
+    The mark in the folder says where the dataset lies, and the catalog there must name the folder and have the
+    identity in the mark: neither alone is believed.
+    """
+    identity, of = marked_of(folder)
+    if not identity or of in {"", "."}:
+        return None
+    try:
+        root = Path(os.path.normpath(folder / of))
+        placed = placed_folders(open_dataset(root).catalog_path)
+        named = any((root / out).resolve() == folder.resolve() for out in placed.folders)
+    except (OSError, ValueError, RuntimeError, UserError):  # no folder can have that name, or no dataset lies there
+        return None
+    return root if named and placed.identity == identity else None
 
 
 def _as_named(root: Path, folder: Path) -> Path:

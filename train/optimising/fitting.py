@@ -21,7 +21,7 @@ from train.optimising.mixing import Mix, draw_mix
 from train.optimising.optimiser import ParameterGroup, make_optimizer, set_rates
 from train.optimising.sampler import ClassBalancedSampler
 from train.optimising.schedule import Schedule
-from train.optimising.settings import FitSettings
+from train.optimising.settings import FitSettings, Keep
 from train.optimising.unfinished import UnfinishedRun
 from train.options import Precision
 
@@ -37,6 +37,21 @@ class Epoch:
     valid_loss: float | None = None
     learning_rate: float = 0.0  # of the head, at the epoch's last step
     plain_loss: float | None = None  # as `loss`, without smoothing, weights or mixing: what valid's is measured as
+
+
+def best_epoch(history: Sequence[Epoch], keep: Keep) -> Epoch | None:
+    """The epoch whose weights `keep` saves, the first of equals; None where none is better on valid than the last."""
+    if keep == "last" or not history:
+        return None
+    merits = [_merit(keep, epoch.valid_accuracy, epoch.valid_loss) for epoch in history]
+    best = merits.index(max(merits))
+    return history[best] if merits[best] > merits[-1] else None
+
+
+def _merit(keep: Keep, accuracy: float | None, loss: float | None) -> float:
+    """What makes an epoch better than another; -inf where it was not measured, or its loss is no number."""
+    figure = accuracy if keep == "best" else None if loss is None else -loss
+    return -math.inf if figure is None or math.isnan(figure) else figure
 
 
 @dataclass(frozen=True)
@@ -289,8 +304,9 @@ class Fitting:
         n, correct, loss = self.processes.sum([found.n, found.correct, found.loss])
         if not n:
             return None, None
-        before = [epoch.valid_accuracy for epoch in self.history if epoch.valid_accuracy is not None]
-        if self.settings.keep == "best" and correct / n > max(before, default=-1.0):
+        keep = self.settings.keep
+        before = (_merit(keep, epoch.valid_accuracy, epoch.valid_loss) for epoch in self.history)
+        if keep != "last" and _merit(keep, correct / n, loss / n) > max(before, default=-math.inf):
             self._best = {name: value.detach().cpu().clone() for name, value in self._changing().items()}
         return correct / n, loss / n
 

@@ -11,7 +11,7 @@ Activation = Literal["relu", "leaky_relu", "gelu"]
 Optimizer = Literal["adamw", "adam", "sgd"]
 ScheduleName = Literal["cosine", "constant", "exponential", "plateau"]
 BalanceBy = Literal["sampling", "weights", "logits"]
-Keep = Literal["last", "best"]
+Keep = Literal["last", "best", "lowest_loss"]
 
 _MANY = 10**9
 _MOST_LAYERS = 16
@@ -59,7 +59,10 @@ class FitSettings:
     early_stop: int = option(
         0, "epochs without a better valid accuracy before training ends; 0: never", least=0, most=_MANY
     )
-    keep: Keep = option("last", "whose weights are saved: those of the last epoch, or of the best one on valid")
+    keep: Keep = option(
+        "last",
+        "the epoch whose weights are saved: the last, the best (most right) on valid, or that of lowest_loss there",
+    )
     label_smoothing: float = option(
         0.2, "share of each target spread over all classes", least=0, below=1, heading="Regularisation"
     )
