@@ -433,6 +433,7 @@ def piped_preview(shown: Preview, names: Mapping[str, str]) -> None:
                 "landing_page": candidate.landing_page,
                 "provenance_group": candidate.provenance_group,
                 "taken_at": candidate.taken_at,
+                "citation": candidate.citation,
             }
         )
     for found in shown.yields:

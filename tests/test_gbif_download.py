@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from commands.curation_reports import piped_preview
 from curate.errors import UserError
 from curate.scrape import Scraped, scrape
+from curate.scraping.preview import preview
 from curate.scraping.scrape_options import ScrapeOptions
 from curate.sources import gbif_download, open_source
 from curate.sources.darwin_core import archive as archives
@@ -528,8 +530,22 @@ def test_the_doi_is_in_the_credits_and_a_changed_archive_is_read_again(tmp_path:
     assert {one.source for one in report.yields} == {f"gbif_download:{path}"}
 
 
-def test_the_folder_of_an_archive_is_none_of_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is allowed for a table is a bound of its own, and is kept to while it is read."""
+def test_the_doi_goes_along_with_a_list_of_candidates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    service, listing = Gbif(), tmp_path / "listed.jsonl"
+    with service.server:
+        path = packed(
+            tmp_path / "a.zip", members([occurrence(1)], [medium(1, identifier=f"{service.server.url}/1.jpg")])
+        )
+        options = ScrapeOptions(5, OPEN, 100)
+        shown = preview(tmp_path / "no", [RITRO], options, sources=(f"gbif_download:{path}",), network=service.network)
+        piped_preview(shown, {})
+        listing.write_text(capsys.readouterr().out, encoding="utf-8")
+        report = brought(service, tmp_path / "out", f"urls:{listing}")
+    assert report.new == 1
+    assert f"- https://doi.org/{DOI}\n" in report.credits.read_text(encoding="utf-8")
+
+
+def test_a_table_is_no_larger_than_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "MOST_UNPACKED", 3000)
     path = packed(tmp_path / "a.zip", members([occurrence(n) for n in range(100)], []))
     with pytest.raises(UserError, match=r"occurrence\.txt' in it unpacks to"):

@@ -1,8 +1,8 @@
 """A list of URLs that somebody made: `urls:FILE`, as text, CSV, TSV, JSON or JSONL.
 
 A text holds one URL a line, all of one class. CSV and TSV (with a header), a JSON array and JSONL have a `url`, and may
-have `label` (class folder or name), `title`, `author`, `license`, `license_url`, `landing_page`, `provenance_group` and
-`taken_at`. A list that has changed is read again: lines may be added, and what they say put right.
+have `label` (class folder or name), `title`, `author`, `license`, `license_url`, `landing_page`, `provenance_group`,
+`taken_at` and `citation`. A list that has changed is read again: lines may be added, and what they say put right.
 """
 
 import csv
@@ -149,4 +149,5 @@ def _candidate(row: dict[str, str]) -> Candidate:
         license=read_license(row.get("license"), url=row.get("license_url") or None),
         provenance_group=row.get("provenance_group", "") or provenance_group(page),
         taken_at=row.get("taken_at", ""),
+        citation=row.get("citation", ""),
     )

@@ -28,20 +28,25 @@ class Api:
     def __init__(self, source: str, home: str, fetcher: Fetcher) -> None:
         self.source = source
         self.home = fetcher.network.services.get(source, home).rstrip("/")
-        self.fetcher = fetcher
+        self._fetcher = fetcher
 
     @property
     def host(self) -> str:
         """The service's host name, by which its budget goes."""
         return httpx2.URL(self.home).host
 
+    @property
+    def fetcher(self) -> Fetcher:
+        """What brings the service's files, and its pictures."""
+        return self._fetcher
+
     def pause(self, seconds: float) -> None:
         """Ask this service nothing for so long."""
-        self.fetcher.hosts.pause(self.host, seconds)
+        self._fetcher.hosts.pause(self.host, seconds)
 
     def allow(self, per_minute: float) -> None:
         """Note a rate that the service documents for callers such as this one."""
-        self.fetcher.hosts.allow(self.host, per_minute)
+        self._fetcher.hosts.allow(self.host, per_minute)
 
     async def get(
         self,
@@ -88,9 +93,9 @@ class Api:
             own |= headers if target.host == self.host else {}
             try:
                 async with (
-                    self.fetcher.hosts.turn(target.host),
-                    asyncio.timeout(self.fetcher.network.timeouts.whole),
-                    self.fetcher.client.stream(target, own, method=method, form=form) as response,
+                    self._fetcher.hosts.turn(target.host),
+                    asyncio.timeout(self._fetcher.network.timeouts.whole),
+                    self._fetcher.client.stream(target, own, method=method, form=form) as response,
                 ):
                     self._heed_limits(response)
                     if not (response.has_redirect_location and method == "GET"):
@@ -102,7 +107,7 @@ class Api:
                 raise FetchFailed("refused address", f"{target.host} redirects to no URL: {error}") from error
             except FetchFailed as failed:
                 if failed.retry_after is not None:
-                    self.fetcher.hosts.pause(target.host, failed.retry_after)
+                    self._fetcher.hosts.pause(target.host, failed.retry_after)
                 raise
         raise FetchFailed("redirects", f"{url.host} redirects without end")
 
@@ -122,7 +127,7 @@ class Api:
             limit = _LIMIT.match(response.headers.get(f"x-ratelimit-limit{left[2] or ''}", ""))
             if limit is not None and limit[2] != "d":
                 # The window slides: one place in it comes free after this long on average.
-                self.fetcher.hosts.pause(self.host, _SECONDS[limit[2]] / max(int(limit[1]), 1))
+                self._fetcher.hosts.pause(self.host, _SECONDS[limit[2]] / max(int(limit[1]), 1))
 
 
 async def _content(response: httpx2.Response) -> bytes:
