@@ -335,6 +335,20 @@ def test_rows_come_as_they_were_written(
     assert numbered == [int(word) if word.isascii() and word.isdigit() else -1 for word in digits]
 
 
+@pytest.mark.parametrize("first", [0, 9])
+def test_whole_numbers_of_any_length_are_read(tmp_path: Path, first: int) -> None:
+    """And what is none is told from them, wherever in it the letter stands."""
+    good = [str(10**digits + 7) if digits else "7" for digits in range(18)] + ["0", "00000012", "9" * 18]
+    bad = [good[-2][:place] + sign + good[-2][place + 1 :] for place in range(8) for sign in "/:a \x7f"]
+    bad += ["", "-1", "1.0", "9" * 19, "1e3", "12345678901234x"]
+    words = [word for pair in zip(good, bad, strict=False) for word in pair] + bad[len(good) :]
+    file = tmp_path / "table.csv"
+    file.write_text("x\n" + "".join(f"{word}\n" for word in words[first:]))
+    (block,) = read_blocks(file, ("x",), unwatched)
+    expected = [int(word) if word in good else -1 for word in words[first:]]
+    assert block.numbers(0).tolist() == expected
+
+
 def test_small_unpacked_parts_of_a_bomb_are_looked_at_one_by_one(tmp_path: Path) -> None:
     file = tmp_path / "table.csv.gz"
     with gzip.open(file, "wb") as bomb:

@@ -47,7 +47,7 @@ _NIBBLES[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
 _SHORT = 8  # letters of a UUID that are looked up in the table of bits
 _LARGEST_TABLE = 27  # binary digits of its places
 _MIX = np.uint64(0x9E3779B97F4A7C15)
-_LONGEST_WORD = 24  # letters of a licence or an extension
+_LONGEST_WORD = 16  # letters of a licence or an extension
 _MOST_WORDS = 255
 _QUOTE = "\b"  # what the tables are written with where a name holds a tab or an end of line
 
@@ -96,7 +96,8 @@ def _observations(table: Path, slot_of: Mapping[int, int], watch: Watch, most: i
     for block in read_blocks(table, _OBSERVATION_COLUMNS, watch):
         taxon = block.numbers(4)
         slot = np.where((taxon >= 0) & (taxon < len(slots)), slots[np.clip(taxon, 0, len(slots) - 1)], -1)
-        rows = np.flatnonzero((slot >= 0) & block.begins(5, _RESEARCH))
+        rows = np.flatnonzero(slot >= 0)
+        rows = rows[block.some(rows).begins(5, _RESEARCH)]
         chosen = _read_observations(block.some(rows), slot[rows])
         for number, count in enumerate(np.bincount(chosen["slot"]).tolist()):
             if count:

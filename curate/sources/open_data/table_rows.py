@@ -26,7 +26,9 @@ _PART = 1 << 20  # bytes of the file that are read at once
 _MOST_UNPACKED = 1 << 24  # bytes that one part may unpack to before they are looked at
 _LONGEST_ROW = 1 << 20
 _TAB, _LINE_END, _ZERO = 9, 10, 48
+_SEPARATORS = 2  # signs from the tab on
 _MOST_DIGITS = 18
+_EIGHT = 8
 _GZIP = b"\x1f\x8b"
 
 
@@ -43,16 +45,23 @@ class Block:
 
     def numbers(self, column: int) -> NDArray[np.int64]:
         """The whole numbers of a column, int64[rows]; -1 where there is none, or something else."""
-        starts, widths = self.starts[:, column], self.ends[:, column] - self.starts[:, column]
-        values = np.zeros(len(starts), np.int64)
-        good = (widths > 0) & (widths <= _MOST_DIGITS)
-        last = len(self.content) - 1
-        for place in range(int(widths[good].max(initial=0))):
-            digits = self.content[np.minimum(starts + place, last)].astype(np.int64) - _ZERO
-            inside = widths > place
-            good &= ~inside | ((digits >= 0) & (digits <= 9))
-            values = np.where(inside & good, values * 10 + digits, values)
-        return np.where(good, values, -1)
+        ends, widths = self.ends[:, column], self.ends[:, column] - self.starts[:, column]
+        values = np.full(len(ends), -1, np.int64)
+        short = (widths > 0) & (widths <= _EIGHT) & (ends >= _EIGHT)
+        rows = np.flatnonzero(short)
+        if len(rows):
+            values[rows] = _of_eight_digits(self._before(ends[rows]), widths[rows])
+        for row in np.flatnonzero(~short & (widths > 0) & (widths <= _MOST_DIGITS)).tolist():
+            word = self.content[self.starts[row, column] : ends[row]].tobytes()
+            values[row] = int(word) if word.isdigit() else -1
+        return values
+
+    def _before(self, ends: Places) -> NDArray[np.uint64]:
+        """The eight bytes before each place as one number, the last one in the highest digits, uint64[n]."""
+        at_every_byte: NDArray[np.uint64] = np.ndarray(
+            len(self.content) - _EIGHT + 1, "<u8", self.content.data, strides=(1,)
+        )
+        return at_every_byte[ends - _EIGHT]
 
     def begins(self, column: int, word: bytes) -> NDArray[np.bool_]:
         """In which rows a column is this very word, bool[rows]."""
@@ -129,7 +138,7 @@ def whole_rows(path: Path, watch: Watch) -> Iterator[bytes]:
 def _block(rows: bytes, count: int, wanted: Sequence[int]) -> Block:
     """The places of the wanted ones of `count` columns; rows of another number of columns are odd."""
     signs = np.frombuffer(rows, np.uint8)
-    ends = np.flatnonzero((signs == _TAB) | (signs == _LINE_END))
+    ends = np.flatnonzero(signs - np.uint8(_TAB) < _SEPARATORS)  # smaller ones wrap round to large ones
     odd = 0
     if len(ends) % count or not (signs[ends[count - 1 :: count]] == _LINE_END).all():
         lines = np.flatnonzero(signs == _LINE_END)
@@ -143,6 +152,21 @@ def _block(rows: bytes, count: int, wanted: Sequence[int]) -> Block:
         begins = np.concatenate([[0], table[:-1, -1] + 1])[: len(table)]
     starts = np.stack([begins if column == 0 else table[:, column - 1] + 1 for column in wanted], axis=1)
     return Block(signs, starts, table[:, list(wanted)], odd)
+
+
+def _of_eight_digits(signs: NDArray[np.uint64], widths: Places) -> NDArray[np.int64]:
+    """The numbers that the last `widths` of eight letters are; -1 where one of these is no digit.
+
+    All eight are added up at once, two by two, then four by four: D. Lemire, "Quickly parsing eight digits" (2018).
+    """
+    missing = ((_EIGHT - widths) * 8).astype(np.uint64)
+    zeros = np.uint64(0x3030303030303030)
+    digits = ((signs ^ zeros) >> missing) << missing
+    good = ((digits | (digits + np.uint64(0x0606060606060606))) & np.uint64(0xF0F0F0F0F0F0F0F0)) == 0
+    pairs = (digits * np.uint64(2561)) >> np.uint64(8)
+    fours = ((pairs & np.uint64(0x00FF00FF00FF00FF)) * np.uint64(6553601)) >> np.uint64(16)
+    whole = ((fours & np.uint64(0x0000FFFF0000FFFF)) * np.uint64(42949672960001)) >> np.uint64(32)
+    return np.where(good, whole.astype(np.int64), -1)
 
 
 def _unpacked(path: Path, watch: Watch) -> Iterator[bytes]:
