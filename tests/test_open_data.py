@@ -324,10 +324,11 @@ def test_rows_come_as_they_were_written(
     found, odd = [], sum(block.odd for block in blocks)
     for block in blocks:
         text = block.content.tobytes()
-        found += [
-            tuple(text[start:end].decode() for start, end in zip(starts, ends, strict=True))
-            for starts, ends in zip(block.starts.tolist(), block.ends.tolist(), strict=True)
+        columns = [
+            [text[start:end].decode() for start, end in zip(block.starts(one), block.ends(one), strict=True)]
+            for one in range(2)
         ]
+        found += zip(*columns, strict=True)
     assert found == [(row[2], row[0]) for row in rows if len(row) == 3]
     assert odd == sum(len(row) != 3 for row in rows)
     numbered = [number for block in blocks for number in block.numbers(1).tolist()]

@@ -97,7 +97,7 @@ def _observations(table: Path, slot_of: Mapping[int, int], watch: Watch, most: i
         taxon = block.numbers(4)
         slot = np.where((taxon >= 0) & (taxon < len(slots)), slots[np.clip(taxon, 0, len(slots) - 1)], -1)
         rows = np.flatnonzero(slot >= 0)
-        rows = rows[block.some(rows).begins(5, _RESEARCH)]
+        rows = rows[block.some(rows).equals(5, _RESEARCH)]
         chosen = _read_observations(block.some(rows), slot[rows])
         for number, count in enumerate(np.bincount(chosen["slot"]).tolist()):
             if count:
@@ -112,13 +112,12 @@ def _observations(table: Path, slot_of: Mapping[int, int], watch: Watch, most: i
 
 
 def _read_observations(block: Block, slot: NDArray[np.int32]) -> Rows:
-    everything = np.arange(len(slot))
-    high, low, good = _uuids(block.letters(0, everything, _UUID + 1))
+    high, low, good = _uuids(block.letters(0, _UUID + 1))
     read = np.zeros(len(slot), _OBSERVATION)
     read["high"], read["low"], read["slot"] = high, low, slot
     read["observer"] = block.numbers(1)
-    read["cell"] = _cells(block.letters(2, everything, 4), block.letters(3, everything, 5))
-    read["day"] = _days(block.letters(6, everything, 10))
+    read["cell"] = _cells(block.letters(2, 4), block.letters(3, 5))
+    read["day"] = _days(block.letters(6, 10))
     return read[good]
 
 
@@ -149,22 +148,20 @@ def _photos(table: Path, observations: Rows, words: "tuple[_Words, _Words]", wat
     may_be = _Bits(observations["high"])
     found = []
     for block in read_blocks(table, _PHOTO_COLUMNS, watch):
-        rows = may_be.rows_in(block, 1)
-        high, low, good = _uuids(block.letters(1, rows, _UUID + 1))
+        some = block.some(may_be.rows_in(block, 1))
+        high, low, good = _uuids(some.letters(1, _UUID + 1))
         place = np.minimum(np.searchsorted(observations["high"], high), max(len(observations) - 1, 0))
         if len(observations):
             good &= (observations["high"][place] == high) & (observations["low"][place] == low)
         else:
             good[:] = False
-        rows, own = rows[good], observations[place[good]]
-        some = block.some(rows)
-        everything = np.arange(len(rows))
-        read = np.zeros(len(rows), PHOTO)
+        own, some = observations[place[good]], some.some(np.flatnonzero(good))
+        read = np.zeros(len(some), PHOTO)
         for name in _OBSERVATION.names or ():
             read[name] = own[name]
         read["photo"] = some.numbers(0)
-        read["extension"] = words[0].places(some.words(2, everything, _LONGEST_WORD))
-        read["license"] = words[1].places(some.words(3, everything, _LONGEST_WORD))
+        read["extension"] = words[0].places(some.words(2, _LONGEST_WORD))
+        read["license"] = words[1].places(some.words(3, _LONGEST_WORD))
         for name, column in (("width", 4), ("height", 5), ("position", 6)):
             read[name] = np.minimum(some.numbers(column), np.iinfo(np.int32).max)
         found.append(read[read["photo"] >= 0])
@@ -240,8 +237,8 @@ class _Bits:
 
     def rows_in(self, block: Block, column: int) -> Places:
         """The rows in which a column may be one of those that were given."""
-        starts = block.starts[:, column]
-        long_enough = block.ends[:, column] - starts >= _SHORT
+        starts = block.starts(column)
+        long_enough = block.ends(column) - starts >= _SHORT
         content = block.content
         if len(content) < _SHORT:
             return np.zeros(0, np.int64)

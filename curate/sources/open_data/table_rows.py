@@ -34,27 +34,65 @@ _GZIP = b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class Block:
-    """Rows of a table: `content` is uint8[n]; `starts` and `ends`, int64[rows, columns], say which of its bytes are the
-    text of a column that was asked for. `odd` rows had another number of columns and are left out.
+    """Rows of a table: `content` is uint8[n], `begins` int64[rows] says where in it a row begins, and `table`,
+    int64[rows, all columns], where each of its columns ends. `places` are the columns that were asked for, by which the
+    methods know them. `odd` rows had another number of columns and are left out.
     """
 
     content: NDArray[np.uint8]
-    starts: Places
-    ends: Places
+    begins: Places
+    table: Places
+    places: Sequence[int]
     odd: int
+
+    def __len__(self) -> int:
+        return len(self.begins)
+
+    def starts(self, column: int) -> Places:
+        """Where the text of a column begins, int64[rows]."""
+        place = self.places[column]
+        return self.begins if place == 0 else self.table[:, place - 1] + 1
+
+    def ends(self, column: int) -> Places:
+        """The byte behind it, int64[rows]."""
+        return self.table[:, self.places[column]]
 
     def numbers(self, column: int) -> NDArray[np.int64]:
         """The whole numbers of a column, int64[rows]; -1 where there is none, or something else."""
-        ends, widths = self.ends[:, column], self.ends[:, column] - self.starts[:, column]
+        starts, ends = self.starts(column), self.ends(column)
+        widths = ends - starts
         values = np.full(len(ends), -1, np.int64)
         short = (widths > 0) & (widths <= _EIGHT) & (ends >= _EIGHT)
         rows = np.flatnonzero(short)
         if len(rows):
             values[rows] = _of_eight_digits(self._before(ends[rows]), widths[rows])
         for row in np.flatnonzero(~short & (widths > 0) & (widths <= _MOST_DIGITS)).tolist():
-            word = self.content[self.starts[row, column] : ends[row]].tobytes()
+            word = self.content[starts[row] : ends[row]].tobytes()
             values[row] = int(word) if word.isdigit() else -1
         return values
+
+    def equals(self, column: int, word: bytes) -> NDArray[np.bool_]:
+        """In which rows a column is this very word, bool[rows]."""
+        starts = self.starts(column)
+        same: NDArray[np.bool_] = self.ends(column) - starts == len(word)
+        last = len(self.content) - 1
+        for place, sign in enumerate(word):
+            same &= self.content[np.minimum(starts + place, last)] == sign
+        return same
+
+    def letters(self, column: int, width: int) -> NDArray[np.uint8]:
+        """The first bytes of a column, uint8[rows, width]; 0 behind its end."""
+        places = self.starts(column)[:, None] + np.arange(width)
+        found = self.content[np.minimum(places, len(self.content) - 1)]
+        return np.where(places < self.ends(column)[:, None], found, 0).astype(np.uint8)
+
+    def words(self, column: int, width: int) -> NDArray[np.bytes_]:
+        """The texts of a column as bytes of at most so many: S<width>[rows]."""
+        return np.ascontiguousarray(self.letters(column, width)).view(f"S{width}")[:, 0]
+
+    def some(self, rows: Places) -> "Block":
+        """The same of these rows alone."""
+        return Block(self.content, self.begins[rows], self.table[rows], self.places, 0)
 
     def _before(self, ends: Places) -> NDArray[np.uint64]:
         """The eight bytes before each place as one number, the last one in the highest digits, uint64[n]."""
@@ -62,30 +100,6 @@ class Block:
             len(self.content) - _EIGHT + 1, "<u8", self.content.data, strides=(1,)
         )
         return at_every_byte[ends - _EIGHT]
-
-    def begins(self, column: int, word: bytes) -> NDArray[np.bool_]:
-        """In which rows a column is this very word, bool[rows]."""
-        starts = self.starts[:, column]
-        same: NDArray[np.bool_] = self.ends[:, column] - starts == len(word)
-        last = len(self.content) - 1
-        for place, sign in enumerate(word):
-            same &= self.content[np.minimum(starts + place, last)] == sign
-        return same
-
-    def letters(self, column: int, rows: Places, width: int) -> NDArray[np.uint8]:
-        """The first bytes of a column in some rows, uint8[rows, width]; 0 behind its end."""
-        starts, ends = self.starts[rows, column], self.ends[rows, column]
-        places = starts[:, None] + np.arange(width)
-        found = self.content[np.minimum(places, len(self.content) - 1)]
-        return np.where(places < ends[:, None], found, 0).astype(np.uint8)
-
-    def words(self, column: int, rows: Places, width: int) -> NDArray[np.bytes_]:
-        """The texts of a column in some rows, as bytes of at most so many: S<width>[rows]."""
-        return np.ascontiguousarray(self.letters(column, rows, width)).view(f"S{width}")[:, 0]
-
-    def some(self, rows: Places) -> "Block":
-        """The same of these rows alone."""
-        return Block(self.content, self.starts[rows], self.ends[rows], 0)
 
 
 def read_blocks(path: Path, columns: Sequence[str], watch: Watch) -> Iterator[Block]:
@@ -139,19 +153,15 @@ def _block(rows: bytes, count: int, wanted: Sequence[int]) -> Block:
     """The places of the wanted ones of `count` columns; rows of another number of columns are odd."""
     signs = np.frombuffer(rows, np.uint8)
     ends = np.flatnonzero(signs - np.uint8(_TAB) < _SEPARATORS)  # smaller ones wrap round to large ones
-    odd = 0
-    if len(ends) % count or not (signs[ends[count - 1 :: count]] == _LINE_END).all():
-        lines = np.flatnonzero(signs == _LINE_END)
-        of_line = np.searchsorted(lines, ends)
-        good = np.bincount(of_line, minlength=len(lines)) == count
-        odd = int((~good).sum())
-        table = ends[good[of_line]].reshape(-1, count)
-        begins = np.concatenate([[0], lines[:-1] + 1])[good]
-    else:
+    if len(ends) % count == 0 and (signs[ends[count - 1 :: count]] == _LINE_END).all():
         table = ends.reshape(-1, count)
-        begins = np.concatenate([[0], table[:-1, -1] + 1])[: len(table)]
-    starts = np.stack([begins if column == 0 else table[:, column - 1] + 1 for column in wanted], axis=1)
-    return Block(signs, starts, table[:, list(wanted)], odd)
+        return Block(signs, np.concatenate([[0], table[:-1, -1] + 1])[: len(table)], table, wanted, 0)
+    lines = np.flatnonzero(signs == _LINE_END)
+    of_line = np.searchsorted(lines, ends)
+    good = np.bincount(of_line, minlength=len(lines)) == count
+    table = ends[good[of_line]].reshape(-1, count)
+    begins = np.concatenate([[0], lines[:-1] + 1])[good]
+    return Block(signs, begins, table, wanted, int((~good).sum()))
 
 
 def _of_eight_digits(signs: NDArray[np.uint64], widths: Places) -> NDArray[np.int64]:
