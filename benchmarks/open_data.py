@@ -7,7 +7,7 @@ other, 700,000 observers of whom few have most of the observations. 1.4 million 
 taxa that are asked for have 1 observation in 25 between them, the first one most. About 75 bytes of disk are needed
 for each row of photos, for the photos and the observations together; DIR is a new folder, and is removed at the end
 without `--keep`. The source runs in a process of its own, whose largest resident memory counts; the second run finds
-what the first has kept, and `unpack` unpacks the tables and looks at nothing. Generating comes before, and is not timed.
+what the first has kept, and `unpack` unpacks the tables and looks at nothing. Generating comes before and is not timed.
 """
 
 import argparse
@@ -227,7 +227,7 @@ def unpack(folder: str) -> Run:
     """Unpack the tables and look at nothing: what no way of reading them can do without."""
     began = time.perf_counter()
     for name in ("taxa", "observations", "photos", "observers"):
-        for _ in whole_rows(Path(folder) / f"{name}.csv.gz", lambda size: None):
+        for _ in whole_rows(Path(folder) / f"{name}.csv.gz", lambda size: None):  # noqa: ARG005
             pass
     return Run(time.perf_counter() - began, time.process_time(), peak_rss(), 0, 0, 0)
 
