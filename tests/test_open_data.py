@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import io
 import os
 import shutil
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -245,7 +247,13 @@ def test_all_classes_are_found_in_one_reading_and_no_run_reads_again(
     assert sorted(numbers(ask(folder, petunia, kept=kept)["1"])) == [21, 41], "tables that changed are read again"
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no numbers", None])
+def packed_more_than_it_holds() -> bytes:
+    made = io.BytesIO()
+    np.savez_compressed(made, about=np.zeros(1 << 20, np.uint8), photos=np.zeros(1 << 20, photo_scan.PHOTO))
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no numbers", packed_more_than_it_holds(), None])
 def test_what_is_kept_and_cannot_be_read_is_found_again(tmp_path: Path, content: bytes | None) -> None:
     tables = Tables()
     tables.observe(1, 120, 11)
@@ -387,6 +395,7 @@ def bucket() -> Iterator[Bucket]:
         tables.observe(number, 120, number + 1, observer=number % 12 if number < 12 else 0)
     for number in range(40, 44):
         tables.observe(number, 130, number + 1, observer=number - 39)
+    tables.observe(50, 130, 51, observer=5, size=(90, 2000))
     made = Bucket({f"{name}.csv.gz": gzip.compress(text.encode(), 1) for name, text in tables.contents().items()})
     with made.server:
         yield made
@@ -468,8 +477,12 @@ def test_a_scrape_from_the_tables_is_credited_and_a_second_one_helps(bucket: Buc
     assert report.new == 14
     assert len(said) == 1
     assert [one.label for one in report.shortfalls] == ["1"]
-    assert "Petunia × atkinsiana (hybrid, Plantae): 4 observations" in "".join(report.notes)
+    assert "Petunia × atkinsiana (hybrid, Plantae): 5 observations" in "".join(report.notes)
     assert {one.source for one in report.yields} == {NAME}
+    assert report.yields[1].lost == {"too small": 1}, "and was not fetched"
+    with ledger(out) as db:
+        (fetched,) = db.execute("SELECT SUM(sha256 != '') FROM scrape_candidates").fetchone()
+    assert fetched == 14
     text = report.credits.read_text(encoding="utf-8")
     assert text.count("CC BY 4.0") == 14
     assert "by login3, " in text
@@ -525,6 +538,12 @@ def test_an_observation_known_by_number_and_by_uuid_is_one_origin(tmp_path: Path
             )
             store.add(Query("rose", "rose", "rose"), source, "", CandidatePage(found))
         observed = observed_photos(catalog)
+        of_api, of_tables = store.by_id(2), store.by_id(3)
+        assert of_api is not None
+        assert of_tables is not None
+        assert of_api.picture == of_tables.picture
+        store.mark(of_api.id, "kept")
+        assert store.taken_before(of_tables), "one photo that both found comes once"
     facts = [
         fact("a", url=PHOTO.format(1), provenance_group=own, author="Ann"),
         fact("b", url=PHOTO.format(3), provenance_group=other, author="Ann"),

@@ -59,6 +59,7 @@ _CORE = (
 )
 _OF_MEDIA = ("identifier", "accessURI", "type", "format", *_TOLD_OF_MEDIA)
 _KINDS = {"stillimage": "StillImage", "image": "StillImage", "sound": "Sound", "audio": "Sound", "video": "MovingImage"}
+_IS_KEY = re.compile(r"[0-9]{1,12}")
 _SEVERAL = re.compile(r"\s*[|;,]\s*(?=https?://)")
 
 Row = Mapping[str, str]
@@ -244,7 +245,7 @@ class _Reader:
         for row in self._archive.rows(self._core, _CORE, watch):
             if row["mediaType"] and "StillImage" not in row["mediaType"]:
                 continue
-            keys = {row[name] for name in LINEAGE if row[name].isascii() and row[name].isdigit()}
+            keys = {row[name] for name in LINEAGE if _IS_KEY.fullmatch(row[name])}
             owners = [own for key in keys for own in by_key.get(key, ())] if keys else _named_by(row, classes)
             self._give(row, keys, owners)
         if self._media is not None:
@@ -264,7 +265,7 @@ class _Reader:
         record: Record = {name: row[name] or None for name in _TOLD}
         record |= {name: int(row[name]) for name in LINEAGE if row[name] in keys}
         record |= {
-            "key": row["gbifID"] or f"{self._archive.path.stem}:{row['']}",
+            "key": row["gbifID"] or f"{self._archive.path.stem}:{row[''] or row['occurrenceID']}",
             "id": row[""],
             "basisOfRecord": basis,
         }
@@ -306,12 +307,13 @@ def _kind(row: Row) -> str:
 def _tables(archive: DarwinCoreArchive) -> tuple[ArchiveTable, ArchiveTable | None]:
     """The table of records and, where there is one, that of their media. Raises UserError."""
     core, extensions = archive.descriptor.core, archive.descriptor.extensions
-    if core.row_type != "Occurrence" or core.id is None:
+    if core.row_type != "Occurrence":
         raise UserError(
             f"The archive {archive.path} is of {core.row_type or 'nothing'} records, not of occurrences: ask for a "
             "download of occurrences."
         )
-    media = next((one for one in extensions if one.row_type in _MEDIA and archive.holds(one)), None)
+    usable = [one for one in extensions if one.row_type in _MEDIA and archive.holds(one) and one.id is not None]
+    media = usable[0] if usable and core.id is not None else None
     if media is None and "associatedMedia" not in core.fields:
         raise UserError(
             f"The archive {archive.path} names no pictures: ask GBIF for a download in the format Darwin Core archive, "

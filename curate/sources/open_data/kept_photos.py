@@ -16,6 +16,8 @@ from curate.sources.open_data.photo_scan import PHOTO, FoundPhotos
 FILE = "inaturalist_open_data.npz"
 _VERSION = 1
 
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError, MemoryError)
+
 Asked = tuple[str, str]
 """A taxon's name and kingdom, as a query gives them."""
 
@@ -61,6 +63,8 @@ def write_photos(file: Path, kept: KeptPhotos) -> None:
 def read_photos(file: Path) -> KeptPhotos | None:
     """What the file holds; None where there is none, or none that can be read: then the tables are read again."""
     try:
+        if not _is_stored(file):
+            return None
         with open_file(file) as stream, np.load(stream, allow_pickle=False) as parts:
             about: dict[str, Any] = json.loads(parts["about"].tobytes())
             photos = parts["photos"]
@@ -82,8 +86,14 @@ def read_photos(file: Path) -> KeptPhotos | None:
         if not _fits(found, len(slots)):
             return None
         return KeptPhotos(str(about["version"]), meant, slots, found)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, RecursionError):
+    except (*_UNREADABLE, zipfile.BadZipFile):
         return None
+
+
+def _is_stored(file: Path) -> bool:
+    """Whether its parts are as large as the file lets them be: ours are not packed, and unpack to nothing larger."""
+    with open_file(file) as stream, zipfile.ZipFile(stream) as parts:
+        return sum(part.file_size for part in parts.infolist()) <= file.stat().st_size
 
 
 def _fits(found: FoundPhotos, slots: int) -> bool:
