@@ -491,6 +491,8 @@ def test_a_scrape_from_the_tables_is_credited_and_a_second_one_helps(bucket: Buc
     assert bucket.asked == [], "the tables are not asked for again"
     with ledger(out) as db:
         assert db.execute("SELECT COUNT(*) FROM scrape_candidates WHERE label = '10'").fetchone() == (30,)
+        searches = db.execute("SELECT label, complete, repeats FROM scrape_searches").fetchall()
+    assert sorted(searches) == [("1", 1, 0), ("10", 1, 0)], "one search each, though the tables came after it had begun"
 
 
 def test_no_table_is_brought_for_classes_that_are_full(bucket: Bucket, tmp_path: Path) -> None:
