@@ -329,7 +329,8 @@ def test_rows_come_as_they_were_written(
         patch.setattr(table_rows, "_PART", part)
         patch.setattr(table_rows, "_MOST_UNPACKED", 7)
         blocks = list(read_blocks(file, ("three", "one"), unwatched))
-    found, odd = [], sum(block.odd for block in blocks)
+    found: list[tuple[str, ...]] = []
+    odd = sum(block.odd for block in blocks)
     for block in blocks:
         text = block.content.tobytes()
         columns = [
