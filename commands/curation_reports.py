@@ -445,6 +445,7 @@ def piped_preview(shown: Preview, names: Mapping[str, str]) -> None:
                 "provenance_group": candidate.provenance_group,
                 "taken_at": candidate.taken_at,
                 "author_page": candidate.author_page,
+                "citation": candidate.citation,
             }
         )
     for found in shown.yields:

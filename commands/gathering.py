@@ -64,7 +64,8 @@ def scrape(
     only, unless --license says otherwise.
 
     Sources: openverse, wikimedia, commons_category, inaturalist, gbif, flickr, pexels, pixabay,
-    unsplash, duckduckgo, google, hf:DATASET, urls:FILE, folder:DIR.
+    unsplash, duckduckgo, google, inaturalist_open_data, gbif_download:FILE, hf:DATASET,
+    urls:FILE, folder:DIR.
 
     In a pipe, --dry-run gives a line of JSON for each candidate, which `--source urls:FILE.jsonl` takes.
 
@@ -86,7 +87,7 @@ def scrape(
     if dry_run:
         from curate.scraping.preview import preview
 
-        shown = preview(out, queries, options, sources=sources, network=network)
+        shown = preview(out, queries, options, sources=sources, network=network, progress=console.bars)
         if not sys.stdout.isatty():
             curation_reports.piped_preview(shown, {query.label: query.name for query in queries})
         else:
@@ -103,7 +104,7 @@ def scrape(
     known = {query.label: query.name for query in plan_queries(names)}
     report = run_scrape(
         out, queries, options, sources=sources, network=network, names=known, force=force, wait=patience(wait),
-        progress=console.bars,
+        progress=console.bars, say=console.heading,
     )  # fmt: skip
     curation_reports.scraping(report)
     console.say(

@@ -82,6 +82,9 @@ def credits_text(everything: Sequence[Credit], names: Mapping[str, str]) -> str:
         "with its author and licence; whoever passes the pictures on passes this list on with them."
     )
     lines = ["# Credits", "", introduction]
+    cited = sorted({credit.source.partition(", ")[2] for credit in credited} - {""})
+    if cited:
+        lines += ["", "Whoever uses them cites where they come from:", "", *(f"- {_escaped(one)}" for one in cited)]
     label = None
     for credit in credited:
         if credit.label != label:

@@ -65,6 +65,8 @@ def _of_observations(facts: Sequence[OriginFacts], observed: Mapping[str, str]) 
         group = _observation(one, photo, observed)
         if group:
             yield one.sha256, group
+        if photo in observed:  # another source may know the same observation under another name
+            yield one.sha256, observed[photo]
         author = _name(one.author)
         if author and (photo or group):
             of_author[author].append(one.sha256)

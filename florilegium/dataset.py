@@ -101,10 +101,10 @@ def scrape(
 
     `names` says what to search for: class folder → search query, or a JSON file of that; Oxford-102's flowers by
     default. `classes` picks some of it, by folder or name. `sources` are "auto", or openverse, wikimedia, inaturalist,
-    gbif, flickr, pexels, pixabay, unsplash, duckduckgo, google, "hf:DATASET", "urls:FILE", "folder:DIR". `licenses` is
-    "open", codes such as "by,by-sa", or "any". `min_size` is in pixels of the shorter side. `per_author` is the most
-    pictures of a class by one author (0 for any number, None for a fifth of the limit as long as there are others);
-    `specimens` takes herbarium sheets too.
+    gbif, flickr, pexels, pixabay, unsplash, duckduckgo, google, inaturalist_open_data, "gbif_download:FILE",
+    "hf:DATASET", "urls:FILE", "folder:DIR". `licenses` is "open", codes such as "by,by-sa", or "any". `min_size` is in
+    pixels of the shorter side. `per_author` is the most pictures of a class by one author (0 for any number, None for a
+    fifth of the limit as long as there are others); `specimens` takes herbarium sheets too.
     `contact` is your address, for the services to complain to; `ignore_robots` and `ignore_noai` fetch what a site asks
     programs not to. `force` overwrites a CREDITS.md and a metadata.csv that somebody else has written. `wait` is how
     many seconds to wait for another command at work in the dataset; None for as long as it takes.

@@ -54,6 +54,7 @@ CREATE TABLE IF NOT EXISTS scrape_candidates (
     taken_at         TEXT NOT NULL DEFAULT '',  -- when the picture was taken, as the source wrote it
     author_page      TEXT NOT NULL DEFAULT '',
     noai             INTEGER NOT NULL DEFAULT 0,  -- 1: its author wants no AI trained with it
+    citation         TEXT NOT NULL DEFAULT '',  -- of the whole that it was found in; "" for none
     UNIQUE (label, source, picture)
 )""",
 )
@@ -62,6 +63,7 @@ _LATER_COLUMNS = (
     ("scrape_candidates", "taken_at", "TEXT NOT NULL DEFAULT ''"),
     ("scrape_candidates", "author_page", "TEXT NOT NULL DEFAULT ''"),
     ("scrape_candidates", "noai", "INTEGER NOT NULL DEFAULT 0"),
+    ("scrape_candidates", "citation", "TEXT NOT NULL DEFAULT ''"),
 )
 """What older versions have not: they get it when the tables are opened."""
 _INDEXES = (
@@ -96,7 +98,7 @@ _TOLD = (
     *("license", "license_version", "license_url", "width", "height", "provenance_group"),
 )
 """The first columns of what `_row` gives, which a source tells."""
-_TOLD_LATER = ("taken_at", "author_page", "noai")
+_TOLD_LATER = ("taken_at", "author_page", "noai", "citation")
 """The last ones of it, which a source tells too."""
 _OPEN = ("found", "refused", "retry", "fetched")
 _TAKEN = ("retry", "failed", "fetched", "broken", "duplicate", "kept")
@@ -152,11 +154,13 @@ class CandidateStore:
         ).fetchone()
         return (None if row[0] is None else str(row[0]), bool(row[1])) if row else (None, False)
 
-    def add(self, query: Query, source: str, words: str, page: CandidatePage) -> None:
-        """Enter a page and the way on from it, in one transaction: no page is asked for twice."""
+    def add(self, query: Query, source: str, words: str, page: CandidatePage, *, correct: bool = False) -> None:
+        """Enter a page and the way on from it, in one transaction: no page is asked for twice.
+
+        With `correct`, what the page says counts before what an earlier search of the source has said.
+        """
         with self._catalog.transaction() as db:
-            own = ":" in source  # a list of the user's, in which lines are put right
-            repeats = sum(self._enter(query.label, source, words, one, correct=own) for one in page.candidates)
+            repeats = sum(self._enter(query.label, source, words, one, correct=correct) for one in page.candidates)
             db.execute(
                 "INSERT INTO scrape_searches (label, source, words, cursor, repeats, complete, odd) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET cursor = excluded.cursor, "
@@ -273,7 +277,7 @@ class CandidateStore:
             CreditRow(
                 sha256,
                 candidate.url,
-                stored.source.partition(":")[0],
+                ", ".join(filter(None, (stored.source.partition(":")[0], candidate.citation))),
                 candidate.source_id,
                 candidate.landing_page,
                 candidate.title,
@@ -379,7 +383,7 @@ def _row(label: str, source: str, words: str, candidate: Candidate) -> tuple[obj
         candidate.height,
         candidate.provenance_group,
         *("found", "", "", 0, "", ""),
-        *(candidate.taken_at, candidate.author_page, int(candidate.noai)),
+        *(candidate.taken_at, candidate.author_page, int(candidate.noai), candidate.citation),
     )
 
 
@@ -390,12 +394,13 @@ def _picture(candidate: Candidate) -> str:
 
 def _stored(row: tuple[object, ...]) -> StoredCandidate:
     number, label, source, _, picture, url, source_id, landing_page, title, author, *rest = row
-    code, version, deed, width, height, group, status, _, _, _, sha256, path, taken_at, page, noai = rest
+    code, version, deed, width, height, group, status, _, _, _, sha256, path, taken_at, page, noai, citation = rest
     license_ = License(str(code), str(version), str(deed))
     size = (width if isinstance(width, int) else None, height if isinstance(height, int) else None)
     texts = (str(url), str(source_id), str(landing_page), str(title), str(author))
     key = "" if picture == picture_key(str(url)) else str(picture)
-    candidate = Candidate(*texts, license_, *size, str(group), str(taken_at), str(page), bool(noai), key)
+    told = (str(group), str(taken_at), str(page))
+    candidate = Candidate(*texts, license_, *size, *told, noai=bool(noai), key=key, citation=str(citation))
     assert isinstance(number, int)
     return StoredCandidate(
         number, str(label), str(source), str(picture), candidate, str(status), str(sha256), str(path)

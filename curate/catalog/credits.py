@@ -11,7 +11,10 @@ FIELDS: Final = ("source", "url", "landing_page", "title", "author", "license", 
 
 
 class CreditRow(NamedTuple):
-    """One row of `credits`: what one URL says of one content. `fetched_at` is ISO 8601, in UTC."""
+    """One row of `credits`: what one URL says of one content. `fetched_at` is ISO 8601, in UTC.
+
+    `source` is a source's name and, behind a comma, what is to be cited for all that it gave: the DOI of a download.
+    """
 
     sha256: str
     url: str

@@ -33,6 +33,7 @@ from curate.web.retries import FetchFailed
 
 WINDOW = 64
 """Candidates of one class that are under way at once."""
+_BESIDE_PHOTO_HOSTS = ("gbif", "gbif_download")  # their pictures lie with herbaria and museums
 MOST_REPEATS = 60
 """So many duplicates in a row, and a search has nothing new to say."""
 
@@ -171,7 +172,7 @@ class Crawler:
             local = _listed_file(stored)
             fetched = await target.incoming.copy(local, stem, largest, self._fetcher.commits)
         else:
-            if stored.source == "gbif":  # its pictures lie with herbaria and museums, which are no photo hosts
+            if stored.source.partition(":")[0] in _BESIDE_PHOTO_HOSTS:
                 self._fetcher.hosts.be_gentle(urlsplit(given).hostname or "")
             fetched = await self._fetcher.fetch(given, target.incoming.folder, stem)
             redirected = fetched.url != given

@@ -2,7 +2,8 @@
 
 A text holds one URL a line, all of one class. CSV and TSV (with a header), a JSON array and JSONL have a `url`, and may
 have `label` (class folder or name), `title`, `author`, `license`, `license_url`, `landing_page`, `provenance_group`,
-`taken_at` and `author_page`. A list that has changed is read again: lines may be added, and what they say put right.
+`taken_at`, `author_page` and `citation`. A list that has changed is read again: lines may be added, and what they say
+put right.
 """
 
 import csv
@@ -164,4 +165,5 @@ def _candidate(row: dict[str, str]) -> Candidate:
         provenance_group=row.get("provenance_group", "") or provenance_group(page),
         taken_at=row.get("taken_at", ""),
         author_page=row.get("author_page", ""),
+        citation=row.get("citation", ""),
     )

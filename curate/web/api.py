@@ -51,6 +51,11 @@ class Api:
         """The service's host name, by which its budget goes."""
         return httpx2.URL(self.home).host
 
+    @property
+    def fetcher(self) -> Fetcher:
+        """What brings the service's files, and its pictures."""
+        return self._fetcher
+
     def pause(self, seconds: float) -> None:
         """Ask this service nothing for so long."""
         self._fetcher.hosts.pause(self.host, seconds)

@@ -2,10 +2,12 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
+from curate.progress import Progress, silent
 from curate.sources.protocol.licenses import UNKNOWN, License
 from curate.web.api import Api
 
@@ -61,7 +63,8 @@ class Candidate:
     of one minute.
 
     `author_page` is where the author shows what else is theirs. With `noai`, its author wants no AI trained with it.
-    `key` is one text for all URLs of the picture, where its URL does not say which picture it is.
+    `key` is one text for all URLs of the picture, where its URL does not say which picture it is. `citation` is what it
+    was found in, where that wants to be cited as a whole: the DOI of a download.
     """
 
     url: str
@@ -77,6 +80,7 @@ class Candidate:
     author_page: str = ""
     noai: bool = False
     key: str = ""
+    citation: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,9 @@ class SourceOptions:
     and keys.
 
     With `specimens`, records of dead plants and animals are wanted too, herbarium sheets for one. `min_size` is in
-    pixels of the shorter side, for a source that has a picture in several sizes.
+    pixels of the shorter side, for a source that has a picture in several sizes. `queries` are all that will be asked.
+    What a source needs for all of them lies in the folder `kept` (None: nothing can be kept), where a `dry` run writes
+    nothing; `say` takes a sentence for the user before something large begins.
     """
 
     licenses: frozenset[str] | None
@@ -109,6 +115,11 @@ class SourceOptions:
     keys: Mapping[str, str] = field(default_factory=dict)
     specimens: bool = False
     min_size: int = 0
+    queries: tuple[Query, ...] = ()
+    kept: Path | None = None
+    dry: bool = False
+    progress: Progress = silent
+    say: Callable[[str], None] = lambda words: None  # noqa: ARG005
 
 
 def whole_number(cursor: str | None, first: int) -> int:
@@ -160,3 +171,11 @@ class PictureGiver(Protocol):
 
         Raises FetchFailed where it cannot be had.
         """
+
+
+@runtime_checkable
+class PreparedSource(Protocol):
+    """A source that reads something large before it is asked for its first page, once for all queries."""
+
+    async def prepare(self) -> None:
+        """Do it, if it was not done yet; `state` holds from then on. Raises SourceFailed, and UserError."""

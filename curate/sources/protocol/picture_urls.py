@@ -15,7 +15,10 @@ _WIKIMEDIA = re.compile(
     r"https?://upload\.wikimedia\.org/wikipedia/commons/(?:thumb/)?(\w/\w\w)/([^/?#]+)(?:/[^/?#]+)?"
 )
 _FLICKR = re.compile(r"https?://(?:live|farm\d+)\.static\.?flickr\.com/(?:\w+/)*(\d+)_[0-9a-f]+(?:_\w+)?\.\w+")
-_OBSERVATION = re.compile(r"https?://(?:www\.)?inaturalist\.\w+(?:\.\w+)?/observations/(\d+)")
+_OBSERVATION = re.compile(
+    r"https?://(?:www\.)?inaturalist\.\w+(?:\.\w+)?/observations/"
+    r"([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\d+)(?![\w-])"
+)
 
 
 def picture_key(url: str) -> str:
