@@ -383,6 +383,7 @@ _WAYS_OUT: Final = {
     "enough of one author": "--per-author 0",
     "robots.txt": "--ignore-robots",
     "x-robots-tag": "--ignore-noai",
+    "noai": "--ignore-noai",
     "http 401": "--contact",
     "http 403": "--contact",
     "rate limited": "the same command again later",
@@ -433,6 +434,7 @@ def piped_preview(shown: Preview, names: Mapping[str, str]) -> None:
                 "landing_page": candidate.landing_page,
                 "provenance_group": candidate.provenance_group,
                 "taken_at": candidate.taken_at,
+                "author_page": candidate.author_page,
                 "citation": candidate.citation,
             }
         )

@@ -197,6 +197,8 @@ def _line(credit: Credit) -> str:
     if credit.license_url:
         license_ = f"[{license_}]({_target(credit.license_url)})"
     author = _escaped(credit.author) or "unknown author"
+    if credit.author and credit.author_page:
+        author = f"[{author}]({_target(credit.author_page)})"
     return f"{work} by {author}, {license_}, via {_escaped(credit.source)}: {_code(credit.path)}"
 
 

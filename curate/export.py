@@ -157,7 +157,7 @@ def export(
 def _write_credits(examples: Examples, folder: Path) -> None:
     """Put a CREDITS.md beside pictures of which some were found on the web."""
     listed = [
-        Credit(f"{split}/{label}/{example.name}", label, *example.credit)
+        replace(Credit(f"{split}/{label}/{example.name}", label, *example.credit), author_page=example.author_page)
         for split, members in examples.splits.items()
         for example in sorted(members, key=lambda example: (example.label, example.name))
         for label in [examples.labels[example.label]]

@@ -17,7 +17,7 @@ from curate.files.disk import disk_in_words
 from curate.files.inside import inside
 from curate.progress import Progress, silent
 from curate.scan import scan
-from curate.scraping.allowance import keep_spent, spent_today
+from curate.scraping.allowance import keep_spent, keep_started, spent_today, started_lately
 from curate.scraping.contact import keep_contact
 from curate.scraping.crawler import Crawler, CrawlTarget, class_folder
 from curate.scraping.deduplicator import Deduplicator
@@ -99,6 +99,7 @@ def scrape(
         async def work() -> Crawler:
             async with Fetcher(network or Network()) as fetcher:
                 fetcher.hosts.count(spent_today(catalog))
+                fetcher.hosts.recall(started_lately(catalog))
                 opened = open_sources(
                     specs, fetcher, options, queries, keys, kept=dataset.home / TABLES, progress=progress, say=say
                 )
@@ -107,6 +108,7 @@ def scrape(
                     await crawler.run(queries, progress)
                 finally:
                     keep_spent(catalog, fetcher.hosts.spent())
+                    keep_started(catalog, fetcher.hosts.started())
                 return crawler
 
         crawler = asyncio.run(work())

@@ -201,6 +201,16 @@ def test_gbif_asks_for_the_accepted_taxon_of_a_synonym_and_checks_each_record() 
     assert pages[0].note == "Echinops ritro (species, Plantae)"
 
 
+def test_gbifs_media_of_one_record_are_of_one_origin_and_inaturalists_of_their_observation() -> None:
+    match = {"usageKey": 5, "matchType": "EXACT", "kingdom": "Plantae"}
+    several = occurrence(1)
+    several["media"] = [{**several["media"][0], "identifier": f"https://pictures.example/{name}.jpg"} for name in "abc"]
+    relayed = {**occurrence(2), "references": "https://www.inaturalist.org/observations/77"}
+    pages, _ = ask("gbif", gbif(match, several, relayed), Query("1", "x", "Echinops ritro"))
+    groups = [candidate.provenance_group for candidate in pages[0].candidates]
+    assert groups == ["gbif:1"] * 3 + ["inaturalist:77"]
+
+
 def test_gbif_leaves_another_kingdoms_taxon() -> None:
     match = {"usageKey": 4, "matchType": "EXACT", "kingdom": "Animalia", "rank": "GENUS"}
     pages, asked = ask("gbif", gbif(match, occurrence(1)), Query("1", "x", "Echinops flower"))
@@ -263,6 +273,25 @@ def test_commons_does_not_take_the_uploader_for_the_author() -> None:
     found = ask("wikimedia", {"/w/api.php": answer}, Query("1", "x", "rose"))[0][0].candidates
     assert [candidate.author for candidate in found] == ["Ann", "Photo by Ben", "", "Uploader", "Eve", "", "Ann"]
     assert found[-1].taken_at == "2012-06-03 14:22:10"
+
+
+def test_a_file_of_commons_without_its_particulars_is_counted_and_closes_nothing() -> None:
+    """A file that was deleted meanwhile has no `imageinfo`, and may be the last of a search; one may come later."""
+
+    def answer(request: Request) -> Json:
+        bare = {"pageid": 9, "index": 9, "title": "File:9.jpg"}
+        if request.query.get("gsroffset") == "50":
+            return {"batchcomplete": True, "query": {"pages": [bare]}}
+        if "iicontinue" in request.query:
+            more = {"continue": {"gsroffset": 50, "continue": "gsroffset||"}}
+            return {"batchcomplete": True, "query": {"pages": [file(2), {**bare, "pageid": 8}]}, **more}
+        more = {"continue": {"iicontinue": "2.jpg", "continue": "||"}}
+        later = {"pageid": 2, "index": 2, "title": "File:2.jpg"}
+        return {"query": {"pages": [file(1), later]}, **more}
+
+    pages, _ = ask("wikimedia", {"/w/api.php": answer}, Query("1", "x", "rose"))
+    assert [[candidate.source_id for candidate in page.candidates] for page in pages] == [["1"], ["2"], []]
+    assert [page.odd for page in pages] == [0, 1, 1]
 
 
 @pytest.mark.parametrize("deepest", [1_000, 10])

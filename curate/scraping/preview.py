@@ -17,6 +17,7 @@ from curate.defaults import DEFAULT_SOURCES
 from curate.errors import UserError
 from curate.files.ours import CATALOG
 from curate.progress import Progress, silent
+from curate.scraping.allowance import spent_today, started_lately
 from curate.scraping.scrape_options import ScrapeOptions, chosen_sources, open_sources
 from curate.scraping.searching import Searches
 from curate.scraping.yield_report import Yield, measure_yields
@@ -62,8 +63,10 @@ def preview(
     keys = os.environ if keys is None else keys
     specs = chosen_sources(sources, keys, options)
 
-    async def work(store: CandidateStore) -> tuple[list[Listed], Searches]:
+    async def work(catalog: Catalog, store: CandidateStore) -> tuple[list[Listed], Searches]:
         async with Fetcher(network or Network()) as fetcher:
+            fetcher.hosts.count(spent_today(catalog))
+            fetcher.hosts.recall(started_lately(catalog))
             searches = Searches(store, options)
             opened = open_sources(
                 specs, fetcher, options, queries, keys, kept=_home(Path(out)) / TABLES, dry=True, progress=progress
@@ -74,8 +77,9 @@ def preview(
                 listed += await _list(searches, options, query, there[query.label], opened)
             return listed, searches
 
-    with _borrowed(Path(out)) as store:
-        listed, searches = asyncio.run(work(store))
+    with _borrowed(Path(out)) as catalog:
+        store = CandidateStore(catalog)
+        listed, searches = asyncio.run(work(catalog, store))
         yields = measure_yields(store, [query.label for query in queries])
     return Preview(
         listed,
@@ -129,15 +133,15 @@ def _home(out: Path) -> Path:
 
 
 @contextmanager
-def _borrowed(out: Path) -> Iterator[CandidateStore]:
-    """The store of earlier runs, in a copy that is removed afterwards."""
+def _borrowed(out: Path) -> Iterator[Catalog]:
+    """The catalog of earlier runs, in a copy that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="florilegium-") as folder:
         copy = Path(folder) / "catalog.sqlite"
         original = _home(out) / CATALOG
         if original.is_file():
             copy_catalog(original, copy)
         with _named_after(copy, original), Catalog.open(copy) as catalog:
-            yield CandidateStore(catalog)
+            yield catalog
 
 
 @contextmanager

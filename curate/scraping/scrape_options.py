@@ -24,7 +24,7 @@ class ScrapeOptions:
 
     `per_author` is the most pictures of a class that one author gives, so that a class is varied, 0 for any number;
     None for a fifth of the limit and at least five as long as there are enough of other authors. With `specimens`, dead
-    plants and animals are wanted too.
+    plants and animals are wanted too; with `ignore_noai`, pictures whose authors want no AI trained with them.
     """
 
     limit: int = DEFAULT_LIMIT
@@ -32,6 +32,7 @@ class ScrapeOptions:
     min_size: int = DEFAULT_MIN_SIZE
     per_author: int | None = None
     specimens: bool = False
+    ignore_noai: bool = False
 
     @property
     def most_of_one_author(self) -> int:
@@ -57,6 +58,8 @@ class ScrapeOptions:
         license_ = candidate.license
         if self.licenses is not None and license_.code not in self.licenses:
             return "licence", f"its licence is {license_.name}"
+        if candidate.noai and not self.ignore_noai:
+            return "noai", "its author wants no AI trained with it"
         sides = [side for side in (candidate.width, candidate.height) if side]
         if sides and min(sides) < self.min_size:
             return "too small", f"announced as {candidate.width} × {candidate.height} pixels"
@@ -122,8 +125,9 @@ def open_sources(
     labels = tuple(query.label for query in queries)
     names = tuple(query.name for query in queries)
     asked = SourceOptions(
-        options.licenses, labels, names, keys=keys, specimens=options.specimens, queries=tuple(queries), **surroundings
-    )
+        options.licenses, labels, names, keys=keys, specimens=options.specimens, min_size=options.min_size,
+        queries=tuple(queries), **surroundings,
+    )  # fmt: skip
     return [(spec, open_source(spec, fetcher, asked)) for spec in specs]
 
 

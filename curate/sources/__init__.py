@@ -11,6 +11,14 @@ from curate.sources.protocol.image_search import Source, SourceOptions
 from curate.web.api import Api
 from curate.web.fetch import Fetcher
 
+_KEYS_FROM = {
+    "FLICKR_API_KEY": "https://www.flickr.com/services/apps/create/",
+    "PEXELS_API_KEY": "https://www.pexels.com/api/",
+    "PIXABAY_API_KEY": "https://pixabay.com/api/docs/",
+    "UNSPLASH_ACCESS_KEY": "https://unsplash.com/developers",
+}
+"""Where the services give their keys, free of charge."""
+
 
 def source_names() -> list[str]:
     """The modules of this folder; the folder in it holds what all of them share."""
@@ -52,5 +60,6 @@ def open_source(spec: str, fetcher: Fetcher, options: SourceOptions) -> Source:
     name, _, argument = known_spec(spec).partition(":")
     for key in search.required_keys:
         if not options.keys.get(key):
-            raise UserError(f"The source '{name}' needs a key: set the environment variable {key}.")
+            where = f", which {_KEYS_FROM[key]} gives" if key in _KEYS_FROM else ""
+            raise UserError(f"The source '{name}' needs a key{where}: set the environment variable {key}.")
     return search(Api(name, search.home, fetcher), replace(options, argument=argument))

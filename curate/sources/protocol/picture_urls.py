@@ -5,6 +5,8 @@ from urllib.parse import unquote, urlsplit
 
 MODEST_WIDTH = 960
 """Pixels; one of the widths that Wikimedia renders (20, 40, 60, 120, 250, 330, 500, 960, 1280, …)."""
+MODEST_SIDE = 600
+"""Pixels of the shorter side of a photograph, where a host makes it in any size: enough for any network here."""
 
 _INATURALIST = re.compile(
     r"https?://(?:inaturalist-open-data\.s3\.amazonaws\.com|static\.inaturalist\.org)/photos/(\d+)/(\w+)\.(\w+)"
