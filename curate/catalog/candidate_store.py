@@ -399,8 +399,7 @@ def _stored(row: tuple[object, ...]) -> StoredCandidate:
     size = (width if isinstance(width, int) else None, height if isinstance(height, int) else None)
     texts = (str(url), str(source_id), str(landing_page), str(title), str(author))
     key = "" if picture == picture_key(str(url)) else str(picture)
-    about = (str(group), str(taken_at), str(page), bool(noai), key, str(cited))
-    candidate = Candidate(*texts, license_, *size, *about)
+    candidate = Candidate(*texts, license_, *size, str(group), str(taken_at), str(page), bool(noai), key, str(cited))
     assert isinstance(number, int)
     return StoredCandidate(
         number, str(label), str(source), str(picture), candidate, str(status), str(sha256), str(path)
