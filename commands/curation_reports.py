@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from curate.scraping.preview import Preview
     from curate.scraping.shortfall import Shortfall
     from curate.split import Proof, SplitReport, Undivided
+    from curate.splitting.since_split import SinceSplit
     from curate.splitting.undivided import BondKind
     from curate.verify import CrossingKind, VerifyReport
 
@@ -290,6 +291,15 @@ def _not_divided(one: Undivided) -> str:
 
 
 _CROSSINGS: Final[Mapping[CrossingKind, str]] = {"copies": "copies", "near": "near", "origin": "of one origin"}
+
+
+def since_split_in_words(found: SinceSplit) -> str:
+    """What has become of a dataset's pictures since its split was made; "" where nothing has."""
+    parts = [
+        f"{found.new:,} {'picture is' if found.new == 1 else 'pictures are'} new" if found.new else "",
+        f"{found.gone:,} of the split {'has' if found.gone == 1 else 'have'} gone" if found.gone else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def verification(report: VerifyReport) -> None:

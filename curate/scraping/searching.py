@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from curate.catalog.candidate_store import CandidateStore, StoredCandidate
 from curate.scraping.scrape_options import ScrapeOptions
-from curate.sources import is_own_list
+from curate.sources import counts_authors, is_own_list
 from curate.sources.protocol.image_search import PreparedSource, Query, Source
 from curate.web.answers import SourceFailed
 
@@ -86,7 +86,7 @@ class Searches:
     def _is_enough_of_its_author(self, stored: StoredCandidate) -> bool:
         """Whether the class has as many pictures of this author as it should; of a list of the user's own, never."""
         most, author = self._options.most_of_one_author, stored.candidate.author
-        counts = self.varied and most and author and not is_own_list(stored.source)
+        counts = self.varied and most and author and counts_authors(stored.source)
         return bool(counts) and self._store.tried_of_author(stored) >= most
 
     def untouched(self, query: Query, name: str, source: Source) -> bool:

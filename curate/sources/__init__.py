@@ -31,9 +31,18 @@ def known_spec(spec: str) -> str:
     return name.replace("-", "_") + colon + argument
 
 
+_OWN_LISTS = ("urls", "folder")
+_CHOSEN_WHOLE = _OWN_LISTS
+
+
 def is_own_list(spec: str) -> bool:
-    """Whether a source is a list or folder of the user's own: read whole, put right, and without bound of an author."""
-    return spec.partition(":")[0] in ("urls", "folder")
+    """Whether a source is a list or folder of the user's own, which is read whole, and in which lines are put right."""
+    return spec.partition(":")[0] in _OWN_LISTS
+
+
+def counts_authors(spec: str) -> bool:
+    """Whether a class takes only so many pictures of one author from a source: not where the user chose them all."""
+    return spec.partition(":")[0] not in _CHOSEN_WHOLE
 
 
 def source_class(spec: str) -> type[Source]:
