@@ -328,6 +328,25 @@ async def _opened(spec: str, labels: tuple[str, ...]) -> None:
         open_source(spec, fetcher, SourceOptions(None, labels))
 
 
+def test_flickr_is_asked_by_relevance_and_for_sizes_that_are_large_enough() -> None:
+    licences = {"stat": "ok", "licenses": {"license": [{"id": 4, "name": "CC BY 2.0", "url": ""}]}}
+
+    def answer(request: Request) -> Json:
+        if request.query["method"] == "flickr.photos.licenses.getInfo":
+            return licences
+        host = "https://live.staticflickr.com/1"
+        sizes = [
+            {"url_m": f"{host}/{n}_ab.jpg", f"url_{size}": f"{host}/{n}_ab_{size}.jpg"} for n, size in enumerate("cz")
+        ]
+        photos = [{"id": str(n), "owner": "1@N0", "license": "4", **urls} for n, urls in enumerate(sizes)]
+        return {"stat": "ok", "photos": {"page": 1, "pages": 1, "photo": photos}}
+
+    pages, asked = ask("flickr", {"/services/rest/": answer}, Query("1", "x", "rose"), keys={"FLICKR_API_KEY": "a key"})
+    assert [candidate.url.rpartition("/")[2] for candidate in pages[0].candidates] == ["0_ab_c.jpg", "1_ab_z.jpg"]
+    assert asked[-1].query["sort"] == "relevance", "the newest come first otherwise"
+    assert {"url_c", "url_z"} <= set(asked[-1].query["extras"].split(","))
+
+
 @pytest.mark.parametrize("words", ["", "Unknown author", "unknown", "Anonymous", "N/A", " - ", "author unknown"])
 def test_words_that_say_that_nobody_is_known_are_no_name(words: str) -> None:
     assert stated_author(words) == ""
