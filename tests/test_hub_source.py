@@ -138,7 +138,7 @@ def gather(
     network: Any, out: Path, *queries: Query, spec: str = "anna/flowers", limit: int = 100, **options: Any
 ) -> Scraped:
     keys = options.pop("keys", {})
-    wanted = ScrapeOptions(limit, options.pop("licenses", OPEN), 100)
+    wanted = ScrapeOptions(limit, options.pop("licenses", OPEN), 100, options.pop("per_author", None))
     return scrape(out, queries or (LILY,), wanted, sources=(f"hf:{spec}",), network=network, keys=keys)
 
 
@@ -185,6 +185,11 @@ def test_pictures_of_a_dataset_are_of_no_one_origin(tmp_path: Path) -> None:
     with serving(garden([0] * 4)) as (_, _, network):
         gather(network, out)
     assert ledger(out).execute("SELECT DISTINCT provenance_group FROM credits").fetchall() == [("",)]
+
+
+def test_the_owner_of_a_dataset_is_not_counted_as_the_author_of_its_pictures(tmp_path: Path) -> None:
+    with serving(garden([0] * 6)) as (_, _, network):
+        assert gather(network, tmp_path / "out", per_author=2).new == 6
 
 
 def test_three_copies_in_a_dataset_are_no_placeholder(tmp_path: Path) -> None:
