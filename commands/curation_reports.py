@@ -177,7 +177,7 @@ def calibration(report: RadiusCalibration) -> None:
         )
         for edit in report.edits
     ]
-    columns = ("edited copies found", *(f"{radius} bits" for radius in radii), "with the second look")
+    columns = ("edited copies found", *(f"{radius} bits" for radius in radii), "looked at")
     table(f"{report.originals:,} pictures of yours, edited", columns, rows)
     per_million = 1e6 / max(1, report.pairs)
     near = [f"{report.near[radius] * per_million:.2f}" for radius in radii]

@@ -203,7 +203,7 @@ def test_the_accepted_taxons_records_come_with_all_their_media(tmp_path: Path) -
     assert found["6:0"].landing_page == "https://sheets.example/6"
     assert {one.citation for one in found.values()} == {f"https://doi.org/{DOI}"}
     assert pages[0].note == (
-        "Echinops ritro (species, Plantae): 3 records, 1 specimens left out (--specimens), "
+        "Echinops ritro (species, Plantae): 3 records, 1 specimen left out (--specimens), "
         "4 pictures of a wanted licence"
     )
     with_dead = ask(tmp_path / "download.zip", Gbif(), specimens=True)

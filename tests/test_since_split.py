@@ -7,6 +7,7 @@ import pytest
 from curate.dataset import open_dataset
 from curate.defaults import Mode
 from curate.errors import UserError
+from curate.export import export
 from curate.split import split
 from curate.splitting.since_split import SinceSplit, open_current_split, since_split
 from tests.pictures import dataset, encoded_field, field, write
@@ -35,6 +36,8 @@ def test_swapped_classes_are_refused_until_they_are_split_again(tmp_path: Path, 
             UserError, match=r"24 pictures of .*data are in another class folder .*: run `.* split .*data"
         ):
             open_current_split(place)
+    with pytest.raises(UserError, match="has the old labels"):
+        export(root, tmp_path / "exported")
     split(root, mode=mode)
     assert since_split(open_dataset(root)) == AS_IT_WAS
     assert open_current_split(root).root.resolve() == out

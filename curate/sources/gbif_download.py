@@ -157,7 +157,7 @@ class Search:
         )
 
     def _note(self, own: _Class, pictures: int) -> str:
-        dead = f", {own.dead:,} specimens left out (--specimens)" if own.dead else ""
+        dead = f", {own.dead:,} specimen{'s' * (own.dead != 1)} left out (--specimens)" if own.dead else ""
         kept = f"{len(own.records):,} of {own.matched:,}" if len(own.records) < own.matched else f"{own.matched:,}"
         return f"{own.said}: {kept} records{dead}, {pictures:,} pictures of a wanted licence"
 

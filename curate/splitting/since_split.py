@@ -33,21 +33,29 @@ class SinceSplit:
 def open_current_split(root: Path) -> Dataset:
     """Open the split of a dataset, as `open_split` does, to learn from or to be measured on.
 
-    Raises `UserError` as that does, and where pictures are in another class than when they were split.
+    Raises `UserError` as that does, and as `require_current` does.
     """
     dataset = open_dataset(root)
-    root = dataset_split_into(dataset.root) or root
-    found = since_split(open_dataset(root))
-    if found.relabelled:
-        count, (path, label) = len(found.relabelled), found.relabelled[0]
-        pictures = "1 picture" if count == 1 else f"{count:,} pictures"
-        raise UserError(
-            f"{pictures} of {root} {'is' if count == 1 else 'are'} in another class folder than when it was split "
-            f"({path} was in {label}), and the split has the old labels: run "
-            f"`{command_line('split', root)}` again."
-        )
+    require_current(dataset)
     folder = split_folder(dataset)
     return dataset if folder is None else open_dataset(folder)
+
+
+def require_current(dataset: Dataset) -> None:
+    """Raise `UserError` where pictures of a dataset, or of the one whose split it is, are in another class than when
+    they were split.
+    """
+    owner = dataset_split_into(dataset.root)
+    dataset = dataset if owner is None else open_dataset(owner)
+    relabelled = since_split(dataset).relabelled
+    if relabelled:
+        count, (path, label) = len(relabelled), relabelled[0]
+        pictures = "1 picture" if count == 1 else f"{count:,} pictures"
+        raise UserError(
+            f"{pictures} of {dataset.root} {'is' if count == 1 else 'are'} in another class folder than when it was "
+            f"split ({path} was in {label}), and the split has the old labels: run "
+            f"`{command_line('split', dataset.root)}` again."
+        )
 
 
 def since_split(dataset: Dataset) -> SinceSplit:

@@ -13,7 +13,7 @@ from curate.sources.protocol.long_reading import Watch
 from curate.sources.protocol.taxa import Taxon, best_taxon, plain_name
 
 _COLUMNS = ("taxon_id", "ancestry", "rank", "name", "active")
-_LONGEST_KEY = 10  # digits
+_MOST_DIGITS = 8  # of a key: a table is made that has a place for each number up to the largest key
 _TRUE = ("true", "t", "1")
 
 
@@ -50,14 +50,14 @@ def find_taxa(table: Path, queries: Sequence[Query], watch: Watch) -> MeantTaxa:
             kingdoms[row[0]] = row[3]
         if _plain(row[3]) in wanted:
             named.append(_Row(*row))
-    named = [row for row in named if row.key.isascii() and row.key.isdecimal() and len(row.key) < _LONGEST_KEY]
+    named = [row for row in named if row.key.isascii() and row.key.isdecimal() and len(row.key) <= _MOST_DIGITS]
     keys = {row.key for row in named}
     above: dict[int, tuple[str, ...]] = {}
     below: Counter[str] = Counter()
     for key, ancestry, *_ in _rows(table, watch):
         lineage = ancestry.split("/")
         lineage.append(key)
-        if not keys.isdisjoint(lineage) and key.isascii() and key.isdecimal() and len(key) < _LONGEST_KEY:
+        if not keys.isdisjoint(lineage) and key.isascii() and key.isdecimal() and len(key) <= _MOST_DIGITS:
             above[int(key)] = tuple(keys.intersection(lineage))
             below.update(above[int(key)])
     named.sort(key=lambda row: (-below[row.key], int(row.key)))
