@@ -19,6 +19,7 @@ from curate.errors import UserError
 from curate.scrape import Scraped, scrape
 from curate.scraping.preview import preview
 from curate.scraping.scrape_options import ScrapeOptions
+from curate.sources.hub.columns import choose_columns
 from curate.sources.hub.picture_rows import PictureRows
 from curate.sources.hub.row_spool import RowSpool
 from curate.sources.protocol.image_search import Query
@@ -187,7 +188,8 @@ def test_pictures_of_a_dataset_are_of_no_one_origin(tmp_path: Path) -> None:
     assert ledger(out).execute("SELECT DISTINCT provenance_group FROM credits").fetchall() == [("",)]
 
 
-def test_the_owner_of_a_dataset_is_not_counted_as_the_author_of_its_pictures(tmp_path: Path) -> None:
+def test_a_datasets_owner_may_give_more_than_one_author_does(tmp_path: Path) -> None:
+    """They have put the pictures together, and have hardly taken them all."""
     with serving(garden([0] * 6)) as (_, _, network):
         assert gather(network, tmp_path / "out", per_author=2).new == 6
 
@@ -238,7 +240,16 @@ def test_row_groups_without_the_class_are_not_read(tmp_path: Path) -> None:
         whole = len(next(iter(hub.files.values())))
         brought = received(server, hub)
         assert whole * 0.2 < brought < whole * 0.2 + 2 * (64 << 10)
-        assert len({visit.path for visit in server.log if visit.path.startswith("/datasets/")}) == 1
+        led = [visit for visit in server.log if visit.path.startswith("/datasets/")]
+        assert len(led) == 1, "the host of the files is asked from then on"
+
+
+def test_labels_of_row_groups_that_cannot_hold_a_class_are_not_read() -> None:
+    rows = PictureRows(io.BytesIO(garden([1] * 4 + [0, 2, 0, 2] + [2] * 4)))
+    columns = choose_columns(rows.features(), "", lambda label: label == "fire_lily", rows.first_values)
+    codes, names = rows.labels(columns, {0})
+    assert codes.tolist() == [-1] * 4 + [0, 2, 0, 2] + [-1] * 4
+    assert names == list(FLOWERS)
 
 
 def test_of_a_mixed_dataset_each_row_group_is_read_once_for_all_classes(tmp_path: Path) -> None:
