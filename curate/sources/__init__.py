@@ -32,7 +32,7 @@ def known_spec(spec: str) -> str:
 
 
 _OWN_LISTS = ("urls", "folder")
-_CHOSEN_WHOLE = _OWN_LISTS
+_CHOSEN_WHOLE = (*_OWN_LISTS, "hf")
 
 
 def is_own_list(spec: str) -> bool:
