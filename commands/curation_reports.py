@@ -214,6 +214,9 @@ def splitting(report: SplitReport) -> None:
         say(f"Frozen, and so taking nothing new: {', '.join(report.frozen)}.")
     if report.placement and report.placement.set_aside:
         say(f"Old copies set aside in the quarantine, as nothing else has their bytes: {report.placement.set_aside}.")
+    if report.network:
+        known, of = report.featured
+        say(f"Asked the bank which pictures may be of one scene, by {report.network}: it knows {known:,} of {of:,}.")
     say(f"Proof: among {report.proof.pictures:,} pictures, {_proof_in_words(report)}.")
 
 
@@ -258,6 +261,9 @@ def _proof_in_words(report: SplitReport) -> str:
     proof = report.proof
     free = " (free to part)" if report.bind == "copies" else ""
     said = f"pairs across splits: copies {proof.copies:,}, near {proof.near:,}{free}, of one origin {proof.origins:,}"
+    if report.network or proof.found:
+        later = " that had their splits before it was known" if proof.scenes and not free else ""
+        said = f"{said}, of one scene by features {proof.scenes:,}{later}{free} of {proof.found:,}"
     said = f"{said}, of one group {proof.groups:,}" if report.group_by else said
     if not proof.unknown:
         return said
@@ -274,6 +280,9 @@ _HOLDS: Final[Mapping[BondKind, str]] = {
     "copies": "copies of one picture: `clean` first, or add other pictures",
     "origins": "of one observation or source page: add pictures of others",
     "groups": "of one group by --group-by: give it so that it tells more groups apart",
+    "scenes": (
+        "shots of one scene: add others, or let these part with --bind copies, which makes figures on test too good"
+    ),
     "near": (
         "near pictures, such as frames of one camera or one form filled in: add others, or let these part with --bind "
         "copies, which makes figures on test too good"
@@ -320,11 +329,13 @@ def verification(report: VerifyReport) -> None:
         say(f"{seen}.")
     for proof in report.splits:
         for crossing in proof.crossings[:MOST_ROWS]:
-            say(f"Crosses splits ({crossing.kind}, {crossing.distance} bits): {crossing.first} and {crossing.second}")
+            bits = f", {crossing.distance} bits" if crossing.distance >= 0 else ""
+            say(f"Crosses splits ({crossing.kind}{bits}): {crossing.first} and {crossing.second}")
         counts = ", ".join(f"{count:,} {split}" for split, count in proof.counts.items())
+        scenes = f", of one scene by features {proof.count('scene'):,} of {proof.scenes:,}" if proof.scenes else ""
         said = ", ".join(f"{words} {proof.count(kind):,}" for kind, words in _CROSSINGS.items())
         grouped = f", of one group {proof.count('group'):,}" if proof.group_by else ""
-        say(f"Proof of {proof.folder}: {counts}; pairs across splits: {said}{grouped}.")
+        say(f"Proof of {proof.folder}: {counts}; pairs across splits: {said}{scenes}{grouped}.")
 
 
 def comparison(report: CompareReport) -> None:

@@ -16,6 +16,7 @@ Checkpoint = Annotated[
     Path | None, typer.Option("--checkpoint", help="A checkpoint.  [default: of --models, for these classes]")
 ]
 Models = Annotated[Path, typer.Option(help="Where checkpoints are looked for.")]
+Bank = Annotated[Path, typer.Option("--models", help="The folder whose bank/ is meant.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Names = Annotated[Path | None, typer.Option(help="JSON: class folder → name.  [default: DATA's own, or Oxford's]")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for another command that is at work in DATA.")]

@@ -12,7 +12,7 @@ import typer
 
 from commands import console, training_reports
 from commands.option_flags import WITH_FLAG, given, takes
-from commands.options import Data, Device, Names, names_of, on_default_data, tell_split
+from commands.options import Bank, Data, Device, Names, names_of, on_default_data, tell_split
 from commands.shell import command_line
 from curate.defaults import DEFAULT_DATA, DEFAULT_DEVICE, DEFAULT_MODELS, DEFAULT_RECIPE, DEFAULT_RUNS
 from curate.program import INSTALLED
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 Recipes = Annotated[str, typer.Option(help="A recipe's name, or a TOML file; `recipes` lists them.")]
 Changes = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe; repeatable.")]
-Bank = Annotated[Path, typer.Option("--models", help="The folder whose bank/ is meant.")]
 
 
 @takes(*WITH_FLAG)

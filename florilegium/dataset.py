@@ -255,6 +255,8 @@ class Dataset:
         bind: Bind = DEFAULT_BIND,
         group_by: str | Path | None = None,
         mode: Mode = DEFAULT_MODE,
+        features: str | None = None,
+        models: str | Path = DEFAULT_MODELS,
         dry_run: bool = False,
         wait: float | None = 0.0,
         progress: Watch = AUTO,
@@ -263,7 +265,8 @@ class Dataset:
 
         So do those of one group by `group_by`: "parent" for the folders below the class folders, a regular expression
         for their paths below these, or a table "FILE.csv" or "FILE.csv:COLUMN". With `bind="copies"`, pictures that
-        are only near may part: frames, or one form filled in.
+        are only near may part: frames, or one form filled in. Shots of one scene stay together where the bank in
+        `models` has features of them; those of a network named by `features` are computed first.
 
         Pictures that have their split keep it. `ratio` are the three shares; `freeze` names splits that take nothing
         new; valid and test get `min_per_class` pictures of each class, or a third of a small one's; `mode` places
@@ -273,12 +276,15 @@ class Dataset:
         """
         from curate.split import split as run
         from florilegium.results import SplitResult
+        from train.alike import alike_in
 
+        bars = chosen(progress)
+        alike = alike_in(Path(models) / "bank", self.root, bind=bind, network=features, progress=bars)
         report = run(
             self.root, out=None if out is None else Path(out), ratio=ratio, seed=seed, freeze=_listed(freeze),
             min_per_class=min_per_class, method=method, radius=radius, bind=bind,
-            group_by=None if group_by is None else str(group_by), mode=mode, dry_run=dry_run, wait=wait,
-            progress=chosen(progress),
+            group_by=None if group_by is None else str(group_by), mode=mode, alike=alike, dry_run=dry_run, wait=wait,
+            progress=bars,
         )  # fmt: skip
         return SplitResult.of(report)
 
