@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from commands import console, training_reports
-from commands.option_flags import WITH_FLAG, given, takes
+from commands.option_flags import WITH_FLAG, flags_of, given, takes
 from commands.options import Bank, Data, Device, Names, names_of, on_default_data, tell_split
 from commands.shell import command_line
 from curate.defaults import DEFAULT_DATA, DEFAULT_DEVICE, DEFAULT_MODELS, DEFAULT_RECIPE, DEFAULT_RUNS
@@ -66,6 +66,11 @@ def train(
         told = _within(data, budget, told, options["backbone"])
     if folds:
         _cross_validate(data, told, folds)
+        again = [*(["--recipe", recipe] if recipe != DEFAULT_RECIPE else []), *flags_of(options)]
+        again += [word for one in change or [] for word in ("--set", one)]
+        again += ["--models", str(models)] if models != DEFAULT_MODELS else []
+        following = command_line("train", data, *again)
+        console.say(f"Nothing was saved; valid and test were not looked at. Next: {following}")
         return
     if sweep:
         told = _swept(data, told)
@@ -97,7 +102,6 @@ def _cross_validate(data: Path, options: TrainOptions, folds: int) -> None:
     from train.folds import cross_validate
 
     training_reports.cross_validation(cross_validate(data, options, folds=folds, progress=console.bars))
-    console.say(f"Nothing was saved; valid and test were not looked at. Next: {command_line('train', data)}")
 
 
 def _swept(data: Path, options: TrainOptions) -> TrainOptions:
