@@ -1,20 +1,22 @@
 """Two shots of one scene: for each threshold the share of pairs that a method binds together, and of strangers.
 
-    uv run python -m benchmarks.bursts [--flowers DIR] [--pairs 200] [--strangers 600] [--seed 0]
+    uv run python -m benchmarks.bursts [--flowers DIR] [--pairs 200] [--strangers 600] [--seed 0] [--bank DIR]
 
 A pair is two views of one photograph, as from two shots: shifted by 3 to 15% of the frame, scaled by up to 10%, lit
 differently by up to 25%, warped smoothly as by parallax, with noise, both saved anew. Strangers are other
 photographs, one view each; all pairs among these, and a first view with them, count as strangers. A method gives each
-picture an array, and two arrays a score: the more, the more alike. At last, what `split` binds: the search's copies and
-near pictures, by radius.
+picture an array, and two arrays a score: the more, the more alike. Then, what `split` binds: the search's copies and
+near pictures, by radius; and shots of one scene, which features propose among all pictures at once, and pixels confirm.
+At last, what the same finds among the photographs themselves.
 """
 
 import argparse
-import io
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import map_coordinates, zoom
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
@@ -35,7 +39,9 @@ from curate.inspect import inspect
 from curate.lookalikes.edits import encode
 from curate.lookalikes.looks import look_at
 from curate.lookalikes.registration import IDENTITY, register
+from curate.lookalikes.scene import are_one_scene, look_for_scene
 from curate.parallel import ordered_map
+from train.features.likeness import mutual_neighbours
 
 Floats = NDArray[np.float32]
 Scores = NDArray[np.float64]
@@ -117,20 +123,22 @@ def _detail(first: NDArray[Any], second: NDArray[Any]) -> Scores:
     return np.nan_to_num(np.concatenate(parts))
 
 
-def _features(files: Sequence[bytes]) -> Floats:
-    """Of the frozen EfficientNet-Lite0, of length 1."""
+def _features(bank: Path, files: Sequence[bytes]) -> Floats:
+    """Of the frozen EfficientNet-Lite0, of length 1; computed once and kept in the bank."""
     import torch
 
     from train.backbones import load_backbone
+    from train.features.extract import extract
+    from train.features.prepare import PictureRef
 
-    network = load_backbone("efficientnet_lite0").network
-    rows = []
-    for data in files:
-        picture = Image.open(io.BytesIO(data)).convert("RGB").resize((224, 224), Image.Resampling.BICUBIC)
-        pixels = (np.asarray(picture, np.float32) / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
-        with torch.inference_mode():
-            rows.append(network(torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None]).numpy().ravel())
-    features = np.stack(rows)
+    with tempfile.TemporaryDirectory() as folder:
+        refs = []
+        for at, data in enumerate(files):
+            refs.append(PictureRef(Path(folder) / f"{at}.jpg"))
+            refs[-1].path.write_bytes(data)
+        cpu = torch.device("cpu")
+        found = extract(load_backbone("efficientnet_lite0"), refs, bank=bank, device=cpu, precision="float32")
+    features = found.features[:, 0].numpy()
     return np.asarray(features / np.linalg.norm(features, axis=1, keepdims=True), np.float32)
 
 
@@ -138,11 +146,12 @@ def _cosine(first: NDArray[Any], second: NDArray[Any]) -> Scores:
     return np.asarray(np.einsum("pd,pd->p", first, second), np.float64)
 
 
-METHODS = (
-    Method("pHash, bits apart", (-4, -8, -12, -16, -20), _hashes, _bits_shared),
-    Method("detail after registration", (0.9, 0.8, 0.7, 0.6, 0.5), _lumas, _detail),
-    Method("features of lite0, cosine", (0.95, 0.9, 0.85, 0.8, 0.75, 0.7), _features, _cosine),
-)
+def methods(bank: Path) -> tuple[Method, ...]:
+    return (
+        Method("pHash, bits apart", (-4, -8, -12, -16, -20), _hashes, _bits_shared),
+        Method("detail after registration", (0.9, 0.8, 0.7, 0.6, 0.5), _lumas, _detail),
+        Method("features of lite0, cosine", (0.95, 0.9, 0.85, 0.8, 0.75, 0.7), partial(_features, bank), _cosine),
+    )
 
 
 def strange_pairs(scenes: int, rng: np.random.Generator, most: int = 50_000) -> tuple[NDArray[np.intp], ...]:
@@ -164,17 +173,64 @@ def bound_by_split(files: Sequence[bytes], pairs: int, radius: int) -> tuple[int
     return apart.count(pairs), len(apart) - apart.count(pairs)
 
 
+def scenes(files: Sequence[bytes], bank: Path) -> tuple[int, list[tuple[int, int]]]:
+    """What `split` finds with features, among all files at once: (pairs looked at, pairs of one scene)."""
+    features = _features(bank, files)
+
+    def look(pair: tuple[int, int]) -> bool:
+        return are_one_scene(*(look_for_scene(files[at]) for at in pair))
+
+    proposed = [(a, b) for a, b in mutual_neighbours(features).tolist()]
+    return len(proposed), [pair for pair, is_one in zip(proposed, ordered_map(look, proposed), strict=True) if is_one]
+
+
+def largest_group(pairs: Sequence[tuple[int, int]], count: int) -> int:
+    """How many pictures the largest chain of pairs holds together."""
+    graph = coo_array((np.ones(len(pairs)), np.array(pairs, np.intp).reshape(-1, 2).T), shape=(count, count))
+    return int(np.bincount(connected_components(graph, directed=False)[1]).max())
+
+
+def print_scenes(first: Sequence[bytes], second: Sequence[bytes], others: Sequence[bytes], bank: Path) -> None:
+    began = time.process_time()
+    looked, found = scenes([*first, *second, *others], bank)
+    together = sum(b - a == len(first) and a < len(first) for a, b in found)
+    count = len(first) + len(second) + len(others)
+    strange = (count * (count - 1) // 2) - len(first)
+    print(
+        f"{'features and pixels':28}{'bound together':>16}{'strangers bound':>17}{'looked at':>13}{'largest group':>15}"
+    )
+    print(
+        f"{'mutual nearest':>28}{together / len(first):16.3f}{len(found) - together:17,}{looked:13,}"
+        f"{largest_group(found, count):15}   of {strange:,} strange pairs, {time.process_time() - began:.0f} s"
+    )
+
+
+def print_real(flowers: Path, bank: Path) -> None:
+    """What is found among the photographs themselves, by name, to be looked at."""
+    paths = [path for path in sorted(flowers.glob("*/*/*.jpg")) if path.stem not in SAME_AS_ANOTHER]
+    looked, found = scenes([path.read_bytes() for path in paths], bank)
+    group = largest_group(found, len(paths))
+    print(f"\n{len(paths):,} photographs: {looked:,} pairs looked at, {len(found)} of one scene, groups of {group}:")
+    print("  " + ", ".join(f"{paths[a].stem[6:]} and {paths[b].stem[6:]}" for a, b in found))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flowers", type=Path, default=HERE.parent.parent.parent / "shared" / "flowers")
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--strangers", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bank", type=Path, help="keeps the features for the next run")
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        compare(options, options.bank or Path(place))
+
+
+def compare(options: argparse.Namespace, bank: Path) -> None:
     first, second, others = shots(options.flowers, options.pairs, options.strangers, options.seed)
     a, b = strange_pairs(len(first) + len(others), np.random.default_rng(options.seed))
     print(f"{len(first)} pairs of shots; {len(a):,} pairs of strangers\n")
-    for method in METHODS:
+    for method in methods(bank):
         try:
             seen, moved = method.see([*first, *others]), method.see(second)
         except ImportError as error:
@@ -190,7 +246,9 @@ def main() -> None:
     for radius in (4, 8, MAX_RADIUS):
         together, strange_ones = bound_by_split([*first, *second, *others], len(first), radius)
         print(f"{radius:>28}{together / len(first):16.3f}{strange_ones:17,}")
+    print_scenes(first, second, others, bank)
     print("\nA stranger in the set is bound by mistake to any of n others: multiply its rate by n.")
+    print_real(options.flowers, bank)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import typer
 
 from commands import console, curation_reports
 from commands.options import (
+    Bank,
     Data,
     LabelFrom,
     Radius,
@@ -26,6 +27,7 @@ from curate.defaults import (
     DEFAULT_DATA,
     DEFAULT_METHOD,
     DEFAULT_MIN_PER_CLASS,
+    DEFAULT_MODELS,
     DEFAULT_ONLY,
     DEFAULT_POLICY,
     DEFAULT_RADIUS,
@@ -207,6 +209,11 @@ def split(
             metavar="GROUPS", help="Keep groups together: parent (subfolders), a REGEX, or TABLE.csv[:column]."
         ),
     ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(metavar="NETWORK", help="Compute its features first: they tell which may be shots of one scene."),
+    ] = None,
+    models: Bank = DEFAULT_MODELS,
     label_from: LabelFrom = None,
     copy: Annotated[bool, typer.Option("--copy", help="Place copies.")] = False,
     symlink: Annotated[bool, typer.Option("--symlink", help="Place symbolic links.")] = False,
@@ -217,23 +224,26 @@ def split(
     """Split into train, valid and test without a leak.
 
     Copies, near pictures (frames, bursts) and pictures of one origin stay together, with
-    --group-by those of one patient, slide or product too; pictures added later never move
-    an old one. Exits with code 1 where a dataset arrived with pictures that leak.
+    --group-by those of one patient, slide or product too; where the bank of --models has
+    their features, so do shots of one scene. Pictures added later never move an old one.
+    Exits with code 1 where a dataset arrived with pictures that leak.
 
     Example: cli.py split slides --group-by "(slide[0-9]+)_"
     """
     from curate.errors import UserError
     from curate.split import split as run_split
+    from train.alike import alike_in
 
     if copy + symlink + link > 1:
         raise UserError("--copy, --link and --symlink exclude each other: give one of them.")
     lay_out_by_label(data, label_from, wait)
     tell_layout(data)
     mode: Mode = "copy" if copy else "symlink" if symlink else "link"
+    alike = alike_in(models / "bank", data, bind=bind, network=features, progress=console.bars)
     report = run_split(
         data, out=out, ratio=_shares(ratio), seed=seed, freeze=None if freeze is None else _words(freeze),
         min_per_class=min_per_class, method=method, radius=radius, bind=bind, group_by=group_by, mode=mode,
-        dry_run=dry_run, wait=patience(wait), progress=console.bars,
+        alike=alike, dry_run=dry_run, wait=patience(wait), progress=console.bars,
     )  # fmt: skip
     curation_reports.splitting(report)
     if report.proof.copies:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from curate.scraping.preview import Preview
     from curate.scraping.shortfall import Shortfall
     from curate.split import Proof, SplitReport, Undivided
+    from curate.splitting.since_split import SinceSplit
     from curate.splitting.undivided import BondKind
     from curate.verify import CrossingKind, VerifyReport
 
@@ -179,7 +180,7 @@ def calibration(report: RadiusCalibration) -> None:
         )
         for edit in report.edits
     ]
-    columns = ("edited copies found", *(f"{radius} bits" for radius in radii), "with the second look")
+    columns = ("edited copies found", *(f"{radius} bits" for radius in radii), "looked at")
     table(f"{report.originals:,} pictures of yours, edited", columns, rows)
     per_million = 1e6 / max(1, report.pairs)
     near = [f"{report.near[radius] * per_million:.2f}" for radius in radii]
@@ -217,6 +218,9 @@ def splitting(report: SplitReport) -> None:
         say(f"Frozen, and so taking nothing new: {', '.join(report.frozen)}.")
     if report.placement and report.placement.set_aside:
         say(f"Old copies set aside in the quarantine, as nothing else has their bytes: {report.placement.set_aside}.")
+    if report.network:
+        known, of = report.featured
+        say(f"Asked the bank which pictures may be of one scene, by {report.network}: it knows {known:,} of {of:,}.")
     say(f"Proof: among {report.proof.pictures:,} pictures, {_proof_in_words(report)}.")
 
 
@@ -274,6 +278,9 @@ def _proof_in_words(report: SplitReport) -> str:
     proof = report.proof
     free = " (free to part)" if report.bind == "copies" else ""
     said = f"pairs across splits: copies {proof.copies:,}, near {proof.near:,}{free}, of one origin {proof.origins:,}"
+    if report.network or proof.found:
+        later = " that had their splits before it was known" if proof.scenes and not free else ""
+        said = f"{said}, of one scene by features {proof.scenes:,}{later}{free} of {proof.found:,}"
     said = f"{said}, of one group {proof.groups:,}" if report.group_by else said
     if not proof.unknown:
         return said
@@ -290,6 +297,9 @@ _HOLDS: Final[Mapping[BondKind, str]] = {
     "copies": "copies of one picture: `clean` first, or add other pictures",
     "origins": "of one observation or source page: add pictures of others",
     "groups": "of one group by --group-by: give it so that it tells more groups apart",
+    "scenes": (
+        "shots of one scene: add others, or let these part with --bind copies, which makes figures on test too good"
+    ),
     "near": (
         "near pictures, such as frames of one camera or one form filled in: add others, or let these part with --bind "
         "copies, which makes figures on test too good"
@@ -307,6 +317,15 @@ def _not_divided(one: Undivided) -> str:
 
 
 _CROSSINGS: Final[Mapping[CrossingKind, str]] = {"copies": "copies", "near": "near", "origin": "of one origin"}
+
+
+def since_split_in_words(found: SinceSplit) -> str:
+    """What has become of a dataset's pictures since its split was made; "" where nothing has."""
+    parts = [
+        f"{found.new:,} {'picture is' if found.new == 1 else 'pictures are'} new" if found.new else "",
+        f"{found.gone:,} of the split {'has' if found.gone == 1 else 'have'} gone" if found.gone else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def verification(report: VerifyReport) -> None:
@@ -327,11 +346,13 @@ def verification(report: VerifyReport) -> None:
         say(f"{seen}.")
     for proof in report.splits:
         for crossing in proof.crossings[:MOST_ROWS]:
-            say(f"Crosses splits ({crossing.kind}, {crossing.distance} bits): {crossing.first} and {crossing.second}")
+            bits = f", {crossing.distance} bits" if crossing.distance >= 0 else ""
+            say(f"Crosses splits ({crossing.kind}{bits}): {crossing.first} and {crossing.second}")
         counts = ", ".join(f"{count:,} {split}" for split, count in proof.counts.items())
+        scenes = f", of one scene by features {proof.count('scene'):,} of {proof.scenes:,}" if proof.scenes else ""
         said = ", ".join(f"{words} {proof.count(kind):,}" for kind, words in _CROSSINGS.items())
         grouped = f", of one group {proof.count('group'):,}" if proof.group_by else ""
-        say(f"Proof of {proof.folder}: {counts}; pairs across splits: {said}{grouped}.")
+        say(f"Proof of {proof.folder}: {counts}; pairs across splits: {said}{scenes}{grouped}.")
 
 
 def comparison(report: CompareReport) -> None:
@@ -400,6 +421,7 @@ _WAYS_OUT: Final = {
     "enough of one author": "--per-author 0",
     "robots.txt": "--ignore-robots",
     "x-robots-tag": "--ignore-noai",
+    "noai": "--ignore-noai",
     "http 401": "--contact",
     "http 403": "--contact",
     "rate limited": "the same command again later",
@@ -450,6 +472,8 @@ def piped_preview(shown: Preview, names: Mapping[str, str]) -> None:
                 "landing_page": candidate.landing_page,
                 "provenance_group": candidate.provenance_group,
                 "taken_at": candidate.taken_at,
+                "author_page": candidate.author_page,
+                "citation": candidate.citation,
             }
         )
     for found in shown.yields:

@@ -47,6 +47,17 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def flags_of(options: Mapping[str, Any]) -> list[str]:
+    """The flags that give a command these options again: those that were given, and are not at their default."""
+    said = ((WITH_FLAG[name], value) for name, value in options.items())
+    return [
+        word
+        for one, value in said
+        if value is not None and (one.in_recipes or value != one.default)
+        for word in (f"--{one.name.replace('_', '-')}", str(value))
+    ]
+
+
 def _flag(one: Option) -> inspect.Parameter:
     """A parameter with the option's bounds and, unless a recipe says it, its default."""
     least, most = (one.bounds.least, one.bounds.most) if one.bounds else (None, None)

@@ -16,6 +16,7 @@ Checkpoint = Annotated[
     Path | None, typer.Option("--checkpoint", help="A checkpoint.  [default: of --models, for these classes]")
 ]
 Models = Annotated[Path, typer.Option(help="Where checkpoints are looked for.")]
+Bank = Annotated[Path, typer.Option("--models", help="The folder whose bank/ is meant.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Names = Annotated[Path | None, typer.Option(help="JSON: class folder → name.  [default: DATA's own, or Oxford's]")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for another command that is at work in DATA.")]
@@ -85,12 +86,16 @@ def tell_layout(data: Path) -> None:
 def tell_split(data: Path) -> None:
     """Say what `tell_layout` says, and where the split of DATA lies if not in it."""
     from curate.dataset import open_dataset
+    from curate.splitting.since_split import since_split
     from curate.splitting.whereabouts import split_folder
 
     tell_layout(data)
-    folder = split_folder(open_dataset(data))
+    dataset = open_dataset(data)
+    folder = split_folder(dataset)
     if folder is not None:
         console.say(f"The split of {data} lies in {folder}.")
+    if said := curation_reports.since_split_in_words(since_split(dataset)):
+        console.say(f"{data} has changed since it was split: {said}. `{command_line('split', data)}` takes that in.")
 
 
 def patience(wait: bool) -> float | None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from commands import console, training_reports
-from commands.option_flags import WITH_FLAG, given, takes
-from commands.options import Data, Device, Names, names_of, on_default_data, tell_split
+from commands.option_flags import WITH_FLAG, flags_of, given, takes
+from commands.options import Bank, Data, Device, Names, names_of, on_default_data, tell_split
 from commands.shell import command_line
 from curate.defaults import DEFAULT_DATA, DEFAULT_DEVICE, DEFAULT_MODELS, DEFAULT_RECIPE, DEFAULT_RUNS
 from curate.program import INSTALLED
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 Recipes = Annotated[str, typer.Option(help="A recipe's name, or a TOML file; `recipes` lists them.")]
 Changes = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe; repeatable.")]
-Bank = Annotated[Path, typer.Option("--models", help="The folder whose bank/ is meant.")]
 
 
 @takes(*WITH_FLAG)
@@ -67,6 +66,11 @@ def train(
         told = _within(data, budget, told, options["backbone"])
     if folds:
         _cross_validate(data, told, folds)
+        again = [*(["--recipe", recipe] if recipe != DEFAULT_RECIPE else []), *flags_of(options)]
+        again += [word for one in change or [] for word in ("--set", one)]
+        again += ["--models", str(models)] if models != DEFAULT_MODELS else []
+        following = command_line("train", data, *again)
+        console.say(f"Nothing was saved; valid and test were not looked at. Next: {following}")
         return
     if sweep:
         told = _swept(data, told)
@@ -78,9 +82,11 @@ def train(
 
 
 def _recipe(name: str, options: Mapping[str, Any], changes: list[str]) -> Recipe:
+    from commands.words import recipe_key
     from train.recipe import load_recipe, parse_overrides
 
-    return load_recipe(name, {**parse_overrides(changes), **given(options)})
+    said = {recipe_key(key): value for key, value in parse_overrides(changes).items()}
+    return load_recipe(name, {**said, **given(options)})
 
 
 def _within(data: Path, budget: str, options: TrainOptions, backbone: str | None) -> TrainOptions:
@@ -96,7 +102,6 @@ def _cross_validate(data: Path, options: TrainOptions, folds: int) -> None:
     from train.folds import cross_validate
 
     training_reports.cross_validation(cross_validate(data, options, folds=folds, progress=console.bars))
-    console.say(f"Nothing was saved; valid and test were not looked at. Next: {command_line('train', data)}")
 
 
 def _swept(data: Path, options: TrainOptions) -> TrainOptions:
@@ -155,7 +160,7 @@ def runs(
         console.say(f"Removed {len(kept)} unfinished runs of {size:.1f} MB from {unfinished}: they begin anew.")
         return
     last = next((one.checkpoint for one in reversed(stories) if one.checkpoint), "")
-    following = command_line("evaluate", stories[-1].data, "--checkpoint", last) if last else command_line("train")
+    following = command_line("evaluate", stories[-1].data, "--checkpoint", last) if last else on_default_data("train")
     console.say(
         f"{len(stories)} runs in {folder}; {len(kept)} unfinished ones of {size:.1f} MB in {unfinished}. "
         f"Next: {following}"
@@ -202,4 +207,6 @@ def bank(
     if clear:
         console.say(f"Removed {len(banks)} banks of {size:.2f} GB from {folder}; they fill again when they are wanted.")
     else:
-        console.say(f"{len(banks)} banks of {size:.2f} GB in {folder}. Next: {command_line('bank', '--clear')}")
+        elsewhere = ["--models", models] if models != DEFAULT_MODELS else []
+        following = f" Next: {command_line('bank', '--clear', *elsewhere)}" if banks else ""
+        console.say(f"{len(banks)} banks of {size:.2f} GB in {folder}.{following}")

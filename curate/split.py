@@ -1,7 +1,8 @@
 """A split that cannot leak, and does not move.
 
 What is assigned is not the picture but the group: near-duplicates joined with pictures of one provenance (one
-iNaturalist observation, one source page), and with those of one group that the user gives. Groups are drawn in an order
+iNaturalist observation, one source page), with other shots of one scene that features propose, and with those of one
+group that the user gives. Groups are drawn in an order
 that depends on their content and the seed alone, and a picture that was once assigned keeps its split.
 """
 
@@ -48,6 +49,7 @@ from curate.splitting.group_by import group_pictures, scheme_of, subfolders_of
 from curate.splitting.grouping import Links, Proof, links_of, prove
 from curate.splitting.materialize import Adopted, Placement, adopt, check_output, materialize
 from curate.splitting.picture_table import NOWHERE, PictureTable, place_name, read_picture_table
+from curate.splitting.scenes import Alike, FindAlike, find_scenes
 from curate.splitting.stratified_draw import draw_stable
 from curate.splitting.undivided import Undivided, find_undivided
 from curate.splitting.unfinished import begin, finish
@@ -75,7 +77,8 @@ class SplitReport:
     split in this place was grouped by, if this one has none. `subfolders` of the class folders are kept together by
     nothing. `carved` are the splits that were taken out of the train that arrived; `unlabelled` counts the pictures
     that lie in a split's folder without a label, and `unlabelled_copies` are those of them (second) that are labelled
-    pictures (first) once more.
+    pictures (first) once more. `network` is whose features were asked for shots of one scene, "" where none were, and
+    `featured` how many contents have features of it, of how many.
     """
 
     out: Path
@@ -100,6 +103,8 @@ class SplitReport:
     carved: tuple[str, ...] = ()
     unlabelled: int = 0
     unlabelled_copies: list[tuple[str, str]] = field(default_factory=list)
+    network: str = ""
+    featured: tuple[int, int] = (0, 0)
 
 
 def split(
@@ -115,6 +120,7 @@ def split(
     bind: Bind = DEFAULT_BIND,
     group_by: str | None = None,
     mode: Mode = DEFAULT_MODE,
+    alike: FindAlike | None = None,
     dry_run: bool = False,
     wait: float | None = 0.0,
     progress: Progress = silent,
@@ -128,8 +134,9 @@ def split(
     or a third of those of a small one.
 
     What is kept together: copies and, but for `bind="copies"`, near pictures, all within `radius` bits of pHash;
-    pictures of one origin; and those of one group by `group_by`, which is "parent", a regular expression or a table,
-    as `curate.splitting.group_by` reads them.
+    shots of one scene, with these; pictures of one origin; and those of one group by `group_by`, which is "parent", a
+    regular expression or a table, as `curate.splitting.group_by` reads them. Which pictures may show one scene is asked
+    of `alike`; what their pixels confirm is remembered, and binds what has no split yet in all later splits.
 
     `wait` is how long to wait for another command that is at work in the dataset, in seconds; None for as long as it
     takes. Safe to stop at any instant: the same command then finishes the same split, and until it has, `train` refuses
@@ -140,7 +147,7 @@ def split(
     if method == "split-folders":
         require_extra("splitfolders", "The method 'split-folders' needs", "split-folders", "split-folders")
     freeze = freeze if freeze is None else tuple(freeze)
-    options = _Options(ratio, seed, freeze, min_per_class, method, radius, bind, group_by, mode)
+    options = _Options(ratio, seed, freeze, min_per_class, method, radius, bind, group_by, mode, alike)
     if dry_run:
         dataset = open_dataset(root)
         out = out and check_output(dataset, out)
@@ -180,6 +187,7 @@ class _Options:
     bind: Bind
     group_by: str | None
     mode: Mode
+    alike: FindAlike | None
 
     @property
     def scheme(self) -> str:
@@ -209,8 +217,8 @@ class _Drawn:
     """A split before it is placed: what there is, what belongs together, and where each picture goes.
 
     `links` are all that there are, `bonds` what is bound besides pixels and credits, and `grouped_before` what the
-    split in the same place was grouped by; `subfolders` as in the report. `had` bool[n] tells which pictures had their
-    split before.
+    split in the same place was grouped by; `subfolders` as in the report, `asked` what features called alike. `had`
+    bool[n] tells which pictures had their split before.
     """
 
     out: Path
@@ -227,6 +235,7 @@ class _Drawn:
     held_back: dict[int, str]
     companions: int
     carved: tuple[str, ...]
+    asked: Alike | None
 
 
 def _draw_up(dataset: Dataset, catalog: Catalog, out: Path | None, options: _Options, progress: Progress) -> _Drawn:
@@ -248,16 +257,20 @@ def _draw_up(dataset: Dataset, catalog: Catalog, out: Path | None, options: _Opt
     remembered = _remembered(catalog, options.scheme, table, adopted.splits) if stable else table.split
     told = read_not_copies(dataset).of(zip(table.paths, map(table.digest, range(len(table))), strict=True))
     neighbours = neighbours_apart(find_neighbours(dataset, catalog, table, options.radius, progress), told)
-    links = links_of(table, catalog, neighbours, groups.links(table))
+    recorded = read_bonds(out)
+    asked = options.alike(table.sha256) if options.alike and options.bind == "near" else None
+    scenes = find_scenes(dataset, catalog, table, asked, recorded.scene_pairs(), progress)
+    links = links_of(table, catalog, neighbours, groups.links(table), scenes)
     assigned, held_back = assign(table, links.bound(options.bind), remembered, rules, _draw(options.method))
     held_back = kept_in_train(assigned, held_back, free)
     had = remembered != NOWHERE
-    bonds = Bonds(options.bind, options.group_by or "", groups.digests(table))
-    before = "" if options.group_by else read_bonds(out).group_by
+    bound = [[bytes(sha256).decode() for sha256 in pair] for pair in table.sha256[links.bound(options.bind).scenes]]
+    bonds = Bonds(options.bind, options.group_by or "", groups.digests(table), bound)
+    before = "" if options.group_by else recorded.group_by
     subfolders = 0 if options.group_by else len({name for name in subfolders_of(dataset, table) if name})
     return _Drawn(
         out, table, links, bonds, groups.without(table), before, subfolders, rules, adopted, had, assigned, held_back,
-        scanned.companions, tuple(SPLITS[split] for split in lacking) if carves else (),
+        scanned.companions, tuple(SPLITS[split] for split in lacking) if carves else (), asked,
     )  # fmt: skip
 
 
@@ -301,6 +314,8 @@ def _report(options: _Options, drawn: _Drawn, proof: Proof, placement: Placement
         carved=drawn.carved,
         unlabelled=int((~table.labelled).sum()),
         unlabelled_copies=list(_unlabelled_copies(table, drawn.links)),
+        network=drawn.asked.network if drawn.asked else "",
+        featured=(drawn.asked.known, len(table.sha256)) if drawn.asked else (0, 0),
     )
 
 

@@ -1,8 +1,8 @@
 """Trust, but read again: every file against the catalog, and the split proved anew from the pixels.
 
-Nothing that `split` worked with is believed here but the credits and the user's groups: not the catalog's hashes, not
-its record of what lies where. Each file is read and hashed afresh, and the pairs across splits are searched for among
-those hashes.
+Nothing that `split` worked with is believed here but the credits, the user's groups and the pairs that it found to
+show one scene: not the catalog's hashes, not its record of what lies where. Each file is read and hashed afresh, and
+the pairs across splits are searched for among those hashes.
 """
 
 import errno
@@ -33,7 +33,7 @@ from curate.splitting.bonds import read_bonds
 from curate.splitting.unfinished import unfinished_in
 from curate.splitting.whereabouts import dataset_split_into
 
-CrossingKind = Literal["copies", "near", "origin", "group"]
+CrossingKind = Literal["copies", "near", "scene", "origin", "group"]
 
 _CHUNK = 16
 
@@ -41,7 +41,8 @@ _CHUNK = 16
 @dataclass(frozen=True)
 class Crossing:
     """Two pictures in two splits that ought to be in one: `copies`, or of one `origin`, or of one `group` of those that
-    the split was given; `near` ones show one thing, and are no leak. `distance` is in bits, -1 where hashes do not
+    the split was given; `near` ones show one thing, as those of a `scene` do, which features proposed, and neither are
+    a leak. `distance` is in bits, -1 where hashes do not
     matter.
     """
 
@@ -53,17 +54,20 @@ class Crossing:
 
 @dataclass(frozen=True)
 class SplitProof:
-    """What was found in one folder with `counts[split]` intact pictures, which was split by the groups `group_by`."""
+    """What was found in one folder with `counts[split]` intact pictures, which was split by the groups `group_by`, and
+    with the knowledge of `scenes` pairs of contents that show one scene.
+    """
 
     folder: Path
     counts: dict[str, int]
     crossings: list[Crossing]
     group_by: str = ""
+    scenes: int = 0
 
     @property
     def leaks(self) -> list[Crossing]:
         """The crossings that are more than near."""
-        return [crossing for crossing in self.crossings if crossing.kind != "near"]
+        return [crossing for crossing in self.crossings if crossing.kind not in ("near", "scene")]
 
     def count(self, kind: CrossingKind) -> int:
         """How many crossings are of a kind."""
@@ -250,8 +254,11 @@ def _prove(
     counts = Counter(picture.split for picture in pictures)
     bonds = read_bonds(root / out)
     groups = ((sha256, name) for name, group in bonds.groups.items() for sha256 in group)
+    there = {picture.sha256 for picture in pictures}
+    scenes = [pair for pair in bonds.scenes if there.issuperset(pair)]
     crossings = [
         *_near_duplicates(root, pictures, radius, told, progress),
+        *_together(pictures, ((sha256, str(at)) for at, pair in enumerate(scenes) for sha256 in pair), "scene"),
         *_together(pictures, origins, "origin"),
         *_together(pictures, groups, "group"),
     ]
@@ -260,6 +267,7 @@ def _prove(
         counts={split: counts[split] for split in SPLITS},
         crossings=sorted(crossings, key=lambda crossing: (crossing.kind, crossing.first, crossing.second)),
         group_by=bonds.group_by,
+        scenes=len(scenes),
     )
 
 

@@ -101,9 +101,10 @@ def scrape(
 
     `names` says what to search for: class folder → search query, or a JSON file of that; Oxford-102's flowers by
     default. `classes` picks some of it, by folder or name. `sources` are "auto", or openverse, wikimedia, inaturalist,
-    gbif, flickr, duckduckgo, google, "urls:FILE", "folder:DIR". `licenses` is "open", codes such as "by,by-sa", or
-    "any". `min_size` is in pixels of the shorter side. `per_author` is the most pictures of a class by one author (0
-    for any number, None for a fifth of the limit as long as there are others); `specimens` takes herbarium sheets too.
+    gbif, flickr, pexels, pixabay, unsplash, duckduckgo, google, inaturalist_open_data, "gbif_download:FILE",
+    "hf:DATASET", "urls:FILE", "folder:DIR". `licenses` is "open", codes such as "by,by-sa", or "any". `min_size` is in
+    pixels of the shorter side. `per_author` is the most pictures of a class by one author (0 for any number, None for a
+    fifth of the limit as long as there are others); `specimens` takes herbarium sheets too.
     `contact` is your address, for the services to complain to; `ignore_robots` and `ignore_noai` fetch what a site asks
     programs not to. `force` overwrites a CREDITS.md and a metadata.csv that somebody else has written. `wait` is how
     many seconds to wait for another command at work in the dataset; None for as long as it takes.
@@ -126,7 +127,7 @@ def scrape(
         known = {label: (label, query) for label, query in names.items()}
     queries = plan_queries(known, _comma_list(classes))
     every_name = {query.label: query.name for query in plan_queries(known)}
-    options = ScrapeOptions(limit, allowed_licenses(licenses), min_size, per_author, specimens)
+    options = ScrapeOptions(limit, allowed_licenses(licenses), min_size, per_author, specimens, ignore_noai)
     network = Network(
         contact=known_contact(Path(out), contact), obey_robots=not ignore_robots, obey_robots_tag=not ignore_noai
     )
@@ -254,6 +255,8 @@ class Dataset:
         bind: Bind = DEFAULT_BIND,
         group_by: str | Path | None = None,
         mode: Mode = DEFAULT_MODE,
+        features: str | None = None,
+        models: str | Path = DEFAULT_MODELS,
         dry_run: bool = False,
         wait: float | None = 0.0,
         progress: Watch = AUTO,
@@ -262,7 +265,8 @@ class Dataset:
 
         So do those of one group by `group_by`: "parent" for the folders below the class folders, a regular expression
         for their paths below these, or a table "FILE.csv" or "FILE.csv:COLUMN". With `bind="copies"`, pictures that
-        are only near may part: frames, or one form filled in.
+        are only near may part: frames, or one form filled in. Shots of one scene stay together where the bank in
+        `models` has features of them; those of a network named by `features` are computed first.
 
         Pictures that have their split keep it. `ratio` are the three shares; `freeze` names splits that take nothing
         new; valid and test get `min_per_class` pictures of each class, or a third of a small one's; `mode` places
@@ -272,12 +276,15 @@ class Dataset:
         """
         from curate.split import split as run
         from florilegium.results import SplitResult
+        from train.alike import alike_in
 
+        bars = chosen(progress)
+        alike = alike_in(Path(models) / "bank", self.root, bind=bind, network=features, progress=bars)
         report = run(
             self.root, out=None if out is None else Path(out), ratio=ratio, seed=seed, freeze=_listed(freeze),
             min_per_class=min_per_class, method=method, radius=radius, bind=bind,
-            group_by=None if group_by is None else str(group_by), mode=mode, dry_run=dry_run, wait=wait,
-            progress=chosen(progress),
+            group_by=None if group_by is None else str(group_by), mode=mode, alike=alike, dry_run=dry_run, wait=wait,
+            progress=bars,
         )  # fmt: skip
         return SplitResult.of(report)
 

@@ -322,6 +322,10 @@ def test_an_interrupted_split_is_finished_by_the_same_groups(slides: Path, monke
         '{"bind": "near", "group_by": "x", "groups": {"1": [2]}}',
         '{"bind": "near", "group_by": "x", "groups": {"1": "ab"}}',
         '{"bind": "near", "group_by": "x", "groups": {"1": ["ä"]}}',
+        '{"bind": "near", "group_by": "x", "groups": {}, "scenes": {}}',
+        '{"bind": "near", "group_by": "x", "groups": {}, "scenes": [["a"]]}',
+        '{"bind": "near", "group_by": "x", "groups": {}, "scenes": [["a", 2]]}',
+        '{"bind": "near", "group_by": "x", "groups": {}, "more": []}',
         "[" * 100_000,
     ],
 )

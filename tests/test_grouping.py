@@ -25,10 +25,13 @@ def links(
     near: NDArray[np.int32] | None = None,
     origins: NDArray[np.int32] | None = None,
     groups: NDArray[np.int32] | None = None,
+    scenes: NDArray[np.int32] | None = None,
 ) -> Links:
     """Links of the kinds that are given, and none of the others."""
-    first, second, third, fourth = (pairs() if kind is None else kind for kind in (copies, near, origins, groups))
-    return Links(first, second, third, fourth)
+    first, second, third, fourth, fifth = (
+        pairs() if kind is None else kind for kind in (copies, near, origins, groups, scenes)
+    )
+    return Links(first, second, third, fourth, scenes=fifth)
 
 
 def mask(count: int, **splits: list[int]) -> NDArray[np.uint8]:
@@ -66,7 +69,7 @@ def test_each_kind_of_link_makes_groups_and_what_has_none_makes_no_group() -> No
     assert groups(found, mask(12)) == [Group([0, 1, 2, 10]), Group([3, 4]), Group([5, 6]), Group([7]), Group([8, 9])]
 
 
-@pytest.mark.parametrize("kind", ["copies", "near"])
+@pytest.mark.parametrize("kind", ["copies", "near", "scenes"])
 @pytest.mark.parametrize("pair", [(0, 1), (1, 0)])
 def test_a_near_duplicate_follows_the_one_that_has_a_split(pair: tuple[int, int], kind: str) -> None:
     assert groups(links(**{kind: pairs(pair)}), mask(2, test=[0])) == [Group([1], fixed={TEST})]
@@ -115,6 +118,7 @@ def test_the_proof_counts_each_pair_of_pictures_in_two_splits() -> None:
     assert prove(pictures, links(), split) == Proof(2, 0, 0, 0, 4)  # one content in two splits
     assert prove(pictures, links(copies=pairs((0, 1), (1, 2))), split) == Proof(2 + 3, 0, 0, 0, 4)
     assert prove(pictures, links(near=pairs((1, 0), (0, 2))), split) == Proof(2, 3, 0, 0, 4)
+    assert prove(pictures, links(scenes=pairs((1, 0), (0, 2))), split) == Proof(2, 0, 0, 0, 4, scenes=3, found=2)
     # One origin: the two pictures of train with that of valid, and these three with that of test.
     together = pairs((0, 1), (1, 1), (2, 1), (2, 0))
     assert prove(pictures, links(origins=together), split) == Proof(2, 0, 2 + 3, 0, 4)

@@ -121,3 +121,14 @@ def test_one_stage_of_lite0_is_more_than_a_norm() -> None:
     (stage,) = unfreeze(network, 1)
     assert stage.name == "conv_head"
     assert max(parameter.ndim for parameter in stage.parameters) == 4
+
+
+def test_what_comes_after_folds_is_the_same_run(tmp_path: Path) -> None:
+    """Else it would take a network that has to be downloaded, and other options than those that were measured."""
+    root = grow(tmp_path / "d", {"train": 6, "valid": 2})
+    options = ["--backbone", TINY, "--weights", "none", "--views", "1", "--set", "epochs=2", "--models", tmp_path / "m"]
+    said = command("train", root, *options, "--folds", "2").out.partition("Next: ")[2]
+    for word in map(str, options):
+        assert word in said
+    assert "--folds" not in said
+    assert "--seed" not in said

@@ -1,6 +1,7 @@
 """Which pictures a checkpoint is measured on: the split that exists, or a plain folder as it is."""
 
 import json
+import shlex
 import shutil
 import unicodedata
 from pathlib import Path
@@ -154,9 +155,9 @@ def test_a_class_that_train_has_and_the_checkpoint_lacks_is_refused_still(tmp_pa
 def test_nothing_to_learn_from_is_said_and_the_way_out_works(there: tuple[str, ...], tmp_path: Path) -> None:
     root = grow(tmp_path / "data", dict.fromkeys(there, 6))
     first = root / there[0]
-    for words in (("split", root), ("split", root, "--freeze", ""), ("train", root), ("clean", root)):
-        done = command(*words)
-        said = done.out.splitlines()[-1] if words[0] == "clean" else done.sentence
+    for words in ("split", "split --freeze ''", "train", "clean"):
+        done = command(*shlex.split(words), root)
+        said = done.out.splitlines()[-1] if words == "clean" else done.sentence
         assert (
             f"alone, and so nothing to learn from: to have {there[0]}/ divided, rename {first} to {root / 'raw'}"
             in said

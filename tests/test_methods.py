@@ -28,8 +28,9 @@ from curate.dataset import open_dataset
 from curate.defaults import ConflictMode, PolicyName
 from curate.inspect import inspect
 from curate.lookalikes import candidates, colour, fingerprint, flat, registration
+from curate.lookalikes import scene as scenes
 from curate.lookalikes.fingerprint import VARIANTS
-from curate.lookalikes.method import PLAN_VERSIONS, SEARCH_VERSIONS
+from curate.lookalikes.method import PLAN_VERSIONS, SCENE_VERSIONS, SEARCH_VERSIONS
 from curate.phash import pairs_within, phashes
 from curate.scan import scan
 
@@ -41,6 +42,7 @@ GOLDEN = {
     "colour": (1, "ed268314d8f9818c"),
     "search": (4, "65c9395aa62eaf23"),
     "quality": (1, "e7b0490003516a57"),
+    "scene": (1, "4365283e9bace0d6"),
     "plan": (3, "a48f67f651d62c61"),
 }  # fmt: skip
 """Part → (its version, the digest of what it answers)."""
@@ -239,9 +241,21 @@ def of_plan() -> Iterator[object]:
             yield [(it.first, it.second, it.distance) for it in plan.conflicts]
 
 
+def of_scene() -> Iterator[object]:
+    for seed in range(3):
+        for step in range(0, 10, 2):
+            for share in (0.0, 0.1, 0.2, 0.3):
+                grain = np.random.default_rng([seed, step]).integers(0, 5, (2, 512, 512), dtype=np.uint8)
+                one, other = mixed(seed, 0, 512) // 2 + grain[0], mixed(seed, share, 512) // 2 + grain[1]
+                corner = 100 + 4 * step
+                views = one[100:356, 100:356], other[corner : corner + 256, 100 : 356 - 2 * step]
+                lumas = [np.asarray(Image.fromarray(view).resize((256, 256))) for view in views]
+                yield scenes.are_one_scene(*(scenes.SceneLook(luma, 256) for luma in lumas))
+
+
 PARTS: dict[str, Callable[[], Iterator[object]]] = {
     "hash": of_hash, "windows": of_windows, "candidates": of_candidates, "registration": of_registration,
-    "colour": of_colour, "search": of_search, "quality": of_quality, "plan": of_plan,
+    "colour": of_colour, "search": of_search, "quality": of_quality, "plan": of_plan, "scene": of_scene,
 }  # fmt: skip
 
 
@@ -251,12 +265,12 @@ def digest(part: str) -> str:
 
 
 def test_every_part_has_a_version_and_a_drawn_set() -> None:
-    assert PARTS.keys() == {**SEARCH_VERSIONS, **PLAN_VERSIONS}.keys() == GOLDEN.keys()
+    assert PARTS.keys() == {**SEARCH_VERSIONS, **PLAN_VERSIONS, **SCENE_VERSIONS}.keys() == GOLDEN.keys()
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_version_answers_what_it_always_answered(part: str) -> None:
-    version = {**SEARCH_VERSIONS, **PLAN_VERSIONS}[part]
+    version = {**SEARCH_VERSIONS, **PLAN_VERSIONS, **SCENE_VERSIONS}[part]
     found = digest(part)
     assert GOLDEN[part] == (version, found), f"{part} answers otherwise: raise its version, and put {found} here"
 
@@ -279,6 +293,7 @@ def test_a_version_answers_what_it_always_answered(part: str) -> None:
         ("colour", colour, "_FAINT", 2.9),
         ("search", flat, "_FLAT_COLOUR", 2),
         ("search", flat, "_FLAT_ASPECT", 0.01),
+        ("scene", scenes, "LEAST_CORRELATION", 0.65),
         ("plan", planning, "POLICIES", dict.fromkeys(POLICIES, POLICIES["first-seen"])),
     ],
 )

@@ -22,7 +22,8 @@ from curate.scan import scan
 from curate.splitting.bonds import read_bonds
 from curate.splitting.grouping import groups_of, links_of
 from curate.splitting.picture_table import read_picture_table
-from curate.splitting.whereabouts import open_split
+from curate.splitting.scenes import find_scenes
+from curate.splitting.since_split import open_current_split
 from train.calibration import cross_entropy
 from train.device import one_thread
 from train.features.views import Views
@@ -122,7 +123,7 @@ def learning_set(root: Path, options: TrainOptions, *, folds: int, progress: Pro
         raise UserError(f"--folds {folds} holds nothing out: give 2 or more.")
     if not options.tuning.frozen:
         raise UserError("Folds and sweeps work on the feature bank, where the network is frozen: leave --unfreeze out.")
-    dataset = open_split(root)
+    dataset = open_current_split(root)
     train, _, labels = pictures_of(dataset)
     if folds > len(train):
         raise UserError(f"{root} has too few training pictures for {folds} folds: give fewer --folds.")
@@ -149,9 +150,10 @@ def learning_set(root: Path, options: TrainOptions, *, folds: int, progress: Pro
 def near_duplicate_groups(dataset: Dataset, progress: Progress = silent) -> tuple[dict[str, int], list[str]]:
     """Number of the group of each content (sha256) that belongs with others, and notes.
 
-    What belongs together is what `split` keeps together: near-duplicates but for those that a person told apart,
-    pictures of one origin, and the groups that the split was given. Where the dataset's catalog can't be written, these
-    and equal bytes are known, and a note says so. Raises UserError for a record of groups that cannot be read.
+    What belongs together is what `split` keeps together: near-duplicates but for those that a person told apart, shots
+    of one scene that it knew of, pictures of one origin, and the groups that it was given. Where the dataset's catalog
+    can't be written, these groups and equal bytes are known, and a note says so. Raises UserError for a record of
+    groups that cannot be read.
     """
     bonds = read_bonds(dataset.root)
     try:
@@ -161,7 +163,8 @@ def near_duplicate_groups(dataset: Dataset, progress: Progress = silent) -> tupl
             neighbours = find_neighbours(dataset, catalog, table, DEFAULT_RADIUS, progress)
             told = read_not_copies(dataset).of(zip(table.paths, map(table.digest, range(len(table))), strict=True))
             neighbours = neighbours_apart(neighbours, told)
-            links = links_of(table, catalog, neighbours, bonds.links(table)).bound(bonds.bind)
+            scenes = find_scenes(dataset, catalog, table, None, bonds.scene_pairs())
+            links = links_of(table, catalog, neighbours, bonds.links(table), scenes).bound(bonds.bind)
     except UserError as error:
         known = {sha256: number for number, group in enumerate(bonds.groups.values()) for sha256 in group}
         return known, [f"Near-duplicates may lie in different folds, because the catalog was of no use: {error}"]

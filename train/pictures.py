@@ -14,8 +14,8 @@ from curate.names import composed
 from curate.shell import command_line
 from curate.split_names import split_named
 from curate.splitting.carving import held_out_alone
+from curate.splitting.since_split import open_current_split
 from curate.splitting.unfinished import steady_split
-from curate.splitting.whereabouts import open_split
 from train.optimising.settings import require_seed
 
 HELD_OUT = ("test", "valid")
@@ -56,8 +56,8 @@ def pictures_to_measure(
     """
     if split is not None:
         split = split_named(split) or split
-        return labelled_pictures(open_split(root), split), split
-    dataset = open_dataset(root) if plain else open_split(root)
+        return labelled_pictures(open_current_split(root), split), split
+    dataset = open_dataset(root) if plain else open_current_split(root)
     folders = dataset.class_folders()
     splits = {folder.split for folder in folders}
     if plain or splits == {None}:

@@ -14,8 +14,11 @@ from typing import Final
 from curate.errors import UserError
 
 LATER_TABLES: Final = frozenset(
-    {"about", "class_moves", "clean_cache", "settled", "searches", "scrape_searches", "scrape_candidates", "written"}
-)
+    {
+        "about", "class_moves", "clean_cache", "scenes", "settled", "searches", "scrape_searches", "scrape_candidates",
+        "written",
+    }
+)  # fmt: skip
 """Tables that a command makes when it first needs them."""
 
 LATER_COLUMNS: Final = ("inode", "ctime_ns")

@@ -12,7 +12,7 @@ from curate.catalog.pictures import Catalog
 
 _PLACE: Final = "place"
 _METHOD: Final = "facts"
-_REMEMBERED: Final = ("searches", "clean_cache")
+_REMEMBERED: Final = ("searches", "clean_cache", "scenes")
 """Tables of answers that were worked out from the facts."""
 
 

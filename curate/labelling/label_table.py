@@ -100,10 +100,10 @@ class _Columns:
             said.append(f"the splits are those of its column {names}")
         if self.splits.note and self.splits.unread != self._at:
             said.append(self.splits.note)
-        for names, how in ((self._several, "several classes"), (self._none, "no class")):
-            if names:
-                rows = "1 row" if len(names) == 1 else f"{len(names):,} rows"
-                said.append(f"passed over, {rows} of {how}, such as {names[0]}")
+        for passed, how in ((self._several, "several classes"), (self._none, "no class")):
+            if passed:
+                rows = "1 row" if len(passed) == 1 else f"{len(passed):,} rows"
+                said.append(f"passed over, {rows} of {how}, such as {passed[0]}")
         return said
 
 

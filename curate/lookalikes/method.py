@@ -25,6 +25,10 @@ PLAN_VERSIONS: Final[Mapping[str, int]] = MappingProxyType({
 })  # fmt: skip
 """What `clean` decides by besides the search → the version of its answers."""
 
+SCENE_VERSIONS: Final[Mapping[str, int]] = MappingProxyType({
+    "scene": 1,  # curate.lookalikes.scene: which pictures show one scene
+})  # fmt: skip
+"""What a look for one scene decides by → the version of its answers."""
 
 _FACTS: Final = ("hash", "windows", "quality")
 """The parts by which the facts of a picture are read that the catalog keeps."""
@@ -43,6 +47,11 @@ def search_method() -> str:
 def plan_method() -> str:
     """Names the method by which `clean` decides, that of the search in it."""
     return f"{_named(PLAN_VERSIONS)}, {search_method()}"
+
+
+def scene_method() -> str:
+    """Names the method that tells whether pictures show one scene: "scene 1"."""
+    return _named(SCENE_VERSIONS)
 
 
 def _named(versions: Mapping[str, int]) -> str:

@@ -96,7 +96,7 @@ def _part_company(table: PictureTable, links: Links, split: Splits) -> dict[int,
 def _crossing(links: Links, mask: NDArray[np.uint8]) -> Iterator[list[int]]:
     """The sets of contents that belong together directly, and lie in more than one split."""
     yield from ([content] for content in np.flatnonzero(np.bitwise_count(mask) > 1).tolist())
-    pairs = links.pairs()
+    pairs = links.parting()
     both = mask[pairs]
     crossing = both.all(axis=1) & (np.bitwise_count(np.bitwise_or.reduce(both, axis=1)) > 1)
     yield from pairs[crossing].tolist()

@@ -1,7 +1,8 @@
 """What a split was bound by besides pixels and credits, kept in the folder that it fills.
 
-The user's groups, and whether near pictures are kept together: whoever proves the split again or cuts it into folds
-needs both, also where the table of the groups is gone, and the split was moved to another machine.
+The user's groups, whether near pictures are kept together, and the shots of one scene that features proposed: whoever
+proves the split again or cuts it into folds needs them, also where the groups' table and the features are gone, and the
+split was moved to another machine.
 """
 
 import json
@@ -26,11 +27,14 @@ _LONGEST = 1 << 30  # bytes; ten million pictures take 700 MB
 
 @dataclass(frozen=True)
 class Bonds:
-    """`bind` and `group_by` as `split` was told, and the name of each group → the sha256 of its contents."""
+    """`bind` and `group_by` as `split` was told, the name of each group → the sha256 of its contents, and the pairs of
+    contents that show one scene.
+    """
 
     bind: Bind = DEFAULT_BIND
     group_by: str = ""
     groups: dict[str, list[str]] = field(default_factory=dict)
+    scenes: list[list[str]] = field(default_factory=list)
 
     def links(self, table: PictureTable) -> NDArray[np.int32]:
         """The groups of what a table holds, as in `Links.groups`: int32[q, 2]."""
@@ -41,9 +45,13 @@ class Bonds:
         number = np.array([number for _, number in rows])
         return np.column_stack([content, number])[held].astype(np.int32)
 
+    def scene_pairs(self) -> list[tuple[str, str]]:
+        """(sha256, sha256) of contents that show one scene."""
+        return [(first, second) for first, second in self.scenes]
+
 
 def write_bonds(folder: Path, bonds: Bonds) -> None:
-    """Keep what a split was bound by. Nothing is written of one that has no groups and binds as usual.
+    """Keep what a split was bound by. Nothing is written of one that has no groups, no scenes and binds as usual.
 
     Raises `UserError` where that is not possible.
     """
@@ -78,10 +86,14 @@ def read_bonds(folder: Path) -> Bonds:
 def _is_ours(found: Any) -> bool:
     return (
         isinstance(found, dict)
-        and set(found) == {"bind", "group_by", "groups"}
+        and set(found) | {"scenes"} == {"bind", "group_by", "groups", "scenes"}  # an older record has none
         and found["bind"] in get_args(Bind)
         and isinstance(found["group_by"], str)
         and isinstance(found["groups"], dict)
         and all(isinstance(group, list) for group in found["groups"].values())
-        and all(isinstance(one, str) and one.isascii() for group in found["groups"].values() for one in group)
+        and isinstance(scenes := found.get("scenes", []), list)
+        and all(isinstance(pair, list) and len(pair) == 2 for pair in scenes)
+        and all(
+            isinstance(one, str) and one.isascii() for group in [*found["groups"].values(), *scenes] for one in group
+        )
     )

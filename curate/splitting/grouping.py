@@ -1,4 +1,4 @@
-"""What must not part in a split: copies, near pictures, one origin, one group of the user's; and the proof of it."""
+"""What must not part in a split: copies, near pictures, one scene, one origin, a group of the user's; and the proof."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +11,7 @@ from curate.catalog.origin_facts import observed_photos, origin_facts
 from curate.dataset import SPLITS
 from curate.defaults import Bind
 from curate.lookalikes.cached_search import Neighbours
+from curate.lookalikes.neighbours import pair_of
 from curate.origins import origins_of, unknown_origins
 from curate.splitting.picture_table import NOWHERE, PictureTable
 
@@ -21,9 +22,10 @@ NO_PAIRS = np.empty((0, 2), dtype=np.int32)
 class Links:
     """What holds contents together, as places in `PictureTable.sha256`, int32[p, 2] each.
 
-    `copies` and `near` are pairs of contents: one picture twice, and two pictures of one thing. `origins` and `groups`
-    are pairs of a content and a number: of its origin (one observation, one source page), and of the user's group.
-    `unknown` counts the contents of which no source told the observation.
+    `copies` and `near` are pairs of contents: one picture twice, and two pictures of one thing; `scenes` are near
+    pictures that no hash sees, which features proposed. `origins` and `groups` are pairs of a content and a number: of
+    its origin (one observation, one source page), and of the user's group. `unknown` counts the contents of which no
+    source told the observation.
     """
 
     copies: NDArray[np.int32]
@@ -31,18 +33,26 @@ class Links:
     origins: NDArray[np.int32]
     groups: NDArray[np.int32]
     unknown: int = 0
+    scenes: NDArray[np.int32] = field(default_factory=lambda: NO_PAIRS)
 
     def bound(self, bind: Bind) -> "Links":
-        """The links that hold: all, or all but those of near pictures.
+        """The links that hold: all, or all but those of near pictures and scenes.
 
         What is near was registered pixel by pixel, so no chance pair is among it, and a chain of it is a series: a
         fixed camera's 600 frames are one group. So no size is too large for a group.
         """
-        return self if bind == "near" else replace(self, near=NO_PAIRS)
+        return self if bind == "near" else replace(self, near=NO_PAIRS, scenes=NO_PAIRS)
+
+    def parting(self) -> NDArray[np.int32]:
+        """The copies and the near pictures: of two that have their splits already, one leaves where these differ.
+
+        Scenes are not among them. Whether there were features when a split was drawn is chance, and no reason to move.
+        """
+        return np.concatenate([self.copies, self.near])
 
     def pairs(self) -> NDArray[np.int32]:
-        """The copies and the near pictures."""
-        return np.concatenate([self.copies, self.near])
+        """The copies, the near pictures and those of one scene."""
+        return np.concatenate([self.copies, self.near, self.scenes])
 
     def together(self) -> Iterator[list[int]]:
         """The contents of each origin, and of each group."""
@@ -65,7 +75,8 @@ class Group:
 class Proof:
     """Pairs of pictures across the splits, by what they are to each other.
 
-    All are 0, but for those that a dataset arrived with, and for `near` where a split binds copies alone. Nothing is
+    All are 0, but for those that a dataset arrived with, for `near` where a split binds copies alone, and for `scenes`
+    that were found when both pictures had their splits. Of these there are `found` pairs of contents in all. Nothing is
     said of the `unknown` contents, whose observation no source told: they were kept with what else their author took.
     """
 
@@ -75,11 +86,13 @@ class Proof:
     groups: int
     pictures: int
     unknown: int = 0
+    scenes: int = 0
+    found: int = 0
 
     @property
     def near_duplicates(self) -> int:
-        """Pairs of copies, and of near pictures."""
-        return self.copies + self.near
+        """Pairs of copies, of near pictures, and of one scene."""
+        return self.copies + self.near + self.scenes
 
     @property
     def leaks(self) -> int:
@@ -88,9 +101,16 @@ class Proof:
 
 
 def links_of(
-    table: PictureTable, catalog: Catalog, neighbours: Neighbours, groups: NDArray[np.int32] = NO_PAIRS
+    table: PictureTable,
+    catalog: Catalog,
+    neighbours: Neighbours,
+    groups: NDArray[np.int32] = NO_PAIRS,
+    scenes: NDArray[np.int32] = NO_PAIRS,
 ) -> Links:
-    """Put together what the pixels and the credits say, and the user's `groups`, as in `Links`."""
+    """Put together what the pixels and the credits say, the user's `groups` and the `scenes`, as in `Links`.
+
+    What is a copy or near by the hashes is no scene besides.
+    """
     pairs = np.column_stack([neighbours.first, neighbours.second])
     # A crowd holds together by a link from each of its contents to the next.
     crowd = neighbours.crowd[np.argsort(neighbours.crowd[:, 0], kind="stable")]
@@ -98,9 +118,10 @@ def links_of(
     chain = np.column_stack([crowd[:-1, 1], crowd[1:, 1]])[chained]
     copies = np.concatenate([pairs[neighbours.same], chain])
     facts, observed = origin_facts(catalog), observed_photos(catalog)
-    known = {sha256.decode() for sha256 in table.sha256.tolist()}
-    unknown = len(unknown_origins(facts, observed) & known)
-    return Links(copies, pairs[~neighbours.same], _origins(table, origins_of(facts, observed)), groups, unknown)
+    unknown = len(unknown_origins(facts, observed) & {sha256.decode() for sha256 in table.sha256.tolist()})
+    known = pair_of(*pairs.T)
+    scenes = scenes[~np.isin(pair_of(*scenes.T), known)]
+    return Links(copies, pairs[~neighbours.same], _origins(table, origins_of(facts, observed)), groups, unknown, scenes)
 
 
 def groups_of(links: Links, mask: NDArray[np.uint8]) -> Iterator[Group]:
@@ -183,9 +204,12 @@ def prove(table: PictureTable, links: Links, split: NDArray[np.int8], at: NDArra
     counts = np.zeros((len(table.sha256), len(SPLITS)), dtype=np.int64)
     np.add.at(counts, (content[placed], split[placed]), 1)
     twice = _across(counts, counts).sum() // 2
-    copies, near = (_across(counts[pairs[:, 0]], counts[pairs[:, 1]]).sum() for pairs in (links.copies, links.near))
+    copies, near, scenes = (
+        int(_across(counts[pairs[:, 0]], counts[pairs[:, 1]]).sum())
+        for pairs in (links.copies, links.near, links.scenes)
+    )
     origin, group = (_within(relation, counts) for relation in (links.origins, links.groups))
-    return Proof(int(twice + copies), int(near), origin, group, int(placed.sum()), links.unknown)
+    return Proof(int(twice) + copies, near, origin, group, int(placed.sum()), links.unknown, scenes, len(links.scenes))
 
 
 def _within(relation: NDArray[np.int32], counts: NDArray[np.int64]) -> int:
