@@ -193,6 +193,32 @@ def merge(root: Path) -> None:
     clean(root, merge=["c1=42"], yes=True)
 
 
+@pytest.mark.parametrize("there", ["42/7.txt", "42/7.jpg.xmp"])
+def test_no_picture_comes_to_another_s_companion_or_leaves_its_own(there: str, tmp_path: Path) -> None:
+    """The place of the picture is free and that of its caption is not, or a caption waits there for no picture."""
+    root = united(tmp_path / "data")
+    (root / "42" / "7.jpg").unlink()
+    (root / there).write_text("a stranger's")
+    (root / "c1" / "7.txt").write_text("its own")
+    clean(root, merge=["c1=42"], yes=True)
+    assert (root / there).read_text() == "a stranger's"
+    assert not (root / "42" / "7.jpg").exists()
+    assert (root / "42" / "7 (2).jpg").is_file()
+    assert (root / "42" / "7 (2).txt").read_text() == "its own"
+    assert not (root / "c1").exists()
+
+
+def test_two_classes_with_one_caption_s_name_keep_both(tmp_path: Path) -> None:
+    root = united(tmp_path / "data")
+    for at, (label, name) in enumerate((("c1", "p.jpg"), ("tulip", "p.png"))):
+        save(scene(60 + at), root / label / name)
+        (root / label / "p.txt").write_text(label)
+    clean(root, merge=["c1=42", "tulip=42"], yes=True)
+    assert (root / "42" / "p.txt").read_text() == "c1"
+    assert (root / "42" / "p (2).txt").read_text() == "tulip"
+    assert (root / "42" / "p (2).png").is_file()
+
+
 def test_killed_at_a_move_it_ends_as_if_undisturbed(tmp_path: Path) -> None:
     start, whole = united(tmp_path / "start"), united(tmp_path / "whole")
     clean(start, dry_run=True, merge=["c1=42"])
