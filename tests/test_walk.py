@@ -1,4 +1,4 @@
-"""From ten folders as people have them to a prediction, by nothing but what each command says comes next."""
+"""From eleven folders as people have them to a prediction, by nothing but what each command says comes next."""
 
 import subprocess
 from collections.abc import Callable
@@ -75,9 +75,19 @@ def leaking(root: Path) -> None:
     (root / f"test/{LABELS[1]}/copy.jpg").write_bytes((root / f"train/{LABELS[1]}/3.jpg").read_bytes())
 
 
+def splits_below_classes(root: Path) -> None:
+    """One class is in test alone."""
+    labels = tuple(COLOURS)[:3]
+    for number, (label, split) in enumerate((label, split) for label in labels for split in ("train", "test")):
+        for at in range(8 if (label, split) != (labels[2], "train") else 0):
+            file = root / label / split / f"{at}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            picture(COLOURS[label], hash_free_seed(split, number, at), (96, 80)).save(file, quality=90)
+
+
 STARTS = (
     flat, raw, train_and_test, train_alone, raw_and_test, train_and_val, all_three, unlabelled_test, labels_in_names,
-    leaking,
+    leaking, splits_below_classes,
 )  # fmt: skip
 
 
