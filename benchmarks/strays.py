@@ -39,6 +39,7 @@ from train.predict import familiarities, mean_probabilities
 from train.training import TrainOptions, train_head
 
 PRECISION = 0.95
+LEAFY = 0.97  # share of a square that is green, from which on it shows leaves alone
 HERE = Path(__file__).resolve().parent
 
 
@@ -84,6 +85,24 @@ def drawn(folder: Path) -> list[Path]:
     for number in range(100):
         files.append(folder / f"{number:03}.png")
         (chart(number) if number < 60 else page(number)).save(files[-1])
+    return files
+
+
+def foliage(flowers: Path, folder: Path) -> list[Path]:
+    """Leaves: of each photograph the greenest of the squares of 200 pixels, where nearly all of it is green."""
+    folder.mkdir(parents=True)
+    files = []
+    for file in sorted(flowers.glob("*/*/*.jpg")):
+        with Image.open(file) as photograph:
+            image = photograph.convert("RGB")
+        hue, saturation, value = np.moveaxis(np.asarray(image.convert("HSV")), -1, 0)
+        green = (hue > 45) & (hue < 110) & (saturation > 50) & (value > 40)
+        sums = np.pad(green.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+        shares = (sums[200:, 200:] - sums[:-200, 200:] - sums[200:, :-200] + sums[:-200, :-200]) / 200**2
+        if shares.size and shares.max() >= LEAFY:
+            top, left = np.unravel_index(shares.argmax(), shares.shape)
+            files.append(folder / f"{file.parent.name} {file.stem}.png")
+            image.crop((int(left), int(top), int(left) + 200, int(top) + 200)).save(files[-1])
     return files
 
 
@@ -157,6 +176,7 @@ def strays(flowers: Path, held_out: set[str], folder: Path) -> Iterator[tuple[st
     run(HERE / "peers" / "stray_pictures.py", [str(folder / "real")], ["scikit-image==0.26.0", "pillow"])
     yield "objects", sorted((folder / "real" / "objects").iterdir())
     yield "faces", sorted((folder / "real" / "faces").iterdir())
+    yield "leaves", foliage(flowers, folder / "leaves")
     yield "other flowers", [one for label in sorted(held_out) for one in sorted(flowers.glob(f"*/{label}/*.jpg"))]
 
 

@@ -74,9 +74,14 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
     for number, name in enumerate(columns):
         numeric = is_numeric(row[number] for row in cells)
         # What a row is called stays whole where it is no longer than names are; the other columns fold
-        whole = number == 0 and max((len(row[0]) for row in cells), default=0) <= _WHOLE_NAME
+        longest = max((len(row[number]) for row in cells), default=0)
+        whole = number == 0 and longest <= _WHOLE_NAME
         printed.add_column(
-            Text(printable(name)), justify="right" if numeric else "left", overflow="fold", no_wrap=whole
+            Text(printable(name)),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=whole,
+            min_width=longest if numeric else None,  # a figure in two lines is another figure
         )
     for number, row in enumerate(cells):
         if last_is_total and number == len(cells) - 1:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from curate.scraping.preview import Preview
     from curate.scraping.shortfall import Shortfall
     from curate.split import Proof, SplitReport, Undivided
+    from curate.splitting.since_split import SinceSplit
     from curate.splitting.undivided import BondKind
     from curate.verify import CrossingKind, VerifyReport
 
@@ -176,7 +177,7 @@ def calibration(report: RadiusCalibration) -> None:
         )
         for edit in report.edits
     ]
-    columns = ("edited copies found", *(f"{radius} bits" for radius in radii), "with the second look")
+    columns = ("edited copies found", *(f"{radius} bits" for radius in radii), "looked at")
     table(f"{report.originals:,} pictures of yours, edited", columns, rows)
     per_million = 1e6 / max(1, report.pairs)
     near = [f"{report.near[radius] * per_million:.2f}" for radius in radii]
@@ -301,6 +302,15 @@ def _not_divided(one: Undivided) -> str:
 _CROSSINGS: Final[Mapping[CrossingKind, str]] = {"copies": "copies", "near": "near", "origin": "of one origin"}
 
 
+def since_split_in_words(found: SinceSplit) -> str:
+    """What has become of a dataset's pictures since its split was made; "" where nothing has."""
+    parts = [
+        f"{found.new:,} {'picture is' if found.new == 1 else 'pictures are'} new" if found.new else "",
+        f"{found.gone:,} of the split {'has' if found.gone == 1 else 'have'} gone" if found.gone else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
 def verification(report: VerifyReport) -> None:
     """What is not as the catalog says, and each split's proof."""
     if report.no_catalog:
@@ -394,6 +404,7 @@ _WAYS_OUT: Final = {
     "enough of one author": "--per-author 0",
     "robots.txt": "--ignore-robots",
     "x-robots-tag": "--ignore-noai",
+    "noai": "--ignore-noai",
     "http 401": "--contact",
     "http 403": "--contact",
     "rate limited": "the same command again later",
@@ -444,6 +455,8 @@ def piped_preview(shown: Preview, names: Mapping[str, str]) -> None:
                 "landing_page": candidate.landing_page,
                 "provenance_group": candidate.provenance_group,
                 "taken_at": candidate.taken_at,
+                "author_page": candidate.author_page,
+                "citation": candidate.citation,
             }
         )
     for found in shown.yields:

@@ -50,7 +50,7 @@ def scrape(
     ] = "",
     ignore_robots: Annotated[bool, typer.Option("--ignore-robots", help="Fetch what robots.txt forbids.")] = False,
     ignore_noai: Annotated[
-        bool, typer.Option("--ignore-noai", help="Fetch what is marked noai, noimageai or noindex (X-Robots-Tag).")
+        bool, typer.Option("--ignore-noai", help="Fetch what is marked noai, noimageai or noindex.")
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a CREDITS.md and metadata.csv that scrape did not write.")
@@ -63,7 +63,8 @@ def scrape(
     Polite, and resumable: stopped at any time, the same command goes on. Openly licensed pictures
     only, unless --license says otherwise.
 
-    Sources: openverse, wikimedia, commons_category, inaturalist, gbif, flickr, duckduckgo, google,
+    Sources: openverse, wikimedia, commons_category, inaturalist, gbif, flickr, pexels, pixabay,
+    unsplash, duckduckgo, google, inaturalist_open_data, gbif_download:FILE, hf:DATASET,
     urls:FILE, folder:DIR.
 
     In a pipe, --dry-run gives a line of JSON for each candidate, which `--source urls:FILE.jsonl` takes.
@@ -76,7 +77,7 @@ def scrape(
     from curate.web.network import Network
 
     queries = plan_queries(names, classes)
-    options = ScrapeOptions(limit, allowed_licenses(license_), min_size, per_author, specimens)
+    options = ScrapeOptions(limit, allowed_licenses(license_), min_size, per_author, specimens, ignore_noai)
     sources = tuple(source or DEFAULT_SOURCES)
     contact = known_contact(out, contact)
     asked_for = contact_wanted(chosen_sources(sources, os.environ, options), contact)
@@ -86,7 +87,7 @@ def scrape(
     if dry_run:
         from curate.scraping.preview import preview
 
-        shown = preview(out, queries, options, sources=sources, network=network)
+        shown = preview(out, queries, options, sources=sources, network=network, progress=console.bars)
         if not sys.stdout.isatty():
             curation_reports.piped_preview(shown, {query.label: query.name for query in queries})
         else:
@@ -103,7 +104,7 @@ def scrape(
     known = {query.label: query.name for query in plan_queries(names)}
     report = run_scrape(
         out, queries, options, sources=sources, network=network, names=known, force=force, wait=patience(wait),
-        progress=console.bars,
+        progress=console.bars, say=console.heading,
     )  # fmt: skip
     curation_reports.scraping(report)
     console.say(

@@ -83,12 +83,16 @@ def tell_layout(data: Path) -> None:
 def tell_split(data: Path) -> None:
     """Say what `tell_layout` says, and where the split of DATA lies if not in it."""
     from curate.dataset import open_dataset
+    from curate.splitting.since_split import since_split
     from curate.splitting.whereabouts import split_folder
 
     tell_layout(data)
-    folder = split_folder(open_dataset(data))
+    dataset = open_dataset(data)
+    folder = split_folder(dataset)
     if folder is not None:
         console.say(f"The split of {data} lies in {folder}.")
+    if said := curation_reports.since_split_in_words(since_split(dataset)):
+        console.say(f"{data} has changed since it was split: {said}. `{command_line('split', data)}` takes that in.")
 
 
 def patience(wait: bool) -> float | None:

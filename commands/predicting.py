@@ -161,10 +161,10 @@ def predict_random(
         from curate.rendering import require_place
 
         require_place(plot)
-    from curate.splitting.whereabouts import open_split
+    from curate.splitting.since_split import open_current_split
     from train.pictures import draw_held_out, spelt_as
 
-    picture, split = draw_held_out(open_split(data), seed)
+    picture, split = draw_held_out(open_current_split(data), seed)
     file = chosen_checkpoint(checkpoint, models, data)
     from train.evaluate import require_answers_for
     from train.predict import Predictor
@@ -240,12 +240,12 @@ def export(
             console.say(remark)
         console.say(f"Wrote {report.files:,} files to {report.out}: {counts} pictures of {report.labels} classes.")
         return
-    from curate.splitting.whereabouts import open_split
+    from curate.splitting.since_split import open_current_split
     from train.export import export as export_checkpoint
     from train.pictures import labelled_pictures
 
     # Of valid: to compare on test would be to open it.
-    pictures = [picture.path for picture in labelled_pictures(open_split(data), "valid")]
+    pictures = [picture.path for picture in labelled_pictures(open_current_split(data), "valid")]
 
     written = export_checkpoint(
         chosen_checkpoint(checkpoint, models, data), format_, pictures, out=out, force=force, opset=opset,

@@ -77,9 +77,11 @@ def train(
 
 
 def _recipe(name: str, options: Mapping[str, Any], changes: list[str]) -> Recipe:
+    from commands.words import recipe_key
     from train.recipe import load_recipe, parse_overrides
 
-    return load_recipe(name, {**parse_overrides(changes), **given(options)})
+    said = {recipe_key(key): value for key, value in parse_overrides(changes).items()}
+    return load_recipe(name, {**said, **given(options)})
 
 
 def _within(data: Path, budget: str, options: TrainOptions, backbone: str | None) -> TrainOptions:
@@ -154,7 +156,7 @@ def runs(
         console.say(f"Removed {len(kept)} unfinished runs of {size:.1f} MB from {unfinished}: they begin anew.")
         return
     last = next((one.checkpoint for one in reversed(stories) if one.checkpoint), "")
-    following = command_line("evaluate", stories[-1].data, "--checkpoint", last) if last else command_line("train")
+    following = command_line("evaluate", stories[-1].data, "--checkpoint", last) if last else on_default_data("train")
     console.say(
         f"{len(stories)} runs in {folder}; {len(kept)} unfinished ones of {size:.1f} MB in {unfinished}. "
         f"Next: {following}"
@@ -201,4 +203,6 @@ def bank(
     if clear:
         console.say(f"Removed {len(banks)} banks of {size:.2f} GB from {folder}; they fill again when they are wanted.")
     else:
-        console.say(f"{len(banks)} banks of {size:.2f} GB in {folder}. Next: {command_line('bank', '--clear')}")
+        elsewhere = ["--models", models] if models != DEFAULT_MODELS else []
+        following = f" Next: {command_line('bank', '--clear', *elsewhere)}" if banks else ""
+        console.say(f"{len(banks)} banks of {size:.2f} GB in {folder}.{following}")

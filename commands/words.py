@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from curate.errors import UserError
@@ -41,6 +43,8 @@ _ANSWERS: Final[Mapping[str, str]] = {
     "--resume": "A run that was stopped goes on when the same command is given again, without an option",
     "--category-names": "The names of the classes are inside the checkpoint: give them to `train --names FILE`",
     "--val-split": "`split` divides pictures into train, valid and test: give it --ratio",
+    "--freeze": "All but the last layer is frozen, unless --unfreeze says what else trains",
+    "--pretrained": "Weights are ImageNet's, unless --weights says others: `none`, a tag or a file",
     "--checkpoint": "A checkpoint is written by `train` and read by `evaluate` and `predict`; --weights takes one",
 }  # fmt: skip
 
@@ -48,6 +52,7 @@ _MEANT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("--mean", "--std", "--stds", "--normalize", "--norm"), "--means"),
     **dict.fromkeys(("--num-workers", "--n-workers", "--jobs", "--threads"), "--workers"),
     **dict.fromkeys(("--class-names", "--names"), "--category-names"),
+    **dict.fromkeys(("--frozen", "--freeze-backbone", "--freeze-layers", "--feature-extract"), "--freeze"),
     **dict.fromkeys(("--test-split", "--validation-split", "--train-split"), "--val-split"),
 }
 
@@ -58,6 +63,8 @@ def in_our_words(words: Sequence[str], unknown: str, command: str, known: Sequen
     Raises UserError, with the answer or with options that are spelt alike, where no option means the same.
     """
     at = next((number for number, word in enumerate(words) if word.split("=", 1)[0] == unknown), None)
+    if at is None and (long := _long_with_one_hyphen(words, unknown)) is not None:  # `-lr`, as argparse has it
+        return [*words[:long], f"-{words[long]}", *words[long + 1 :]]
     if at is None:  # one letter within several, or an option in parts
         raise UserError(_no_such(unknown, command, known))
     _, equals, value = words[at].partition("=")
@@ -68,7 +75,9 @@ def in_our_words(words: Sequence[str], unknown: str, command: str, known: Sequen
         if at + 1 < len(words) and words[at + 1].lower() in {"0", "true", "yes"}:
             taken = 2
         return [*words[:at], *_SWITCHES[name], *words[at + taken :]]
-    key = _KEYS.get(name) or name.removeprefix("--").replace("-", "_")
+    if name == "--pretrained" and "--weights" in known and not _is_weights(words[at + 1 : at + 2], equals):
+        return [*words[:at], *words[at + 1 :]]  # a switch elsewhere, and always so here
+    key = recipe_key(name)
     if equals:
         rest = list(words[at + 1 :])
     else:
@@ -85,6 +94,26 @@ def in_our_words(words: Sequence[str], unknown: str, command: str, known: Sequen
     raise UserError(
         f"There is no {unknown}: {answer[0].lower()}{answer[1:]}." if answer else _no_such(unknown, command, known)
     )
+
+
+def recipe_key(word: str) -> str:
+    """The key of a recipe that others call by this word, with or without hyphens before it; else the word itself."""
+    name = word.removeprefix("--").replace("_", "-").lower()
+    own = name.replace("-", "_")
+    return own if own in _recipe_keys() else _KEYS.get(f"--{name}", word.removeprefix("--").replace("-", "_"))
+
+
+def _long_with_one_hyphen(words: Sequence[str], letter: str) -> int | None:
+    """Where a word of several letters stands behind one hyphen, of which only the first was read."""
+    for number, word in enumerate(words):
+        if word.startswith(letter) and re.fullmatch(r"-[A-Za-z][A-Za-z_-]+(=.*)?", word, re.DOTALL):
+            return number
+    return None
+
+
+def _is_weights(following: Sequence[str], equals: str) -> bool:
+    """Whether the word after `--pretrained` says which weights, and not which data."""
+    return bool(equals) or (bool(following) and not following[0].startswith("-") and not Path(following[0]).is_dir())
 
 
 def _no_such(unknown: str, command: str, known: Sequence[str]) -> str:

@@ -82,6 +82,9 @@ def credits_text(everything: Sequence[Credit], names: Mapping[str, str]) -> str:
         "with its author and licence; whoever passes the pictures on passes this list on with them."
     )
     lines = ["# Credits", "", introduction]
+    cited = sorted({credit.source.partition(", ")[2] for credit in credited} - {""})
+    if cited:
+        lines += ["", "Whoever uses them cites where they come from:", "", *(f"- {_escaped(one)}" for one in cited)]
     label = None
     for credit in credited:
         if credit.label != label:
@@ -194,6 +197,8 @@ def _line(credit: Credit) -> str:
     if credit.license_url:
         license_ = f"[{license_}]({_target(credit.license_url)})"
     author = _escaped(credit.author) or "unknown author"
+    if credit.author and credit.author_page:
+        author = f"[{author}]({_target(credit.author_page)})"
     return f"{work} by {author}, {license_}, via {_escaped(credit.source)}: {_code(credit.path)}"
 
 

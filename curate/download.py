@@ -114,7 +114,12 @@ def download(
     work = WorkFolder(out / FOLDER)
     _check_target(out, work)
     doing = f"download {what} --out {out}"
-    with disk_in_words(out), _nothing_left_of_nothing(work), locked(out, doing, wait=wait, progress=progress):
+    made = not out.exists()
+    with (
+        disk_in_words(out),
+        locked(out, doing, wait=wait, progress=progress),
+        _nothing_left_of_nothing(work, made=made),
+    ):
         _check_target(out, work)
         work.make()
         _claim(work.path, f"{what} {split}", out)
@@ -214,9 +219,11 @@ def _begun(note: Path) -> str | None:
 
 
 @contextmanager
-def _nothing_left_of_nothing(work: WorkFolder) -> Iterator[None]:
-    """Where a download fails before its first byte, leave no folder behind that stands in the way of the next."""
-    made = not work.path.parent.exists()
+def _nothing_left_of_nothing(work: WorkFolder, *, made: bool) -> Iterator[None]:
+    """Where a download fails before its first byte, leave no folder behind that stands in the way of the next.
+
+    To be entered with the lock: the work is of nobody else then. `made` says that the folder was not there before.
+    """
     try:
         yield
     except UserError:

@@ -26,6 +26,7 @@ from curate.names import names_for
 from curate.progress import Progress, silent
 from curate.quarantine import finish_moves
 from curate.scan import scan
+from curate.splitting.since_split import require_current
 from curate.splitting.unfinished import steady_split
 
 _PARTIAL, _CONVERTED = "partial", "converted"
@@ -112,6 +113,7 @@ def export(
         raise UserError(f"There is no format {format!r}: choose among {', '.join(get_args(Format))}.")
     out = Path(out).resolve()
     with open_to_write(root, "export", wait=wait, progress=progress) as dataset, steady_split(dataset):
+        require_current(dataset)
         _require_free(dataset, out)
         work = WorkFolder(temporary_name(out))  # of our own: another dataset may be on its way to the same place
         write, count = _writer(format)
@@ -157,7 +159,7 @@ def export(
 def _write_credits(examples: Examples, folder: Path) -> None:
     """Put a CREDITS.md beside pictures of which some were found on the web."""
     listed = [
-        Credit(f"{split}/{label}/{example.name}", label, *example.credit)
+        replace(Credit(f"{split}/{label}/{example.name}", label, *example.credit), author_page=example.author_page)
         for split, members in examples.splits.items()
         for example in sorted(members, key=lambda example: (example.label, example.name))
         for label in [examples.labels[example.label]]

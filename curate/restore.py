@@ -67,14 +67,14 @@ def _check_choice(
     """Raise `UserError` for a reason, class or run that there never was, and where the quarantine is another's."""
     if not files and not runs:
         _say_where_it_may_lie(dataset)
-    for what, wanted, known in (
-        ("reason", reasons or [], {*REASONS, MERGE, *(file.reason for file in files)}),
-        ("class", labels or [], {*dataset.labels(), *(file.label for file in files)}),
-        ("run", [run] if run not in (None, "last") else [], runs),
+    for what, wanted, there, known in (
+        ("reason", reasons or [], {file.reason for file in files}, {*REASONS, MERGE}),
+        ("class", labels or [], {file.label for file in files}, set(dataset.labels())),
+        ("run", [run] if run not in (None, "last") else [], runs, set[str]()),
     ):
-        if unknown := set(wanted) - known:
-            listed = sorted(known)[-_MOST_LISTED:]
-            choice = f"choose among {', '.join(listed)}" if listed else "nothing was set aside yet"
+        if unknown := set(wanted) - known - there:
+            listed = sorted(there)[-_MOST_LISTED:]
+            choice = f"choose among {', '.join(listed)}" if listed else "nothing is set aside"
             raise UserError(f"There is no {what} {min(unknown)!r} in the quarantine {dataset.quarantine}: {choice}.")
 
 

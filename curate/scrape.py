@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from curate.files.disk import disk_in_words
 from curate.files.inside import inside
 from curate.progress import Progress, silent
 from curate.scan import scan
-from curate.scraping.allowance import keep_spent, spent_today
+from curate.scraping.allowance import keep_spent, keep_started, spent_today, started_lately
 from curate.scraping.contact import keep_contact
 from curate.scraping.crawler import Crawler, CrawlTarget, class_folder
 from curate.scraping.deduplicator import Deduplicator
@@ -26,6 +26,7 @@ from curate.scraping.scrape_options import ScrapeOptions, chosen_sources, open_s
 from curate.scraping.shortfall import Shortfall, find_shortfalls
 from curate.scraping.yield_report import Yield, measure_yields
 from curate.sources.protocol.image_search import Query
+from curate.sources.protocol.large_files import FOLDER as TABLES
 from curate.web.fetch import Fetcher
 from curate.web.network import Network
 
@@ -61,6 +62,7 @@ def scrape(
     force: bool = False,
     wait: float | None = 0.0,
     progress: Progress = silent,
+    say: Callable[[str], None] = lambda words: None,  # noqa: ARG005
 ) -> Scraped:
     """Bring each class up to the wished number of scraped pictures, from the sources in turn.
 
@@ -71,7 +73,8 @@ def scrape(
 
     `force` overwrites a CREDITS.md and a metadata.csv that somebody else has written, which is refused otherwise,
     before anything is fetched. `wait` is how many seconds to wait for another command that is at work in the dataset,
-    None for as long as it takes. Raises UserError for what the user can put right.
+    None for as long as it takes. `say` takes a sentence before a source brings something large. Raises UserError for
+    what the user can put right.
     """
     keys = os.environ if keys is None else keys
     specs = chosen_sources(sources, keys, options)
@@ -96,12 +99,16 @@ def scrape(
         async def work() -> Crawler:
             async with Fetcher(network or Network()) as fetcher:
                 fetcher.hosts.count(spent_today(catalog))
-                opened = open_sources(specs, fetcher, options, queries, keys)
+                fetcher.hosts.recall(started_lately(catalog))
+                opened = open_sources(
+                    specs, fetcher, options, queries, keys, kept=dataset.home / TABLES, progress=progress, say=say
+                )
                 crawler = Crawler(target, options, fetcher, opened)
                 try:
                     await crawler.run(queries, progress)
                 finally:
                     keep_spent(catalog, fetcher.hosts.spent())
+                    keep_started(catalog, fetcher.hosts.started())
                 return crawler
 
         crawler = asyncio.run(work())

@@ -101,9 +101,10 @@ def scrape(
 
     `names` says what to search for: class folder → search query, or a JSON file of that; Oxford-102's flowers by
     default. `classes` picks some of it, by folder or name. `sources` are "auto", or openverse, wikimedia, inaturalist,
-    gbif, flickr, duckduckgo, google, "urls:FILE", "folder:DIR". `licenses` is "open", codes such as "by,by-sa", or
-    "any". `min_size` is in pixels of the shorter side. `per_author` is the most pictures of a class by one author (0
-    for any number, None for a fifth of the limit as long as there are others); `specimens` takes herbarium sheets too.
+    gbif, flickr, pexels, pixabay, unsplash, duckduckgo, google, inaturalist_open_data, "gbif_download:FILE",
+    "hf:DATASET", "urls:FILE", "folder:DIR". `licenses` is "open", codes such as "by,by-sa", or "any". `min_size` is in
+    pixels of the shorter side. `per_author` is the most pictures of a class by one author (0 for any number, None for a
+    fifth of the limit as long as there are others); `specimens` takes herbarium sheets too.
     `contact` is your address, for the services to complain to; `ignore_robots` and `ignore_noai` fetch what a site asks
     programs not to. `force` overwrites a CREDITS.md and a metadata.csv that somebody else has written. `wait` is how
     many seconds to wait for another command at work in the dataset; None for as long as it takes.
@@ -126,7 +127,7 @@ def scrape(
         known = {label: (label, query) for label, query in names.items()}
     queries = plan_queries(known, _comma_list(classes))
     every_name = {query.label: query.name for query in plan_queries(known)}
-    options = ScrapeOptions(limit, allowed_licenses(licenses), min_size, per_author, specimens)
+    options = ScrapeOptions(limit, allowed_licenses(licenses), min_size, per_author, specimens, ignore_noai)
     network = Network(
         contact=known_contact(Path(out), contact), obey_robots=not ignore_robots, obey_robots_tag=not ignore_noai
     )

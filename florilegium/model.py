@@ -146,10 +146,10 @@ class Model:
 
         The same `seed` draws the same picture. Raises `UserError` where no split is held out.
         """
-        from curate.splitting.whereabouts import open_split
+        from curate.splitting.since_split import open_current_split
         from train.pictures import draw_held_out, spelt_as
 
-        picture, _ = draw_held_out(open_split(self._root_of(dataset)), seed)
+        picture, _ = draw_held_out(open_current_split(self._root_of(dataset)), seed)
         (picture,) = spelt_as(self._checkpoint.labels, [picture])
         (found,) = self._predictor(None, 1, None).predict_files([picture.path], top_k=top_k)
         return Predictions([found], [(picture.label, self._checkpoint.name_of(picture.label))])
@@ -180,11 +180,11 @@ class Model:
         not written so. Raises `UserError` where any probability is off by more than 1e-4, for a format that there is
         not, and where a package is missing.
         """
-        from curate.splitting.whereabouts import open_split
+        from curate.splitting.since_split import open_current_split
         from train.export import export
         from train.pictures import labelled_pictures
 
-        pictures = [picture.path for picture in labelled_pictures(open_split(self._root_of(dataset)), "valid")]
+        pictures = [picture.path for picture in labelled_pictures(open_current_split(self._root_of(dataset)), "valid")]
         report = export(
             self.path, format, pictures, out=None if out is None else Path(out), force=force, progress=chosen(progress)
         )

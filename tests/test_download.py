@@ -25,7 +25,7 @@ from PIL import Image
 from curate.download import FOLDER, PUBLIC, Downloaded, PublicSet, _lay_out, download
 from curate.downloading.transfer import RemoteFile
 from curate.errors import UserError
-from curate.files.lock import LOCK
+from curate.files.lock import LOCK, locked
 from curate.files.ours import WorkFolder
 from curate.progress import silent
 from curate.web.network import Network
@@ -455,6 +455,19 @@ def test_another_download_at_work_is_named(shelf: Shelf, tmp_path: Path) -> None
     shelf.pace = 0
     assert process.wait(60) == 0
     process.communicate()
+
+
+def test_a_download_that_is_refused_touches_nothing_of_the_one_at_work(shelf: Shelf, tmp_path: Path) -> None:
+    """Also before that has brought its first byte, when its folder looks like that of one which failed."""
+    out = tmp_path / "out"
+    with locked(out, "download elsewhere"):
+        work = WorkFolder(out / FOLDER)
+        work.make()
+        before = tree(out)
+        command = [sys.executable, "-m", "tests.downloading", str(out), shelf.url("data.tar.gz")]
+        refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert "`download elsewhere`" in refused.stderr
+        assert tree(out) == before
 
 
 def test_every_public_set_can_be_named() -> None:

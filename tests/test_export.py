@@ -95,6 +95,16 @@ def test_imagefolder_tells_of_each_picture(root: Path, tmp_path: Path) -> None:
     assert sum(bool(row["author"]) for row in rows.values()) == 1
 
 
+def test_imagefolder_carries_the_names_of_the_classes(root: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names.json"
+    names.write_text('{"2": "corn poppy", "10": "iris", "ünïcödé, \\"rose\\"": "rose"}', encoding="utf-8")
+    export(root, tmp_path / "out", names=names)
+    listed = json.loads((tmp_path / "out" / "labels.json").read_text(encoding="utf-8"))
+    assert {one["label"]: one["name"] for one in listed} == json.loads(names.read_text(encoding="utf-8"))
+    lines = (tmp_path / "out" / "train" / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {(row["label"], row["name"]) for row in map(json.loads, lines)} >= {("2", "corn poppy"), ("10", "iris")}
+
+
 def test_imagefolder_gives_each_picture_a_name_of_its_own(tmp_path: Path) -> None:
     """Subfolders are no classes, and a suffix that no tool knows gets one that they do."""
     for number, name in enumerate(["a.jpg", "old/a.jpg", "old_a.jpg", "no suffix", "photo.jfif", "UPPER.JPG"]):

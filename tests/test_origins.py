@@ -97,6 +97,21 @@ def test_photos_that_a_flickr_member_uploaded_together_are_one_series() -> None:
     assert together(*facts) == {frozenset("ab")}
 
 
+def test_stock_photographs_of_one_author_with_near_numbers_are_one_series() -> None:
+    def of(service: str, number: int, author: str) -> OriginFacts:
+        return fact(f"{service}{number}{author}", author=author, provenance_group=f"{service}:{number}")
+
+    facts = [
+        of("pexels", 2880507, "Ann"), of("pexels", 2880555, "Ann"), of("pexels", 2880640, "Ann"),
+        of("pexels", 2881640, "Ann"), of("pexels", 2880508, "Ben"), of("pixabay", 2880508, "Ann"),
+        of("pixabay", 2880570, "Ann"), of("pexels", 2880509, ""), of("pexels", 2880510, ""),
+    ]  # fmt: skip
+    assert together(*facts) == {
+        frozenset({"pexels2880507Ann", "pexels2880555Ann", "pexels2880640Ann"}),
+        frozenset({"pixabay2880508Ann", "pixabay2880570Ann"}),
+    }
+
+
 def test_numbered_files_of_one_author_on_commons_are_one_series() -> None:
     def file(sha256: str, title: str, author: str = "Ann") -> OriginFacts:
         return fact(sha256, title=title, author=author, landing_page=f"https://commons.wikimedia.org/wiki/File:{title}")

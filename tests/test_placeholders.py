@@ -1,8 +1,11 @@
 """Files that a host gives in the place of pictures that it has not: they are dead links, and credited to nobody."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
+
+import pytest
 
 from curate.scrape import Scraped, scrape
 from curate.scraping.scrape_options import ScrapeOptions
@@ -43,7 +46,8 @@ def picture(seed: int) -> Reply:
     return Reply(draw(seed, (300, 200)), "image/jpeg")
 
 
-def test_one_file_for_three_pictures_is_none_of_them(tmp_path: Path) -> None:
+def test_one_file_for_three_pictures_is_none_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.scraping.crawler.WINDOW", 1)  # so that the first one is kept before the next one comes
     urls = ["/a.jpg", "/b.jpg", "/gone1.jpg", "/gone2.jpg", "/c.jpg", "/gone3.jpg", "/gone4.jpg"]
     web = {f"/{name}.jpg": picture(seed) for seed, name in enumerate("abc")}
     web |= {url: picture(99) for url in urls if "gone" in url}
@@ -93,6 +97,21 @@ def test_photo_hosts_that_answer_with_another_picture() -> None:
     assert not is_another_picture("https://example.org/a.jpg", "https://example.org/b.jpg")
 
 
+def test_what_a_photo_host_gives_in_the_place_of_a_photo_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One alone is enough, where the URL says which photo it is. The local web plays Flickr's host."""
+    local = re.compile(r"http://127\.0\.0\.1:\d+/(\d+)_[0-9a-f]+_b\.jpg")
+    monkeypatch.setattr("curate.sources.protocol.picture_urls._FLICKR", local)
+    web = {
+        "/52345_0123abcdef_b.jpg": Reply(status=302, headers={"Location": "/unavailable.jpg"}),
+        "/52346_0123abcdef_b.jpg": picture(1),
+        "/unavailable.jpg": picture(99),
+    }
+    _, became = gathered(tmp_path / "out", ["/52345_0123abcdef_b.jpg", "/52346_0123abcdef_b.jpg"], web)
+    assert became == {"/52345_0123abcdef_b.jpg": "failed: dead link", "/52346_0123abcdef_b.jpg": "kept: "}
+
+
 def test_a_placeholder_that_one_class_kept_is_counted_out_of_that_class(tmp_path: Path) -> None:
     """And out of no other, whichever class brought the third file that told."""
     with LocalWeb(plant(tmp_path / "web", {"iris": 2, "rose": 7}), licenses=("by",)) as web:
@@ -104,3 +123,20 @@ def test_a_placeholder_that_one_class_kept_is_counted_out_of_that_class(tmp_path
     assert Counter(file.parent.name for file in (tmp_path / "out" / "raw").glob("*/*.jpg")) == {"rose": 3}
     assert [(short.label, short.there) for short in report.shortfalls] == [("iris", 0)]
     assert report.new == 3
+
+
+def test_a_placeholder_whose_class_has_changed_is_counted_out_of_the_new_one(tmp_path: Path) -> None:
+    """It was kept as an iris; somebody has called it a lily since, by moving the file."""
+    out = tmp_path / "out"
+    with LocalWeb(plant(tmp_path / "web", {"iris": 1, "lily": 3, "rose": 7}), licenses=("by",)) as web:
+        gone = next(picture.path for picture in web.pictures if picture.label == "iris")
+        for other in [picture.path for picture in web.pictures if picture.label == "rose"][:2]:
+            other.write_bytes(gone.read_bytes())
+        bring(web, out, "iris", "lily", limit=3)
+        (kept,) = (out / "raw" / "iris").iterdir()
+        kept.rename(out / "raw" / "lily" / kept.name)
+        report = bring(web, out, "lily", "rose", limit=4)
+    counts = Counter(file.parent.name for file in (out / "raw").glob("*/*.jpg"))
+    assert counts == {"lily": 3, "rose": 4}
+    assert [(short.label, short.there) for short in report.shortfalls] == [("lily", 3)]
+    assert len(list(out.glob("quarantine/placeholder/raw/lily/*.jpg"))) == 1

@@ -77,7 +77,7 @@ def test_listing_needs_no_torch() -> None:
     ("overrides", "words"),
     [
         ({"learning_rat": 1}, ["learning_rat'", "did you mean learning_rate?"]),
-        ({"unfreez": 1}, ["did you mean unfreeze?"]),
+        ({"unfreez": 1}, ["did you mean unfreeze?", "resnet152.toml"]),
         ({"epochs": 0}, ["epochs = 0 lies outside 1 to 100,000"]),
         ({"epochs": 2.5}, ["epochs = 2.5", "not a whole number"]),
         ({"standardise": 1}, ["not true or false"]),
@@ -94,7 +94,7 @@ def test_listing_needs_no_torch() -> None:
 def test_a_wrong_override_names_the_right_one(overrides: dict[str, Any], words: list[str]) -> None:
     with pytest.raises(UserError) as raised:
         load_recipe("resnet152", overrides)
-    for word in [*words, "resnet152"]:
+    for word in words:
         assert word in str(raised.value)
 
 

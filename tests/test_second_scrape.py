@@ -2,12 +2,14 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from commands import curation_reports
 from curate.catalog import Catalog
 from curate.catalog.origin_facts import origin_facts
 from curate.clean import clean
@@ -143,6 +145,13 @@ def test_what_was_refused_is_asked_for_again(
     assert bring(web, out, "rose", network=web.network(**{"contact": "", **change})).new == 12
 
 
+def test_a_wider_license_asks_the_service_again(tmp_path: Path) -> None:
+    """Openverse gives what the licences admit that it is asked for, so another search is asked for with others."""
+    with LocalWeb(plant(tmp_path / "web", {"rose": 6}), licenses=("by", "by-sa")) as web:
+        assert bring(web, tmp_path / "out", "rose", licenses=frozenset({"by"})).new == 3
+        assert bring(web, tmp_path / "out", "rose", licenses=frozenset({"by", "by-sa"})).new == 3
+
+
 def test_the_limit_counts_the_pictures_that_are_there(web: LocalWeb, tmp_path: Path) -> None:
     out = tmp_path / "out"
     plant(out / "raw", {"rose": 3, "iris": 1})
@@ -173,6 +182,24 @@ def test_a_class_that_got_fewer_says_how_many_and_why(web: LocalWeb, tmp_path: P
     assert short.lost == {"http 404": 1}
 
 
+def test_the_user_is_told_what_was_taken_why_no_more_came_and_what_may_help(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with LocalWeb(plant(tmp_path / "web", {"rose": 8}), licenses=("by", "by-nc")) as web:
+        web.faults.pictures[0] = "gone"
+        web.faults.pictures[2] = "noai"
+        report = bring(web, tmp_path / "out", "rose", sources=("inaturalist", "openverse"), limit=9)
+    curation_reports.scraping(report)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Taken for rose at inaturalist: rose (species, Plantae)." in said
+    assert re.search(r"rose has 2 of 9 pictures; of the others: .*\blicence\b.*", said)
+    assert re.search(r"Try .*--license any, or more codes.* or another --source\.", said)
+    assert "--ignore-noai" in said
+    assert re.search(
+        r"Failed: http://127\.0\.0\.1:\d+/inaturalist/pictures/0/large\.jpg \(127\.0\.0\.1 answered 404\)", said
+    )
+
+
 def test_one_author_gives_a_part_of_a_class_and_the_yield_says_so(web: LocalWeb, tmp_path: Path) -> None:
     report = bring(web, tmp_path / "out", "rose", per_author=1)
     with ledger(tmp_path / "out") as db:
@@ -187,12 +214,15 @@ def test_a_class_is_filled_from_one_author_once_there_is_nobody_else(tmp_path: P
     garden = plant(tmp_path / "garden", {"rose": 42})
     with LocalWeb(garden, licenses=("by",)) as web:
         bring(web, tmp_path / "some", "rose", limit=30)
-        bring(web, tmp_path / "all", "rose", limit=42)
+    one_author = ("by", "by", *["all rights reserved"] * 12)  # each seventh plant is one botanist's
+    with LocalWeb(garden, licenses=one_author) as web:
+        assert len({picture.author for picture in web.pictures if picture.license == "by"}) == 1
+        bring(web, tmp_path / "all", "rose", limit=6)
     with ledger(tmp_path / "some") as db:
         query = "SELECT COUNT(*) FROM scrape_candidates WHERE status = 'kept' GROUP BY author"
         assert max(count for (count,) in db.execute(query)) <= 6, "a fifth of the limit"
     assert len(files(tmp_path / "some")) == 30
-    assert len(files(tmp_path / "all")) == 42
+    assert len(files(tmp_path / "all")) == 6, "five of one author first, and one more for want of others"
 
 
 def test_a_contact_is_asked_for_once_and_kept(web: LocalWeb, tmp_path: Path) -> None:
@@ -238,3 +268,40 @@ def test_credits_that_somebody_has_edited_stay_as_they_are(web: LocalWeb, tmp_pa
     clean(out)
     assert report.credits.read_text(encoding="utf-8") == "My own words.\n"
     assert leaves.name not in (out / "raw" / "metadata.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["clean --merge", "by hand"])
+def test_a_picture_counts_for_the_class_that_it_is_in_now(web: LocalWeb, tmp_path: Path, by_hand: bool) -> None:
+    """Its yield, its author's share and its credit follow it, and go back with it."""
+    out = tmp_path / "out"
+    bring(web, out, "rose", "iris", limit=2)
+    if by_hand:
+        for file in (out / "raw" / "iris").iterdir():
+            file.rename(out / "raw" / "rose" / file.name)
+    else:
+        clean(out, merge=["iris=rose"], yes=True)
+    report = bring(web, out, "rose", limit=4, per_author=0)
+    assert report.new == 0
+    (one,) = report.yields
+    assert (one.label, one.unique, one.found) == ("rose", 4, 14)
+    assert one.found == one.unique + one.lost.total()
+    credit = (out / "CREDITS.md").read_text(encoding="utf-8")
+    assert "## iris" not in credit
+    if not by_hand:
+        restore(out, reasons=["merge"])
+        both = bring(web, out, "rose", "iris", limit=2).yields
+        assert [(found.label, found.unique) for found in both] == [("rose", 2), ("iris", 2)]
+
+
+def test_an_authors_share_of_a_class_counts_what_was_moved_there(tmp_path: Path) -> None:
+    """Two of one author came as irises. They are roses now, and so roses have their two of this author."""
+    out = tmp_path / "out"
+    with LocalWeb(plant(tmp_path / "web", {"iris": 2, "lily": 12, "rose": 2}), licenses=("by",)) as web:
+        authors = {picture.label: picture.author for picture in web.pictures if picture.label != "lily"}
+        assert authors["iris"] == authors["rose"]
+        bring(web, out, "iris")
+        (out / "raw" / "iris").rename(out / "raw" / "rose")
+        report = bring(web, out, "rose", limit=9, per_author=2, sources=("wikimedia",))
+    assert report.new == 0
+    (found,) = [one for one in report.yields if one.source == "wikimedia"]
+    assert found.lost["enough of one author"] == 2

@@ -44,6 +44,17 @@ def test_an_unknown_host_behind_gbif_is_asked_once_a_second_and_a_photo_host_as_
     assert asyncio.run(rates()) == (GENTLE, 600)
 
 
+def test_a_scrape_is_gentle_to_the_hosts_behind_gbif_alone(tmp_path: Path) -> None:
+    def gap(source: str) -> float:
+        report = bring(web, tmp_path / source, "rose", sources=(source,), network=web.network(budgets={}))
+        assert report.new == 2
+        first, second = (visit.started for visit in web.visits(f"/{source}/pictures/"))
+        return second - first
+
+    with LocalWeb(plant(tmp_path / "web", {"rose": 2}), licenses=("by",)) as web:
+        assert gap("openverse") < 60 / GENTLE - 0.2 < gap("gbif")
+
+
 def test_what_a_host_allows_a_day_is_counted_across_runs(tmp_path: Path) -> None:
     async def ask(times: int, spent: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
         hosts = Hosts(4, {"api.example": HostBudget(per_day=5, bytes_per_day=100)})

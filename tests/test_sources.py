@@ -165,6 +165,38 @@ def test_openverse_takes_a_token_for_longer_pages(tmp_path: Path) -> None:
     assert len(found) == 240, "all results of a query: five pages of 48"
 
 
+def test_openverse_gets_another_token_where_one_has_expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {"OPENVERSE_CLIENT_ID": "me", "OPENVERSE_CLIENT_SECRET": "secret"}
+
+    async def walk(web: LocalWeb) -> int:
+        async with Fetcher(web.network()) as fetcher:
+            source = open_source("openverse", fetcher, SourceOptions(None, keys=keys))
+            first = await source.page(QUERY, 1, None)
+            monkeypatch.setattr("testing.localapis._TOKEN", "the token of twelve hours later")
+            second = await source.page(QUERY, 1, first.next)
+            return len(first.candidates) + len(second.candidates)
+
+    with LocalWeb(plant_one(tmp_path, "poppy", 130), NAMES) as web:
+        assert run(walk(web)) == 96
+        assert len(web.visits("/openverse/v1/auth_tokens/token/")) == 2
+        assert [visit.status for visit in web.visits("/openverse/v1/images/")] == [200, 401, 200]
+
+
+def test_a_stock_collections_licence_is_none_of_inaturalists(tmp_path: Path) -> None:
+    with LocalWeb(plant_one(tmp_path, "poppy", 9), NAMES) as web:
+        assert search(web, "inaturalist", licenses=frozenset({"unsplash"})) == []
+        assert web.log == []
+        assert search(web, "inaturalist", licenses=frozenset({"by", "unsplash"}))
+        assert {visit.query["photo_license"] for visit in web.visits("/inaturalist/v1/observations")} == {"cc-by"}
+
+
+def test_openverse_is_asked_for_photographs(tmp_path: Path) -> None:
+    """Drawings are among its pictures otherwise."""
+    with LocalWeb(plant_one(tmp_path, "poppy", 3), NAMES) as web:
+        assert search(web, "openverse")
+        assert {visit.query["category"] for visit in web.visits("/openverse/v1/images/")} == {"photograph"}
+
+
 def test_wikimedia_waits_out_a_lagging_database(tmp_path: Path) -> None:
     with LocalWeb(plant_one(tmp_path, "poppy", 3), NAMES) as web:
         web.faults.lagging = 1

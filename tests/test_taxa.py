@@ -201,6 +201,16 @@ def test_gbif_asks_for_the_accepted_taxon_of_a_synonym_and_checks_each_record() 
     assert pages[0].note == "Echinops ritro (species, Plantae)"
 
 
+def test_gbifs_media_of_one_record_are_of_one_origin_and_inaturalists_of_their_observation() -> None:
+    match = {"usageKey": 5, "matchType": "EXACT", "kingdom": "Plantae"}
+    several = occurrence(1)
+    several["media"] = [{**several["media"][0], "identifier": f"https://pictures.example/{name}.jpg"} for name in "abc"]
+    relayed = {**occurrence(2), "references": "https://www.inaturalist.org/observations/77"}
+    pages, _ = ask("gbif", gbif(match, several, relayed), Query("1", "x", "Echinops ritro"))
+    groups = [candidate.provenance_group for candidate in pages[0].candidates]
+    assert groups == ["gbif:1"] * 3 + ["inaturalist:77"]
+
+
 def test_gbif_leaves_another_kingdoms_taxon() -> None:
     match = {"usageKey": 4, "matchType": "EXACT", "kingdom": "Animalia", "rank": "GENUS"}
     pages, asked = ask("gbif", gbif(match, occurrence(1)), Query("1", "x", "Echinops flower"))
@@ -265,6 +275,25 @@ def test_commons_does_not_take_the_uploader_for_the_author() -> None:
     assert found[-1].taken_at == "2012-06-03 14:22:10"
 
 
+def test_a_file_of_commons_without_its_particulars_is_counted_and_closes_nothing() -> None:
+    """A file that was deleted meanwhile has no `imageinfo`, and may be the last of a search; one may come later."""
+
+    def answer(request: Request) -> Json:
+        bare = {"pageid": 9, "index": 9, "title": "File:9.jpg"}
+        if request.query.get("gsroffset") == "50":
+            return {"batchcomplete": True, "query": {"pages": [bare]}}
+        if "iicontinue" in request.query:
+            more = {"continue": {"gsroffset": 50, "continue": "gsroffset||"}}
+            return {"batchcomplete": True, "query": {"pages": [file(2), {**bare, "pageid": 8}]}, **more}
+        more = {"continue": {"iicontinue": "2.jpg", "continue": "||"}}
+        later = {"pageid": 2, "index": 2, "title": "File:2.jpg"}
+        return {"query": {"pages": [file(1), later]}, **more}
+
+    pages, _ = ask("wikimedia", {"/w/api.php": answer}, Query("1", "x", "rose"))
+    assert [[candidate.source_id for candidate in page.candidates] for page in pages] == [["1"], ["2"], []]
+    assert [page.odd for page in pages] == [0, 1, 1]
+
+
 @pytest.mark.parametrize("deepest", [1_000, 10])
 def test_a_category_of_commons_is_found_under_the_taxon(deepest: int, tmp_path: Path) -> None:
     """And by the category itself where too much lies below it."""
@@ -297,6 +326,25 @@ def test_a_category_by_name_is_of_one_class() -> None:
 async def _opened(spec: str, labels: tuple[str, ...]) -> None:
     async with Fetcher(Network()) as fetcher:
         open_source(spec, fetcher, SourceOptions(None, labels))
+
+
+def test_flickr_is_asked_by_relevance_and_for_sizes_that_are_large_enough() -> None:
+    licences = {"stat": "ok", "licenses": {"license": [{"id": 4, "name": "CC BY 2.0", "url": ""}]}}
+
+    def answer(request: Request) -> Json:
+        if request.query["method"] == "flickr.photos.licenses.getInfo":
+            return licences
+        host = "https://live.staticflickr.com/1"
+        sizes = [
+            {"url_m": f"{host}/{n}_ab.jpg", f"url_{size}": f"{host}/{n}_ab_{size}.jpg"} for n, size in enumerate("cz")
+        ]
+        photos = [{"id": str(n), "owner": "1@N0", "license": "4", **urls} for n, urls in enumerate(sizes)]
+        return {"stat": "ok", "photos": {"page": 1, "pages": 1, "photo": photos}}
+
+    pages, asked = ask("flickr", {"/services/rest/": answer}, Query("1", "x", "rose"), keys={"FLICKR_API_KEY": "a key"})
+    assert [candidate.url.rpartition("/")[2] for candidate in pages[0].candidates] == ["0_ab_c.jpg", "1_ab_z.jpg"]
+    assert asked[-1].query["sort"] == "relevance", "the newest come first otherwise"
+    assert {"url_c", "url_z"} <= set(asked[-1].query["extras"].split(","))
 
 
 @pytest.mark.parametrize("words", ["", "Unknown author", "unknown", "Anonymous", "N/A", " - ", "author unknown"])

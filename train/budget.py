@@ -17,7 +17,7 @@ from curate.files.reading import read_file
 from curate.image import BrokenImage
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
-from curate.splitting.whereabouts import open_split
+from curate.splitting.since_split import open_current_split
 from train.backbones import OFFLINE, Backbone
 from train.device import one_thread
 from train.features.bank import CLEAN, FeatureBank
@@ -120,7 +120,7 @@ def plan_budget(
         candidates = [options.backbone]  # weights belong to one network
     if any("+" in name for name in candidates or ()):
         raise UserError("A --budget is for one backbone: leave --backbone out, or name one.")
-    train, valid, labels = pictures_of(open_split(root))
+    train, valid, labels = pictures_of(open_current_split(root))
     place = Place.of(options, None, progress)
     wanted = list(candidates or sorted(_PUBLISHED, key=lambda name: _PUBLISHED[name][1]))
     absent = [] if candidates else [name for name in wanted if not weights_at_hand(name)]

@@ -19,6 +19,7 @@ BINS: Final = 15
 _SHARPEST, _FLATTEST = 100.0, 0.01
 
 CONFIDENCE: Final = 0.95
+_HAIR: Final = 1e-4  # of a probability: more than roundings differ by
 """Of the bound that a precision is promised by."""
 
 
@@ -211,8 +212,10 @@ def abstention(calibration: Calibration, precision: float) -> Abstention:
             f"{best:.1%}, with {CONFIDENCE:.0%} confidence. {advice}, or hold out more pictures and train again."
         )
     last = int(enough[-1])
-    # Half way to the next: a rounding elsewhere decides no picture of valid anew
-    threshold = float(confidence[last : last + 2].mean()) if last + 1 < len(confidence) else 0.0
+    # Half way to the next, or a little below the last: a rounding elsewhere decides no picture of valid anew. Where all
+    # are answered, nothing is known of answers that are less sure than any of valid's.
+    after = float(confidence[last + 1]) if last + 1 < len(confidence) else float(confidence[last]) - _HAIR
+    threshold = max(0.0, (float(confidence[last]) + after) / 2)
     return Abstention(precision, threshold, len(right), last + 1, int(right[: last + 1].sum()))
 
 

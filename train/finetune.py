@@ -16,7 +16,7 @@ from curate.errors import UserError
 from curate.image import BrokenPicture
 from curate.memory import keep_freed_memory
 from curate.progress import Progress, silent
-from curate.splitting.whereabouts import open_split
+from curate.splitting.since_split import open_current_split
 from train.backbones import Backbone, freeze_parameters, weights_digest
 from train.calibration import Calibration, calibrate_confidence
 from train.evaluate import measure_head, side_by_side
@@ -104,7 +104,7 @@ def train_network(
     Killed at any instant, the same call goes on from what was last kept in `<models>/unfinished`. The figures are
     those of the saved checkpoint, through the way that predicts. Raises UserError as `train_head` does.
     """
-    train, valid, labels = pictures_of(open_split(root))
+    train, valid, labels = pictures_of(open_current_split(root))
     place = Place.of(options, processes, progress)
     clock = Clock()
     backbone = _one_backbone(options)

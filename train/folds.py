@@ -23,7 +23,7 @@ from curate.splitting.bonds import read_bonds
 from curate.splitting.grouping import groups_of, links_of
 from curate.splitting.picture_table import read_picture_table
 from curate.splitting.scenes import find_scenes
-from curate.splitting.whereabouts import open_split
+from curate.splitting.since_split import open_current_split
 from train.calibration import cross_entropy
 from train.device import one_thread
 from train.features.views import Views
@@ -123,7 +123,7 @@ def learning_set(root: Path, options: TrainOptions, *, folds: int, progress: Pro
         raise UserError(f"--folds {folds} holds nothing out: give 2 or more.")
     if not options.tuning.frozen:
         raise UserError("Folds and sweeps work on the feature bank, where the network is frozen: leave --unfreeze out.")
-    dataset = open_split(root)
+    dataset = open_current_split(root)
     train, _, labels = pictures_of(dataset)
     if folds > len(train):
         raise UserError(f"{root} has too few training pictures for {folds} folds: give fewer --folds.")

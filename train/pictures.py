@@ -12,8 +12,8 @@ from curate.errors import UserError
 from curate.layout import split_named
 from curate.names import composed
 from curate.shell import command_line
+from curate.splitting.since_split import open_current_split
 from curate.splitting.unfinished import steady_split
-from curate.splitting.whereabouts import open_split
 from train.optimising.settings import require_seed
 
 HELD_OUT = ("test", "valid")
@@ -52,8 +52,8 @@ def pictures_to_measure(
     """
     if split is not None:
         split = split_named(split) or split
-        return labelled_pictures(open_split(root), split), split
-    dataset = open_dataset(root) if plain else open_split(root)
+        return labelled_pictures(open_current_split(root), split), split
+    dataset = open_dataset(root) if plain else open_current_split(root)
     folders = dataset.class_folders()
     splits = {folder.split for folder in folders}
     if plain or splits == {None}:

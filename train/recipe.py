@@ -5,6 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,7 @@ FOLDER: Final = Path(__file__).parent / "recipes"
 _LARGEST = 1 << 16  # bytes
 _ALIKE: Final = 0.6  # share of letters from which on a word may be meant: less would be a wild guess
 _LONGEST = 64  # bits
+_NUMBER: Final = re.compile(r"[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})([eE][+-]?\d{1,3})?", re.ASCII)
 _DEEP = re.compile(r"""(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){16}""")
 
 
@@ -78,7 +80,7 @@ def load_recipe(name: str | Path = DEFAULT_RECIPE, overrides: Mapping[str, Any] 
         raise UserError(
             f'The recipe {file} lacks {", ".join(missing)}: add them, or begin it with base = "{DEFAULT_RECIPE}".'
         )
-    return _recipe_of(file, content)
+    return _recipe_of(file, content, set(overrides or {}))
 
 
 def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
@@ -91,8 +93,15 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
         try:
             found[key.strip()] = _toml(f"value = {value.strip()}")["value"]
         except (ValueError, RecursionError):  # no TOML, a number of thousands of digits, brackets in brackets
-            found[key.strip()] = value.strip()
+            found[key.strip()] = _as_typed(value.strip())
     return found
+
+
+def _as_typed(word: str) -> str | float | bool:
+    """A bare word; or the number or truth value that TOML would not have written so: `.1`, `5.`, `01`, `True`."""
+    if _NUMBER.fullmatch(word):
+        return float(word) if set(word) & set(".eE") else int(word)
+    return word.lower() == "true" if word.lower() in {"true", "false"} else word
 
 
 def _file_of(name: str | Path) -> Path:
@@ -153,20 +162,26 @@ def _require_key(key: str, where: str, file: Path) -> None:
         raise UserError(f"{where[0].upper()}{where[1:]} has no option {key!r}: {hint}")
 
 
-def _recipe_of(file: Path, content: Mapping[str, Any]) -> Recipe:
-    checked = {key: _typed(value, KEYS[key], file) for key, value in content.items()}
+def _recipe_of(file: Path, content: Mapping[str, Any], overridden: AbstractSet[str]) -> Recipe:
+    checked = {
+        key: _typed(value, KEYS[key], "" if key in overridden else f" in the recipe {file.name}")
+        for key, value in content.items()
+    }
     try:
         return made_of(Recipe, checked, name=file.stem)
     except UserError as error:
         raise UserError(f"The recipe {file.name} can't be used: {error}") from error
 
 
-def _typed(value: object, one: Option, file: Path) -> Any:
-    """`value` as the option it is of; raises UserError where it is of another type, or none of its words."""
+def _typed(value: object, one: Option, place: str) -> Any:
+    """`value` as the option it is of; raises UserError where it is of another type, or none of its words.
+
+    `place` says where it stands, "" where somebody has just given it.
+    """
     try:
         return typed(value, one.kind)
     except TypeError as error:
-        where = f"{one.name} = {shown(value)} in the recipe {file.name}"
+        where = f"{one.name} = {shown(value)}{place}"
         if not one.choices:
             raise UserError(f"{where} is not {error}.") from error
         nearest = difflib.get_close_matches(str(value), one.choices, n=1, cutoff=_ALIKE)

@@ -22,8 +22,8 @@ from curate.errors import UserError
 from curate.image import BrokenPicture
 from curate.program import __version__
 from curate.progress import Progress, silent
+from curate.splitting.since_split import open_current_split
 from curate.splitting.unfinished import steady_split
-from curate.splitting.whereabouts import open_split
 from train.backbones import Backbone, load_backbone
 from train.calibration import Calibration, calibrate_confidence
 from train.checkpoint import Checkpoint, save_checkpoint
@@ -123,7 +123,7 @@ def train_head(
     on, with nothing written but the bank.
     """
     options = options or TrainOptions()
-    train, valid, labels = pictures_of(open_split(root))
+    train, valid, labels = pictures_of(open_current_split(root))
     place = Place.of(options, processes, progress)
     clock = Clock()
     backbones = load_backbones(

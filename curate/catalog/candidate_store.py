@@ -52,19 +52,33 @@ CREATE TABLE IF NOT EXISTS scrape_candidates (
     sha256           TEXT NOT NULL,        -- once it was fetched
     path             TEXT NOT NULL,        -- once it was kept: relative to the dataset's root
     taken_at         TEXT NOT NULL DEFAULT '',  -- when the picture was taken, as the source wrote it
+    author_page      TEXT NOT NULL DEFAULT '',
+    noai             INTEGER NOT NULL DEFAULT 0,  -- 1: its author wants no AI trained with it
+    citation         TEXT NOT NULL DEFAULT '',  -- of the whole that it was found in; "" for none
     UNIQUE (label, source, picture)
 )""",
 )
 _LATER_COLUMNS = (
     ("scrape_searches", "odd", "INTEGER NOT NULL DEFAULT 0"),
     ("scrape_candidates", "taken_at", "TEXT NOT NULL DEFAULT ''"),
+    ("scrape_candidates", "author_page", "TEXT NOT NULL DEFAULT ''"),
+    ("scrape_candidates", "noai", "INTEGER NOT NULL DEFAULT 0"),
+    ("scrape_candidates", "citation", "TEXT NOT NULL DEFAULT ''"),
 )
 """What older versions have not: they get it when the tables are opened."""
 _INDEXES = (
     "CREATE INDEX IF NOT EXISTS scrape_candidates_by_picture ON scrape_candidates (picture)",
     "CREATE INDEX IF NOT EXISTS scrape_candidates_by_sha256 ON scrape_candidates (sha256)",
-    "CREATE INDEX IF NOT EXISTS scrape_candidates_by_author ON scrape_candidates (label, author)",
+    "DROP INDEX IF EXISTS scrape_candidates_by_author",  # of older versions: by class first, which a kept one changes
+    "CREATE INDEX IF NOT EXISTS scrape_candidates_of_author ON scrape_candidates (author)",
 )
+_LIES = "FROM pictures WHERE pictures.sha256 = scrape_candidates.sha256 AND pictures.state = 'present'"
+_OWN = "scrape_candidates.label"
+_PRESENT_LABEL = (
+    f"CASE status WHEN 'kept' THEN COALESCE((SELECT pictures.label {_LIES} AND pictures.label = {_OWN} LIMIT 1), "
+    f"(SELECT MIN(pictures.label) {_LIES}), {_OWN}) ELSE {_OWN} END"
+)
+"""The class of a candidate: of a kept one the class that its picture is in now, whoever has moved it there."""
 
 STATUSES = {
     "found": "waits to be tried",
@@ -83,7 +97,9 @@ _TOLD = (
     *("label", "source", "words", "picture", "url", "source_id", "landing_page", "title", "author"),
     *("license", "license_version", "license_url", "width", "height", "provenance_group"),
 )
-"""The first columns of what `_row` gives, which a source tells; the last is `taken_at`."""
+"""The first columns of what `_row` gives, which a source tells."""
+_TOLD_LATER = ("taken_at", "author_page", "noai", "citation")
+"""The last ones of it, which a source tells too."""
 _OPEN = ("found", "refused", "retry", "fetched")
 _TAKEN = ("retry", "failed", "fetched", "broken", "duplicate", "kept")
 
@@ -138,11 +154,13 @@ class CandidateStore:
         ).fetchone()
         return (None if row[0] is None else str(row[0]), bool(row[1])) if row else (None, False)
 
-    def add(self, query: Query, source: str, words: str, page: CandidatePage) -> None:
-        """Enter a page and the way on from it, in one transaction: no page is asked for twice."""
+    def add(self, query: Query, source: str, words: str, page: CandidatePage, *, correct: bool = False) -> None:
+        """Enter a page and the way on from it, in one transaction: no page is asked for twice.
+
+        With `correct`, what the page says counts before what an earlier search of the source has said.
+        """
         with self._catalog.transaction() as db:
-            own = ":" in source  # a list of the user's, in which lines are put right
-            repeats = sum(self._enter(query.label, source, words, one, correct=own) for one in page.candidates)
+            repeats = sum(self._enter(query.label, source, words, one, correct=correct) for one in page.candidates)
             db.execute(
                 "INSERT INTO scrape_searches (label, source, words, cursor, repeats, complete, odd) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET cursor = excluded.cursor, "
@@ -160,7 +178,7 @@ class CandidateStore:
             return False
         number, first = self._db.execute(
             "SELECT id, words FROM scrape_candidates WHERE label = ? AND source = ? AND picture = ?",
-            (label, source, picture_key(candidate.url)),
+            (label, source, _picture(candidate)),
         ).fetchone()
         if correct and first != words:
             self._correct(number, row)
@@ -169,7 +187,7 @@ class CandidateStore:
     def _correct(self, number: int, row: tuple[object, ...]) -> None:
         """Put what is said of a candidate in the place of what was said, in its credit too."""
         before = self.by_id(number)
-        told = {**dict(zip(_TOLD, row, strict=False)), "taken_at": row[-1]}
+        told = {**dict(zip(_TOLD, row, strict=False)), **dict(zip(_TOLD_LATER[::-1], row[::-1], strict=False))}
         self._db.execute(
             f"UPDATE scrape_candidates SET {', '.join(f'{name} = :{name}' for name in told)} WHERE id = :id",
             {**told, "id": number},
@@ -214,8 +232,9 @@ class CandidateStore:
     def tried_of_author(self, stored: StoredCandidate) -> int:
         """How many pictures of its author and class were kept from other sources, or tried before it from its own."""
         (count,) = self._db.execute(
-            "SELECT COUNT(*) FROM scrape_candidates WHERE label = :label AND author = :author AND CASE source "
-            "WHEN :source THEN id < :id AND status NOT IN ('refused', 'repeat') ELSE status = 'kept' END",
+            f"SELECT COUNT(*) FROM scrape_candidates WHERE author = :author AND {_PRESENT_LABEL} = :label "
+            "AND CASE source WHEN :source THEN id < :id AND status NOT IN ('refused', 'repeat') "
+            "ELSE status = 'kept' END",
             {
                 "label": stored.label,
                 "author": stored.candidate.author,
@@ -233,8 +252,9 @@ class CandidateStore:
         )
 
     def mark_failed(self, number: int, kind: str, reason: str, *, passing: bool) -> None:
-        """One more run has tried it in vain."""
-        self._db.execute("UPDATE scrape_candidates SET runs = runs + 1 WHERE id = ?", (number,))
+        """One more run has tried it in vain; one that its host's limit has kept from trying does not count."""
+        if kind != "rate limited":  # which says nothing of the picture
+            self._db.execute("UPDATE scrape_candidates SET runs = runs + 1 WHERE id = ?", (number,))
         self.mark(number, "retry" if passing else "failed", kind, reason)
 
     def mark_fetched(self, number: int, sha256: str) -> None:
@@ -257,7 +277,7 @@ class CandidateStore:
             CreditRow(
                 sha256,
                 candidate.url,
-                stored.source.partition(":")[0],
+                ", ".join(filter(None, (stored.source.partition(":")[0], candidate.citation))),
                 candidate.source_id,
                 candidate.landing_page,
                 candidate.title,
@@ -311,7 +331,10 @@ class CandidateStore:
         return int(count)
 
     def tally(self, labels: Iterable[str]) -> dict[tuple[str, str], tuple[int, int, Counter[tuple[str, str]]]]:
-        """(class, source) → (repeated results, odd records, (status, kind) → candidates), first asked first."""
+        """(class, source) → (repeated results, odd records, (status, kind) → candidates), first asked first.
+
+        A picture that was kept counts for the class that it is in now.
+        """
         wanted = set(labels)
         counts: dict[tuple[str, str], tuple[int, int, Counter[tuple[str, str]]]] = {}
         rows = self._db.execute(
@@ -323,11 +346,11 @@ class CandidateStore:
             if label in wanted:
                 counts[label, source] = (repeats, odd, Counter())
         rows = self._db.execute(
-            "SELECT label, source, status, kind, COUNT(*) FROM scrape_candidates GROUP BY 1, 2, 3, 4"
+            f"SELECT {_PRESENT_LABEL}, source, status, kind, COUNT(*) FROM scrape_candidates GROUP BY 1, 2, 3, 4"
         )
         for label, source, status, kind, count in rows:
-            if (label, source) in counts:
-                counts[label, source][2][status, kind] += count
+            if label in wanted:
+                counts.setdefault((label, source), (0, 0, Counter()))[2][status, kind] += count
         return counts
 
     def _stored(self, where: str, parameters: tuple[object, ...]) -> StoredCandidate | None:
@@ -347,7 +370,7 @@ def _row(label: str, source: str, words: str, candidate: Candidate) -> tuple[obj
         label,
         source,
         words,
-        picture_key(candidate.url),
+        _picture(candidate),
         candidate.url,
         candidate.source_id,
         candidate.landing_page,
@@ -360,17 +383,24 @@ def _row(label: str, source: str, words: str, candidate: Candidate) -> tuple[obj
         candidate.height,
         candidate.provenance_group,
         *("found", "", "", 0, "", ""),
-        candidate.taken_at,
+        *(candidate.taken_at, candidate.author_page, int(candidate.noai), candidate.citation),
     )
+
+
+def _picture(candidate: Candidate) -> str:
+    """What is the same for all URLs of one picture."""
+    return candidate.key or picture_key(candidate.url)
 
 
 def _stored(row: tuple[object, ...]) -> StoredCandidate:
     number, label, source, _, picture, url, source_id, landing_page, title, author, *rest = row
-    code, version, deed, width, height, group, status, _, _, _, sha256, path, taken_at = rest
+    code, version, deed, width, height, group, status, _, _, _, sha256, path, taken_at, page, noai, citation = rest
     license_ = License(str(code), str(version), str(deed))
     size = (width if isinstance(width, int) else None, height if isinstance(height, int) else None)
     texts = (str(url), str(source_id), str(landing_page), str(title), str(author))
-    candidate = Candidate(*texts, license_, *size, str(group), str(taken_at))
+    key = "" if picture == picture_key(str(url)) else str(picture)
+    told = (str(group), str(taken_at), str(page))
+    candidate = Candidate(*texts, license_, *size, *told, noai=bool(noai), key=key, citation=str(citation))
     assert isinstance(number, int)
     return StoredCandidate(
         number, str(label), str(source), str(picture), candidate, str(status), str(sha256), str(path)

@@ -1,7 +1,7 @@
 """Where pictures come from: who made them, under which licence, and which of them are of one origin."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from curate.catalog.pictures import Catalog
@@ -11,7 +11,10 @@ FIELDS: Final = ("source", "url", "landing_page", "title", "author", "license", 
 
 
 class CreditRow(NamedTuple):
-    """One row of `credits`: what one URL says of one content. `fetched_at` is ISO 8601, in UTC."""
+    """One row of `credits`: what one URL says of one content. `fetched_at` is ISO 8601, in UTC.
+
+    `source` is a source's name and, behind a comma, what is to be cited for all that it gave: the DOI of a download.
+    """
 
     sha256: str
     url: str
@@ -39,6 +42,7 @@ class Credit:
     author: str
     license: str
     license_url: str
+    author_page: str = ""
 
 
 class Known(NamedTuple):
@@ -67,14 +71,25 @@ def withdraw_credit(catalog: Catalog, sha256: str, url: str) -> str:
 
 def credits_of_present(catalog: Catalog) -> list[Credit]:
     """One row per present picture, in no order; the first credit of each content counts."""
+    pages = author_pages(catalog)
     columns = ", ".join(f"COALESCE({field}, '')" for field in FIELDS)
     rows = catalog.db.execute(
-        f"SELECT path, label, {columns} FROM pictures "
+        f"SELECT path, label, {columns}, pictures.sha256 FROM pictures "
         "LEFT JOIN credits ON credits.sha256 = pictures.sha256 AND credits.url = ("
         "  SELECT url FROM credits AS other WHERE other.sha256 = pictures.sha256 ORDER BY fetched_at, url LIMIT 1"
         ") WHERE state = 'present'"
     )
-    return [Credit(*map(str, row)) for row in rows]
+    found = [(Credit(*map(str, row)), str(sha256)) for *row, sha256 in rows]
+    return [replace(one, author_page=pages.get((sha256, one.url), "")) if pages else one for one, sha256 in found]
+
+
+def author_pages(catalog: Catalog) -> Mapping[tuple[str, str], str]:
+    """(sha256, URL) → the page of the picture's author, where the search that found it told one."""
+    columns = "SELECT name FROM pragma_table_xinfo('scrape_candidates')"  # none where nothing was scraped
+    if ("author_page",) not in catalog.db.execute(columns).fetchall():
+        return {}
+    told = "SELECT sha256, url, author_page FROM scrape_candidates WHERE author_page != '' AND sha256 != ''"
+    return {(str(sha256), str(url)): str(page) for sha256, url, page in catalog.db.execute(told)}
 
 
 def first_credits(catalog: Catalog) -> Mapping[str, tuple[str, ...]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.catalog.own_facts import place_of
-from curate.catalog.pictures import LastRead
+from curate.catalog.pictures import LastRead, Stamp
 from curate.catalog.placements import IN_PLACE
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -20,6 +20,28 @@ class PlacedFolders:
 
     folders: tuple[str, ...] = ()
     identity: str = ""
+
+
+@dataclass(frozen=True)
+class SplitRecord:
+    """What `split` knew of the pictures that it placed in one folder.
+
+    `read` is the path of each of the dataset's pictures, present or not, with its stamp and sha256 when it was last
+    read; `placed` the sha256 of each file that was placed, with the paths, relative to that folder.
+    """
+
+    read: dict[str, tuple[Stamp, str]]
+    placed: dict[str, list[str]]
+
+
+def split_record(file: Path, out: str) -> SplitRecord:
+    """The record of the split in the folder `out`, as the catalog names it, if there is one; it is only read."""
+    rows = _read(file, "pictures", "SELECT path, size, mtime_ns, inode, ctime_ns, sha256 FROM pictures")
+    placed: dict[str, list[str]] = {}
+    for folder, path, sha256 in _read(file, "placements", "SELECT out, path, sha256 FROM placements"):
+        if folder == out:
+            placed.setdefault(str(sha256), []).append(str(path))
+    return SplitRecord({str(path): (Stamp(*stamp), str(sha256)) for path, *stamp, sha256 in rows}, placed)
 
 
 def known_files(file: Path) -> dict[str, LastRead]:

@@ -33,16 +33,35 @@ def origin_facts(catalog: Catalog) -> list[OriginFacts]:
 def observed_photos(catalog: Catalog) -> Mapping[str, str]:
     """The key of a picture on iNaturalist (`inaturalist:<photo>`) → the provenance group of its observation.
 
-    Of every photo that any search has told, whether it was fetched or not.
+    Of every photo that any search has told, whether it was fetched or not. An observation that one source knows by its
+    number and another by its UUID is told by a photo that both know, and goes by one of the two.
     """
     if not _was_scraped(catalog.db):
         return {}
     rows = catalog.db.execute(
         "SELECT CASE WHEN picture GLOB 'inaturalist:*' THEN picture ELSE 'inaturalist:' || source_id END, "
-        "provenance_group FROM scrape_candidates WHERE provenance_group GLOB 'inaturalist:[0-9]*' "
-        "AND (source = 'inaturalist' OR picture GLOB 'inaturalist:*')"
+        "provenance_group FROM scrape_candidates WHERE provenance_group GLOB 'inaturalist:[0-9a-f]*' "
+        "AND (source = 'inaturalist' OR source GLOB 'inaturalist_open_data*' OR picture GLOB 'inaturalist:*') "
+        "ORDER BY id"
     )
-    return dict(rows.fetchall())
+    return _under_one_name(rows.fetchall())
+
+
+def _under_one_name(told: list[tuple[str, str]]) -> dict[str, str]:
+    """Photo → observation, where all names of an observation that share a photo are replaced by one of them."""
+    names: dict[str, str] = {}
+    first: dict[str, str] = {}
+    for photo, observation in told:
+        one, other = _name_of(names, first.setdefault(photo, observation)), _name_of(names, observation)
+        if one != other:
+            names[other] = one
+    return {photo: _name_of(names, observation) for photo, observation in first.items()}
+
+
+def _name_of(names: dict[str, str], observation: str) -> str:
+    while observation in names:
+        observation = names[observation]
+    return observation
 
 
 def _dated(db: sqlite3.Connection) -> dict[tuple[str, str], str]:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,17 +65,53 @@ class Transfer:
         self._note.unlink(missing_ok=True)
         return self.path
 
+    async def announced(self) -> int | None:
+        """The bytes of the whole file, as the server announces them; None where it does not. Raises FetchFailed."""
+        sizes: list[int | None] = [None]
+
+        async def ask(url: httpx2.URL) -> httpx2.URL | None:
+            return await self._head(url, sizes)
+
+        await patiently(lambda: self._follow(ask))
+        return sizes[-1]
+
+    def here(self) -> int:
+        """The bytes of it that have come so far."""
+        return self.path.stat().st_size if self.path.is_file() else self._size()
+
     async def _attempt(self, progress: Progress) -> None:
+        await self._follow(lambda url: self._hop(url, progress))
+
+    async def _follow(self, ask: Callable[[httpx2.URL], Awaitable[httpx2.URL | None]]) -> None:
+        """Ask the file's URL, and each one that it redirects to, until one does not redirect."""
         try:
             url = checked_url(self._file.url)
             for _ in range(REDIRECTS + 1):
-                following = await self._hop(url, progress)
+                following = await ask(url)
                 if following is None:
                     return
                 url = checked_url(following)
         except RefusedAddress as refused:
             raise FetchFailed("refused address", str(refused)) from refused
         raise FetchFailed("redirects", f"more than {REDIRECTS} redirects")
+
+    async def _head(self, url: httpx2.URL, sizes: list[int | None]) -> httpx2.URL | None:
+        """Ask for the headers alone; some servers do not answer that, and announce nothing then."""
+        try:
+            async with (
+                self._fetcher.hosts.turn(url.host),
+                self._fetcher.client.stream(url, method="HEAD") as response,
+            ):
+                if response.has_redirect_location:
+                    return url.join(response.headers["Location"])
+                length = response.headers.get("Content-Length", "")
+                if response.status_code == 200 and length.isascii() and length.isdigit() and len(length) < 19:
+                    sizes.append(int(length))
+        except (httpx2.TransportError, TimeoutError) as error:
+            raise transport_failure(error, url.host) from error
+        except httpx2.InvalidURL as error:
+            raise FetchFailed("refused address", f"{url.host} redirects to no URL: {error}") from error
+        return None
 
     async def _hop(self, url: httpx2.URL, progress: Progress) -> httpx2.URL | None:
         headers = self._range()

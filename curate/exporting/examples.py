@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.catalog import Catalog, Picture
-from curate.catalog.credits import FIELDS, first_credits
+from curate.catalog.credits import FIELDS, author_pages, first_credits
 from curate.catalog.placements import outs_elsewhere, placed_elsewhere
 from curate.companions import read_contents
 from curate.dataset import SPLITS, UNLABELLED, Dataset, open_dataset
@@ -24,7 +24,7 @@ SPLIT_NAMES = {"train": "train", "valid": "validation", "test": "test"}
 @dataclass(frozen=True, slots=True)
 class Example:
     """One picture. `credit` are the values of `curate.catalog.credits.FIELDS`, "" each where nothing is known;
-    `original` is the picture's own file, where `file` is one that was converted.
+    `original` is the picture's own file, where `file` is one that was converted; `author_page` its author's, or "".
     """
 
     file: Path
@@ -35,6 +35,7 @@ class Example:
     size: int
     credit: tuple[str, ...]
     original: Path | None = None
+    author_page: str = ""
 
     @property
     def companions(self) -> tuple[Path, list[str]]:
@@ -82,7 +83,7 @@ def read_examples(dataset: Dataset, catalog: Catalog, labels: Sequence[str], nam
     that `split` placed elsewhere; where there is no split at all, everything is train. Of the labels those are kept
     that have a picture in one of the splits. Raises `UserError` where several were placed.
     """
-    credit_of = first_credits(catalog)
+    credit_of, pages = first_credits(catalog), author_pages(catalog)
     found: dict[str, list[Example]] = {SPLIT_NAMES[split]: [] for split in SPLITS}
     pictures = [picture for picture in catalog.intact() if picture.label != UNLABELLED]
     places = _in_splits(dataset, pictures)
@@ -96,7 +97,9 @@ def read_examples(dataset: Dataset, catalog: Catalog, labels: Sequence[str], nam
         sha256 = place.picture.sha256
         credit = credit_of.get(sha256, ("",) * len(FIELDS))
         facts = (sha256, place.picture.format, place.picture.size, credit)
-        found[SPLIT_NAMES[place.split]].append(Example(place.file, place.name, number[place.label], *facts))
+        page = pages.get((sha256, credit[FIELDS.index("url")]), "")
+        example = Example(place.file, place.name, number[place.label], *facts, author_page=page)
+        found[SPLIT_NAMES[place.split]].append(example)
     for examples in found.values():
         examples.sort(key=lambda example: (example.sha256, example.label, example.name))
     shown = [printable(name) for _, name in named]

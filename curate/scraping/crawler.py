@@ -26,13 +26,14 @@ from curate.scraping.placeholders import reject_placeholder
 from curate.scraping.refused_before import ask_again_what_may_be_allowed
 from curate.scraping.scrape_options import ScrapeOptions
 from curate.scraping.searching import Searches
-from curate.sources.protocol.image_search import Query, Source
+from curate.sources.protocol.image_search import PictureGiver, Query, Source
 from curate.sources.protocol.picture_urls import is_another_picture
-from curate.web.fetch import Fetched, Fetcher
+from curate.web.fetch import Fetcher
 from curate.web.retries import FetchFailed
 
 WINDOW = 64
 """Candidates of one class that are under way at once."""
+_BESIDE_PHOTO_HOSTS = ("gbif", "gbif_download")  # their pictures lie with herbaria and museums
 MOST_REPEATS = 60
 """So many duplicates in a row, and a search has nothing new to say."""
 
@@ -136,7 +137,7 @@ class Crawler:
                     if stored is None:
                         break
                     last = stored.id
-                    under_way.append((stored, asyncio.create_task(self._obtain(stored))))
+                    under_way.append((stored, asyncio.create_task(self._obtain(stored, source))))
                 if not under_way:
                     return
                 stored, task = under_way.popleft()
@@ -147,13 +148,12 @@ class Crawler:
                 task.cancel()
             await asyncio.gather(*(task for _, task in under_way), return_exceptions=True)
 
-    async def _obtain(self, stored: StoredCandidate) -> Obtained | FetchFailed:
+    async def _obtain(self, stored: StoredCandidate, source: Source) -> Obtained | FetchFailed:
         """Bring a candidate's file in, if it is not there yet, and read all that it tells."""
         try:
             path, redirected = self._target.incoming.whole(stored), False
             if path is None:
-                fetched = await self._bring(stored)
-                path, redirected = fetched.path, fetched.url != stored.candidate.url
+                path, redirected = await self._bring(stored, source)
         except FetchFailed as failed:
             self._target.store.mark_failed(stored.id, failed.kind, failed.reason, passing=failed.passing)
             return failed
@@ -161,21 +161,26 @@ class Crawler:
         picture = await loop.run_in_executor(self._decoders, self._read, stored, path)
         return Obtained(path, picture, redirected)
 
-    async def _bring(self, stored: StoredCandidate) -> Fetched:
+    async def _bring(self, stored: StoredCandidate, source: Source) -> tuple[Path, bool]:
+        """The whole file, and whether a redirect led to it."""
         target, url, stem = self._target, stored.candidate.url, str(stored.id)
-        if stored.source.startswith("folder:"):
+        given = await source.give(stored.candidate) if isinstance(source, PictureGiver) else url
+        largest, redirected = self._fetcher.network.largest_picture, False
+        if isinstance(given, bytes):
+            fetched = await target.incoming.put(given, url, stem, largest, self._fetcher.commits)
+        elif stored.source.startswith("folder:"):
             local = _listed_file(stored)
-            largest = self._fetcher.network.largest_picture
             fetched = await target.incoming.copy(local, stem, largest, self._fetcher.commits)
         else:
-            if stored.source == "gbif":  # its pictures lie with herbaria and museums, which are no photo hosts
-                self._fetcher.hosts.be_gentle(urlsplit(url).hostname or "")
-            fetched = await self._fetcher.fetch(url, target.incoming.folder, stem)
-            if is_another_picture(url, fetched.url):
+            if stored.source.partition(":")[0] in _BESIDE_PHOTO_HOSTS:
+                self._fetcher.hosts.be_gentle(urlsplit(given).hostname or "")
+            fetched = await self._fetcher.fetch(given, target.incoming.folder, stem)
+            redirected = fetched.url != given
+            if is_another_picture(given, fetched.url):
                 fetched.path.unlink()
                 raise FetchFailed("dead link", f"its host answers with another picture, {fetched.url}")
         target.store.mark_fetched(stored.id, fetched.sha256)
-        return fetched
+        return fetched.path, redirected
 
     async def _settle(self, stored: StoredCandidate, obtained: Obtained | FetchFailed) -> str:
         """Judge a fetched file, and keep it or let it go. The new status."""

@@ -1,9 +1,11 @@
 """The files that are on their way into a dataset, in a work folder of the scrape's own."""
 
 import asyncio
+import hashlib
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from curate.catalog.candidate_store import CandidateStore, StoredCandidate
@@ -79,9 +81,16 @@ class Incoming:
 
     async def copy(self, source: Path, stem: str, largest: int, commits: GroupCommit) -> Fetched:
         """Bring in a local file as the fetcher brings in a URL. Raises FetchFailed, and OSError for a full disk."""
+        return await self._made(stem, commits, lambda part: _copy(source, part, largest))
+
+    async def put(self, content: bytes, url: str, stem: str, largest: int, commits: GroupCommit) -> Fetched:
+        """Bring in a picture whose bytes are at hand, and which has no URL to fetch. Raises as `copy` does."""
+        return await self._made(stem, commits, lambda part: _write(content, url, part, largest))
+
+    async def _made(self, stem: str, commits: GroupCommit, make: Callable[[Path], Fetched]) -> Fetched:
         part = self.folder / f"{stem}.part"
         try:
-            fetched = await asyncio.to_thread(_copy, source, part, largest)
+            fetched = await asyncio.to_thread(make, part)
             await commits.name(part, fetched.path)
         finally:
             part.unlink(missing_ok=True)
@@ -106,6 +115,18 @@ def _copy(source: Path, part: Path, largest: int) -> Fetched:
     sha256 = sha256_of(part)
     whole = part.with_name(f"{part.stem}.{sha256}.{extension}")
     return Fetched(whole, sha256, part.stat().st_size, extension, source.as_uri())
+
+
+def _write(content: bytes, url: str, part: Path, largest: int) -> Fetched:
+    """Write a picture's bytes to `part`, as what it is to be."""
+    extension = sniff(content[:SNIFFED])
+    if extension is None:
+        raise FetchFailed("not a picture", f"{url} holds {len(content):,} bytes that are no picture")
+    if len(content) > largest:
+        raise FetchFailed("too large", f"larger than {largest / 2**20:g} MiB")
+    part.write_bytes(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Fetched(part.with_name(f"{part.stem}.{sha256}.{extension}"), sha256, len(content), extension, url)
 
 
 def free_place(root: Path, wanted: str) -> str:

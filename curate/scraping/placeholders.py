@@ -28,21 +28,34 @@ def reject_placeholder(
     present = store.by_id(stored.id)
     if present is None or not present.sha256:
         return None
-    host = urlsplit(stored.candidate.url).hostname
+    host = _host(stored.candidate.url)
     # Another source may well know one picture by another URL of the same host.
     alike = [
         one
         for one in store.of_bytes(present.sha256)
-        if one.source == stored.source and host and urlsplit(one.candidate.url).hostname == host
+        if one.source == stored.source and host and _host(one.candidate.url) == host
     ]
     pictures = {one.picture for one in alike}
     if len(pictures) <= (1 if redirected else _MOST):
         return None
     why = f"{host} gives the same file for {len(pictures)} pictures"
-    kept = [one for one in alike if one.status == "kept" and inside(dataset.root, one.path).is_file()]
+    kept = list(dict.fromkeys(path for one in alike for path in _places(dataset, catalog, one)))
     if kept:
         run = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        set_aside(dataset, catalog, [Decision(one.path, one.sha256, REASON, why) for one in kept], run)
+        set_aside(dataset, catalog, [Decision(path, present.sha256, REASON, why) for path in kept], run)
     for one in alike:
         store.mark(one.id, "duplicate", REASON, why)
-    return [one.label for one in kept]
+    return [dataset.label_in(path) for path in kept]
+
+
+def _places(dataset: Dataset, catalog: Catalog, one: StoredCandidate) -> list[str]:
+    """Where a picture lies that was kept: where it was put, else wherever it was moved to since; nowhere otherwise."""
+    if one.status != "kept":
+        return []
+    return [one.path] if inside(dataset.root, one.path).is_file() else catalog.paths_of(one.sha256)
+
+
+def _host(url: str) -> str | None:
+    """The host that is asked for a picture; None where it lies in a folder or a dataset, which may hold copies."""
+    parts = urlsplit(url)
+    return parts.hostname if parts.scheme in ("http", "https") else None

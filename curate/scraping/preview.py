@@ -15,10 +15,14 @@ from curate.catalog.files import copy_catalog
 from curate.dataset import open_dataset
 from curate.defaults import DEFAULT_SOURCES
 from curate.errors import UserError
+from curate.files.ours import CATALOG
+from curate.progress import Progress, silent
+from curate.scraping.allowance import spent_today, started_lately
 from curate.scraping.scrape_options import ScrapeOptions, chosen_sources, open_sources
 from curate.scraping.searching import Searches
 from curate.scraping.yield_report import Yield, measure_yields
 from curate.sources.protocol.image_search import Candidate, Query, Source
+from curate.sources.protocol.large_files import FOLDER as TABLES
 from curate.web.fetch import Fetcher
 from curate.web.network import Network
 
@@ -53,23 +57,29 @@ def preview(
     sources: Sequence[str] = DEFAULT_SOURCES,
     network: Network | None = None,
     keys: Mapping[str, str] | None = None,
+    progress: Progress = silent,
 ) -> Preview:
     """Ask the searches as `scrape` would; fetch no picture and write nothing. Raises UserError as `scrape` does."""
     keys = os.environ if keys is None else keys
     specs = chosen_sources(sources, keys, options)
 
-    async def work(store: CandidateStore) -> tuple[list[Listed], Searches]:
+    async def work(catalog: Catalog, store: CandidateStore) -> tuple[list[Listed], Searches]:
         async with Fetcher(network or Network()) as fetcher:
+            fetcher.hosts.count(spent_today(catalog))
+            fetcher.hosts.recall(started_lately(catalog))
             searches = Searches(store, options)
-            opened = open_sources(specs, fetcher, options, queries, keys)
+            opened = open_sources(
+                specs, fetcher, options, queries, keys, kept=_home(Path(out)) / TABLES, dry=True, progress=progress
+            )
             there = _pictures_there(Path(out))
             listed = []
             for query in queries:
                 listed += await _list(searches, options, query, there[query.label], opened)
             return listed, searches
 
-    with _borrowed(Path(out)) as store:
-        listed, searches = asyncio.run(work(store))
+    with _borrowed(Path(out)) as catalog:
+        store = CandidateStore(catalog)
+        listed, searches = asyncio.run(work(catalog, store))
         yields = measure_yields(store, [query.label for query in queries])
     return Preview(
         listed,
@@ -114,19 +124,24 @@ def _pictures_there(out: Path) -> Counter[str]:
     return Counter(label for label, _, _ in seen)
 
 
+def _home(out: Path) -> Path:
+    """Where what is kept of the dataset lies, or will lie where there are no pictures yet."""
+    try:
+        return open_dataset(out).home
+    except UserError:
+        return out
+
+
 @contextmanager
-def _borrowed(out: Path) -> Iterator[CandidateStore]:
-    """The store of earlier runs, in a copy that is removed afterwards."""
+def _borrowed(out: Path) -> Iterator[Catalog]:
+    """The catalog of earlier runs, in a copy that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="florilegium-") as folder:
         copy = Path(folder) / "catalog.sqlite"
-        try:
-            original = open_dataset(out).catalog_path
-        except UserError:
-            original = out / "catalog.sqlite"  # no pictures yet
+        original = _home(out) / CATALOG
         if original.is_file():
             copy_catalog(original, copy)
         with _named_after(copy, original), Catalog.open(copy) as catalog:
-            yield CandidateStore(catalog)
+            yield catalog
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """What a scrape is told: which classes to search for, which sources to ask, and which candidates to leave."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from curate.defaults import DEFAULT_LIMIT, DEFAULT_MIN_SIZE, LEAST_OF_ONE_AUTHOR, SHARE_OF_ONE_AUTHOR
 from curate.errors import UserError
@@ -10,7 +11,8 @@ from curate.file_names import LONGEST_NAME
 from curate.files.inside import is_plain
 from curate.names import chosen_labels, load_queries
 from curate.printable import printable
-from curate.sources import auto_order, open_source, source_class
+from curate.progress import Progress
+from curate.sources import auto_order, known_spec, open_source, source_class
 from curate.sources.protocol.image_search import Candidate, Query, Source, SourceOptions
 from curate.sources.protocol.records import is_no_text
 from curate.web.fetch import Fetcher
@@ -22,7 +24,7 @@ class ScrapeOptions:
 
     `per_author` is the most pictures of a class that one author gives, so that a class is varied, 0 for any number;
     None for a fifth of the limit and at least five as long as there are enough of other authors. With `specimens`, dead
-    plants and animals are wanted too.
+    plants and animals are wanted too; with `ignore_noai`, pictures whose authors want no AI trained with them.
     """
 
     limit: int = DEFAULT_LIMIT
@@ -30,6 +32,7 @@ class ScrapeOptions:
     min_size: int = DEFAULT_MIN_SIZE
     per_author: int | None = None
     specimens: bool = False
+    ignore_noai: bool = False
 
     @property
     def most_of_one_author(self) -> int:
@@ -55,6 +58,8 @@ class ScrapeOptions:
         license_ = candidate.license
         if self.licenses is not None and license_.code not in self.licenses:
             return "licence", f"its licence is {license_.name}"
+        if candidate.noai and not self.ignore_noai:
+            return "noai", "its author wants no AI trained with it"
         sides = [side for side in (candidate.width, candidate.height) if side]
         if sides and min(sides) < self.min_size:
             return "too small", f"announced as {candidate.width} × {candidate.height} pixels"
@@ -81,7 +86,7 @@ def chosen_sources(specs: Sequence[str], keys: Mapping[str, str], options: Scrap
 
     Raises UserError where one is unknown, or tells no licences while known ones are wanted.
     """
-    spelt = [name for spec in specs for name in (auto_order(keys) if spec == "auto" else [spec])]
+    spelt = [name for spec in specs for name in (auto_order(keys) if spec == "auto" else [known_spec(spec)])]
     chosen = list(dict.fromkeys(spelt))
     if not chosen:
         raise UserError("No source is chosen: leave --source out, or give it a name.")
@@ -99,13 +104,30 @@ def warnings_for(specs: Sequence[str], keys: Mapping[str, str], options: ScrapeO
     return [source_class(spec).warning for spec in chosen_sources(specs, keys, options) if source_class(spec).warning]
 
 
+class Surroundings(TypedDict, total=False):
+    """What the fields of `SourceOptions` by these names say of the run that a source belongs to."""
+
+    kept: Path
+    dry: bool
+    progress: Progress
+    say: Callable[[str], None]
+
+
 def open_sources(
-    specs: Sequence[str], fetcher: Fetcher, options: ScrapeOptions, queries: Sequence[Query], keys: Mapping[str, str]
+    specs: Sequence[str],
+    fetcher: Fetcher,
+    options: ScrapeOptions,
+    queries: Sequence[Query],
+    keys: Mapping[str, str],
+    **surroundings: Unpack[Surroundings],
 ) -> list[tuple[str, Source]]:
     """(what `--source` said, the source) in order. Raises UserError where an argument or a key is missing."""
     labels = tuple(query.label for query in queries)
     names = tuple(query.name for query in queries)
-    asked = SourceOptions(options.licenses, labels, names, keys=keys, specimens=options.specimens)
+    asked = SourceOptions(
+        options.licenses, labels, names, keys=keys, specimens=options.specimens, min_size=options.min_size,
+        queries=tuple(queries), **surroundings,
+    )  # fmt: skip
     return [(spec, open_source(spec, fetcher, asked)) for spec in specs]
 
 

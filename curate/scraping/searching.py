@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from curate.catalog.candidate_store import CandidateStore, StoredCandidate
 from curate.scraping.scrape_options import ScrapeOptions
-from curate.sources.protocol.image_search import Query, Source
+from curate.sources import counts_authors, is_own_list
+from curate.sources.protocol.image_search import PreparedSource, Query, Source
 from curate.web.answers import SourceFailed
 
 
@@ -30,7 +31,7 @@ class Searches:
 
         Asks for a further page where the known ones are used up. What is passed over is marked with the reason.
         """
-        if source.state and (query.label, name) not in self._read:
+        if is_own_list(name) and (query.label, name) not in self._read:
             # What a list says now may correct what it said before, so all of it is read before any of it is judged.
             self._read.add((query.label, name))
             while await self.ask(query, name, source, wanted):
@@ -64,6 +65,12 @@ class Searches:
         if complete or name in self.closed:
             return False
         try:
+            if isinstance(source, PreparedSource):
+                await source.prepare()  # which may tell that its state is another one
+                words = self._words(query, source)
+                cursor, complete = self._store.cursor(query, name, words)
+                if complete:
+                    return False
             page = await source.page(query, wanted, cursor)
         except SourceFailed as failed:
             self.closed[name] = failed.reason
@@ -73,13 +80,13 @@ class Searches:
             page = replace(page, next=None)
         if page.note:
             self.notes[query.label, name] = page.note
-        self._store.add(query, name, words, page)
+        self._store.add(query, name, words, page, correct=is_own_list(name))
         return True
 
     def _is_enough_of_its_author(self, stored: StoredCandidate) -> bool:
         """Whether the class has as many pictures of this author as it should; of a list of the user's own, never."""
         most, author = self._options.most_of_one_author, stored.candidate.author
-        counts = self.varied and most and author and ":" not in stored.source
+        counts = self.varied and most and author and counts_authors(stored.source)
         return bool(counts) and self._store.tried_of_author(stored) >= most
 
     def untouched(self, query: Query, name: str, source: Source) -> bool:

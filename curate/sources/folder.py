@@ -70,8 +70,9 @@ class Search:
         return digest.hexdigest()
 
     def _files(self, query: Query) -> list[Path]:
-        own = (query.label.lower(), query.name.lower())
-        folders = [path for path in self._subfolders if path.name.lower() in own] if self._subfolders else [self._root]
+        folders = (
+            [path for path in self._subfolders if query.is_called(path.name)] if self._subfolders else [self._root]
+        )
         found = [path for folder in folders for path in folder.rglob("*")]
         hidden = (".", "metadata.csv")
         return sorted(

@@ -23,8 +23,9 @@ from curate.web.api import Api
 LARGEST_PAGE = 300
 SMALLEST_PAGE = 50
 THROTTLED_FROM = 10_000
-_ALIVE = ("HUMAN_OBSERVATION", "MACHINE_OBSERVATION")
-_LINEAGE = (
+ALIVE = ("HUMAN_OBSERVATION", "MACHINE_OBSERVATION")
+"""Kinds of records (`basisOfRecord`) of what lived when it was recorded."""
+LINEAGE = (
     *("taxonKey", "acceptedTaxonKey", "kingdomKey", "phylumKey", "classKey", "orderKey", "familyKey", "genusKey"),
     *("subgenusKey", "speciesKey"),
 )
@@ -50,7 +51,7 @@ class Search:
         taxon, _, start = (cursor or "").partition(":")
         note = ""
         if not (taxon.isascii() and taxon.isdigit()):
-            found = await self._taxon(query)
+            found = await match_taxon(self._api, query)
             if isinstance(found, str):
                 return CandidatePage((), note=found)
             taxon, start, note = str(found.key), "", found.said
@@ -58,7 +59,9 @@ class Search:
         limit = min(LARGEST_PAGE, max(SMALLEST_PAGE, wanted))
         answer = await self._api.get("/v1/occurrence/search", self._asked(taxon, limit, offset))
         records = list(answer.items("results"))
-        candidates, odd = read_records(records, lambda record: self._candidates(record, int(taxon)))
+        candidates, odd = read_records(
+            records, lambda record: occurrence_candidates(record, int(taxon), specimens=self._options.specimens)
+        )
         step = answer.number("limit")
         if step <= 0:
             raise answer.changed(f"its limit is {step}")
@@ -74,53 +77,57 @@ class Search:
             "offset": offset,
         }
         if not self._options.specimens:
-            params["basisOfRecord"] = list(_ALIVE)
+            params["basisOfRecord"] = list(ALIVE)
         wished = self._options.licenses
         offered = sorted(_RECORD_LICENSES[code] for code in wished or () if code in _RECORD_LICENSES)
         if offered:
             params["license"] = offered
         return params
 
-    async def _taxon(self, query: Query) -> Taxon | str:
-        """The accepted taxon that the query names, or in words why there is none."""
-        params: dict[str, str | int | list[str]] = {"name": query.taxon}
-        if query.kingdom:
-            params["kingdom"] = query.kingdom
-        answer = await self._api.get("/v1/species/match", params)
-        kind = answer.text("matchType")
-        # HIGHERRANK means that only some ancestor was found: for a mistyped name, all plants.
-        kingdom = answer.optional_text("kingdom")
-        if kind not in ("EXACT", "FUZZY") or not in_kingdom(kingdom, query.kingdom):
-            within = f" among {query.kingdom}" if query.kingdom else ""
-            return f"no taxon{within} is called '{query.taxon}'"
-        key = "acceptedUsageKey" if answer.has("acceptedUsageKey") else "usageKey"
-        name = answer.optional_text("species") or answer.optional_text("canonicalName") or query.taxon
-        return Taxon(answer.number(key), name, answer.optional_text("rank"), kingdom)
 
-    def _candidates(self, record: JsonValue, taxon: int) -> Iterator[Candidate]:
-        key = record.text("key")
-        lineage = {record.value_of(name) for name in _LINEAGE} - {None}
-        if lineage and taxon not in lineage:
-            raise OddRecord(f"a record of {record.optional_text('scientificName')}, another taxon")
-        basis = record.optional_text("basisOfRecord")
-        if basis and basis not in _ALIVE and not self._options.specimens:
-            raise OddRecord(f"a record of the kind {basis}")
-        page = record.optional_text("references")
-        for index, media in enumerate(record.items("media")):
-            if media.optional_text("type") not in ("StillImage", "") or not media.has("identifier"):
-                continue
-            landing_page = page or media.optional_text("references") or f"https://www.gbif.org/occurrence/{key}"
-            group = provenance_group(landing_page)
-            yield Candidate(
-                url=modest_url(media.text("identifier")),
-                source_id=f"{key}:{index}",
-                landing_page=landing_page,
-                title=record.optional_text("scientificName"),
-                author=_author(media, record),
-                license=read_license(media.optional_text("license") or record.optional_text("license")),
-                provenance_group=group if group.startswith("inaturalist:") else f"gbif:{key}",
-                taken_at=media.optional_text("created") or record.optional_text("eventDate"),
-            )
+async def match_taxon(api: Api, query: Query) -> Taxon | str:
+    """The accepted taxon that the query names, or in words why there is none."""
+    params: dict[str, str | int | list[str]] = {"name": query.taxon}
+    if query.kingdom:
+        params["kingdom"] = query.kingdom
+    answer = await api.get("/v1/species/match", params)
+    kind = answer.text("matchType")
+    # HIGHERRANK means that only some ancestor was found: for a mistyped name, all plants.
+    kingdom = answer.optional_text("kingdom")
+    if kind not in ("EXACT", "FUZZY") or not in_kingdom(kingdom, query.kingdom):
+        within = f" among {query.kingdom}" if query.kingdom else ""
+        return f"no taxon{within} is called '{query.taxon}'"
+    key = "acceptedUsageKey" if answer.has("acceptedUsageKey") else "usageKey"
+    name = answer.optional_text("species") or answer.optional_text("canonicalName") or query.taxon
+    return Taxon(answer.number(key), name, answer.optional_text("rank"), kingdom)
+
+
+def occurrence_candidates(record: JsonValue, taxon: int, *, specimens: bool) -> Iterator[Candidate]:
+    """The pictures of one record, as the service gives it. Raises OddRecord for one of another taxon or kind."""
+    key = record.text("key")
+    lineage = {record.value_of(name) for name in LINEAGE} - {None}
+    if lineage and taxon not in lineage:
+        raise OddRecord(f"a record of {record.optional_text('scientificName')}, another taxon")
+    basis = record.optional_text("basisOfRecord")
+    if basis and basis not in ALIVE and not specimens:
+        raise OddRecord(f"a record of the kind {basis}")
+    own_page = f"https://www.gbif.org/occurrence/{key}" if key.isdigit() else ""
+    page = record.optional_text("references")
+    for index, media in enumerate(record.items("media")):
+        if media.optional_text("type") not in ("StillImage", "") or not media.has("identifier"):
+            continue
+        landing_page = page or media.optional_text("references") or own_page
+        group = provenance_group(landing_page)
+        yield Candidate(
+            url=modest_url(media.text("identifier")),
+            source_id=f"{key}:{index}",
+            landing_page=landing_page,
+            title=record.optional_text("scientificName"),
+            author=_author(media, record),
+            license=read_license(media.optional_text("license") or record.optional_text("license")),
+            provenance_group=group if group.startswith("inaturalist:") else f"gbif:{key}",
+            taken_at=media.optional_text("created") or record.optional_text("eventDate"),
+        )
 
 
 def _author(media: JsonValue, record: JsonValue) -> str:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions
-from curate.sources.protocol.licenses import UNKNOWN, read_license
+from curate.sources.protocol.licenses import CREATIVE_COMMONS, UNKNOWN, read_license
 from curate.sources.protocol.records import OddRecord, read_records
 from curate.sources.protocol.taxa import Taxon, best_taxon
 from curate.web.answers import JsonValue, SourceChanged
@@ -27,6 +27,7 @@ UNLICENSED_HOST = "static.inaturalist.org"
 _TAXA = 50  # of a name, the most observed first
 _WINDOWS = 8  # equal spans of ids, asked in turn, so that a class is of many years, places and observers
 _SPREAD = (0, 4, 2, 6, 1, 5, 3, 7)
+_LICENSES = CREATIVE_COMMONS | {"pd"}
 _LARGEST_ID = (1 << 62) - 1
 
 Params = dict[str, str | int | list[str]]
@@ -79,6 +80,8 @@ class Search:
 
     async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:
         """The cursor is the taxon and the ids that were passed, window by window."""
+        if self._options.licenses is not None and not self._options.licenses & _LICENSES:
+            return CandidatePage(())
         walk = _Walk.read(cursor) if cursor is not None else None
         if walk is None:
             taxon = await self._taxon(query)
@@ -124,7 +127,8 @@ class Search:
     def _asked(self, taxon: int) -> Params:
         params: Params = {"taxon_id": taxon, "quality_grade": "research", "photos": "true", "order_by": "id"}
         if self._options.licenses is not None:
-            params["photo_license"] = ",".join(sorted({_code(code) for code in self._options.licenses}))
+            known = self._options.licenses & _LICENSES
+            params["photo_license"] = ",".join(sorted({_code(code) for code in known}))
         return params
 
 

@@ -1,8 +1,9 @@
 """A list of URLs that somebody made: `urls:FILE`, as text, CSV, TSV, JSON or JSONL.
 
 A text holds one URL a line, all of one class. CSV and TSV (with a header), a JSON array and JSONL have a `url`, and may
-have `label` (class folder or name), `title`, `author`, `license`, `license_url`, `landing_page`, `provenance_group` and
-`taken_at`. A list that has changed is read again: lines may be added, and what they say put right.
+have `label` (class folder or name), `title`, `author`, `license`, `license_url`, `landing_page`, `provenance_group`,
+`taken_at`, `author_page` and `citation`. A list that has changed is read again: lines may be added, and what they say
+put right.
 """
 
 import csv
@@ -16,7 +17,14 @@ from typing import ClassVar
 
 from curate.errors import UserError, why_no_value
 from curate.files.reading import read_file
-from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions, whole_number
+from curate.sources.protocol.image_search import (
+    Candidate,
+    CandidatePage,
+    Query,
+    SourceOptions,
+    plain_label,
+    whole_number,
+)
 from curate.sources.protocol.licenses import read_license
 from curate.sources.protocol.picture_urls import provenance_group
 from curate.sources.protocol.records import read_records
@@ -24,6 +32,8 @@ from curate.web.api import Api
 
 PAGE_SIZE = 500
 _MOST_NAMED = 5  # labels
+_ASKED_FOR_EACH = {"hf", "pixabay", "unsplash"}
+"""Sources whose pictures no URL brings, or none that stays, or not without their being told."""
 
 
 class Search:
@@ -43,6 +53,12 @@ class Search:
         self.state = hashlib.sha256(content).hexdigest()
         self._rows = list(_rows(self._file, content))
         self._note = unmatched(self._file, "line", (row.get("label", "") for row in self._rows), options)
+        asked_for_each = {row.get("source", "").partition(":")[0] for row in self._rows} & _ASKED_FOR_EACH
+        if asked_for_each:
+            raise UserError(
+                f"{self._file} lists pictures of {', '.join(sorted(asked_for_each))}, where each is asked for before "
+                "it is fetched: take them out, and name the source with --source."
+            )
         if len(options.labels) > 1 and not all(row.get("label") for row in self._rows):
             raise UserError(
                 f"{self._file} does not say which class its URLs belong to: choose one with --classes, "
@@ -52,8 +68,7 @@ class Search:
     async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:  # noqa: ARG002
         """The number of rows listed so far is the cursor."""
         start = whole_number(cursor, 0)
-        own = {query.label.lower(), query.name.lower()}
-        rows = [row for row in self._rows if (row.get("label") or query.label).lower() in own]
+        rows = [row for row in self._rows if query.is_called(row.get("label") or query.label)]
         part = rows[start : start + PAGE_SIZE]
         following = start + PAGE_SIZE
         found, odd = read_records(part, lambda row: [_candidate(row)])
@@ -63,8 +78,8 @@ class Search:
 
 def unmatched(place: Path, what: str, labels: Iterable[str], options: SourceOptions) -> str:
     """In words what of a list or folder belongs to no class that is asked for; "" where all of it does."""
-    known = {word.lower() for word in (*options.labels, *options.names)}
-    strange = Counter(label for label in labels if known and label and label.lower() not in known)
+    known = {plain_label(word) for word in (*options.labels, *options.names)}
+    strange = Counter(label for label in labels if known and label and plain_label(label) not in known)
     if not strange:
         return ""
     named = ", ".join(f"'{label}' ({count:,})" for label, count in strange.most_common(_MOST_NAMED))
@@ -149,4 +164,6 @@ def _candidate(row: dict[str, str]) -> Candidate:
         license=read_license(row.get("license"), url=row.get("license_url") or None),
         provenance_group=row.get("provenance_group", "") or provenance_group(page),
         taken_at=row.get("taken_at", ""),
+        author_page=row.get("author_page", ""),
+        citation=row.get("citation", ""),
     )

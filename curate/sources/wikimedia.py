@@ -68,10 +68,11 @@ class Search:
             return CandidatePage((), following)
         pages = sorted(answer.at("query").items("pages"), key=_place)
         described = [page for page in pages if not _is_bare(page)]
-        if pages and not described and answer.has("batchcomplete"):
+        if len(pages) > 1 and not described and answer.has("batchcomplete"):
             raise answer.changed("no page has 'imageinfo'")
         found, odd = read_records(described, _candidates)
-        return CandidatePage(found, following, odd)
+        bare = len(pages) - len(described) if answer.has("batchcomplete") else 0  # else they are told again later
+        return CandidatePage(found, following, odd + bare)
 
     async def _ask(self, params: dict[str, str | int | list[str]]) -> JsonValue:
         try:

@@ -21,7 +21,13 @@ def open_split(root: Path) -> Dataset:
 
 
 def split_folder(dataset: Dataset) -> Path | None:
-    """The folder elsewhere in which the dataset's newest split lies; None, where it lies in the dataset, or nowhere.
+    """The folder elsewhere in which the dataset's newest split lies; None, where it lies in the dataset, or nowhere."""
+    found = split_elsewhere(dataset)
+    return None if found is None else _as_named(dataset.root, (dataset.root / found).resolve())
+
+
+def split_elsewhere(dataset: Dataset) -> str | None:
+    """That folder as the catalog names it, relative to the dataset.
 
     A catalog may have come from elsewhere: its word counts only where the folder says that it is this dataset's.
     """
@@ -31,10 +37,10 @@ def split_folder(dataset: Dataset) -> Path | None:
         try:
             folder = (dataset.root / out).resolve()
             if folder.is_dir() and belongs_to(folder, placed.identity) and marked_at(folder) > when:
-                newest, when = folder, marked_at(folder)
+                newest, when = out, marked_at(folder)
         except (OSError, ValueError, RuntimeError):  # no folder can have that name
             continue
-    return newest if newest is None else _as_named(dataset.root, newest)
+    return newest
 
 
 def dataset_split_into(folder: Path) -> Path | None:

@@ -3,7 +3,9 @@
 import asyncio
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
 import httpx2
 
@@ -11,15 +13,29 @@ from curate.printable import printable
 from curate.web.addresses import RefusedAddress, checked_url
 from curate.web.answers import JsonValue, SourceFailed, SourceLimited, SourceRefused
 from curate.web.fetch import Fetcher
-from curate.web.retries import FetchFailed, check_status, patiently, transport_failure
+from curate.web.retries import FetchFailed, check_status, limit_reset, patiently, retry_after, transport_failure
 from curate.web.strange_json import read_json
+
+T = TypeVar("T")
 
 LARGEST_ANSWER = 32 * 2**20
 LONGEST_REFUSAL = 1 << 16
 LONGEST_SAYING = 300  # characters
 REDIRECTS = 3
+_JSON = {"Accept": "application/json", "Accept-Encoding": "gzip"}
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
 _LIMIT = re.compile(r"(\d{1,9})\s*/\s*(s|m|h|d)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """A part of a file of `total` bytes, from the byte `first` on; `url` is where it came from in the end."""
+
+    content: bytes
+    first: int
+    total: int
+    url: str
 
 
 class Api:
@@ -34,6 +50,11 @@ class Api:
     def host(self) -> str:
         """The service's host name, by which its budget goes."""
         return httpx2.URL(self.home).host
+
+    @property
+    def fetcher(self) -> Fetcher:
+        """What brings the service's files, and its pictures."""
+        return self._fetcher
 
     def pause(self, seconds: float) -> None:
         """Ask this service nothing for so long."""
@@ -61,10 +82,31 @@ class Api:
         self, method: str, url: httpx2.URL, headers: Mapping[str, str], form: Mapping[str, str] | None
     ) -> JsonValue:
         async def once() -> bytes:
-            return await self._attempt(method, url, headers, form)
+            return await self._attempt(method, url, headers, form, self._body)
 
+        body = await self._patiently(once)
         try:
-            body = await patiently(once)
+            return JsonValue(self.source, read_json(body))
+        except ValueError as error:
+            raise JsonValue(self.source, None).changed("it is not JSON") from error
+
+    async def part(self, address: str, span: str, headers: Mapping[str, str] | None = None) -> FilePart:
+        """A part of a file, by a `Range` such as `bytes=0-99`, or `bytes=-100` for its end.
+
+        `address` is a path of the service, or a URL, as a part says where it came from. Raises SourceFailed where the
+        file cannot be had in parts.
+        """
+        url = httpx2.URL(self.home + address if address.startswith("/") else address)
+        asked = {"Range": span, "Accept": "*/*", "Accept-Encoding": "identity"}
+
+        async def once() -> FilePart:
+            return await self._attempt("GET", url, headers or {}, None, self._part, asked)
+
+        return await self._patiently(once)
+
+    async def _patiently(self, once: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await patiently(once)
         except RefusedAddress as refused:
             raise SourceFailed(self.source, str(refused)) from refused
         except FetchFailed as failed:
@@ -73,19 +115,21 @@ class Api:
             if failed.kind == "refused":
                 raise SourceRefused(self.source, failed.reason) from failed
             raise SourceFailed(self.source, failed.reason) from failed
-        try:
-            return JsonValue(self.source, read_json(body))
-        except ValueError as error:
-            raise JsonValue(self.source, None).changed("it is not JSON") from error
 
     async def _attempt(
-        self, method: str, url: httpx2.URL, headers: Mapping[str, str], form: Mapping[str, str] | None
-    ) -> bytes:
+        self,
+        method: str,
+        url: httpx2.URL,
+        headers: Mapping[str, str],
+        form: Mapping[str, str] | None,
+        receive: Callable[[httpx2.Response], Awaitable[T]],
+        anywhere: Mapping[str, str] = _JSON,
+    ) -> T:
+        """One try of a request, wherever it is redirected to; the headers `anywhere` go to every host."""
         for _ in range(REDIRECTS + 1):
             target = checked_url(url)
             # A key that was meant for this service goes to no other.
-            own = {"Accept": "application/json", "Accept-Encoding": "gzip"}
-            own |= headers if target.host == self.host else {}
+            own = {**anywhere, **(headers if target.host == self.host else {})}
             try:
                 async with (
                     self._fetcher.hosts.turn(target.host),
@@ -94,7 +138,7 @@ class Api:
                 ):
                     self._heed_limits(response)
                     if not (response.has_redirect_location and method == "GET"):
-                        return await self._body(response)
+                        return await receive(response)
                     url = target.join(response.headers["Location"])
             except (httpx2.TransportError, TimeoutError) as error:
                 raise transport_failure(error, target.host) from error
@@ -107,14 +151,54 @@ class Api:
         raise FetchFailed("redirects", f"{url.host} redirects without end")
 
     async def _body(self, response: httpx2.Response) -> bytes:
-        if response.status_code in (401, 403):
-            said = await _said(response) or "it wants a valid key"
-            raise FetchFailed("refused", f"{response.request.url.host} answered {response.status_code}: {said}")
-        check_status(response)
+        await self._check(response)
         return await _content(response)
 
+    async def _part(self, response: httpx2.Response) -> FilePart:
+        """The part that was asked for. Raises FetchFailed where the answer is none."""
+        host = response.request.url.host
+        if response.status_code != 206:
+            await self._check(response)
+            raise FetchFailed("no parts", f"{host} gives its files only whole")
+        stated = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+        if stated is None:
+            raise FetchFailed("no parts", f"{host} does not say which part of a file it sends")
+        first, last, total = map(int, stated.groups())
+        content = bytearray()
+        async for chunk in response.aiter_raw():
+            content += chunk
+            if len(content) > LARGEST_ANSWER:
+                raise FetchFailed("too large", f"{host} sends more of a file than was asked for")
+        if len(content) != last - first + 1:
+            raise FetchFailed("cut off", f"{host} broke its answer off", passing=True)
+        return FilePart(bytes(content), first, total, str(response.request.url))
+
+    async def _check(self, response: httpx2.Response) -> None:
+        """Raise FetchFailed for an answer that is no success, with what the service says of it."""
+        status, host = response.status_code, response.request.url.host
+        if not 400 <= status < 500 or status in (408, 425):
+            check_status(response)
+            return
+        said = await _said(response)
+        limit = self._fetcher.hosts.budget(host).stated_for
+        if status == 403 and limit and response.headers.get("X-RateLimit-Remaining", "").strip() == "0":
+            # Unsplash says so in the place of a 429.
+            wait = retry_after(response) or limit
+            raise FetchFailed("rate limited", f"{host} answered 403: {said}", passing=True, retry_after=wait)
+        if status in (401, 403):
+            raise FetchFailed("refused", f"{host} answered {status}: {said or 'it wants a valid key'}")
+        try:
+            check_status(response)
+        except FetchFailed as failed:
+            failed.reason = f"{host} answered {status}: {said}" if said else failed.reason
+            raise
+
     def _heed_limits(self, response: httpx2.Response) -> None:
-        """Slow down before a limit is hit: `X-RateLimit-Limit[-scope]: 20/min`, `…-Available[-scope]: 0`."""
+        """Slow down before a limit is hit: `X-RateLimit-Limit[-scope]: 20/min`, `…-Available[-scope]: 0`.
+
+        Where the limit is a bare number, the budget of the host knows how long it is for.
+        """
+        self._heed_bare_limit(response)
         for key, value in response.headers.items():
             left = re.fullmatch(r"x-ratelimit-(available|remaining)(-\w+)?", key)
             if left is None or value.strip() != "0":
@@ -123,6 +207,17 @@ class Api:
             if limit is not None and limit[2] != "d":
                 # The window slides: one place in it comes free after this long on average.
                 self._fetcher.hosts.pause(self.host, _SECONDS[limit[2]] / max(int(limit[1]), 1))
+
+    def _heed_bare_limit(self, response: httpx2.Response) -> None:
+        hosts, host = self._fetcher.hosts, response.request.url.host
+        span = hosts.budget(host).stated_for
+        stated = response.headers.get("X-RateLimit-Limit", "").strip()
+        if span == _SECONDS["h"] and re.fullmatch(r"[1-9]\d{0,6}", stated, re.ASCII):
+            hosts.allow_hourly(host, int(stated))
+        if response.headers.get("X-RateLimit-Remaining", "").strip() == "0":
+            wait = limit_reset(response) or (span if span and stated.isdigit() else None)
+            if wait is not None:
+                hosts.pause(host, wait)
 
 
 async def _content(response: httpx2.Response) -> bytes:
@@ -160,7 +255,7 @@ async def _said(response: httpx2.Response) -> str:
             text = " ".join(_texts(read_json(content)))
         except ValueError:
             return ""
-    elif kind != "text/plain":
+    elif kind != "text/plain" and (kind != "text/html" or "<" in text):  # a few words may be called HTML
         return ""
     words = printable(" ".join(text.split()))
     return words[:LONGEST_SAYING]

@@ -1,7 +1,9 @@
 """How often and how widely each host may be asked: budgets from the providers' documented limits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -10,13 +12,19 @@ from curate.web.retries import LONGEST_WAIT, FetchFailed
 
 @dataclass(frozen=True)
 class HostBudget:
-    """What one provider allows: requests at once, requests a minute, bytes an hour; both a day. None: no limit."""
+    """What one provider allows: requests at once, requests a minute, bytes an hour; both a day. None: no limit.
+
+    `per_hour` requests may start in any hour, at once if need be. `stated_for` is how many seconds the number in the
+    host's `X-RateLimit-Limit` is for, where the header does not say so itself.
+    """
 
     connections: int = 4
     per_minute: float | None = None
     bytes_per_hour: float | None = None
     per_day: int | None = None
     bytes_per_day: float | None = None
+    per_hour: int | None = None
+    stated_for: float | None = None
 
 
 COURTESY = HostBudget(connections=4, per_minute=600)
@@ -40,11 +48,19 @@ DOCUMENTED: Mapping[str, HostBudget] = {
     # 3,600 calls an hour.
     "api.flickr.com": HostBudget(connections=1, per_minute=60),
     "staticflickr.com": HostBudget(connections=4, per_minute=600),
+    # 200 an hour and 20,000 a month; the header counts the month.
+    "api.pexels.com": HostBudget(connections=1, per_minute=120, per_hour=200),
+    # 100 a minute, for the pictures that it hands out as well.
+    "pixabay.com": HostBudget(connections=2, per_minute=100, stated_for=60.0),
+    # 50 an hour for a new application; an approved one has more, as the header says.
+    "api.unsplash.com": HostBudget(connections=1, per_minute=120, per_hour=50, stated_for=3600.0),
+    # 500 calls of the API in five minutes, for callers without a token.
+    "huggingface.co": HostBudget(connections=4, per_minute=100),
 }
 """By host; a domain covers its subdomains, which then share one budget."""
 
 
-_DAY = 86_400.0  # seconds
+_DAY, _HOUR = 86_400.0, 3_600.0  # seconds
 
 
 class _Provider:
@@ -56,16 +72,25 @@ class _Provider:
         self.next_start = 0.0
         self.paused_until = 0.0
         self.requests, self.bytes = 0, 0  # of today, those of earlier runs among them
+        self.started = deque[float]()  # when the requests of the last hour started, in seconds of the clock on the wall
 
     def require_allowance(self, host: str) -> None:
-        """Raise FetchFailed where what the host allows a day is used up."""
-        budget = self.budget
+        """Raise FetchFailed where what the host allows an hour or a day is used up."""
+        budget, now = self.budget, time.time()
+        while self.started and not now - _HOUR < self.started[0] <= now:
+            self.started.popleft()
+        if budget.per_hour is not None and len(self.started) >= budget.per_hour:
+            wait = self.started[-budget.per_hour] + _HOUR - now
+            said = f"{len(self.started):,} requests of {host} are this hour's allowance"
+            raise FetchFailed("rate limited", said, passing=True, retry_after=max(wait, 1.0))
         if budget.per_day is not None and self.requests >= budget.per_day:
             said = f"{self.requests:,} requests"
         elif budget.bytes_per_day is not None and self.bytes >= budget.bytes_per_day:
             said = f"{self.bytes / 1e9:.1f} GB"
         else:
             self.requests += 1
+            if budget.per_hour is not None:
+                self.started.append(now)
             return
         raise FetchFailed("rate limited", f"{said} of {host} are today's allowance", passing=True, retry_after=_DAY)
 
@@ -132,6 +157,15 @@ class Hosts:
         provider = self._provider(host)
         provider.budget = replace(provider.budget, per_minute=per_minute)
 
+    def allow_hourly(self, host: str, requests: int) -> None:
+        """Replace the requests that a host allows an hour by what it has just said."""
+        provider = self._provider(host)
+        provider.budget = replace(provider.budget, per_hour=requests)
+
+    def budget(self, host: str) -> HostBudget:
+        """What a host allows, as far as it is known by now."""
+        return self._provider(host).budget
+
     def slow_down(self, host: str, seconds: float) -> None:
         """Leave so long between two requests at least, as the host's robots.txt asks."""
         provider = self._provider(host)
@@ -155,6 +189,17 @@ class Hosts:
             provider = self._provider(name)
             provider.requests += requests
             provider.bytes += size
+
+    def started(self) -> dict[str, list[float]]:
+        """Host → when the requests of the last hour started, in seconds since 1970, for those that limit an hour."""
+        limited = {name: it for name, it in self._providers.items() if it.budget.per_hour}
+        return {name: list(provider.started) for name, provider in limited.items()}
+
+    def recall(self, started: Mapping[str, Iterable[float]]) -> None:
+        """Count the requests that earlier runs have started."""
+        for name, moments in started.items():
+            provider = self._provider(name)
+            provider.started = deque(sorted([*moments, *provider.started]))
 
     def _name(self, host: str) -> str:
         """The domain whose budget a host shares, or its own name."""

@@ -3,6 +3,7 @@
 import asyncio
 import email.utils
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -14,6 +15,8 @@ T = TypeVar("T")
 ATTEMPTS = 4
 LONGEST_WAIT = 120.0
 """Seconds that one run waits for one answer; what a server asks for beyond that is left to a later run."""
+_A_TIME = 1e9
+"""A number of seconds from here on is a time of this century, and no wait."""
 FIRST_BACKOFF, JITTER = 0.25, 0.5
 """Seconds: the wait after a first failure, which each further one doubles, and the most that chance adds to it."""
 
@@ -72,10 +75,12 @@ def check_status(response: httpx2.Response) -> None:
 
 
 def retry_after(response: httpx2.Response, longest: float = 7 * 86400.0) -> float | None:
-    """Seconds of a Retry-After header, given as a number or as a date; None where there is none."""
+    """Seconds of a Retry-After header, given as a number or as a date; where there is none, until the limit that is
+    used up begins anew; None where neither is said.
+    """
     text = response.headers.get("Retry-After", "").strip()
     if not text:
-        return None
+        return limit_reset(response)
     if text.isascii() and text.isdigit():
         return min(float(text[:9]), longest)
     try:
@@ -83,6 +88,18 @@ def retry_after(response: httpx2.Response, longest: float = 7 * 86400.0) -> floa
     except (ValueError, OverflowError):
         return None
     return min(max(moment - time.time(), 0.0), longest)
+
+
+def limit_reset(response: httpx2.Response) -> float | None:
+    """Seconds until a limit that is used up begins anew, by `X-RateLimit-Reset`; None where that is not said.
+
+    The header is a number of seconds with some services, and a time in seconds since 1970 with others.
+    """
+    left, text = (response.headers.get(f"X-RateLimit-{name}", "").strip() for name in ("Remaining", "Reset"))
+    if left != "0" or not re.fullmatch(r"\d{1,12}", text, re.ASCII):
+        return None
+    number = float(text)
+    return max(number - time.time(), 0.0) if number >= _A_TIME else number
 
 
 def transport_failure(error: httpx2.TransportError | TimeoutError, host: str) -> FetchFailed:

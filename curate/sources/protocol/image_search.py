@@ -1,9 +1,13 @@
 """The contract of an image search: a query and a cursor give one page of candidates."""
 
-from collections.abc import Mapping
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from pathlib import Path
+from typing import ClassVar, Protocol, runtime_checkable
 
+from curate.progress import Progress, silent
 from curate.sources.protocol.licenses import UNKNOWN, License
 from curate.web.api import Api
 
@@ -26,6 +30,10 @@ class Query:
     taxon: str = ""
     kingdom: str = ""
 
+    def is_called(self, label: str) -> bool:
+        """Whether a list, folder or dataset means this class by a label: by its folder's name or its human name."""
+        return plain_label(label) in (plain_label(self.label), plain_label(self.name))
+
     def __post_init__(self) -> None:
         words = self.text.split()
         named = [word for word in words if not _is_plant_part(word)]
@@ -36,6 +44,11 @@ class Query:
             object.__setattr__(self, "kingdom", "Plantae")
 
 
+def plain_label(label: str) -> str:
+    """A label without case, and with spaces for what stands for one: `Fire_lily` → `fire lily`."""
+    return " ".join(re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", label).casefold()).split())
+
+
 def _is_plant_part(word: str) -> bool:
     return word.lower().rstrip("s") in _PLANT_PARTS
 
@@ -44,9 +57,14 @@ def _is_plant_part(word: str) -> bool:
 class Candidate:
     """A picture that a source has found, and whom it belongs to. Nothing of it has been fetched.
 
-    `url` is where the picture lies (http, https; `file:` from the `folder` source alone). Pictures of one
-    `provenance_group` show the same thing and must stay on one side of a split. `taken_at` is when it was taken, in
-    local time and ISO 8601 as far as the source knows it: a series is one author's pictures of one minute.
+    `url` is where the picture lies (http, https; `file:` from the `folder` source and `hf:` from `hf` alone). Pictures
+    of one `provenance_group` show the same thing and must stay on one side of a split. `taken_at` is when it was taken,
+    in local time and ISO 8601 as far as the source knows it, or when it was uploaded: a series is one author's pictures
+    of one minute.
+
+    `author_page` is where the author shows what else is theirs. With `noai`, its author wants no AI trained with it.
+    `key` is one text for all URLs of the picture, where its URL does not say which picture it is. `citation` is what it
+    was found in, where that wants to be cited as a whole: the DOI of a download.
     """
 
     url: str
@@ -59,6 +77,10 @@ class Candidate:
     height: int | None = None
     provenance_group: str = ""
     taken_at: str = ""
+    author_page: str = ""
+    noai: bool = False
+    key: str = ""
+    citation: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,7 +102,10 @@ class SourceOptions:
     """What a source may be told: the licences wanted (None: any), the class folders to come and their names, argument
     and keys.
 
-    With `specimens`, records of dead plants and animals are wanted too, herbarium sheets for one.
+    With `specimens`, records of dead plants and animals are wanted too, herbarium sheets for one. `min_size` is in
+    pixels of the shorter side, for a source that has a picture in several sizes. `queries` are all that will be asked.
+    What a source needs for all of them lies in the folder `kept` (None: nothing can be kept), where a `dry` run writes
+    nothing; `say` takes a sentence for the user before something large begins.
     """
 
     licenses: frozenset[str] | None
@@ -89,6 +114,12 @@ class SourceOptions:
     argument: str = ""
     keys: Mapping[str, str] = field(default_factory=dict)
     specimens: bool = False
+    min_size: int = 0
+    queries: tuple[Query, ...] = ()
+    kept: Path | None = None
+    dry: bool = False
+    progress: Progress = silent
+    say: Callable[[str], None] = lambda words: None  # noqa: ARG005
 
 
 def whole_number(cursor: str | None, first: int) -> int:
@@ -129,3 +160,22 @@ class Source(Protocol):
         `wanted` says how many pictures are still needed: no reason to ask for a longer page. Candidates
         come back with whatever licence they have; who asks decides. Raises SourceFailed.
         """
+
+
+@runtime_checkable
+class PictureGiver(Protocol):
+    """A source that is asked for each picture before it is fetched, because a URL alone does not bring it."""
+
+    async def give(self, candidate: Candidate) -> str | bytes:
+        """The URL from which to fetch a picture now; or the picture itself, its bytes as they came.
+
+        Raises FetchFailed where it cannot be had.
+        """
+
+
+@runtime_checkable
+class PreparedSource(Protocol):
+    """A source that reads something large before it is asked for its first page, once for all queries."""
+
+    async def prepare(self) -> None:
+        """Do it, if it was not done yet; `state` holds from then on. Raises SourceFailed, and UserError."""

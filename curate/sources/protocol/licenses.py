@@ -8,7 +8,13 @@ from curate.errors import UserError
 CREATIVE_COMMONS = frozenset({"cc0", "pdm", "by", "by-sa", "by-nc", "by-nd", "by-nc-sa", "by-nc-nd"})
 OPEN = frozenset({"cc0", "pdm", "pd", "by", "by-sa"})
 """Free to use, change and share, also for money, as the Open Definition (opendefinition.org) has it."""
-KNOWN = CREATIVE_COMMONS | {"pd"}
+_STOCK = {
+    "pexels": ("Pexels License", "https://www.pexels.com/license/"),
+    "pixabay": ("Pixabay Content License", "https://pixabay.com/service/license-summary/"),
+    "unsplash": ("Unsplash License", "https://unsplash.com/license"),
+}
+"""Licences of collections of their own: free of charge, and not open: none lets the pictures be passed on as such."""
+KNOWN = CREATIVE_COMMONS | {"pd"} | _STOCK.keys()
 
 _DEED = re.compile(r"creativecommons\.org/(licenses|publicdomain)/([a-z-]+)(?:/(\d(?:\.\d)?))?(?:/([a-z]{2,3})\b)?")
 _SHORT = re.compile(r"(?:cc[ -]?)?(by(?:[ -]?(?:nc|nd|sa)){0,2})(?:[ -]?v?(\d\.\d)(?:,\d\.\d)*)?(?P<rest>(?:[ -].+)?)$")
@@ -42,11 +48,13 @@ class License:
 
     @property
     def name(self) -> str:
-        """As people write it: `CC BY-SA 4.0`, `CC0 1.0`, `public domain`, `unknown`."""
+        """As people write it: `CC BY-SA 4.0`, `CC0 1.0`, `public domain`, `Unsplash License`, `unknown`."""
         if not self.code:
             return "unknown"
         if self.code in ("pdm", "pd"):
             return "public domain"
+        if self.code in _STOCK:
+            return _STOCK[self.code][0]
         words = self.code.upper() if self.code == "cc0" else f"CC {self.code.upper()}"
         return f"{words} {self.version}".rstrip()
 
@@ -75,6 +83,21 @@ def read_license(text: str | None, version: str | None = None, url: str | None =
     return found
 
 
+def stock_license(code: str) -> License:
+    """The licence that a collection gives all its pictures, by its code: "pexels"."""
+    return License(code, "", _STOCK[code][1])
+
+
+def require_admitted(code: str, admitted: frozenset[str] | None) -> None:
+    """Raise UserError where a collection's own licence is not among those that `--license` admits (None: any)."""
+    if admitted is not None and code not in admitted:
+        name, deed = _STOCK[code]
+        raise UserError(
+            f"The pictures of '{code}' are under the {name} ({deed}), which is not an open licence: add it, as in "
+            f"--license open,{code}."
+        )
+
+
 def _plain(text: str) -> str:
     """In small letters, `CC_BY_4_0` as `cc-by-4.0`."""
     words = " ".join(text.strip().lower().replace("_", "-").split())
@@ -85,6 +108,9 @@ def _read_words(words: str, version: str | None, url: str | None) -> License:
     """The licence that words name which are no URL; UNKNOWN where they name none."""
     if _ZERO.match(words):
         return License("cc0", "1.0", url or "https://creativecommons.org/publicdomain/zero/1.0/")
+    for code, (name, deed) in _STOCK.items():
+        if words in (code, name.lower()):
+            return License(code, "", url or deed)
     if _MARK.match(words):
         return License("pdm", "1.0", url or "https://creativecommons.org/publicdomain/mark/1.0/")
     if _PUBLIC_DOMAIN.match(words):
@@ -115,6 +141,8 @@ def _stricter(one: License, other: License) -> License:
     if one.code == other.code or {one.code, other.code} <= {"pd", "pdm"}:
         return one
     free = {"cc0", "pdm", "pd"}
+    if {one.code, other.code} & _STOCK.keys() and not {one.code, other.code} & free:
+        return UNKNOWN
     if one.code in free or other.code in free:
         return other if one.code in free else one
     parts = {part for licence in (one, other) for part in licence.code.split("-")}

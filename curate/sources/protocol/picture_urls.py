@@ -5,6 +5,8 @@ from urllib.parse import unquote, urlsplit
 
 MODEST_WIDTH = 960
 """Pixels; one of the widths that Wikimedia renders (20, 40, 60, 120, 250, 330, 500, 960, 1280, …)."""
+MODEST_SIDE = 600
+"""Pixels of the shorter side of a photograph, where a host makes it in any size: enough for any network here."""
 
 _INATURALIST = re.compile(
     r"https?://(?:inaturalist-open-data\.s3\.amazonaws\.com|static\.inaturalist\.org)/photos/(\d+)/(\w+)\.(\w+)"
@@ -13,7 +15,10 @@ _WIKIMEDIA = re.compile(
     r"https?://upload\.wikimedia\.org/wikipedia/commons/(?:thumb/)?(\w/\w\w)/([^/?#]+)(?:/[^/?#]+)?"
 )
 _FLICKR = re.compile(r"https?://(?:live|farm\d+)\.static\.?flickr\.com/(?:\w+/)*(\d+)_[0-9a-f]+(?:_\w+)?\.\w+")
-_OBSERVATION = re.compile(r"https?://(?:www\.)?inaturalist\.\w+(?:\.\w+)?/observations/(\d+)")
+_OBSERVATION = re.compile(
+    r"https?://(?:www\.)?inaturalist\.\w+(?:\.\w+)?/observations/"
+    r"([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\d+)(?![\w-])"
+)
 
 
 def picture_key(url: str) -> str:

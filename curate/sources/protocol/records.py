@@ -49,6 +49,7 @@ def checked(candidate: Candidate) -> Candidate:
     texts = (
         *(candidate.url, candidate.source_id, candidate.landing_page, candidate.title, candidate.author),
         *(license_.code, license_.version, license_.url, candidate.provenance_group),
+        *(candidate.author_page, candidate.key),
     )
     for text in texts:
         if len(text) > LONGEST_TEXT:
@@ -58,7 +59,7 @@ def checked(candidate: Candidate) -> Candidate:
     for side in (candidate.width, candidate.height):
         if side is not None and not 0 <= side <= LARGEST_SIDE:
             raise OddRecord(f"a side of {side} pixels")
-    for address in (candidate.url, candidate.landing_page):
+    for address in (candidate.url, candidate.landing_page, candidate.author_page):
         urlsplit(address)  # raises ValueError for "http://["
     return candidate
 
