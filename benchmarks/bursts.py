@@ -100,7 +100,8 @@ def photographs(flowers: Path) -> list[Path]:
 
 def drawn(flowers: Path, count: int, seed: int) -> list[int]:
     """So many photographs, by their places among all."""
-    return np.random.default_rng(seed).permutation(len(photographs(flowers)))[:count].tolist()
+    places: list[int] = np.random.default_rng(seed).permutation(len(photographs(flowers)))[:count].tolist()
+    return places
 
 
 def shots(flowers: Path, pairs: int, strangers: int, seed: int) -> tuple[list[bytes], list[bytes], list[bytes]]:
