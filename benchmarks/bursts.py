@@ -84,10 +84,29 @@ def shot(picture: Image.Image, rng: np.random.Generator, *, second: bool) -> byt
     return encode(Image.fromarray(np.clip(seen, 0, 255).astype(np.uint8)), quality=int(rng.integers(75, 93)))
 
 
+ONE_SCENE = frozenset(
+    frozenset(pair.split())
+    for pair in (
+        "07943 07945", "03428 03444", "06553 06559", "04209 04223", "03692 03729", "05073 05077", "01835 01929",
+        "00824 00831",
+    )
+)  # fmt: skip
+"""Photographs that are two shots of one scene as they are, by their numbers: seen by eye."""
+
+
+def photographs(flowers: Path) -> list[Path]:
+    return [path for path in sorted(flowers.glob("*/*/*.jpg")) if path.stem not in SAME_AS_ANOTHER]
+
+
+def drawn(flowers: Path, count: int, seed: int) -> list[int]:
+    """So many photographs, by their places among all."""
+    places: list[int] = np.random.default_rng(seed).permutation(len(photographs(flowers)))[:count].tolist()
+    return places
+
+
 def shots(flowers: Path, pairs: int, strangers: int, seed: int) -> tuple[list[bytes], list[bytes], list[bytes]]:
     """First views, second views of the same scenes, and single views of others."""
-    paths = [path for path in sorted(flowers.glob("*/*/*.jpg")) if path.stem not in SAME_AS_ANOTHER]
-    order = np.random.default_rng(seed).permutation(len(paths))[: pairs + strangers].tolist()
+    paths, order = photographs(flowers), drawn(flowers, pairs + strangers, seed)
 
     def views(task: tuple[int, int]) -> list[bytes]:
         number, at = task
@@ -190,24 +209,30 @@ def largest_group(pairs: Sequence[tuple[int, int]], count: int) -> int:
     return int(np.bincount(connected_components(graph, directed=False)[1]).max())
 
 
-def print_scenes(first: Sequence[bytes], second: Sequence[bytes], others: Sequence[bytes], bank: Path) -> None:
+def print_scenes(
+    first: Sequence[bytes], second: Sequence[bytes], others: Sequence[bytes], names: Sequence[str], bank: Path
+) -> None:
+    """`names` are the numbers of the photographs of the first views, and then of the others."""
     began = time.process_time()
     looked, found = scenes([*first, *second, *others], bank)
     together = sum(b - a == len(first) and a < len(first) for a, b in found)
-    count = len(first) + len(second) + len(others)
+    of = [*names[: len(first)], *names]
+    real = sum(frozenset((of[a], of[b])) in ONE_SCENE for a, b in found)
+    count = len(of)
     strange = (count * (count - 1) // 2) - len(first)
+    seconds = time.process_time() - began
     print(
         f"{'features and pixels':28}{'bound together':>16}{'strangers bound':>17}{'looked at':>13}{'largest group':>15}"
     )
     print(
-        f"{'mutual nearest':>28}{together / len(first):16.3f}{len(found) - together:17,}{looked:13,}"
-        f"{largest_group(found, count):15}   of {strange:,} strange pairs, {time.process_time() - began:.0f} s"
+        f"{'mutual nearest':>28}{together / len(first):16.3f}{len(found) - together - real:17,}{looked:13,}"
+        f"{largest_group(found, count):15}   of {strange:,} pairs, and {real} of real scenes, {seconds:.0f} s"
     )
 
 
 def print_real(flowers: Path, bank: Path) -> None:
     """What is found among the photographs themselves, by name, to be looked at."""
-    paths = [path for path in sorted(flowers.glob("*/*/*.jpg")) if path.stem not in SAME_AS_ANOTHER]
+    paths = photographs(flowers)
     looked, found = scenes([path.read_bytes() for path in paths], bank)
     group = largest_group(found, len(paths))
     print(f"\n{len(paths):,} photographs: {looked:,} pairs looked at, {len(found)} of one scene, groups of {group}:")
@@ -246,7 +271,9 @@ def compare(options: argparse.Namespace, bank: Path) -> None:
     for radius in (4, 8, MAX_RADIUS):
         together, strange_ones = bound_by_split([*first, *second, *others], len(first), radius)
         print(f"{radius:>28}{together / len(first):16.3f}{strange_ones:17,}")
-    print_scenes(first, second, others, bank)
+    places = drawn(options.flowers, options.pairs + options.strangers, options.seed)
+    paths = photographs(options.flowers)
+    print_scenes(first, second, others, [paths[at].stem.rpartition("_")[2] for at in places], bank)
     print("\nA stranger in the set is bound by mistake to any of n others: multiply its rate by n.")
     print_real(options.flowers, bank)
 

@@ -32,7 +32,7 @@ LEAST_FINE: Final = 48
 LEAST_CORRELATION: Final = 0.6
 """The lower quartile of these patches' correlations, at least.
 
-Of 200 drawn pairs of shots the least has 0.80, real ones have 0.41 to 0.97; of the 7,397 pairs of nearest neighbours
+Of 100 drawn pairs of shots the least has 0.80, real ones have 0.41 to 0.97; of the 7,397 pairs of nearest neighbours
 among 1,613 photographs of flowers none of two scenes has more than 0.46. benchmarks/README.md has the figures.
 """
 
