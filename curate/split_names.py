@@ -104,7 +104,7 @@ def splits_by_own_name(names: Sequence[str]) -> dict[str, str]:
     evaluation = {name for name, found in words.items() if found["valid"] and found["valid"].lower() in _EVALUATION}
     if "test" not in splits.values() and "valid" in {splits[name] for name in splits.keys() - evaluation}:
         splits |= dict.fromkeys(evaluation, "test")  # as in Food-11: training, validation, evaluation
-    whole_train = {name for name, found in words.items() if found["train"] and "val" in found["train"].lower()}
+    whole_train = {name for name, found in words.items() if _is_train_and_valid(found)}
     if "train" in {splits[name] for name in splits.keys() - whole_train}:  # train and valid once more
         splits |= dict.fromkeys(whole_train, _PREDICTION)
     return {name: split for name, split in splits.items() if split != _PREDICTION}
@@ -118,6 +118,8 @@ def splits_of_siblings(names: Sequence[str], classes_in: ClassNames | None = Non
     must hold class folders of the same names, which `classes_in` tells. Without it, the names are believed.
     """
     splits = splits_by_own_name(names)
+    if "train" in splits.values():
+        names = [name for name in names if name in splits or not _is_train_and_valid(_DRESSED.fullmatch(name))]
     groups = defaultdict[tuple[tuple[str, ...], tuple[str, ...]], dict[str, NameReading]](dict)
     for name in names:
         for reading in readings(name) if name not in splits else ():
@@ -133,6 +135,10 @@ def splits_of_siblings(names: Sequence[str], classes_in: ClassNames | None = Non
     while classes_in is not None and (found := dict(_beside_certain_ones(names, splits, classes_in))):
         splits |= found  # a train that is certain now may bear out a test
     return splits
+
+
+def _is_train_and_valid(found: re.Match[str] | None) -> bool:
+    return found is not None and "val" in (found["train"] or "").lower()
 
 
 def share_classes(first: frozenset[str], second: frozenset[str]) -> bool:

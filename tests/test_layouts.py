@@ -80,6 +80,11 @@ def make(root: Path, *files: str) -> Path:
     return root
 
 
+def test_train_and_valid_in_one_are_not_taken_twice(tmp_path: Path) -> None:
+    root = labelled_splits(tmp_path, "train", "val", "trainval", "test")
+    assert made_of(root) == "train: cat, dog; valid: cat, dog; test: cat, dog; passed over: trainval/"
+
+
 def test_a_class_may_have_a_split_s_name_in_a_dress(tmp_path: Path) -> None:
     """`test1` beside `control` is a group of an experiment, and not the test split."""
     root = make(tmp_path, "control/mouse1/a.jpg", "control/mouse2/b.jpg", "test1/mouse3/c.jpg", "test1/mouse4/d.jpg")
