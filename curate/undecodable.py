@@ -32,15 +32,16 @@ def undecodable_in(root: Path, never: set[str]) -> Undecodable:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.name.startswith(".") or is_hidden_folder(entry.name):
-                        continue
+                    name = entry.name
+                    odd = not (name.isascii() or is_text(name))
                     is_folder = entry.is_dir(follow_symlinks=False)
-                    odd = not is_text(entry.name)
-                    if is_folder and not (folder == str(root) and entry.name in never):
+                    if not (odd or inside or is_folder) or name.startswith(".") or is_hidden_folder(name):
+                        continue
+                    if not is_folder:
+                        files += 1
+                    elif not (folder == str(root) and name in never):
                         open_folders.append((entry.path, inside or odd))
                         folders += odd
-                    elif not is_folder:
-                        files += odd or inside
                     if odd:
                         example = min(example or entry.path, entry.path)
         except OSError:
