@@ -39,9 +39,8 @@ def labelled_pictures(dataset: Dataset, split: str) -> list[LabelledPicture]:
     """
     found = _read(dataset, [folder for folder in dataset.class_folders() if folder.split == split])
     if not found:
-        if alone := held_out_alone(dataset):
-            raise UserError(alone)
-        raise UserError(f"{dataset.root} has no {split} pictures: {_what_to_do(dataset, split)}")
+        what_to_do = held_out_alone(dataset) or _what_to_do(dataset, split)
+        raise UserError(f"{dataset.root} has no {split} pictures: {what_to_do}")
     return found
 
 
