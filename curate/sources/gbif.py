@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from curate.sources.protocol.authors import stated_author
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions, whole_number
-from curate.sources.protocol.licenses import read_license
+from curate.sources.protocol.licenses import License, read_license, reserves_rights
 from curate.sources.protocol.picture_urls import modest_url, photo_of_page, provenance_group
 from curate.sources.protocol.records import OddRecord, read_records
 from curate.sources.protocol.taxa import Taxon, bears_name, begins_with, in_kingdom
@@ -111,6 +111,14 @@ async def match_taxon(api: Api, query: Query) -> Taxon | str:
     return Taxon(answer.number(key), name, answer.optional_text("rank"), kingdom)
 
 
+def _license(media: JsonValue, record: JsonValue) -> License:
+    """The medium's, or the record's where it has none; whoever reserves all rights in either gives none away."""
+    fields = [(media, "rights"), (media, "rightsHolder")]
+    fields += [(record, field) for field in ("license", "rights", "rightsHolder")]
+    beside = [words for part, field in fields if reserves_rights(words := part.optional_text(field))]
+    return read_license(media.optional_text("license") or record.optional_text("license"), beside=beside)
+
+
 def occurrence_candidates(record: JsonValue, taxon: int, called: str, *, specimens: bool) -> Iterator[Candidate]:
     """The pictures of one record, as the service gives it. Raises OddRecord for one of another taxon or kind.
 
@@ -138,7 +146,7 @@ def occurrence_candidates(record: JsonValue, taxon: int, called: str, *, specime
             landing_page=landing_page,
             title=record.optional_text("scientificName"),
             author=_author(media, record),
-            license=read_license(media.optional_text("license") or record.optional_text("license")),
+            license=_license(media, record),
             provenance_group=group if group.startswith("inaturalist:") else f"gbif:{key}",
             taken_at=media.optional_text("created") or record.optional_text("eventDate"),
             key=photo_of_page(media.optional_text("references")),
