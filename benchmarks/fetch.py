@@ -44,7 +44,7 @@ PACKAGES = {
 
 
 def fetch_florilegium(urls: Path, out: Path, connections: int, budget: str) -> None:
-    """Ours: as many at once as there are connections, or as the budget allows."""
+    """Ours: over so many connections, or as many as the budget allows."""
     fetch_ours(urls, out, connections, budget)
 
 
@@ -86,7 +86,8 @@ def fetch_ours(urls: Path, out: Path, connections: int, budget: str, *, pooled: 
                 for number, url in addresses:
                     await fetcher.fetch(url, out, str(number))
 
-            await asyncio.gather(*(worker() for _ in range(connections)))
+            # A picture on its way to the disk holds no connection, so more may be under way than there are connections
+            await asyncio.gather(*(worker() for _ in range(2 * connections)))
 
     asyncio.run(work())
 
