@@ -106,7 +106,7 @@ def refresh_credits(dataset: Dataset, catalog: Catalog) -> None:
 
     Of these only what is there, and as we wrote it, is written again: what somebody has edited or removed stays so.
     """
-    names = _names_on_record(catalog)
+    names = names_on_record(catalog)
     if _is_there(dataset.root / CREDITS) and is_signed(dataset.root / CREDITS):
         write_credits(dataset, catalog, names)
     tables = _tables(dataset, catalog)
@@ -120,7 +120,8 @@ def _is_there(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
-def _names_on_record(catalog: Catalog) -> dict[str, str]:
+def names_on_record(catalog: Catalog) -> dict[str, str]:
+    """Label → name, as the classes were called when they were scraped; nothing where none was."""
     try:
         known = json.loads(catalog.about(_NAMES) or "{}")
     except ValueError:

@@ -15,6 +15,7 @@ from curate.catalog.origin_facts import origin_facts
 from curate.clean import clean
 from curate.export import export
 from curate.restore import restore
+from curate.scrape import scrape
 from curate.scraping.contact import contact_wanted, known_contact
 from curate.scraping.preview import preview
 from curate.scraping.scrape_options import ScrapeOptions
@@ -257,6 +258,22 @@ def test_credits_follow_what_is_cleaned_restored_and_exported(web: LocalWeb, tmp
     text = (tmp_path / "exported" / "CREDITS.md").read_text(encoding="utf-8")
     assert text.count("CC BY") == 5
     assert leaves.name not in text
+
+
+def test_an_export_calls_the_classes_as_the_scrape_did(web: LocalWeb, tmp_path: Path) -> None:
+    """Unless a names file says otherwise."""
+    out = tmp_path / "out"
+    query = Query("rose", "wild rose", "rose")
+    scrape(out, [query], ScrapeOptions(2, OPEN, 100), sources=("openverse",), network=web.network(), keys={})
+    export(out, tmp_path / "exported")
+    assert "## rose: wild rose" in (tmp_path / "exported" / "CREDITS.md").read_text(encoding="utf-8")
+    (named,) = json.loads((tmp_path / "exported" / "labels.json").read_text(encoding="utf-8"))
+    assert named["name"] == "wild rose"
+    lines = (tmp_path / "exported" / "train" / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {json.loads(line)["name"] for line in lines} == {"wild rose"}
+    (out / "cat_to_name.json").write_text('{"rose": "dog rose"}')
+    export(out, tmp_path / "again")
+    assert "## rose: dog rose" in (tmp_path / "again" / "CREDITS.md").read_text(encoding="utf-8")
 
 
 def test_credits_that_somebody_has_edited_stay_as_they_are(web: LocalWeb, tmp_path: Path) -> None:
