@@ -71,8 +71,8 @@ def names_for(
     """A name for each of `labels`, and the labels that an explicit `file` does not name.
 
     The first of these that there is decides: `file`; the dataset's own cat_to_name.json; the `recorded` name of a
-    class, under which it was scraped; Oxford-102's names, where the folders are Oxford's; the labels themselves. A label that is not named stands for itself,
-    `09.Golden_Gate_Bridge` without its number.
+    class, under which it was scraped; Oxford-102's names, where the folders are Oxford's; the labels themselves. A
+    label that is not named stands for itself, `09.Golden_Gate_Bridge` without its number.
     Folders "1" to "102" are Oxford's if all of them are there, or some with at least one picture that bears an Oxford
     file name (image_06734.jpg); whatever other folders stand beside them. Five folders "1" to "5" alone prove nothing:
     any dataset may number its classes, and a bare number is better than a wrong flower's name; a names file settles it.
