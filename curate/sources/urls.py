@@ -80,7 +80,7 @@ class Search:
         return CandidatePage(found, str(following) if following < len(rows) else None, odd, note)
 
     def _of_no_label(self, row: dict[str, str], query: Query) -> str:
-        """The class of a row without a label: the one that is asked for; of an odd one the first, to be counted once."""
+        """The class of a row without a label: the one asked for; of an odd one the first, so that it counts once."""
         return query.label if row.get("url") or not self._labels else self._labels[0]
 
 
