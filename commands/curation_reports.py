@@ -150,11 +150,12 @@ def _called(dataset: Dataset, labels: Sequence[str]) -> dict[str, str]:
     """Each label with the name of its class, where that is another: "42 daffodil"."""
     if not labels:
         return {}
+    from curate.credits import scraped_names
     from curate.errors import UserError
     from curate.names import names_for
 
     try:
-        names, _ = names_for(dataset.root, dataset.labels())
+        names, _ = names_for(dataset.root, dataset.labels(), recorded=scraped_names(dataset))
     except UserError:  # a names file that cannot be used is no reason not to say what a plan costs
         names = {}
     named = {label: names.get(label, label) for label in labels}

@@ -94,9 +94,11 @@ def names_for(
     return {label: _readable(label) if name is None else name for label, name in found.items()}, missing
 
 
-def require_names(dataset_root: Path, labels: Sequence[str], file: Path | None = None) -> dict[str, str]:
+def require_names(
+    dataset_root: Path, labels: Sequence[str], file: Path | None = None, recorded: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """`names_for`; raises UserError where an explicit `file` does not name each of `labels`."""
-    names, missing = names_for(dataset_root, labels, file)
+    names, missing = names_for(dataset_root, labels, file, recorded)
     if missing:
         raise UserError(
             f"{file} names no class for the folder{'s' if len(missing) > 1 else ''} {', '.join(missing[:5])}"

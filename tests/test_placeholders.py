@@ -91,7 +91,9 @@ def test_a_redirect_that_two_lists_share_in_two_runs_is_a_dead_link(tmp_path: Pa
 
 def test_one_file_for_three_pictures_in_three_runs_is_none_of_them(tmp_path: Path) -> None:
     urls = ["/1.jpg", "/2.jpg", "/3.jpg"]
-    became = listed_one_by_one(tmp_path / "out", urls, dict.fromkeys(urls, picture(99)))
+    out = tmp_path / "out"
+    became = listed_one_by_one(out, urls, dict.fromkeys(urls, picture(99)))
+    assert "http" not in (out / "raw" / "metadata.csv").read_text(encoding="utf-8")
     assert became == ["duplicate: placeholder"] * 3
     assert list((tmp_path / "out" / "raw" / "rose").glob("*.jpg")) == []
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from commands import curation_reports
+from commands.options import names_of
 from curate.catalog import Catalog
 from curate.catalog.origin_facts import origin_facts
 from curate.clean import clean
@@ -346,7 +347,9 @@ def test_an_export_calls_the_classes_as_the_scrape_did(web: LocalWeb, tmp_path: 
     assert named["name"] == "wild rose"
     lines = (tmp_path / "exported" / "train" / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
     assert {json.loads(line)["name"] for line in lines} == {"wild rose"}
+    assert names_of(out, None) == {"rose": "wild rose"}, "a training calls them so, too"
     (out / "cat_to_name.json").write_text('{"rose": "dog rose"}')
+    assert names_of(out, None) == {"rose": "dog rose"}
     export(out, tmp_path / "again")
     assert "## rose: dog rose" in (tmp_path / "again" / "CREDITS.md").read_text(encoding="utf-8")
 
