@@ -286,7 +286,13 @@ def _proof_in_words(report: SplitReport) -> str:
     if not proof.unknown:
         return said
     whose = "picture, whose observation" if proof.unknown == 1 else "pictures, whose observations"
-    return f"{said}; it says nothing of {proof.unknown:,} {whose} no source told: kept with all else of their authors"
+    kept = "kept with all else of their authors"
+    if proof.nameless == proof.unknown:
+        kept = "no author is named either, by whom to keep them together"
+    elif proof.nameless:
+        alone = "names none and stands alone" if proof.nameless == 1 else "name none and stand alone"
+        kept = f"{kept}, but for {proof.nameless:,} that {alone}"
+    return f"{said}; it says nothing of {proof.unknown:,} {whose} no source told: {kept}"
 
 
 def _leaks_in_words(proof: Proof) -> str:

@@ -10,10 +10,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from curate.catalog.origin_facts import OriginFacts
-from curate.sources.protocol.picture_urls import picture_key
+from curate.source_pages import commons_title, is_on_commons, page_of_one
+from curate.sources.protocol.picture_urls import photo_of_page, picture_key
 
 SERIES_GAP = datetime.timedelta(seconds=60)
 """Two pictures of one author that were taken within so long of each other are of one series."""
@@ -29,9 +29,12 @@ _NUMBERED_TOGETHER = 100
 Pexels gave some 13,000 numbers a day from 2019 to 2025, Pixabay some 2,600.
 """
 
-_PHOTO_PAGE = re.compile(r"https?://(?:www\.)?inaturalist\.[a-z.]+/photos/(\d+)")
-_FLICKR_PAGE = re.compile(r"https?://(?:www\.)?flickr\.com/photos/([^/?#]+)/(\d+)")
+_MOST_OF_A_PAGE = 20
+"""A page that more records than that name is no record's own, but says where all of them come from."""
+
+_FLICKR_PAGE = re.compile(r"https?://(?:www\.|m\.)?flickr\.com/photos/([^/?#]+)/(\d+)")
 _NUMBER_IN_SERIES = re.compile(r"[\s_(\[#-]*\d+[\s)\]]*$")
+_ENDING = re.compile(r"\.(?:jpe?g|png|webp|gif|tiff?|bmp|heic|avif|jxl)$", re.IGNORECASE)
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)")
 _NUMBERED = re.compile(r"(pexels|pixabay):(\d+)")
 _OBSERVATION = "inaturalist:"
@@ -41,10 +44,13 @@ def origins_of(facts: Sequence[OriginFacts], observed: Mapping[str, str]) -> lis
     """(sha256, origin), where contents that share an origin must not part; one content may have several.
 
     `observed` is picture key → provenance group of the photos on iNaturalist whose observation some source has told.
-    An origin that only one content has is left out, but for provenance groups.
+    An origin that only one content has is left out, but for provenance groups and source pages.
     """
     found = {(one.sha256, one.provenance_group) for one in facts if one.provenance_group}
-    for series in (_of_observations(facts, observed), _of_minutes(facts), _of_uploads(facts), _of_titles(facts)):
+    for series in (
+        *(_of_observations(facts, observed), _of_pages(facts), _of_minutes(facts), _of_uploads(facts)),
+        _of_titles(facts),
+    ):
         found.update(series)
     return sorted(found, key=lambda pair: (pair[1], pair[0]))
 
@@ -52,9 +58,22 @@ def origins_of(facts: Sequence[OriginFacts], observed: Mapping[str, str]) -> lis
 def unknown_origins(facts: Iterable[OriginFacts], observed: Mapping[str, str]) -> set[str]:
     """The contents, by sha256, that are photos on iNaturalist and whose observation no source has told.
 
-    They stay with all else of their author there; one without an author stands alone.
+    They stay with all else of their author there; `nameless_origins` are those that name none.
     """
-    return {one.sha256 for one in facts if (photo := _photo(one)) and not _observation(one, photo, observed)}
+    told, unknown = set(), set()
+    for one in facts:
+        photo = _photo(one)
+        if _observation(one, photo, observed):
+            told.add(one.sha256)
+        elif photo:
+            unknown.add(one.sha256)
+    return unknown - told
+
+
+def nameless_origins(facts: Sequence[OriginFacts], observed: Mapping[str, str]) -> set[str]:
+    """Those of `unknown_origins` that have no author, by whom they could be kept together: they stand alone."""
+    named = {one.sha256 for one in facts if _photo(one) and _name(one.author)}
+    return unknown_origins(facts, observed) - named
 
 
 def _of_observations(facts: Sequence[OriginFacts], observed: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -65,8 +84,9 @@ def _of_observations(facts: Sequence[OriginFacts], observed: Mapping[str, str]) 
         group = _observation(one, photo, observed)
         if group:
             yield one.sha256, group
-        if photo in observed:  # another source may know the same observation under another name
-            yield one.sha256, observed[photo]
+        for known in (photo, _record(one)):
+            if known in observed:  # another source may know the same observation under another name
+                yield one.sha256, observed[known]
         author = _name(one.author)
         if author and (photo or group):
             of_author[author].append(one.sha256)
@@ -75,8 +95,19 @@ def _of_observations(facts: Sequence[OriginFacts], observed: Mapping[str, str]) 
         yield from ((sha256, f"inaturalist by {author}") for sha256 in of_author[author])
 
 
+def _record(one: OriginFacts) -> str:
+    """The record at GBIF whose page shows the picture, as `gbif:<key>`; "" for another page."""
+    page = page_of_one(one.landing_page) if "/occurrence/" in one.landing_page else ""
+    return page if page.startswith("gbif:") else ""
+
+
 def _observation(one: OriginFacts, photo: str, observed: Mapping[str, str]) -> str:
-    return one.provenance_group if one.provenance_group.startswith(_OBSERVATION) else observed.get(photo, "")
+    if one.provenance_group.startswith(_OBSERVATION):
+        return one.provenance_group
+    page = page_of_one(one.landing_page) if "/observations/" in one.landing_page else ""
+    if page.startswith(_OBSERVATION):
+        return page
+    return observed.get(photo, "")
 
 
 def _photo(one: OriginFacts) -> str:
@@ -84,8 +115,21 @@ def _photo(one: OriginFacts) -> str:
     key = picture_key(one.url)
     if key.startswith("inaturalist:"):
         return key
-    page = _PHOTO_PAGE.match(one.landing_page)
-    return f"inaturalist:{page[1]}" if page is not None else ""
+    return photo_of_page(one.landing_page)
+
+
+def _of_pages(facts: Iterable[OriginFacts]) -> Iterator[tuple[str, str]]:
+    """Pictures of one source page, whichever services found them, and however they name it."""
+    shown: dict[str, set[str]] = defaultdict(set)
+    records: dict[str, set[str]] = defaultdict(set)
+    for one in facts:
+        page = page_of_one(one.landing_page)
+        if page:
+            shown[page].add(one.sha256)
+            records[page] |= {one.provenance_group} - {""}
+    for page, contents in shown.items():
+        if len(records[page]) <= _MOST_OF_A_PAGE:
+            yield from ((sha256, page) for sha256 in contents)
 
 
 def _of_minutes(facts: Iterable[OriginFacts]) -> Iterator[tuple[str, str]]:
@@ -120,17 +164,41 @@ def _of_uploads(facts: Iterable[OriginFacts]) -> Iterator[tuple[str, str]]:
 
 
 def _of_titles(facts: Iterable[OriginFacts]) -> Iterator[tuple[str, str]]:
-    """Files of one author on Wikimedia Commons whose titles differ in their last number: `Rosa 01.jpg`."""
-    titled = defaultdict(set)
+    """Files of one author on Wikimedia Commons whose titles differ in their last number: `Rosa 01.jpg`.
+
+    The first of a series often has none; a title without a number alone is no series.
+    """
+    titled: dict[tuple[str, str], set[str]] = defaultdict(set)
+    plain: dict[tuple[str, str], set[str]] = defaultdict(set)
     for one in facts:
         author = _name(one.author)
-        stem = one.title.rpartition(".")[0] or one.title
-        series = _NUMBER_IN_SERIES.sub("", stem)
-        if author and series and series != stem and urlsplit(one.landing_page).hostname == "commons.wikimedia.org":
-            titled[author, series.casefold()].add(one.sha256)
-    for (author, series), contents in titled.items():
+        for stem in _commons_stems(one) if author else ():
+            series = _NUMBER_IN_SERIES.sub("", stem)
+            if series:
+                (titled if series != stem else plain)[author, series].add(one.sha256)
+    for (author, series), numbered in titled.items():
+        contents = numbered | plain.get((author, series), set())
         if len(contents) > 1:
             yield from ((sha256, f"commons: {series} by {author}") for sha256 in contents)
+
+
+def _commons_stems(one: OriginFacts) -> set[str]:
+    """The names under which a file lies on Commons, as its page, its URL and its title tell them, in one spelling.
+
+    A title alone is taken for one of Commons where no page says otherwise and it is the name of a file.
+    """
+    title = one.title.strip()
+    uploaded = _file_of_upload(one.url)
+    known = uploaded or is_on_commons(one.landing_page) or title.casefold().startswith("file:")
+    is_file = not one.landing_page and _ENDING.search(title)
+    stated = {commons_title(one.landing_page), uploaded, title if known or is_file else ""}
+    stems = {_ENDING.sub("", " ".join(re.sub(r"^file:|_", " ", name.casefold()).split())) for name in stated}
+    return stems - {""}
+
+
+def _file_of_upload(url: str) -> str:
+    key = picture_key(url)
+    return key.removeprefix("wikimedia:") if key.startswith("wikimedia:") else ""
 
 
 def _runs(ordered: Sequence[tuple[Any, str]], gap: object) -> Iterator[Sequence[tuple[Any, str]]]:

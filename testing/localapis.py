@@ -258,7 +258,7 @@ def gbif(offer: Offer, request: Request, path: str) -> Answered:
         if not found:
             return {"confidence": 100, "matchType": "HIGHERRANK", "usageKey": 6, "rank": "KINGDOM"}, {}
         key = offer.labels.index(found[0].label) + FIRST_TAXON
-        name = {"canonicalName": found[0].label, "rank": "SPECIES", "kingdom": "Plantae"}
+        name = {"canonicalName": query.get("name", ""), "rank": "SPECIES", "kingdom": "Plantae"}
         return {"usageKey": key, "matchType": "EXACT", **name}, {}
     if path != "/v1/occurrence/search":
         raise ServiceError(404, {"message": "Not found"})

@@ -211,6 +211,37 @@ def test_the_accepted_taxons_records_come_with_all_their_media(tmp_path: Path) -
     assert set(candidates(ask(tmp_path / "download.zip", Gbif(), licenses=OPEN))) == {"1:0", "6:0"}
 
 
+@pytest.mark.parametrize("table_of", [OCCURRENCES, MULTIMEDIA], ids=["core", "media"])
+def test_an_id_beyond_the_row_joins_nothing_and_is_told(table_of: str, tmp_path: Path) -> None:
+    meta = described(OCCURRENCES, VERBATIM, MULTIMEDIA)
+    wrong = table_of.replace('id index="0"', 'id index="999"')
+    content = members(
+        [occurrence(1), occurrence(2)], [medium(1), medium(2)], **{"meta.xml": meta.replace(table_of, wrong)}
+    )
+    with pytest.raises(UserError, match=r"its meta.xml puts the id of \w+.txt into column 999, which no row there has"):
+        ask(packed(tmp_path / "x.zip", content), Gbif())
+
+
+def test_rows_without_an_id_and_records_that_share_one_get_no_pictures(tmp_path: Path) -> None:
+    by_license = OCCURRENCES.replace('<id index="0"/>', '<id index="1"/>')
+    of_license = MULTIMEDIA.replace('<coreid index="0"/>', '<coreid index="8"/>')
+    rows = [occurrence(1), occurrence(2), occurrence(3, license="CC0_1_0"), occurrence(4, license="")]
+    media = [medium(1, license="CC_BY_4_0"), medium(3, license="CC0_1_0"), medium(4)]
+    content = members(rows, media, **{"meta.xml": described(by_license, VERBATIM, of_license)})
+    assert set(candidates(ask(packed(tmp_path / "x.zip", content), Gbif()))) == {"3:0"}
+
+
+def test_a_record_of_absence_is_left_out_and_an_observation_is_known_by_its_dataset(tmp_path: Path) -> None:
+    terms = (*CORE, "occurrenceStatus", "catalogNumber", "datasetKey")
+    core = table("core", "http://rs.tdwg.org/dwc/terms/Occurrence", "occurrence.txt", terms)
+    told = {"catalogNumber": "501", "datasetKey": "50c9509d-22c7-4a22-a47d-8c48425ef4a7"}
+    rows = [occurrence(1, occurrenceStatus="ABSENT"), occurrence(2, occurrenceStatus="PRESENT", **told)]
+    content = members([], [medium(1), medium(2, references="https://www.inaturalist.org/photos/9")])
+    content |= {"occurrence.txt": text(terms, rows), "meta.xml": described(core, VERBATIM, MULTIMEDIA)}
+    (found,) = candidates(ask(packed(tmp_path / "x.zip", content), Gbif())).values()
+    assert (found.source_id, found.provenance_group, found.key) == ("2:0", "inaturalist:501", "inaturalist:9")
+
+
 def test_a_class_is_of_many_authors_first(tmp_path: Path) -> None:
     rows = [occurrence(one, recordedBy="Ann" if one < 400 else f"Author {one}") for one in range(450)]
     path = packed(tmp_path / "a.zip", members(rows, [medium(one, name) for one in range(450) for name in "12"]))

@@ -165,6 +165,18 @@ def test_html_of_any_kind_is_words_or_odd(html: str) -> None:
         assert isinstance(wikimedia.plain_text(html), str)
 
 
+@pytest.mark.parametrize(
+    ("html", "words"),
+    [
+        ('Unknown author<span style="display: none;">Unknown author</span>', "Unknown author"),
+        ("<style>.x{}</style><a href='/u'>Jane</a> &amp; Bob<script>x()</script>", "Jane & Bob"),
+        ("<div style='display:none'>a<br><div>b</div>c</div>Jane<br>Doe", "JaneDoe"),
+    ],
+)
+def test_only_words_that_a_reader_sees_count(html: str, words: str) -> None:
+    assert wikimedia.plain_text(html) == words
+
+
 @pytest.mark.parametrize("words", ["half \ud800", "N\0L"])
 def test_a_names_file_of_no_text_is_refused(words: str, tmp_path: Path) -> None:
     for entry in ({"rose": ["rose", words]}, {"rose": [words, "rose"]}, {words: ["rose", "rose"]}):

@@ -2,17 +2,20 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.catalog import Catalog
 from curate.catalog.origin_facts import OriginFacts, observed_photos, origin_facts
 from curate.dataset import SPLITS
-from curate.origins import origins_of, unknown_origins
+from curate.origins import nameless_origins, origins_of, unknown_origins
 from curate.sources.protocol.licenses import OPEN
+from curate.sources.protocol.picture_urls import photo_of_page, provenance_group
 from curate.split import split
 from testing.localweb import LocalWeb
 from tests.bringing import bring, ledger
+from tests.commanding import command
 from tests.pictures import plant
 
 PHOTO = "https://inaturalist-open-data.s3.amazonaws.com/photos/{}/large.jpg"
@@ -55,6 +58,12 @@ def test_an_author_whose_observations_are_unknown_is_not_parted() -> None:
     facts = [of_openverse("a", 1), of_openverse("b", 2), of_inaturalist("c", 3, 77), of_openverse("d", 4, "Ben")]
     assert together(*facts) == {frozenset("abc")}
     assert unknown_origins(facts, {}) == {"a", "b", "d"}
+
+
+def test_a_record_at_gbif_that_passes_an_observation_on_leads_to_it() -> None:
+    passed_on = fact("b", landing_page="https://www.gbif.org/occurrence/9001", author="Ben")
+    facts = [of_inaturalist("a", 1, 500), passed_on, of_inaturalist("c", 2, 501)]
+    assert together(*facts, observed={"gbif:9001": "inaturalist:500"}) == {frozenset("ab")}
 
 
 def test_known_observations_of_one_author_may_part() -> None:
@@ -122,11 +131,126 @@ def test_numbered_files_of_one_author_on_commons_are_one_series() -> None:
         file("c", "Rosa canina 3.jpg", "Ben"),
         file("d", "Rosa rugosa 1.jpg"),
         file("e", "IMG.jpg"),
-        file("f", "IMG.jpg"),
+        fact("f", title="IMG.jpg", author="Ann", landing_page="https://commons.wikimedia.org/w/index.php?curid=7"),
         file("g", "1.jpg"),
         file("h", "2.jpg"),
     ]
     assert together(*facts) == {frozenset("ab")}
+
+
+X = "https://herbarium.example/sheets/17"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            {"provenance_group": "gbif:9003", "landing_page": X},
+            {"landing_page": "https://www.gbif.org/occurrence/9003"},
+        ),
+        ({"provenance_group": "gbif:9003"}, {"landing_page": "https://api.gbif.org/v1/occurrence/9003"}),
+        ({"provenance_group": "gbif:1", "landing_page": X}, {"landing_page": X, "provenance_group": X[8:]}),
+        ({"landing_page": X}, {"landing_page": "http://www.herbarium.example/sheets/17/?utm_source=a#top"}),
+        ({"landing_page": f"{X}?b=1&a=2"}, {"landing_page": f"{X}?a=2&b=1"}),
+        (
+            {"landing_page": "https://commons.wikimedia.org/wiki/File:Rosa_a.jpg"},
+            {"landing_page": "https://commons.m.wikimedia.org/w/index.php?title=File:Rosa%20a.jpg"},
+        ),
+        (
+            {"landing_page": "https://www.flickr.com/photos/1@N0/5"},
+            {"landing_page": "https://m.flickr.com/photos/1@N0/5/in/photostream"},
+        ),
+        (
+            {"provenance_group": "inaturalist:501"},
+            {"landing_page": "https://uk.inaturalist.org/observations/501", "provenance_group": "mine"},
+        ),
+    ],
+)
+def test_one_source_page_never_parts_whichever_source_found_it(one: dict[str, str], other: dict[str, str]) -> None:
+    assert together(fact("a", **one), fact("b", **other)) == {frozenset("ab")}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "https://herbarium.example/",
+        "https://herbarium.example/search?name=rosa",
+        "https://herbarium.example/list?q=rosa",
+        "https://herbarium.example/users/ann",
+        "https://herbarium.example/@ann",
+        "https://www.inaturalist.org/observations?place_id=1",
+        "https://www.flickr.com/photos/ann",
+        "https://commons.wikimedia.org/wiki/Category:Rosa",
+        "https://doi.org/10.15468/dl.hx3uzz",
+        "http://[",
+    ],
+)
+def test_a_page_of_many_records_binds_none_of_them(page: str) -> None:
+    assert together(*(fact(name, provenance_group=f"gbif:{name}", landing_page=page) for name in "ab")) == set()
+
+
+def test_a_page_that_every_record_of_a_dataset_names_is_no_records_own() -> None:
+    records = [fact(f"{key}", provenance_group=f"gbif:{key}", landing_page=X) for key in range(30)]
+    assert together(*records) == set()
+    assert together(*records[:3]) == {frozenset("012")}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            {
+                "title": "Rosa garden (1).jpg",
+                "landing_page": "https://commons.wikimedia.org/wiki/File:Rosa_garden_(1).jpg",
+            },
+            {"title": "File:Rosa garden (2).JPG"},
+        ),
+        ({"title": "Rosa_canina_01.jpg"}, {"title": "Rosa canina 02.png"}),
+        ({"title": "File:Rosa canina.jpg"}, {"title": "Rosa_canina_(2).jpg"}),
+        (
+            {"url": "https://upload.wikimedia.org/wikipedia/commons/a/ab/Rosa_canina_01.jpg"},
+            {"url": "https://upload.wikimedia.org/wikipedia/commons/thumb/b/bc/Rosa_canina_02.jpg/960px-x.jpg"},
+        ),
+        (
+            {"landing_page": "https://commons.m.wikimedia.org/wiki/File:Rosa%20canina%2001.jpg", "title": "A rose"},
+            {"landing_page": "https://commons.wikimedia.org/w/index.php?curid=77", "title": "rosa canina 2"},
+        ),
+    ],
+)
+def test_a_numbered_series_of_commons_does_not_part_by_its_routes(one: dict[str, str], other: dict[str, str]) -> None:
+    assert together(fact("a", author="Ann", **one), fact("b", author="ann", **other)) == {frozenset("ab")}
+    assert together(fact("a", author="Ann", **one), fact("b", author="Ben", **other)) == set()
+
+
+def test_titles_elsewhere_and_words_that_end_in_a_number_are_no_series_of_commons() -> None:
+    flickr = "https://www.flickr.com/photos/1@N0/{}"
+    assert together(
+        fact("a", author="Ann", title="IMG 1.jpg", landing_page=flickr.format(1_000_000)),
+        fact("b", author="Ann", title="IMG 2.jpg", landing_page=flickr.format(9_000_000)),
+        fact("c", author="Ann", title="Rose 1"),
+        fact("d", author="Ann", title="Rose 2"),
+    ) == set()  # fmt: skip
+
+
+def test_photos_that_name_neither_observation_nor_author_are_said_to_stand_alone() -> None:
+    facts = [of_openverse("a", 1, ""), of_openverse("b", 2, ""), of_openverse("c", 3), of_openverse("d", 4)]
+    assert together(*facts) == {frozenset("cd")}
+    assert unknown_origins(facts, {}) == set("abcd")
+    assert nameless_origins(facts, {}) == set("ab")
+    told = [*facts, fact("a", landing_page="https://inaturalist.nz/observations/5")]
+    assert unknown_origins(told, {}) == set("bcd"), "one credit that tells it is enough"
+
+
+@pytest.mark.parametrize(
+    "site",
+    ["www.inaturalist.org", "inaturalist.org", "uk.inaturalist.org", "inaturalist.nz", "inaturalist.ca",
+     "inaturalist.mma.gob.cl", "colombia.inaturalist.org", "inaturalist.ala.org.au", "www.naturalista.mx"],
+)  # fmt: skip
+def test_all_sites_of_inaturalist_show_the_same_observations_and_photos(site: str) -> None:
+    assert provenance_group(f"https://{site}/observations/501?locale=de") == "inaturalist:501"
+    assert photo_of_page(f"https://{site}/photos/9") == "inaturalist:9"
+    other = site.replace("inaturalist", "myinaturalist").replace("www.naturalista", "naturalistas")
+    assert not provenance_group(f"https://{other}/observations/501").startswith("inaturalist:")
 
 
 @given(
@@ -178,6 +302,23 @@ def test_openverses_photos_of_one_observation_do_not_part_in_a_split(tmp_path: P
             sides.setdefault(number // 2, set()).update(side for side in SPLITS if (out / side / name).is_file())
         assert len(set().union(*sides.values())) > 1
         assert all(len(found) == 1 for found in sides.values())
+
+
+def test_the_proof_says_how_many_photos_stand_alone(tmp_path: Path) -> None:
+    with LocalWeb(plant(tmp_path / "web", {"rose": 24, "iris": 4}), relayed=True, licenses=("by",)) as web:
+        bring(web, tmp_path / "out", limit=24, sources=("openverse",), per_author=0)
+    with ledger(tmp_path / "out") as db:
+        photos = db.execute(
+            "SELECT DISTINCT sha256 FROM credits WHERE landing_page GLOB '*inaturalist*' ORDER BY sha256"
+        ).fetchall()
+        db.execute("UPDATE credits SET author = '' WHERE sha256 IN (?, ?)", (photos[0][0], photos[1][0]))
+    ran = command("split", tmp_path / "out")
+    assert ran.code == 0, ran.err
+    said = ran.out
+    words = (
+        f"of {len(photos)} pictures, whose observations no source told: kept with all else of their authors, but for 2"
+    )
+    assert f"{words} that name none and stand alone" in " ".join(said.split())
 
 
 def test_a_catalog_of_before_this_version_is_read(tmp_path: Path) -> None:

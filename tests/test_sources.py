@@ -285,6 +285,25 @@ def test_every_source_is_a_file_and_auto_knows_its_place() -> None:
         ("CC BY-SA 4.0", None, "https://creativecommons.org/licenses/by-nc/4.0/", "unknown"),
         ("cc0", None, "https://creativecommons.org/licenses/by/4.0/", "CC BY 4.0"),
         ("A book's title", None, "https://creativecommons.org/licenses/by/4.0/", "CC BY 4.0"),
+        ("CC BY 4.0 NC", None, None, "unknown"),
+        ("cc-by-2.0-nd", None, None, "unknown"),
+        ("Attribution 4.0 NC", None, None, "unknown"),
+        ("CC BY-SA 4.0 NC", None, None, "unknown"),
+        ("CC BY 3.0 fr", None, None, "CC BY 3.0"),
+        ("Public domain (disputed)", None, None, "unknown"),
+        ("Public domain (non-commercial)", None, None, "unknown"),
+        ("Public domain?", None, None, "unknown"),
+        ("PD-1923", None, None, "unknown"),
+        ("PD-Germany", None, None, "unknown"),
+        ("PD-not", None, None, "unknown"),
+        ("PD (USA)", None, None, "unknown"),
+        ("PD-self", None, None, "public domain"),
+        ("PD-old-auto-expired", None, None, "public domain"),
+        ("In the public domain.", None, None, "public domain"),
+        ("Public domain worldwide", None, None, "public domain"),
+        ("CC BY 4.0", None, "https://rightsstatements.org/vocab/InC/1.0/", "unknown"),
+        ("CC BY 4.0", None, "https://www.pexels.com/license/", "unknown"),
+        ("CC BY 4.0", None, "javascript:alert(1)", "CC BY 4.0"),
         ("", None, None, "unknown"),
         (None, None, None, "unknown"),
     ],
@@ -388,3 +407,23 @@ def test_odd_headers_of_a_service_are_no_traceback(header: str, value: str) -> N
                 run(ask())
         else:
             run(ask())
+
+
+@pytest.mark.parametrize(
+    ("text", "beside", "expected"),
+    [
+        ("cc-by-4.0", ["CC BY-NC 4.0"], "CC BY-NC 4.0"),
+        ("cc-by-4.0", ["CC BY 4.0", "All rights reserved"], "unknown"),
+        ("pd", ["Public domain in the USA only; copyrighted in Germany"], "unknown"),
+        ("cc-by-sa-4.0", ["CC BY-SA 4.0", "Creative Commons Attribution-Share Alike 4.0"], "CC BY-SA 4.0"),
+        ("cc-by-4.0", ["© Jane Doe"], "CC BY 4.0"),
+        ("", ["CC BY-SA 3.0"], "CC BY-SA 3.0"),
+        ("All rights reserved", ["CC BY 4.0"], "unknown"),
+    ],
+)
+def test_of_several_texts_on_one_picture_the_strictest_counts(text: str, beside: list[str], expected: str) -> None:
+    assert read_license(text, beside=beside).name == expected
+
+
+def test_a_link_that_is_none_is_not_kept() -> None:
+    assert "javascript" not in read_license("CC BY 4.0", url="javascript:alert(1)").url

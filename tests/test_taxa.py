@@ -218,6 +218,80 @@ def test_gbif_leaves_another_kingdoms_taxon() -> None:
     assert pages[0].note == "no taxon among Plantae is called 'Echinops'"
 
 
+ALBA = {"usageKey": 5, "matchType": "EXACT", "kingdom": "Plantae", "rank": "SPECIES", "canonicalName": "Rosa alba"}
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        {**ALBA, "matchType": "FUZZY", "canonicalName": "Rosa albx"},
+        {**ALBA, "matchType": "FUZZY"},
+        {**ALBA, "matchType": "HIGHERRANK", "canonicalName": "Rosa"},
+        {**ALBA, "canonicalName": "Rosa albx", "scientificName": "Rosa albx L."},
+        {**ALBA, "canonicalName": "Rosa", "rank": "GENUS"},
+        {**ALBA, "kingdom": None},
+        {"matchType": "NONE", "confidence": 100},
+    ],
+)
+def test_gbif_takes_no_taxon_that_is_only_like_the_name(match: Json) -> None:
+    pages, asked = ask("gbif", gbif(match, occurrence(1)), Query("1", "x", "rose", "Rosa alba", "Plantae"))
+    assert (pages[0].candidates, len(asked)) == ((), 1)
+    assert pages[0].note == "no taxon among Plantae is called 'Rosa alba'"
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("Rosa × alba", ALBA),
+        ("rosa alba", ALBA),
+        ("Rosa alba L.", {**ALBA, "scientificName": "Rosa alba L."}),
+        ("Rosa canina subsp. alba", {**ALBA, "canonicalName": "Rosa canina alba"}),
+        ("Rosa usitatissima", {**ALBA, "usageKey": 4, "acceptedUsageKey": 5, "canonicalName": "Rosa usitatissima"}),
+    ],
+)
+def test_gbif_takes_the_name_itself_however_it_is_written(name: str, match: Json) -> None:
+    pages, asked = ask("gbif", gbif(match, occurrence(1)), Query("1", "x", "rose", name, "Plantae"))
+    assert asked[1].query["taxonKey"] == "5"
+    assert len(pages[0].candidates) == 1
+
+
+def test_gbif_judges_a_record_without_keys_by_its_name_and_leaves_one_of_absence() -> None:
+    def bare(key: int, **told: str) -> Json:
+        record = occurrence(key)
+        del record["taxonKey"], record["speciesKey"]
+        return {**record, **told}
+
+    match = {**ALBA, "canonicalName": "Echinops ritro"}
+    records = [
+        bare(1),
+        bare(2, scientificName="Echinops bannaticus Rochel"),
+        bare(3, scientificName="Echinops ritrodes"),
+        {**occurrence(4), "occurrenceStatus": "ABSENT"},
+        {**occurrence(5), "occurrenceStatus": "PRESENT"},
+    ]
+    pages, _ = ask("gbif", gbif(match, *records), Query("1", "x", "Echinops ritro"))
+    assert [candidate.source_id for candidate in pages[0].candidates] == ["1:0", "5:0"]
+    assert pages[0].odd == 3
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"references": "https://www.inaturalist.org/observations/501"},
+        {"occurrenceID": "https://uk.inaturalist.org/observations/501", "references": "https://dataset.example/"},
+        {"catalogNumber": "501", "datasetKey": "50c9509d-22c7-4a22-a47d-8c48425ef4a7"},
+    ],
+)
+def test_gbif_tells_the_observation_of_a_photo_on_inaturalist(record: Json) -> None:
+    """A photo's page, which is all that Openverse tells, leads to the observation by what GBIF tells of both."""
+    relayed = {**occurrence(1, media={"references": "https://www.inaturalist.org/photos/1"}), **record}
+    pages, _ = ask(
+        "gbif", gbif({**ALBA, "canonicalName": "Echinops ritro"}, relayed), Query("1", "x", "Echinops ritro")
+    )
+    (found,) = pages[0].candidates
+    assert (found.provenance_group, found.key) == ("inaturalist:501", "inaturalist:1")
+
+
 def test_gbif_brings_herbarium_sheets_only_where_they_are_asked_for() -> None:
     match = {
         "usageKey": 5,

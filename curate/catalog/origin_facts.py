@@ -33,6 +33,7 @@ def origin_facts(catalog: Catalog) -> list[OriginFacts]:
 def observed_photos(catalog: Catalog) -> Mapping[str, str]:
     """The key of a picture on iNaturalist (`inaturalist:<photo>`) → the provenance group of its observation.
 
+    And so for each observation that GBIF passes on, by its record there (`gbif:<key>`).
     Of every photo that any search has told, whether it was fetched or not. An observation that one source knows by its
     number and another by its UUID is told by a photo that both know, and goes by one of the two.
     """
@@ -44,7 +45,12 @@ def observed_photos(catalog: Catalog) -> Mapping[str, str]:
         "AND (source = 'inaturalist' OR source GLOB 'inaturalist_open_data*' OR picture GLOB 'inaturalist:*') "
         "ORDER BY id"
     )
-    return _under_one_name(rows.fetchall())
+    passed_on = catalog.db.execute(
+        "SELECT DISTINCT 'gbif:' || substr(source_id, 1, instr(source_id, ':') - 1), provenance_group "
+        "FROM scrape_candidates WHERE provenance_group GLOB 'inaturalist:[0-9a-f]*' "
+        "AND source GLOB 'gbif*' AND source_id GLOB '[0-9]*:[0-9]*' ORDER BY id"
+    )
+    return _under_one_name([*rows.fetchall(), *passed_on.fetchall()])
 
 
 def _under_one_name(told: list[tuple[str, str]]) -> dict[str, str]:

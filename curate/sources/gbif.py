@@ -1,10 +1,11 @@
 """GBIF: the world's herbaria and observations, through one search.
 
 The API's traps: a name must first be matched to a taxon key, and one that is not found is matched to whatever lies
-above it, all plants if need be; the key of a synonym leads to the few records that bear that name, its accepted one to
-all; most plant records with pictures are herbarium sheets, unless observations are asked for; one record holds several
-media, each with a licence of its own that may be stricter than the record's; much of it is iNaturalist, at other sizes
-of the same files; and from offset 10,000 on it is throttled.
+above it, all plants if need be, or to whatever is spelt like it; the key of a synonym leads to the few records that
+bear that name, its accepted one to all; most plant records with pictures are herbarium sheets, unless observations are
+asked for; some say that the taxon was looked for and not there; one record holds several media, each with a licence of
+its own that may be stricter than the record's; much of it is iNaturalist, at other sizes of the same files; and from
+offset 10,000 on it is throttled.
 https://api.gbif.org/v1/occurrence/search
 """
 
@@ -13,10 +14,10 @@ from typing import ClassVar
 
 from curate.sources.protocol.authors import stated_author
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions, whole_number
-from curate.sources.protocol.licenses import read_license
-from curate.sources.protocol.picture_urls import modest_url, provenance_group
+from curate.sources.protocol.licenses import License, read_license, reserves_rights
+from curate.sources.protocol.picture_urls import modest_url, photo_of_page, provenance_group
 from curate.sources.protocol.records import OddRecord, read_records
-from curate.sources.protocol.taxa import Taxon, in_kingdom
+from curate.sources.protocol.taxa import Taxon, bears_name, begins_with, in_kingdom
 from curate.web.answers import JsonValue
 from curate.web.api import Api
 
@@ -29,6 +30,11 @@ LINEAGE = (
     *("taxonKey", "acceptedTaxonKey", "kingdomKey", "phylumKey", "classKey", "orderKey", "familyKey", "genusKey"),
     *("subgenusKey", "speciesKey"),
 )
+NAMES = ("scientificName", "acceptedScientificName", "acceptedNameUsage", "species", "genus", "family")
+ABSENT = "ABSENT"
+"""What `occurrenceStatus` says of a record that somebody looked for the taxon and found none."""
+OF_INATURALIST = "50c9509d-22c7-4a22-a47d-8c48425ef4a7"
+"""The dataset of iNaturalist's observations, whose `catalogNumber` is the observation's."""
 _RECORD_LICENSES = {"cc0": "CC0_1_0", "by": "CC_BY_4_0", "by-nc": "CC_BY_NC_4_0"}
 
 
@@ -60,7 +66,8 @@ class Search:
         answer = await self._api.get("/v1/occurrence/search", self._asked(taxon, limit, offset))
         records = list(answer.items("results"))
         candidates, odd = read_records(
-            records, lambda record: occurrence_candidates(record, int(taxon), specimens=self._options.specimens)
+            records,
+            lambda record: occurrence_candidates(record, int(taxon), query.taxon, specimens=self._options.specimens),
         )
         step = answer.number("limit")
         if step <= 0:
@@ -92,9 +99,11 @@ async def match_taxon(api: Api, query: Query) -> Taxon | str:
         params["kingdom"] = query.kingdom
     answer = await api.get("/v1/species/match", params)
     kind = answer.text("matchType")
-    # HIGHERRANK means that only some ancestor was found: for a mistyped name, all plants.
+    # HIGHERRANK means that only some ancestor was found, for a mistyped name all plants; FUZZY, that another is near.
     kingdom = answer.optional_text("kingdom")
-    if kind not in ("EXACT", "FUZZY") or not in_kingdom(kingdom, query.kingdom):
+    names = [name for part in ("canonicalName", "scientificName") if (name := answer.optional_text(part))]
+    elsewhere = not in_kingdom(kingdom, query.kingdom) or (query.kingdom and not kingdom)
+    if kind != "EXACT" or elsewhere or (names and not bears_name(query.taxon, names)):
         within = f" among {query.kingdom}" if query.kingdom else ""
         return f"no taxon{within} is called '{query.taxon}'"
     key = "acceptedUsageKey" if answer.has("acceptedUsageKey") else "usageKey"
@@ -102,17 +111,30 @@ async def match_taxon(api: Api, query: Query) -> Taxon | str:
     return Taxon(answer.number(key), name, answer.optional_text("rank"), kingdom)
 
 
-def occurrence_candidates(record: JsonValue, taxon: int, *, specimens: bool) -> Iterator[Candidate]:
-    """The pictures of one record, as the service gives it. Raises OddRecord for one of another taxon or kind."""
+def _license(media: JsonValue, record: JsonValue) -> License:
+    """The medium's, or the record's where it has none; whoever reserves all rights in either gives none away."""
+    fields = [(media, "rights"), (media, "rightsHolder")]
+    fields += [(record, field) for field in ("license", "rights", "rightsHolder")]
+    beside = [words for part, field in fields if reserves_rights(words := part.optional_text(field))]
+    return read_license(media.optional_text("license") or record.optional_text("license"), beside=beside)
+
+
+def occurrence_candidates(record: JsonValue, taxon: int, called: str, *, specimens: bool) -> Iterator[Candidate]:
+    """The pictures of one record, as the service gives it. Raises OddRecord for one of another taxon or kind.
+
+    A record without keys of taxa is judged by its names, one of which begins with `called`.
+    """
     key = record.text("key")
     lineage = {record.value_of(name) for name in LINEAGE} - {None}
-    if lineage and taxon not in lineage:
+    if (taxon not in lineage) if lineage else not begins_with(called, map(record.optional_text, NAMES)):
         raise OddRecord(f"a record of {record.optional_text('scientificName')}, another taxon")
+    if record.optional_text("occurrenceStatus").upper() == ABSENT:
+        raise OddRecord("a record that the taxon was not there")
     basis = record.optional_text("basisOfRecord")
     if basis and basis not in ALIVE and not specimens:
         raise OddRecord(f"a record of the kind {basis}")
     own_page = f"https://www.gbif.org/occurrence/{key}" if key.isdigit() else ""
-    page = record.optional_text("references")
+    page = _observation_page(record) or record.optional_text("references")
     for index, media in enumerate(record.items("media")):
         if media.optional_text("type") not in ("StillImage", "") or not media.has("identifier"):
             continue
@@ -124,10 +146,22 @@ def occurrence_candidates(record: JsonValue, taxon: int, *, specimens: bool) -> 
             landing_page=landing_page,
             title=record.optional_text("scientificName"),
             author=_author(media, record),
-            license=read_license(media.optional_text("license") or record.optional_text("license")),
+            license=_license(media, record),
             provenance_group=group if group.startswith("inaturalist:") else f"gbif:{key}",
             taken_at=media.optional_text("created") or record.optional_text("eventDate"),
+            key=photo_of_page(media.optional_text("references")),
         )
+
+
+def _observation_page(record: JsonValue) -> str:
+    """The page of the observation on iNaturalist that a record is; "" for a record of another dataset."""
+    for part in ("references", "occurrenceID"):
+        if provenance_group(record.optional_text(part)).startswith("inaturalist:"):
+            return record.optional_text(part)
+    number = record.optional_text("catalogNumber")
+    if record.optional_text("datasetKey") == OF_INATURALIST and number.isascii() and number.isdigit():
+        return f"https://www.inaturalist.org/observations/{number}"
+    return ""
 
 
 def _author(media: JsonValue, record: JsonValue) -> str:

@@ -26,12 +26,12 @@ from curate.downloading.transfer import RemoteFile
 from curate.errors import UserError
 from curate.sources.darwin_core.archive import DarwinCoreArchive
 from curate.sources.darwin_core.descriptor import ArchiveTable
-from curate.sources.gbif import ALIVE, LINEAGE, match_taxon, occurrence_candidates
+from curate.sources.gbif import ABSENT, ALIVE, LINEAGE, NAMES, match_taxon, occurrence_candidates
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions, whole_number
 from curate.sources.protocol.large_files import bring_files, of_address
 from curate.sources.protocol.long_reading import Watch, read_aside
 from curate.sources.protocol.records import read_records
-from curate.sources.protocol.taxa import Taxon, in_kingdom, plain_name
+from curate.sources.protocol.taxa import Taxon, begins_with, in_kingdom, plain_name
 from curate.sources.protocol.variety import spread
 from curate.web.answers import JsonValue, SourceFailed
 from curate.web.api import Api
@@ -43,18 +43,20 @@ _NAME = "gbif_download"
 _MEDIA = ("Multimedia", "Image")
 _KEY = re.compile(r"(?:https?://(?:www\.)?gbif\.org/occurrence/download/)?(\d{7}-\d{15,18})/?$")
 _DOI = re.compile(r"(?:doi:|https?://(?:dx\.)?doi\.org/)?(10\.\d{4,9}/[^\s?#]+)$", re.IGNORECASE)
-_TOLD = ("scientificName", "references", "license", "rightsHolder", "recordedBy", "eventDate")
+_TOLD = (
+    *("scientificName", "references", "license", "rightsHolder", "recordedBy", "eventDate"),
+    *("occurrenceID", "catalogNumber", "datasetKey"),
+)
 _TOLD_OF_MEDIA = ("references", "creator", "rightsHolder", "license", "created")
-_NAMES = ("scientificName", "acceptedScientificName", "acceptedNameUsage", "species", "genus", "family")
 _CORE = (
     "gbifID",
-    "occurrenceID",
     "basisOfRecord",
+    "occurrenceStatus",
     "mediaType",
     "associatedMedia",
     "kingdom",
     *_TOLD,
-    *_NAMES,
+    *NAMES,
     *LINEAGE,
 )
 _OF_MEDIA = ("identifier", "accessURI", "type", "format", *_TOLD_OF_MEDIA)
@@ -145,7 +147,7 @@ class Search:
         assert self._classes is not None
         own = self._classes[_asked(query)]
         if self._listed is None or self._listed[0] != _asked(query):
-            self._listed = (_asked(query), *self._candidates(own))
+            self._listed = (_asked(query), *self._candidates(own, query.taxon))
         _, found, odd = self._listed
         start = whole_number(cursor, 0)
         following = start + PAGE_SIZE
@@ -203,11 +205,11 @@ class Search:
         taxon = await match_taxon(self._api, query)
         return _Class(taxon.said, taxon.key) if isinstance(taxon, Taxon) else _Class(taxon)
 
-    def _candidates(self, own: _Class) -> tuple[list[Candidate], int]:
+    def _candidates(self, own: _Class, called: str) -> tuple[list[Candidate], int]:
         """The pictures of a wanted licence, of many authors and months first, and how many records were odd."""
         drawn = [JsonValue(_NAME, record) for _, _, record in sorted(own.records, reverse=True)]
         found, odd = read_records(
-            drawn, lambda record: occurrence_candidates(record, own.taxon, specimens=self._options.specimens)
+            drawn, lambda record: occurrence_candidates(record, own.taxon, called, specimens=self._options.specimens)
         )
         wanted = self._options.licenses
         cited = f"https://doi.org/{self._doi}" if self._doi else ""
@@ -245,6 +247,8 @@ class _Reader:
         for row in self._archive.rows(self._core, _CORE, watch):
             if row["mediaType"] and "StillImage" not in row["mediaType"]:
                 continue
+            if row["occurrenceStatus"].upper() == ABSENT:
+                continue
             keys = {row[name] for name in LINEAGE if _IS_KEY.fullmatch(row[name])}
             owners = [own for key in keys for own in by_key.get(key, ())] if keys else _named_by(row, classes)
             self._give(row, keys, owners)
@@ -262,7 +266,7 @@ class _Reader:
             for own in owners:
                 own.dead += 1
             return
-        record: Record = {name: row[name] or None for name in _TOLD}
+        record: Record = {name: row[name] or None for name in (*_TOLD, *NAMES)}
         record |= {name: int(row[name]) for name in LINEAGE if row[name] in keys}
         record |= {
             "key": row["gbifID"] or f"{self._archive.path.stem}:{row[''] or row['occurrenceID']}",
@@ -278,7 +282,12 @@ class _Reader:
             own.take(record)
 
     def _add_media(self, table: ArchiveTable, classes: Sequence[_Class], watch: Watch) -> None:
-        by_id = {record["id"]: record for own in classes for _, _, record in own.records}
+        by_id: dict[str, Record | None] = {}
+        for one in (record for own in classes for _, _, record in own.records):
+            same = by_id.setdefault(one["id"], one)
+            if same is None or same["key"] != one["key"]:
+                by_id[one["id"]] = None  # whose the pictures are, such an id does not tell
+        by_id[""] = None
         for row in self._archive.rows(table, _OF_MEDIA, watch):
             record = by_id.get(row[""])
             if record is not None:
@@ -289,12 +298,9 @@ class _Reader:
 
 def _named_by(row: Row, classes: Sequence[tuple[Query, _Class]]) -> list[_Class]:
     """The classes whose taxon one of a record's scientific names begins with: *Echinops ritro* L. is an Echinops."""
-    names = [f"{plain_name(row[name])} " for name in _NAMES if row[name]]
+    names = [row[name] for name in NAMES if row[name]]
     return [
-        own
-        for query, own in classes
-        if any(name.startswith(f"{plain_name(query.taxon)} ") for name in names)
-        and in_kingdom(row["kingdom"], query.kingdom)
+        own for query, own in classes if begins_with(query.taxon, names) and in_kingdom(row["kingdom"], query.kingdom)
     ]
 
 

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from curate.sources.protocol.authors import stated_author
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions
-from curate.sources.protocol.licenses import License, read_license
+from curate.sources.protocol.licenses import UNKNOWN, License, read_license
 from curate.sources.protocol.picture_urls import MODEST_WIDTH, provenance_group
 from curate.sources.protocol.records import read_records
 from curate.web.answers import JsonValue, SourceChanged, SourceFailed, SourceLimited
@@ -24,6 +24,7 @@ from curate.web.retries import FetchFailed, patiently
 MAXLAG_SECONDS = 5
 LONGEST_CONTINUE = 2000  # characters
 _OWN_WORK = re.compile(r"(?:own work|self[- ](?:made|photographed)|eigenes werk|travail personnel)\b", re.IGNORECASE)
+_VOID = frozenset({"br", "hr", "img", "input", "link", "meta", "wbr"})  # elements without an end
 _PICTURES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/tiff")
 
 
@@ -154,16 +155,19 @@ def _author(info: JsonValue) -> str:
     Whoever uploaded the file is its author only where the file is said to be the uploader's own work.
     """
     credit = plain_text(_metadata(info, "Credit"))
-    author = stated_author(plain_text(_metadata(info, "Artist")))
+    # How the author wants to be named comes first: https://commons.wikimedia.org/wiki/Commons:Machine-readable_data
+    named = stated_author(plain_text(_metadata(info, "Attribution")))
+    author = named or stated_author(plain_text(_metadata(info, "Artist")))
     if not author and _OWN_WORK.match(credit):
         return info.optional_text("user")
     return author or stated_author(credit)
 
 
 def _license(info: JsonValue) -> License:
-    url = _metadata(info, "LicenseUrl")
-    own = read_license(_metadata(info, "License"), url=url or None)
-    return own if own.code else read_license(_metadata(info, "LicenseShortName"), url=url or None)
+    if _metadata(info, "NonFree").lower() == "true":
+        return UNKNOWN
+    beside = [plain_text(_metadata(info, field)) for field in ("LicenseShortName", "UsageTerms")]
+    return read_license(_metadata(info, "License"), url=_metadata(info, "LicenseUrl") or None, beside=beside)
 
 
 def _metadata(info: JsonValue, key: str) -> str:
@@ -177,12 +181,25 @@ def _metadata(info: JsonValue, key: str) -> str:
 
 
 class _Text(HTMLParser):
+    """Collects the words that a reader sees: not what is hidden, nor styles and scripts."""
+
     def __init__(self) -> None:
         super().__init__()
         self.pieces: list[str] = []
+        self._hidden: list[str] = []  # the elements from the one on that hides what is in it
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        style = "".join((dict(attrs).get("style") or "").lower().split())
+        if tag not in _VOID and (self._hidden or tag in {"style", "script"} or "display:none" in style):
+            self._hidden.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._hidden:
+            del self._hidden[len(self._hidden) - 1 - self._hidden[::-1].index(tag) :]
 
     def handle_data(self, data: str) -> None:
-        self.pieces.append(data)
+        if not self._hidden:
+            self.pieces.append(data)
 
 
 def plain_text(html: str) -> str:

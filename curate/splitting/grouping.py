@@ -12,7 +12,7 @@ from curate.dataset import SPLITS
 from curate.defaults import Bind
 from curate.lookalikes.cached_search import Neighbours
 from curate.lookalikes.neighbours import pair_of
-from curate.origins import origins_of, unknown_origins
+from curate.origins import nameless_origins, origins_of, unknown_origins
 from curate.splitting.picture_table import NOWHERE, PictureTable
 
 NO_PAIRS = np.empty((0, 2), dtype=np.int32)
@@ -25,7 +25,7 @@ class Links:
     `copies` and `near` are pairs of contents: one picture twice, and two pictures of one thing; `scenes` are near
     pictures that no hash sees, which features proposed. `origins` and `groups` are pairs of a content and a number: of
     its origin (one observation, one source page), and of the user's group. `unknown` counts the contents of which no
-    source told the observation.
+    source told the observation, `nameless` those among them that name no author either.
     """
 
     copies: NDArray[np.int32]
@@ -34,6 +34,7 @@ class Links:
     groups: NDArray[np.int32]
     unknown: int = 0
     scenes: NDArray[np.int32] = field(default_factory=lambda: NO_PAIRS)
+    nameless: int = 0
 
     def bound(self, bind: Bind) -> "Links":
         """The links that hold: all, or all but those of near pictures and scenes.
@@ -77,7 +78,8 @@ class Proof:
 
     All are 0, but for those that a dataset arrived with, for `near` where a split binds copies alone, and for `scenes`
     that were found when both pictures had their splits. Of these there are `found` pairs of contents in all. Nothing is
-    said of the `unknown` contents, whose observation no source told: they were kept with what else their author took.
+    said of the `unknown` contents, whose observation no source told: they were kept with what else their author took,
+    but for the `nameless` ones among them, which have none.
     """
 
     copies: int
@@ -88,6 +90,7 @@ class Proof:
     unknown: int = 0
     scenes: int = 0
     found: int = 0
+    nameless: int = 0
 
     @property
     def near_duplicates(self) -> int:
@@ -118,10 +121,12 @@ def links_of(
     chain = np.column_stack([crowd[:-1, 1], crowd[1:, 1]])[chained]
     copies = np.concatenate([pairs[neighbours.same], chain])
     facts, observed = origin_facts(catalog), observed_photos(catalog)
-    unknown = len(unknown_origins(facts, observed) & {sha256.decode() for sha256 in table.sha256.tolist()})
+    held = {sha256.decode() for sha256 in table.sha256.tolist()}
+    unknown, nameless = (len(of(facts, observed) & held) for of in (unknown_origins, nameless_origins))
     known = pair_of(*pairs.T)
     scenes = scenes[~np.isin(pair_of(*scenes.T), known)]
-    return Links(copies, pairs[~neighbours.same], _origins(table, origins_of(facts, observed)), groups, unknown, scenes)
+    origins = _origins(table, origins_of(facts, observed))
+    return Links(copies, pairs[~neighbours.same], origins, groups, unknown, scenes, nameless)
 
 
 def groups_of(links: Links, mask: NDArray[np.uint8]) -> Iterator[Group]:
@@ -209,7 +214,10 @@ def prove(table: PictureTable, links: Links, split: NDArray[np.int8], at: NDArra
         for pairs in (links.copies, links.near, links.scenes)
     )
     origin, group = (_within(relation, counts) for relation in (links.origins, links.groups))
-    return Proof(int(twice) + copies, near, origin, group, int(placed.sum()), links.unknown, scenes, len(links.scenes))
+    return Proof(
+        *(int(twice) + copies, near, origin, group, int(placed.sum()), links.unknown, scenes, len(links.scenes)),
+        links.nameless,
+    )
 
 
 def _within(relation: NDArray[np.int32], counts: NDArray[np.int64]) -> int:

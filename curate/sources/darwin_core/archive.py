@@ -63,8 +63,9 @@ class DarwinCoreArchive:
         """Each row as term → text, of these terms, and its id under "". `watch` is told of the letters that were read.
 
         Where a row lacks a column, or the table has no such term, its text is the term's default, or "". Raises
-        UserError for a damaged table.
+        UserError for a damaged table, and at its end where not one row has the column of the id.
         """
+        rows = identified = 0
         known = {"": (table.id, ""), **{term: table.fields.get(term, (None, "")) for term in terms}}
         for name in table.files:
             info = self._info(name)
@@ -72,10 +73,17 @@ class DarwinCoreArchive:
                 raise self._refused(f"it lacks {name}, which its meta.xml lists")
             with self._in_words(), self._zip.open(info) as packed:
                 for row in _rows(packed, info, table, watch):
+                    rows += bool(row)
+                    identified += table.id is not None and table.id < len(row)
                     yield {
                         term: (row[column].strip() if column is not None and column < len(row) else "") or default
                         for term, (column, default) in known.items()
                     }
+        if table.id is not None and rows and not identified:
+            raise self._refused(
+                f"its meta.xml puts the id of {', '.join(table.files)} into column {table.id}, which no row there has: "
+                "correct it there"
+            )
 
     def doi(self) -> str:
         """The DOI of the download, or else of the dataset; "" where it tells none."""

@@ -1,6 +1,7 @@
 """What a picture may be used for: the licence words of many services, read into one short code each."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from curate.errors import UserError
@@ -17,10 +18,17 @@ _STOCK = {
 KNOWN = CREATIVE_COMMONS | {"pd"} | _STOCK.keys()
 
 _DEED = re.compile(r"creativecommons\.org/(licenses|publicdomain)/([a-z-]+)(?:/(\d(?:\.\d)?))?(?:/([a-z]{2,3})\b)?")
+_LINK = re.compile(r"\s*https?://", re.IGNORECASE)
 _SHORT = re.compile(r"(?:cc[ -]?)?(by(?:[ -]?(?:nc|nd|sa)){0,2})(?:[ -]?v?(\d\.\d)(?:,\d\.\d)*)?(?P<rest>(?:[ -].+)?)$")
 _ZERO = re.compile(r"cc[ -]?(?:0|zero)(?:[ -]?1\.0)?(?: universal)?(?: \(?public domain dedication\)?)?$")
 _MARK = re.compile(r"(?:cc[ -])?(?:pdm|public domain mark)(?:[ -]?1\.0)?$")
 _PUBLIC_DOMAIN = re.compile(r"(?:in the )?public domain\b|pd\b")
+_EVERYWHERE = re.compile(
+    r"(?:(?:in the )?public domain|pd)(?:[ -]?\(?(?:worldwide|everywhere|dedication|works?|images?|photos?|old|auto|art"
+    r"|self|user|author|scan|textlogo|shape|ineligible|trivial|simple|layout|\d\d|100)\b\)?|(?<=[a-z0-9])-expired\b)*"
+    r"\.?$"
+)
+"""A work that is free in every country, as Commons' tags and people say it; `PD-Germany`, `(disputed)` are others."""
 _ONLY_SOMEWHERE = re.compile(
     r"\bonly\b|^pd-us|in the (?:usa?|united states)\b|copyright(?:ed)? in|\bnot in\b|\bexcept\b"
     r"|\bmay (?:still )?be\b|protected in"
@@ -28,7 +36,15 @@ _ONLY_SOMEWHERE = re.compile(
 _RESERVED = re.compile(
     r"\ball rights reserved\b|\btodos los derechos reservados\b|\btous droits réservés\b|©|\(c\)|^copyright"
 )
-_PORTED = re.compile(r"(?:[ -](?:international|unported|generic|migrated|deed|public|licen[cs]e|[a-z]{2}|igo))*$")
+_ALL_RIGHTS = re.compile(
+    r"\ball rights reserved\b|\btodos los derechos reservados\b|\btous droits réservés\b|\balle rechte vorbehalten\b"
+    r"|\bnon-? ?commercial (?:use |purposes )?only\b"
+)
+_STATEMENTS = re.compile(r"https?://(?:www\.)?rightsstatements\.org/")
+"""They say that a work is protected, or where it is not: none of them lets it be used anywhere."""
+_PORTED = re.compile(
+    r"(?:[ -](?:international|unported|generic|migrated|deed|public|licen[cs]e|(?!by|nc|nd|sa)[a-z]{2}|igo))*$"
+)
 _NAMED_PARTS = (
     ("non-? ?commercial", "nc"),
     ("no-? ?deriv(?:ative)?s?(?: works)?", "nd"),
@@ -62,25 +78,57 @@ class License:
 UNKNOWN = License()
 
 
-def read_license(text: str | None, version: str | None = None, url: str | None = None) -> License:
+def read_license(
+    text: str | None, version: str | None = None, url: str | None = None, beside: Iterable[str] = ()
+) -> License:
     """Read a licence from whatever a service calls it: a code, a sentence, a deed's URL, or None.
 
     What is not one of KNOWN is UNKNOWN, all rights reserved among it; a guess would be worse than that. Where the text
     and the URL contradict each other, the stricter counts: whoever reserves all rights beside a deed gives none away.
+    `beside` are other texts on the rights in the same picture, which count alike; where `text` names no licence, the
+    first of them that does stands for it.
     """
+    url = url if url and _LINK.match(url) else None
+    found = _read_license(text, version, url)
+    for other in beside:
+        words = _plain(other)
+        if _ALL_RIGHTS.search(words) or _is_somewhere(words):
+            return UNKNOWN
+        also = _read_license(other, None, None)
+        if also.code:
+            found = _stricter(found, also) if found.code else also
+    return UNKNOWN if _RESERVED.search(_plain(text or "")) and not _DEED.search(text or "") else found
+
+
+def _read_license(text: str | None, version: str | None, url: str | None) -> License:
     words = _plain(text or "")
+    if any(_STATEMENTS.match(_plain(part or "")) for part in (url, text)):
+        return UNKNOWN
     deeds = [
         _from_deed(*deed.groups()) for deed in (_DEED.search((part or "").lower()) for part in (url, text)) if deed
     ]
     if any(not deed.code for deed in deeds) or (_RESERVED.search(words) and not _DEED.search(words)):
         return UNKNOWN
     said = _read_words(words, version, None if deeds else url)
+    linked = next((code for code, (_, deed) in _STOCK.items() if (url or "").startswith(deed.rstrip("/"))), "")
+    if linked and said.code:
+        return _stricter(said, stock_license(linked))
     if said.code and not deeds:
         return said
     found = deeds[0] if deeds else UNKNOWN
     for other in (*deeds[1:], said):
         found = _stricter(found, other) if other.code else found
     return found
+
+
+def reserves_rights(text: str) -> bool:
+    """Whether a text reserves all rights, or commercial use."""
+    return bool(_ALL_RIGHTS.search(_plain(text)))
+
+
+def _is_somewhere(words: str) -> bool:
+    """Whether words say that a work is free in some countries, and not in others."""
+    return bool(_PUBLIC_DOMAIN.match(words) and _ONLY_SOMEWHERE.search(words))
 
 
 def stock_license(code: str) -> License:
@@ -114,7 +162,7 @@ def _read_words(words: str, version: str | None, url: str | None) -> License:
     if _MARK.match(words):
         return License("pdm", "1.0", url or "https://creativecommons.org/publicdomain/mark/1.0/")
     if _PUBLIC_DOMAIN.match(words):
-        return UNKNOWN if _ONLY_SOMEWHERE.search(words) else License("pd", "", url or "")
+        return License("pd", "", url or "") if _EVERYWHERE.match(words) else UNKNOWN
     short = _SHORT.match(_abbreviated(words))
     if short is None or not _PORTED.match(short["rest"]) or (short["rest"] and not (short[2] or "licen" in words)):
         return UNKNOWN

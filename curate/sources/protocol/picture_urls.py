@@ -15,10 +15,15 @@ _WIKIMEDIA = re.compile(
     r"https?://upload\.wikimedia\.org/wikipedia/commons/(?:thumb/)?(\w/\w\w)/([^/?#]+)(?:/[^/?#]+)?"
 )
 _FLICKR = re.compile(r"https?://(?:live|farm\d+)\.static\.?flickr\.com/(?:\w+/)*(\d+)_[0-9a-f]+(?:_\w+)?\.\w+")
-_OBSERVATION = re.compile(
-    r"https?://(?:www\.)?inaturalist\.\w+(?:\.\w+)?/observations/"
-    r"([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\d+)(?![\w-])"
+_OF_INATURALIST = (
+    r"https?://(?:(?:[\w-]+\.)*inaturalist(?:\.[\w-]+)+"
+    r"|(?:www\.)?(?:naturalista\.mx|argentinat\.org|biodiversity4all\.org))(?::\d+)?(?:/v\d)?"
 )
+"""The sites of iNaturalist's network, by subdomain, country or a name of their own: all show the same observations."""
+_OBSERVATION = re.compile(
+    _OF_INATURALIST + r"/observations/([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\d+)(?![\w-])", re.IGNORECASE
+)
+_PHOTO_PAGE = re.compile(_OF_INATURALIST + r"/photos/(\d+)(?!\w)", re.IGNORECASE)
 
 
 def picture_key(url: str) -> str:
@@ -63,6 +68,12 @@ def modest_url(url: str, width: int | None = None) -> str:
     return f"https://upload.wikimedia.org/wikipedia/commons/thumb/{folder}/{name}/{MODEST_WIDTH}px-{name}"
 
 
+def photo_of_page(landing_page: str) -> str:
+    """The picture key of the photo on iNaturalist that a page there shows; "" for another page."""
+    found = _PHOTO_PAGE.match(landing_page)
+    return f"inaturalist:{found[1]}" if found is not None else ""
+
+
 def provenance_group(landing_page: str) -> str:
     """What pictures of one origin share: their iNaturalist observation, else their source page.
 
@@ -70,7 +81,7 @@ def provenance_group(landing_page: str) -> str:
     """
     observation = _OBSERVATION.match(landing_page)
     if observation is not None:
-        return f"inaturalist:{observation[1]}"
+        return f"inaturalist:{observation[1].lower()}"
     page = urlsplit(landing_page)
     if not page.hostname:
         return ""

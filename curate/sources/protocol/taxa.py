@@ -1,7 +1,7 @@
 """Which taxon a query means: a name is resolved once, exactly, and within the kingdom that the names file gives."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from curate.sources.protocol.image_search import Query
@@ -12,6 +12,7 @@ _ANIMALS = frozenset(
 """The groups into which iNaturalist divides animals (its "iconic taxa"); those of plants and fungi are the kingdoms."""
 
 _MOST_NAMED = 3
+_RANKS = frozenset({"subsp", "ssp", "var", "subvar", "f", "forma", "sect", "subg"})
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,21 @@ def best_taxon(query: Query, found: Sequence[Taxon]) -> Taxon | str:
 def in_kingdom(group: str, kingdom: str) -> bool:
     """Whether a taxon's kingdom or iNaturalist group lies in a kingdom; "" means any."""
     return not kingdom or not group or group == kingdom or (kingdom == "Animalia" and group in _ANIMALS)
+
+
+def bears_name(words: str, names: Iterable[str]) -> bool:
+    """Whether one of a taxon's names is the very same, but for signs of hybrids and of ranks and for punctuation."""
+    wanted = _bare_name(words)
+    return any(_bare_name(name) == wanted for name in names)
+
+
+def begins_with(words: str, names: Iterable[str]) -> bool:
+    """Whether one of the names begins with the whole words: *Echinops ritro* L. is an Echinops."""
+    return any(f"{plain_name(name)} ".startswith(f"{plain_name(words)} ") for name in names)
+
+
+def _bare_name(name: str) -> str:
+    return " ".join(word for word in re.findall(r"[^\W_]+", plain_name(name)) if word not in _RANKS)
 
 
 def plain_name(name: str) -> str:
