@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from curate.radius_calibration import RadiusCalibration
     from curate.scrape import Scraped
     from curate.scraping.preview import Preview
-    from curate.scraping.shortfall import Shortfall
+    from curate.scraping.shortfall import Shortfall, SourceEnd
     from curate.split import Proof, SplitReport, Undivided
     from curate.splitting.since_split import SinceSplit
     from curate.splitting.undivided import BondKind
@@ -150,11 +150,12 @@ def _called(dataset: Dataset, labels: Sequence[str]) -> dict[str, str]:
     """Each label with the name of its class, where that is another: "42 daffodil"."""
     if not labels:
         return {}
+    from curate.credits import scraped_names
     from curate.errors import UserError
     from curate.names import names_for
 
     try:
-        names, _ = names_for(dataset.root, dataset.labels())
+        names, _ = names_for(dataset.root, dataset.labels(), recorded=scraped_names(dataset))
     except UserError:  # a names file that cannot be used is no reason not to say what a plan costs
         names = {}
     named = {label: names.get(label, label) for label in labels}
@@ -415,6 +416,13 @@ def scraping(report: Scraped) -> None:
     _taken_for(report.notes)
     for problem in report.problems:
         say(f"Could not go on with {problem}.")
+    if report.unwanted:
+        many = f"{len(report.unwanted):,} pictures that are there have"
+        say(
+            f"{'1 picture that is there has' if len(report.unwanted) == 1 else many} a licence that --license does not "
+            f"allow, such as {report.unwanted[0]}: remove the files yourself if they are not to stay; the column "
+            "license of metadata.csv tells them."
+        )
     for short in report.shortfalls[:MOST_ROWS]:
         say(_short_in_words(short))
     if len(report.shortfalls) > MOST_ROWS:
@@ -438,14 +446,25 @@ _WAYS_OUT: Final = {
 }
 
 
+_ENDS: Final[Mapping[SourceEnd, str]] = {
+    "refused": "--contact or a valid key",
+    "limited": "the same command again later",
+    "failed": "the same command again later",
+}
+
+
 def _short_in_words(short: Shortfall) -> str:
     """How many a class has, why no more, and what may bring more."""
     ways = list(dict.fromkeys(_WAYS_OUT[kind] for kind, _ in short.lost.most_common() if kind in _WAYS_OUT))
-    why = f"of the others: {_losses(short.lost)}" if short.lost else "the sources have no more"
+    ways = list(dict.fromkeys([*(_ENDS[end] for end in short.closed.values()), *ways]))
+    whys = [f"{' and '.join(short.closed)} failed, as said above"] if short.closed else []
+    whys += [f"of the others: {_losses(short.lost)}"] if short.lost else []
+    why = "; ".join(whys) or "the sources have no more"
     more = " or ".join([*ways, "another --source"])
     said = f"{short.label} has {short.there:,} of {short.wanted:,} pictures; {why}. Try {more}."
     failed = "; ".join(f"{url} ({reason})" for url, reason in short.failures)
-    return f"{said} Failed: {failed}." if failed else said
+    others = short.failed - len(short.failures)
+    return f"{said} Failed: {failed}{f' … and {others:,} more' if others else ''}." if failed else said
 
 
 def scrape_preview(shown: Preview) -> None:

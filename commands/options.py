@@ -122,10 +122,11 @@ def chosen_checkpoint(checkpoint: Path | None, models: Path, data: Path | None =
 
 def names_of(data: Path, file: Path | None) -> dict[str, str]:
     """Class folder → name, for every class of a dataset; raises `UserError` where a names file lacks one."""
+    from curate.credits import scraped_names
     from curate.dataset import open_dataset
     from curate.names import OWN_NAMES, require_names
 
     dataset = open_dataset(data)
     # Where the dataset lies a folder further down, its names may lie where the user has put them.
     root = data if (data / OWN_NAMES).is_file() else dataset.root
-    return require_names(root, dataset.labels(), file)
+    return require_names(root, dataset.labels(), file, scraped_names(dataset))

@@ -14,6 +14,7 @@ from typing import Any, Final
 from curate.catalog import Catalog, Picture
 from curate.catalog.own_facts import has_own_facts
 from curate.cleaning.planning import part_placements
+from curate.credits import scraped_names
 from curate.dataset import SPLITS, UNLABELLED, ClassFolder, Dataset, natural_key, open_dataset
 from curate.defaults import DEFAULT_RADIUS, require_radius
 from curate.duplicates import NearDuplicates, find_near_duplicates
@@ -176,7 +177,7 @@ def _read(dataset: Dataset, progress: Progress) -> _Side:
     in_split = {origin: max((copy.split for copy in copies), key=SPLITS.index) for origin, copies in placed.items()}
     return _Side(
         root,
-        names_for(dataset.root, dataset.labels())[0],
+        names_for(dataset.root, dataset.labels(), recorded=scraped_names(dataset))[0],
         [
             replace(one, path=str(root / one.path), split=in_split.get(one.path, one.split))
             for one in sources

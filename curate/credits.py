@@ -106,7 +106,7 @@ def refresh_credits(dataset: Dataset, catalog: Catalog) -> None:
 
     Of these only what is there, and as we wrote it, is written again: what somebody has edited or removed stays so.
     """
-    names = _names_on_record(catalog)
+    names = names_on_record(catalog)
     if _is_there(dataset.root / CREDITS) and is_signed(dataset.root / CREDITS):
         write_credits(dataset, catalog, names)
     tables = _tables(dataset, catalog)
@@ -120,12 +120,22 @@ def _is_there(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
-def _names_on_record(catalog: Catalog) -> dict[str, str]:
+def names_on_record(catalog: Catalog) -> dict[str, str]:
+    """Label → name, as the classes were called when they were scraped; nothing where none was."""
     try:
         known = json.loads(catalog.about(_NAMES) or "{}")
     except ValueError:
         return {}
     return {str(label): str(name) for label, name in known.items()} if isinstance(known, dict) else {}
+
+
+def scraped_names(dataset: Dataset) -> dict[str, str]:
+    """The same of a dataset whose catalog is not open; nothing where it has none that can be read."""
+    try:
+        with Catalog.open_read_only(dataset.catalog_path) as catalog:
+            return names_on_record(catalog)
+    except UserError:
+        return {}
 
 
 def _tops(dataset: Dataset) -> set[str]:
@@ -139,10 +149,12 @@ def write_metadata(dataset: Dataset, catalog: Catalog, names: Mapping[str, str],
     `imagefolder` refuses a folder in which some have none. Raises UserError as `write_credits` does.
     """
     written = []
-    for top, rows in sorted(_tables(dataset, catalog).items()):
+    tables = _tables(dataset, catalog)
+    for top in sorted({*tables, *_tops(dataset)}):
         file = inside(dataset.root, f"{top}/{METADATA}" if top else METADATA)
-        write_own(catalog, file, _table(top, rows, names), force=force)
-        written.append(file)
+        if top in tables or is_own(catalog, file):  # all pictures of the one that is there may have gone
+            write_own(catalog, file, _table(top, tables.get(top, []), names), force=force)
+            written.append(file)
     return written
 
 

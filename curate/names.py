@@ -65,12 +65,14 @@ def load_queries(file: Path | None = None) -> dict[str, SearchTerms]:
     return _read(file or QUERIES_FILE)
 
 
-def names_for(dataset_root: Path, labels: Sequence[str], file: Path | None = None) -> tuple[dict[str, str], list[str]]:
+def names_for(
+    dataset_root: Path, labels: Sequence[str], file: Path | None = None, recorded: Mapping[str, str] | None = None
+) -> tuple[dict[str, str], list[str]]:
     """A name for each of `labels`, and the labels that an explicit `file` does not name.
 
-    The first of these that there is decides: `file`; the dataset's own cat_to_name.json; Oxford-102's names,
-    where the folders are Oxford's; the labels themselves. A label that is not named stands for itself,
-    `09.Golden_Gate_Bridge` without its number.
+    The first of these that there is decides: `file`; the dataset's own cat_to_name.json; the `recorded` name of a
+    class, under which it was scraped; Oxford-102's names, where the folders are Oxford's; the labels themselves. A
+    label that is not named stands for itself, `09.Golden_Gate_Bridge` without its number.
     Folders "1" to "102" are Oxford's if all of them are there, or some with at least one picture that bears an Oxford
     file name (image_06734.jpg); whatever other folders stand beside them. Five folders "1" to "5" alone prove nothing:
     any dataset may number its classes, and a bare number is better than a wrong flower's name; a names file settles it.
@@ -85,14 +87,18 @@ def names_for(dataset_root: Path, labels: Sequence[str], file: Path | None = Non
         names = {label: name for label, name in load_names().items() if label in oxford}
     else:
         names = {}
+    if file is None and not own.is_file():
+        names |= {label: name for label, name in (recorded or {}).items() if name != label}
     found = {label: _lookup(names, label) for label in labels}
     missing = [label for label, name in found.items() if name is None] if file is not None else []
     return {label: _readable(label) if name is None else name for label, name in found.items()}, missing
 
 
-def require_names(dataset_root: Path, labels: Sequence[str], file: Path | None = None) -> dict[str, str]:
+def require_names(
+    dataset_root: Path, labels: Sequence[str], file: Path | None = None, recorded: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """`names_for`; raises UserError where an explicit `file` does not name each of `labels`."""
-    names, missing = names_for(dataset_root, labels, file)
+    names, missing = names_for(dataset_root, labels, file, recorded)
     if missing:
         raise UserError(
             f"{file} names no class for the folder{'s' if len(missing) > 1 else ''} {', '.join(missing[:5])}"

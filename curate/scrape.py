@@ -37,7 +37,8 @@ class Scraped:
 
     `problems` are the sources that could not go on, each with its name and why; `notes` say what a source has taken
     for a class's query, such as the taxon, and what of a list belongs to no class; `shortfalls` are the classes that
-    got fewer than were wanted.
+    got fewer than were wanted. `unwanted` are the paths of pictures that stay although the licence that their source
+    tells now is none of those wanted.
     """
 
     dataset: Dataset
@@ -48,6 +49,7 @@ class Scraped:
     metadata: list[Path]
     notes: list[str] = field(default_factory=list)
     shortfalls: list[Shortfall] = field(default_factory=list)
+    unwanted: list[str] = field(default_factory=list)
 
 
 def scrape(
@@ -121,11 +123,12 @@ def scrape(
             dataset,
             crawler.new,
             yields,
-            [f"{name}: {reason}" for name, reason in crawler.closed.items()],
+            [f"{name}: {failed.reason}" for name, failed in crawler.closed.items()],
             write_credits(dataset, catalog, names, force=force),
             write_metadata(dataset, catalog, names, force=force),
             [f"{label} at {source}: {note}" for (label, source), note in crawler.notes.items()],
-            find_shortfalls(catalog, store, yields, labels, options.limit),
+            find_shortfalls(catalog, store, yields, labels, options.limit, crawler.closed),
+            [] if options.licenses is None else store.of_other_licences(labels, options.licenses),
         )
 
 

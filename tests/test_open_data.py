@@ -293,6 +293,34 @@ def test_a_table_that_is_no_table_is_named(tmp_path: Path, table: str, harm: str
         ask(tmp_path, THISTLE)
 
 
+@pytest.mark.parametrize(("mark", "end"), [("", "\r\n"), ("\ufeff", "\n"), ("\ufeff", "\r\n")])
+def test_tables_that_a_program_on_windows_has_saved_are_read(tmp_path: Path, mark: str, end: str) -> None:
+    tables = Tables()
+    tables.observe(1, 120, 11, 12)
+    for file in tables.write(tmp_path, packed=False).iterdir():
+        file.write_bytes((mark + file.read_text(encoding="utf-8").replace("\n", end)).encode())
+    told = ask(tmp_path, THISTLE)["10"]
+    assert sorted(numbers(told)) == [11, 12]
+    assert {candidate.author for candidate in told.candidates} == {"Ann Botanist"}
+
+
+@pytest.mark.parametrize("table", ["taxa", "observations", "photos", "observers"])
+def test_a_table_that_is_no_gzip_file_or_cut_off_is_called_so(tmp_path: Path, table: str) -> None:
+    tables = Tables()
+    tables.observe(1, 120, 11, 12)
+    tables.write(tmp_path / "named")
+    (tmp_path / "named" / f"{table}.csv.gz").write_text("<html>Not found</html>\n")
+    with pytest.raises(UserError, match=rf"{table}\.csv\.gz is no gzip file"):
+        ask(tmp_path / "named", THISTLE)
+    file = tables.write(tmp_path / "cut", packed=False) / f"{table}.csv"
+    whole = file.read_text(encoding="utf-8").removesuffix("\n")
+    file.write_text(whole, encoding="utf-8")
+    assert sorted(numbers(ask(tmp_path / "cut", THISTLE)["10"])) == [11, 12], "no row lacks for a last end of line"
+    file.write_text(whole.rpartition("\t")[0], encoding="utf-8")
+    with pytest.raises(UserError, match=rf"{table}\.csv is cut off in its last row"):
+        ask(tmp_path / "cut", THISTLE)
+
+
 def test_odd_rows_are_left_out_and_the_others_read(tmp_path: Path) -> None:
     tables = Tables()
     tables.observe(1, 120, 11)

@@ -69,6 +69,42 @@ def test_a_redirect_that_two_pictures_share_is_a_dead_link(tmp_path: Path) -> No
     assert report.new == 1
 
 
+def listed_one_by_one(out: Path, urls: list[str], answer: dict[str, Reply]) -> list[str]:
+    """What became of each URL, once each was brought by a list and a run of its own."""
+    with Server(lambda request: answer.get(request.path, Reply(b"no", "text/plain", 404))) as server:
+        network = Network(loopback_ports=frozenset({server.port}), budgets={})
+        for number, url in enumerate(urls):
+            (file := out.with_name(f"{number}.txt")).write_text(f"{server.url}{url}\n")
+            scrape(out, [Query("rose", "rose", "rose")], ScrapeOptions(20, None, 50), sources=(f"urls:{file}",),
+                   network=network, keys={})  # fmt: skip
+    with ledger(out) as db:
+        return [f"{status}: {kind}" for status, kind in db.execute("SELECT status, kind FROM scrape_candidates")]
+
+
+def test_a_redirect_that_two_lists_share_in_two_runs_is_a_dead_link(tmp_path: Path) -> None:
+    moved = Reply(status=302, headers={"Location": "/unavailable.jpg"})
+    web = {"/b.jpg": moved, "/c.jpg": moved, "/unavailable.jpg": picture(99)}
+    became = listed_one_by_one(tmp_path / "out", ["/b.jpg", "/c.jpg"], web)
+    assert became == ["duplicate: placeholder"] * 2
+    assert list((tmp_path / "out" / "raw" / "rose").glob("*.jpg")) == []
+
+
+def test_one_file_for_three_pictures_in_three_runs_is_none_of_them(tmp_path: Path) -> None:
+    urls = ["/1.jpg", "/2.jpg", "/3.jpg"]
+    out = tmp_path / "out"
+    became = listed_one_by_one(out, urls, dict.fromkeys(urls, picture(99)))
+    assert "http" not in (out / "raw" / "metadata.csv").read_text(encoding="utf-8")
+    assert became == ["duplicate: placeholder"] * 3
+    assert list((tmp_path / "out" / "raw" / "rose").glob("*.jpg")) == []
+
+
+def test_a_picture_and_where_it_has_moved_to_are_one(tmp_path: Path) -> None:
+    web = {"/old.jpg": Reply(status=301, headers={"Location": "/new.jpg"}), "/new.jpg": picture(1)}
+    for number, urls in enumerate((["/old.jpg", "/new.jpg"], ["/new.jpg", "/old.jpg"])):
+        _, became = gathered(tmp_path / str(number), urls, web)
+        assert sorted(became.values()) == ["duplicate: duplicate", "kept: "]
+
+
 def test_a_redirect_to_where_the_picture_lies_now_is_followed(tmp_path: Path) -> None:
     web = {
         "/a.jpg": Reply(status=301, headers={"Location": "/moved/a.jpg"}),

@@ -127,10 +127,54 @@ def test_lists_of_urls(web: LocalWeb, out: Path, tmp_path: Path) -> None:
         bring(web, out, sources=(f"urls:{text}",), licenses=None)
 
 
+@pytest.mark.parametrize(
+    "header", ["URL,Label,License", " url , label ,license", "Url;label;License", "url\tlabel\tlicense"]
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_list_is_read_as_a_spreadsheet_saves_it(
+    web: LocalWeb, out: Path, tmp_path: Path, header: str, end: str
+) -> None:
+    delimiter = next(sign for sign in ",;\t" if sign in header)
+    address = f"{web.url}/openverse/pictures/0/original.jpg"
+    table = tmp_path / "list.csv"
+    blank = delimiter * 2
+    table.write_bytes(f"\ufeff{header}{end}{delimiter.join((address, 'rose', 'cc0'))}{end}{blank}{end}".encode())
+    scraped = bring(web, out, sources=(f"urls:{table}",))
+    assert scraped.new == 1
+    assert only(scraped.yields, "rose", f"urls:{table}").lost == {}, "a row of empty cells is none"
+
+
+def test_a_list_without_a_column_of_urls_is_refused(web: LocalWeb, out: Path, tmp_path: Path) -> None:
+    (table := tmp_path / "list.csv").write_text("address;label\nx;rose\n")
+    with pytest.raises(UserError, match="no column `url`"):
+        bring(web, out, sources=(f"urls:{table}",))
+    (entries := tmp_path / "list.json").write_text('[null, {"link": "x"}]')
+    with pytest.raises(UserError, match="no `url` in any of its 2 entries"):
+        bring(web, out, sources=(f"urls:{entries}",))
+
+
+@pytest.mark.parametrize(("name", "odd"), [("list.json", 4), ("list.jsonl", 4), ("list.csv", 1)])
+def test_odd_entries_of_a_list_are_skipped_and_counted(
+    web: LocalWeb, out: Path, tmp_path: Path, name: str, odd: int
+) -> None:
+    good = {"url": f"{web.url}/openverse/pictures/0/original.jpg", "label": "rose", "license": "cc0"}
+    entries = [None, 5, {"url": None}, {"url": "", "label": "rose"}, good]
+    table = tmp_path / name
+    if name.endswith(".csv"):
+        table.write_text(f"url,label,license\n,rose,cc0\n{good['url']},rose,cc0\n")
+    elif name.endswith(".json"):
+        table.write_text(json.dumps(entries))
+    else:
+        table.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
+    scraped = bring(web, out, sources=(f"urls:{table}",))
+    assert scraped.new == 1
+    assert sum(one.lost["odd record"] for one in scraped.yields) == odd
+
+
 def test_a_local_folder_is_a_source(web: LocalWeb, out: Path, tmp_path: Path) -> None:
     mine = plant(tmp_path / "mine", {"Rose": 3, "tulip": 2})
     (mine / "Rose" / "notes.txt").write_text("not a picture")
-    (mine / "metadata.csv").write_text("file_name,author,license\nRose/0000.jpg,Anna,cc0\n")
+    (mine / "metadata.csv").write_text("File_Name;author;License\nRose/0000.jpg;Anna;cc0\n")
     assert bring(web, out, sources=(f"folder:{mine}",)).new == 1
     scraped = bring(web, out, sources=(f"folder:{mine}",), licenses=None)
     assert (scraped.new, len(files(out))) == (2, 3)

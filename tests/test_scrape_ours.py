@@ -159,7 +159,7 @@ def stranger(out: Path, tmp_path: Path, place: str) -> None:
             "",
             place,
         )
-        catalog.db.execute(f"INSERT INTO scrape_candidates VALUES (1{', ?' * len(row)}, '', '', 0, '')", row)
+        catalog.db.execute(f"INSERT INTO scrape_candidates VALUES (1{', ?' * len(row)}, '', '', 0, '', 0)", row)
     (out / FOLDER).mkdir()
     (out / "link").symlink_to(tmp_path)
     from curate.files.ours import WorkFolder

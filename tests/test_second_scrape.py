@@ -10,18 +10,22 @@ from typing import Any
 import pytest
 
 from commands import curation_reports
+from commands.options import names_of
 from curate.catalog import Catalog
 from curate.catalog.origin_facts import origin_facts
 from curate.clean import clean
 from curate.export import export
 from curate.restore import restore
+from curate.scrape import scrape
 from curate.scraping.contact import contact_wanted, known_contact
 from curate.scraping.preview import preview
 from curate.scraping.scrape_options import ScrapeOptions
 from curate.scraping.yield_report import Yield
 from curate.sources.protocol.image_search import Query
 from curate.sources.protocol.licenses import OPEN
+from curate.web.network import Network
 from testing.localweb import LocalWeb
+from testing.webserver import Reply, Server
 from tests.bringing import bring, files, ledger
 from tests.pictures import draw, plant
 
@@ -51,6 +55,79 @@ def test_lines_that_are_added_to_a_list_come(web: LocalWeb, tmp_path: Path, suff
     assert bring(web, out, "rose", sources=(source,)).new == 0
     rows(listing, web, range(5))
     assert bring(web, out, "rose", sources=(source,)).new == 2
+
+
+def test_lines_that_are_taken_out_of_a_list_do_not_come_and_are_not_named(web: LocalWeb, tmp_path: Path) -> None:
+    """Whichever limit a later run has; and they come once they are back in the list."""
+    listing, out = tmp_path / "list.csv", tmp_path / "out"
+    source = f"urls:{listing}"
+    roses = [picture for picture in web.pictures if picture.label == "rose"]
+    web.faults.pictures = {roses[0].number: "gone", roses[1].number: "gone"}
+    rows(listing, web, range(6))
+    assert bring(web, out, "rose", sources=(source,), limit=2).new == 2
+    rows(listing, web, range(1, 2))
+    report = bring(web, out, "rose", sources=(source,), limit=9)
+    assert report.new == 0
+    (short,) = report.shortfalls
+    assert [url for url, _ in short.failures] == [web.offer.url("openverse", roses[1])]
+    (one,) = report.yields
+    assert one.lost["no longer listed"] == 3
+    assert one.found == one.unique + one.lost.total()
+    rows(listing, web, range(6))
+    report = bring(web, out, "rose", sources=(source,), limit=9)
+    assert report.new == 2
+    assert report.yields[0].lost == {"http 404": 2}
+
+
+def test_a_picture_whose_licence_is_no_longer_wanted_stays_and_is_told(
+    web: LocalWeb, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listing, out = tmp_path / "list.csv", tmp_path / "out"
+    rows(listing, web, range(2))
+    assert bring(web, out, "rose", sources=(f"urls:{listing}",)).unwanted == []
+    rows(listing, web, range(1), "all rights reserved")
+    report = bring(web, out, "rose", sources=(f"urls:{listing}",))
+    assert len(files(out)) == 2
+    (path,) = report.unwanted
+    assert (out / path).is_file()
+    curation_reports.scraping(report)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 picture that is there has a licence that --license does not allow, such as raw/rose/" in said
+    assert "remove the files" in said
+    (out / path).unlink()
+    assert bring(web, out, "rose", sources=(f"urls:{listing}",)).unwanted == []
+
+
+def test_failed_urls_are_named_one_for_each_reason_and_the_others_counted(
+    web: LocalWeb, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    roses = [picture for picture in web.pictures if picture.label == "rose"]
+    web.faults.pictures = {rose.number: "gone" for rose in roses[:5]} | {roses[5].number: "noai"}
+    report = bring(web, tmp_path / "out", "rose", sources=(f"urls:{rows(tmp_path / 'list.csv', web, range(12))}",))
+    (short,) = report.shortfalls
+    assert len(short.failures) == len({reason for _, reason in short.failures}) == 2
+    curation_reports.scraping(report)
+    assert "… and 4 more." in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "way"),
+    [(401, "text/plain", "--contact or a valid key"), (403, "text/plain", "--contact or a valid key"),
+     (429, "text/plain", "the same command again later"), (200, "text/html", "the same command again later")],
+)  # fmt: skip
+def test_a_source_that_failed_is_not_said_to_have_no_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], status: int, kind: str, way: str
+) -> None:
+    reply = Reply(b"<html>Log in</html>", kind, status, {"Retry-After": "86400"} if status == 429 else {})
+    with Server(lambda request: reply) as server:  # noqa: ARG005
+        network = Network(loopback_ports=frozenset({server.port}), services={"openverse": server.url}, budgets={})
+        query = Query("rose", "rose", "rose")
+        report = scrape(
+            tmp_path / "out", [query], ScrapeOptions(5, OPEN, 50), sources=("openverse",), network=network, keys={}
+        )
+    curation_reports.scraping(report)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"rose has 0 of 5 pictures; openverse failed, as said above. Try {way} or another --source." in said
 
 
 def test_a_licence_that_is_put_right_is_read_and_credited(web: LocalWeb, tmp_path: Path) -> None:
@@ -257,6 +334,24 @@ def test_credits_follow_what_is_cleaned_restored_and_exported(web: LocalWeb, tmp
     text = (tmp_path / "exported" / "CREDITS.md").read_text(encoding="utf-8")
     assert text.count("CC BY") == 5
     assert leaves.name not in text
+
+
+def test_an_export_calls_the_classes_as_the_scrape_did(web: LocalWeb, tmp_path: Path) -> None:
+    """Unless a names file says otherwise."""
+    out = tmp_path / "out"
+    query = Query("rose", "wild rose", "rose")
+    scrape(out, [query], ScrapeOptions(2, OPEN, 100), sources=("openverse",), network=web.network(), keys={})
+    export(out, tmp_path / "exported")
+    assert "## rose: wild rose" in (tmp_path / "exported" / "CREDITS.md").read_text(encoding="utf-8")
+    (named,) = json.loads((tmp_path / "exported" / "labels.json").read_text(encoding="utf-8"))
+    assert named["name"] == "wild rose"
+    lines = (tmp_path / "exported" / "train" / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {json.loads(line)["name"] for line in lines} == {"wild rose"}
+    assert names_of(out, None) == {"rose": "wild rose"}, "a training calls them so, too"
+    (out / "cat_to_name.json").write_text('{"rose": "dog rose"}')
+    assert names_of(out, None) == {"rose": "dog rose"}
+    export(out, tmp_path / "again")
+    assert "## rose: dog rose" in (tmp_path / "again" / "CREDITS.md").read_text(encoding="utf-8")
 
 
 def test_credits_that_somebody_has_edited_stay_as_they_are(web: LocalWeb, tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ CREATE TABLE IF NOT EXISTS scrape_candidates (
     author_page      TEXT NOT NULL DEFAULT '',
     noai             INTEGER NOT NULL DEFAULT 0,  -- 1: its author wants no AI trained with it
     citation         TEXT NOT NULL DEFAULT '',  -- of the whole that it was found in; "" for none
+    redirected       INTEGER NOT NULL DEFAULT 0,  -- 1: its bytes came from another URL
     UNIQUE (label, source, picture)
 )""",
 )
@@ -64,6 +65,7 @@ _LATER_COLUMNS = (
     ("scrape_candidates", "author_page", "TEXT NOT NULL DEFAULT ''"),
     ("scrape_candidates", "noai", "INTEGER NOT NULL DEFAULT 0"),
     ("scrape_candidates", "citation", "TEXT NOT NULL DEFAULT ''"),
+    ("scrape_candidates", "redirected", "INTEGER NOT NULL DEFAULT 0"),
 )
 """What older versions have not: they get it when the tables are opened."""
 _INDEXES = (
@@ -100,6 +102,13 @@ _TOLD = (
 """The first columns of what `_row` gives, which a source tells."""
 _TOLD_LATER = ("taken_at", "author_page", "noai", "citation")
 """The last ones of it, which a source tells too."""
+UNLISTED = "no longer listed"
+"""The kind of a candidate whose line has gone from a list of the user's own."""
+_TRIED = ("status", "kind", "reason", "runs", "sha256", "path")
+_ENTER = (
+    f"INSERT OR IGNORE INTO scrape_candidates ({', '.join((*_TOLD, *_TRIED, *_TOLD_LATER))}) "
+    f"VALUES ({', '.join('?' * len((*_TOLD, *_TRIED, *_TOLD_LATER)))})"
+)
 _OPEN = ("found", "refused", "retry", "fetched")
 _TAKEN = ("retry", "failed", "fetched", "broken", "duplicate", "kept")
 
@@ -116,6 +125,7 @@ class StoredCandidate:
     status: str
     sha256: str
     path: str
+    redirected: bool = False
 
 
 class CandidateStore:
@@ -174,7 +184,7 @@ class CandidateStore:
         With `correct`, a candidate that another search has found gets what is said of it now, and another try.
         """
         row = _row(label, source, words, candidate)
-        if self._db.execute(f"INSERT OR IGNORE INTO scrape_candidates VALUES (NULL{', ?' * len(row)})", row).rowcount:
+        if self._db.execute(_ENTER, row).rowcount:
             return False
         number, first = self._db.execute(
             "SELECT id, words FROM scrape_candidates WHERE label = ? AND source = ? AND picture = ?",
@@ -194,8 +204,8 @@ class CandidateStore:
         )
         self._db.execute(
             "UPDATE scrape_candidates SET status = 'found', kind = '', reason = '', runs = 0 WHERE id = ? "
-            "AND status IN ('failed', 'broken')",
-            (number,),
+            "AND (status IN ('failed', 'broken') OR kind = ?)",
+            (number, UNLISTED),
         )
         stored = self.by_id(number)
         if before is not None and stored is not None and stored.status == "kept":
@@ -207,9 +217,42 @@ class CandidateStore:
         """The first candidate behind the id `last` that is still to be tried."""
         marks = ", ".join("?" * len(_OPEN))
         return self._stored(
-            f"label = ? AND source = ? AND id > ? AND status IN ({marks}) AND runs < ? ORDER BY id LIMIT 1",
-            (label, source, last, *_OPEN, RUNS),
+            f"label = ? AND source = ? AND id > ? AND status IN ({marks}) AND runs < ? AND kind != ? "
+            "ORDER BY id LIMIT 1",
+            (label, source, last, *_OPEN, RUNS, UNLISTED),
         )
+
+    def begin_list(self, label: str, source: str, words: str) -> None:
+        """Forget the readings of a user's list whose content, or what was asked of it, was another one.
+
+        What it says then is entered anew, and `withdraw_unlisted` tells what it says no longer.
+        """
+        which = (label, source)
+        others = "SELECT 1 FROM scrape_searches WHERE label = ? AND source = ? AND words != ? LIMIT 1"
+        if self._db.execute(others, (*which, words)).fetchone() is not None:
+            with self._catalog.transaction() as db:
+                db.execute("DELETE FROM scrape_searches WHERE label = ? AND source = ?", which)
+                db.execute("UPDATE scrape_candidates SET words = '' WHERE label = ? AND source = ?", which)
+
+    def withdraw_unlisted(self, label: str, source: str, words: str) -> None:
+        """Once a list was read whole: nobody tries, or names as failed, what it says no longer."""
+        with self._catalog.transaction() as db:
+            db.execute(
+                "UPDATE scrape_candidates SET status = 'refused', kind = ?, reason = 'its line has gone from the list' "
+                "WHERE label = ? AND source = ? AND words != ? AND status IN ('found', 'refused', 'retry', 'failed')",
+                (UNLISTED, label, source, words),
+            )
+
+    def of_other_licences(self, labels: Iterable[str], licences: Iterable[str]) -> list[str]:
+        """The paths of the present pictures of these classes that were kept, and whose licence is none of these."""
+        wanted, codes = set(labels), list(licences)
+        rows = self._db.execute(
+            "SELECT DISTINCT pictures.label, pictures.path FROM scrape_candidates JOIN pictures USING (sha256) "
+            f"WHERE status = 'kept' AND state = 'present' AND license NOT IN ({', '.join('?' * len(codes))}) "
+            "ORDER BY pictures.path",
+            codes,
+        )
+        return [path for label, path in rows if label in wanted]
 
     def by_id(self, number: int) -> StoredCandidate | None:
         """The candidate of this id."""
@@ -257,9 +300,12 @@ class CandidateStore:
             self._db.execute("UPDATE scrape_candidates SET runs = runs + 1 WHERE id = ?", (number,))
         self.mark(number, "retry" if passing else "failed", kind, reason)
 
-    def mark_fetched(self, number: int, sha256: str) -> None:
-        """Its bytes lie whole among the incoming files."""
-        self._db.execute("UPDATE scrape_candidates SET sha256 = ? WHERE id = ?", (sha256, number))
+    def mark_fetched(self, number: int, sha256: str, *, redirected: bool | None = None) -> None:
+        """Its bytes lie whole among the incoming files; None leaves on record whether a redirect led to them."""
+        self._db.execute(
+            "UPDATE scrape_candidates SET sha256 = ?, redirected = COALESCE(?, redirected) WHERE id = ?",
+            (sha256, redirected, number),
+        )
         self.mark(number, "fetched")
 
     def keep(self, stored: StoredCandidate, sha256: str, path: str) -> None:
@@ -305,13 +351,14 @@ class CandidateStore:
             (label,),
         ).fetchall()
 
-    def failures(self, label: str, most: int) -> list[tuple[str, str]]:
-        """(URL, why) of the first candidates of a class that could not be fetched."""
-        return self._db.execute(
-            "SELECT url, reason FROM scrape_candidates WHERE label = ? AND status IN ('failed', 'retry') "
-            "ORDER BY id LIMIT ?",
-            (label, most),
-        ).fetchall()
+    def failures(self, label: str) -> list[tuple[str, str, int]]:
+        """(URL, why, count) of the candidates of a class that could not be fetched: the first one for each reason."""
+        rows = self._db.execute(
+            "SELECT MIN(id), url, reason, COUNT(*) FROM scrape_candidates WHERE label = ? "
+            "AND status IN ('failed', 'retry') GROUP BY reason ORDER BY MIN(id)",  # the other columns are that row's
+            (label,),
+        )
+        return [(url, reason, count) for _, url, reason, count in rows]
 
     def relocate(self, stored: StoredCandidate, path: str) -> None:
         """Say that a kept picture gets another place than the one on record."""
@@ -394,7 +441,7 @@ def _picture(candidate: Candidate) -> str:
 
 def _stored(row: tuple[object, ...]) -> StoredCandidate:
     number, label, source, _, picture, url, source_id, landing_page, title, author, *rest = row
-    code, version, deed, width, height, group, status, _, _, _, sha256, path, taken_at, page, noai, citation = rest
+    code, version, deed, width, height, group, status, _, _, _, sha256, path, taken_at, page, noai, citation, led = rest
     license_ = License(str(code), str(version), str(deed))
     size = (width if isinstance(width, int) else None, height if isinstance(height, int) else None)
     texts = (str(url), str(source_id), str(landing_page), str(title), str(author))
@@ -403,5 +450,5 @@ def _stored(row: tuple[object, ...]) -> StoredCandidate:
     candidate = Candidate(*texts, license_, *size, *told, noai=bool(noai), key=key, citation=str(citation))
     assert isinstance(number, int)
     return StoredCandidate(
-        number, str(label), str(source), str(picture), candidate, str(status), str(sha256), str(path)
+        number, str(label), str(source), str(picture), candidate, str(status), str(sha256), str(path), bool(led)
     )

@@ -29,6 +29,7 @@ from curate.scraping.scrape_options import ScrapeOptions
 from curate.scraping.searching import Searches
 from curate.sources.protocol.image_search import PictureGiver, Query, Source
 from curate.sources.protocol.picture_urls import is_another_picture
+from curate.web.answers import SourceFailed
 from curate.web.fetch import Fetcher
 from curate.web.retries import FetchFailed
 
@@ -52,14 +53,10 @@ class CrawlTarget:
 
 @dataclass(frozen=True)
 class Obtained:
-    """A whole file among the incoming ones, and its row for the catalog under its present, absolute path.
-
-    `redirected` says that it came from another URL than the candidate's.
-    """
+    """A whole file among the incoming ones, and its row for the catalog under its present, absolute path."""
 
     path: Path
     picture: Picture
-    redirected: bool = False
 
 
 class Crawler:
@@ -79,7 +76,7 @@ class Crawler:
         self._advance: Callable[[int], None] = lambda done: None  # noqa: ARG005
 
     @property
-    def closed(self) -> dict[str, str]:
+    def closed(self) -> dict[str, SourceFailed]:
         """The sources that could not go on: name → why."""
         return self._searches.closed
 
@@ -152,18 +149,16 @@ class Crawler:
     async def _obtain(self, stored: StoredCandidate, source: Source) -> Obtained | FetchFailed:
         """Bring a candidate's file in, if it is not there yet, and read all that it tells."""
         try:
-            path, redirected = self._target.incoming.whole(stored), False
-            if path is None:
-                path, redirected = await self._bring(stored, source)
+            path = self._target.incoming.whole(stored) or await self._bring(stored, source)
         except FetchFailed as failed:
             self._target.store.mark_failed(stored.id, failed.kind, failed.reason, passing=failed.passing)
             return failed
         loop = asyncio.get_running_loop()
         picture = await loop.run_in_executor(self._decoders, self._read, stored, path)
-        return Obtained(path, picture, redirected)
+        return Obtained(path, picture)
 
-    async def _bring(self, stored: StoredCandidate, source: Source) -> tuple[Path, bool]:
-        """The whole file, and whether a redirect led to it."""
+    async def _bring(self, stored: StoredCandidate, source: Source) -> Path:
+        """The whole file; the store knows then whether a redirect led to it."""
         target, url, stem = self._target, stored.candidate.url, str(stored.id)
         given = await source.give(stored.candidate) if isinstance(source, PictureGiver) else url
         largest, redirected = self._fetcher.network.largest_picture, False
@@ -180,15 +175,15 @@ class Crawler:
             if is_another_picture(given, fetched.url):
                 fetched.path.unlink()
                 raise FetchFailed("dead link", f"its host answers with another picture, {fetched.url}")
-        target.store.mark_fetched(stored.id, fetched.sha256)
-        return fetched.path, redirected
+        target.store.mark_fetched(stored.id, fetched.sha256, redirected=redirected)
+        return fetched.path
 
     async def _settle(self, stored: StoredCandidate, obtained: Obtained | FetchFailed) -> str:
         """Judge a fetched file, and keep it or let it go. The new status."""
         if isinstance(obtained, FetchFailed):
             return "failed"
         target, path, picture = self._target, obtained.path, obtained.picture
-        left = reject_placeholder(target.dataset, target.catalog, target.store, stored, redirected=obtained.redirected)
+        left = reject_placeholder(target.dataset, target.catalog, target.store, stored)
         if left is not None:
             self.new = max(0, self.new - len(left))
             for label in left:  # of another class too; one that was not looked at yet is counted when it is

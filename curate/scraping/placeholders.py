@@ -13,17 +13,19 @@ REASON = "placeholder"
 
 _MOST = 2
 """Pictures of one host that may have the very same bytes: somebody may have uploaded a photo twice."""
+_MOST_REDIRECTED = 1
 
 
 def reject_placeholder(
-    dataset: Dataset, catalog: Catalog, store: CandidateStore, stored: StoredCandidate, *, redirected: bool
+    dataset: Dataset, catalog: Catalog, store: CandidateStore, stored: StoredCandidate
 ) -> list[str] | None:
     """Look whether a fetched file is what its host gives for pictures that it has not; if so, none of them is kept.
 
     It is where the same bytes came for more than two pictures that one source has on one host, and for more than one
-    where a redirect led to them. What was kept before that was known goes to the quarantine: returns the class of each
-    that did, None where the file is no placeholder. To be called by the holder of the dataset's lock. Raises UserError
-    for a catalog that says that something was kept outside the dataset.
+    to which a redirect led, in this run or another; all lists of URLs are one source. What was kept before that was
+    known goes to the quarantine: returns the class of each that did, None where the file is no placeholder. To be
+    called by the holder of the dataset's lock. Raises UserError for a catalog that says that something was kept outside
+    the dataset.
     """
     present = store.by_id(stored.id)
     if present is None or not present.sha256:
@@ -33,10 +35,10 @@ def reject_placeholder(
     alike = [
         one
         for one in store.of_bytes(present.sha256)
-        if one.source == stored.source and host and _host(one.candidate.url) == host
+        if _service(one) == _service(stored) and host and _host(one.candidate.url) == host
     ]
     pictures = {one.picture for one in alike}
-    if len(pictures) <= (1 if redirected else _MOST):
+    if len(pictures) <= _MOST and len({one.picture for one in alike if one.redirected}) <= _MOST_REDIRECTED:
         return None
     why = f"{host} gives the same file for {len(pictures)} pictures"
     kept = list(dict.fromkeys(path for one in alike for path in _places(dataset, catalog, one)))
@@ -53,6 +55,10 @@ def _places(dataset: Dataset, catalog: Catalog, one: StoredCandidate) -> list[st
     if one.status != "kept":
         return []
     return [one.path] if inside(dataset.root, one.path).is_file() else catalog.paths_of(one.sha256)
+
+
+def _service(one: StoredCandidate) -> str:
+    return one.source.partition(":")[0]
 
 
 def _host(url: str) -> str | None:

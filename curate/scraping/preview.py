@@ -84,7 +84,7 @@ def preview(
     return Preview(
         listed,
         yields,
-        [f"{name}: {reason}" for name, reason in searches.closed.items()],
+        [f"{name}: {failed.reason}" for name, failed in searches.closed.items()],
         [f"{label} at {source}: {note}" for (label, source), note in searches.notes.items()],
     )
 

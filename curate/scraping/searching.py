@@ -17,7 +17,7 @@ class Searches:
     """
 
     def __init__(self, store: CandidateStore, options: ScrapeOptions) -> None:
-        self.closed: dict[str, str] = {}
+        self.closed: dict[str, SourceFailed] = {}
         self.notes: dict[tuple[str, str], str] = {}
         self.varied = True
         self._read: set[tuple[str, str]] = set()  # lists of the user's, by class
@@ -34,8 +34,11 @@ class Searches:
         if is_own_list(name) and (query.label, name) not in self._read:
             # What a list says now may correct what it said before, so all of it is read before any of it is judged.
             self._read.add((query.label, name))
+            self._store.begin_list(query.label, name, self._words(query, source))
             while await self.ask(query, name, source, wanted):
                 pass
+            if self._store.cursor(query, name, self._words(query, source))[1]:
+                self._store.withdraw_unlisted(query.label, name, self._words(query, source))
         while True:
             stored = self._store.after(query.label, name, last)
             if stored is None:
@@ -73,10 +76,10 @@ class Searches:
                     return False
             page = await source.page(query, wanted, cursor)
         except SourceFailed as failed:
-            self.closed[name] = failed.reason
+            self.closed[name] = failed
             return False
         if page.next is not None and page.next == cursor:
-            self.closed[name] = "it leads from one page back to the same page"
+            self.closed[name] = SourceFailed(name, "it leads from one page back to the same page")
             page = replace(page, next=None)
         if page.note:
             self.notes[query.label, name] = page.note

@@ -1,12 +1,16 @@
 """Which classes got fewer pictures than were asked for, and why."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from curate.catalog import Catalog
 from curate.catalog.candidate_store import CandidateStore
 from curate.scraping.yield_report import Yield
+from curate.web.answers import SourceFailed, SourceLimited, SourceRefused
+
+SourceEnd = Literal["refused", "limited", "failed"]
 
 MOST_FAILURES = 3
 """Failed URLs of a class that are named."""
@@ -16,7 +20,8 @@ MOST_FAILURES = 3
 class Shortfall:
     """A class that has `there` pictures of those `wanted`; `lost` says why others fell away, in the words of `Yield`.
 
-    `failures` are some URLs that could not be fetched, each with the reason.
+    `failures` are some URLs that could not be fetched, the first for each reason, of `failed` in all. `closed` are the
+    sources that could not go on: name → whether they refused the caller, set a limit, or failed otherwise.
     """
 
     label: str
@@ -24,18 +29,34 @@ class Shortfall:
     wanted: int
     lost: Counter[str]
     failures: Sequence[tuple[str, str]]
+    failed: int
+    closed: Mapping[str, SourceEnd]
 
 
 def find_shortfalls(
-    catalog: Catalog, store: CandidateStore, yields: Iterable[Yield], labels: Sequence[str], wanted: int
+    catalog: Catalog,
+    store: CandidateStore,
+    yields: Iterable[Yield],
+    labels: Sequence[str],
+    wanted: int,
+    closed: Mapping[str, SourceFailed],
 ) -> list[Shortfall]:
     """The classes that lack pictures, in their order."""
     lost = {label: Counter[str]() for label in labels}
     for one in yields:
         lost[one.label] += one.lost
     counts = {label: catalog.count_of(label) for label in labels}
-    return [
-        Shortfall(label, counts[label], wanted, lost[label], store.failures(label, MOST_FAILURES))
-        for label in labels
-        if counts[label] < wanted
-    ]
+    ends = {name: _end(failed) for name, failed in closed.items()}
+    short = []
+    for label in (label for label in labels if counts[label] < wanted):
+        failures = store.failures(label)
+        named = [(url, reason) for url, reason, _ in failures[:MOST_FAILURES]]
+        failed = sum(count for _, _, count in failures)
+        short.append(Shortfall(label, counts[label], wanted, lost[label], named, failed, ends))
+    return short
+
+
+def _end(failed: SourceFailed) -> SourceEnd:
+    return (
+        "refused" if isinstance(failed, SourceRefused) else "limited" if isinstance(failed, SourceLimited) else "failed"
+    )

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from curate.credits import cell_content
 from curate.errors import UserError
+from curate.sources.protocol.headed_table import read_headed_table
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions, whole_number
 from curate.sources.protocol.licenses import read_license
 from curate.sources.protocol.picture_urls import provenance_group
@@ -98,10 +99,12 @@ def _read_credits(path: Path) -> dict[str, dict[str, str]]:
     if not path.is_file():
         return {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [
-                {key: cell_content(value or "") for key, value in row.items() if key} for row in csv.DictReader(file)
-            ]
+        text = path.read_text(encoding="utf-8-sig")
+        rows = [
+            {name: cell_content(cell) for name, cell in row.items()} for row in read_headed_table(text, "file_name")
+        ]
+    except KeyError:
+        return {}  # a table of something else
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read ({error}): correct it, or move it away.") from error
-    return {row["file_name"].removeprefix("./"): row for row in rows if "file_name" in row}
+    return {row["file_name"].removeprefix("./"): row for row in rows}

@@ -2,13 +2,13 @@
 
 A text holds one URL a line, all of one class. CSV and TSV (with a header), a JSON array and JSONL have a `url`, and may
 have `label` (class folder or name), `title`, `author`, `license`, `license_url`, `landing_page`, `provenance_group`,
-`taken_at`, `author_page` and `citation`. A list that has changed is read again: lines may be added, and what they say
+`taken_at`, `author_page` and `citation`, in upper or lower case. CSV has commas, semicolons or tabs. An entry without a
+URL is skipped and counted as odd. A list that has changed is read again: lines may be added, and what they say
 put right.
 """
 
 import csv
 import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,6 +17,7 @@ from typing import ClassVar
 
 from curate.errors import UserError, why_no_value
 from curate.files.reading import read_file
+from curate.sources.protocol.headed_table import read_headed_table
 from curate.sources.protocol.image_search import (
     Candidate,
     CandidatePage,
@@ -27,7 +28,7 @@ from curate.sources.protocol.image_search import (
 )
 from curate.sources.protocol.licenses import read_license
 from curate.sources.protocol.picture_urls import provenance_group
-from curate.sources.protocol.records import read_records
+from curate.sources.protocol.records import OddRecord, read_records
 from curate.web.api import Api
 
 PAGE_SIZE = 500
@@ -48,10 +49,13 @@ class Search:
     def __init__(self, api: Api, options: SourceOptions) -> None:  # noqa: ARG002
         if not options.argument:
             raise UserError("The source 'urls' needs a file: --source urls:FILE.")
+        self._labels = options.labels
         self._file = Path(options.argument).expanduser()
         content = _content(self._file)
         self.state = hashlib.sha256(content).hexdigest()
         self._rows = list(_rows(self._file, content))
+        if self._rows and not any(row.get("url") for row in self._rows):
+            raise UserError(f"The list {self._file} has no `url` in any of its {len(self._rows):,} entries: add them.")
         self._note = unmatched(self._file, "line", (row.get("label", "") for row in self._rows), options)
         asked_for_each = {row.get("source", "").partition(":")[0] for row in self._rows} & _ASKED_FOR_EACH
         if asked_for_each:
@@ -59,7 +63,7 @@ class Search:
                 f"{self._file} lists pictures of {', '.join(sorted(asked_for_each))}, where each is asked for before "
                 "it is fetched: take them out, and name the source with --source."
             )
-        if len(options.labels) > 1 and not all(row.get("label") for row in self._rows):
+        if len(options.labels) > 1 and not all(row.get("label") for row in self._rows if row.get("url")):
             raise UserError(
                 f"{self._file} does not say which class its URLs belong to: choose one with --classes, "
                 "or give every URL a `label`."
@@ -68,12 +72,16 @@ class Search:
     async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:  # noqa: ARG002
         """The number of rows listed so far is the cursor."""
         start = whole_number(cursor, 0)
-        rows = [row for row in self._rows if query.is_called(row.get("label") or query.label)]
+        rows = [row for row in self._rows if query.is_called(row.get("label") or self._of_no_label(row, query))]
         part = rows[start : start + PAGE_SIZE]
         following = start + PAGE_SIZE
         found, odd = read_records(part, lambda row: [_candidate(row)])
         note, self._note = self._note, ""
         return CandidatePage(found, str(following) if following < len(rows) else None, odd, note)
+
+    def _of_no_label(self, row: dict[str, str], query: Query) -> str:
+        """The class of a row without a label: the one asked for; of an odd one the first, so that it counts once."""
+        return query.label if row.get("url") or not self._labels else self._labels[0]
 
 
 def unmatched(place: Path, what: str, labels: Iterable[str], options: SourceOptions) -> str:
@@ -101,7 +109,7 @@ def _rows(path: Path, content: bytes) -> Iterator[dict[str, str]]:
     except UnicodeDecodeError as error:
         raise UserError(f"The list {path} is not UTF-8 at byte {error.start}: save it as UTF-8.") from error
     if path.suffix.lower() in (".csv", ".tsv"):
-        yield from _csv_rows(path, text, "\t" if path.suffix.lower() == ".tsv" else ",")
+        yield from _csv_rows(path, text)
     elif path.suffix.lower() == ".json":
         yield from _array_rows(path, text)
     elif path.suffix.lower() in (".jsonl", ".ndjson"):
@@ -112,13 +120,16 @@ def _rows(path: Path, content: bytes) -> Iterator[dict[str, str]]:
                 yield {"url": line.strip()}
 
 
-def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[dict[str, str]]:
+def _csv_rows(path: Path, text: str) -> Iterator[dict[str, str]]:
     try:
-        for row in csv.DictReader(io.StringIO(text), delimiter=delimiter):
-            if "url" not in row:
-                raise UserError(f"The list {path} has no column `url`: name its columns in the first line.")
-            if row["url"]:
-                yield {key: (value or "").strip() for key, value in row.items() if key and not isinstance(value, list)}
+        for row in read_headed_table(text, "url"):
+            yield {name: cell.strip() for name, cell in row.items()}
+    except KeyError as error:
+        if text.strip():
+            raise UserError(
+                f"The list {path} has no column `url`: name its columns in the first line, parted by commas, "
+                "semicolons or tabs."
+            ) from error
     except csv.Error as error:
         raise UserError(f"The list {path} is no CSV ({error}): correct it.") from error
 
@@ -130,14 +141,18 @@ def _array_rows(path: Path, text: str) -> Iterator[dict[str, str]]:
         raise UserError(f"The list {path} is no JSON ({why_no_value(error)}): correct it.") from error
     if not isinstance(rows, list):
         raise UserError(f'The list {path} is no JSON array: write [{{"url": …}}, …].')
-    for number, row in enumerate(rows, 1):
-        yield _json_row(path, f"in its entry {number}", {"url": row} if isinstance(row, str) else row)
+    for row in rows:
+        yield _json_row({"url": row} if isinstance(row, str) else row)
 
 
-def _json_row(path: Path, where: str, row: object) -> dict[str, str]:
-    if not isinstance(row, dict) or not isinstance(row.get("url"), str):
-        raise UserError(f"The list {path} has no `url` {where}: correct it there.")
-    return {key: str(value) for key, value in row.items() if isinstance(value, (str, int, float))}
+def _json_row(row: object) -> dict[str, str]:
+    """The texts and numbers of an entry; one that is no object, or has no `url`, is odd."""
+    if not isinstance(row, dict):
+        return {}
+    said = {key.strip().lower(): value for key, value in row.items()}
+    if not isinstance(said.get("url"), str):
+        said.pop("url", None)
+    return {key: str(value).strip() for key, value in said.items() if isinstance(value, (str, int, float))}
 
 
 def _json_rows(path: Path, text: str) -> Iterator[dict[str, str]]:
@@ -150,10 +165,12 @@ def _json_rows(path: Path, text: str) -> Iterator[dict[str, str]]:
             raise UserError(
                 f"The list {path} is no JSONL at line {number} ({why_no_value(error)}): correct it there."
             ) from error
-        yield _json_row(path, f"in line {number}", row)
+        yield _json_row(row)
 
 
 def _candidate(row: dict[str, str]) -> Candidate:
+    if not row.get("url"):
+        raise OddRecord("an entry without a URL")
     page = row.get("landing_page", "")
     return Candidate(
         url=row["url"],
