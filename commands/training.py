@@ -208,5 +208,5 @@ def bank(
         console.say(f"Removed {len(banks)} banks of {size:.2f} GB from {folder}; they fill again when they are wanted.")
     else:
         elsewhere = ["--models", models] if models != DEFAULT_MODELS else []
-        following = f" Next: {command_line('bank', '--clear', *elsewhere)}" if banks else ""
-        console.say(f"{len(banks)} banks of {size:.2f} GB in {folder}.{following}")
+        following = command_line("bank", "--clear", *elsewhere) if banks else on_default_data("train")
+        console.say(f"{len(banks)} banks of {size:.2f} GB in {folder}. Next: {following}")
