@@ -109,7 +109,7 @@ def _require_words(words: list[str]) -> None:
         if word == "":
             option = before if before.startswith("--") else "An argument"
         if option and option not in _MAY_BE_EMPTY:
-            raise UserError(f"{option} is empty, as a variable is that is not set: say which file or folder is meant.")
+            raise UserError(f"{option} is empty, as a variable is that is not set: say what is meant, or leave it out.")
 
 
 def _require_working_directory() -> None:

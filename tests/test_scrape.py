@@ -244,7 +244,7 @@ def test_a_dry_run_lists_and_fetches_and_writes_nothing(web: LocalWeb, out: Path
     ]
     assert [entry.candidate.license.code for entry in shown.listed] == [rose.license for rose in roses]
     bring(web, out, "rose", limit=3)
-    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")}
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     rest = preview(out, queries, ScrapeOptions(8, OPEN, 100), sources=("openverse",), network=web.network(), keys={})
     assert [entry.candidate.url for entry in rest.listed] == [entry.candidate.url for entry in shown.listed[3:]]
-    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")} == before
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before, "nor beside the catalog"

@@ -94,12 +94,13 @@ def connect_read_only(path: Path, stack: ExitStack) -> sqlite3.Connection:
 
 
 def copy_catalog(original: Path, copy: Path) -> None:
-    """Copy a catalog as it is now, its log included. Raises `UserError` where it cannot be read."""
-    address = f"{original.resolve().as_uri()}?mode=ro"
+    """Copy a catalog as it is now, its log included, and leave nothing beside it. Raises `UserError` where that cannot
+    be.
+    """
     try:
-        with closing(sqlite3.connect(address, uri=True)) as source, closing(sqlite3.connect(copy)) as target:
-            source.backup(target)
-    except sqlite3.Error as error:
+        with ExitStack() as stack, closing(sqlite3.connect(copy)) as target:
+            connect_read_only(original, stack).backup(target)
+    except (OSError, sqlite3.Error) as error:
         raise UserError(f"The catalog {original} cannot be read ({error}): check your rights. {REBUILD}") from error
 
 

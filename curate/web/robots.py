@@ -94,7 +94,8 @@ def _records(text: str) -> Iterator[tuple[list[str], str, str]]:
         key, _, value = line.partition("#")[0].partition(":")
         key, value = key.strip().lower(), value.strip()
         if key == "user-agent":
-            agents = [*([] if in_rules else agents), value.lower()]
+            # A name is a product's alone (RFC 9309, 2.2.1); who writes a version behind it means the product too
+            agents = [*([] if in_rules else agents), value.lower().partition("/")[0].strip()]
         in_rules = key in _RULES or (in_rules and key != "user-agent")
         yield agents, key, value
 
