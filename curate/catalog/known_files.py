@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curate.catalog.files import require_own_files
 from curate.catalog.own_facts import place_of
 from curate.catalog.pictures import LastRead, Stamp
 from curate.catalog.placements import IN_PLACE
+from curate.errors import UserError
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -72,10 +74,11 @@ def _read(file: Path, table: str, query: str) -> list[tuple[Any, ...]]:
     if not file.is_file():
         return []
     try:
+        require_own_files(file)  # a pipe in the log's place would be waited for
         with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=5)) as db:
             db.execute("PRAGMA trusted_schema = OFF")
             if not db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone():
                 return []  # a view of that name may run without end
             return db.execute(query).fetchall()
-    except (sqlite3.Error, OSError):  # damaged or of another version: the files themselves tell the same, only slower
+    except (sqlite3.Error, OSError, UserError):  # damaged, or of another version: the files tell the same, only slower
         return []
