@@ -1,0 +1,1 @@
+"""What features say of pictures and labels: evidence out of folds, chances, neighbours, classes, suspects."""
