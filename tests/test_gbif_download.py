@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from commands.curation_reports import piped_preview
+from commands.scraping_reports import piped_preview
 from curate.errors import UserError
 from curate.scrape import Scraped, scrape
 from curate.scraping.preview import preview
