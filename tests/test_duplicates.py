@@ -13,10 +13,22 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from curate.catalog import Catalog, Picture
 from curate.dataset import open_dataset
-from curate.duplicates import NearDuplicates, find_near_duplicates, looks_at
+from curate.duplicates import (
+    NearDuplicates,
+    find_near_duplicates,
+    find_same_bytes,
+    hashed_contents,
+    in_pictures,
+    looks_at,
+    path_of_contents,
+)
 from curate.inspect import inspect
+from curate.lookalikes.alignment import Alignment
 from curate.lookalikes.clusters import Cluster, clusters
 from curate.lookalikes.edits import EDITS, Edit, bordered, captioned, cropped, encode, scaled
+from curate.lookalikes.fingerprint import FRAMED
+from curate.lookalikes.neighbours import Neighbours
+from curate.lookalikes.second_look import COPY, NEAR
 from curate.scan import scan
 from tests.pictures import scene
 
@@ -307,3 +319,61 @@ def test_real_photographs_edited_are_found(flowers: Path, folder: Folder) -> Non
     groups = folder.groups(folder.find(geometry=True))
     assert len(groups) == len(paths) == (mirrored + 1) // 4
     assert all(group == set(range(min(group), min(group) + 4)) for group in groups)
+
+
+# -- what was found among contents, in terms of pictures
+
+
+def row(number: int, letter: str) -> Picture:
+    """The row of a picture whose content goes by a letter."""
+    return Picture(f"a/{number}", "a", "a", "", 100, 0, letter * 64, "JPEG", 8, 6, 0, "", "present")
+
+
+ROWS = [row(number, letter) for number, letter in enumerate("dbcaeadf")]
+"""Of six contents, one of which three pictures have; f is like nothing, and b and e are one flat picture below."""
+
+
+def found_among_rows() -> Neighbours:
+    """In a part of c lies a, mirrored; d is a copy of b; and c is near the flat e."""
+    pairs = Neighbours.of_pairs(
+        np.array([letter * 64 for letter in "abcdef"], "S64"),
+        np.array([2, 1, 4], np.int32), np.array([0, 3, 2], np.int32), np.array([3, 5, 7], np.uint8),
+        np.array([COPY, COPY, NEAR], np.int8), np.array([[0, 1], [0, 4]], np.int32),
+    )  # fmt: skip
+    placement = pairs.placement.copy()
+    placement[0] = 0.25, 0.5, 0.125, 1
+    return replace(pairs, variant=np.array([len(FRAMED), 0, -1], np.int8), placement=placement)
+
+
+def test_what_was_found_among_contents_is_told_of_the_pictures_that_have_them() -> None:
+    """Contents are numbered by their first pictures, and pairs are in that order: flat ones of a group are one."""
+    found = in_pictures(found_among_rows(), ROWS)
+    assert found.contents == [[0, 6], [1, 4], [2], [3, 5], [7]]
+    assert list(found.copies()) == [(1, 0, 5), (2, 3, 3)]
+    assert list(found.near()) == [(1, 2)]
+    assert found.distance.tolist() == [5, 7, 3]
+    assert found.same.tolist() == [True, False, True]
+    assert [column.dtype.name for column in (found.first, found.second, found.distance, found.verdict)] == [
+        "int32", "int32", "uint8", "int8",
+    ]  # fmt: skip
+    assert found.placements() == {
+        (1, 0): (Alignment(), 5),
+        (2, 3): (Alignment(Image.Transpose.FLIP_LEFT_RIGHT, (0.25, 0.5, 0.125, 1.0)), 3),
+    }
+
+
+def test_the_same_bytes_are_found_without_a_look() -> None:
+    found = find_same_bytes(ROWS)
+    assert found.contents == [[0, 6], [1], [2], [3, 5], [4], [7]]
+    assert not [*found.copies(), *found.near()]
+    assert found.placements() == {}
+
+
+def test_a_content_is_read_from_its_first_picture(tmp_path: Path) -> None:
+    path = path_of_contents(ROWS, hashed_contents(ROWS))
+    assert [path(content) for content in range(6)] == ["a/3", "a/1", "a/2", "a/0", "a/4", "a/7"]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "3").write_bytes(encode(photograph(1)))
+    looks = looks_at(tmp_path, ROWS, [[0, 6], [3, 5]])
+    assert looks.coarse(1) is not None
+    assert looks.coarse(0) is None
