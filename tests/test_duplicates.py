@@ -366,6 +366,7 @@ def test_the_same_bytes_are_found_without_a_look() -> None:
     found = find_same_bytes(ROWS)
     assert found.contents == [[0, 6], [1], [2], [3, 5], [4], [7]]
     assert not [*found.copies(), *found.near()]
+    assert [len(column) for column in (found.first, found.second, found.distance, found.verdict)] == [0] * 4
     assert found.placements() == {}
 
 

@@ -4,8 +4,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from curate.errors import UserError
 from curate.files.reading import read_file
 from curate.scan import scan
 from tests.commanding import command
+from tests.forking import Forks
 from tests.training_ground import LFS_POINTER, TINY, grow, picture
 from train.backbones import Backbone, load_backbone
 from train.checkpoint import load_checkpoint
@@ -29,8 +28,6 @@ from train.predict import Prediction, Predictor
 from train.recipe import load_recipe
 from train.run import options_of
 from train.training import TrainingReport, TrainOptions, recipe_facts, train_head
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def train(root: Path, models: Path, **changes: object) -> TrainingReport:
@@ -269,8 +266,7 @@ def test_impossible_options_are_refused(fault: dict[str, int], garden: Path, tmp
         train(garden, tmp_path, **fault)
 
 
-# One process imports PyTorch once; each run is a fork of it, killed after its delay in milliseconds. The first of them
-# is not, and has a folder of its own.
+# Each run is a fork, killed after its delay in milliseconds. The first is not, and has a folder of its own.
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path
@@ -306,12 +302,10 @@ for number, delay in enumerate(delays):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a killed run is a fork of one that has imported PyTorch")
-def test_killed_at_any_instant_the_same_command_finishes(garden: Path, tmp_path: Path) -> None:
+def test_killed_at_any_instant_the_same_command_finishes(garden: Path, tmp_path: Path, forks: Forks) -> None:
     delays = [str(delay) for delay in (60, 150, 220, 300, 400, 500, 650, 800, 1000)]
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", KILLED, str(garden), str(tmp_path), *delays],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, cwd=REPOSITORY, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    done = forks.start(KILLED, garden, tmp_path, *delays).wait()
+    assert done.returncode == 0, done.stderr
     undisturbed, *lines = [line.split() for line in done.stdout.splitlines()]
     assert undisturbed[1] == "0"
     (whole,) = (tmp_path / "undisturbed").glob("*.pth")
