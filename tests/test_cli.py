@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.commanding import command
+from tests.forking import Forks
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 COMMANDS = (
@@ -151,7 +152,7 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(
     assert len(done.err.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("case", ["missing folder", "unknown network"])
+@pytest.mark.parametrize("case", ["missing folder", "no checkpoint yet"])
 def test_so_is_all_that_a_process_says(case: str, tmp_path: Path) -> None:
     """With PyTorch and without, whatever its libraries print at the start and at the end."""
     make, (name, *options), expected = WRONG[case]
@@ -281,16 +282,16 @@ def test_pictures_and_views_are_drawn(walk: Walk, garden: Path, tmp_path: Path) 
 
 
 def test_random_prediction_names_the_true_class_and_repeats_by_seed(
-    walk: Walk, garden: Path, monkeypatch: pytest.MonkeyPatch
+    walk: Walk, garden: Path, forks: Forks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(walk.folder)
     drawn = command("predict-random", garden, "--seed", 3)
     assert drawn.code == 0, drawn.err
     assert "True class:" in drawn.out
     assert "drawn from test" in drawn.out
-    elsewhere = run("predict-random", garden, "--seed", 3, cwd=walk.folder)
-    said, then = (text.split("Next:")[0].split() for text in (drawn.out, elsewhere.stdout))
-    assert said == then, "in another process, and a narrower terminal"
+    elsewhere = forks.start_cli("predict-random", garden, "--seed", 3, cwd=walk.folder).wait()
+    said, then = (text.split("Next:")[0] for text in (drawn.out, elsewhere.stdout))
+    assert said == then, "in another process"
 
 
 def test_broken_file_is_named_and_the_others_are_predicted(walk: Walk, garden: Path, tmp_path: Path) -> None:

@@ -212,12 +212,12 @@ def star(seed: int, at: float) -> Image.Image:
 
 def test_a_chain_of_copies_does_not_become_one_heap(folder: Folder) -> None:
     """Each next picture is a copy of the one before, and the last shows another thing than the first."""
-    for step in range(12):
-        folder.add(encode(star(10, step / 44), quality=95))
+    for step in range(9):
+        folder.add(encode(star(10, step / 32), quality=95))
     found = folder.find()
     pairs = {(min(a, b), max(a, b)) for a, b, _ in found.copies()}
-    assert all((at, at + 1) in pairs for at in range(11))  # the chain is there, from end to end
-    assert (0, 11) not in pairs
+    assert all((at, at + 1) in pairs for at in range(8))  # the chain is there, from end to end
+    assert (0, 8) not in pairs
     stars = folder.clusters(found)
     assert len(stars) > 1
     for cluster in stars:
@@ -263,7 +263,7 @@ def test_many_byte_identical_pictures_cost_nothing(folder: Folder) -> None:
     assert time.process_time() - began < 5, "processor seconds: in pairs it would be hours"
 
 
-@pytest.mark.parametrize("count", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_flat_pictures_do_not_make_a_pair_of_each_two(folder: Folder, count: int) -> None:
     folder.add(encode(Image.new("RGB", (100, 100), "black"), "PNG"))
     black = folder.pictures[0]

@@ -278,7 +278,7 @@ def test_the_reasons_are_named_in_order_of_their_weight() -> None:
 
 
 def test_sharpness_is_the_spread_of_the_laplacian_at_one_scale(tmp_path: Path) -> None:
-    """Of a chessboard of single pixels it is four times the contrast, of a slope next to none; size counts for little."""
+    """Of a chessboard of single pixels it is four times the contrast, of a slope next to none; size counts little."""
     across, down = np.meshgrid(np.arange(640), np.arange(512))
     evidence = Evidence(tmp_path)
 
