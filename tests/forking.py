@@ -98,25 +98,26 @@ class Forks:
         answer: int | None = json.loads(self._server.stdout.readline())
         return answer
 
-    def start(self, code: str, *arguments: object, cwd: Path = REPOSITORY, stdin: bytes = b"") -> Program:
+    def start(self, code: str, *arguments: object, cwd: Path = REPOSITORY, **environment: object) -> Program:
         """Run a program's text with these arguments in a folder."""
-        return self._start(code, ["-c", *map(str, arguments)], cwd, stdin)
+        return self._start(code, ["-c", *map(str, arguments)], cwd, environment, b"")
 
-    def start_cli(self, *arguments: object, cwd: Path = REPOSITORY, stdin: bytes = b"") -> Program:
+    def start_cli(
+        self, *arguments: object, cwd: Path = REPOSITORY, stdin: bytes = b"", **environment: object
+    ) -> Program:
         """Run `cli.py` with these arguments in a folder."""
-        return self._start(CLI, [str(REPOSITORY / "cli.py"), *map(str, arguments)], cwd, stdin)
+        return self._start(CLI, [str(REPOSITORY / "cli.py"), *map(str, arguments)], cwd, environment, stdin)
 
-    def _start(self, code: str, argv: list[str], cwd: Path, stdin: bytes) -> Program:
+    def _start(self, code: str, argv: list[str], cwd: Path, environment: Mapping[str, object], stdin: bytes) -> Program:
         folder = Path(self._place.name) / str(self._count)
         self._count += 1
         folder.mkdir()
         streams = [folder / name for name in ("in", "out", "err")]
         for stream, content in zip(streams, (stdin, b"", b""), strict=True):
             stream.write_bytes(content)
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "10000"}
-        pid = self.ask(
-            {"code": code, "argv": argv, "cwd": str(cwd), "env": environment, "streams": [*map(str, streams)]}
-        )
+        changes = {"PYTHONPATH": REPOSITORY, "COLUMNS": 10_000, **environment}
+        env = {**os.environ, **{name: str(value) for name, value in changes.items()}}
+        pid = self.ask({"code": code, "argv": argv, "cwd": str(cwd), "env": env, "streams": [*map(str, streams)]})
         assert pid is not None
         return Program(self, pid, folder)
 
