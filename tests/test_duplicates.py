@@ -120,6 +120,15 @@ def test_small_crops_and_borders_are_found(edit: str, tmp_path: Path) -> None:
     assert found >= 39
 
 
+def test_where_nothing_is_said_crops_are_found_and_mirrored_copies_are_not(folder: Folder) -> None:
+    folder.add(encode(photograph(1)))
+    folder.add(encode(cropped(photograph(1), 0.08)))
+    folder.add(encode(ImageOps.mirror(photograph(1))))
+    found = find_near_duplicates(folder.root, folder.pictures)
+    assert [(first, second) for first, second, _ in found.copies()] == [(0, 1)]
+    assert not list(found.near())
+
+
 def test_a_caption_is_found_above_and_below(folder: Folder) -> None:
     folder.add(encode(photograph(3)))
     folder.add(encode(captioned(photograph(3), 0.09, below=True)))
@@ -366,13 +375,16 @@ def test_the_same_bytes_are_found_without_a_look() -> None:
     found = find_same_bytes(ROWS)
     assert found.contents == [[0, 6], [1], [2], [3, 5], [4], [7]]
     assert not [*found.copies(), *found.near()]
-    assert [len(column) for column in (found.first, found.second, found.distance, found.verdict)] == [0] * 4
+    columns = (found.first, found.second, found.distance, found.verdict, found.variant, found.placement)
+    assert [column.shape for column in columns] == [(0,)] * 5 + [(0, 4)]
     assert found.placements() == {}
 
 
 def test_a_content_is_read_from_its_first_picture(tmp_path: Path) -> None:
     path = path_of_contents(ROWS, hashed_contents(ROWS))
     assert [path(content) for content in range(6)] == ["a/3", "a/1", "a/2", "a/0", "a/4", "a/7"]
+    some = hashed_contents(ROWS).among(np.array(["c" * 64, "e" * 64], "S64"))
+    assert [path_of_contents(ROWS, some)(content) for content in range(2)] == ["a/2", "a/4"]
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "3").write_bytes(encode(photograph(1)))
     looks = looks_at(tmp_path, ROWS, [[0, 6], [3, 5]])

@@ -3,6 +3,7 @@
 import builtins
 import json
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,7 @@ while True:
     program = forks.start(code, tmp_path)
     while sum(file.stat().st_size for file in tmp_path.glob("*/curves.csv")) < 3_000:
         assert program.poll() is None
+        time.sleep(0.01)
     program.kill()
     program.wait()
     (folder,) = tmp_path.iterdir()
