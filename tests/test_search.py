@@ -138,9 +138,7 @@ def test_a_frame_that_was_added_costs_its_own_pairs_and_a_coarse_look_at_its_cro
     assert differences(found, whole) == []
     told = np.concatenate([np.column_stack([whole.first, whole.second]), whole.apart])
     partners = np.unique(told[(told == frame).any(axis=1)])
-    assert members <= searched.looks <= members + 4 * len(partners), (
-        "beside the coarse looks, a few at each of its pairs"
-    )
+    assert members <= searched.looks <= members + 4 * len(partners), "and a few at each of its own pairs"
     assert searched.looks < anew / 2
 
 
