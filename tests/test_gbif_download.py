@@ -406,6 +406,7 @@ BILLION_LAUGHS = '<!DOCTYPE archive [<!ENTITY a "lol"><!ENTITY b "&a;&a;&a;&a;&a
     OCCURRENCES, MULTIMEDIA
 ).replace("occurrence.txt", "&b;")
 EXTERNAL = '<!DOCTYPE archive SYSTEM "file:///etc/passwd">' + described(OCCURRENCES)
+LAUGHS = '<!DOCTYPE eml [<!ENTITY a "lol"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'
 HOSTILE: dict[str, tuple[dict[str, str | bytes], str]] = {
     "a way out": (members([], []) | {"../../escaped.txt": b"x"}, "leads outside"),
     "an absolute path": (members([], []) | {"/etc/escaped": b"x"}, "leads outside"),
@@ -415,6 +416,28 @@ HOSTILE: dict[str, tuple[dict[str, str | bytes], str]] = {
     "a long line": (members([], []) | {"occurrence.txt": b"1\t" + b"ab" * (1 << 20)}, "a line of over"),
     "entities": (members([], []) | {"meta.xml": BILLION_LAUGHS}, "has a document type"),
     "an external entity": (members([], []) | {"meta.xml": EXTERNAL}, "has a document type"),
+    "entities in the metadata": (
+        members([], []) | {"metadata.xml": f"<?xml version='1.0'?><!-- -->{LAUGHS}" + METADATA},
+        "its metadata.xml has a document type",
+    ),
+    "an external entity in the metadata": (
+        members([], []) | {"metadata.xml": '<!DOCTYPE e [<!ENTITY x SYSTEM "file:///etc/passwd">]>' + METADATA},
+        "its metadata.xml has a document type",
+    ),
+    "entities in metadata of two bytes a letter": (
+        members([], []) | {"metadata.xml": (LAUGHS + METADATA).encode("utf-16")}, "its metadata.xml has a document type"
+    ),
+    "entities in metadata that are no XML": (
+        members([], []) | {"metadata.xml": f"</a>{LAUGHS}" + METADATA}, "its metadata.xml has a document type"
+    ),
+    "entities in the metadata of another name": (
+        members([], []) | {"about.xml": LAUGHS + METADATA,
+                           "meta.xml": described(OCCURRENCES, MULTIMEDIA).replace("metadata.xml", "about.xml")},
+        "its about.xml has a document type",
+    ),
+    "entities in two bytes a letter": (
+        members([], []) | {"meta.xml": BILLION_LAUGHS.encode("utf-16")}, "has a document type"
+    ),
     "no XML": (members([], []) | {"meta.xml": "<archive"}, "is no XML"),
     "another XML": (members([], []) | {"meta.xml": "<html/>"}, "describes no archive"),
     "deep XML": (members([], []) | {"meta.xml": "<a>" * 200 + "</a>" * 200}, "far too many elements"),
