@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,14 @@ from curate.files.atomic import fsync_file, take_place, write_whole
 from curate.files.reading import digest_of, read_file
 from curate.progress import Progress, silent
 from curate.web.addresses import RefusedAddress, checked_url
-from curate.web.fetch import REDIRECTS, Fetcher
+from curate.web.fetch import REDIRECTS, Fetcher, is_markup
 from curate.web.retries import FetchFailed, check_status, patiently, transport_failure
 
 _MIB = 1 << 20
 _LONGEST_NOTE = 1 << 16
+_TELLING = 64
+"""Bytes that tell an archive from a page of text."""
+_NO_TEXT = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 STALL_SECONDS = 60.0
 STALL_BYTES = 64 * 1024
 """A transfer that brings less than this in STALL_SECONDS is given up, and resumed."""
@@ -127,7 +130,6 @@ class Transfer:
                     raise FetchFailed("cut off", f"{url.host} has no such part of it", passing=True)
                 if response.status_code != 206:
                     check_status(response)
-                _refuse_page(response)
                 await self._receive(response, progress)
         except (httpx2.TransportError, TimeoutError) as error:
             raise transport_failure(error, url.host) from error
@@ -141,21 +143,27 @@ class Transfer:
         total = start + int(announced) if announced.isascii() and announced.isdigit() and len(announced) < 19 else None
         if total is not None and total > self._largest:
             raise FetchFailed("too large", f"{total / 2**30:.1f} GiB, over the limit of {self._largest / 2**30:g} GiB")
+        chunks = response.aiter_raw()
+        first = await _first_bytes(chunks)
+        if not start:  # and so nothing is written over by a page
+            _refuse_page(response, first)
         self._remember(response)
         with progress(f"{self._file.name}, MiB", -(-(total or 0) // _MIB)) as advance:
             advance(start // _MIB)
-            size = await self._write(response, start, advance)
+            size = await self._write(first, chunks, start, advance)
         if total is not None and size != total:
             raise FetchFailed("cut off", f"{size} bytes of {total} came", passing=True)
 
-    async def _write(self, response: httpx2.Response, start: int, advance: Callable[[int], None]) -> int:
-        """Write what comes behind the first `start` bytes; the size of the file then."""
+    async def _write(
+        self, first: bytes, chunks: AsyncIterator[bytes], start: int, advance: Callable[[int], None]
+    ) -> int:
+        """Write what comes behind the first `start` bytes, which begins with `first`; the size of the file then."""
         clock = asyncio.get_running_loop().time
         size, milestone, mark = start, clock() + STALL_SECONDS, start
         with self._part.open("r+b" if start else "wb") as file:
             file.seek(start)
             file.truncate()
-            async for chunk in response.aiter_raw():
+            async for chunk in _led_by(first, chunks):
                 advance((size + len(chunk)) // _MIB - size // _MIB)
                 size += len(chunk)
                 if size > self._largest:
@@ -209,9 +217,29 @@ class Transfer:
             raise FetchFailed("another file", reason)
 
 
-def _refuse_page(response: httpx2.Response) -> None:
-    """Raise FetchFailed for a web page in the place of the file: a portal gives one until somebody has agreed."""
+async def _first_bytes(chunks: AsyncIterator[bytes]) -> bytes:
+    """Some bytes of a body, fewer than _TELLING only where it has no more."""
+    first = b""
+    while len(first) < _TELLING:
+        chunk = await anext(chunks, None)
+        if chunk is None:
+            break
+        first += chunk
+    return first
+
+
+async def _led_by(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in chunks:
+        yield chunk
+
+
+def _refuse_page(response: httpx2.Response, first: bytes) -> None:
+    """Raise FetchFailed for a web page in the place of the file: a portal gives one until somebody has agreed.
+
+    A server may call an archive text/html as well; its bytes are no text.
+    """
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind in ("text/html", "application/xhtml+xml"):
+    if kind in ("text/html", "application/xhtml+xml") and (is_markup(first) or _NO_TEXT.search(first) is None):
         host = response.request.url.host
         raise FetchFailed("a web page", f"{host} answers with a web page; perhaps it wants a login", passing=True)
