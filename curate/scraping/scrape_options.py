@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from curate.dataset import open_dataset
 from curate.defaults import DEFAULT_LIMIT, DEFAULT_MIN_SIZE, LEAST_OF_ONE_AUTHOR, SHARE_OF_ONE_AUTHOR
 from curate.errors import UserError
 from curate.file_names import LONGEST_NAME
@@ -102,6 +103,14 @@ def chosen_sources(specs: Sequence[str], keys: Mapping[str, str], options: Scrap
 def warnings_for(specs: Sequence[str], keys: Mapping[str, str], options: ScrapeOptions) -> list[str]:
     """What the user must know before these sources start. Raises UserError as `chosen_sources` does."""
     return [source_class(spec).warning for spec in chosen_sources(specs, keys, options) if source_class(spec).warning]
+
+
+def home_of(out: Path) -> Path:
+    """Where what is kept of the dataset lies, or will lie where there are no pictures yet."""
+    try:
+        return open_dataset(out).home
+    except UserError:
+        return out
 
 
 class Surroundings(TypedDict, total=False):

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from curate.catalog.candidate_store import CandidateStore, StoredCandidate
+from curate.catalog.candidate_store import ENOUGH_OF_AUTHOR, CandidateStore, StoredCandidate
 from curate.scraping.scrape_options import ScrapeOptions
 from curate.sources import counts_authors, is_own_list
 from curate.sources.protocol.image_search import PreparedSource, Query, Source
@@ -55,9 +55,7 @@ class Searches:
                 self._store.mark(stored.id, "repeat")
             elif self._is_enough_of_its_author(stored):
                 most = self._options.most_of_one_author
-                self._store.mark(
-                    stored.id, "refused", "enough of one author", f"{most} of its author were taken before"
-                )
+                self._store.mark(stored.id, "refused", ENOUGH_OF_AUTHOR, f"{most} of its author were taken before")
             else:
                 return stored
 

@@ -114,6 +114,9 @@ class Search:
         if not self._remote and not here:
             raise UserError(f"There is no file {file}: give the zip of a download, or its key or DOI at GBIF.")
         self._file = None if self._remote else file
+        if self._file is not None:
+            with DarwinCoreArchive(self._file) as archive:
+                _tables(archive)  # so that what cannot be read is said before anything begins
         self._doi = ""
         self._classes: dict[Asked, _Class] | None = None
         self._listed: tuple[Asked, list[Candidate], int] | None = None
@@ -156,6 +159,7 @@ class Search:
             str(following) if following < len(found) else None,
             odd if start == 0 else 0,
             own.said if own.taxon < 0 and not own.matched else self._note(own, len(found)),
+            own.dead if start == 0 else 0,
         )
 
     def _note(self, own: _Class, pictures: int) -> str:
