@@ -201,9 +201,9 @@ def _of_titles(facts: Iterable[OriginFacts]) -> Iterator[tuple[str, str]]:
     for (author, series), contents in lettered.items():
         whole = contents | plain[author, series] | numbered[author, series]
         if all(days[sha256] for sha256 in whole):
-            for day in sorted({day for sha256 in whole for day in days[sha256]}):
-                of_day = {sha256 for sha256 in whole if day in days[sha256]}
-                yield from _series(f"commons: {series} of {day} by {author}", of_day)
+            for date in sorted({date for sha256 in whole for date in days[sha256]}):
+                of_date = {sha256 for sha256 in whole if date in days[sha256]}
+                yield from _series(f"commons: {series} of {date} by {author}", of_date)
         else:
             yield from _series(f"commons: {series} by {author}", whole)
 

@@ -34,7 +34,7 @@ from curate.sources.open_data.photo_scan import (
 from curate.sources.open_data.table_rows import require_columns
 from curate.sources.open_data.taxa_table import TAXON_COLUMNS, MeantTaxa, find_taxa
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions, whole_number
-from curate.sources.protocol.large_files import bring_files, of_address
+from curate.sources.protocol.large_files import bring_files, of_address, renew_files
 from curate.sources.protocol.licenses import read_license
 from curate.sources.protocol.long_reading import Watch, read_aside
 from curate.sources.protocol.records import read_records
@@ -73,6 +73,7 @@ class Search:
             self._folder = of_address(options.kept, options.argument)
         self._kept: KeptPhotos | None = None
         self._ready = asyncio.Lock()
+        self._looked = False
         if not self._url:
             _require_readable(self._tables())  # so that what cannot be read is said before anything begins
 
@@ -100,6 +101,18 @@ class Search:
                     await self._bring()
                 self._kept = await self._find()
 
+    async def renew(self) -> None:
+        """Look once whether the tables that were brought have changed, and bring those anew."""
+        async with self._ready:
+            if self._looked or not self._url or self._folder is None or self._options.dry:
+                return
+            self._looked = True
+            await renew_files(
+                _NAME, self._api.fetcher, self._files(), self._folder,
+                progress=self._options.progress, say=self._options.say,
+                check=lambda table: require_columns(table, _COLUMNS[table.name.partition(".")[0]]),
+            )  # fmt: skip
+
     async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:  # noqa: ARG002
         """The number of photos listed so far is the cursor."""
         await self.prepare()
@@ -121,11 +134,13 @@ class Search:
                 _NAME, "its tables are not here yet, and a dry run brings none: run it without --dry-run"
             )
         if not self.state:
-            files = [RemoteFile(f"{self._url.rstrip('/')}/{name}.csv.gz") for name in TABLES]
             await bring_files(
-                _NAME, self._api.fetcher, files, self._folder,
+                _NAME, self._api.fetcher, self._files(), self._folder,
                 progress=self._options.progress, say=self._options.say,
             )  # fmt: skip
+
+    def _files(self) -> list[RemoteFile]:
+        return [RemoteFile(f"{self._url.rstrip('/')}/{name}.csv.gz") for name in TABLES]
 
     async def _find(self) -> KeptPhotos:
         """The photos of all classes: those that are kept, or else what the tables hold."""

@@ -181,3 +181,11 @@ class PreparedSource(Protocol):
 
     async def prepare(self) -> None:
         """Do it, if it was not done yet; `state` holds from then on. Raises SourceFailed, and UserError."""
+
+
+@runtime_checkable
+class RenewedSource(Protocol):
+    """A source that keeps what it has brought, which may have changed where it comes from."""
+
+    async def renew(self) -> None:
+        """Look whether it has, once in a run, and bring it anew then; `state` tells afterwards. Never fails."""
