@@ -118,7 +118,7 @@ _TAKEN = ("retry", "failed", "fetched", "broken", "duplicate", "kept")
 
 
 @dataclass(frozen=True)
-class Tally:
+class SearchTally:
     """What came of one class's searches of one source: results that came again, records that were skipped or left out,
     and (status, kind) → candidates.
     """
@@ -166,7 +166,10 @@ class CandidateStore:
             for statement in _SCHEMA:
                 fresh.execute(statement)
             for table in ("scrape_searches", "scrape_candidates"):
-                if _columns(self._db, table) != _columns(fresh, table):
+                ours, theirs = _columns(fresh, table), _columns(self._db, table)
+                if table == "scrape_searches":  # whose columns are asked for by name, in whichever order they came
+                    ours, theirs = sorted(ours), sorted(theirs)
+                if ours != theirs:
                     raise UserError(
                         f"The catalog {self._catalog.path} holds a table {table} that this program did not make: it is "
                         f"not used. {REBUILD}"
@@ -417,13 +420,13 @@ class CandidateStore:
         ).fetchone()
         return int(count)
 
-    def tally(self, labels: Iterable[str]) -> dict[tuple[str, str], Tally]:
+    def tally(self, labels: Iterable[str]) -> dict[tuple[str, str], SearchTally]:
         """(class, source) → what came of it, first asked first.
 
         A picture that was kept counts for the class that it is in now.
         """
         wanted = set(labels)
-        counts: dict[tuple[str, str], Tally] = {}
+        counts: dict[tuple[str, str], SearchTally] = {}
         rows = self._db.execute(
             "SELECT label, source, SUM(repeats), SUM(odd), SUM(specimens) FROM scrape_searches AS search "
             "GROUP BY label, source ORDER BY (SELECT MIN(id) FROM scrape_candidates AS found "
@@ -431,13 +434,13 @@ class CandidateStore:
         )
         for label, source, repeats, odd, specimens in rows:
             if label in wanted:
-                counts[label, source] = Tally(repeats, odd, specimens)
+                counts[label, source] = SearchTally(repeats, odd, specimens)
         rows = self._db.execute(
             f"SELECT {_PRESENT_LABEL}, source, status, kind, COUNT(*) FROM scrape_candidates GROUP BY 1, 2, 3, 4"
         )
         for label, source, status, kind, count in rows:
             if label in wanted:
-                counts.setdefault((label, source), Tally()).candidates[status, kind] += count
+                counts.setdefault((label, source), SearchTally()).candidates[status, kind] += count
         return counts
 
     def _stored(self, where: str, parameters: tuple[object, ...]) -> StoredCandidate | None:
@@ -447,7 +450,7 @@ class CandidateStore:
         return _stored(tuple(row)) if row is not None else None
 
 
-def _columns(db: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
+def _columns(db: sqlite3.Connection, table: str) -> list[tuple[str, str, int, int]]:
     return db.execute("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?)", (table,)).fetchall()
 
 
