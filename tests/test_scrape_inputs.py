@@ -247,6 +247,28 @@ def test_a_source_that_cannot_be_opened_is_said_before_anything_is_made(
     assert not web.visits("/openverse/")
 
 
+@pytest.mark.parametrize("contact", ["Zoë Müller", "a\nX-Other: 1", "half \udcff", "N\0L", "x" * 1000])
+def test_a_contact_that_no_header_can_carry_is_said_before_anything_is_made(
+    contact: str, web: LocalWeb, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="cannot be sent to a service: give --contact with an e-mail address"):
+        bring(web, out, "rose", network=web.network(contact=contact))
+    if "\0" not in contact:
+        monkeypatch.setenv("FLORILEGIUM_CONTACT", contact)
+        with pytest.raises(UserError, match="cannot be sent"):
+            bring(web, out, "rose", network=web.network(contact=""))
+    assert not out.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file name that is no text")
+def test_a_source_whose_name_is_no_text_is_said(web: LocalWeb, out: Path, tmp_path: Path) -> None:
+    listing = tmp_path / os.fsdecode(b"\xff.csv")
+    listing.write_text("url\nhttp://127.0.0.1:9/a.jpg\n", encoding="utf-8")
+    with pytest.raises(UserError, match="has letters that are no text"):
+        bring(web, out, "rose", sources=(f"urls:{listing}",))
+    assert not out.exists()
+
+
 def test_classes_are_chosen_by_folder_or_name(tmp_path: Path) -> None:
     names = tmp_path / "names.json"
     names.write_text(
