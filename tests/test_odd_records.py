@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -97,7 +98,8 @@ def test_each_text_of_a_candidate_is_looked_at(name: str, odd: str) -> None:
     """A fault in one of them alone: whatever the catalog is to hold."""
     good = Candidate("https://x.example/1.jpg", "1", taken_at="2024-05-01", citation="https://doi.org/10.1/x")
     assert read_records([good], lambda one: [one]) == ((good,), 0)
-    assert read_records([dataclasses.replace(good, **{name: odd})], lambda one: [one]) == ((), 1)
+    changed: dict[str, Any] = {name: odd}
+    assert read_records([dataclasses.replace(good, **changed)], lambda one: [one]) == ((), 1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a file name that is no text")
