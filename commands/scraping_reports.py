@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from curate.scrape import Scraped
     from curate.scraping.preview import Preview
     from curate.scraping.shortfall import Shortfall, SourceEnd
+    from curate.scraping.yield_report import Yield
 
 
 def scraping(report: Scraped) -> None:
@@ -70,6 +71,7 @@ def _short_in_words(short: Shortfall) -> str:
     """How many a class has, why no more, and what may bring more."""
     ways = list(dict.fromkeys(_WAYS_OUT[kind] for kind, _ in short.lost.most_common() if kind in _WAYS_OUT))
     ways = list(dict.fromkeys([*(_ENDS[end] for end in short.closed.values()), *ways]))
+    ways += ["--specimens"] if short.alive_only else []
     whys = [f"{' and '.join(short.closed)} failed, as said above"] if short.closed else []
     whys += [f"of the others: {_losses(short.lost)}"] if short.lost else []
     why = "; ".join(whys) or "the sources have no more"
@@ -84,6 +86,10 @@ def scrape_preview(shown: Preview) -> None:
     """URLs and licences of what would be fetched."""
     rows = [(o.label, o.source, o.candidate.license.name, o.candidate.author, o.candidate.url) for o in shown.listed]
     table("Would be tried", ("class", "source", "licence", "author", "URL"), rows)
+    for found in shown.yields[:MOST_ROWS]:
+        say(f"{_found_in_words(found)}.")
+    if len(shown.yields) > MOST_ROWS:
+        say(f"… and {len(shown.yields) - MOST_ROWS:,} more searches.")
     _taken_for(shown.notes)
     for problem in shown.problems:
         say(f"Could not go on with {problem}.")
@@ -115,13 +121,17 @@ def piped_preview(shown: Preview, names: Mapping[str, str]) -> None:
             }
         )
     for found in shown.yields:
-        stages = ", ".join(f"{stage} {getattr(found, stage):,}" for stage in ("found", "allowed"))
-        note(f"{found.label} at {found.source}: {stages}; {_losses(found.lost) or 'none fell away'}")
+        note(_found_in_words(found))
     for line in (
         *(f"Taken for {words}." for words in shown.notes),
         *(f"Could not go on with {p}." for p in shown.problems),
     ):
         note(line)
+
+
+def _found_in_words(found: Yield) -> str:
+    stages = ", ".join(f"{stage} {getattr(found, stage):,}" for stage in ("found", "allowed"))
+    return f"{found.label} at {found.source}: {stages}; {_losses(found.lost) or 'none fell away'}"
 
 
 def _taken_for(notes: Sequence[str]) -> None:
