@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commands import curation_reports
+from commands import scraping_reports
 from curate.catalog import Catalog
 from curate.clean import clean
 from curate.scan import scan
@@ -271,7 +271,7 @@ def test_a_dry_run_counts_what_is_refused_though_nothing_more_is_needed(
     )
     assert found.unique + found.lost.total() == found.found
     assert found.allowed == limit
-    curation_reports.scrape_preview(shown)
+    scraping_reports.scrape_preview(shown)
     assert "4 licence" in " ".join(capsys.readouterr().out.split())
     assert only(bring(web, out, "rose", limit=limit, sources=(source,)).yields, "rose", source).lost == {
         "licence": 4,

@@ -46,10 +46,11 @@ def crowd() -> list[bytes]:
     """
     shade = levels(scene(50, 100, 100).filter(ImageFilter.GaussianBlur(6)))
     found = []
-    for seed, strengths in ((60, np.linspace(0.6, 1, 20)), *((other, [0.8]) for other in range(61, 80))):
+    strong = {60: np.linspace(0.6, 1, 20).tolist()}
+    for seed in range(60, 80):
         photograph = scene(seed, 100, 100)
         detail = levels(photograph) - levels(photograph.filter(ImageFilter.GaussianBlur(2)))
-        for strength in strengths:
+        for strength in strong.get(seed, [0.8]):
             frame = np.clip(shade + strength * detail, 0, 255).astype(np.uint8)
             found.append(encode(Image.fromarray(frame), quality=90))
     return found

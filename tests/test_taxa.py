@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from commands import curation_reports
+from commands import scraping_reports
 from curate.errors import UserError
 from curate.scrape import scrape
 from curate.scraping.scrape_options import ScrapeOptions
@@ -337,7 +337,7 @@ def test_specimens_are_a_count_of_their_own_and_the_advice_names_the_flag(
             options = ScrapeOptions(9, None, 100, specimens=specimens)
             query = Query("1", "x", "Echinops ritro")
             report = scrape(tmp_path / "out", [query], options, sources=("gbif",), network=network, keys={})
-        curation_reports.scraping(report)
+        scraping_reports.scraping(report)
         (found,) = report.yields
         assert found.unique + found.lost.total() == found.found
         return dict(found.lost), found.found, " ".join(capsys.readouterr().out.split())
