@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from commands import console, curating, gathering, predicting, running, showing, touring, training
+from commands import auditing, console, curating, gathering, predicting, running, showing, touring, training
 from curate.program import COMMAND, __version__
 
 # Plain help: rich's takes a quarter of a second to import, and --help should answer at once.
@@ -34,6 +34,7 @@ ROAD = (
     curating.split,
     curating.verify,
     curating.compare,
+    auditing.audit,
     showing.show,
     training.summary,
     training.train,

@@ -13,12 +13,15 @@ from tempfile import TemporaryDirectory
 
 from curate.catalog import Catalog
 from curate.catalog.files import put_aside
+from curate.cleaning.audit_scores import thresholds_of
 from curate.cleaning.clean_cache import near_if_clean, remember_clean
 from curate.cleaning.clean_options import CleanOptions
 from curate.cleaning.losses import Tally, require_confirmed, tally
 from curate.cleaning.merging import merges_of, require_classes
+from curate.cleaning.placed_copies import part_placements
 from curate.cleaning.plan import PlanLine, check_plan, read_plan, write_plan
-from curate.cleaning.planning import REASONS, CleaningPlan, make_plan, part_placements
+from curate.cleaning.planning import REASONS, CleaningPlan, make_plan
+from curate.cleaning.suspects import audit_in_words
 from curate.credits import refresh_credits
 from curate.dataset import Dataset, open_dataset, open_to_write, still_there
 from curate.defaults import (
@@ -193,7 +196,7 @@ def _plan(
         classes = tally(decisions, part_placements(catalog.pictures())[0]) if decisions else Tally()
         return CleaningPlan(decisions, [], [], classes)
     require_classes(dataset, catalog, merges_of(options.merge))
-    asked = ", ".join(filter(None, (str(options), str(read_not_copies(dataset)))))
+    asked = ", ".join(filter(None, (str(options), str(read_not_copies(dataset)), _audit(dataset, options))))
     near = near_if_clean(catalog, asked)
     if near is not None:
         return CleaningPlan([], [], [], near=near)
@@ -201,6 +204,11 @@ def _plan(
     if planned == CleaningPlan([], [], []):
         remember_clean(catalog, asked, planned.near)
     return planned
+
+
+def _audit(dataset: Dataset, options: CleanOptions) -> str:
+    """What the audit said that the options ask for: "" where they ask for none."""
+    return ", ".join(sorted(audit_in_words(dataset, thresholds_of(options.remove))))
 
 
 def _plan_file(dataset: Dataset, file: Path | None) -> Path | None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from curate.catalog import Catalog, Picture
 from curate.catalog.own_facts import has_own_facts
-from curate.cleaning.planning import part_placements
+from curate.cleaning.placed_copies import part_placements
 from curate.credits import scraped_names
 from curate.dataset import SPLITS, UNLABELLED, ClassFolder, Dataset, natural_key, open_dataset
 from curate.defaults import DEFAULT_RADIUS, require_radius

@@ -109,4 +109,7 @@ DEFAULT_ASKED_VIEWS: Final = 1
 
 DEFAULT_FOLDS: Final = 5
 
+DEFAULT_AUDIT_AT: Final = 0.8
+"""The chance from which on `audit` puts a picture into its plan, for a person to look at."""
+
 DEFAULT_CARD_LICENSE: Final = "other"

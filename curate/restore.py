@@ -6,6 +6,7 @@ from pathlib import Path
 from curate.catalog import Catalog
 from curate.catalog.class_moves import class_move_runs, class_moves_done
 from curate.catalog.quarantine_moves import runs_on_record
+from curate.cleaning.audit_scores import REMOVABLE
 from curate.cleaning.merging import MERGE
 from curate.cleaning.planning import REASONS
 from curate.credits import refresh_credits
@@ -68,7 +69,7 @@ def _check_choice(
     if not files and not runs:
         _say_where_it_may_lie(dataset)
     for what, wanted, there, known in (
-        ("reason", reasons or [], {file.reason for file in files}, {*REASONS, MERGE}),
+        ("reason", reasons or [], {file.reason for file in files}, {*REASONS, MERGE, *REMOVABLE}),
         ("class", labels or [], {file.label for file in files}, set(dataset.labels())),
         ("run", [run] if run not in (None, "last") else [], runs, set[str]()),
     ):

@@ -9,7 +9,8 @@ from curate.catalog import Catalog, Picture
 from curate.cleaning import planning
 from curate.cleaning.clean_cache import is_known_clean, remember_clean
 from curate.cleaning.clean_options import CleanOptions
-from curate.cleaning.planning import CleaningPlan, Leak, find_leaks, make_plan, part_placements
+from curate.cleaning.placed_copies import part_placements
+from curate.cleaning.planning import CleaningPlan, Leak, find_leaks, make_plan
 from curate.dataset import Dataset
 from curate.duplicates import NearDuplicates
 from curate.errors import UserError

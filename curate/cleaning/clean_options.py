@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import get_args
 
+from curate.cleaning.audit_scores import thresholds_of
 from curate.cleaning.merging import merges_of
 from curate.defaults import (
     DEFAULT_CONFLICTS,
@@ -30,15 +31,17 @@ class CleanOptions:
     keep: PolicyName = DEFAULT_POLICY  # which of several copies stays
     conflicts: ConflictMode = DEFAULT_CONFLICTS  # what becomes of one picture under two labels
     geometry: bool = False  # whether turned and mirrored copies are found too
-    remove: tuple[str, ...] = ()  # quality flags with which a picture leaves
+    remove: tuple[str, ...] = ()  # quality flags, and audit's scores as irrelevant@0.99, with which a picture leaves
     only: CopyKind = DEFAULT_ONLY  # what counts as a copy
     merge: tuple[str, ...] = ()  # classes that become another, as c1=42
 
     def __post_init__(self) -> None:
         require_radius(self.radius)
         flags = [check.flag for check in CHECKS]
+        thresholds_of(self.remove)
         for flag in self.remove:
-            _require(flag, flags, "quality flag")
+            if "@" not in flag:
+                _require(flag, flags, "quality flag")
         _require(self.keep, get_args(PolicyName), "policy")
         _require(self.conflicts, get_args(ConflictMode), "way with conflicts")
         _require(self.only, get_args(CopyKind), "kind of copy")

@@ -4,7 +4,6 @@ For each that leaves the plan says what is wrong with it and, for a copy, which 
 distance, and why that one.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,11 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from curate.catalog import Catalog, Picture
+from curate.cleaning.audit_scores import thresholds_of
 from curate.cleaning.clean_options import CleanOptions
 from curate.cleaning.conflicts import ClassPair, Conflict, class_pairs, counterparts, find_conflicts, within_labels
 from curate.cleaning.keepers import POLICIES, Evidence, Policy
 from curate.cleaning.losses import ClassLoss, Tally, losses_of, tally
 from curate.cleaning.merging import merged, merges_of, moves_between_classes
+from curate.cleaning.placed_copies import part_placements
+from curate.cleaning.suspects import suspects_among
 from curate.dataset import SPLITS, UNLABELLED, Dataset, natural_key
 from curate.decoding.formats import is_not_readable
 from curate.duplicates import NearDuplicates, find_same_bytes, looks_at
@@ -83,6 +85,7 @@ def make_plan(
     pictures = [picture for picture in everything if picture.path not in decided]
     sources, placed = part_placements(pictures)
     poor = [decision for picture in sources if (decision := _poor(picture, options.remove))]
+    poor += suspects_among(dataset, sources, placed, thresholds_of(options.remove), {one.path for one in poor})
     leaving = {decision.path for decision in poor}
     intact = [picture for picture in sources if not picture.broken and picture.path not in leaving]
     told = read_not_copies(dataset).of((picture.path, picture.sha256) for picture in everything)
@@ -134,36 +137,6 @@ def _bordered(found: NearDuplicates, pictures: Sequence[Picture]) -> frozenset[s
     """The contents that met another when the border of one was left out."""
     contents = {content for pair, variant in _variants(found).items() if variant == "border" for content in pair}
     return frozenset(pictures[at].sha256 for content in contents for at in found.contents[content])
-
-
-def part_placements(pictures: Sequence[Picture]) -> tuple[list[Picture], dict[str, list[Picture]]]:
-    """Tell pictures from the copies of them that `split` has placed.
-
-    An intact file in a split folder whose bytes and label are those of a picture below `raw/` is that picture once
-    more, not a duplicate. Returns the pictures proper, and for each raw path the copies of it, where it is placed.
-    """
-    raw: dict[tuple[str, str], list[Picture]] = defaultdict(list)
-    for picture in pictures:
-        if not picture.split and not picture.broken:
-            raw[picture.sha256, picture.label].append(picture)
-    sources, placed = [], defaultdict(list)
-    for picture in pictures:
-        origins = raw.get((picture.sha256, picture.label)) if picture.split and not picture.broken else None
-        if origins:
-            placed[_origin(picture, origins).path].append(picture)
-        else:
-            sources.append(picture)
-    return sources, dict(placed)
-
-
-def _origin(copy: Picture, origins: Sequence[Picture]) -> Picture:
-    """Of several raw files with the same bytes, the one of the same name: with it the copy comes and goes."""
-    namesake = (origin for origin in origins if _name(origin) == _name(copy))
-    return next(namesake, min(origins, key=lambda origin: natural_key(origin.path)))
-
-
-def _name(picture: Picture) -> str:
-    return picture.path.removeprefix(picture.folder)
 
 
 def find_leaks(found: NearDuplicates, pictures: Sequence[Picture], placed: Sequence[Picture] = ()) -> list[Leak]:

@@ -41,6 +41,10 @@ class Evidence:
     from_other: Floats
     weights: Floats  # with which it was learnt from
 
+    def at(self, places: NDArray[np.bool_]) -> "Evidence":
+        """The evidence of some of the pictures."""
+        return Evidence(**{name: values[places] for name, values in vars(self).items()})
+
 
 @dataclass(frozen=True)
 class Temperatures:
@@ -56,20 +60,22 @@ class Temperatures:
 def gather_evidence(
     rows: Floats, targets: NDArray[np.int64], fold: NDArray[np.int64], classes: int, progress: Progress = silent
 ) -> Evidence:
-    """Evidence from coordinates (n, k), class indices (n,) and folds (n,).
+    """Evidence from coordinates (n, k), class indices (n,) and folds (n,), negative for what is always learnt from.
 
     One round finds labels that lose; the next learns without them, in the way of "confident learning" (C. Northcutt et
     al., JAIR 70, 2021) with weights in the place of a noise matrix.
     """
     weights = np.ones(len(rows), np.float32)
-    sample = _sample(len(rows), classes)
+    judged = np.flatnonzero(fold >= 0)
+    sample = judged[_sample(len(judged), classes)]
     with progress("Comparing labels and features", ROUNDS + 1) as advance:
         for number in range(ROUNDS):
             models = list(held_out(rows, targets, weights, fold, classes))
             logits = _logits_of(rows, models, fold, sample)
             temperatures = fit_temperatures(logits, targets[sample])
             if number < ROUNDS - 1:
-                weights = expit(temperatures.sharp * _margins(rows, targets, models) + _TRUST).astype(np.float32)
+                margins = _margins(rows, targets, models)
+                weights[judged] = expit(temperatures.sharp * margins[judged] + _TRUST)
             advance(1)
         found = _reduced(rows, targets, models, weights, temperatures)
         advance(1)
@@ -168,8 +174,9 @@ def _reduced(
             cosines[here, targets[at]] = -1
             from_other[at] = 1 - cosines.max(axis=1)
     return Evidence(
-        _chances(own, wrong, targets, found), proposed, np.exp(own), np.exp(other), margin, from_own, from_any, from_other, weights
-    )
+        _chances(own, wrong, targets, found), proposed, np.exp(own), np.exp(other),
+        margin, from_own, from_any, from_other, weights,
+    )  # fmt: skip
 
 
 def _chances(

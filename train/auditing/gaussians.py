@@ -80,13 +80,16 @@ def held_out(
 ) -> Iterator[tuple[NDArray[np.intp], Gaussians]]:
     """For each fold (the places of its rows, the Gaussians of all others).
 
-    `rows` is (n, k), `targets` and `weights` (n,), `fold` (n,) from 0 on. Each row's products are summed once,
-    whatever the number of folds.
+    `rows` is (n, k), `targets` and `weights` (n,), `fold` (n,) from 0 on; what has −1 is never held out. Each row's
+    products are summed once, whatever the number of folds.
     """
-    places = [np.flatnonzero(fold == number) for number in range(int(fold.max()) + 1)]
+    numbers = range(min(0, int(fold.min())), int(fold.max()) + 1)
+    places = [np.flatnonzero(fold == number) for number in numbers]
     parts = [_sums(rows[at], targets[at], weights[at], classes) for at in places]
     total = _Sums(*(np.sum([getattr(part, name) for part in parts], axis=0) for name in ("counts", "sums", "squares")))
-    for at, part in zip(places, parts, strict=True):
+    for number, at, part in zip(numbers, places, parts, strict=True):
+        if number < 0:
+            continue
         rest = _Sums(total.counts - part.counts, total.sums - part.sums, total.squares - part.squares)
         yield at, _gaussians(rest)
 
@@ -126,6 +129,4 @@ def _gaussians(found: _Sums) -> Gaussians:
     centre = found.sums.sum(axis=0) / max(1e-9, counts.sum())
     white = (means - centre) @ whitening
     white[counts < 0.5] = 0
-    return Gaussians(
-        centre.astype(np.float32), whitening.astype(np.float32), white.astype(np.float32), counts
-    )
+    return Gaussians(centre.astype(np.float32), whitening.astype(np.float32), white.astype(np.float32), counts)

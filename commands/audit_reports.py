@@ -1,0 +1,99 @@
+"""What `audit` says: the worst of each class, classes that are one, pure and impure queries, and how sure it is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+from commands.console import say, table
+from commands.report_lines import MOST_CLASSES, MOST_ROWS
+from train.auditing.classes import ONE_CLASS, SUSPECT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from curate.cleaning.audit_scores import AuditedPicture
+    from train.audit import AuditReport
+
+_WORST: Final = 3  # suspects of each class that are shown
+_GAIN: Final = 0.03  # from which on more pictures of a class are worth a line
+
+
+def audit(report: AuditReport) -> None:
+    """The worst suspects of each class, what each class is like, and what was not judged."""
+    _suspects(report)
+    _classes(report)
+    _purity(report)
+    for note in report.notes:
+        say(note)
+    for broken in report.broken[:MOST_ROWS]:
+        say(f"Left out, as it gives no pixels: {broken.path}: {broken.reason}")
+    if report.unjudged:
+        say(f"Not judged, as no other picture of their class could: {report.unjudged:,}.")
+    suspects = [one for one in report.pictures if _chance(one) >= SUSPECT]
+    irrelevant = sum(one.irrelevant >= one.mislabelled for one in suspects)
+    expected = sum(_chance(one) for one in report.pictures)
+    seconds = ", ".join(f"{part} {time:.1f} s" for part, time in report.seconds.items())
+    say(
+        f"Of {len(report.pictures):,} pictures {irrelevant:,} seem to show none of the classes and "
+        f"{len(suspects) - irrelevant:,} another class than their label says, each with a chance of {SUSPECT:.0%} or "
+        f"more; by all chances together some {expected:,.0f} do not belong. "
+        f"Judged by {' and '.join(report.networks)}: {seconds}."
+    )
+    if report.held_out:
+        say(f"Of the suspects {report.held_out:,} lie in valid or test and stay, unless --splits names these.")
+
+
+def _chance(picture: AuditedPicture) -> float:
+    return max(picture.irrelevant, picture.mislabelled)
+
+
+def _suspects(report: AuditReport) -> None:
+    rows = list(_worst(report))
+    if not rows:
+        return
+    table("The worst of each class", ("picture", "class", "seems to show", "sure"), rows[:MOST_ROWS])
+    if len(rows) > MOST_ROWS:
+        say(f"… and more; {report.file} has the scores of all.")
+
+
+def _worst(report: AuditReport) -> Iterator[tuple[str, ...]]:
+    """Rows of the surest first, the worst few of each class."""
+    shown = defaultdict[str, int](int)
+    seen = set[tuple[str, str]]()
+    for one in sorted(report.pictures, key=_chance, reverse=True):
+        if _chance(one) < SUSPECT:
+            return
+        if shown[one.label] == _WORST or (one.sha256, one.label) in seen:
+            continue
+        seen.add((one.sha256, one.label))
+        shown[one.label] += 1
+        shows = "none of the classes" if one.irrelevant >= one.mislabelled else one.proposed
+        yield one.path, one.label, shows, f"{_chance(one):.0%}"
+
+
+def _classes(report: AuditReport) -> None:
+    pairs = {tuple(sorted((one.label, one.nearest))): one.overlap for one in report.classes if one.overlap >= ONE_CLASS}
+    for (first, second), overlap in sorted(pairs.items(), key=lambda pair: -pair[1])[:MOST_CLASSES]:
+        say(
+            f"{first} and {second} are one class to the network: {overlap:.0%} of their pictures are taken for the other."
+        )
+    wanting = sorted((one for one in report.classes if one.gain >= _GAIN), key=lambda one: -one.gain)
+    rows = [
+        (one.label, one.pictures, f"{one.right:.0%}", f"{one.spread:.2f}", one.nearest, f"+{100 * one.gain:.0f} points")
+        for one in wanting[:MOST_CLASSES]
+    ]
+    if rows:
+        columns = ("class", "pictures", "named rightly", "spread", "mistaken for", "twice as many")
+        table("Where more pictures would help most", columns, rows)
+
+
+def _purity(report: AuditReport) -> None:
+    impure = [one for one in report.purity if one.suspects]
+    if not impure:
+        return
+    rows = [
+        (one.source, one.query, one.pictures, one.suspects, f"{one.suspects / one.pictures:.0%}")
+        for one in impure[:MOST_ROWS]
+    ]
+    table("What searches brought", ("source", "query", "pictures", "suspects", "share"), rows)

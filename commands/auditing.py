@@ -1,0 +1,73 @@
+"""audit: what does not belong, and what is labelled wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands import audit_reports, console
+from commands.options import Checkpoint, Data, Device, chosen_checkpoint, tell_layout
+from commands.shell import command_line
+from curate.defaults import DEFAULT_AUDIT_AT, DEFAULT_DATA, DEFAULT_DEVICE, DEFAULT_MODELS, MOST_SEED
+
+
+def audit(
+    data: Data = DEFAULT_DATA,
+    *,
+    backbone: Annotated[
+        str | None, typer.Option(help="The network that judges, or several joined by +.  [default: the checkpoint's]")
+    ] = None,
+    weights: Annotated[str, typer.Option(help="Its weights, as `train` takes them.")] = "default",
+    checkpoint: Checkpoint = None,
+    models: Annotated[Path, typer.Option(help="The folder of checkpoints, and of bank/.")] = DEFAULT_MODELS,
+    at: Annotated[
+        float, typer.Option(min=0.5, max=1, help="The chance from which on a picture goes into the plan.")
+    ] = DEFAULT_AUDIT_AT,
+    splits: Annotated[str, typer.Option(help="Splits that the plan may change too: valid, test or valid,test.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Every picture's scores.  [default: audit.jsonl in DATA]")] = None,
+    save_plan: Annotated[Path | None, typer.Option(help="The plan.  [default: audit-plan.jsonl in DATA]")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over files that are not ours.")] = False,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the parts that judge each other.")] = 0,
+    device: Device = DEFAULT_DEVICE,
+) -> None:
+    """Find what does not belong, and what is labelled wrong.
+
+    Each picture is judged by the others, with a network's features. Nothing is moved: suspects go
+    into a plan, for you to look at and for `clean --plan` to carry out.
+
+    Example: cli.py audit flower_data --backbone efficientnet_lite0
+    """
+    tell_layout(data)
+    if backbone is None and checkpoint is None:
+        backbone, checkpoint = _judge(data, models)
+    from train.audit import AuditOptions
+    from train.audit import audit as run
+
+    options = AuditOptions(
+        backbone=backbone or "", weights=weights, checkpoint=None if backbone else checkpoint, models=models,
+        device=device, at=at, splits=[split.strip() for split in splits.split(",") if split.strip()], seed=seed,
+    )  # fmt: skip
+    report = run(data, options, out=out, save_plan=save_plan, force=force, progress=console.bars)
+    audit_reports.audit(report)
+    wrote = f"Every picture's scores are in {report.file}. Nothing was moved"
+    if not report.decisions:
+        console.say(f"{wrote}, and nothing is to be. Next: {command_line('split', data)}")
+        return
+    look = command_line("show", data, "--plan", report.plan_file)
+    carry_out = command_line("clean", data, "--plan", report.plan_file)
+    console.say(f"{wrote}: the plan is {report.plan_file}. To look at it: {look}. Next: {carry_out}")
+
+
+def _judge(data: Path, models: Path) -> tuple[str | None, Path | None]:
+    """The network that judges where none is named: the best checkpoint's, whose features are in the bank, or else the
+    one that `train` would take.
+    """
+    from curate.errors import UserError
+    from train.recipe import load_recipe
+
+    try:
+        return None, chosen_checkpoint(None, models, data)
+    except UserError:
+        return load_recipe().options.backbone, None

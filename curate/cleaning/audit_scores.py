@@ -1,0 +1,120 @@
+"""What `audit` found out of each picture, as JSON Lines beside the catalog: written by it, read by `clean`.
+
+The fields of a line, always these and in this order:
+
+    path         relative to the dataset's root, with "/" between folders
+    label        its class folder
+    irrelevant   the chance that it shows none of the classes
+    mislabelled  the chance that it shows another class than its label says
+    proposed     the class that is likeliest among the others
+    outlier      the share of its class that lies nearer to the class
+    ambiguous    how nearly two classes claim it alike
+    redundant    how much nearer than usual its neighbours are
+    nearest      the paths of the nearest pictures of its class
+    sha256       of the picture's bytes when it was looked at: a line about other bytes says nothing
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from curate.catalog import Catalog
+from curate.errors import UserError, why_no_value
+from curate.files.inside import is_plain
+from curate.files.reading import read_file
+from curate.written import write_own
+
+AUDIT_FILE: Final = "audit.jsonl"
+
+SCORES: Final = ("irrelevant", "mislabelled", "outlier", "ambiguous", "redundant")
+"""What a line gives a number from 0 to 1 for."""
+
+REMOVABLE: Final = ("irrelevant", "mislabelled")
+"""The scores that mean a chance, by which pictures may leave without a person."""
+
+_WORD = re.compile(r"([a-z]+)@(0?\.\d+|0|1(?:\.0*)?)")
+
+
+@dataclass(frozen=True)
+class AuditedPicture:
+    """One line of the file; see the module."""
+
+    path: str
+    label: str
+    irrelevant: float
+    mislabelled: float
+    proposed: str
+    outlier: float
+    ambiguous: float
+    redundant: float
+    nearest: tuple[str, ...]
+    sha256: str
+
+
+def write_scores(file: Path, pictures: Iterable[AuditedPicture], catalog: Catalog, *, force: bool = False) -> None:
+    """Write the file whole or not at all; raises `UserError` where a file of somebody else's is there."""
+    lines = (json.dumps(_rounded(picture), ensure_ascii=False) for picture in pictures)
+    write_own(catalog, file, "".join(f"{line}\n" for line in lines), force=force)
+
+
+def read_scores(file: Path) -> list[AuditedPicture]:
+    """Read what `write_scores` wrote. Raises `UserError`, naming the line, for what it did not."""
+    try:
+        text = read_file(file).decode("utf-8")
+    except FileNotFoundError as error:
+        raise UserError(f"There is no {file}: run `audit` first, which says what does not belong.") from error
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}): run `audit` again.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not what `audit` wrote: it is not text in UTF-8. Run `audit` again.") from error
+    return [_parse(line, f"{file}, line {number}") for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+
+
+def thresholds_of(words: Sequence[str]) -> dict[str, float]:
+    """Score → threshold, of those of the words that have one, as "irrelevant@0.99" has.
+
+    Raises `UserError` for a score by which nothing leaves, and for a threshold that is no chance.
+    """
+    found = {}
+    for word in words:
+        if "@" not in word:
+            continue
+        match = _WORD.fullmatch(word)
+        if match is None or match[1] not in REMOVABLE:
+            offer = " or ".join(f"{name}@0.99" for name in REMOVABLE)
+            raise UserError(f"{word!r} is no score with a chance from 0 to 1: give {offer}.")
+        if float(match[2]) < 0.5:
+            raise UserError(f"{word} would take out pictures that more likely belong: give a chance from 0.5 to 1.")
+        found[match[1]] = float(match[2])
+    return found
+
+
+def _rounded(picture: AuditedPicture) -> dict[str, Any]:
+    """Floored, so that nothing is written as surer than it is."""
+    values = asdict(picture)
+    return values | {name: math.floor(values[name] * 10_000) / 10_000 for name in SCORES}
+
+
+def _parse(line: str, where: str) -> AuditedPicture:
+    problem = f"{where} is not what `audit` wrote; run `audit` again."
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where} is not JSON ({why_no_value(error)}): run `audit` again.") from error
+    names = [field.name for field in fields(AuditedPicture)]
+    if not isinstance(values, dict) or any(name not in values for name in names):
+        raise UserError(problem)
+    texts = [values[name] for name in ("path", "label", "proposed", "sha256")]
+    nearest = values["nearest"]
+    if not all(isinstance(text, str) for text in texts) or not is_plain(values["path"]):
+        raise UserError(problem)
+    if not isinstance(nearest, list) or not all(isinstance(path, str) for path in nearest):
+        raise UserError(problem)
+    for name in SCORES:
+        if not isinstance(values[name], float | int) or not 0 <= values[name] <= 1:
+            raise UserError(problem)
+    return AuditedPicture(**{name: values[name] for name in names if name != "nearest"}, nearest=tuple(nearest))
