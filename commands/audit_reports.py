@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from commands.console import say, table
 from commands.report_lines import MOST_CLASSES, MOST_ROWS
-from train.auditing.classes import ONE_CLASS, SUSPECT
+from curate.defaults import ONE_CLASS, SUSPECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

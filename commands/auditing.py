@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from commands import audit_reports, console
-from commands.options import Checkpoint, Data, Device, chosen_checkpoint, tell_layout
+from commands.options import Checkpoint, Data, Device, judge_of, tell_layout
 from commands.shell import command_line
 from curate.defaults import DEFAULT_AUDIT_AT, DEFAULT_DATA, DEFAULT_DEVICE, DEFAULT_MODELS, MOST_SEED
 
@@ -41,7 +41,7 @@ def audit(
     """
     tell_layout(data)
     if backbone is None and checkpoint is None:
-        backbone, checkpoint = _judge(data, models)
+        backbone, checkpoint = judge_of(data, models)
     from train.audit import AuditOptions
     from train.audit import audit as run
 
@@ -58,16 +58,3 @@ def audit(
     look = command_line("show", data, "--plan", report.plan_file)
     carry_out = command_line("clean", data, "--plan", report.plan_file)
     console.say(f"{wrote}: the plan is {report.plan_file}. To look at it: {look}. Next: {carry_out}")
-
-
-def _judge(data: Path, models: Path) -> tuple[str | None, Path | None]:
-    """The network that judges where none is named: the best checkpoint's, whose features are in the bank, or else the
-    one that `train` would take.
-    """
-    from curate.errors import UserError
-    from train.recipe import load_recipe
-
-    try:
-        return None, chosen_checkpoint(None, models, data)
-    except UserError:
-        return load_recipe().options.backbone, None

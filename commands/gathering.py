@@ -10,13 +10,15 @@ from typing import Annotated
 import typer
 
 from commands import console, scraping_reports
-from commands.options import Wait, patience
+from commands.options import Wait, judge_of, patience
+from commands.report_lines import MOST_ROWS
 from commands.shell import command_line
 from curate.defaults import (
     DEFAULT_DATA,
     DEFAULT_LICENSES,
     DEFAULT_LIMIT,
     DEFAULT_MIN_SIZE,
+    DEFAULT_MODELS,
     DEFAULT_OFFICIAL,
     DEFAULT_SOURCES,
     OfficialSplit,
@@ -56,6 +58,13 @@ def scrape(
         bool, typer.Option("--force", help="Overwrite a CREDITS.md and metadata.csv that scrape did not write.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List URLs and licences; fetch nothing.")] = False,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Judge what came by a network; suspects go to the quarantine.")
+    ] = False,
+    backbone: Annotated[
+        str | None, typer.Option(help="With --audit: the network that judges.  [default: the checkpoint's]")
+    ] = None,
+    models: Annotated[Path, typer.Option(help="With --audit: the folder of checkpoints and bank/.")] = DEFAULT_MODELS,
     wait: Wait = False,
 ) -> None:
     """Find more pictures per class on the web, with their credits.
@@ -101,17 +110,42 @@ def scrape(
         return
     from curate.scrape import scrape as run_scrape
 
+    before = _present(out) if audit else frozenset[str]()
     known = {query.label: query.name for query in plan_queries(names)}
     report = run_scrape(
         out, queries, options, sources=sources, network=network, names=known, force=force, wait=patience(wait),
         progress=console.bars, say=console.heading,
     )  # fmt: skip
     scraping_reports.scraping(report)
+    if audit and report.new:
+        _audit(out, before, backbone, models, wait=wait)
     console.say(
         f"Brought {report.new:,} pictures into {out}, credited in {report.credits}. Next: {command_line('clean', out)}"
     )
     if report.problems and not report.new:
         raise typer.Exit(1)
+
+
+def _present(out: Path) -> frozenset[str]:
+    from train.audited_scrape import present_paths
+
+    return present_paths(out)
+
+
+def _audit(out: Path, before: frozenset[str], backbone: str | None, models: Path, *, wait: bool) -> None:
+    """Judge the pictures that came, and say what was set aside."""
+    from train.audit import AuditOptions
+    from train.audited_scrape import set_aside_suspects
+
+    checkpoint = None
+    if backbone is None:
+        backbone, checkpoint = judge_of(out, models)
+    options = AuditOptions(backbone=backbone or "", checkpoint=checkpoint, models=models)
+    audited = set_aside_suspects(out, before, options, wait=patience(wait), progress=console.bars)
+    for decision in audited.set_aside[:MOST_ROWS]:
+        console.say(f"Set aside: {decision.path}: {decision.detail}")
+    back = f"; to take it back: {command_line('restore', out, '--run', 'last')}" if audited.set_aside else ""
+    console.say(f"Of what came {len(audited.set_aside):,} pictures are suspects and lie in the quarantine{back}.")
 
 
 def download(

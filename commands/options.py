@@ -120,6 +120,19 @@ def chosen_checkpoint(checkpoint: Path | None, models: Path, data: Path | None =
     return best_checkpoint(models, classes_at_hand(open_dataset(data)))
 
 
+def judge_of(data: Path, models: Path) -> tuple[str | None, Path | None]:
+    """The network that judges where none is named: the best checkpoint's, whose features are in the bank, or else the
+    one that `train` would take.
+    """
+    from curate.errors import UserError
+    from train.recipe import load_recipe
+
+    try:
+        return None, chosen_checkpoint(None, models, data)
+    except UserError:
+        return load_recipe().options.backbone, None
+
+
 def names_of(data: Path, file: Path | None) -> dict[str, str]:
     """Class folder → name, for every class of a dataset; raises `UserError` where a names file lacks one."""
     from curate.credits import scraped_names

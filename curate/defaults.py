@@ -112,4 +112,10 @@ DEFAULT_FOLDS: Final = 5
 DEFAULT_AUDIT_AT: Final = 0.8
 """The chance from which on `audit` puts a picture into its plan, for a person to look at."""
 
+SUSPECT: Final = 0.5
+"""The chance from which on a picture counts as a suspect of its class, source or query."""
+
+ONE_CLASS: Final = 0.25
+"""The share of two classes' pictures that a network takes for the other, from which on they are one class to it."""
+
 DEFAULT_CARD_LICENSE: Final = "other"

@@ -16,7 +16,7 @@ from curate.cleaning.audit_scores import AUDIT_FILE, AuditedPicture, write_score
 from curate.cleaning.plan import write_plan
 from curate.cleaning.suspects import HELD_OUT, plan_suspects
 from curate.dataset import UNLABELLED, Dataset, open_dataset
-from curate.defaults import DEFAULT_AUDIT_AT, DEFAULT_DEVICE, DEFAULT_MODELS
+from curate.defaults import DEFAULT_AUDIT_AT, DEFAULT_DEVICE, DEFAULT_MODELS, SUSPECT
 from curate.errors import UserError
 from curate.image import BrokenPicture
 from curate.progress import Progress, silent
@@ -24,7 +24,7 @@ from curate.quarantine import Decision
 from curate.scan import scan
 from curate.searched import read_searched
 from curate.written import require_own
-from train.auditing.classes import SUSPECT, ClassFindings
+from train.auditing.classes import ClassFindings
 from train.auditing.findings import FOLDS, Findings, find
 from train.backbones import Backbone
 from train.checkpoint import load_checkpoint

@@ -7,15 +7,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.defaults import SUSPECT
 from train.auditing.evidence import Evidence
 from train.auditing.gaussians import Floats, blocks, fit
 from train.auditing.scores import Scores
-
-SUSPECT: Final = 0.5
-"""The chance from which on a picture counts as a suspect of its class, source or query."""
-
-ONE_CLASS: Final = 0.25
-"""The overlap from which on two classes are called one to the network."""
 
 _MOST: Final = 20_000  # pictures that the learning curve is drawn with
 _SHARES: Final = (0.25, 0.5, 1.0)  # of the pictures of each class that are learnt from

@@ -86,8 +86,14 @@ def _density(distances: Floats, weights: NDArray[np.float64] | None, seed: int) 
 
 
 def _rising(above: Density, below: Density) -> Density:
-    """The ratio of two densities, made to rise: nothing grows more ordinary by lying farther off."""
-    ratio = np.maximum.accumulate(above(_GRID) / below(_GRID))
+    """The ratio of two densities, made to rise: nothing grows more ordinary by lying farther off.
+
+    What lies nearer than is usual is as ordinary as what is usual, be it ever so rare.
+    """
+    ratio = above(_GRID) / below(_GRID)
+    usual = int(np.argmax(below(_GRID)))
+    ratio[:usual] = ratio[usual]
+    ratio = np.maximum.accumulate(ratio)
     return lambda asked: np.interp(asked, _GRID, ratio)
 
 
