@@ -1,4 +1,4 @@
-"""Pictures below 64 pixels: a copy has their size and their pixels, but for recompression; a crowd of them costs little."""
+"""Pictures below 64 pixels: a copy has their size and pixels, but for recompression; a crowd of them costs little."""
 
 from collections.abc import Sequence
 

@@ -104,7 +104,7 @@ def _laid(pixels: Pixels) -> OnGround:
 
 @lru_cache(maxsize=64)
 def _smoothing(side: int) -> Floats:
-    """The means under a Gaussian round each of so many pixels of a line, of those that there are: float32[side, side]."""
+    """The weights of the means under a Gaussian round each of so many pixels of a line: float32[side, side]."""
     weights = gaussian(_SOFT, side)
     means: Floats = weights / weights.sum(axis=1, keepdims=True)
     return means

@@ -97,7 +97,8 @@ class _Columns:
 def _apart(a: Planes, b: Planes) -> Floats:
     """The largest difference of planes int16[p, …], in levels: float32[p]."""
     apart = np.abs(a - b).max(axis=tuple(range(1, a.ndim)), initial=0)
-    return (apart / FRACTIONS).astype(np.float32)
+    levels: Floats = (apart / FRACTIONS).astype(np.float32)
+    return levels
 
 
 def _blocks_agree(a: Planes, b: Planes, even: Flags, most: Floats, coloured: Flags) -> Flags:
