@@ -17,10 +17,7 @@ FRACTIONS = 64
 
 _SOFT = 0.8  # pixels: the width of the Gaussian under which two lumas are compared
 _BLOCK = 8  # pixels of a side
-_BY_STEPS = (
-    4.0,
-    4.8,
-)  # levels: what a JPEG changes in any case, and for each by which its steps spread the smoothed luma
+_BY_STEPS = 5.5, 4.8  # levels a JPEG changes anyway, and for each level by which its steps spread the smoothed luma
 _BY_LOSS = 17.0  # levels that other lossy formats change: WebP of quality 50
 _BY_PALETTE = 22.0  # levels that a full palette changes
 _BY_ROUNDING = 1.5  # levels that colour profiles and ways to grey change
