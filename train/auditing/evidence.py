@@ -18,6 +18,7 @@ _TRUST: Final = 1.0
 """Log-odds for a label before its picture is looked at, when weights are given: a low one lets go of more labels."""
 
 _NUMBERS: Final = 4_000_000  # logits that temperatures are fitted on, at most
+_FLATTER: Final = 0.5  # at most, of the sharp temperature: two alike could not be told apart
 _CLEAN: Final = 20.0  # pictures with right labels that each set is taken to have beside its own
 
 
@@ -103,7 +104,7 @@ def fit_temperatures(logits: Floats, targets: NDArray[np.int64]) -> Temperatures
 
 def _temperatures(values: NDArray[np.float64]) -> Temperatures:
     sharp = float(np.exp(np.clip(values[0], -12, 4)))
-    return Temperatures(sharp, sharp * float(expit(-values[1])), float(np.clip(expit(values[2]), 1e-6, 0.5)))
+    return Temperatures(sharp, sharp * _FLATTER * float(expit(-values[1])), float(np.clip(expit(values[2]), 1e-6, 0.5)))
 
 
 def _shares(
