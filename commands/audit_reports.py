@@ -76,7 +76,7 @@ def _classes(report: AuditReport) -> None:
     pairs = {tuple(sorted((one.label, one.nearest))): one.overlap for one in report.classes if one.overlap >= ONE_CLASS}
     for (first, second), overlap in sorted(pairs.items(), key=lambda pair: -pair[1])[:MOST_CLASSES]:
         say(
-            f"{first} and {second} are one class to the network: {overlap:.0%} of their pictures are taken for the other."
+            f"{first} and {second} are one class to the network, which takes {overlap:.0%} of theirs for the other."
         )
     wanting = sorted((one for one in report.classes if one.gain >= _GAIN), key=lambda one: -one.gain)
     rows = [

@@ -204,9 +204,9 @@ def test_the_nearest_of_a_class_are_the_nearest(seed: int, classes: int) -> None
         assert set(places[at][: len(best)]) <= set(others)
     asked = np.flatnonzero(targets == 0)
     among = np.flatnonzero(targets == 1)
-    for at, found in zip(asked, nearest_to(rows, asked, among), strict=True):
+    for one, found in zip(asked, nearest_to(rows, asked, among), strict=True):
         assert set(found[found >= 0]) <= set(among)
-        assert np.allclose(near[at, found[: min(3, len(among))]], -np.sort(-near[at, among])[:3], atol=1e-5)
+        assert np.allclose(near[one, found[: min(3, len(among))]], -np.sort(-near[one, among])[:3], atol=1e-5)
 
 
 def test_a_large_class_is_searched_by_cells_with_little_loss() -> None:

@@ -11,15 +11,18 @@ from scipy.special import expit, log_expit, logsumexp
 from curate.progress import Progress, silent
 from train.auditing.gaussians import Floats, Gaussians, blocks, held_out
 
-ROUNDS: Final = 3
-"""Passes over the pictures: after each, those whose label seems wrong weigh less in what the next learns from."""
+ROUNDS: Final = 2
+"""Passes over the pictures: after the first, those whose label seems wrong weigh less in what the next learns from. A
+third put more errors in front where classes have many pictures, and fewer where they have few.
+"""
 
 _TRUST: Final = 1.0
 """Log-odds for a label before its picture is looked at, when weights are given: a low one lets go of more labels."""
 
 _NUMBERS: Final = 4_000_000  # logits that temperatures are fitted on, at most
 _FLATTER: Final = 0.5  # at most, of the sharp temperature: two alike could not be told apart
-_CLEAN: Final = 20.0  # pictures with right labels that each set is taken to have beside its own
+_UNSURE: Final = 0.5  # standard deviation of the log of the sharp temperature about what margins tell
+_CLEAN: Final = 20.0  # right labels that a set is taken to have beside its own, for one wrong one
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,18 +91,36 @@ def fit_temperatures(logits: Floats, targets: NDArray[np.int64]) -> Temperatures
 
     A model that is merely unsure grows wrong where it is unsure. Labels that it contradicts however sure it is are
     wrong themselves: that floor is what tells the two apart, as the lapse rate of a psychometric function does (F.
-    Wichmann, N. Hill, "The psychometric function: I", Perception & Psychophysics 63, 2001).
+    Wichmann, N. Hill, "The psychometric function: I", Perception & Psychophysics 63, 2001). Few pictures say little of
+    how sure the model may be; there the spread of the margins has a say, which a few wrong labels do not change.
     """
+    usual = _usual(logits, targets)
 
     def cost(values: NDArray[np.float64]) -> float:
         found = _temperatures(values)
         own, wrong, *_ = _shares(logits, targets, found)
         likelihood = np.logaddexp(np.log1p(-found.errors) + own, np.log(found.errors) + wrong)
-        return float(-likelihood.sum() - _CLEAN * np.log1p(-found.errors)) / len(targets)
+        prior = np.log(found.errors) + _CLEAN * np.log1p(-found.errors) - (values[0] - usual) ** 2 / (2 * _UNSURE**2)
+        return -float(likelihood.sum() + prior) / len(targets)
 
-    starts = [np.array([sharp, 1.0, -3.0]) for sharp in (-3.0, -1.5)]
+    starts = [np.array([usual + more, 1.0, -3.0]) for more in (-1.0, 0.5)]
     ends = [minimize(cost, start, method="Nelder-Mead", options={"xatol": 1e-2, "fatol": 1e-5}) for start in starts]
     return _temperatures(min(ends, key=lambda end: float(end.fun)).x)
+
+
+def _usual(logits: Floats, targets: NDArray[np.int64]) -> float:
+    """The log of the sharp temperature as margins tell it: 2μ/σ² if they are normal, with the median and the MAD.
+
+    The log-odds of two normal distributions at ±μ are that times the margin. The best of many others lies nearer than
+    one other does, so it is somewhat more.
+    """
+    at = np.arange(len(targets))
+    others = logits.copy()
+    others[at, targets] = -np.inf
+    margins = (logits[at, targets] - others.max(axis=1)).astype(np.float64)
+    middle = float(np.median(margins))
+    spread = 1.4826 * float(np.median(np.abs(margins - middle)))
+    return float(np.log(np.clip(1.5 * 2 * middle / max(spread, 1e-9) ** 2, 1e-4, 10)))
 
 
 def _temperatures(values: NDArray[np.float64]) -> Temperatures:

@@ -86,7 +86,7 @@ def held_out(
     numbers = range(min(0, int(fold.min())), int(fold.max()) + 1)
     places = [np.flatnonzero(fold == number) for number in numbers]
     parts = [_sums(rows[at], targets[at], weights[at], classes) for at in places]
-    total = _Sums(*(np.sum([getattr(part, name) for part in parts], axis=0) for name in ("counts", "sums", "squares")))
+    total = _Sums(sum(one.counts for one in parts), sum(one.sums for one in parts), sum(one.squares for one in parts))
     for number, at, part in zip(numbers, places, parts, strict=True):
         if number < 0:
             continue
@@ -114,7 +114,7 @@ def _sums(rows: Floats, targets: NDArray[np.int64], weights: Floats, classes: in
         squares += weighted.T @ part
         membership = csr_array((np.ones(len(at), np.float32), (targets[at], np.arange(len(at)))), (classes, len(at)))
         sums += membership @ weighted
-    return _Sums(np.bincount(targets, weights, classes), sums, squares)
+    return _Sums(np.bincount(targets, weights, classes).astype(np.float64), sums, squares)
 
 
 def _gaussians(found: _Sums) -> Gaussians:

@@ -19,8 +19,9 @@ _BLOCK: Final = 2_048  # pictures that are held against others at once
 
 def unit(rows: Floats) -> Floats:
     """Rows (n, k) at length 1, of which products are cosines."""
-    lengths: Floats = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return rows / lengths
+    lengths = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    ones: Floats = rows / lengths
+    return ones
 
 
 def nearest_of_own(

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 from scipy.stats import gaussian_kde
 
 from train.auditing.evidence import Evidence
@@ -59,8 +60,7 @@ def score(evidence: Evidence, targets: NDArray[np.int64], model: Gaussians, *, s
     everywhere = np.ones(len(wrong))
     stray = _posterior(_rising(far, near)(evidence.from_any), wrong)
     not_own = _posterior(_rising(one_class, near)(evidence.from_own), everywhere)
-    # Two views of one event, labels' and distances': their geometric mean is the logarithmic opinion pool
-    irrelevant = np.sqrt(wrong * not_own) * stray
+    irrelevant = expit(_log_odds(wrong) + _log_odds(not_own)) * stray  # two views of one event: labels, distances
     less, more = np.minimum(evidence.own, evidence.other), np.maximum(evidence.own, evidence.other)
     return Scores(
         irrelevant,
@@ -69,6 +69,10 @@ def score(evidence: Evidence, targets: NDArray[np.int64], model: Gaussians, *, s
         _share_nearer(evidence.from_own, targets, wrong),
         (1 - irrelevant) * less / np.maximum(more, 1e-300),
     )
+
+
+def _log_odds(chance: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(logit(np.clip(chance, 1e-9, 1 - 1e-9)))
 
 
 def _density(distances: Floats, weights: NDArray[np.float64] | None, seed: int) -> Density:
