@@ -109,4 +109,12 @@ DEFAULT_ASKED_VIEWS: Final = 1
 
 DEFAULT_FOLDS: Final = 5
 
+DEFAULT_ABLATION_SEEDS: Final = 5
+"""Heads that are fitted for each set of pictures that an ablation compares."""
+
+MOST_ABLATION_SEEDS: Final = 100
+
+DEFAULT_SURENESS: Final = 0.95
+"""From which score on a line of an audit counts as a suspect."""
+
 DEFAULT_CARD_LICENSE: Final = "other"
