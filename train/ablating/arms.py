@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,7 +125,7 @@ def _drawers(
         yield from drawing.cleaned("cleaning", "all that clean takes", set(removals.planned), tuple(plain.values()))
 
     return {
-        **{step: (lambda step=step: cleaning(step)) for step in plain},
+        **{step: partial(cleaning, step) for step in plain},
         "flags": flagged,
         "plan": lambda: (found for reason in own for found in drawing.cleaned("plan", reason, (), (reason,))),
         "audit": lambda: drawing.audited(decisions, removals),
