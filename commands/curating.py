@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands import console, curation_reports
+from commands import cleaning_reports, comparing_reports, console, splitting_reports, verifying_reports
 from commands.options import (
     Bank,
     Data,
@@ -20,6 +20,7 @@ from commands.options import (
     patience,
     tell_layout,
 )
+from commands.report_lines import MOST_ROWS
 from commands.shell import command_line
 from curate.defaults import (
     DEFAULT_BIND,
@@ -96,7 +97,7 @@ def clean(
         from curate.radius_calibration import calibrate_radius
 
         measured = calibrate_radius(data, radius=radius, progress=console.bars)
-        curation_reports.calibration(measured)
+        cleaning_reports.calibration(measured)
         console.say(f"Nothing was moved. Next: {command_line('clean', data, '--radius', measured.radius)}")
         return
     tell_layout(data)
@@ -111,10 +112,10 @@ def clean(
             progress=console.bars,
         )  # fmt: skip
     except DrasticPlan as refused:
-        curation_reports.costs(refused.dataset, refused.plan.losses)
-        curation_reports.shared_pictures(refused.dataset, refused.plan.pairs)
+        cleaning_reports.costs(refused.dataset, refused.plan.losses)
+        cleaning_reports.shared_pictures(refused.dataset, refused.plan.pairs)
         raise
-    curation_reports.cleaning(report)
+    cleaning_reports.cleaning(report)
     if dry_run and report.plan.decisions:
         planned = ("--plan", report.plan_file) if report.plan_file else ()
         written = "Nothing was moved. "
@@ -124,7 +125,7 @@ def clean(
         confirmed = ("--yes",) if report.plan.losses and not planned else ()
         console.say(f"{written}Next: {command_line('clean', data, *planned, *confirmed)}")
         return
-    curation_reports.unmoved(report.unmoved)
+    cleaning_reports.unmoved(report.unmoved)
     moved = report.moved + report.resumed
     if report.merged:
         console.say(f"Moved to their new class: {report.merged:,} pictures.")
@@ -174,7 +175,7 @@ def restore(
     if report is None:
         console.say(f"Nothing was set aside in {data}: there is no quarantine {dataset.quarantine}.")
         return
-    for path in report.occupied[: curation_reports.MOST_ROWS]:
+    for path in report.occupied[:MOST_ROWS]:
         console.say(f"Left in the quarantine, because another file has taken its place: {path}")
     back = f"Brought {len(report.restored):,} files back into {data}"
     if report.companions:
@@ -245,7 +246,7 @@ def split(
         min_per_class=min_per_class, method=method, radius=radius, bind=bind, group_by=group_by, mode=mode,
         alike=alike, dry_run=dry_run, wait=patience(wait), progress=console.bars,
     )  # fmt: skip
-    curation_reports.splitting(report)
+    splitting_reports.splitting(report)
     if report.proof.copies:
         console.say(
             "A picture on two sides makes the figures too good. Next: "
@@ -301,7 +302,7 @@ def verify(data: Data = DEFAULT_DATA, *, radius: Radius = DEFAULT_RADIUS) -> Non
     if report.root != open_dataset(data).root:
         console.say(f"{data} holds the split of {report.root}, which is verified with it.")
         data = report.root
-    curation_reports.verification(report)
+    verifying_reports.verification(report)
     if report.in_order:
         following = lacks_classes(data) or f"Next: {next_step(data)}"
         console.say(f"{report.order_in_words} {following}")
@@ -333,7 +334,7 @@ def compare(
     if as_json:
         console.json_line(report.as_json())
         return
-    curation_reports.comparison(report)
+    comparing_reports.comparison(report)
     unite = "to unite them, put both into one folder and see what `clean --dry-run` says"
     console.say(f"Nothing was written. Next, {unite}." if report.in_both else "Nothing was written.")
 

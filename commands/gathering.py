@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from commands import console, curation_reports
+from commands import console, scraping_reports
 from commands.options import Wait, patience
 from commands.shell import command_line
 from curate.defaults import (
@@ -89,9 +89,9 @@ def scrape(
 
         shown = preview(out, queries, options, sources=sources, network=network, progress=console.bars)
         if not sys.stdout.isatty():
-            curation_reports.piped_preview(shown, {query.label: query.name for query in queries})
+            scraping_reports.piped_preview(shown, {query.label: query.name for query in queries})
         else:
-            curation_reports.scrape_preview(shown)
+            scraping_reports.scrape_preview(shown)
         if shown.problems and not shown.listed:
             console.note("Nothing would be tried: no source gave a picture. See what it says above, and try others.")
             raise typer.Exit(1)
@@ -106,7 +106,7 @@ def scrape(
         out, queries, options, sources=sources, network=network, names=known, force=force, wait=patience(wait),
         progress=console.bars, say=console.heading,
     )  # fmt: skip
-    curation_reports.scraping(report)
+    scraping_reports.scraping(report)
     console.say(
         f"Brought {report.new:,} pictures into {out}, credited in {report.credits}. Next: {command_line('clean', out)}"
     )

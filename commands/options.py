@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from commands import console, curation_reports
+from commands import console, dataset_reports
 from commands.shell import command_line
 from curate.defaults import DEFAULT_DATA, MAX_RADIUS
 
@@ -36,7 +36,7 @@ def lay_out_by_label(data: Path, label_from: str | None, wait: bool) -> None:
     from curate.label import label
 
     found = label(data, label_from, wait=patience(wait), progress=console.bars)
-    curation_reports.labelling(found)
+    dataset_reports.labelling(found)
 
 
 def next_step(data: Path) -> str:
@@ -79,7 +79,7 @@ def on_default_data(*words: object) -> str:
 
 def tell_layout(data: Path) -> None:
     """Say in one line which folders were taken for what and which were passed over, where that is not plain."""
-    if said := curation_reports.layout_in_words(data):
+    if said := dataset_reports.layout_in_words(data):
         console.say(said)
 
 
@@ -94,7 +94,7 @@ def tell_split(data: Path) -> None:
     folder = split_folder(dataset)
     if folder is not None:
         console.say(f"The split of {data} lies in {folder}.")
-    if said := curation_reports.since_split_in_words(since_split(dataset)):
+    if said := dataset_reports.since_split_in_words(since_split(dataset)):
         console.say(f"{data} has changed since it was split: {said}. `{command_line('split', data)}` takes that in.")
 
 

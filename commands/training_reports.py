@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from commands.console import json_line, note, say, table
-from commands.curation_reports import MOST_ROWS, unreadable
+from commands.report_lines import MOST_ROWS, unreadable
 
 _MOST_CONFUSED = 10
 

@@ -227,13 +227,16 @@ class Encoding:
 
     `quantisation` float32[8, 8] has the steps of a JPEG's luma by frequency, down and across, or is None for another
     format. `lossless` is true of formats that keep every pixel. `orientation` is the EXIF tag, 1 to 8: how the stored
-    pixels lie. `camera` tells that the file names the camera that took it.
+    pixels lie. `camera` tells that the file names the camera that took it. `opaque` tells that nothing in it is
+    transparent, and `still` that nothing follows its first picture.
     """
 
     quantisation: NDArray[np.float32] | None
     lossless: bool
     orientation: int
     camera: bool
+    opaque: bool = False
+    still: bool = False
 
 
 def encoding_of(data: bytes) -> Encoding:
@@ -244,7 +247,8 @@ def encoding_of(data: bytes) -> Encoding:
             steps = np.array(tables[0], np.float32).reshape(8, 8) if tables and 0 in tables else None
             camera = bool(image.getexif().get(ExifTags.Base.Model))
             lossless = image.format in _LOSSLESS or (image.format == "WEBP" and b"VP8L" in data[:64])
-            return Encoding(steps, lossless, _orientation(image), camera)
+            opaque, still = not image.has_transparency_data, getattr(image, "n_frames", 1) == 1
+            return Encoding(steps, lossless, _orientation(image), camera, opaque, still)
     except Exception:  # Pillow's plugins raise nearly every built-in exception on damaged files
         return Encoding(None, lossless=False, orientation=1, camera=False)
 

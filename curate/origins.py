@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from curate.catalog.origin_facts import OriginFacts
-from curate.source_pages import commons_title, is_on_commons, page_of_one
+from curate.source_pages import commons_title, flickr_photo, is_on_commons, page_of_one
 from curate.sources.protocol.picture_urls import photo_of_page, picture_key
 
 SERIES_GAP = datetime.timedelta(seconds=60)
@@ -32,10 +32,16 @@ Pexels gave some 13,000 numbers a day from 2019 to 2025, Pixabay some 2,600.
 _MOST_OF_A_PAGE = 20
 """A page that more records than that name is no record's own, but says where all of them come from."""
 
-_FLICKR_PAGE = re.compile(r"https?://(?:www\.|m\.)?flickr\.com/photos/([^/?#]+)/(\d+)")
-_NUMBER_IN_SERIES = re.compile(r"[\s_(\[#-]*\d+[\s)\]]*$")
+_FLICKR_OWNER = re.compile(r"https?://(?:www\.|m\.)?flickr\.com/photos/([^/?#]+)/\d+")
+_NUMBER_IN_SERIES = re.compile(r"[\s_(\[#-]*\d+[a-z]?[\s)\]]*$")
+_LETTER_IN_SERIES = re.compile(r"[\s_(\[#-]+(?:[a-zα-ωа-я]|[ivx]{2,4})[\s)\]]*$")
+"""A letter by itself, or a Roman number; in small letters."""
 _ENDING = re.compile(r"\.(?:jpe?g|png|webp|gif|tiff?|bmp|heic|avif|jxl)$", re.IGNORECASE)
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_MOMENT = re.compile(
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:[.,]\d+)?(?: ?(?:(Z|UTC|GMT)\b|([+-]\d\d):?(\d\d)?\b))?",
+    re.IGNORECASE,
+)
 _NUMBERED = re.compile(r"(pexels|pixabay):(\d+)")
 _OBSERVATION = "inaturalist:"
 
@@ -133,53 +139,77 @@ def _of_pages(facts: Iterable[OriginFacts]) -> Iterator[tuple[str, str]]:
 
 
 def _of_minutes(facts: Iterable[OriginFacts]) -> Iterator[tuple[str, str]]:
-    """Pictures that one author took one after the other, whichever services found them."""
+    """Pictures that one author took one after the other, whichever services found them.
+
+    By the clock at the place, which is all that some services tell, and by UTC, in which some tell it.
+    """
     taken = defaultdict(list)
     for one in facts:
-        moment, author = _moment(one.taken_at), _name(one.author)
-        if moment is not None and author:
-            taken[author].append((moment, one.sha256))
-    for author, pictures in taken.items():
+        author = _name(one.author)
+        for clock, moment in _moments(one.taken_at) if author else ():
+            taken[author, clock].append((moment, one.sha256))
+    for (author, clock), pictures in taken.items():
         for run in _runs(sorted(pictures), SERIES_GAP):
-            yield from ((sha256, f"by {author} at {run[0][0].isoformat(sep=' ')}") for _, sha256 in run)
+            yield from ((sha256, f"by {author} at {run[0][0].isoformat(sep=' ')}{clock}") for _, sha256 in run)
 
 
 def _of_uploads(facts: Iterable[OriginFacts]) -> Iterator[tuple[str, str]]:
-    """Photos of one owner on Flickr, Pexels or Pixabay that were uploaded together."""
+    """Photos of one owner on Flickr, Pexels or Pixabay that were uploaded together.
+
+    A short address on Flickr does not tell whose the photo is; then its author's name does.
+    """
     uploaded = defaultdict(list)
     numbered = defaultdict(list)
     for one in facts:
-        page = _FLICKR_PAGE.match(one.landing_page)
-        if page is not None:
-            uploaded[page[1]].append((int(page[2]), one.sha256))
-        number, author = _NUMBERED.fullmatch(one.provenance_group), _name(one.author)
+        author = _name(one.author)
+        if photo := flickr_photo(one.landing_page):
+            owner = _FLICKR_OWNER.match(one.landing_page)
+            for whose in filter(None, (owner and f"photos/{owner[1]}", author and f"by {author}")):
+                uploaded[whose].append((int(photo), one.sha256))
+        number = _NUMBERED.fullmatch(one.provenance_group)
         if number is not None and author:
             numbered[number[1], author].append((int(number[2]), one.sha256))
-    for owner, photos in uploaded.items():
+    for whose, photos in uploaded.items():
         for run in _runs(sorted(photos), UPLOADED_TOGETHER):
-            yield from ((sha256, f"flickr.com/photos/{owner} from {run[0][0]}") for _, sha256 in run)
+            yield from ((sha256, f"flickr.com {whose} from {run[0][0]}") for _, sha256 in run)
     for (service, author), photos in numbered.items():
         for run in _runs(sorted(photos), _NUMBERED_TOGETHER):
             yield from ((sha256, f"{service} by {author} from {run[0][0]}") for _, sha256 in run)
 
 
 def _of_titles(facts: Iterable[OriginFacts]) -> Iterator[tuple[str, str]]:
-    """Files of one author on Wikimedia Commons whose titles differ in their last number: `Rosa 01.jpg`.
+    """Files of one author on Wikimedia Commons whose titles differ in their last number or letter: `Rosa 01.jpg`.
 
-    The first of a series often has none; a title without a number alone is no series.
+    The first of a series often has none; a title without one alone is no series. A letter may be a word of its own, as
+    in `Vitamin C`, so files of a lettered series are bound only where they are not known to be of different days.
     """
-    titled: dict[tuple[str, str], set[str]] = defaultdict(set)
     plain: dict[tuple[str, str], set[str]] = defaultdict(set)
+    numbered: dict[tuple[str, str], set[str]] = defaultdict(set)
+    lettered: dict[tuple[str, str], set[str]] = defaultdict(set)
+    days: dict[str, set[str]] = defaultdict(set)
     for one in facts:
-        author = _name(one.author)
+        author, day = _name(one.author), _DAY.match(one.taken_at)
+        days[one.sha256] |= {day[0]} if day is not None else set()
         for stem in _commons_stems(one) if author else ():
-            series = _NUMBER_IN_SERIES.sub("", stem)
+            number, letter = _NUMBER_IN_SERIES.sub("", stem), _LETTER_IN_SERIES.sub("", stem)
+            found = plain if number == letter else lettered if number == stem else numbered
+            series = letter if number == stem else number
             if series:
-                (titled if series != stem else plain)[author, series].add(one.sha256)
-    for (author, series), numbered in titled.items():
-        contents = numbered | plain.get((author, series), set())
-        if len(contents) > 1:
-            yield from ((sha256, f"commons: {series} by {author}") for sha256 in contents)
+                found[author, series].add(one.sha256)
+    for (author, series), contents in numbered.items():
+        yield from _series(f"commons: {series} by {author}", contents | plain[author, series])
+    for (author, series), contents in lettered.items():
+        whole = contents | plain[author, series] | numbered[author, series]
+        if all(days[sha256] for sha256 in whole):
+            for date in sorted({date for sha256 in whole for date in days[sha256]}):
+                of_date = {sha256 for sha256 in whole if date in days[sha256]}
+                yield from _series(f"commons: {series} of {date} by {author}", of_date)
+        else:
+            yield from _series(f"commons: {series} by {author}", whole)
+
+
+def _series(origin: str, contents: set[str]) -> Iterator[tuple[str, str]]:
+    yield from ((sha256, origin) for sha256 in contents if len(contents) > 1)
 
 
 def _commons_stems(one: OriginFacts) -> set[str]:
@@ -211,15 +241,24 @@ def _runs(ordered: Sequence[tuple[Any, str]], gap: object) -> Iterator[Sequence[
             start = at
 
 
-def _moment(text: str) -> datetime.datetime | None:
-    """When it was taken, in its own local time; None for a date alone, which binds a whole day's work."""
+def _moments(text: str) -> Iterator[tuple[str, datetime.datetime]]:
+    """When it was taken: ("", in its own local time), and (" UTC", in UTC) where its offset is said.
+
+    Nothing for a date alone, which would bind a whole day's work.
+    """
     found = _MOMENT.search(text)
     if found is None or found[2].startswith("00:00"):
-        return None
+        return
     try:
-        return datetime.datetime.fromisoformat(f"{found[1]} {found[2]}")
-    except ValueError:
-        return None
+        local = datetime.datetime.fromisoformat(f"{found[1]} {found[2]}")
+        yield "", local
+        if found[3]:
+            yield " UTC", local
+        elif found[4]:
+            minutes = 60 * abs(int(found[4])) + int(found[5] or 0)
+            yield " UTC", local - datetime.timedelta(minutes=-minutes if found[4].startswith("-") else minutes)
+    except (ValueError, OverflowError):
+        return
 
 
 def _name(author: str) -> str:

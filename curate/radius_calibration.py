@@ -185,7 +185,7 @@ def _recall(edit: Edit, pairs: Sequence[tuple[_Sight, _Sight]], radius: int) -> 
         n,
         _cumulative(np.bitwise_count(hashes[:n] ^ hashes[n:])),
         len(np.unique(candidates.pair()[same & right])),
-        float(verdicts.detail[same & right].min(initial=1)),
+        float(np.nanmin(verdicts.detail[same & right], initial=1)),
         len(np.unique(candidates.pair()[same & ~right])),
     )
 

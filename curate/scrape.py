@@ -22,7 +22,7 @@ from curate.scraping.contact import keep_contact
 from curate.scraping.crawler import Crawler, CrawlTarget, class_folder
 from curate.scraping.deduplicator import Deduplicator
 from curate.scraping.incoming import Incoming
-from curate.scraping.scrape_options import ScrapeOptions, chosen_sources, open_sources
+from curate.scraping.scrape_options import ScrapeOptions, chosen_sources, home_of, open_sources
 from curate.scraping.shortfall import Shortfall, find_shortfalls
 from curate.scraping.yield_report import Yield, measure_yields
 from curate.sources.protocol.image_search import Query
@@ -81,6 +81,13 @@ def scrape(
     keys = os.environ if keys is None else keys
     specs = chosen_sources(sources, keys, options)
     out = Path(out)
+    if not queries:
+        raise UserError("There is no class to scrape for: give some with --classes or --names.")
+    fetcher = Fetcher(network or Network())
+    # A source that cannot be opened is said before anything is made.
+    opened = open_sources(
+        specs, fetcher, options, queries, keys, kept=home_of(out) / TABLES, progress=progress, say=say
+    )
     _make_target(out, queries)
     with (
         open_to_write(out, "scrape", wait=wait, progress=progress) as dataset,
@@ -99,12 +106,9 @@ def scrape(
         target = CrawlTarget(dataset, catalog, store, incoming, Deduplicator(dataset.root, catalog, options.min_size))
 
         async def work() -> Crawler:
-            async with Fetcher(network or Network()) as fetcher:
+            async with fetcher:
                 fetcher.hosts.count(spent_today(catalog))
                 fetcher.hosts.recall(started_lately(catalog))
-                opened = open_sources(
-                    specs, fetcher, options, queries, keys, kept=dataset.home / TABLES, progress=progress, say=say
-                )
                 crawler = Crawler(target, options, fetcher, opened)
                 try:
                     await crawler.run(queries, progress)
@@ -118,7 +122,7 @@ def scrape(
         names = {**(names or {}), **{query.label: query.name for query in queries}}
         keep_names(catalog, names)
         labels = [query.label for query in queries]
-        yields = measure_yields(store, labels)
+        yields = measure_yields(store, labels, options)
         return Scraped(
             dataset,
             crawler.new,
@@ -127,15 +131,13 @@ def scrape(
             write_credits(dataset, catalog, names, force=force),
             write_metadata(dataset, catalog, names, force=force),
             [f"{label} at {source}: {note}" for (label, source), note in crawler.notes.items()],
-            find_shortfalls(catalog, store, yields, labels, options.limit, crawler.closed),
+            find_shortfalls(catalog, store, yields, labels, options, crawler.closed),
             [] if options.licenses is None else store.of_other_licences(labels, options.licenses),
         )
 
 
 def _make_target(out: Path, queries: Sequence[Query]) -> None:
     """Make the dataset to add to, if there is none; a new one keeps its pictures below raw/."""
-    if not queries:
-        raise UserError("There is no class to scrape for: give some with --classes or --names.")
     with contextlib.suppress(UserError):
         open_dataset(out)
         return

@@ -6,7 +6,11 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 from curate.sources.protocol.picture_urls import photo_of_page, provenance_group
 
 _GBIF = re.compile(r"(?:api\.)?gbif(?:-uat)?\.org/(?:[a-z]{2}(?:-[a-z]{2})?/)?(?:v1/)?occurrence/(\d+)(?:/\w*)?")
-_FLICKR = re.compile(r"flickr\.com/photos/([^/]+)/(\d+)(?:/.*)?")
+_FLICKR = re.compile(r"flickr\.com/photos/[^/]+/(\d+)(?:[/?].*)?")
+_FLICKR_SHORT = re.compile(r"(?:flic\.kr/p/|flickr\.com/photo\.gne\?short=)([1-9a-zA-Z]{1,12})(?:[/?].*)?")
+_FLICKR_BY_NUMBER = re.compile(r"flickr\.com/photo\.gne\?id=(\d+)")
+_BASE58 = "123456789abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
+"""Flickr's digits: https://www.flickr.com/groups/api/discuss/72157616713786392/"""
 _LISTING = frozenset({"search", "results", "browse", "explore", "observations", "gallery"})
 """Last parts of the addresses of pages that list pictures or records, whatever they are asked."""
 _FRONT = frozenset(
@@ -44,12 +48,33 @@ def page_of_one(landing_page: str) -> str:
         return f"page {photo_of_page(landing_page)}"
     if record := _GBIF.fullmatch(plain):
         return f"gbif:{record[1]}"
-    if photo := _FLICKR.fullmatch(plain):
-        return f"page flickr.com/photos/{photo[1]}/{photo[2]}"
+    if photo := _flickr_photo(plain):
+        return f"page flickr.com/photo/{photo}"
     if _COMMONS.fullmatch(plain):
         title = commons_title(landing_page)
         return f"page commons.wikimedia.org/wiki/File:{title}" if title else ""
     return "" if _lists(plain) else f"page {plain}"
+
+
+def flickr_photo(landing_page: str) -> str:
+    """The number of the photo on Flickr that a page shows, by its owner's address or a short one; "" for another page.
+
+    No two photos there have one number, whoever owns them.
+    """
+    return _flickr_photo(_plain(landing_page))
+
+
+def _flickr_photo(plain: str) -> str:
+    found = _FLICKR.fullmatch(plain) or _FLICKR_BY_NUMBER.fullmatch(plain)
+    if found is not None:
+        return found[1]
+    short = _FLICKR_SHORT.fullmatch(plain)
+    if short is None or not set(short[1]) <= set(_BASE58):
+        return ""
+    number = 0
+    for digit in short[1]:
+        number = number * len(_BASE58) + _BASE58.index(digit)
+    return str(number)
 
 
 def commons_title(landing_page: str) -> str:
@@ -84,7 +109,7 @@ def _plain(page: str) -> str:
 
 
 def _lists(plain: str) -> bool:
-    """Whether it is a site's front page, a search, a person's page, or the DOI of a whole dataset."""
+    """Whether it is a site's front page, a search, a person's page or album, or the DOI of a whole dataset."""
     address, _, query = plain.partition("?")
     host, *path = address.split("/")
     keys = {key.lower() for key, _ in parse_qsl(query)}
@@ -100,4 +125,5 @@ def _lists(plain: str) -> bool:
         or last.startswith("@")
         or before in _OF_SOMEBODY
         or (host == "flickr.com" and before == "photos")
+        or host == "flic.kr"
     )

@@ -6,8 +6,16 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from commands import ablation_reports, curation_reports
+from commands import (
+    ablation_reports,
+    cleaning_reports,
+    comparing_reports,
+    scraping_reports,
+    splitting_reports,
+    verifying_reports,
+)
 from commands.console import onto, say
+from commands.report_lines import MOST_ROWS
 from curate.clean import CleanReport, clean
 from curate.cleaning.plan import PlanLine
 from curate.compare import CompareReport
@@ -76,7 +84,7 @@ class ScrapeResult(Result, Scraped):
 
     def report(self) -> None:
         """Say the yield of each class and source."""
-        curation_reports.scraping(self)
+        scraping_reports.scraping(self)
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,7 +106,7 @@ class CleanPlan(Result, CleanReport):
 
     def report(self) -> None:
         """Say what leaves and why."""
-        curation_reports.cleaning(self)
+        cleaning_reports.cleaning(self)
 
     def draw(self, page: HtmlPage) -> None:
         """Draw what leaves beside what stays, the first of them."""
@@ -150,8 +158,8 @@ class CleanResult(Result, CleanReport):
 
     def report(self) -> None:
         """Say what left and why, and what could not be moved."""
-        curation_reports.cleaning(self)
-        curation_reports.unmoved(self.unmoved)
+        cleaning_reports.cleaning(self)
+        cleaning_reports.unmoved(self.unmoved)
 
 
 @dataclass(frozen=True, repr=False)
@@ -170,7 +178,7 @@ class RestoreResult(Result, RestoreReport):
 
     def report(self) -> None:
         """Say what is still in the quarantine."""
-        for path in self.occupied[: curation_reports.MOST_ROWS]:
+        for path in self.occupied[:MOST_ROWS]:
             say(f"Left in the quarantine: {path}")
 
 
@@ -188,7 +196,7 @@ class SplitResult(Result, SplitReport):
 
     def report(self) -> None:
         """Say the counts of each class, what was held back, and the proof."""
-        curation_reports.splitting(self)
+        splitting_reports.splitting(self)
 
 
 @dataclass(frozen=True, repr=False)
@@ -207,7 +215,7 @@ class VerifyResult(Result, VerifyReport):
 
     def report(self) -> None:
         """Say what has changed, is missing, new or broken, and each split's proof."""
-        curation_reports.verification(self)
+        verifying_reports.verification(self)
 
 
 @dataclass(frozen=True, repr=False)
@@ -224,7 +232,7 @@ class CompareResult(Result, CompareReport):
 
     def report(self) -> None:
         """Say which class is which, what leaks, and how many pairs are near."""
-        curation_reports.comparison(self)
+        comparing_reports.comparison(self)
 
 
 @dataclass(frozen=True, repr=False)
@@ -243,7 +251,7 @@ class ExportResult(Result, DatasetExportReport):
             say(f"The class {label} lies in {folder}.")
         for remark in self.remarks():
             say(remark)
-        for path in self.broken[: curation_reports.MOST_ROWS]:
+        for path in self.broken[:MOST_ROWS]:
             say(f"Left out, because it gives no pixels: {path}")
 
 

@@ -63,6 +63,10 @@ FAULTS: dict[str, Callable[[bytes], Reply]] = {
     "half": lambda picture: Reply(picture[: len(picture) // 2], "image/jpeg"),
     "empty": lambda picture: Reply(b"", "image/jpeg"),  # noqa: ARG005
     "wrong-type": lambda picture: Reply(picture, "text/html"),
+    "text": lambda picture: Reply(picture, "text/plain; charset=utf-8"),
+    "no-type": lambda picture: Reply(picture, ""),
+    "portal": lambda picture: Reply(b"<!DOCTYPE html><html><body>Please log in</body></html>", "text/html"),  # noqa: ARG005
+    "words": lambda picture: Reply(b"BMW and others: please log in", "text/html"),  # noqa: ARG005
     "undeclared": lambda picture: Reply(picture, "application/octet-stream"),
     "html": lambda picture: Reply(b"<html><body>Please log in</body></html>", "image/jpeg"),  # noqa: ARG005
     "bomb": lambda picture: Reply(bomb(), "image/png"),  # noqa: ARG005

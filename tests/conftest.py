@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forking import Forks
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # The files of tests are dealt to one process for each processor: in there, and in the programs that tests start, more
@@ -42,6 +44,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Runs programs as forks of one process that has imported PyTorch."""
+    if not hasattr(os, "fork"):
+        pytest.skip("no processes are forked here")
+    server = Forks()
+    yield server
+    server.close()
 
 
 Nest = Callable[..., Path]

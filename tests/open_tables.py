@@ -94,12 +94,16 @@ class Bucket:
     """Serves files with ranges and versions, and any photo as a picture of its own; `with bucket.server:`.
 
     `breaks` are the bytes after which the next answers to GET break off. `asked` are the paths that were asked for,
-    with the method and the first byte.
+    with the method and the first byte. `versions` are those of single files, `no_head` refuses requests for headers
+    alone, and `unchanged` counts the answers that a file is still the one that the caller has.
     """
 
     files: dict[str, bytes]
     breaks: list[int] = field(default_factory=list)
     version: str = '"1"'
+    versions: dict[str, str] = field(default_factory=dict)
+    no_head: bool = False
+    unchanged: int = 0
     asked: list[tuple[str, str, int]] = field(default_factory=list)
     server: Server = field(init=False)
 
@@ -113,10 +117,16 @@ class Bucket:
         data = self.files.get(request.path.removeprefix("/"))
         if data is None:
             return Reply(b"gone", "text/plain", 404)
+        version = self.versions.get(request.path.removeprefix("/"), self.version)
         wanted = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
-        start = int(wanted[1]) if wanted and request.headers.get("if-range") == self.version else 0
+        start = int(wanted[1]) if wanted and request.headers.get("if-range") == version else 0
         self.asked.append((request.method, request.path.removeprefix("/"), start))
-        headers = {"ETag": self.version, "Content-Length": str(len(data) - start)}
+        if self.no_head and request.method == "HEAD":
+            return Reply(b"", "text/plain", 405)
+        if request.headers.get("if-none-match") == version:
+            self.unchanged += 1
+            return Reply(b"", "application/gzip", 304, {"ETag": version})
+        headers = {"ETag": version, "Content-Length": str(len(data) - start)}
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         body = data[start:]

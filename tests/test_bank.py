@@ -3,8 +3,6 @@
 import dataclasses
 import hashlib
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ import torch
 from PIL import Image
 
 from curate.errors import UserError
+from tests.forking import Forks
 from tests.training_ground import TINY, grow, picture
 from train.backbones import Backbone, load_backbone
 from train.features import augmentation as augmentation_module
@@ -253,11 +252,12 @@ def test_a_bank_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 
 
 BEGIN_TOGETHER = """
-import sys, torch
+import sys, time, torch
 from pathlib import Path
 from train.features.bank import BankKey, FeatureBank
 folder, rank = Path(sys.argv[1]), int(sys.argv[2])
-sys.stdin.readline()
+while not (folder / "go").exists():
+    time.sleep(0.001)
 for number in range(40):
     for _ in range(2):
         with FeatureBank(folder / str(number), BankKey("x", "y", {}, "float32", 4)) as bank:
@@ -266,16 +266,8 @@ for number in range(40):
 """
 
 
-def test_processes_that_begin_together_do_not_spoil_each_others_bank(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", BEGIN_TOGETHER, str(tmp_path)]
-    root = Path(__file__).resolve().parent.parent
-    running = [
-        subprocess.Popen([*command, str(rank)], cwd=root, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for rank in range(3)
-    ]
-    for process in running:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    errors = [process.communicate(timeout=120)[1] for process in running]
-    assert [process.returncode for process in running] == [0, 0, 0], errors
+def test_processes_that_begin_together_do_not_spoil_each_others_bank(tmp_path: Path, forks: Forks) -> None:
+    running = [forks.start(BEGIN_TOGETHER, tmp_path, rank) for rank in range(3)]
+    (tmp_path / "go").touch()
+    ended = [program.wait(timeout=120) for program in running]
+    assert [one.returncode for one in ended] == [0, 0, 0], [one.stderr for one in ended]

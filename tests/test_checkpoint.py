@@ -18,6 +18,7 @@ from torch import nn
 from curate.errors import UserError
 from curate.files import moving
 from curate.files.lock import locked
+from tests.forking import Forks
 from tests.training_ground import TINY, accuracy, small_checkpoint
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.checkpoint_choice import best_checkpoint
@@ -162,18 +163,13 @@ checkpoint = scored(load_checkpoint(folder / "model_94.60.pth"), 97, 100)
 """
 
 
-def in_a_process(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    repository = Path(__file__).resolve().parent.parent
-    environment = {**os.environ, "PYTHONPATH": str(repository)}
-    return subprocess.run(
-        [sys.executable, "-c", SAVE + textwrap.dedent(code), str(folder)],
-        env=environment, cwd=repository, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL, no file size limit")
-def test_a_kill_or_a_full_disk_leaves_no_half_file(checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_a_kill_or_a_full_disk_leaves_no_half_file(checkpoint: Checkpoint, tmp_path: Path, forks: Forks) -> None:
     """Trap: checkpoints written in place; a kill leaves half a file under the best one's name."""
+
+    def in_a_process(code: str) -> subprocess.CompletedProcess[str]:
+        return forks.start(SAVE + textwrap.dedent(code), tmp_path).wait()
+
     first = save_checkpoint(checkpoint, tmp_path)
     before = first.read_bytes()
     killed = in_a_process(
@@ -186,8 +182,7 @@ def test_a_kill_or_a_full_disk_leaves_no_half_file(checkpoint: Checkpoint, tmp_p
             os.kill(os.getpid(), signal.SIGKILL)
         torch.save = half
         save_checkpoint(checkpoint, folder)
-        """,
-        tmp_path,
+        """
     )
     assert killed.returncode == -9, killed.stderr
     assert len(list(tmp_path.glob(".florilegium-*.partial"))) == 1
@@ -200,8 +195,7 @@ def test_a_kill_or_a_full_disk_leaves_no_half_file(checkpoint: Checkpoint, tmp_p
             save_checkpoint(checkpoint, folder)
         except UserError as error:
             print(error)
-        """,
-        tmp_path,
+        """
     )
     assert "can't be written into" in full.stdout, full.stderr
     assert first.read_bytes() == before

@@ -1,4 +1,4 @@
-"""The commands as a user meets them: real processes, real files, right input and wrong."""
+"""The commands as a user meets them: real files, right input and wrong, and real processes where their start counts."""
 
 import json
 import os
@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.commanding import command
+from tests.forking import Forks
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 COMMANDS = (
@@ -57,16 +60,16 @@ def test_help_names_every_command_and_loads_nothing_heavy(tmp_path: Path) -> Non
     assert not loaded & heavy
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_each_command_has_an_example(command: str, tmp_path: Path) -> None:
-    done = run(command, "--help", cwd=tmp_path)
-    assert done.returncode == 0
-    assert f"Example: cli.py {command}" in done.stdout
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_each_command_has_an_example(name: str) -> None:
+    done = command(name, "--help")
+    assert done.code == 0
+    assert f"Example: cli.py {name}" in done.out
 
 
-@pytest.mark.parametrize("command", ["clean", "split"])
-def test_curation_does_not_load_torch(command: str, garden: Path, tmp_path: Path) -> None:
-    done = run(command, garden, "--dry-run", cwd=tmp_path, python=("-X", "importtime"))
+@pytest.mark.parametrize("name", ["clean", "split"])
+def test_curation_does_not_load_torch(name: str, garden: Path, tmp_path: Path) -> None:
+    done = run(name, garden, "--dry-run", cwd=tmp_path, python=("-X", "importtime"))
     assert done.returncode == 0, done.stderr[-2000:]
     assert "torch" not in {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
 
@@ -77,9 +80,9 @@ def test_blas_starts_no_threads(garden: Path, tmp_path: Path) -> None:
     count = "import atexit, os\natexit.register(lambda: print(len(os.listdir('/proc/self/task')), 'threads'))\n"
     (tmp_path / "sitecustomize.py").write_text(count)
     environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
-    command = [sys.executable, str(REPOSITORY / "cli.py"), "clean", str(garden), "--dry-run"]
+    asked = [sys.executable, str(REPOSITORY / "cli.py"), "clean", str(garden), "--dry-run"]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
+        asked, cwd=tmp_path, env=environment | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
     )
     assert done.stdout.splitlines()[-1] == "1 threads", done.stderr
 
@@ -137,23 +140,37 @@ WRONG: dict[str, tuple[Callable[[Path], Path], tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_input_is_one_sentence_and_exit_code_2(case: str, tmp_path: Path) -> None:
-    make, (command, *options), expected = WRONG[case]
-    done = run(command, make(tmp_path), *options, cwd=tmp_path)
+def test_wrong_input_is_one_sentence_and_exit_code_2(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, (name, *options), expected = WRONG[case]
+    monkeypatch.chdir(tmp_path)
+    done = command(name, make(tmp_path), *options)
+    assert done.code == 2, done.err
+    assert expected in done.err
+    assert "Traceback" not in done.err
+    assert len(done.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("case", ["missing folder", "no checkpoint yet"])
+def test_so_is_all_that_a_process_says(case: str, tmp_path: Path) -> None:
+    """With PyTorch and without, whatever its libraries print at the start and at the end."""
+    make, (name, *options), expected = WRONG[case]
+    done = run(name, make(tmp_path), *options, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert expected in done.stderr
-    assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+    assert not done.stdout.strip()
 
 
-def test_names_file_that_lacks_a_class_is_named(tmp_path: Path) -> None:
+def test_names_file_that_lacks_a_class_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = no_checkpoint(tmp_path)
     names = tmp_path / "names.json"
     names.write_text(json.dumps({"rose": "Rose"}))
-    done = run("train", root, "--backbone", "efficientnet_lite0", "--names", names, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "tulip" in done.stderr
-    assert "names.json" in done.stderr
+    monkeypatch.chdir(tmp_path)
+    sentence = command("train", root, "--backbone", "efficientnet_lite0", "--names", names).sentence
+    assert "tulip" in sentence
+    assert "names.json" in sentence
 
 
 @dataclass(frozen=True)
@@ -197,30 +214,33 @@ def test_split_prints_its_proof(walk: Walk) -> None:
     assert "pairs across splits: copies 0, near 0, of one origin 0." in walk.split.stdout
 
 
-@pytest.mark.parametrize("command", ["clean", "split", "train"])
-def test_last_line_says_what_to_run_next(command: str, walk: Walk) -> None:
-    done: subprocess.CompletedProcess[str] = getattr(walk, command)
+@pytest.mark.parametrize("name", ["clean", "split", "train"])
+def test_last_line_says_what_to_run_next(name: str, walk: Walk) -> None:
+    done: subprocess.CompletedProcess[str] = getattr(walk, name)
     # As it was started: by this interpreter, or by uv.
     assert re.search(r"Next: (uv run|\S*python\S*) \S*cli\.py \w+ ", done.stdout.splitlines()[-1])
 
 
-def test_train_writes_one_checkpoint_named_after_its_accuracy(walk: Walk, garden: Path) -> None:
+def test_train_writes_one_checkpoint_named_after_its_accuracy(
+    walk: Walk, garden: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert walk.train.returncode == 0, walk.train.stderr
     assert str(Path("models") / walk.checkpoint.name) in walk.train.stdout.splitlines()[-1]
-    evaluated = run("evaluate", garden, "--split", "valid", cwd=walk.folder)
-    assert evaluated.returncode == 0, evaluated.stderr
-    assert "95% interval" in evaluated.stdout
-    assert f"Accuracy: {walk.checkpoint.stem.removeprefix('model_')}%" in evaluated.stdout
+    monkeypatch.chdir(walk.folder)
+    evaluated = command("evaluate", garden, "--split", "valid")
+    assert evaluated.code == 0, evaluated.err
+    assert "95% interval" in evaluated.out
+    assert f"Accuracy: {walk.checkpoint.stem.removeprefix('model_')}%" in evaluated.out
 
 
 def test_prediction_needs_the_checkpoint_alone(walk: Walk, garden: Path, tmp_path: Path) -> None:
     """Another folder, no bank, no home, and every attempt at a connection fails."""
     (tmp_path / "sitecustomize.py").write_text(OFFLINE)
     pictures = sorted((garden / "test").rglob("*.jpg"))
-    command = [sys.executable, str(REPOSITORY / "cli.py"), "predict", "--json", "--top-k", "9",
-               "--checkpoint", str(walk.checkpoint), *map(str, pictures)]  # fmt: skip
+    asked = [sys.executable, str(REPOSITORY / "cli.py"), "predict", "--json", "--top-k", "9",
+             "--checkpoint", str(walk.checkpoint), *map(str, pictures)]  # fmt: skip
     done = subprocess.run(
-        command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path), "PATH": "", "HOME": str(tmp_path)},
+        asked, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path), "PATH": "", "HOME": str(tmp_path)},
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -231,18 +251,21 @@ def test_prediction_needs_the_checkpoint_alone(walk: Walk, garden: Path, tmp_pat
         assert sum(guess["probability"] for guess in answer["guesses"]) == pytest.approx(1, abs=1e-5)
 
 
-def test_answers_are_drawn_and_lines_of_json_stay_lines_of_json(walk: Walk, garden: Path, tmp_path: Path) -> None:
+def test_answers_are_drawn_and_lines_of_json_stay_lines_of_json(
+    walk: Walk, garden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pictures = sorted((garden / "test").rglob("*.jpg"))[:2]
-    command = ("predict", "--json", "--checkpoint", walk.checkpoint, "--plot", tmp_path / "answers.png", *pictures)
-    done = run(*command, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert len([json.loads(line) for line in done.stdout.splitlines()]) == 2
+    asked = ("predict", "--json", "--checkpoint", walk.checkpoint, "--plot", tmp_path / "answers.png", *pictures)
+    monkeypatch.chdir(walk.folder)
+    done = command(*asked)
+    assert done.code == 0, done.err
+    assert len([json.loads(line) for line in done.out.splitlines()]) == 2
     with Image.open(tmp_path / "answers.png") as drawn:
         assert drawn.height > 2 * 224
-    refused = run("predict", pictures[0], "--checkpoint", walk.checkpoint, "--plot", pictures[1], cwd=tmp_path)
-    assert refused.returncode == 2
-    drawn_one = run("predict-random", garden, "--seed", 3, "--plot", tmp_path / "one.png", cwd=walk.folder)
-    assert drawn_one.returncode == 0, drawn_one.stderr
+    refused = command("predict", pictures[0], "--checkpoint", walk.checkpoint, "--plot", pictures[1])
+    assert refused.code == 2
+    drawn_one = command("predict-random", garden, "--seed", 3, "--plot", tmp_path / "one.png")
+    assert drawn_one.code == 0, drawn_one.err
     assert (tmp_path / "one.png").exists()
 
 
@@ -250,31 +273,36 @@ def test_pictures_and_views_are_drawn(walk: Walk, garden: Path, tmp_path: Path) 
     assert walk.split.returncode == 0
     for views, rows, columns in ((1, 1, 3), (4, 3, 4)):
         options = ("--split", "train", "--count", 3, "--views", views, "--out", tmp_path / "sheet.png")
-        done = run("show", garden, *options, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert "3 pictures of 3 classes" in done.stdout
+        done = command("show", garden, *options)
+        assert done.code == 0, done.err
+        assert "3 pictures of 3 classes" in done.out
         with Image.open(tmp_path / "sheet.png") as sheet:
             assert round(sheet.height / 260) == rows
             assert round(sheet.width / 208) == columns
 
 
-def test_random_prediction_names_the_true_class_and_repeats_by_seed(walk: Walk, garden: Path) -> None:
-    drawn = run("predict-random", garden, "--seed", 3, cwd=walk.folder)
-    assert drawn.returncode == 0, drawn.stderr
-    assert "True class:" in drawn.stdout
-    assert "drawn from test" in drawn.stdout
-    assert run("predict-random", garden, "--seed", 3, cwd=walk.folder).stdout == drawn.stdout
+def test_random_prediction_names_the_true_class_and_repeats_by_seed(
+    walk: Walk, garden: Path, forks: Forks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(walk.folder)
+    drawn = command("predict-random", garden, "--seed", 3)
+    assert drawn.code == 0, drawn.err
+    assert "True class:" in drawn.out
+    assert "drawn from test" in drawn.out
+    elsewhere = forks.start_cli("predict-random", garden, "--seed", 3, cwd=walk.folder).wait()
+    said, then = (text.split("Next:")[0] for text in (drawn.out, elsewhere.stdout))
+    assert said == then, "in another process"
 
 
 def test_broken_file_is_named_and_the_others_are_predicted(walk: Walk, garden: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.jpg"
     page.write_text("<html>not found</html>")
     picture = next((garden / "raw" / "plain").glob("*.jpg"))
-    done = run("predict", page, picture, "--json", "--checkpoint", walk.checkpoint, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "page.jpg" in done.stderr
-    assert "Traceback" not in done.stderr
-    first, second = map(json.loads, done.stdout.splitlines())
+    done = command("predict", page, picture, "--json", "--checkpoint", walk.checkpoint)
+    assert done.code == 2
+    assert "page.jpg" in done.err
+    assert "Traceback" not in done.err
+    first, second = map(json.loads, done.out.splitlines())
     assert "error" in first
     assert "guesses" in second
 

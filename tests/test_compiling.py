@@ -1,15 +1,13 @@
 """A compiled network says the same, to the bit whatever comes with a picture, in a bank of its own, or says why not."""
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.forking import Forks
 from tests.training_ground import TINY, grow
 from train.backbones import Backbone, load_backbone
 from train.features.bank import BankKey
@@ -108,16 +106,13 @@ def test_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPatch) 
     assert sizes == [8, 4, 4, 4]
 
 
-def test_without_a_compiler_it_is_a_sentence(tmp_path: Path) -> None:
+def test_without_a_compiler_it_is_a_sentence(tmp_path: Path, forks: Forks) -> None:
     grow(tmp_path / "garden", {"train": 4, "valid": 2})
     (tmp_path / "bin").mkdir()
-    environment = {**os.environ, "PATH": str(tmp_path / "bin"), "CXX": "no-such-compiler"}
-    environment["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path / "cache")
-    done = subprocess.run(
-        [sys.executable, str(REPOSITORY / "cli.py"), "train", "garden", "--backbone", TINY, "--weights", "none",
-         "--set", "compiled=true", "--device", "cpu"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = forks.start_cli(
+        "train", "garden", "--backbone", TINY, "--weights", "none", "--set", "compiled=true", "--device", "cpu",
+        cwd=tmp_path, PATH=tmp_path / "bin", CXX="no-such-compiler", TORCHINDUCTOR_CACHE_DIR=tmp_path / "cache",
+    ).wait()  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert "can't be compiled" in done.stderr
     assert "--set compiled=false" in done.stderr

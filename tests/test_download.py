@@ -46,6 +46,7 @@ class Shelf:
     """Bytes after which the next answers break off."""
     busy: list[float] = field(default_factory=list)
     """Seconds of the Retry-After with which the next answers refuse (503)."""
+    kind: str = "application/octet-stream"
     portal: int = 0
     """So many answers are still a portal's web page."""
     ranges: bool = True
@@ -90,7 +91,7 @@ class Shelf:
                 await asyncio.sleep(self.pace)
 
         headers["Content-Length"] = str(len(part))
-        return Reply(kind="application/octet-stream", status=status, headers=headers, raw=send)
+        return Reply(kind=self.kind, status=status, headers=headers, raw=send)
 
 
 @pytest.fixture
@@ -394,6 +395,27 @@ def test_a_portals_page_in_the_place_of_the_archive_is_asked_past(shelf: Shelf, 
     shelf.portal = 100
     with pytest.raises(UserError, match="answers with a web page; perhaps it wants a login"):
         bring(shelf, shelf.url("data.tar.gz"), tmp_path / "again")
+
+
+def test_an_archive_that_is_called_a_web_page_is_one_by_its_bytes(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.kind = "text/html"
+    shelf.files["data.tar.gz"], shelf.files["words.tar.gz"] = split_archive(), b"Please log in"
+    shelf.breaks = [100]
+    assert bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out").counts["train"] == 8
+    assert shelf.asked == ["", "bytes=100-"], "and goes on where it broke off"
+    with pytest.raises(UserError, match="answers with a web page; perhaps it wants a login"):
+        bring(shelf, shelf.url("words.tar.gz"), tmp_path / "again")
+
+
+def test_a_portals_page_writes_over_nothing_that_has_come(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.files["data.tar.gz"] = split_archive()
+    shelf.breaks = [100] + [0] * 4
+    with pytest.raises(UserError):
+        bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out")
+    shelf.portal = 1
+    shelf.asked.clear()
+    assert bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out").counts["train"] == 8
+    assert shelf.asked[-2:] == ["bytes=100-", "bytes=100-"]
 
 
 @pytest.mark.parametrize("bad", [b"<html>Please log in</html>", split_archive()[:-400], archive({"a/x.txt": b"words"})])

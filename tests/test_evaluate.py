@@ -5,9 +5,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -20,6 +17,7 @@ from scipy.special import softmax
 
 from curate.errors import UserError
 from curate.image import BrokenImage
+from tests.forking import Forks
 from tests.training_ground import COLOURS, TINY, grow, picture
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.evaluate import evaluate
@@ -168,7 +166,7 @@ def test_below_the_threshold_it_is_not_sure(garden: Path, checkpoint: Path, tmp_
     assert on_test.abstaining.found == found.found  # test has no say in it
 
 
-def test_test_is_counted_before_it_is_opened(garden: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_test_is_counted_before_it_is_opened(garden: Path, checkpoint: Path, tmp_path: Path, forks: Forks) -> None:
     mine = tmp_path / checkpoint.name
     mine.write_bytes(checkpoint.read_bytes())
     assert evaluate(mine, garden, split="valid", device="cpu").openings == 0
@@ -184,11 +182,9 @@ from train import evaluate
 evaluate.side_by_side = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
 evaluate.evaluate(Path(sys.argv[1]), Path(sys.argv[2]), split="test", device="cpu")
 """
-    if sys.platform != "win32":
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-        killed = subprocess.run([sys.executable, "-c", code, str(mine), str(garden)], env=environment, check=False)
-        assert killed.returncode == -9
-        assert evaluate(mine, garden, split="test", device="cpu").openings == 4
+    killed = forks.start(code, mine, garden).wait()
+    assert killed.returncode == -9
+    assert evaluate(mine, garden, split="test", device="cpu").openings == 4
     entries = [json.loads(openings_file(mine).read_text())["test"][number] for number in (0, 1)]
     assert [entry["correct"] for entry in entries] == [first.accuracy.correct] * 2
     assert entries[0]["fingerprint"] == first.fingerprint

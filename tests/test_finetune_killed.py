@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from curate.errors import UserError
+from tests.forking import Forks
 from tests.training_ground import grow
 from train.checkpoint import load_checkpoint
 from train.optimising.fitting import Fitting, Measured, Work
@@ -24,8 +24,6 @@ from train.optimising.settings import FitSettings
 from train.optimising.unfinished import UnfinishedRun
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Everything at once that has a memory of its own
 EVERYTHING = FitSettings(
@@ -226,17 +224,10 @@ print(json.dumps({"statuses": statuses, "writes": writes, "killed": killed}))
 )
 
 
-def run_script(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL, no fork")
-def test_killed_at_random_instants_it_ends_with_the_same_tensors(tmp_path: Path) -> None:
+def test_killed_at_random_instants_it_ends_with_the_same_tensors(tmp_path: Path, forks: Forks) -> None:
     root = grow(tmp_path / "data", {"train": 10, "valid": 3})
-    done = run_script(KILLED, root, tmp_path / "whole", tmp_path / "killed")
+    done = forks.start(KILLED, root, tmp_path / "whole", tmp_path / "killed").wait()
     assert done.returncode == 0, done.stderr
     outcome = json.loads(done.stdout.splitlines()[-1])
     killed_in = Path(outcome["killed"])
@@ -293,9 +284,9 @@ print(max(bars), flush=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
-def test_views_are_drawn_in_other_processes_though_a_bar_has_a_thread(tmp_path: Path) -> None:
+def test_views_are_drawn_in_other_processes_though_a_bar_has_a_thread(tmp_path: Path, forks: Forks) -> None:
     root = grow(tmp_path / "data", {"train": 6, "valid": 2})
-    done = run_script(DRAWN, root, tmp_path / "models", tmp_path / "drawn", 2)
+    done = forks.start(DRAWN, root, tmp_path / "models", tmp_path / "drawn", 2).wait()
     assert done.returncode == 0, done.stderr
     ours, threads = done.stdout.split()
     assert int(threads) > 1
@@ -305,16 +296,15 @@ def test_views_are_drawn_in_other_processes_though_a_bar_has_a_thread(tmp_path: 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
-def test_who_draws_does_not_outlive_a_run_that_is_killed(tmp_path: Path) -> None:
+def test_who_draws_does_not_outlive_a_run_that_is_killed(tmp_path: Path, forks: Forks) -> None:
     root = grow(tmp_path / "data", {"train": 6, "valid": 2})
-    arguments = [str(one) for one in (root, tmp_path / "models", tmp_path / "drawn", 1000)]
-    with subprocess.Popen([sys.executable, "-c", DRAWN, *arguments], cwd=REPOSITORY, stdout=subprocess.DEVNULL) as run:
-        deadline = time.monotonic() + 120
-        while not (tmp_path / "drawn").exists() or len((tmp_path / "drawn").read_text().split()) < 40:
-            assert run.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        run.kill()
+    run = forks.start(DRAWN, root, tmp_path / "models", tmp_path / "drawn", 1000)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "drawn").exists() or len((tmp_path / "drawn").read_text().split()) < 40:
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    run.kill()
     drawn = set((tmp_path / "drawn").read_text().split())
     assert str(run.pid) not in drawn
     while any(Path(f"/proc/{pid}").exists() for pid in drawn):
@@ -340,9 +330,9 @@ print("then:", train(root, models).checkpoint.name)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no file size limit")
-def test_a_full_disk_costs_no_checkpoint(tmp_path: Path) -> None:
+def test_a_full_disk_costs_no_checkpoint(tmp_path: Path, forks: Forks) -> None:
     root = grow(tmp_path / "data", {"train": 4, "valid": 2}, classes=2)
-    done = run_script(FULL, root, tmp_path / "models")
+    done = forks.start(FULL, root, tmp_path / "models").wait()
     assert done.returncode == 0, done.stderr
     assert "refused: The checkpoint can't be written into" in done.stdout
     checkpoints = sorted((tmp_path / "models").glob("*.pth"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from commands.curation_reports import piped_preview
+from commands.scraping_reports import piped_preview
 from curate.errors import UserError
 from curate.scrape import Scraped, scrape
 from curate.scraping.preview import preview
@@ -206,6 +207,7 @@ def test_the_accepted_taxons_records_come_with_all_their_media(tmp_path: Path) -
         "Echinops ritro (species, Plantae): 3 records, 1 specimen left out (--specimens), "
         "4 pictures of a wanted licence"
     )
+    assert [page.specimens for page in pages] == [1]
     with_dead = ask(tmp_path / "download.zip", Gbif(), specimens=True)
     assert set(candidates(with_dead)) == {*found, "3:0"}
     assert set(candidates(ask(tmp_path / "download.zip", Gbif(), licenses=OPEN))) == {"1:0", "6:0"}
@@ -406,6 +408,7 @@ BILLION_LAUGHS = '<!DOCTYPE archive [<!ENTITY a "lol"><!ENTITY b "&a;&a;&a;&a;&a
     OCCURRENCES, MULTIMEDIA
 ).replace("occurrence.txt", "&b;")
 EXTERNAL = '<!DOCTYPE archive SYSTEM "file:///etc/passwd">' + described(OCCURRENCES)
+LAUGHS = '<!DOCTYPE eml [<!ENTITY a "lol"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'
 HOSTILE: dict[str, tuple[dict[str, str | bytes], str]] = {
     "a way out": (members([], []) | {"../../escaped.txt": b"x"}, "leads outside"),
     "an absolute path": (members([], []) | {"/etc/escaped": b"x"}, "leads outside"),
@@ -415,6 +418,28 @@ HOSTILE: dict[str, tuple[dict[str, str | bytes], str]] = {
     "a long line": (members([], []) | {"occurrence.txt": b"1\t" + b"ab" * (1 << 20)}, "a line of over"),
     "entities": (members([], []) | {"meta.xml": BILLION_LAUGHS}, "has a document type"),
     "an external entity": (members([], []) | {"meta.xml": EXTERNAL}, "has a document type"),
+    "entities in the metadata": (
+        members([], []) | {"metadata.xml": f"<?xml version='1.0'?><!-- -->{LAUGHS}" + METADATA},
+        "its metadata.xml has a document type",
+    ),
+    "an external entity in the metadata": (
+        members([], []) | {"metadata.xml": '<!DOCTYPE e [<!ENTITY x SYSTEM "file:///etc/passwd">]>' + METADATA},
+        "its metadata.xml has a document type",
+    ),
+    "entities in metadata of two bytes a letter": (
+        members([], []) | {"metadata.xml": (LAUGHS + METADATA).encode("utf-16")}, "its metadata.xml has a document type"
+    ),
+    "entities in metadata that are no XML": (
+        members([], []) | {"metadata.xml": f"</a>{LAUGHS}" + METADATA}, "its metadata.xml has a document type"
+    ),
+    "entities in the metadata of another name": (
+        members([], []) | {"about.xml": LAUGHS + METADATA,
+                           "meta.xml": described(OCCURRENCES, MULTIMEDIA).replace("metadata.xml", "about.xml")},
+        "its about.xml has a document type",
+    ),
+    "entities in two bytes a letter": (
+        members([], []) | {"meta.xml": BILLION_LAUGHS.encode("utf-16")}, "has a document type"
+    ),
     "no XML": (members([], []) | {"meta.xml": "<archive"}, "is no XML"),
     "another XML": (members([], []) | {"meta.xml": "<html/>"}, "describes no archive"),
     "deep XML": (members([], []) | {"meta.xml": "<a>" * 200 + "</a>" * 200}, "far too many elements"),
@@ -559,6 +584,31 @@ def test_the_doi_is_in_the_credits_and_a_changed_archive_is_read_again(tmp_path:
     (table_,) = report.metadata
     assert table_.read_text(encoding="utf-8").count(f'"gbif_download, https://doi.org/{DOI}"') == 3
     assert {one.source for one in report.yields} == {f"gbif_download:{path}"}
+
+
+def test_an_archive_that_has_changed_at_its_address_is_brought_anew(tmp_path: Path) -> None:
+    service, said = Gbif(), list[str]()
+    with service.server:
+        link = f"{service.server.url}/archive.zip"
+
+        def publish(*keys: int) -> None:
+            media = [medium(key, identifier=f"{service.server.url}/{key}.jpg") for key in keys]
+            made = packed(tmp_path / "a.zip", members([occurrence(key) for key in keys], media))
+            service.archive = made.read_bytes()
+
+        def run() -> int:
+            return scrape(tmp_path / "out", [RITRO], ScrapeOptions(10, OPEN, 100), sources=(f"gbif_download:{link}",),
+                          network=service.network, keys={}, say=said.append).new  # fmt: skip
+
+        publish(1, 2)
+        assert run() == 2
+        assert run() == 0
+        publish(1, 2, 3)
+        assert run() == 1
+        service.archive = b"no zip"
+        assert run() == 0
+    assert ["brings archive.zip" in said[0], "brings anew what has changed, archive.zip" in said[1]] == [True, True]
+    assert re.fullmatch(r"gbif_download: archive\.zip has changed and .* no zip .*: what is here is used\.", said[3])
 
 
 def test_the_doi_goes_along_with_a_list_of_candidates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,7 +41,8 @@ REFUSED = {
     "too-short": ("cut off", "broke off", True),
     "huge-length": ("too large", "larger than 1 MiB", False),
     "empty": ("not a picture", "0 bytes", False),
-    "wrong-type": ("not a picture", "calls it text/html", False),
+    "portal": ("not a picture", "sent a web page and no picture and calls it text/html", False),
+    "words": ("not a picture", "sent no picture and calls it text/html", False),
     "html": ("not a picture", "no picture though it says image/jpeg", False),
     "compressed": ("not a picture", "compressed", False),
     "noai": ("x-robots-tag", "noai", False),
@@ -72,8 +73,12 @@ FETCHED = {
 }
 
 
+CALLED_OTHERWISE = {"undeclared", "wrong-type", "text", "no-type"}
+"""A picture's bytes under a header that says of them nothing, or something else."""
+
+
 def test_every_fault_is_tested() -> None:
-    assert set(REFUSED) | set(FETCHED) | {"undeclared", "pong"} == {
+    assert set(REFUSED) | set(FETCHED) | CALLED_OTHERWISE | {"pong"} == {
         name for name in FAULTS if not (name.startswith("maze") and name != "maze")
     }
 
@@ -107,8 +112,10 @@ def test_the_bomb_is_one() -> None:
     assert data[16:24] == (60_000).to_bytes(4, "big") * 2
 
 
-def test_an_undeclared_picture_is_known_by_its_bytes(web: LocalWeb, tmp_path: Path) -> None:
-    fetched = fetch(web.network(), f"{web.url}/hostile/undeclared", tmp_path)
+@pytest.mark.parametrize("fault", sorted(CALLED_OTHERWISE))
+def test_a_picture_is_known_by_its_bytes_whatever_it_is_called(fault: str, web: LocalWeb, tmp_path: Path) -> None:
+    fetched = fetch(web.network(), f"{web.url}/hostile/{fault}", tmp_path)
+    assert fetched.extension == "jpg"
     assert fetched.path.read_bytes() == web.pictures[0].path.read_bytes()
 
 

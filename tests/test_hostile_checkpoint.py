@@ -20,6 +20,7 @@ from torch import nn
 
 from curate.errors import UserError
 from curate.image import BrokenImage
+from tests.forking import Forks
 from tests.training_ground import TINY, picture
 from tests.without_rights import needs_rights, without_privileges
 from train.backbones import Backbone, empty_network, load_backbone, weights_digest
@@ -281,7 +282,9 @@ def test_only_classification_networks_are_built_and_none_goes_to_the_network(
     assert asked == []
 
 
-def test_a_checkpoint_that_names_a_detection_network_is_refused_without_a_network(whole: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_that_names_a_detection_network_is_refused_without_a_network(
+    whole: Path, tmp_path: Path, forks: Forks
+) -> None:
     def change(content: dict[str, Any]) -> None:
         content["backbones"][0].update(library="torchvision", architecture="fasterrcnn_resnet50_fpn")
 
@@ -296,9 +299,8 @@ def test_a_checkpoint_that_names_a_detection_network_is_refused_without_a_networ
         import runpy
         runpy.run_path("cli.py", run_name="__main__")
     """
-    command = [sys.executable, "-c", textwrap.dedent(code), str(file), str(drawn(tmp_path))]
-    environment = {**os.environ, "TORCH_HOME": str(tmp_path / "nothing"), "HOME": str(tmp_path)}
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, env=environment)
+    places = {"TORCH_HOME": tmp_path / "nothing", "HOME": tmp_path}
+    done = forks.start(textwrap.dedent(code), file, drawn(tmp_path), **places).wait()
     assert done.returncode == 2
     assert "no classification network called 'fasterrcnn_resnet50_fpn'" in done.stderr.replace("\n", " ")
     assert "ASKED" not in done.stdout

@@ -4,7 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from curate.catalog import Catalog, Picture
@@ -263,3 +265,29 @@ def test_a_file_that_no_longer_decodes_has_no_sharpness_and_no_border(tmp_path: 
     (tmp_path / "gone").write_bytes(b"no picture")
     evidence = Evidence(tmp_path, bordered=frozenset({"gone"}))
     assert (evidence.sharpness(lossy("gone", 100)), evidence.inside(lossy("gone", 100))) == (0.0, 1.0)
+
+
+def test_the_reasons_are_named_in_order_of_their_weight() -> None:
+    """A known source is worth a quarter, and this one is larger by a tenth, then by a half; and is squeezed less."""
+    evidence = Evidence(Path(), credit={"kept": 1})
+    for pixels, words in ((8800, ["its source is known", "it is larger"]), (12000, ["it is larger", "its source"])):
+        why = POLICIES["best"].why(lossy("kept", pixels), lossy("copy", 8000), evidence)
+        assert [part.startswith(word) for part, word in zip(why.split(" and "), words, strict=True)] == [True, True]
+    why = POLICIES["best"].why(lossy("kept", 8000), lossy("copy", 8000, 0.25), evidence)
+    assert why == "it is less compressed (0.50 against 0.25 bits a pixel) and its source is known"
+
+
+def test_sharpness_is_the_spread_of_the_laplacian_at_one_scale(tmp_path: Path) -> None:
+    """Of a chessboard of single pixels it is four times the contrast, of a slope next to none; size counts little."""
+    across, down = np.meshgrid(np.arange(640), np.arange(512))
+    evidence = Evidence(tmp_path)
+
+    def sharpness(name: str, levels: NDArray[np.integer], times: int = 1) -> float:
+        picture = Image.fromarray(levels.astype(np.uint8))
+        save(picture.resize((640 * times, 512 * times), Image.Resampling.NEAREST), tmp_path / f"{name}.png")
+        return evidence.sharpness(lossy(f"{name}.png", 100))
+
+    assert sharpness("chessboard", (across + down) % 2 * 50 + 100) == pytest.approx(200)
+    assert sharpness("slope", across // 16 * 4) < 4
+    squares = (across // 32 + down // 32) % 2 * 50 + 100
+    assert sharpness("twice", squares, 2) == pytest.approx(sharpness("once", squares), rel=0.2)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import curate.label
-from commands.curation_reports import layout_in_words
+from commands.dataset_reports import layout_in_words
 from curate.dataset import SPLITS, open_dataset
 from curate.errors import UserError
 from curate.label import label

@@ -1,5 +1,6 @@
 """The model card: a header that YAML reads, every figure the checkpoint's own, no name that breaks its tables."""
 
+import contextlib
 import dataclasses
 import re
 from pathlib import Path
@@ -15,6 +16,7 @@ from curate.files.ours import signed
 from curate.program import __version__
 from curate.scan import scan
 from tests.training_ground import TINY, grow
+from train.card_licence import require_allowed
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.evaluate import evaluate
 from train.model_card import model_card, write_model_card
@@ -150,19 +152,62 @@ def test_the_pictures_are_counted_by_source_and_licence(checkpoint: Path) -> Non
     ("licence", "says"),
     [
         ("other", None),
-        ("cc-by-nc-sa-4.0", None),
+        (
+            "cc-by-nc-sa-4.0",
+            "1 of the pictures are, such as those under CC BY-SA 4.0 (share alike): no licence fits all",
+        ),
         ("cc-by-4.0", "2 of the pictures are, such as those under CC BY-NC 2.0 (no commercial use)"),
         ("cc-by-nc-4.0", "1 of the pictures are, such as those under CC BY-SA 4.0 (share alike)"),
         ("apache-2.0", "no commercial use"),
     ],
 )
-def test_a_licence_freer_than_the_pictures_is_refused(checkpoint: Path, licence: str, says: str | None) -> None:
+def test_a_licence_that_the_pictures_forbid_is_refused(checkpoint: Path, licence: str, says: str | None) -> None:
     checkpoint = found_on_the_web(checkpoint)
     if says is None:
         assert f'license: "{licence}"' in model_card(checkpoint, license_=licence)
     else:
         with pytest.raises(UserError, match=re.escape(says)):
             model_card(checkpoint, license_=licence)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "allowed"),
+    [
+        (["CC BY-SA 4.0"], {"cc-by-sa-4.0", "gpl-3.0"}),
+        (["CC BY-SA 3.0"], {"cc-by-sa-3.0", "cc-by-sa-4.0"}),
+        (["CC BY-SA 3.0", "CC BY-SA 4.0"], {"cc-by-sa-4.0"}),
+        (["CC BY-SA 2.5"], {"cc-by-sa-3.0", "cc-by-sa-4.0"}),
+        (["CC BY-SA 1.0"], set()),
+        (["CC BY-SA"], {"cc-by-sa-4.0", "gpl-3.0"}),
+        (["CC BY-NC-SA 3.0"], {"cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0"}),
+        (["CC BY-NC-SA 4.0", "CC BY 4.0"], {"cc-by-nc-sa-4.0"}),
+        (["CC BY-NC-SA 4.0", "CC BY-SA 4.0"], set()),
+        (["CC BY-NC 4.0"], {"cc-by-nc-4.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0"}),
+        (["CC BY-ND 4.0"], set()),
+        (["CC BY 3.0", "CC0 1.0", "public domain", ""], None),
+    ],
+)
+def test_share_alike_pictures_want_the_same_licence_or_a_later_one(
+    pictures: list[str], allowed: set[str] | None
+) -> None:
+    """As Creative Commons publishes it, and the GPL 3 beside BY-SA 4.0; whatever they want, "other" says nothing."""
+    offered = {
+        *("cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "mit"),
+        *("cc-by-nc-nd-4.0", "cc-by-sa", "gpl-3.0", "agpl-3.0", "apache-2.0", "cc0-1.0"),
+    }
+    found = [("flickr", licence, 3) for licence in pictures]
+    passed = set()
+    for licence in offered:
+        with contextlib.suppress(UserError):
+            require_allowed(licence, found)
+            passed.add(licence)
+    assert passed == (offered if allowed is None else allowed)
+    require_allowed("other", found)
+
+
+def test_the_licence_that_fits_is_named() -> None:
+    with pytest.raises(UserError, match=re.escape("(share alike): give cc-by-sa-4.0 or gpl-3.0, or leave it out.")):
+        require_allowed("cc-by-sa-3.0", [("wikimedia", "CC BY-SA 4.0", 2), ("flickr", "CC BY 2.0", 1)])
 
 
 def test_where_the_pictures_were_found_is_read_from_the_catalog(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from curate.errors import UserError
 from curate.image import BrokenImage
 from tests.commanding import command
 from tests.conftest import Nest
+from tests.forking import Forks
 from tests.training_ground import TINY, grow, picture
 from train.checkpoint_choice import best_checkpoint
 from train.inputs import expand
@@ -24,7 +26,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # All commands in one process: one that waits is ended with it, and the rest are not asked.
 EACH = """
 import json, sys
-sys.path.insert(0, {repository!r})
 from tests.commanding import command
 for arguments in json.loads(sys.argv[1]):
     done = command(*arguments)
@@ -32,17 +33,22 @@ for arguments in json.loads(sys.argv[1]):
 """
 
 
-def each(*commands: list[object], timeout: float = 400) -> list[tuple[int, str, str]]:
-    code = EACH.format(repository=str(REPOSITORY))
-    asked = json.dumps([[str(one) for one in arguments] for arguments in commands])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, asked], capture_output=True, text=True, timeout=timeout, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(found) == len(commands)
-    return [(code, out, err) for code, out, err in found]
+Each = Callable[..., list[tuple[int, str, str]]]
+
+
+@pytest.fixture
+def each(forks: Forks) -> Each:
+    """(command, …) → the exit code, and what was printed to both streams, of each."""
+
+    def asked(*commands: list[object]) -> list[tuple[int, str, str]]:
+        words = json.dumps([[str(one) for one in arguments] for arguments in commands])
+        done = forks.start(EACH, words).wait(timeout=400)
+        assert done.returncode == 0, done.stderr
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        assert len(found) == len(commands)
+        return [(code, out, err) for code, out, err in found]
+
+    return asked
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +62,7 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_no_command_waits_for_what_is_no_file(garden: Path, tmp_path: Path) -> None:
+def test_no_command_waits_for_what_is_no_file(garden: Path, tmp_path: Path, each: Each) -> None:
     models, runs, out = garden.parent / "models", tmp_path / "runs", tmp_path / "sheet.png"
     network = ["--backbone", TINY, "--weights", "none", "--views", "2", "--set", "epochs=2"]
     trained, tuned, *_ = each(
@@ -85,7 +91,7 @@ def test_no_command_waits_for_what_is_no_file(garden: Path, tmp_path: Path) -> N
     assert predicted[0] == random[0] == 2
 
 
-def test_no_option_waits_for_what_is_no_file(garden: Path, tmp_path: Path) -> None:
+def test_no_option_waits_for_what_is_no_file(garden: Path, tmp_path: Path, each: Each) -> None:
     pipe = tmp_path / "pipe.toml"
     os.mkfifo(pipe)
     weights = tmp_path / "pipe.pth"
@@ -112,7 +118,7 @@ def test_no_option_waits_for_what_is_no_file(garden: Path, tmp_path: Path) -> No
         assert "pipe." in err
 
 
-def test_a_record_of_openings_that_is_a_pipe_is_said(garden: Path, tmp_path: Path) -> None:
+def test_a_record_of_openings_that_is_a_pipe_is_said(garden: Path, tmp_path: Path, each: Each) -> None:
     checkpoint = best_checkpoint(garden.parent / "models")
     copy = tmp_path / checkpoint.name
     copy.write_bytes(checkpoint.read_bytes())
@@ -137,7 +143,7 @@ def test_a_record_that_we_did_not_write_is_said(text: str, garden: Path, tmp_pat
     assert record.read_text() == text
 
 
-def test_predict_names_each_path_that_it_cannot_use(garden: Path, tmp_path: Path) -> None:
+def test_predict_names_each_path_that_it_cannot_use(garden: Path, tmp_path: Path, forks: Forks) -> None:
     """A list from elsewhere: NUL, bytes that are no text, names too long, rings, folders that nest without end."""
     checkpoint = best_checkpoint(garden.parent / "models")
     rose = tmp_path / "rose.jpg"
@@ -148,15 +154,14 @@ def test_predict_names_each_path_that_it_cannot_use(garden: Path, tmp_path: Path
     lines = [b"nul\0.jpg", no_text, b"x" * 300 + b".jpg", b"d/" * 3000 + b"x.jpg", os.fsencode(tmp_path / "ring"),
              b"", os.fsencode(rose)]  # fmt: skip
     for as_json in (True, False):
-        arguments = ["predict", "-", "--checkpoint", str(checkpoint), *(["--json"] if as_json else [])]
-        done = subprocess.run(
-            [sys.executable, str(REPOSITORY / "cli.py"), *arguments],
-            env={**os.environ, "COLUMNS": "10000"}, input=b"\n".join(lines), capture_output=True, timeout=300,
-            cwd=tmp_path,
-        )  # fmt: skip
-        assert b"Traceback" not in done.stderr
+        options = ["--json"] if as_json else []
+        asked = forks.start_cli(
+            "predict", "-", "--checkpoint", checkpoint, *options, cwd=tmp_path, stdin=b"\n".join(lines)
+        )
+        done = asked.wait()
+        assert "Traceback" not in done.stderr
         assert done.returncode == 2
-        assert b"4 of 6 files could not be predicted" in done.stderr
+        assert "4 of 6 files could not be predicted" in done.stderr
         if as_json:
             answers = [json.loads(line) for line in done.stdout.splitlines()]
             assert [os.fsencode(answer["path"]) for answer in answers if "guesses" in answer] == [
@@ -164,7 +169,7 @@ def test_predict_names_each_path_that_it_cannot_use(garden: Path, tmp_path: Path
             ]  # fmt: skip
             assert ["embedded null byte" in answer.get("error", "") for answer in answers][:2] == [True, False]
         else:
-            assert done.stdout.count(b"rose") >= 2
+            assert done.stdout.count("rose") >= 2
 
 
 def test_predict_says_that_standard_input_is_closed(garden: Path) -> None:

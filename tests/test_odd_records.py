@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -85,6 +87,19 @@ def test_a_list_with_odd_rows(tmp_path: Path) -> None:
         scraped = bring(web, tmp_path / "out", "rose", sources=(f"urls:{listing}",))
     assert scraped.new == 3
     assert scraped.yields[0].lost == {"odd record": len(odd)}
+
+
+TEXTS = [field.name for field in dataclasses.fields(Candidate) if field.type is str]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("odd", ["half \ud800", "N\0L", "x" * 100_000], ids=["half", "NUL", "endless"])
+def test_each_text_of_a_candidate_is_looked_at(name: str, odd: str) -> None:
+    """A fault in one of them alone: whatever the catalog is to hold."""
+    good = Candidate("https://x.example/1.jpg", "1", taken_at="2024-05-01", citation="https://doi.org/10.1/x")
+    assert read_records([good], lambda one: [one]) == ((good,), 0)
+    changed: dict[str, Any] = {name: odd}
+    assert read_records([dataclasses.replace(good, **changed)], lambda one: [one]) == ((), 1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a file name that is no text")

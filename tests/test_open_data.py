@@ -8,7 +8,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from curate.catalog import Catalog
 from curate.catalog.candidate_store import CandidateStore
 from curate.catalog.origin_facts import observed_photos
+from curate.downloading import transfer
 from curate.errors import UserError
 from curate.origins import origins_of
 from curate.progress import silent
@@ -496,7 +497,8 @@ def test_another_address_has_tables_of_its_own(bucket: Bucket, tmp_path: Path) -
 
 def brought(bucket: Bucket, out: Path, spec: str, *queries: Query, **options: Any) -> Scraped:
     wanted = ScrapeOptions(options.pop("limit", 10), OPEN, 100, options.pop("per_author", None))
-    return scrape(out, queries, wanted, sources=(spec,), network=network(bucket), keys={}, **options)
+    options.setdefault("network", network(bucket))
+    return scrape(out, queries, wanted, sources=(spec,), keys={}, **options)
 
 
 def test_a_scrape_from_the_tables_is_credited_and_a_second_one_helps(bucket: Bucket, tmp_path: Path) -> None:
@@ -517,11 +519,100 @@ def test_a_scrape_from_the_tables_is_credited_and_a_second_one_helps(bucket: Buc
     assert "by login3, " in text
     bucket.asked.clear()
     assert brought(bucket, out, "inaturalist_open_data", THISTLE, petunia, limit=20).new == 10
-    assert bucket.asked == [], "the tables are not asked for again"
+    assert Counter(method for method, _, _ in bucket.asked) == {"HEAD": 4}, "whether they have changed, and no more"
+    assert bucket.unchanged == 4
     with ledger(out) as db:
         assert db.execute("SELECT COUNT(*) FROM scrape_candidates WHERE label = '10'").fetchone() == (30,)
         searches = db.execute("SELECT label, complete, repeats FROM scrape_searches").fetchall()
     assert sorted(searches) == [("1", 1, 0), ("10", 1, 0)], "one search each, though the tables came after it had begun"
+
+
+def grown(bucket: Bucket, number: int) -> None:
+    """Another month's tables: one more observation of a thistle, in two of them."""
+    tables = Tables()
+    tables.observe(number, 120, number + 1, observer=number)
+    added = tables.contents()
+    for name in ("observations", "photos"):
+        whole = gzip.decompress(bucket.files[f"{name}.csv.gz"]).decode()
+        bucket.files[f"{name}.csv.gz"] = gzip.compress((whole + added[name].partition("\n")[2]).encode())
+        bucket.versions[f"{name}.csv.gz"] = f'"{number}"'
+
+
+@pytest.mark.parametrize("no_head", [False, True])
+def test_tables_that_have_changed_where_they_come_from_are_brought_anew(
+    bucket: Bucket, tmp_path: Path, no_head: bool
+) -> None:
+    bucket.no_head = no_head
+    out, said = tmp_path / "out", list[str]()
+    assert brought(bucket, out, NAME, THISTLE, limit=50).new == 30
+    bucket.asked.clear()
+    assert brought(bucket, out, NAME, THISTLE, limit=50, say=said.append).new == 0
+    assert (said, bucket.unchanged) == ([], 4)
+    assert {(name, start) for _, name, start in bucket.asked} == {(name, 0) for name in bucket.files}
+    grown(bucket, 90)
+    bucket.asked.clear()
+    assert brought(bucket, out, NAME, THISTLE, limit=50, say=said.append).new == 1
+    (words,) = said
+    assert "brings anew what has changed, observations.csv.gz (" in words
+    assert "photos.csv.gz (" in words
+    assert "taxa" not in words
+    assert not list((out / large_files.FOLDER).glob("coming*"))
+    bucket.asked.clear()
+    assert brought(bucket, out, NAME, THISTLE, limit=50, say=said.append).new == 0
+    assert len(said) == 1
+    assert Counter(name for method, name, _ in bucket.asked if method == "HEAD") == Counter(list(bucket.files))
+
+
+@pytest.mark.parametrize("way", ["refused", "down", "broken off", "full disk", "no table"])
+def test_tables_that_cannot_be_brought_anew_stay_and_are_named(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    out, said = tmp_path / "out", list[str]()
+    petunia = Query("1", "petunia", "Petunia × atkinsiana")
+    assert brought(bucket, out, NAME, THISTLE, limit=50).new == 30
+    tables = out / large_files.FOLDER
+    before = {path.name: path.read_bytes() for path in tables.glob("*.csv.gz")}
+    grown(bucket, 90)
+    whole, room, nowhere = dict(bucket.files), large_files.ROOM_LEFT, network(bucket)
+    if way == "refused":
+        bucket.files.clear()
+    elif way == "down":
+        monkeypatch.setattr(transfer, "patiently", lambda ask, **_: ask())
+        nowhere = replace(network(bucket), services={NAME: "http://127.0.0.1:9"}, loopback_ports=frozenset({9}))
+    elif way == "broken off":
+        bucket.breaks = [200] + [0] * 4
+    elif way == "no table":
+        bucket.files["observations.csv.gz"] = b"<html>Please log in</html>"
+    else:
+        monkeypatch.setattr(large_files, "ROOM_LEFT", shutil.disk_usage(tmp_path).free * 2)
+    report = brought(bucket, out, NAME, THISTLE, petunia, limit=50, say=said.append, network=nowhere)
+    assert [one.found for one in report.yields if one.label == "1"] == [5], "the tables of before are read"
+    assert report.problems == []
+    assert {path.name: path.read_bytes() for path in tables.glob("*.csv.gz")} == before
+    words = said[-1]
+    assert words.endswith("what is here is used.")
+    assert "observations.csv.gz" in words
+    assert {"refused": "404", "down": "could not be reached", "broken off": "broke off", "full disk": "free",
+            "no table": "is no gzip file"}[way] in words  # fmt: skip
+    if way != "down":
+        bucket.files, bucket.breaks = whole, []
+        monkeypatch.setattr(large_files, "ROOM_LEFT", room)
+        bucket.asked.clear()
+        assert brought(bucket, out, NAME, THISTLE, limit=50, say=said.append).new == 1
+        assert way != "broken off" or ("GET", "observations.csv.gz", 200) in bucket.asked
+
+
+def test_tables_that_an_earlier_version_has_brought_are_compared_by_their_size(bucket: Bucket, tmp_path: Path) -> None:
+    out, said = tmp_path / "out", list[str]()
+    assert brought(bucket, out, NAME, THISTLE, limit=50).new == 30
+    for note in (out / large_files.FOLDER).glob("*.version.json"):
+        note.unlink()
+    assert brought(bucket, out, NAME, THISTLE, limit=50, say=said.append).new == 0
+    assert said == []
+    for name in bucket.files:
+        bucket.versions[name] = '"another"'
+    assert brought(bucket, out, NAME, THISTLE, limit=50, say=said.append).new == 0
+    assert "brings anew" in said[0], "by the version that the run before has noted"
 
 
 def test_no_table_is_brought_for_classes_that_are_full(bucket: Bucket, tmp_path: Path) -> None:

@@ -93,6 +93,23 @@ def test_one_authors_pictures_of_one_minute_are_one_series_across_sources() -> N
     assert together(*facts) == {frozenset("abc")}, "a date alone, and nobody's name, bind nothing"
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "is_one"),
+    [
+        ("2024-05-01T10:00:00+02:00", "2024-05-01T08:00:00Z", True),
+        ("2024-05-01T10:00:00.250+02:00", "2024-05-01 03:30:20 -0430", True),
+        ("2024-05-01T23:30:00-08", "2024-05-02 07:30 UTC", True),
+        ("2024-05-01T10:00:00+02:00", "2024-05-01T09:00:00Z", False),
+        ("2024-05-01T10:00:00", "2024-05-01T08:00:00Z", False),
+        ("2024-05-01T10:00:00+02:00", "2024-05-01T00:00:00Z", False),
+        ("0001-01-01T01:00:00+02:00", "2024-05-01T08:00:00Z", False),
+    ],
+)
+def test_one_instant_in_two_offsets_from_utc_is_one_time(one: str, other: str, is_one: bool) -> None:
+    facts = [fact("a", author="Ann", taken_at=one), fact("b", author="Ann", taken_at=other)]
+    assert together(*facts) == ({frozenset("ab")} if is_one else set())
+
+
 def test_photos_that_a_flickr_member_uploaded_together_are_one_series() -> None:
     def uploaded(sha256: str, owner: str, number: int) -> OriginFacts:
         return fact(sha256, landing_page=f"https://www.flickr.com/photos/{owner}/{number}")
@@ -103,6 +120,36 @@ def test_photos_that_a_flickr_member_uploaded_together_are_one_series() -> None:
         uploaded("c", "1@N0", 52_000_000),
         uploaded("d", "2@N0", 51_000_200),
     ]
+    assert together(*facts) == {frozenset("ab")}
+
+
+SHORT = "https://flic.kr/p/8SPTwJ"  # of photo 5169665786
+
+
+@pytest.mark.parametrize(
+    ("page", "other", "is_one"),
+    [
+        (SHORT, "https://www.flickr.com/photos/drdrang/5169665786/in/set-72157617260543082", True),
+        (f"{SHORT}/", "http://flickr.com/photos/1@N00/5169665786", True),
+        ("https://www.flickr.com/photos/drdrang/5169665786", "https://flickr.com/photos/1@N00/5169665786", True),
+        (SHORT, "https://www.flickr.com/photo.gne?id=5169665786", True),
+        (SHORT, "https://www.flickr.com/photo.gne?short=8SPTwJ", True),
+        (SHORT, "https://www.flickr.com/photos/drdrang/5169665787", False),
+        (SHORT, "https://flic.kr/p/8SPTwj", False),
+        ("https://flic.kr/p/8SPTw0", "https://flic.kr/p/8SPTw0", False),  # 0 is no digit of it
+        ("https://flic.kr/s/aHsk7", "https://flic.kr/s/aHsk7", False),  # an album
+    ],
+)
+def test_a_short_address_on_flickr_is_its_photos_page(page: str, other: str, is_one: bool) -> None:
+    assert together(fact("a", landing_page=page), fact("b", landing_page=other)) == (
+        {frozenset("ab")} if is_one else set()
+    )
+
+
+def test_photos_that_were_uploaded_together_are_one_series_by_short_addresses_too() -> None:
+    near = "https://www.flickr.com/photos/drdrang/5169665999"
+    facts = [fact("a", landing_page=SHORT, author="Ann"), fact("b", landing_page=near, author="ann"),
+             fact("c", landing_page=SHORT.replace("wJ", "wK"), author="Ben")]  # fmt: skip
     assert together(*facts) == {frozenset("ab")}
 
 
@@ -136,6 +183,24 @@ def test_numbered_files_of_one_author_on_commons_are_one_series() -> None:
         file("h", "2.jpg"),
     ]
     assert together(*facts) == {frozenset("ab")}
+
+
+def test_lettered_files_of_one_author_on_commons_are_one_series() -> None:
+    def file(sha256: str, title: str, author: str = "Ann", day: str = "") -> OriginFacts:
+        page = f"https://commons.wikimedia.org/wiki/File:{title}"
+        return fact(sha256, title=title, author=author, landing_page=page, taken_at=day)
+
+    facts = [
+        file("a", "Rosa canina a.jpg"), file("b", "Rosa canina b.jpg"), file("c", "Rosa canina (C).jpg"),
+        file("d", "Rosa canina_D.JPG"), file("e", "Rosa canina.jpg"), file("f", "Rosa canina IV.jpg"),
+        file("g", "Rosa canina g.jpg", "Ben"), file("h", "Rosa rugosa a.jpg"), file("i", "Rosa caninab.jpg"),
+        file("j", "Tulipa 01a.jpg"), file("k", "Tulipa 01b.jpg"), file("l", "Tulipa 2.jpg"),
+        file("m", "A.jpg"), file("n", "B.jpg"),
+        file("o", "Vitamin C.jpg", day="2020-05-01"), file("p", "Vitamin D.jpg", day="2021-07-09 10:00"),
+        file("q", "Viola a.jpg", day="2020-05-01 09:00:00"), file("r", "Viola b.jpg", day="2020-05-01 11:00:00"),
+        file("s", "Viola c.jpg", day="2020-05-02"),
+    ]  # fmt: skip
+    assert together(*facts) == {frozenset("abcdef"), frozenset("jkl"), frozenset("qr")}
 
 
 X = "https://herbarium.example/sheets/17"

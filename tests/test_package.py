@@ -10,6 +10,7 @@ import textwrap
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -339,15 +340,21 @@ def third_parties(paths: list[Path]) -> Iterator[tuple[str, str]]:
     """(file, top module) of every import that is neither Python's nor ours."""
     ours = {*ORDER, "tests", "benchmarks", "hatch_build"}
     for path in paths:
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names = [node.module]
-            for top in {name.split(".")[0] for name in names}:
-                if top not in sys.stdlib_module_names and top not in ours:
-                    yield path.relative_to(REPOSITORY).as_posix(), top
+        for top in imported_by(path):
+            if top not in sys.stdlib_module_names and top not in ours:
+                yield path.relative_to(REPOSITORY).as_posix(), top
+
+
+@cache
+def imported_by(path: Path) -> set[str]:
+    """The top modules that a file imports."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.append(node.module)
+    return {name.split(".")[0] for name in names}
 
 
 def declared() -> dict[str, set[str]]:

@@ -543,3 +543,11 @@ def test_pairs_between_come_in_parts() -> None:
 def test_pairs_between_refuses_another_radius(radius: int) -> None:
     with pytest.raises(ValueError, match="radius"):
         next(pairs_between(np.zeros(2, np.uint64), np.zeros(2, np.uint64), radius))
+
+
+@pytest.mark.parametrize("wrong", [np.zeros(2, np.int64), np.zeros((2, 2), np.uint64)], ids=["signed", "2d"])
+def test_pairs_between_refuses_other_arrays_on_either_side(wrong: NDArray[np.generic]) -> None:
+    hashes = np.zeros(2, np.uint64)
+    for few, many in ((wrong, hashes), (hashes, wrong)):
+        with pytest.raises(ValueError, match="uint64"):
+            next(pairs_between(few, many, 8))  # type: ignore[arg-type]

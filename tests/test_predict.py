@@ -1,9 +1,7 @@
 """Prediction from the checkpoint alone: the evaluation's own probabilities, in a process that has no network."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.image import BrokenImage, load_pixels
 from tests.commanding import command
+from tests.forking import Forks
 from tests.training_ground import LFS_POINTER, TINY, grow
 from train.checkpoint import load_checkpoint
 from train.checkpoint_choice import best_checkpoint
@@ -43,7 +42,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingRep
     return root, train_head(root, options)
 
 
-def test_it_gives_the_evaluations_own_probabilities_without_a_network(trained: tuple[Path, TrainingReport]) -> None:
+def test_it_gives_the_evaluations_own_probabilities_without_a_network(
+    trained: tuple[Path, TrainingReport], forks: Forks
+) -> None:
     """Traps: a backbone downloaded again for every prediction; a class index guessed from the order of JSON keys."""
     root, report = trained
     found = evaluate(report.checkpoint, root, split="test", device="cpu", bank=root / "models" / "bank")
@@ -58,11 +59,8 @@ predictor = Predictor.from_checkpoint(Path(sys.argv[1]), "cpu")
 answers = predictor.predict_files([Path(path) for path in sys.argv[2:]], top_k=3)
 print(json.dumps([{guess.label: guess.probability for guess in answer.guesses} for answer in answers]))
 """
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "HOME": str(root / "no home"), "TORCH_HOME": "nowhere"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(report.checkpoint), *found.paths],
-        env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    done = forks.start(code, report.checkpoint, *found.paths, HOME=root / "no home", TORCH_HOME="nowhere").wait()
+    assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout)
     assert len(answers) == 18
     for answer, row, truth in zip(answers, found.probabilities, found.truth, strict=True):

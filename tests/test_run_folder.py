@@ -2,10 +2,8 @@
 
 import builtins
 import json
-import os
-import signal
-import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import torch
 
 from curate.errors import UserError
 from tests.commanding import command
+from tests.forking import Forks
 from tests.training_ground import TINY, grow
 from train.checkpoint import load_checkpoint
 from train.optimising.fitting import Epoch
@@ -181,32 +180,26 @@ def test_the_offer_is_what_the_authors_of_the_recipe_did(recipe: str, keep: str)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-def test_a_kill_leaves_whole_lines(tmp_path: Path) -> None:
+def test_a_kill_leaves_whole_lines(tmp_path: Path, forks: Forks) -> None:
     code = """
-import os, signal, sys
+import sys
 from pathlib import Path
 from tests.test_run_folder import quick
 from train.optimising.fitting import Epoch
 from train.run_folder import RunFolder
 run = RunFolder.begin(Path(sys.argv[1]), quick())
-print("begun", flush=True)
 number = 0
 while True:
     number += 1
     run.epoch(Epoch(number, 0.5, 0.5, None))
 """
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], env=environment, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "begun\n"
+    program = forks.start(code, tmp_path)
+    while sum(file.stat().st_size for file in tmp_path.glob("*/curves.csv")) < 3_000:
+        assert program.poll() is None
+        time.sleep(0.01)
+    program.kill()
+    program.wait()
     (folder,) = tmp_path.iterdir()
-    while not (folder / "curves.csv").exists() or (folder / "curves.csv").stat().st_size < 3_000:
-        assert process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
     lines, rows = log(folder), read_curves(folder)
     assert [line["number"] for line in lines] == list(range(1, len(lines) + 1))
     assert [int(row["number"]) for row in rows] == list(range(1, len(rows) + 1))

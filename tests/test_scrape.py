@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from commands import scraping_reports
 from curate.catalog import Catalog
 from curate.clean import clean
 from curate.scan import scan
@@ -248,3 +249,39 @@ def test_a_dry_run_lists_and_fetches_and_writes_nothing(web: LocalWeb, out: Path
     rest = preview(out, queries, ScrapeOptions(8, OPEN, 100), sources=("openverse",), network=web.network(), keys={})
     assert [entry.candidate.url for entry in rest.listed] == [entry.candidate.url for entry in shown.listed[3:]]
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before, "nor beside the catalog"
+
+
+@pytest.mark.parametrize(("there", "limit"), [(0, 5), (3, 3), (3, 5)])
+def test_a_dry_run_counts_what_is_refused_though_nothing_more_is_needed(
+    there: int, limit: int, web: LocalWeb, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    roses, listing = [one for one in web.pictures if one.label == "rose"][:12], tmp_path / "list.csv"
+    lines = [f"{web.offer.url('openverse', one)},{'by' if n < 8 else 'by-nc'}\n" for n, one in enumerate(roses)]
+    listing.write_text("url,license\n" + "".join(lines), encoding="utf-8")
+    source = f"urls:{listing}"
+    if there:
+        bring(web, out, "rose", licenses=None, limit=there, sources=(source,))
+    options = ScrapeOptions(limit, OPEN, 100)
+    shown = preview(out, [Query("rose", "rose", "rose")], options, sources=(source,), network=web.network(), keys={})
+    (found,) = shown.yields
+    assert len(shown.listed) == limit - there
+    assert found.found == 12
+    assert found.lost == {"licence": 4, "not needed": 8 - limit} | (
+        {"to be tried": limit - there} if limit > there else {}
+    )
+    assert found.unique + found.lost.total() == found.found
+    assert found.allowed == limit
+    scraping_reports.scrape_preview(shown)
+    assert "4 licence" in " ".join(capsys.readouterr().out.split())
+    assert only(bring(web, out, "rose", limit=limit, sources=(source,)).yields, "rose", source).lost == {
+        "licence": 4,
+        "not needed": 8 - limit,
+    }
+
+
+def test_what_an_option_allows_now_is_not_counted_as_refused(web: LocalWeb, out: Path) -> None:
+    """Of the same search, which asks the service for no size."""
+    bring(web, out, "rose", limit=3)
+    wide = only(bring(web, out, "rose", limit=3, min_size=1000).yields, "rose")
+    assert set(wide.lost) == {"too small"}
+    assert set(only(bring(web, out, "rose", limit=3).yields, "rose").lost) == {"not needed"}

@@ -1,12 +1,14 @@
 """What goes into a scrape and comes out beside the pictures: lists, folders, classes, credits, mistakes."""
 
 import csv
+import gzip
 import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import PIPE
 
@@ -202,6 +204,69 @@ def test_mistakes_get_one_sentence(web: LocalWeb, out: Path, tmp_path: Path) -> 
     names.write_text('{"../../x": ["a", "b"]}')
     with pytest.raises(UserError, match="cannot be a folder's name"):
         plan_queries(names)
+
+
+def _no_zip(folder: Path) -> str:
+    (folder / "a.zip").write_bytes(b"no zip")
+    return f"gbif_download:{folder / 'a.zip'}"
+
+
+def _no_descriptor(folder: Path) -> str:
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        archive.writestr("meta.xml", "<!DOCTYPE archive []><archive/>")
+    return f"gbif_download:{folder / 'a.zip'}"
+
+
+def _tables(folder: Path, packed: bytes) -> str:
+    for name in ("taxa", "observations", "photos", "observers"):
+        (folder / f"{name}.csv.gz").write_bytes(packed)
+    return f"inaturalist_open_data:{folder}"
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (lambda folder: f"urls:{folder / 'missing.txt'}", "cannot be read"),
+        (lambda folder: f"folder:{folder / 'missing'}", "There is no folder"),
+        (lambda folder: f"gbif_download:{folder / 'missing.zip'}", "There is no file"),
+        (_no_zip, "damaged or no zip"),
+        (_no_descriptor, "has a document type"),
+        (lambda folder: f"inaturalist_open_data:{folder / 'missing'}", "lacks taxa.csv.gz"),
+        (lambda folder: _tables(folder, b"\x1f\x8bno gzip"), "is damaged"),
+        (lambda folder: _tables(folder, gzip.compress(b"a\tb\n")), "has no column"),
+    ],
+    ids=["urls", "folder", "gbif_download", "no zip", "no descriptor", "tables", "no gzip", "other tables"],
+)
+def test_a_source_that_cannot_be_opened_is_said_before_anything_is_made(
+    source: Callable[[Path], str], said: str, web: LocalWeb, out: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "source").mkdir()
+    with pytest.raises(UserError, match=said):
+        bring(web, out, "rose", sources=("openverse", source(tmp_path / "source")))
+    assert not out.exists()
+    assert not web.visits("/openverse/")
+
+
+@pytest.mark.parametrize("contact", ["Zoë Müller", "a\nX-Other: 1", "half \udcff", "N\0L", "x" * 1000])
+def test_a_contact_that_no_header_can_carry_is_said_before_anything_is_made(
+    contact: str, web: LocalWeb, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="cannot be sent to a service: give --contact with an e-mail address"):
+        bring(web, out, "rose", network=web.network(contact=contact))
+    if "\0" not in contact:
+        monkeypatch.setenv("FLORILEGIUM_CONTACT", contact)
+        with pytest.raises(UserError, match="cannot be sent"):
+            bring(web, out, "rose", network=web.network(contact=""))
+    assert not out.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file name that is no text")
+def test_a_source_whose_name_is_no_text_is_said(web: LocalWeb, out: Path, tmp_path: Path) -> None:
+    listing = tmp_path / os.fsdecode(b"\xff.csv")
+    listing.write_text("url\nhttp://127.0.0.1:9/a.jpg\n", encoding="utf-8")
+    with pytest.raises(UserError, match="has letters that are no text"):
+        bring(web, out, "rose", sources=(f"urls:{listing}",))
+    assert not out.exists()
 
 
 def test_classes_are_chosen_by_folder_or_name(tmp_path: Path) -> None:

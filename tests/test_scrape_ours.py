@@ -334,9 +334,11 @@ def test_a_dry_run_on_what_is_no_catalog(web: LocalWeb, out: Path) -> None:
         preview(out, [Query("rose", "rose", "rose")], ScrapeOptions(3, OPEN, 100), network=web.network(), keys={})
 
 
-def test_an_older_ledger_learns_to_count_odd_records(web: LocalWeb, out: Path) -> None:
+@pytest.mark.parametrize("lacking", [["odd"], ["specimens"], ["odd", "specimens"]])
+def test_an_older_ledger_learns_to_count_odd_records(lacking: list[str], web: LocalWeb, out: Path) -> None:
     bring(web, out, "rose", limit=2)
     with ledger(out) as db:
-        db.execute("ALTER TABLE scrape_searches DROP COLUMN odd")
+        for column in lacking:
+            db.execute(f"ALTER TABLE scrape_searches DROP COLUMN {column}")
     db.close()
     assert bring(web, out, "rose", limit=4).new == 2

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from commands import curation_reports
+from commands import scraping_reports
 from commands.options import names_of
 from curate.catalog import Catalog
 from curate.catalog.origin_facts import origin_facts
@@ -90,7 +90,7 @@ def test_a_picture_whose_licence_is_no_longer_wanted_stays_and_is_told(
     assert len(files(out)) == 2
     (path,) = report.unwanted
     assert (out / path).is_file()
-    curation_reports.scraping(report)
+    scraping_reports.scraping(report)
     said = " ".join(capsys.readouterr().out.split())
     assert "1 picture that is there has a licence that --license does not allow, such as raw/rose/" in said
     assert "remove the files" in said
@@ -106,7 +106,7 @@ def test_failed_urls_are_named_one_for_each_reason_and_the_others_counted(
     report = bring(web, tmp_path / "out", "rose", sources=(f"urls:{rows(tmp_path / 'list.csv', web, range(12))}",))
     (short,) = report.shortfalls
     assert len(short.failures) == len({reason for _, reason in short.failures}) == 2
-    curation_reports.scraping(report)
+    scraping_reports.scraping(report)
     assert "… and 4 more." in " ".join(capsys.readouterr().out.split())
 
 
@@ -125,7 +125,7 @@ def test_a_source_that_failed_is_not_said_to_have_no_more(
         report = scrape(
             tmp_path / "out", [query], ScrapeOptions(5, OPEN, 50), sources=("openverse",), network=network, keys={}
         )
-    curation_reports.scraping(report)
+    scraping_reports.scraping(report)
     said = " ".join(capsys.readouterr().out.split())
     assert f"rose has 0 of 5 pictures; openverse failed, as said above. Try {way} or another --source." in said
 
@@ -266,7 +266,7 @@ def test_the_user_is_told_what_was_taken_why_no_more_came_and_what_may_help(
         web.faults.pictures[0] = "gone"
         web.faults.pictures[2] = "noai"
         report = bring(web, tmp_path / "out", "rose", sources=("inaturalist", "openverse"), limit=9)
-    curation_reports.scraping(report)
+    scraping_reports.scraping(report)
     said = " ".join(capsys.readouterr().out.split())
     assert "Taken for rose at inaturalist: rose (species, Plantae)." in said
     assert re.search(r"rose has 2 of 9 pictures; of the others: .*\blicence\b.*", said)

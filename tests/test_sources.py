@@ -232,6 +232,21 @@ def test_flickr_reports_its_own_errors(tmp_path: Path) -> None:
             search(web, "flickr", keys={})
 
 
+@pytest.mark.parametrize("name", ["pexels", "unsplash", "hf:ann/roses"])
+@pytest.mark.parametrize("key", ["ключ", "a key\n", "half \udcff"])
+def test_a_key_that_no_header_can_carry_is_said(name: str, key: str) -> None:
+    async def ask() -> None:
+        async with Fetcher(Network()) as fetcher:
+            keys = dict.fromkeys(("PEXELS_API_KEY", "UNSPLASH_ACCESS_KEY", "HF_TOKEN"), key)
+            source = open_source(
+                name, fetcher, SourceOptions(None, ("poppy",), ("poppy",), keys=keys, queries=(QUERY,))
+            )
+            await source.page(QUERY, 1, None)
+
+    with pytest.raises(SourceFailed, match="its key or token has letters that no header can carry"):
+        run(ask())
+
+
 def test_a_host_budget_spaces_the_calls(tmp_path: Path) -> None:
     with LocalWeb(plant_one(tmp_path, "poppy", 130), NAMES) as web:
         search(web, "wikimedia", budgets={"127.0.0.1": HostBudget(connections=1, per_minute=300)})

@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from commands import scraping_reports
 from curate.errors import UserError
+from curate.scrape import scrape
+from curate.scraping.scrape_options import ScrapeOptions
 from curate.sources import open_source
 from curate.sources.protocol.authors import stated_author
 from curate.sources.protocol.image_search import CandidatePage, Query, SourceOptions
@@ -304,9 +308,47 @@ def test_gbif_brings_herbarium_sheets_only_where_they_are_asked_for() -> None:
     pages, asked = ask("gbif", gbif(match, *records), Query("1", "x", "Echinops ritro"))
     assert "HUMAN_OBSERVATION" in asked[1].query["basisOfRecord"].split(",")
     assert [candidate.source_id for candidate in pages[0].candidates] == ["1:0"]
+    assert (pages[0].odd, pages[0].specimens) == (0, 1), "it is none of the odd ones"
     pages, asked = ask("gbif", gbif(match, *records), Query("1", "x", "Echinops ritro"), specimens=True)
+    assert pages[0].specimens == 0
     assert "basisOfRecord" not in asked[1].query
     assert [candidate.source_id for candidate in pages[0].candidates] == ["1:0", "2:0"]
+
+
+def test_specimens_are_a_count_of_their_own_and_the_advice_names_the_flag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    match = {**ALBA, "canonicalName": "Echinops ritro"}
+    kinds = ["HUMAN_OBSERVATION", "PRESERVED_SPECIMEN", "FOSSIL_SPECIMEN", "MATERIAL_SAMPLE"]
+    nowhere = {"identifier": "http://127.0.0.1:9/picture.jpg"}
+    records = [occurrence(number, basis=kind, media=nowhere) for number, kind in enumerate(kinds, 1)]
+    records.append({**occurrence(9), "occurrenceStatus": "ABSENT"})
+    answers = gbif(match, *records)
+
+    def reply(request: Request) -> Reply:
+        if request.path in answers:
+            found = answers[request.path]
+            return Reply(json.dumps(found(request) if callable(found) else found).encode(), "application/json")
+        return Reply(b"gone", "text/plain", 404)
+
+    def told(*, specimens: bool) -> tuple[dict[str, int], int, str]:
+        with Server(reply) as server:
+            network = Network(loopback_ports=frozenset({server.port}), services={"gbif": server.url}, budgets={})
+            options = ScrapeOptions(9, None, 100, specimens=specimens)
+            query = Query("1", "x", "Echinops ritro")
+            report = scrape(tmp_path / "out", [query], options, sources=("gbif",), network=network, keys={})
+        scraping_reports.scraping(report)
+        (found,) = report.yields
+        assert found.unique + found.lost.total() == found.found
+        return dict(found.lost), found.found, " ".join(capsys.readouterr().out.split())
+
+    lost, found, said = told(specimens=False)
+    assert (lost["specimen"], lost["odd record"], found) == (3, 1, 5)
+    assert "3 specimen" in said
+    assert re.search(r"Try .*--specimens.*\.", said)
+    lost, found, said = told(specimens=True)
+    assert "specimen" not in lost
+    assert "--specimens" not in said
 
 
 @pytest.mark.parametrize(

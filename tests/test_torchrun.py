@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from curate.errors import UserError
+from tests.forking import Forks
 from tests.training_ground import grow
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.optimising.distributed import joined_processes
@@ -105,26 +106,29 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Outcome, Outcome]]:
+def outcomes(tmp_path_factory: pytest.TempPathFactory, forks: Forks) -> dict[str, tuple[Outcome, Outcome]]:
     """Of every job, what one process made of it and what two did."""
     folder = tmp_path_factory.mktemp("torchrun")
     root = grow(folder / "garden", {"train": 7, "valid": 3})
     for path in sorted((root / "train/rose").iterdir())[4:]:  # unbalanced, and the shares of unlike size
         path.unlink()
-    alone, both = start(root, folder / "1", 1), start(root, folder / "2", 2)
+    alone, both = start(root, folder / "1", 1, forks), start(root, folder / "2", 2, forks)
     return {name: (alone[name], both[name]) for name in JOBS}
 
 
-def start(root: Path, folder: Path, count: int) -> dict[str, Outcome]:
+def start(root: Path, folder: Path, count: int, forks: Forks) -> dict[str, Outcome]:
     folder.mkdir()
-    script = folder / "script.py"
-    script.write_text(SCRIPT)
-    several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"] if count > 1 else []
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *several, str(script), str(root), str(folder), json.dumps(JOBS)],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    if count == 1:
+        done = forks.start(SCRIPT, root, folder, json.dumps(JOBS), cwd=folder).wait()
+    else:
+        script = folder / "script.py"
+        script.write_text(SCRIPT)
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, *torchrun, str(script), str(root), str(folder), json.dumps(JOBS)],
+            cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     found = {}
     for name in JOBS:

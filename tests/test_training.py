@@ -4,8 +4,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from curate.errors import UserError
 from curate.files.reading import read_file
 from curate.scan import scan
 from tests.commanding import command
+from tests.forking import Forks
 from tests.training_ground import LFS_POINTER, TINY, grow, picture
 from train.backbones import Backbone, load_backbone
 from train.checkpoint import load_checkpoint
@@ -29,8 +28,6 @@ from train.predict import Prediction, Predictor
 from train.recipe import load_recipe
 from train.run import options_of
 from train.training import TrainingReport, TrainOptions, recipe_facts, train_head
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def train(root: Path, models: Path, **changes: object) -> TrainingReport:
@@ -128,9 +125,9 @@ def test_resnet152_trains_its_last_layer_and_no_buffer_moves(tmp_path: Path, mon
         return loaded[-1]
 
     monkeypatch.setattr("train.training.load_backbone", remember)
-    report = train(tmp_path / "data", tmp_path / "models", backbone="resnet152")
+    report = train(tmp_path / "data", tmp_path / "models", backbone="resnet152", crop=64)
     assert report.train_pictures == 64
-    fresh = load_backbone("resnet152", "none", seed=1337)
+    fresh = load_backbone("resnet152", "none", seed=1337, crop=64)
     checkpoint = load_checkpoint(report.checkpoint)
     for network in (loaded[0].network, checkpoint.backbones[0].network):
         state = network.state_dict()
@@ -269,7 +266,7 @@ def test_impossible_options_are_refused(fault: dict[str, int], garden: Path, tmp
         train(garden, tmp_path, **fault)
 
 
-# One process imports PyTorch once; each run is a fork of it, killed after its delay in milliseconds.
+# Each run is a fork, killed after its delay in milliseconds. The first is not, and has a folder of its own.
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path
@@ -280,12 +277,13 @@ from train.optimising.settings import FitSettings
 from train.options import OPTIONS
 from train.training import TrainOptions, train_head
 torch.set_num_threads(1)  # a pool of threads does not survive a fork
-root, models, delays = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+root, folder, delays = Path(sys.argv[1]), Path(sys.argv[2]), ["never", *sys.argv[3:], "never"]
 from train.features import extract
 extract._COMMIT_SECONDS = 0.02
-options = TrainOptions(backbone="timm:test_resnet", weights="none", views=3, models=models, device="cpu",
-                       head=FitSettings(epochs=15), batch=6)
-for delay in delays:
+for number, delay in enumerate(delays):
+    models = folder / ("killed" if number else "undisturbed")
+    options = TrainOptions(backbone="timm:test_resnet", weights="none", views=3, models=models, device="cpu",
+                           head=FitSettings(epochs=15), batch=6)
     child = os.fork()
     if child == 0:
         try:
@@ -304,21 +302,13 @@ for delay in delays:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a killed run is a fork of one that has imported PyTorch")
-def test_killed_at_any_instant_the_same_command_finishes(garden: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-
-    def runs(models: Path, *delays: str) -> list[list[str]]:
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", KILLED, str(garden), str(models), *delays],
-            env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        return [line.split() for line in done.stdout.splitlines()]
-
-    ((_, status, _),) = runs(tmp_path / "undisturbed", "never")
-    assert status == "0"
-    (whole,) = (tmp_path / "undisturbed").glob("*.pth")
+def test_killed_at_any_instant_the_same_command_finishes(garden: Path, tmp_path: Path, forks: Forks) -> None:
     delays = [str(delay) for delay in (60, 150, 220, 300, 400, 500, 650, 800, 1000)]
-    lines = runs(tmp_path / "killed", *delays, "never")
+    done = forks.start(KILLED, garden, tmp_path, *delays).wait()
+    assert done.returncode == 0, done.stderr
+    undisturbed, *lines = [line.split() for line in done.stdout.splitlines()]
+    assert undisturbed[1] == "0"
+    (whole,) = (tmp_path / "undisturbed").glob("*.pth")
     statuses = [int(status) for _, status, _ in lines]
     assert set(statuses[:-1]) <= {-signal.SIGKILL, 0}
     assert -signal.SIGKILL in statuses

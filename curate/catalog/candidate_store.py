@@ -3,9 +3,9 @@
 import datetime
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from curate.catalog.check import REBUILD
 from curate.catalog.credits import CreditRow, enter_credit, withdraw_credit
@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS scrape_searches (
     repeats  INTEGER NOT NULL,  -- results that an earlier page of it had brought already
     complete INTEGER NOT NULL,  -- 1: there is no further page
     odd      INTEGER NOT NULL DEFAULT 0,  -- records that could not be read
+    specimens INTEGER NOT NULL DEFAULT 0, -- records of dead plants and animals that were left out
     PRIMARY KEY (label, source, words)
 ) WITHOUT ROWID""",
     """
@@ -61,6 +62,7 @@ CREATE TABLE IF NOT EXISTS scrape_candidates (
 )
 _LATER_COLUMNS = (
     ("scrape_searches", "odd", "INTEGER NOT NULL DEFAULT 0"),
+    ("scrape_searches", "specimens", "INTEGER NOT NULL DEFAULT 0"),
     ("scrape_candidates", "taken_at", "TEXT NOT NULL DEFAULT ''"),
     ("scrape_candidates", "author_page", "TEXT NOT NULL DEFAULT ''"),
     ("scrape_candidates", "noai", "INTEGER NOT NULL DEFAULT 0"),
@@ -102,6 +104,8 @@ _TOLD = (
 """The first columns of what `_row` gives, which a source tells."""
 _TOLD_LATER = ("taken_at", "author_page", "noai", "citation")
 """The last ones of it, which a source tells too."""
+ENOUGH_OF_AUTHOR = "enough of one author"
+"""The kind of a candidate that was passed over because of what else its author has in the class."""
 UNLISTED = "no longer listed"
 """The kind of a candidate whose line has gone from a list of the user's own."""
 _TRIED = ("status", "kind", "reason", "runs", "sha256", "path")
@@ -111,6 +115,18 @@ _ENTER = (
 )
 _OPEN = ("found", "refused", "retry", "fetched")
 _TAKEN = ("retry", "failed", "fetched", "broken", "duplicate", "kept")
+
+
+@dataclass(frozen=True)
+class SearchTally:
+    """What came of one class's searches of one source: results that came again, records that were skipped or left out,
+    and (status, kind) → candidates.
+    """
+
+    repeats: int = 0
+    odd: int = 0
+    specimens: int = 0
+    candidates: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -150,7 +166,10 @@ class CandidateStore:
             for statement in _SCHEMA:
                 fresh.execute(statement)
             for table in ("scrape_searches", "scrape_candidates"):
-                if _columns(self._db, table) != _columns(fresh, table):
+                ours, theirs = _columns(fresh, table), _columns(self._db, table)
+                if table == "scrape_searches":  # whose columns are asked for by name, in whichever order they came
+                    ours, theirs = sorted(ours), sorted(theirs)
+                if ours != theirs:
                     raise UserError(
                         f"The catalog {self._catalog.path} holds a table {table} that this program did not make: it is "
                         f"not used. {REBUILD}"
@@ -172,10 +191,11 @@ class CandidateStore:
         with self._catalog.transaction() as db:
             repeats = sum(self._enter(query.label, source, words, one, correct=correct) for one in page.candidates)
             db.execute(
-                "INSERT INTO scrape_searches (label, source, words, cursor, repeats, complete, odd) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET cursor = excluded.cursor, "
-                "repeats = repeats + excluded.repeats, complete = excluded.complete, odd = odd + excluded.odd",
-                (query.label, source, words, page.next, repeats, page.next is None, page.odd),
+                "INSERT INTO scrape_searches (label, source, words, cursor, repeats, complete, odd, specimens) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET cursor = excluded.cursor, "
+                "repeats = repeats + excluded.repeats, complete = excluded.complete, odd = odd + excluded.odd, "
+                "specimens = specimens + excluded.specimens",
+                (query.label, source, words, page.next, repeats, page.next is None, page.odd, page.specimens),
             )
 
     def _enter(self, label: str, source: str, words: str, candidate: Candidate, *, correct: bool) -> bool:
@@ -344,6 +364,29 @@ class CandidateStore:
                 [(label, status, kind) for label in labels for status, kind in ends],
             )
 
+    def judge_waiting(self, labels: Iterable[str], refusal: Callable[[Candidate], tuple[str, str] | None]) -> None:
+        """Mark the candidates of these classes that nobody has tried by what is refused now: (kind, reason), or None.
+
+        They wait because their class was full; what an earlier run had refused, and this one does not, waits as well.
+        """
+        told = "license, license_version, license_url, width, height, noai"
+        with self._catalog.transaction() as db:
+            for label in labels:
+                rows = db.execute(
+                    f"SELECT id, status, kind, {told} FROM scrape_candidates WHERE label = ? "
+                    "AND status IN ('found', 'refused') AND kind NOT IN (?, ?)",
+                    (label, ENOUGH_OF_AUTHOR, UNLISTED),
+                ).fetchall()
+                for number, status, kind, code, version, deed, width, height, noai in rows:
+                    one = Candidate(
+                        "", "", license=License(code, version, deed), width=width, height=height, noai=bool(noai)
+                    )
+                    now = refusal(one)
+                    if now is not None and (status, kind) != ("refused", now[0]):
+                        self.mark(number, "refused", *now)
+                    elif now is None and status == "refused":
+                        self.mark(number, "found")
+
     def too_small(self, label: str) -> list[tuple[int, str]]:
         """(id, why) of each candidate of a class that was fetched and found too small."""
         return self._db.execute(
@@ -377,27 +420,27 @@ class CandidateStore:
         ).fetchone()
         return int(count)
 
-    def tally(self, labels: Iterable[str]) -> dict[tuple[str, str], tuple[int, int, Counter[tuple[str, str]]]]:
-        """(class, source) → (repeated results, odd records, (status, kind) → candidates), first asked first.
+    def tally(self, labels: Iterable[str]) -> dict[tuple[str, str], SearchTally]:
+        """(class, source) → what came of it, first asked first.
 
         A picture that was kept counts for the class that it is in now.
         """
         wanted = set(labels)
-        counts: dict[tuple[str, str], tuple[int, int, Counter[tuple[str, str]]]] = {}
+        counts: dict[tuple[str, str], SearchTally] = {}
         rows = self._db.execute(
-            "SELECT label, source, SUM(repeats), SUM(odd) FROM scrape_searches AS search GROUP BY label, source "
-            "ORDER BY (SELECT MIN(id) FROM scrape_candidates AS found "
+            "SELECT label, source, SUM(repeats), SUM(odd), SUM(specimens) FROM scrape_searches AS search "
+            "GROUP BY label, source ORDER BY (SELECT MIN(id) FROM scrape_candidates AS found "
             "WHERE found.label = search.label AND found.source = search.source)"
         )
-        for label, source, repeats, odd in rows:
+        for label, source, repeats, odd, specimens in rows:
             if label in wanted:
-                counts[label, source] = (repeats, odd, Counter())
+                counts[label, source] = SearchTally(repeats, odd, specimens)
         rows = self._db.execute(
             f"SELECT {_PRESENT_LABEL}, source, status, kind, COUNT(*) FROM scrape_candidates GROUP BY 1, 2, 3, 4"
         )
         for label, source, status, kind, count in rows:
             if label in wanted:
-                counts.setdefault((label, source), (0, 0, Counter()))[2][status, kind] += count
+                counts.setdefault((label, source), SearchTally()).candidates[status, kind] += count
         return counts
 
     def _stored(self, where: str, parameters: tuple[object, ...]) -> StoredCandidate | None:
@@ -407,7 +450,7 @@ class CandidateStore:
         return _stored(tuple(row)) if row is not None else None
 
 
-def _columns(db: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
+def _columns(db: sqlite3.Connection, table: str) -> list[tuple[str, str, int, int]]:
     return db.execute("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?)", (table,)).fetchall()
 
 

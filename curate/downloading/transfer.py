@@ -3,7 +3,8 @@
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,16 @@ from curate.files.atomic import fsync_file, take_place, write_whole
 from curate.files.reading import digest_of, read_file
 from curate.progress import Progress, silent
 from curate.web.addresses import RefusedAddress, checked_url
-from curate.web.fetch import REDIRECTS, Fetcher
+from curate.web.fetch import REDIRECTS, Fetcher, is_markup
 from curate.web.retries import FetchFailed, check_status, patiently, transport_failure
 
 _MIB = 1 << 20
 _LONGEST_NOTE = 1 << 16
+_NO_HEAD = (400, 403, 405, 501)
+"""What servers answer that do not give headers alone."""
+_TELLING = 64
+"""Bytes that tell an archive from a page of text."""
+_NO_TEXT = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 STALL_SECONDS = 60.0
 STALL_BYTES = 64 * 1024
 """A transfer that brings less than this in STALL_SECONDS is given up, and resumed."""
@@ -42,15 +48,19 @@ class Transfer:
 
     The bytes lie under `<name>.part`, beside them in `<name>.part.json` what the server said of their version; a
     server that says otherwise the next time makes the transfer begin anew. The name without `.part` is a whole file.
+    With `keep_version`, its version stays in `<name>.version.json`, by which `has_changed` can tell.
     """
 
-    def __init__(self, fetcher: Fetcher, file: RemoteFile, folder: Path, largest: int) -> None:
+    def __init__(
+        self, fetcher: Fetcher, file: RemoteFile, folder: Path, largest: int, *, keep_version: bool = False
+    ) -> None:
         self._fetcher = fetcher
         self._file = file
         self._largest = largest
         self.path = folder / file.name
         self._part = folder / f"{file.name}.part"
         self._note = folder / f"{file.name}.part.json"
+        self._version = folder / f"{file.name}.version.json" if keep_version else None
 
     async def run(self, progress: Progress = silent) -> Path:
         """Bring the file, with a bar in MiB for each attempt. Raises FetchFailed.
@@ -62,8 +72,52 @@ class Transfer:
         await patiently(lambda: self._attempt(progress), brought=self._size)
         self._check_digest()
         take_place(self._part, self.path)
+        if self._version is not None and self._note.is_file():
+            take_place(self._note, self._version)
         self._note.unlink(missing_ok=True)
         return self.path
+
+    async def has_changed(self) -> bool:
+        """Whether the server has another version than the whole file that is here, by its headers alone.
+
+        A file of which no version is known is compared by its size. Raises FetchFailed where the server does not tell.
+        """
+        known = _read_note(self._version) if self._version is not None else {}
+        conditions = _conditions(known)
+        told: list[bool] = []
+
+        async def ask(url: httpx2.URL) -> httpx2.URL | None:
+            for method in ("HEAD", "GET"):
+                async with self._answer(url, conditions, method) as response:
+                    if response.has_redirect_location:
+                        return url.join(response.headers["Location"])
+                    if method == "HEAD" and response.status_code in _NO_HEAD:
+                        continue
+                    if response.status_code != 304:
+                        check_status(response)
+                        told.append(self._differs(known, response))
+                    return None
+            return None
+
+        await patiently(lambda: self._follow(ask))
+        return any(told)
+
+    def _differs(self, known: Mapping[str, str], response: httpx2.Response) -> bool:
+        now = _version_of(response)
+        for name in ("etag", "modified"):
+            if known.get(name) and now[name]:
+                return known[name].removeprefix("W/") != now[name].removeprefix("W/")
+        length = response.headers.get("Content-Length", "")
+        differs = length.isascii() and length.isdigit() and int(length[:18]) != self.path.stat().st_size
+        if not differs and self._version is not None and not any(known.values()):
+            write_whole(self._version, json.dumps(now))  # by which the next run can tell
+        return differs
+
+    def move_to(self, other: "Transfer") -> None:
+        """Put the whole file and its version in the place of those of another transfer."""
+        take_place(self.path, other.path)
+        if self._version is not None and other._version is not None and self._version.is_file():
+            take_place(self._version, other._version)
 
     async def announced(self) -> int | None:
         """The bytes of the whole file, as the server announces them; None where it does not. Raises FetchFailed."""
@@ -97,43 +151,39 @@ class Transfer:
 
     async def _head(self, url: httpx2.URL, sizes: list[int | None]) -> httpx2.URL | None:
         """Ask for the headers alone; some servers do not answer that, and announce nothing then."""
-        try:
-            async with (
-                self._fetcher.hosts.turn(url.host),
-                self._fetcher.client.stream(url, method="HEAD") as response,
-            ):
-                if response.has_redirect_location:
-                    return url.join(response.headers["Location"])
-                length = response.headers.get("Content-Length", "")
-                if response.status_code == 200 and length.isascii() and length.isdigit() and len(length) < 19:
-                    sizes.append(int(length))
-        except (httpx2.TransportError, TimeoutError) as error:
-            raise transport_failure(error, url.host) from error
-        except httpx2.InvalidURL as error:
-            raise FetchFailed("refused address", f"{url.host} redirects to no URL: {error}") from error
+        async with self._answer(url, {}, "HEAD") as response:
+            if response.has_redirect_location:
+                return url.join(response.headers["Location"])
+            length = response.headers.get("Content-Length", "")
+            if response.status_code == 200 and length.isascii() and length.isdigit() and len(length) < 19:
+                sizes.append(int(length))
         return None
 
     async def _hop(self, url: httpx2.URL, progress: Progress) -> httpx2.URL | None:
-        headers = self._range()
+        async with self._answer(url, self._range(), "GET") as response:
+            if response.has_redirect_location:
+                return url.join(response.headers["Location"])
+            if response.status_code == 416:
+                self._part.unlink(missing_ok=True)  # what we have is not a beginning of what it has
+                raise FetchFailed("cut off", f"{url.host} has no such part of it", passing=True)
+            if response.status_code != 206:
+                check_status(response)
+            await self._receive(response, progress)
+        return None
+
+    @asynccontextmanager
+    async def _answer(self, url: httpx2.URL, headers: Mapping[str, str], method: str) -> AsyncIterator[httpx2.Response]:
+        """The answer to one request, at the host's pace. Raises FetchFailed."""
         try:
             async with (
                 self._fetcher.hosts.turn(url.host),
-                self._fetcher.client.stream(url, headers) as response,
+                self._fetcher.client.stream(url, headers, method=method) as response,
             ):
-                if response.has_redirect_location:
-                    return url.join(response.headers["Location"])
-                if response.status_code == 416:
-                    self._part.unlink(missing_ok=True)  # what we have is not a beginning of what it has
-                    raise FetchFailed("cut off", f"{url.host} has no such part of it", passing=True)
-                if response.status_code != 206:
-                    check_status(response)
-                _refuse_page(response)
-                await self._receive(response, progress)
+                yield response
         except (httpx2.TransportError, TimeoutError) as error:
             raise transport_failure(error, url.host) from error
         except httpx2.InvalidURL as error:
             raise FetchFailed("refused address", f"{url.host} redirects to no URL: {error}") from error
-        return None
 
     async def _receive(self, response: httpx2.Response, progress: Progress) -> None:
         start = self._start(response)
@@ -141,21 +191,27 @@ class Transfer:
         total = start + int(announced) if announced.isascii() and announced.isdigit() and len(announced) < 19 else None
         if total is not None and total > self._largest:
             raise FetchFailed("too large", f"{total / 2**30:.1f} GiB, over the limit of {self._largest / 2**30:g} GiB")
+        chunks = response.aiter_raw()
+        first = await _first_bytes(chunks)
+        if not start:  # and so nothing is written over by a page
+            _refuse_page(response, first)
         self._remember(response)
         with progress(f"{self._file.name}, MiB", -(-(total or 0) // _MIB)) as advance:
             advance(start // _MIB)
-            size = await self._write(response, start, advance)
+            size = await self._write(first, chunks, start, advance)
         if total is not None and size != total:
             raise FetchFailed("cut off", f"{size} bytes of {total} came", passing=True)
 
-    async def _write(self, response: httpx2.Response, start: int, advance: Callable[[int], None]) -> int:
-        """Write what comes behind the first `start` bytes; the size of the file then."""
+    async def _write(
+        self, first: bytes, chunks: AsyncIterator[bytes], start: int, advance: Callable[[int], None]
+    ) -> int:
+        """Write what comes behind the first `start` bytes, which begins with `first`; the size of the file then."""
         clock = asyncio.get_running_loop().time
         size, milestone, mark = start, clock() + STALL_SECONDS, start
         with self._part.open("r+b" if start else "wb") as file:
             file.seek(start)
             file.truncate()
-            async for chunk in response.aiter_raw():
+            async for chunk in _led_by(first, chunks):
                 advance((size + len(chunk)) // _MIB - size // _MIB)
                 size += len(chunk)
                 if size > self._largest:
@@ -182,18 +238,13 @@ class Transfer:
         """Ask for the rest, if it is still the rest of the same file."""
         if not self._size() or not self._note.is_file():
             return {}
-        try:
-            version = json.loads(read_file(self._note, _LONGEST_NOTE)).get("version", "")
-        except (OSError, ValueError, AttributeError, RecursionError):
-            return {}
-        usable = isinstance(version, str) and version.isascii() and version.isprintable()
-        return {"Range": f"bytes={self._size()}-", "If-Range": version} if version and usable else {}
+        known = _read_note(self._note)
+        etag = known.get("etag", "")
+        version = etag if etag and not etag.startswith("W/") else known.get("modified", "") or known.get("version", "")
+        return {"Range": f"bytes={self._size()}-", "If-Range": version} if version else {}
 
     def _remember(self, response: httpx2.Response) -> None:
-        etag = response.headers.get("ETag", "")
-        strong = etag if not etag.startswith("W/") else ""
-        version = strong or response.headers.get("Last-Modified", "")
-        write_whole(self._note, json.dumps({"version": version}))
+        write_whole(self._note, json.dumps(_version_of(response)))
 
     def _size(self) -> int:
         return self._part.stat().st_size if self._part.is_file() else 0
@@ -209,9 +260,54 @@ class Transfer:
             raise FetchFailed("another file", reason)
 
 
-def _refuse_page(response: httpx2.Response) -> None:
-    """Raise FetchFailed for a web page in the place of the file: a portal gives one until somebody has agreed."""
+def _version_of(response: httpx2.Response) -> dict[str, str]:
+    """What the server says by which two versions of a file can be told apart; "" for what it does not say."""
+    return {"etag": response.headers.get("ETag", ""), "modified": response.headers.get("Last-Modified", "")}
+
+
+def _read_note(note: Path) -> dict[str, str]:
+    """What `_version_of` told, as far as it can stand in a header; nothing where there is no such note."""
+    try:
+        known = json.loads(read_file(note, _LONGEST_NOTE))
+        return {
+            name: value
+            for name, value in known.items()
+            if isinstance(value, str) and value.isascii() and value.isprintable()
+        }
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}
+
+
+def _conditions(known: Mapping[str, str]) -> dict[str, str]:
+    """The headers that ask for a file only where it is another one than the known."""
+    if known.get("etag"):
+        return {"If-None-Match": known["etag"]}
+    return {"If-Modified-Since": known["modified"]} if known.get("modified") else {}
+
+
+async def _first_bytes(chunks: AsyncIterator[bytes]) -> bytes:
+    """Some bytes of a body, fewer than _TELLING only where it has no more."""
+    first = b""
+    while len(first) < _TELLING:
+        chunk = await anext(chunks, None)
+        if chunk is None:
+            break
+        first += chunk
+    return first
+
+
+async def _led_by(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in chunks:
+        yield chunk
+
+
+def _refuse_page(response: httpx2.Response, first: bytes) -> None:
+    """Raise FetchFailed for a web page in the place of the file: a portal gives one until somebody has agreed.
+
+    A server may call an archive text/html as well; its bytes are no text.
+    """
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind in ("text/html", "application/xhtml+xml"):
+    if kind in ("text/html", "application/xhtml+xml") and (is_markup(first) or _NO_TEXT.search(first) is None):
         host = response.request.url.host
         raise FetchFailed("a web page", f"{host} answers with a web page; perhaps it wants a login", passing=True)

@@ -31,7 +31,9 @@ SMALL = 64
 SMALL_DIFFERENCE = 24.0
 """Levels in the place of both, for small pictures, whose every pixel recompression changes."""
 
-_NEAR_SHARE = 0.25  # of what both show, that may differ in two pictures of one thing
+NEAR_SHARE = 0.25
+"""Of what both show, that may differ in two pictures of one thing."""
+
 _GAINS = 0.28, 3.5  # what brightening and stretching the contrast do to a channel; more is another colour
 _STEEP = 12.0  # the same where a channel has few tones, and all of them lie on one line
 _STRAIGHT = 0.99  # correlation of a channel's tones that lie on a line; those of stretched copies have 0.999
@@ -96,7 +98,7 @@ class Comparison:
 
     def is_near(self) -> bool:
         """Whether all but a small part of what both show is the same."""
-        return self.differing <= _NEAR_SHARE
+        return self.differing <= NEAR_SHARE
 
     def is_copy(self) -> bool:
         """Whether nothing but the frame differs, and one of the two holds all of the scene that the other holds."""
@@ -220,7 +222,7 @@ def _compared(first: CloseLook, second: CloseLook, placement: Box) -> Comparison
     if grey[0] != grey[1] and not strict:
         a, b = (np.repeat((x @ _YCC[0])[:, :, None], 3, axis=2) for x in (a, b))
     tones = _SAME_TONES if strict else _tones(a, b, overlapped, as_grey=grey[0] != grey[1])
-    blur, small = _blur(first, second, placement), _is_small(first)
+    blur, small = _blur(first, second, placement), _is_small(first) and _is_small(second)
     error = _error(*tones.equalled(a, b), overlapped, blur, small=small, drawn=strict)
     bars = _bars(error, a, b, overlapped)
     difference = float(np.where(bars.mask, error, 0).max(initial=0))
@@ -437,7 +439,8 @@ def _hidden(first: CloseLook, second: CloseLook, placement: Box, where: Mask) ->
     a, b = (look.pixels if look.on_black is None else look.on_black for look in (first, second))
     over_black = _exactly(a.astype(np.float32)), _exactly(_warped(b, placement))
     blur = _blur(first, second, placement)
-    error = _error(*over_black, where, blur, small=_is_small(first), drawn=_is_small(first))
+    small = _is_small(first), _is_small(second)
+    error = _error(*over_black, where, blur, small=all(small), drawn=any(small))
     return float(error.max(initial=0))
 
 

@@ -5,14 +5,15 @@ such a crowd each picture is held against those few that look most like it, whic
 these hold together what is near.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.lookalikes.fingerprint import SIDE, Luma
 from curate.parallel import ordered_map
-from curate.phash import Hashes, Pairs
+from curate.phash import Hashes, Pairs, pairs_within
 
 MOST_ALIKE = 6
 """Pictures of its crowd that each picture is held against."""
@@ -22,6 +23,9 @@ _PAIRS_EACH = 16  # pairs for each picture: with more of them, it is a crowd
 _LARGE = 10_000  # pictures, beyond which they are compared at 16 × 16 and not at 32 × 32
 _TWINS = 1e-5  # squared distance of normed lumas
 _BLOCK = 1024  # pictures compared with all at once
+_SPARSE = 16  # with fewer of all pairs than one in so many within the radius, these are compared one by one
+_AT_ONCE = 1 << 14  # such pairs
+_HELD = 1 << 22  # and those of them that are held, until all but the nearest are dropped
 _SMALL_APART = 0.2  # squared distance of small pictures' normed lumas: beyond, they are no copies
 
 Vectors = NDArray[np.float32]
@@ -65,26 +69,73 @@ def most_alike(
     side = SIDE // 4 if len(members) > _LARGE else SIDE // 2
     vectors, seen = _vectors(members, luma, side)
     members = members[seen]
-    found = []
+    near = pairs_within(hashes[members], radius)
+    if near.total * _SPARSE < len(members) * len(members) // 2:
+        pairs = _of_some(near, vectors, small[members])
+    else:
+        pairs = _of_all(hashes[members], radius, vectors, small[members])
+    first, second = np.unique(np.sort(members[pairs], axis=1), axis=0).astype(np.int32).T
+    return first, second
+
+
+def _of_some(near: Pairs, vectors: Vectors, small: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The pairs of the most alike, where few are near each other: places intp[p, 2]."""
+    leader = np.arange(len(vectors))
+    held = [_Near(*(np.empty(0, kind) for kind in (np.intp, np.intp, np.float32)))]
+    for i, j, _ in near.expand(_AT_ONCE):
+        apart = ((vectors[i] - vectors[j]) ** 2).sum(axis=1)
+        twins = apart < _TWINS
+        np.minimum.at(leader, j[twins], i[twins])
+        chosen = ~twins & ((apart <= _SMALL_APART) | ~(small[i] | small[j]))
+        i, j, apart = i[chosen], j[chosen], apart[chosen]
+        held.append(_Near(np.concatenate([i, j]), np.concatenate([j, i]), np.concatenate([apart, apart])))
+        if sum(len(part.row) for part in held) > _HELD:
+            held = [_nearest(held)]
+    nearest = _nearest(held)
+    followers = np.flatnonzero(leader != np.arange(len(leader)))
+    pairs = [(nearest.row, nearest.other), (followers, leader[followers])]
+    return np.concatenate([np.column_stack(pair) for pair in pairs])
+
+
+class _Near(NamedTuple):
+    """Pairs of places, intp[p] each, and their squared distances, float32[p]."""
+
+    row: NDArray[np.intp]
+    other: NDArray[np.intp]
+    apart: Vectors
+
+
+def _nearest(parts: Sequence[_Near]) -> _Near:
+    """Of each row's pairs the nearest few."""
+    row, other, apart = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.lexsort((other, apart, row))
+    row, other, apart = row[order], other[order], apart[order]
+    rank = np.arange(len(row)) - np.searchsorted(row, row)
+    nearest = rank < MOST_ALIKE
+    return _Near(row[nearest], other[nearest], apart[nearest])
+
+
+def _of_all(hashes: Hashes, radius: int, vectors: Vectors, small: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The pairs of the most alike among all members, most of whom are near each other: places intp[p, 2]."""
+    n = len(vectors)
+    found = [np.empty((0, 2), np.intp)]
     lengths = (vectors**2).sum(axis=1)
-    for start in range(0, len(members), _BLOCK):
-        rows = np.arange(start, min(start + _BLOCK, len(members)))
+    for start in range(0, n, _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, n))
         apart = lengths[rows, None] + lengths - 2 * (vectors[rows] @ vectors.T)
         apart[np.arange(len(rows)), rows] = np.inf
-        apart[np.bitwise_count(hashes[members[rows], None] ^ hashes[members]) > radius] = np.inf
-        apart[(small[members[rows], None] | small[members]) & (apart > _SMALL_APART)] = np.inf
+        apart[np.bitwise_count(hashes[rows, None] ^ hashes) > radius] = np.inf
+        apart[(small[rows, None] | small) & (apart > _SMALL_APART)] = np.inf
         # Those that look the same to the last digit are all held against the first of them.
         twins = apart < _TWINS
         leader = np.minimum(np.where(twins.any(axis=1), twins.argmax(axis=1), rows), rows)
-        found.append(np.column_stack([members[rows], members[leader]])[leader != rows])
+        found.append(np.column_stack([rows, leader])[leader != rows])
         apart[twins] = np.inf
-        most = min(MOST_ALIKE, len(members) - 1)
+        most = min(MOST_ALIKE, n - 1)
         nearest = np.argpartition(apart, most - 1, axis=1)[:, :most]
         row, place = np.nonzero(np.isfinite(np.take_along_axis(apart, nearest, axis=1)))
-        found.append(np.column_stack([members[rows[row]], members[nearest[row, place]]]))
-    pairs = np.sort(np.concatenate(found), axis=1) if found else np.empty((0, 2), np.intp)
-    first, second = np.unique(pairs, axis=0).astype(np.int32).T
-    return first, second
+        found.append(np.column_stack([rows[row], nearest[row, place]]))
+    return np.concatenate(found)
 
 
 def _vectors(

@@ -1,4 +1,4 @@
-"""What is seen of pictures by the coarse, the close and the full look, each decoded when it is first asked for."""
+"""What is seen of pictures by the coarse, close, full and small looks, each decoded when it is first asked for."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from curate.lookalikes.close_look import CloseLook, look_closely
 from curate.lookalikes.colour import Chroma, chroma
 from curate.lookalikes.fingerprint import Luma, reduced
 from curate.lookalikes.full_look import FullLook, look_fully
+from curate.lookalikes.small_look import SmallLook, is_small, look_at_small
 
 LOOK_AT_LEAST = 96
 """Pixels of the short side at which a JPEG is looked at coarsely."""
@@ -29,6 +30,11 @@ class Look:
     chroma: Chroma
     width: int
     height: int
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the picture is compared with other small ones at its own scale."""
+        return is_small(self.width, self.height)
 
 
 def look_at(data: bytes, path: str = "<bytes>") -> Look:
@@ -57,6 +63,10 @@ class Looks:
     def close(self, at: int) -> CloseLook | None:
         """At 256 × 256; the last 256 are kept."""
         return self._close.get(at, lambda: self._seen(at, look_closely))
+
+    def small(self, at: int) -> SmallLook | None:
+        """A small picture at its own scale; not kept."""
+        return self._seen(at, look_at_small)
 
     def is_plain(self, at: int) -> bool:
         """Whether a picture is of one colour, with nothing transparent and nothing that follows."""

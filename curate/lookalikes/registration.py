@@ -58,39 +58,42 @@ class Agreement:
     same: NDArray[np.bool_]
 
 
-def register(first: Lumas, second: Lumas, placement: Floats, part: Floats) -> Agreement:
+def register(first: Lumas, second: Lumas, placement: Floats, part: Floats, *, in_place: bool = False) -> Agreement:
     """Refine where each first picture lies in its second, and compare the two there.
 
     `first` and `second` are uint8[p, 64, 64]; `placement` float32[p, 4] is the guess to start from, which may be off
-    by about 2% of the frame; `part` float32[p, 4] says which part of the first picture to compare at all.
+    by about 2% of the frame; `part` float32[p, 4] says which part of the first picture to compare at all. With `in_place`
+    the guess is the whole of both, and stays.
 
     Method: Gauss–Newton on offset and scale of both axes (Lucas and Kanade, IJCAI 1981) with the gain of the luma
     projected out, on a band of low frequencies first and of higher ones after.
     """
     batches = [slice(start, start + _BATCH) for start in range(0, max(1, len(first)), _BATCH)]
-    parts = list(ordered_map(lambda b: _register(first[b], second[b], placement[b], part[b]), batches))
+    parts = list(ordered_map(lambda b: _register(first[b], second[b], placement[b], part[b], in_place), batches))
     placed, whole, detail, texture, common = (np.concatenate(found) for found in zip(*parts, strict=True))
     near = np.abs(placed - placement).max(axis=1, initial=0) <= _FARTHEST
     same = near & (whole >= MIN_WHOLE) & (detail >= MIN_DETAIL) & (texture >= _MIN_TEXTURE) & (common >= _MIN_COMMON)
     return Agreement(placed, whole, detail, texture, common, same)
 
 
-def _register(first: Lumas, second: Lumas, guess: Floats, part: Floats) -> tuple[Floats, ...]:
+def _register(first: Lumas, second: Lumas, guess: Floats, part: Floats, in_place: bool) -> tuple[Floats, ...]:
     a, b = first.astype(np.float32), second.astype(np.float32)
     placement = guess.astype(np.float32)
     results = tuple(np.zeros(len(a), np.float32) for _ in range(4))
 
     def compare(chosen: NDArray[np.intp]) -> None:
-        found = _compare(a[chosen], warp(b[chosen], placement[chosen]), overlap(placement[chosen], part[chosen], _RIM))
+        there = b[chosen] if in_place else warp(b[chosen], placement[chosen])
+        found = _compare(a[chosen], there, overlap(placement[chosen], part[chosen], _RIM))
         for result, values in zip(results, found, strict=True):
             result[chosen] = values
 
-    results[0][:] = _whole(a, warp(b, placement), overlap(placement, part, _GUESS_RIM))
-    hopeful = np.flatnonzero(results[0] >= _HOPELESS)
+    there = b if in_place else warp(b, placement)
+    results[0][:] = _whole(a, there, overlap(placement, part, _GUESS_RIM))
+    hopeful = np.flatnonzero(results[0] >= (MIN_WHOLE if in_place else _HOPELESS))
     compare(hopeful)
     # What agrees so well already needs no refining: a copy that fills the frame as its original does.
     doubtful = hopeful[results[1][hopeful] < _CERTAIN]
-    if len(doubtful):
+    if len(doubtful) and not in_place:
         placement[doubtful] = refine(a[doubtful], b[doubtful], placement[doubtful], part[doubtful])
         compare(doubtful)
     return placement, *results

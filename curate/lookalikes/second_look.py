@@ -1,6 +1,6 @@
 """The second look at candidate pairs: lay the pictures over each other, coarsely, then closely; give the verdict."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from curate.lookalikes.alignment import Alignment, turn_of, turned
 from curate.lookalikes.candidates import WHOLE, CandidatePairs
 from curate.lookalikes.colour import CHROMA_SIDE, coloured_alike
-from curate.lookalikes.comparison import Comparison, compare
+from curate.lookalikes.comparison import NEAR_SHARE, SMALL_DIFFERENCE, Comparison, compare
 from curate.lookalikes.fingerprint import FRAMED, SIDE, window_of
 from curate.lookalikes.looks import Look, Looks
 from curate.lookalikes.registration import IDENTITY, Agreement, register
 from curate.lookalikes.relation import is_independent
+from curate.lookalikes.small_look import is_small
+from curate.lookalikes.small_pictures import are_equal
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 
@@ -70,17 +72,23 @@ def _undecided(n: int) -> Verdicts:
 
 
 def _chunks(candidates: CandidatePairs) -> Iterator[NDArray[np.intp]]:
-    """Cut into chunks that share few pictures: what hangs together stays together, each pair's guesses in order."""
+    """Cut into chunks that share few pictures, each pair's guesses in order.
+
+    What hangs together stays together; and within a crowd pictures are numbered so that neighbours have like numbers
+    (Cuthill and McKee, ACM National Conference 1969).
+    """
     if not len(candidates):
         return
     from scipy.sparse import coo_array  # takes a while to import
-    from scipy.sparse.csgraph import connected_components
+    from scipy.sparse.csgraph import reverse_cuthill_mckee
 
     pictures, ends = np.unique(np.concatenate([candidates.first, candidates.second]), return_inverse=True)
     first, second = ends.reshape(2, -1)
-    graph = coo_array((np.ones(len(first), np.bool_), (first, second)), shape=(len(pictures), len(pictures)))
-    component = connected_components(graph, directed=False)[1][first]
-    order = np.argsort(component, kind="stable")
+    both_ways = np.concatenate([first, second]), np.concatenate([second, first])
+    graph = coo_array((np.ones(2 * len(first), np.bool_), both_ways), shape=(len(pictures), len(pictures)))
+    number = np.empty(len(pictures), np.intp)
+    number[reverse_cuthill_mckee(graph.tocsr(), symmetric_mode=True)] = np.arange(len(pictures))
+    order = np.lexsort((np.maximum(number[first], number[second]), np.minimum(number[first], number[second])))
     for start in range(0, len(order), _CHUNK):
         yield order[start : start + _CHUNK]
 
@@ -90,6 +98,9 @@ def _look_at(candidates: CandidatePairs, looks: Looks) -> Verdicts:
     coarse = dict(zip(pictures.tolist(), ordered_map(looks.coarse, pictures.tolist()), strict=True))
     seen = np.array([coarse[a] is not None and coarse[b] is not None for a, b in _ends(candidates)], np.bool_)
     verdicts = _undecided(len(candidates))
+    small = np.flatnonzero(seen & _are_small(candidates, coarse))
+    verdicts.verdict[small] = _small_verdicts(candidates.take(small), coarse, looks)
+    seen[small] = False
     pairs, pair = np.unique(candidates.pair(), return_inverse=True)
     closely = np.zeros(len(pairs), dtype=np.int64)  # guesses that were looked at closely
     turn = _turns(pair)
@@ -110,6 +121,39 @@ def _look_at(candidates: CandidatePairs, looks: Looks) -> Verdicts:
     return verdicts
 
 
+def _are_small(candidates: CandidatePairs, coarse: Mapping[int, Look | None]) -> NDArray[np.bool_]:
+    """Which candidates are of two small pictures, both whole: bool[c]."""
+    small = {at for at, look in coarse.items() if look is not None and look.is_small}
+    both = np.array([a in small and b in small for a, b in _ends(candidates)], np.bool_)
+    return both & (candidates.variant == WHOLE)
+
+
+def _small_verdicts(candidates: CandidatePairs, coarse: Mapping[int, Look | None], looks: Looks) -> NDArray[np.int8]:
+    """The verdict on pairs of small pictures, which lie on each other as they are: int8[c].
+
+    A copy is equal but for recompression. What is near agrees as copies of large pictures do in a coarse look, and no
+    more of it differs than in other near pictures.
+    """
+    pictures = np.unique(np.concatenate([candidates.first, candidates.second])).tolist()
+    small = dict(zip(pictures, ordered_map(looks.small, pictures), strict=True))
+    equal = are_equal(candidates.first, candidates.second, small.get)
+    verdict = np.where(equal, COPY, DIFFERENT).astype(np.int8)
+    others = np.flatnonzero(~equal)
+    alike = others[_compare(candidates.take(others), coarse, in_place=True).same]
+    for at, (a, b) in zip(alike.tolist(), _ends(candidates.take(alike)), strict=True):
+        one, other = coarse[a], coarse[b]
+        assert one is not None
+        assert other is not None
+        if _share_differing(one, other) <= NEAR_SHARE:
+            verdict[at] = NEAR
+    return verdict
+
+
+def _share_differing(one: Look, other: Look) -> float:
+    """Of two small pictures the share of places that differ by more than they may in a copy."""
+    return float((np.abs(one.luma.astype(np.int16) - other.luma) > SMALL_DIFFERENCE).mean())
+
+
 def _closely(
     candidates: CandidatePairs, placement: NDArray[np.float32], looks: Looks
 ) -> Iterator[tuple[int, tuple[float, float, float, float]]]:
@@ -128,6 +172,9 @@ def look_closer(
     first: int, second: int, guess: Alignment, looks: Looks
 ) -> tuple[int, tuple[float, float, float, float]]:
     """(verdict, box) of two pictures that register at about that placement; the box is refined."""
+    close = looks.close(first), looks.close(second)
+    if guess.turn is None and all(look is not None and is_small(look.width, look.height) for look in close):
+        return (COPY if are_equal(*np.array([[first], [second]]), looks.small)[0] else DIFFERENT), IDENTITY
     comparison = compared(first, second, guess, looks)
     if comparison is None:
         return DIFFERENT, guess.box
@@ -158,7 +205,7 @@ def _turns(pair: NDArray[np.intp]) -> NDArray[np.intp]:
     return turn
 
 
-def _compare(candidates: CandidatePairs, looks: dict[int, Look | None]) -> Agreement:
+def _compare(candidates: CandidatePairs, looks: Mapping[int, Look | None], *, in_place: bool = False) -> Agreement:
     n = len(candidates)
     first, second = np.empty((2, n, SIDE, SIDE), np.uint8)
     colours = np.empty((2, n, 2, CHROMA_SIDE, CHROMA_SIDE), np.uint8)
@@ -178,7 +225,7 @@ def _compare(candidates: CandidatePairs, looks: dict[int, Look | None]) -> Agree
             if both:
                 part[row] = window_of(variant, of_a.luma, of_a.width, of_a.height)
                 placement[row] = _beyond(placement[row], part[row])
-    agreement = register(first, second, placement, part)
+    agreement = register(first, second, placement, part, in_place=in_place)
     same = np.flatnonzero(agreement.same)
     agreement.same[same] = coloured_alike(colours[0, same], colours[1, same], agreement.placement[same], part[same])
     return agreement

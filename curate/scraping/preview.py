@@ -6,7 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from curate.catalog import Catalog
@@ -18,9 +18,9 @@ from curate.errors import UserError
 from curate.files.ours import CATALOG
 from curate.progress import Progress, silent
 from curate.scraping.allowance import spent_today, started_lately
-from curate.scraping.scrape_options import ScrapeOptions, chosen_sources, open_sources
+from curate.scraping.scrape_options import ScrapeOptions, chosen_sources, home_of, open_sources
 from curate.scraping.searching import Searches
-from curate.scraping.yield_report import Yield, measure_yields
+from curate.scraping.yield_report import NOT_NEEDED, Yield, measure_yields
 from curate.sources.protocol.image_search import Candidate, Query, Source
 from curate.sources.protocol.large_files import FOLDER as TABLES
 from curate.web.fetch import Fetcher
@@ -69,18 +69,20 @@ def preview(
             fetcher.hosts.recall(started_lately(catalog))
             searches = Searches(store, options)
             opened = open_sources(
-                specs, fetcher, options, queries, keys, kept=_home(Path(out)) / TABLES, dry=True, progress=progress
+                specs, fetcher, options, queries, keys, kept=home_of(Path(out)) / TABLES, dry=True, progress=progress
             )
             there = _pictures_there(Path(out))
             listed = []
             for query in queries:
-                listed += await _list(searches, options, query, there[query.label], opened)
+                listed += await _list(searches, store, options, query, there[query.label], opened)
             return listed, searches
 
     with _borrowed(Path(out)) as catalog:
         store = CandidateStore(catalog)
         listed, searches = asyncio.run(work(catalog, store))
-        yields = measure_yields(store, [query.label for query in queries])
+        yields = measure_yields(store, [query.label for query in queries], options)
+        tried = Counter((one.label, one.source) for one in listed)
+        yields = [_with_listed(one, tried[one.label, one.source]) for one in yields]
     return Preview(
         listed,
         yields,
@@ -91,6 +93,7 @@ def preview(
 
 async def _list(
     searches: Searches,
+    store: CandidateStore,
     options: ScrapeOptions,
     query: Query,
     there: int,
@@ -105,8 +108,15 @@ async def _list(
             if stored is None:
                 break
             last = stored.id
+            store.mark(stored.id, "found")
             listed.append(Listed(query.label, name, stored.candidate))
     return listed
+
+
+def _with_listed(found: Yield, listed: int) -> Yield:
+    """The yield of a search of which so many candidates would be tried: these are allowed, and were not needed yet."""
+    lost = found.lost - Counter({NOT_NEEDED: listed}) + Counter({"to be tried": listed})
+    return replace(found, allowed=found.allowed + listed, lost=lost)
 
 
 def _pictures_there(out: Path) -> Counter[str]:
@@ -124,20 +134,12 @@ def _pictures_there(out: Path) -> Counter[str]:
     return Counter(label for label, _, _ in seen)
 
 
-def _home(out: Path) -> Path:
-    """Where what is kept of the dataset lies, or will lie where there are no pictures yet."""
-    try:
-        return open_dataset(out).home
-    except UserError:
-        return out
-
-
 @contextmanager
 def _borrowed(out: Path) -> Iterator[Catalog]:
     """The catalog of earlier runs, in a copy that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="florilegium-") as folder:
         copy = Path(folder) / "catalog.sqlite"
-        original = _home(out) / CATALOG
+        original = home_of(out) / CATALOG
         if original.is_file():
             copy_catalog(original, copy)
         with _named_after(copy, original), Catalog.open(copy) as catalog:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from curate.dataset import open_dataset
 from curate.defaults import DEFAULT_LIMIT, DEFAULT_MIN_SIZE, LEAST_OF_ONE_AUTHOR, SHARE_OF_ONE_AUTHOR
 from curate.errors import UserError
 from curate.file_names import LONGEST_NAME
@@ -84,13 +85,18 @@ def plan_queries(names: Path | Mapping[str, tuple[str, ...]] | None = None, clas
 def chosen_sources(specs: Sequence[str], keys: Mapping[str, str], options: ScrapeOptions) -> list[str]:
     """The sources asked for, `auto` spelt out, each once.
 
-    Raises UserError where one is unknown, or tells no licences while known ones are wanted.
+    Raises UserError where one is unknown, is no text, or tells no licences while known ones are wanted.
     """
     spelt = [name for spec in specs for name in (auto_order(keys) if spec == "auto" else [known_spec(spec)])]
     chosen = list(dict.fromkeys(spelt))
     if not chosen:
         raise UserError("No source is chosen: leave --source out, or give it a name.")
     for spec in chosen:
+        if is_no_text(spec):
+            raise UserError(
+                f"The source '{printable(spec)}' has letters that are no text, and so cannot be kept on record: rename "
+                "its file or folder."
+            )
         if not source_class(spec).tells_licenses and options.licenses is not None:
             raise UserError(
                 f"The source '{spec}' does not tell under which licence a picture is: add --license any to take "
@@ -102,6 +108,14 @@ def chosen_sources(specs: Sequence[str], keys: Mapping[str, str], options: Scrap
 def warnings_for(specs: Sequence[str], keys: Mapping[str, str], options: ScrapeOptions) -> list[str]:
     """What the user must know before these sources start. Raises UserError as `chosen_sources` does."""
     return [source_class(spec).warning for spec in chosen_sources(specs, keys, options) if source_class(spec).warning]
+
+
+def home_of(out: Path) -> Path:
+    """Where what is kept of the dataset lies, or will lie where there are no pictures yet."""
+    try:
+        return open_dataset(out).home
+    except UserError:
+        return out
 
 
 class Surroundings(TypedDict, total=False):

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from curate.catalog.candidate_store import CandidateStore, StoredCandidate
+from curate.catalog.candidate_store import ENOUGH_OF_AUTHOR, CandidateStore, StoredCandidate
 from curate.scraping.scrape_options import ScrapeOptions
 from curate.sources import counts_authors, is_own_list
-from curate.sources.protocol.image_search import PreparedSource, Query, Source
+from curate.sources.protocol.image_search import PreparedSource, Query, RenewedSource, Source
 from curate.web.answers import SourceFailed
 
 
@@ -31,6 +31,8 @@ class Searches:
 
         Asks for a further page where the known ones are used up. What is passed over is marked with the reason.
         """
+        if isinstance(source, RenewedSource):
+            await source.renew()
         if is_own_list(name) and (query.label, name) not in self._read:
             # What a list says now may correct what it said before, so all of it is read before any of it is judged.
             self._read.add((query.label, name))
@@ -55,14 +57,14 @@ class Searches:
                 self._store.mark(stored.id, "repeat")
             elif self._is_enough_of_its_author(stored):
                 most = self._options.most_of_one_author
-                self._store.mark(
-                    stored.id, "refused", "enough of one author", f"{most} of its author were taken before"
-                )
+                self._store.mark(stored.id, "refused", ENOUGH_OF_AUTHOR, f"{most} of its author were taken before")
             else:
                 return stored
 
     async def ask(self, query: Query, name: str, source: Source, wanted: int) -> bool:
         """Ask for one more page and enter it; whether there was one to ask for."""
+        if isinstance(source, RenewedSource):
+            await source.renew()  # a search that is complete may be another one then
         words = self._words(query, source)
         cursor, complete = self._store.cursor(query, name, words)
         if complete or name in self.closed:

@@ -5,7 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from curate.catalog.candidate_store import CandidateStore
+from curate.scraping.scrape_options import ScrapeOptions
 
+NOT_NEEDED = "not needed"
+"""Why a candidate was not tried that nothing speaks against."""
+SPECIMEN = "specimen"
+"""Why a record of a dead plant or animal fell away."""
 _ALLOWED = ("retry", "failed", "fetched", "broken", "duplicate", "kept")
 _FETCHED = ("fetched", "broken", "duplicate", "kept")
 _INTACT = ("duplicate", "kept")
@@ -28,27 +33,30 @@ class Yield:
     lost: Counter[str]
 
 
-def measure_yields(store: CandidateStore, labels: Iterable[str]) -> list[Yield]:
-    """The yield of every search made so far for these classes, in their order."""
+def measure_yields(store: CandidateStore, labels: Iterable[str], options: ScrapeOptions) -> list[Yield]:
+    """The yield of every search made so far for these classes, in their order.
+
+    What no class needed is judged by the options first, so that what they refuse is counted as that.
+    """
     order = list(labels)
+    store.judge_waiting(order, options.refusal)
     measured = []
-    for (label, source), (repeats, odd, counts) in store.tally(order).items():
+    for (label, source), told in store.tally(order).items():
         by_status: Counter[str] = Counter()
         lost: Counter[str] = Counter()
-        for (status, kind), count in counts.items():
+        for (status, kind), count in told.candidates.items():
             by_status[status] += count
             if status != "kept":
                 lost[_word(status, kind)] += count
-        if repeats:
-            lost["found before"] += repeats
-        if odd:
-            lost["odd record"] += odd
+        # Where they are wanted now, they are candidates of their own.
+        specimens = 0 if options.specimens else told.specimens
+        lost += Counter({"found before": told.repeats, "odd record": told.odd, SPECIMEN: specimens})
         allowed, fetched, intact = (sum(by_status[s] for s in stage) for stage in (_ALLOWED, _FETCHED, _INTACT))
-        found = counts.total() + repeats + odd
+        found = told.candidates.total() + told.repeats + told.odd + specimens
         measured.append(Yield(label, source, found, allowed, fetched, intact, by_status["kept"], lost))
     return sorted(measured, key=lambda one: order.index(one.label))
 
 
 def _word(status: str, kind: str) -> str:
-    fixed = {"found": "not needed", "repeat": "found before", "fetched": "to be judged"}
+    fixed = {"found": NOT_NEEDED, "repeat": "found before", "fetched": "to be judged"}
     return fixed.get(status, kind)

@@ -38,6 +38,10 @@ OF_INATURALIST = "50c9509d-22c7-4a22-a47d-8c48425ef4a7"
 _RECORD_LICENSES = {"cc0": "CC0_1_0", "by": "CC_BY_4_0", "by-nc": "CC_BY_NC_4_0"}
 
 
+class SpecimenLeft(OddRecord):
+    """A record of a dead plant or animal, which nobody has asked for."""
+
+
 class Search:
     """Occurrences with still images, by the taxon that matches the query."""
 
@@ -65,16 +69,22 @@ class Search:
         limit = min(LARGEST_PAGE, max(SMALLEST_PAGE, wanted))
         answer = await self._api.get("/v1/occurrence/search", self._asked(taxon, limit, offset))
         records = list(answer.items("results"))
-        candidates, odd = read_records(
-            records,
-            lambda record: occurrence_candidates(record, int(taxon), query.taxon, specimens=self._options.specimens),
-        )
+        specimens: list[JsonValue] = []
+
+        def read(record: JsonValue) -> list[Candidate]:
+            try:
+                return list(occurrence_candidates(record, int(taxon), query.taxon, specimens=self._options.specimens))
+            except SpecimenLeft:
+                specimens.append(record)
+                return []
+
+        candidates, odd = read_records(records, read)
         step = answer.number("limit")
         if step <= 0:
             raise answer.changed(f"its limit is {step}")
         following = offset + step
         done = answer.at("endOfRecords").value is not False or not records or following >= THROTTLED_FROM
-        return CandidatePage(candidates, None if done else f"{taxon}:{following}", odd, note)
+        return CandidatePage(candidates, None if done else f"{taxon}:{following}", odd, note, len(specimens))
 
     def _asked(self, taxon: str, limit: int, offset: int) -> dict[str, str | int | list[str]]:
         params: dict[str, str | int | list[str]] = {
@@ -120,7 +130,9 @@ def _license(media: JsonValue, record: JsonValue) -> License:
 
 
 def occurrence_candidates(record: JsonValue, taxon: int, called: str, *, specimens: bool) -> Iterator[Candidate]:
-    """The pictures of one record, as the service gives it. Raises OddRecord for one of another taxon or kind.
+    """The pictures of one record, as the service gives it.
+
+    Raises OddRecord for one of another taxon, SpecimenLeft for one of a kind that is not wanted.
 
     A record without keys of taxa is judged by its names, one of which begins with `called`.
     """
@@ -132,7 +144,7 @@ def occurrence_candidates(record: JsonValue, taxon: int, called: str, *, specime
         raise OddRecord("a record that the taxon was not there")
     basis = record.optional_text("basisOfRecord")
     if basis and basis not in ALIVE and not specimens:
-        raise OddRecord(f"a record of the kind {basis}")
+        raise SpecimenLeft(f"a record of the kind {basis}")
     own_page = f"https://www.gbif.org/occurrence/{key}" if key.isdigit() else ""
     page = _observation_page(record) or record.optional_text("references")
     for index, media in enumerate(record.items("media")):

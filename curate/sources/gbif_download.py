@@ -28,7 +28,7 @@ from curate.sources.darwin_core.archive import DarwinCoreArchive
 from curate.sources.darwin_core.descriptor import ArchiveTable
 from curate.sources.gbif import ABSENT, ALIVE, LINEAGE, NAMES, match_taxon, occurrence_candidates
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions, whole_number
-from curate.sources.protocol.large_files import bring_files, of_address
+from curate.sources.protocol.large_files import bring_files, of_address, renew_files
 from curate.sources.protocol.long_reading import Watch, read_aside
 from curate.sources.protocol.records import read_records
 from curate.sources.protocol.taxa import Taxon, begins_with, in_kingdom, plain_name
@@ -114,18 +114,22 @@ class Search:
         if not self._remote and not here:
             raise UserError(f"There is no file {file}: give the zip of a download, or its key or DOI at GBIF.")
         self._file = None if self._remote else file
+        if self._file is not None:
+            _require_readable(self._file)  # so that what cannot be read is said before anything begins
         self._doi = ""
         self._classes: dict[Asked, _Class] | None = None
         self._listed: tuple[Asked, list[Candidate], int] | None = None
         self._ready = asyncio.Lock()
+        self._looked = False
 
     @property
     def state(self) -> str:
-        """The file's size and time; a download at GBIF never changes."""
-        if self._file is None or self._remote:
+        """The size and time of the file, brought or not; a download at GBIF never changes."""
+        file = self._kept_place() if self._remote else self._file
+        if file is None:
             return ""
         try:
-            stat = self._file.stat()
+            stat = file.stat()
         except OSError:
             return ""
         return f"{stat.st_size} {stat.st_mtime_ns}"
@@ -140,6 +144,25 @@ class Search:
                 if self._file is None:
                     self._file = await self._bring()
                 self._classes = await self._read(self._file)
+
+    async def renew(self) -> None:
+        """Look once whether an archive that was brought from an address has changed, and bring it anew then."""
+        async with self._ready:
+            place = self._kept_place()
+            if self._looked or place is None or self._options.dry:
+                return
+            self._looked = True
+            await renew_files(
+                _NAME, self._api.fetcher, [RemoteFile(self._options.argument)], place.parent,
+                progress=self._options.progress, say=self._options.say, check=_require_readable,
+            )  # fmt: skip
+
+    def _kept_place(self) -> Path | None:
+        """Where an archive from an address lies, or will lie; None for one of GBIF's own, and for a file."""
+        argument, kept = self._options.argument, self._options.kept
+        if not self._remote or kept is None or _named(argument):
+            return None
+        return of_address(kept, argument) / RemoteFile(argument).name
 
     async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:  # noqa: ARG002
         """The number of pictures listed so far is the cursor."""
@@ -156,6 +179,7 @@ class Search:
             str(following) if following < len(found) else None,
             odd if start == 0 else 0,
             own.said if own.taxon < 0 and not own.matched else self._note(own, len(found)),
+            own.dead if start == 0 else 0,
         )
 
     def _note(self, own: _Class, pictures: int) -> str:
@@ -308,6 +332,12 @@ def _kind(row: Row) -> str:
     """`http://purl.org/dc/dcmitype/StillImage`, `image` and `image/jpeg` are a StillImage; "" for unknown."""
     word = row["type"].rstrip("/").rpartition("/")[2] or row["format"].partition("/")[0]
     return _KINDS.get(word.lower(), word)
+
+
+def _require_readable(file: Path) -> None:
+    """Raise UserError for a file that is no archive of occurrences with pictures, by what it says of itself."""
+    with DarwinCoreArchive(file) as archive:
+        _tables(archive)
 
 
 def _tables(archive: DarwinCoreArchive) -> tuple[ArchiveTable, ArchiveTable | None]:

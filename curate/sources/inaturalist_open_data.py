@@ -11,7 +11,7 @@ https://github.com/inaturalist/inaturalist-open-data
 import asyncio
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,10 +22,19 @@ from curate.errors import UserError
 from curate.files.ours import WorkFolder
 from curate.sources.inaturalist import CC_VERSION
 from curate.sources.open_data.kept_photos import FILE, Asked, KeptPhotos, MeantTaxon, read_photos, write_photos
-from curate.sources.open_data.photo_scan import Rows, find_photos, lots_of, settings_of
-from curate.sources.open_data.taxa_table import MeantTaxa, find_taxa
+from curate.sources.open_data.photo_scan import (
+    OBSERVATION_COLUMNS,
+    OBSERVER_COLUMNS,
+    PHOTO_COLUMNS,
+    Rows,
+    find_photos,
+    lots_of,
+    settings_of,
+)
+from curate.sources.open_data.table_rows import require_columns
+from curate.sources.open_data.taxa_table import TAXON_COLUMNS, MeantTaxa, find_taxa
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions, whole_number
-from curate.sources.protocol.large_files import bring_files, of_address
+from curate.sources.protocol.large_files import bring_files, of_address, renew_files
 from curate.sources.protocol.licenses import read_license
 from curate.sources.protocol.long_reading import Watch, read_aside
 from curate.sources.protocol.records import read_records
@@ -35,7 +44,13 @@ from curate.web.answers import SourceFailed
 from curate.web.api import Api
 
 PAGE_SIZE = 200
-TABLES = ("taxa", "observations", "photos", "observers")
+_COLUMNS = {
+    "taxa": TAXON_COLUMNS,
+    "observations": OBSERVATION_COLUMNS,
+    "photos": PHOTO_COLUMNS,
+    "observers": OBSERVER_COLUMNS,
+}
+TABLES = tuple(_COLUMNS)
 _NAME = "inaturalist_open_data"
 _EXTENSION = re.compile(r"[A-Za-z0-9]{1,8}")
 
@@ -58,8 +73,9 @@ class Search:
             self._folder = of_address(options.kept, options.argument)
         self._kept: KeptPhotos | None = None
         self._ready = asyncio.Lock()
+        self._looked = False
         if not self._url:
-            self._tables()
+            _require_readable(self._tables())  # so that what cannot be read is said before anything begins
 
     @property
     def state(self) -> str:
@@ -85,6 +101,18 @@ class Search:
                     await self._bring()
                 self._kept = await self._find()
 
+    async def renew(self) -> None:
+        """Look once whether the tables that were brought have changed, and bring those anew."""
+        async with self._ready:
+            if self._looked or not self._url or self._folder is None or self._options.dry:
+                return
+            self._looked = True
+            await renew_files(
+                _NAME, self._api.fetcher, self._files(), self._folder,
+                progress=self._options.progress, say=self._options.say,
+                check=lambda table: require_columns(table, _COLUMNS[table.name.partition(".")[0]]),
+            )  # fmt: skip
+
     async def page(self, query: Query, wanted: int, cursor: str | None) -> CandidatePage:  # noqa: ARG002
         """The number of photos listed so far is the cursor."""
         await self.prepare()
@@ -106,11 +134,13 @@ class Search:
                 _NAME, "its tables are not here yet, and a dry run brings none: run it without --dry-run"
             )
         if not self.state:
-            files = [RemoteFile(f"{self._url.rstrip('/')}/{name}.csv.gz") for name in TABLES]
             await bring_files(
-                _NAME, self._api.fetcher, files, self._folder,
+                _NAME, self._api.fetcher, self._files(), self._folder,
                 progress=self._options.progress, say=self._options.say,
             )  # fmt: skip
+
+    def _files(self) -> list[RemoteFile]:
+        return [RemoteFile(f"{self._url.rstrip('/')}/{name}.csv.gz") for name in TABLES]
 
     async def _find(self) -> KeptPhotos:
         """The photos of all classes: those that are kept, or else what the tables hold."""
@@ -188,6 +218,12 @@ class Search:
             provenance_group=f"inaturalist:{uuid}",
             taken_at=f"{day // 10_000:04}-{day // 100 % 100:02}-{day % 100:02}" if day else "",
         )
+
+
+def _require_readable(tables: Mapping[str, Path]) -> None:
+    """Raise UserError where a table's first rows cannot be read, or it lacks a column."""
+    for name, columns in _COLUMNS.items():
+        require_columns(tables[name], columns)
 
 
 def _asked(query: Query) -> Asked:

@@ -126,6 +126,8 @@ class Api:
         anywhere: Mapping[str, str] = _JSON,
     ) -> T:
         """One try of a request, wherever it is redirected to; the headers `anywhere` go to every host."""
+        if not all(value.isascii() and value.isprintable() for value in headers.values()):
+            raise FetchFailed("refused", "its key or token has letters that no header can carry: copy it anew")
         for _ in range(REDIRECTS + 1):
             target = checked_url(url)
             # A key that was meant for this service goes to no other.

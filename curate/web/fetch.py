@@ -9,6 +9,7 @@ from typing import Self
 import httpx2
 
 from curate.files.group_commit import GroupCommit
+from curate.printable import printable
 from curate.web.addresses import RefusedAddress, checked_url
 from curate.web.hosts import Hosts
 from curate.web.network import Client, Network
@@ -18,6 +19,7 @@ from curate.web.robots import Robots, unwanted_by_tag
 REDIRECTS = 5
 SNIFFED = 16
 """Bytes that tell a picture's format."""
+_LONGEST_KIND = 100  # characters of a Content-Type that are repeated
 
 _SIGNATURES: tuple[tuple[str, int, bytes], ...] = (
     ("jpg", 0, b"\xff\xd8\xff"),
@@ -32,8 +34,6 @@ _SIGNATURES: tuple[tuple[str, int, bytes], ...] = (
     ("bmp", 0, b"BM"),
 )
 _WANTED = {"Accept": "image/*"}
-# What a server says of a file whose kind it does not know. The file's own bytes decide then.
-_UNDECLARED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,14 @@ def sniff(head: bytes) -> str | None:
     """The file extension for a picture's first bytes, or None where they are no picture's."""
     for extension, offset, signature in _SIGNATURES:
         if head[offset : offset + len(signature)] == signature:
-            return extension
+            # A word may begin so: what follows the length is zero in a BMP.
+            return None if extension == "bmp" and head[6:10] != bytes(4) else extension
     return None
+
+
+def is_markup(head: bytes) -> bool:
+    """Whether a body's first bytes are those of a web page or other markup."""
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<")
 
 
 class Fetcher:
@@ -144,9 +150,7 @@ class Fetcher:
         if headers.get("Content-Encoding", "identity").lower() != "identity":
             # Asked for as it is; a compressed answer may unpack to any size.
             raise FetchFailed("not a picture", f"{host} sent it compressed though that was not asked for")
-        kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if not kind.startswith("image/") and kind not in _UNDECLARED:
-            raise FetchFailed("not a picture", f"{host} calls it {kind}")
+        # What it is called decides nothing: servers call pictures text/html, and web pages image/jpeg.
         announced = headers.get("Content-Length", "")
         if announced.isascii() and announced.isdigit() and int(announced[:18]) > self.network.largest_picture:
             raise self._too_large()
@@ -171,16 +175,21 @@ class Fetcher:
             raise FetchFailed("cut off", reason, passing=True)
         extension = sniff(head)
         if extension is None:
-            raise FetchFailed("not a picture", f"{host} sent {size} bytes that are no picture")
+            raise FetchFailed("not a picture", f"{host} sent {size} bytes that are {_no_picture(head)}")
         sha256 = digest.hexdigest()
         path = part.with_name(f"{part.stem}.{sha256}.{extension}")
         return Fetched(path, sha256, size, extension, str(response.request.url))
 
     def _check_signature(self, head: bytes, response: httpx2.Response) -> None:
         if len(head) >= SNIFFED and sniff(head) is None:
-            kind = response.headers.get("Content-Type", "a picture")
-            raise FetchFailed("not a picture", f"{response.request.url.host} sent no picture though it says {kind}")
+            kind = printable(response.headers.get("Content-Type", "").partition(";")[0].strip()[:_LONGEST_KIND])
+            called = f"though it says {kind}" if kind.startswith("image/") else f"and calls it {kind or 'nothing'}"
+            raise FetchFailed("not a picture", f"{response.request.url.host} sent {_no_picture(head)} {called}")
 
     def _too_large(self) -> FetchFailed:
         limit = self.network.largest_picture / 2**20
         return FetchFailed("too large", f"larger than {limit:g} MiB")
+
+
+def _no_picture(head: bytes) -> str:
+    return "a web page and no picture" if is_markup(head) else "no picture"

@@ -12,6 +12,8 @@ from typing import Any
 import httpcore2
 import httpx2
 
+from curate.errors import UserError
+from curate.printable import printable
 from curate.program import __version__
 from curate.web.addresses import Resolver, public_addresses, system_resolver
 from curate.web.hosts import COURTESY, DOCUMENTED, HostBudget
@@ -19,6 +21,7 @@ from curate.web.streams import connect
 
 _Place = tuple[bytes, bytes, int | None]
 """Scheme, host and port of a connection."""
+_LONGEST_CONTACT = 500  # characters
 _KEPT_ALIVE = 30.0  # seconds that an idle connection is kept
 
 
@@ -57,8 +60,16 @@ class Network:
 
     @property
     def user_agent(self) -> str:
-        """`florilegium/<version> (<contact>)`: who calls, and where to complain."""
+        """`florilegium/<version> (<contact>)`: who calls, and where to complain.
+
+        Raises UserError for a contact that no header can carry.
+        """
         contact = self.contact or os.environ.get("FLORILEGIUM_CONTACT", "")
+        if not (contact.isascii() and contact.isprintable() and len(contact) <= _LONGEST_CONTACT):
+            raise UserError(
+                f"The contact '{printable(contact[:_LONGEST_CONTACT])}' cannot be sent to a service: give --contact "
+                "with an e-mail address or the address of a page, in plain letters (ASCII) and on one line."
+            )
         return f"florilegium/{__version__} ({contact or 'no contact given'})"
 
 

@@ -11,7 +11,14 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Self
 
 from curate.errors import UserError
-from curate.sources.darwin_core.descriptor import LARGEST, ArchiveTable, Descriptor, NoDescriptor, read_descriptor
+from curate.sources.darwin_core.descriptor import (
+    LARGEST,
+    ArchiveTable,
+    Descriptor,
+    NoDescriptor,
+    has_document_type,
+    read_descriptor,
+)
 from curate.sources.protocol.long_reading import Watch
 
 MOST_UNPACKED = 256 * 2**30
@@ -41,6 +48,7 @@ class DarwinCoreArchive:
             with self._in_words():
                 self._folder = self._checked()
                 self.descriptor = self._descriptor()
+                self._refuse_document_types()
         except BaseException:
             self._zip.close()
             raise
@@ -87,8 +95,7 @@ class DarwinCoreArchive:
 
     def doi(self) -> str:
         """The DOI of the download, or else of the dataset; "" where it tells none."""
-        named = (self.descriptor.metadata, *_METADATA)
-        info = next((info for name in named if name and (info := self._info(name)) is not None), None)
+        info = next(iter(self._metadata()), None)
         if info is None:
             return ""
         with self._in_words(), self._zip.open(info) as packed:
@@ -137,6 +144,18 @@ class DarwinCoreArchive:
         if len(content) > LARGEST:
             raise _Harm(f"its meta.xml is larger than {LARGEST >> 20} MiB")
         return read_descriptor(content)
+
+    def _metadata(self) -> list[zipfile.ZipInfo]:
+        """The files that tell of the whole, the one that the descriptor names first."""
+        named = dict.fromkeys(filter(None, (self.descriptor.metadata, *_METADATA)))
+        return [info for name in named if (info := self._info(name)) is not None]
+
+    def _refuse_document_types(self) -> None:
+        for info in self._metadata():
+            with self._zip.open(info) as packed:
+                if has_document_type(packed.read(_FIRST_BYTES)):
+                    name = PurePosixPath(info.filename).name
+                    raise _Harm(f"its {name} has a document type, which no metadata need and which may do harm")
 
     def _info(self, name: str) -> zipfile.ZipInfo | None:
         try:

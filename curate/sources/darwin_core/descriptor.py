@@ -4,6 +4,7 @@ https://dwc.tdwg.org/text/
 """
 
 import codecs
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from xml.parsers import expat
@@ -13,6 +14,10 @@ LARGEST = 1 << 22
 _DEEPEST = 32
 _MOST_FIELDS = 10_000
 _ESCAPES = {"\\t": "\t", "\\n": "\n", "\\r": "\r", "\\r\\n": "\r\n", "\\f": "\f", "&quot;": '"'}
+
+
+_DECLARED = re.compile(rb"<!(?:DOCTYPE|ENTITY)\b")
+"""What a parser would see that forgives more than this one."""
 
 
 class NoDescriptor(ValueError):
@@ -46,6 +51,14 @@ class Descriptor:
     metadata: str
 
 
+class _DoctypeFound(Exception):
+    """It ends the reading."""
+
+
+class _ElementFound(Exception):
+    """It ends the reading."""
+
+
 @dataclass
 class _Element:
     name: str
@@ -67,6 +80,29 @@ def read_descriptor(content: bytes) -> Descriptor:
         raise NoDescriptor("its meta.xml describes no archive with one core")
     extensions = [_table(child, "coreid") for child in root.named("extension")]
     return Descriptor(_table(cores[0], "id"), extensions, root.attributes.get("metadata", ""))
+
+
+def has_document_type(start: bytes) -> bool:
+    """Whether XML that begins so has a document type, in any encoding; what is no XML has none.
+
+    It is looked for up to the first element, behind which none may stand. No entity is expanded.
+    """
+
+    def doctype(*_: object) -> None:
+        raise _DoctypeFound
+
+    def begin(*_: object) -> None:
+        raise _ElementFound
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler, parser.StartElementHandler = doctype, begin
+    try:
+        parser.Parse(start, False)
+    except _DoctypeFound:
+        return True
+    except (_ElementFound, expat.ExpatError, LookupError, ValueError):
+        pass
+    return _DECLARED.search(start) is not None
 
 
 def _parsed(content: bytes) -> _Element:

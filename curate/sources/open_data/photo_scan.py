@@ -34,11 +34,11 @@ degrees (-1), which classes it is of, extension and licence as places in the lis
 in the observation.
 """
 _OBSERVATION = np.dtype([(name, PHOTO[name]) for name in ("high", "low", "observer", "day", "cell", "slot")])
-_OBSERVATION_COLUMNS = (
+OBSERVATION_COLUMNS = (
     *("observation_uuid", "observer_id", "latitude", "longitude", "taxon_id", "quality_grade", "observed_on"),
 )
-_PHOTO_COLUMNS = ("photo_id", "observation_uuid", "extension", "license", "width", "height", "position")
-_OBSERVER_COLUMNS = ("observer_id", "login", "name")
+PHOTO_COLUMNS = ("photo_id", "observation_uuid", "extension", "license", "width", "height", "position")
+OBSERVER_COLUMNS = ("observer_id", "login", "name")
 _RESEARCH = b"research"
 _UUID = 36
 _HEX_AT = np.array([place for place in range(_UUID) if place not in (8, 13, 18, 23)])
@@ -93,7 +93,7 @@ def _observations(table: Path, slot_of: Mapping[int, int], watch: Watch, most: i
     found: list[Rows] = []
     waiting = 0
     seen: dict[int, int] = dict.fromkeys(slot_of.values(), 0)
-    for block in read_blocks(table, _OBSERVATION_COLUMNS, watch):
+    for block in read_blocks(table, OBSERVATION_COLUMNS, watch):
         taxon = block.numbers(4)
         slot = np.where((taxon >= 0) & (taxon < len(slots)), slots[np.clip(taxon, 0, len(slots) - 1)], -1)
         rows = np.flatnonzero(slot >= 0)
@@ -147,7 +147,7 @@ def lots_of(rows: Rows) -> NDArray[np.int64]:
 def _photos(table: Path, observations: Rows, words: "tuple[_Words, _Words]", watch: Watch) -> Rows:
     may_be = _Bits(observations["high"])
     found = []
-    for block in read_blocks(table, _PHOTO_COLUMNS, watch):
+    for block in read_blocks(table, PHOTO_COLUMNS, watch):
         some = block.some(may_be.rows_in(block, 1))
         high, low, good = _uuids(some.letters(1, _UUID + 1))
         place = np.minimum(np.searchsorted(observations["high"], high), max(len(observations) - 1, 0))
@@ -176,7 +176,7 @@ def _observers(table: Path, wanted: set[int], watch: Watch) -> Iterator[tuple[in
     try:
         rows = csv.reader(lines, delimiter="\t", quotechar=_QUOTE)
         header = next(rows, [])
-        number, login, name = columns_of(table, header, _OBSERVER_COLUMNS)
+        number, login, name = columns_of(table, header, OBSERVER_COLUMNS)
         for row in rows:
             if len(row) == len(header) and row[number].isdecimal() and int(row[number][:18]) in wanted:
                 yield int(row[number][:18]), row[name].strip() or row[login].strip()

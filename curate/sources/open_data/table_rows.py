@@ -11,6 +11,7 @@ import codecs
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -121,6 +122,17 @@ def read_blocks(path: Path, columns: Sequence[str], watch: Watch) -> Iterator[Bl
             yield _block(rows, count, places)
 
 
+def require_columns(path: Path, columns: Sequence[str]) -> None:
+    """Look at a table's beginning alone. Raises UserError where it cannot be read, or lacks one of the columns."""
+    with _in_words(path), open_file(path) as file:
+        first = file.read(_PART)
+        start = next(_inflated(iter([first])), b"") if first.startswith(_GZIP) else first
+    if not start:
+        raise UserError(f"The table {path} is empty: bring it anew.")
+    header = start.removeprefix(codecs.BOM_UTF8).partition(b"\n")[0].decode("utf-8", "replace")
+    columns_of(path, header.rstrip("\r").split("\t"), columns)
+
+
 def columns_of(path: Path, header: Sequence[str], columns: Sequence[str]) -> list[int]:
     """Where in a table's header these columns stand. Raises UserError where one is lacking."""
     lacking = [column for column in columns if column not in header]
@@ -203,12 +215,17 @@ def _of_eight_digits(signs: NDArray[np.uint64], widths: Places) -> NDArray[np.in
 
 
 def _unpacked(path: Path, watch: Watch) -> Iterator[bytes]:
+    with _in_words(path), open_file(path) as file:
+        packed = file.read(len(_GZIP)) == _GZIP
+        file.seek(0)
+        parts = _watched(file, watch)
+        yield from _inflated(parts) if packed else parts
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
     try:
-        with open_file(path) as file:
-            packed = file.read(len(_GZIP)) == _GZIP
-            file.seek(0)
-            parts = _watched(file, watch)
-            yield from _inflated(parts) if packed else parts
+        yield
     except zlib.error as error:
         raise UserError(
             f"The table {path} is damaged ({error}): remove it, and bring it anew with the same command."

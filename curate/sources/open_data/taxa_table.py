@@ -12,7 +12,7 @@ from curate.sources.protocol.image_search import Query
 from curate.sources.protocol.long_reading import Watch
 from curate.sources.protocol.taxa import Taxon, best_taxon, plain_name
 
-_COLUMNS = ("taxon_id", "ancestry", "rank", "name", "active")
+TAXON_COLUMNS = ("taxon_id", "ancestry", "rank", "name", "active")
 _MOST_DIGITS = 8  # of a key: a table is made that has a place for each number up to the largest key
 _TRUE = ("true", "t", "1")
 
@@ -96,7 +96,7 @@ def _rows(table: Path, watch: Watch) -> Iterator[Sequence[str]]:
         for line in part.decode("utf-8", "replace").split("\n"):
             row = line.split("\t")
             if pick is None:
-                places, count = columns_of(table, row, _COLUMNS), len(row)
+                places, count = columns_of(table, row, TAXON_COLUMNS), len(row)
                 pick = itemgetter(*places)
             elif len(row) == count:
                 yield pick(row)

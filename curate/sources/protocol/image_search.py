@@ -87,14 +87,16 @@ class Candidate:
 class CandidatePage:
     """A page of candidates, best first, and the cursor of the next one (None: there is none).
 
-    `odd` records of it could not be read, or are of another taxon, and were skipped. `note` says what the query was
-    taken for, where that may be something else than was meant.
+    `odd` records of it could not be read, or are of another taxon, and were skipped; `specimens` are records of dead
+    plants and animals that were left out because nobody had asked for them. `note` says what the query was taken for,
+    where that may be something else than was meant.
     """
 
     candidates: tuple[Candidate, ...]
     next: str | None = None
     odd: int = 0
     note: str = ""
+    specimens: int = 0
 
 
 @dataclass(frozen=True)
@@ -179,3 +181,11 @@ class PreparedSource(Protocol):
 
     async def prepare(self) -> None:
         """Do it, if it was not done yet; `state` holds from then on. Raises SourceFailed, and UserError."""
+
+
+@runtime_checkable
+class RenewedSource(Protocol):
+    """A source that keeps what it has brought, which may have changed where it comes from."""
+
+    async def renew(self) -> None:
+        """Look whether it has, once in a run, and bring it anew then; `state` tells afterwards. Never fails."""

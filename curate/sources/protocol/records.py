@@ -49,7 +49,7 @@ def checked(candidate: Candidate) -> Candidate:
     texts = (
         *(candidate.url, candidate.source_id, candidate.landing_page, candidate.title, candidate.author),
         *(license_.code, license_.version, license_.url, candidate.provenance_group),
-        *(candidate.author_page, candidate.key),
+        *(candidate.taken_at, candidate.author_page, candidate.key, candidate.citation),
     )
     for text in texts:
         if len(text) > LONGEST_TEXT:
