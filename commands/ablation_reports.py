@@ -42,10 +42,10 @@ def _steps(rows: Sequence[AblationRow]) -> None:
         if row.remark:
             say(f"{row.step if row.what == row.step else f'{row.step}, {row.what}'}: {row.remark}.")
     say(
-        "All rows are measured on the same pictures of valid. Cleaning: with is train without the pictures that the "
-        "step takes or has taken, without is train with them, under their old labels. Sources and queries: without is "
-        "train without their pictures. Balance: without is every class as it comes. Views: without is the clean view "
-        "alone. * The interval of the paired difference excludes 0."
+        "Both arms of a row are measured on the same pictures of valid. Cleaning: with is train without the pictures "
+        "that the step takes or has taken, without is train with them, under their old labels. Sources and queries: "
+        "without is train without their pictures. Balance: without is every class as it comes. Views: without is the "
+        "clean view alone. * The interval of the paired difference excludes 0."
     )
 
 

@@ -16,7 +16,7 @@ from curate.progress import Progress, silent
 from curate.removals import Removals, catalogued, read_removals
 from curate.searched import Searched, read_searched
 from curate.splitting.since_split import open_current_split
-from train.ablating.arms import Arm, Comparison, draw_arms
+from train.ablating.arms import Arm, ArmKey, ArmPair, draw_arms
 from train.ablating.decisions import AUDIT, SuspectDecision, read_decisions
 from train.ablating.flattery import FoldedPictures, fold_pictures, group_numbers, measure_flattery
 from train.ablating.paired import Answers, mean_accuracy, paired_difference
@@ -96,7 +96,7 @@ def ablate(
     with progress("Fitting heads", fits) as advance, one_thread():
         answers = {key: bench.answers(arm, advance) for key, arm in arms.items()}
         flattery = measure_flattery(folded, options.head, seed=options.seed, advance=advance) if folded else None
-    rows = _rows(drawn.comparisons, answers, group_numbers(measured.sha256, groups), options.seed)
+    rows = _rows(drawn.comparisons, answers, pool, measured.sha256, groups, options.seed)
     skipped = list(drawn.skipped)
     if folded and flattery is None:
         skipped.append("flattery: no class has enough pictures to hold any out")
@@ -148,21 +148,42 @@ class _Bench:
 
 
 def _rows(
-    comparisons: Sequence[Comparison],
-    answers: Mapping[tuple[bytes, bytes, float, int], Answers],
-    groups: NDArray[np.int64],
+    pairs: Sequence[ArmPair],
+    answers: Mapping[ArmKey, Answers],
+    pool: LearningPool,
+    valid_sha256: Sequence[str],
+    groups: Mapping[str, int],
     seed: int,
 ) -> list[AblationRow]:
+    group = group_numbers(valid_sha256, groups)
     rows = []
-    for one in comparisons:
-        first, second = answers[one.with_step.key], answers[one.without_step.key]
-        rows.append(
-            AblationRow(
-                one.step, one.what, one.pictures, mean_accuracy(first), mean_accuracy(second),
-                paired_difference(first, second, groups, seed), one.remark,
-            )
-        )  # fmt: skip
+    for one in pairs:
+        parts = {one.what: np.ones(len(group), dtype=bool)}
+        if one.step == "leaks":
+            parts |= _rest_of_valid(one, pool, valid_sha256, groups)
+        for what, measured in parts.items():
+            first, second = (answers[arm.key][:, measured] for arm in (one.with_step, one.without_step))
+            rows.append(
+                AblationRow(
+                    one.step, what, one.pictures, mean_accuracy(first), mean_accuracy(second),
+                    paired_difference(first, second, group[measured], seed), one.remark if what == one.what else "",
+                )
+            )  # fmt: skip
     return rows
+
+
+def _rest_of_valid(
+    one: ArmPair, pool: LearningPool, valid_sha256: Sequence[str], groups: Mapping[str, int]
+) -> dict[str, NDArray[np.bool_]]:
+    """Which pictures of valid are copies of none that the arms differ by, (M,): there the step can only take away.
+
+    Nothing where all or none are, and for what was set aside: with what that belongs is no longer on record.
+    """
+    differing = sorted({*one.with_step.positions.tolist()} ^ {*one.without_step.positions.tolist()})
+    number = group_numbers([*(pool.sha256[at] for at in differing), *valid_sha256], groups)
+    rest: NDArray[np.bool_] = ~np.isin(number[len(differing) :], number[: len(differing)])
+    known = rest.any() and not rest.all() and not any(pool.aside[at] for at in differing)
+    return {"rest of valid": rest} if known else {}
 
 
 def _folded(bench: _Bench, pool: LearningPool, groups: Mapping[str, int]) -> FoldedPictures:

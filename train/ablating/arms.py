@@ -24,6 +24,10 @@ MOST = 30
 """Sources, and queries, that are measured: those that gave most."""
 
 
+ArmKey = tuple[bytes, bytes, float, int]
+"""What tells one arm from another."""
+
+
 @dataclass(frozen=True, eq=False)
 class Arm:
     """What one classifier learns from: positions in the pool, (n,), in ascending order, and the class index of each."""
@@ -34,13 +38,13 @@ class Arm:
     views: int
 
     @property
-    def key(self) -> tuple[bytes, bytes, float, int]:
+    def key(self) -> ArmKey:
         """The same for two arms that learn the same."""
         return self.positions.tobytes(), self.targets.tobytes(), self.balance, self.views
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class ArmPair:
     """A step, what of it, how many pictures the arms differ by, and the two arms."""
 
     step: str
@@ -55,7 +59,7 @@ class Comparison:
 class ArmsDrawn:
     """What is to be compared, and why some steps are not."""
 
-    comparisons: list[Comparison]
+    comparisons: list[ArmPair]
     skipped: list[str]
 
 
@@ -78,7 +82,7 @@ def draw_arms(
     by the sampler off, and views by the clean view alone. `decisions` are those of an audit, None where there is none.
     """
     drawing = _Drawing(pool, labels, balance, views)
-    made: list[Comparison] = []
+    made: list[ArmPair] = []
     for step, draw in _drawers(drawing, removals, searched, decisions).items():
         if step in steps:
             found = list(draw())
@@ -105,23 +109,23 @@ _NOTHING = {
 
 def _drawers(
     drawing: "_Drawing", removals: Removals, searched: Searched, decisions: Sequence[SuspectDecision] | None
-) -> dict[str, Callable[[], Iterator[Comparison]]]:
+) -> dict[str, Callable[[], Iterator[ArmPair]]]:
     plain = {"duplicates": "duplicate", "leaks": "leak", "conflicts": "conflict"}
     reasons = {step: (reason,) for step, reason in plain.items()}
     flags = [check.flag for check in CHECKS]
     own = sorted(set(drawing.pool.aside) - {"", *plain.values(), *flags, *AUDITED})
 
-    def cleaning(step: str) -> Iterator[Comparison]:
+    def cleaning(step: str) -> Iterator[ArmPair]:
         planned = {path for path, reason in removals.planned.items() if reason in reasons[step]}
         yield from drawing.cleaned(
             step, step, planned, reasons[step], _leaks_remark(removals) if step == "leaks" else ""
         )
 
-    def flagged() -> Iterator[Comparison]:
+    def flagged() -> Iterator[ArmPair]:
         for flag in flags:
             yield from drawing.cleaned("flags", flag, removals.flagged.get(flag, frozenset()), (flag,))
 
-    def everything() -> Iterator[Comparison]:
+    def everything() -> Iterator[ArmPair]:
         yield from drawing.cleaned("cleaning", "all that clean takes", set(removals.planned), tuple(plain.values()))
 
     return {
@@ -140,7 +144,7 @@ def _drawers(
 def _leaks_remark(removals: Removals) -> str:
     lost = removals.valid_leaks
     more = f"; valid would lose {lost:,} as well, and keeps them here" if lost else ""
-    return f"a fall is flattery that ends, not a loss{more}"
+    return f"valid holds their copies, so a fall is flattery that ends before it is a loss{more}"
 
 
 class _Drawing:
@@ -154,7 +158,7 @@ class _Drawing:
 
     def cleaned(
         self, step: str, what: str, planned: Collection[str], reasons: Collection[str], remark: str = ""
-    ) -> Iterator[Comparison]:
+    ) -> Iterator[ArmPair]:
         """With: the baseline less `planned` (paths). Without: the baseline and what was set aside for `reasons`."""
         taken = {at for at in self.baseline.positions.tolist() if self.pool.paths[at] in planned}
         back = [at for at, reason in enumerate(self.pool.aside) if reason in reasons]
@@ -164,7 +168,7 @@ class _Drawing:
             remark = "; ".join([", ".join(how), *filter(None, [remark])])
             yield from self._compare(step, what, len(taken) + len(back), self._less(taken), self._and(back), remark)
 
-    def audited(self, decisions: Sequence[SuspectDecision] | None, removals: Removals) -> Iterator[Comparison]:
+    def audited(self, decisions: Sequence[SuspectDecision] | None, removals: Removals) -> Iterator[ArmPair]:
         """With: suspects gone or under the class that is proposed. Without: all as before the audit."""
         before = self._before_relabelling(removals)
         back = [at for at, reason in enumerate(self.pool.aside) if reason in AUDITED]
@@ -181,28 +185,28 @@ class _Drawing:
                 self._and(back, before), ", ".join(f"{count:,} {how}" for count, how in parts if count),
             )  # fmt: skip
 
-    def sources(self, searched: Searched) -> Iterator[Comparison]:
+    def sources(self, searched: Searched) -> Iterator[ArmPair]:
         """Without: the baseline less all pictures of one source."""
         found = [searched.sources.get(sha256) for sha256 in self.pool.sha256]
         yield from self._without_each("sources", found)
 
-    def queries(self, searched: Searched) -> Iterator[Comparison]:
+    def queries(self, searched: Searched) -> Iterator[ArmPair]:
         """Without: the baseline less all pictures of one query of one source."""
         of = [searched.queries.get(sha256) for sha256 in self.pool.sha256]
         yield from self._without_each("queries", [one and f"{one.source}: {one.text}" for one in of])
 
-    def balanced(self) -> Iterator[Comparison]:
+    def balanced(self) -> Iterator[ArmPair]:
         """With: classes balanced as the recipe has it, or wholly where it does not. Without: as they come."""
         if len(set(np.bincount(self.baseline.targets).tolist())) > 1:
             on = replace(self.baseline, balance=self.baseline.balance or 1.0)
-            yield Comparison("balance", f"balance {on.balance:g}", 0, on, replace(self.baseline, balance=0.0))
+            yield ArmPair("balance", f"balance {on.balance:g}", 0, on, replace(self.baseline, balance=0.0))
 
-    def viewed(self) -> Iterator[Comparison]:
+    def viewed(self) -> Iterator[ArmPair]:
         """With: the recipe's views. Without: the clean one alone."""
         if self.baseline.views > 1:
-            yield Comparison("views", f"{self.baseline.views} views", 0, self.baseline, replace(self.baseline, views=1))
+            yield ArmPair("views", f"{self.baseline.views} views", 0, self.baseline, replace(self.baseline, views=1))
 
-    def _without_each(self, step: str, found: Sequence[str | None]) -> Iterator[Comparison]:
+    def _without_each(self, step: str, found: Sequence[str | None]) -> Iterator[ArmPair]:
         members = defaultdict[str, set[int]](set)
         for at in self.baseline.positions.tolist():
             if name := found[at]:
@@ -257,7 +261,7 @@ class _Drawing:
 
     def _compare(
         self, step: str, what: str, pictures: int, with_step: Arm, without: Arm, remark: str
-    ) -> Iterator[Comparison]:
+    ) -> Iterator[ArmPair]:
         """The comparison, unless an arm would have nothing to learn a class from."""
         for arm in (with_step, without):
             lost = [label for at, label in enumerate(self.labels) if at not in set(arm.targets.tolist())]
@@ -268,4 +272,4 @@ class _Drawing:
                     + ", so nothing can be said without it"
                 )
                 return
-        yield Comparison(step, what, pictures, with_step, without, remark)
+        yield ArmPair(step, what, pictures, with_step, without, remark)

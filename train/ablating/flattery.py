@@ -1,7 +1,7 @@
 """How much leaks flatter: folds drawn picture by picture, against folds that part no group, on the same pictures."""
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,22 +45,19 @@ def fold_pictures(
     folds: int,
     seeds: Sequence[int],
 ) -> FoldedPictures:
-    """Draw the folds of each seed twice: each picture for itself, and each group of `groups` (sha256 → number) whole.
+    """Draw the folds of each seed twice: with each group of `groups` (sha256 → number) whole, and with its pictures
+    drawn one by one.
 
-    Pictures of the same bytes are of one group. Without any group of several pictures both draws are the same.
+    Pictures of the same bytes are of one group. A picture that belongs with no other has the same fold in both, so that
+    the two differ by the groups alone, and are the same where there is none of several pictures.
     """
-    alone = _names(sha256)
-    drawn = [
-        (
-            assign_folds(alone, targets, {}, folds=folds, seed=seed),
-            assign_folds(sha256, targets, groups, folds=folds, seed=seed),
-        )
-        for seed in seeds
+    ours = [assign_folds(sha256, targets, groups, folds=folds, seed=seed) for seed in seeds]
+    group = group_numbers(sha256, groups)
+    naive = [
+        _drawn_one_by_one(sha256, targets, group, own, folds=folds, seed=seed)
+        for own, seed in zip(ours, seeds, strict=True)
     ]
-    return FoldedPictures(
-        features, targets, list(labels), group_numbers(sha256, groups), list(seeds),
-        [naive for naive, _ in drawn], [ours for _, ours in drawn], folds,
-    )  # fmt: skip
+    return FoldedPictures(features, targets, list(labels), group, list(seeds), naive, ours, folds)
 
 
 def measure_flattery(
@@ -97,14 +94,30 @@ def group_numbers(sha256: Sequence[str], groups: Mapping[str, int]) -> NDArray[n
     return np.array([numbers.setdefault(groups.get(sha, sha), len(numbers)) for sha in sha256], dtype=np.int64)
 
 
-def _names(sha256: Sequence[str]) -> list[str]:
-    """A digest for each picture, its content's for the first that has it: two of the same bytes are two pictures."""
-    seen = defaultdict[str, int](int)
-    names = []
-    for sha in sha256:
-        seen[sha] += 1
-        names.append(sha if seen[sha] == 1 else hashlib.sha256(f"{sha} {seen[sha]}".encode()).hexdigest())
-    return names
+def _drawn_one_by_one(
+    sha256: Sequence[str],
+    targets: NDArray[np.int64],
+    group: NDArray[np.int64],
+    ours: NDArray[np.int64],
+    *,
+    folds: int,
+    seed: int,
+) -> NDArray[np.int64]:
+    """The folds of `ours` (N,), but for the pictures of groups of several: each of these gets one for itself.
+
+    Which depends on its content and the seed alone, and on how many of the same bytes came before it. A class that lies
+    in one fold as a whole is never held out, as in `assign_folds`.
+    """
+    fold, seen = ours.copy(), Counter[str]()
+    several = np.bincount(group)[group] > 1
+    for at in np.flatnonzero(several).tolist():
+        seen[sha256[at]] += 1
+        key = hashlib.sha256(f"{seed}:alone:{sha256[at]}:{seen[sha256[at]]}".encode()).digest()
+        fold[at] = int.from_bytes(key[:8], "big") % folds
+    for target in np.unique(targets[several]).tolist():
+        if len(set(fold[targets == target].tolist())) == 1:
+            fold[targets == target] = NEVER
+    return fold
 
 
 def _answers(

@@ -39,8 +39,9 @@ class PairedDifference:
 
 @dataclass(frozen=True)
 class AblationRow:
-    """What one step bought. `pictures` is how many the two arms differ by (0: none), `remark` what else is to be known.
+    """What one step bought, on valid or, of leaks, on the rest of valid that holds none of their copies.
 
+    `pictures` is how many the two arms differ by (0: none), `remark` what else is to be known.
     `gain` is positive where the step helps.
     """
 
