@@ -1,4 +1,4 @@
-"""Programs as forks of one process that has imported PyTorch: processes of their own, without seconds of import each.
+"""Programs as forks of one process that has imported PyTorch and the like: without seconds of import each.
 
 Of this project that process imports nothing, so a fork runs all of its own imports of ours. Where a test is about what
 a fresh interpreter does (its environment, its standard streams, what it imports), it starts one.
@@ -19,7 +19,7 @@ CLI = "import runpy, sys; runpy.run_path(sys.argv[0], run_name='__main__')"
 
 _SERVER = """
 import json, os, sys
-import torch, torchvision, timm
+import torch, torchvision, timm, torchsampler, scipy.fftpack, scipy.optimize
 torch.set_num_threads(1)  # a pool of threads does not survive a fork
 
 def serve():

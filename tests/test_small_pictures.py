@@ -1,4 +1,4 @@
-"""Pictures below 64 pixels: a copy has their size and their pixels, but for recompression; a crowd of them costs little."""
+"""Pictures below 64 pixels: a copy has their size and pixels, but for recompression; a crowd of them costs little."""
 
 from collections.abc import Sequence
 
@@ -133,7 +133,7 @@ def test_a_copy_is_verified_as_it_was_found() -> None:
 
 def test_each_picture_of_a_crowd_of_digits_is_read_a_few_times_and_a_copy_in_it_is_found() -> None:
     digits = [digit(8, seed) for seed in range(300)]
-    found = Found([*(png(picture) for picture in digits), encode(digits[100], quality=60)])
+    found = Found([*(png(picture) for picture in digits), encode(digits[100], quality=95)])
     assert found.found.gathered.max() == 0, "it was to be a crowd"
     assert found.pairs(COPY) == {(100, 300)}
     assert found.reads <= 4 * 301

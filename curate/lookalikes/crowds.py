@@ -81,7 +81,7 @@ def most_alike(
 def _of_some(near: Pairs, vectors: Vectors, small: NDArray[np.bool_]) -> NDArray[np.intp]:
     """The pairs of the most alike, where few are near each other: places intp[p, 2]."""
     leader = np.arange(len(vectors))
-    held = [_Near(*(np.empty(0, kind) for kind in (np.intp, np.intp, np.float32)))]
+    held = [_Near(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.float32))]
     for i, j, _ in near.expand(_AT_ONCE):
         apart = ((vectors[i] - vectors[j]) ** 2).sum(axis=1)
         twins = apart < _TWINS

@@ -62,8 +62,8 @@ def register(first: Lumas, second: Lumas, placement: Floats, part: Floats, *, in
     """Refine where each first picture lies in its second, and compare the two there.
 
     `first` and `second` are uint8[p, 64, 64]; `placement` float32[p, 4] is the guess to start from, which may be off
-    by about 2% of the frame; `part` float32[p, 4] says which part of the first picture to compare at all. With `in_place`
-    the guess is the whole of both, and stays.
+    by about 2% of the frame; `part` float32[p, 4] says which part of the first picture to compare at all. `in_place`
+    says that the guess is the whole of both, and stays.
 
     Method: Gauss–Newton on offset and scale of both axes (Lucas and Kanade, IJCAI 1981) with the gain of the luma
     projected out, on a band of low frequencies first and of higher ones after.

@@ -125,7 +125,8 @@ def _are_small(candidates: CandidatePairs, coarse: Mapping[int, Look | None]) ->
     """Which candidates are of two small pictures, both whole: bool[c]."""
     small = {at for at, look in coarse.items() if look is not None and look.is_small}
     both = np.array([a in small and b in small for a, b in _ends(candidates)], np.bool_)
-    return both & (candidates.variant == WHOLE)
+    wholes: NDArray[np.bool_] = both & (candidates.variant == WHOLE)
+    return wholes
 
 
 def _small_verdicts(candidates: CandidatePairs, coarse: Mapping[int, Look | None], looks: Looks) -> NDArray[np.int8]:
@@ -174,7 +175,8 @@ def look_closer(
     """(verdict, box) of two pictures that register at about that placement; the box is refined."""
     close = looks.close(first), looks.close(second)
     if guess.turn is None and all(look is not None and is_small(look.width, look.height) for look in close):
-        return (COPY if are_equal(*np.array([[first], [second]]), looks.small)[0] else DIFFERENT), IDENTITY
+        equal = are_equal(np.array([first]), np.array([second]), looks.small)
+        return (COPY if equal[0] else DIFFERENT), IDENTITY
     comparison = compared(first, second, guess, looks)
     if comparison is None:
         return DIFFERENT, guess.box

@@ -17,10 +17,7 @@ FRACTIONS = 64
 
 _SOFT = 0.8  # pixels: the width of the Gaussian under which two lumas are compared
 _BLOCK = 8  # pixels of a side
-_BY_STEPS = (
-    4.0,
-    4.8,
-)  # levels: what a JPEG changes in any case, and for each by which its steps spread the smoothed luma
+_BY_STEPS = 5.5, 4.8  # levels a JPEG changes anyway, and for each level by which its steps spread the smoothed luma
 _BY_LOSS = 17.0  # levels that other lossy formats change: WebP of quality 50
 _BY_PALETTE = 22.0  # levels that a full palette changes
 _BY_ROUNDING = 1.5  # levels that colour profiles and ways to grey change
@@ -104,7 +101,7 @@ def _laid(pixels: Pixels) -> OnGround:
 
 @lru_cache(maxsize=64)
 def _smoothing(side: int) -> Floats:
-    """The means under a Gaussian round each of so many pixels of a line, of those that there are: float32[side, side]."""
+    """The weights of the means under a Gaussian round each of so many pixels of a line: float32[side, side]."""
     weights = gaussian(_SOFT, side)
     means: Floats = weights / weights.sum(axis=1, keepdims=True)
     return means

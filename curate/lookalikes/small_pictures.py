@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from curate.lookalikes.small_look import FRACTIONS, Floats, OnGround, Planes, SmallLook
 
 _MOST = 27.0  # levels of smoothed luma by which copies differ at most; real digits differ by 35
-_LUMA_OF_BLOCK = 0.4  # the means of blocks may differ by so much of that
+_LUMA_OF_BLOCK = 0.5  # the means of blocks may differ by so much of that
 _CHROMA_OF_BLOCK = 1.2
 _OF_EVEN_BLOCK = 4.0, 6.0  # levels of luma, and of Cb and Cr: saving leaves an even colour as it is
 _FRAMES_APART = 24  # levels, as the mean of 4 × 4 pixels
@@ -97,7 +97,8 @@ class _Columns:
 def _apart(a: Planes, b: Planes) -> Floats:
     """The largest difference of planes int16[p, …], in levels: float32[p]."""
     apart = np.abs(a - b).max(axis=tuple(range(1, a.ndim)), initial=0)
-    return (apart / FRACTIONS).astype(np.float32)
+    levels: Floats = (apart / FRACTIONS).astype(np.float32)
+    return levels
 
 
 def _blocks_agree(a: Planes, b: Planes, even: Flags, most: Floats, coloured: Flags) -> Flags:
