@@ -16,11 +16,10 @@ def ablation(report: AblationReport) -> None:
     """Say the baseline, a row for each step, what was skipped, and the flattery of leaks."""
     for sentence in report.notes:
         say(f"Note: {sentence}")
-    if report.baseline:
-        say(
-            f"As the dataset is now: {_in_words(report.baseline)} of {report.valid_pictures:,} valid pictures, learnt "
-            f"from {report.train_pictures:,} of {report.classes:,} classes; mean over {report.seeds} seeds."
-        )
+    say(
+        f"As the dataset is now: {_in_words(report.baseline)} of {report.valid_pictures:,} valid pictures, learnt from "
+        f"{report.train_pictures:,} of {report.classes:,} classes; mean over {report.seeds} seeds."
+    )
     if report.rows:
         _steps(report.rows)
     for sentence in report.skipped:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -323,6 +322,12 @@ def test_a_line_that_is_none_is_named(line: str, garden: Path) -> None:
         read_decisions(file, open_dataset(garden))
 
 
+def test_an_audit_that_is_not_there_is_named(garden: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none.jsonl can't be read \(No such file or directory\)"):
+        ablate(garden, options(tmp_path / "models"), audit=tmp_path / "none.jsonl")
+    assert not (tmp_path / "models").exists()
+
+
 # The flattery of leaks
 
 
@@ -490,4 +495,3 @@ def test_a_split_that_lies_beside_a_flat_dataset_knows_what_left_it(tmp_path: Pa
     (row,) = found.rows
     assert 0 < row.pictures <= 8
     assert row.pictures + sum(int(note.split()[0]) for note in found.notes) == 8
-    shutil.rmtree(flat)

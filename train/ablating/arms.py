@@ -264,7 +264,8 @@ class _Drawing:
     ) -> Iterator[ArmPair]:
         """The comparison, unless an arm would have nothing to learn a class from."""
         for arm in (with_step, without):
-            lost = [label for at, label in enumerate(self.labels) if at not in set(arm.targets.tolist())]
+            there = set(np.unique(arm.targets).tolist())
+            lost = [label for at, label in enumerate(self.labels) if at not in there]
             if lost:
                 self.skipped.append(
                     f"{step}: {what} is all that train has of {lost[0]!r}"

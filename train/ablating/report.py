@@ -86,7 +86,7 @@ class AblationReport:
     classes: int
     seeds: int
     fits: int
-    baseline: MeanAccuracy | None
+    baseline: MeanAccuracy
     rows: list[AblationRow]
     flattery: LeakFlattery | None
     skipped: list[str] = field(default_factory=list)
