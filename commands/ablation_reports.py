@@ -31,9 +31,11 @@ def ablation(report: AblationReport) -> None:
 
 def _steps(rows: Sequence[AblationRow]) -> None:
     columns = ["step", "what", "pictures", "with", "without", "bought", "95% interval"]
-    has_worth = any(row.per_hundred is not None for row in rows)
     cells = [_cells(row) for row in rows]
-    if has_worth:
+    if any(row.set_aside for row in rows):
+        columns.append("set aside")
+        cells = [(*cell, f"{row.set_aside:,}") for cell, row in zip(cells, rows, strict=True)]
+    if any(row.per_hundred is not None for row in rows):
         columns.append("per 100")
         cells = [(*cell, _worth(row)) for cell, row in zip(cells, rows, strict=True)]
     table("What each step bought, in points of accuracy on valid", columns, cells)
@@ -72,6 +74,8 @@ def _flattery(found: LeakFlattery) -> None:
         say(f"A naive split of them tells a figure that is off by {points}: it parts {groups}.")
     else:
         say(f"The difference is {points}, which may be chance; there are {groups}.")
+    if found.disputed:
+        say(f"{found.disputed:,} of these groups have pictures of two classes, which mislead a naive split.")
 
 
 def _in_words(accuracy: MeanAccuracy) -> str:

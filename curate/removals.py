@@ -30,7 +30,7 @@ class SetAside:
 
     `split` is None where it lay in none. `held_out` says of such a picture that a split would not have drawn it into
     train: the copy that stayed, or a near-duplicate within the default radius, lies in valid or test, or nothing is on
-    record that could tell.
+    record that could tell. `kept` is the content of the copy that stayed in its place, "" where none did.
     """
 
     file: Path
@@ -40,6 +40,7 @@ class SetAside:
     sha256: str
     reason: str
     held_out: bool = False
+    kept: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _set_aside(dataset: Dataset, catalog: Catalog, held: _HeldOut) -> Iterator[S
         unknown = file.path not in absent
         held_out = split is None and (unknown or at in near or bool({file.sha256, keeper} & held.contents))
         place = inside(dataset.quarantine, file.stored)
-        yield SetAside(place, file.path, file.label, split, file.sha256, file.reason, held_out)
+        yield SetAside(place, file.path, file.label, split, file.sha256, file.reason, held_out, keeper)
 
 
 def _once(found: Sequence[SetAside]) -> list[SetAside]:

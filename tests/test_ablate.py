@@ -180,7 +180,7 @@ def test_without_a_step_that_was_taken_is_train_and_what_lies_in_the_quarantine(
     for one in found.comparisons:
         assert learnt(pool, one.with_step.positions) == in_train(garden)
         back = set(one.without_step.positions.tolist()) - set(one.with_step.positions.tolist())
-        assert len(back) == one.pictures > 0
+        assert len(back) == one.pictures == one.set_aside > 0
         for at in back:
             assert pool.pictures[at].path.is_relative_to(garden / "quarantine")
             assert pool.pictures[at].label == pool.paths[at].split("/")[1]
@@ -356,11 +356,27 @@ def test_only_groups_that_show_one_thing_flatter(copies: bool) -> None:
     )  # fmt: skip
     found = measure_flattery(data, LEARN_BY_HEART, seed=0, advance=lambda _: None)
     assert found is not None
-    assert (found.pictures, found.groups, data.fits) == (120, 60, 24)
+    assert (found.pictures, found.groups, found.disputed, data.fits) == (120, 60, 0, 24)
     if copies:
         assert found.gain.low > 0.15
     else:
         assert found.gain.low <= 0 <= found.gain.high
+
+
+@pytest.mark.parametrize("disputed", [60, 40])
+def test_copies_under_two_labels_are_counted_for_they_mislead(disputed: int) -> None:
+    once, first = np.random.default_rng(3).normal(size=(60, 48)), np.arange(60) % 3
+    second = np.where(np.arange(60) < disputed, (first + 1) % 3, first)
+    sha256 = [f"{number * 7919:064x}" for number in range(120)]
+    data = fold_pictures(
+        torch.from_numpy(np.concatenate([once, once])).float()[:, None], np.concatenate([first, second]), list("abc"),
+        sha256, {sha: number % 60 for number, sha in enumerate(sha256)}, folds=4, seeds=[5, 6],
+    )  # fmt: skip
+    found = measure_flattery(data, LEARN_BY_HEART, seed=0, advance=lambda _: None)
+    assert found is not None
+    assert (found.groups, found.disputed) == (60, disputed)
+    if disputed == 60:
+        assert found.naive.mean < found.ours.mean - 0.1
 
 
 def test_the_same_bytes_are_two_pictures_to_a_naive_split() -> None:
@@ -410,11 +426,11 @@ def test_the_table_is_the_same_each_time_and_moves_nothing(garden: Path, tmp_pat
     first = ablate(garden, told, seeds=2)
     assert tree(garden) == there
     assert [row.step for row in first.rows if row.step != "flags"] == [
-        "duplicates", "leaks", "leaks", "cleaning", "balance", "views"
+        "duplicates", "leaks", "leaks", "cleaning", "cleaning", "balance", "views"
     ]  # fmt: skip
     assert {row.with_step.n for row in first.rows if row.what != "rest of valid"} == {first.valid_pictures} == {10}
-    (rest,) = [row for row in first.rows if row.what == "rest of valid"]
-    assert (rest.step, rest.with_step.n) == ("leaks", 9)  # without the copy in valid, but with all that it has else
+    rest = [(row.step, row.with_step.n) for row in first.rows if row.what == "rest of valid"]
+    assert rest == [("leaks", 9), ("cleaning", 9)]  # without the copy in valid, but with all that it has else
     assert (first.train_pictures, first.classes, first.seeds) == (20, 3, 2)
     assert without_time(ablate(garden, told, seeds=2)) == without_time(first)
     alone = ablate(garden, told, seeds=2, only=["leaks"])
@@ -422,6 +438,22 @@ def test_the_table_is_the_same_each_time_and_moves_nothing(garden: Path, tmp_pat
     for row in first.rows:
         assert row.gain.mean == pytest.approx(row.with_step.mean - row.without_step.mean)
         assert row.gain.low <= row.gain.mean <= row.gain.high
+
+
+def test_leaks_that_were_set_aside_are_told_from_the_rest_of_valid_too(garden: Path, tmp_path: Path) -> None:
+    """By the copy that stayed in valid. The two arms are those of the dataset before it was cleaned."""
+    told = options(tmp_path / "models", head=FitSettings(epochs=3))
+    before = ablate(garden, told, seeds=2, only=["leaks", "cleaning"])
+    clean(garden, yes=True)
+    after = ablate(garden, told, seeds=2, only=["leaks", "cleaning"])
+    assert [row.with_step.n for row in after.rows] == [10, 9, 10, 9]
+    assert [row.set_aside for row in after.rows] == [row.pictures for row in before.rows] == [1, 1, 3, 3]
+    cleaned = (
+        [row for row in before.rows if row.step == "cleaning"],
+        [row for row in after.rows if row.step == "cleaning"],
+    )
+    for one, other in zip(*cleaned, strict=True):
+        assert one.with_step == other.with_step
 
 
 def test_test_is_never_looked_at(garden: Path, tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def _rows(
     rows = []
     for one in pairs:
         parts = {one.what: np.ones(len(group), dtype=bool)}
-        if one.step == "leaks":
+        if one.step in ("leaks", "cleaning"):
             parts |= _rest_of_valid(one, pool, valid_sha256, groups)
         for what, measured in parts.items():
             first, second = (answers[arm.key][:, measured] for arm in (one.with_step, one.without_step))
@@ -167,6 +167,7 @@ def _rows(
                 AblationRow(
                     one.step, what, one.pictures, mean_accuracy(first), mean_accuracy(second),
                     paired_difference(first, second, group[measured], seed), one.remark if what == one.what else "",
+                    one.set_aside,
                 )
             )  # fmt: skip
     return rows
@@ -175,15 +176,18 @@ def _rows(
 def _rest_of_valid(
     one: ArmPair, pool: LearningPool, valid_sha256: Sequence[str], groups: Mapping[str, int]
 ) -> dict[str, NDArray[np.bool_]]:
-    """Which pictures of valid are copies of none that the arms differ by, (M,): there the step can only take away.
+    """Which pictures of valid are copies of none that the arms differ by, (M,): there no leak flatters.
 
-    Nothing where all or none are, and for what was set aside: with what that belongs is no longer on record.
+    Nothing where all or none are, and where a picture that was set aside has no copy that stayed: with what it belongs
+    is not on record.
     """
     differing = sorted({*one.with_step.positions.tolist()} ^ {*one.without_step.positions.tolist()})
-    number = group_numbers([*(pool.sha256[at] for at in differing), *valid_sha256], groups)
+    if any(pool.aside[at] and not pool.belongs[at] for at in differing):
+        return {}
+    contents = [pool.belongs[at] or pool.sha256[at] for at in differing]
+    number = group_numbers([*contents, *valid_sha256], groups)
     rest: NDArray[np.bool_] = ~np.isin(number[len(differing) :], number[: len(differing)])
-    known = rest.any() and not rest.all() and not any(pool.aside[at] for at in differing)
-    return {"rest of valid": rest} if known else {}
+    return {"rest of valid": rest} if rest.any() and not rest.all() else {}
 
 
 def _folded(bench: _Bench, pool: LearningPool, groups: Mapping[str, int]) -> FoldedPictures:

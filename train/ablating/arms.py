@@ -45,7 +45,10 @@ class Arm:
 
 @dataclass(frozen=True, eq=False)
 class ArmPair:
-    """A step, what of it, how many pictures the arms differ by, and the two arms."""
+    """A step, what of it, how many pictures the arms differ by, and the two arms.
+
+    `set_aside` of the pictures lie in the quarantine.
+    """
 
     step: str
     what: str
@@ -53,6 +56,7 @@ class ArmPair:
     with_step: Arm
     without_step: Arm
     remark: str = ""
+    set_aside: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +130,11 @@ def _drawers(
             yield from drawing.cleaned("flags", flag, removals.flagged.get(flag, frozenset()), (flag,))
 
     def everything() -> Iterator[ArmPair]:
-        yield from drawing.cleaned("cleaning", "all that clean takes", set(removals.planned), tuple(plain.values()))
+        leaks = "leak" in {*removals.planned.values(), *drawing.pool.aside}
+        yield from drawing.cleaned(
+            "cleaning", "all that clean takes", set(removals.planned), tuple(plain.values()),
+            _leaks_remark(removals) if leaks else "",
+        )  # fmt: skip
 
     return {
         **{step: partial(cleaning, step) for step in plain},
@@ -162,11 +170,9 @@ class _Drawing:
         """With: the baseline less `planned` (paths). Without: the baseline and what was set aside for `reasons`."""
         taken = {at for at in self.baseline.positions.tolist() if self.pool.paths[at] in planned}
         back = [at for at, reason in enumerate(self.pool.aside) if reason in reasons]
-        how = [f"{len(taken):,} would leave"] if taken else []
-        how += [f"{len(back):,} were set aside"] if back else []
-        if how:
-            remark = "; ".join([", ".join(how), *filter(None, [remark])])
-            yield from self._compare(step, what, len(taken) + len(back), self._less(taken), self._and(back), remark)
+        if taken or back:
+            pair = ArmPair(step, what, len(taken) + len(back), self._less(taken), self._and(back), remark, len(back))
+            yield from self._measurable(pair)
 
     def audited(self, decisions: Sequence[SuspectDecision] | None, removals: Removals) -> Iterator[ArmPair]:
         """With: suspects gone or under the class that is proposed. Without: all as before the audit."""
@@ -180,10 +186,11 @@ class _Drawing:
         if decisions is None and not (back or before):
             self.skipped.append("audit: there is no audit.jsonl beside the catalog, and no --audit FILE")
         elif any(count for count, _ in parts):
-            yield from self._compare(
+            pair = ArmPair(
                 "audit", "audit", sum(count for count, _ in parts), self._less(taken, relabelled),
-                self._and(back, before), ", ".join(f"{count:,} {how}" for count, how in parts if count),
+                self._and(back, before), ", ".join(f"{count:,} {how}" for count, how in parts if count), len(back),
             )  # fmt: skip
+            yield from self._measurable(pair)
 
     def sources(self, searched: Searched) -> Iterator[ArmPair]:
         """Without: the baseline less all pictures of one source."""
@@ -217,7 +224,8 @@ class _Drawing:
         if len(large) > MOST:
             self.skipped.append(f"{step}: {len(large) - MOST:,} smaller ones than the {MOST} that gave most")
         for name in large[:MOST]:
-            yield from self._compare(step, name, len(members[name]), self.baseline, self._less(members[name]), "")
+            pair = ArmPair(step, name, len(members[name]), self.baseline, self._less(members[name]))
+            yield from self._measurable(pair)
 
     def _decided(self, decisions: Sequence[SuspectDecision]) -> tuple[set[int], dict[int, int]]:
         """Positions that leave, and those that get another class, with its index. A file that has changed stays."""
@@ -259,18 +267,16 @@ class _Drawing:
         targets = np.array([relabelled.get(at, int(self.pool.targets[at])) for at in positions.tolist()], np.int64)
         return replace(self.baseline, positions=positions, targets=targets)
 
-    def _compare(
-        self, step: str, what: str, pictures: int, with_step: Arm, without: Arm, remark: str
-    ) -> Iterator[ArmPair]:
-        """The comparison, unless an arm would have nothing to learn a class from."""
-        for arm in (with_step, without):
+    def _measurable(self, pair: ArmPair) -> Iterator[ArmPair]:
+        """The pair, unless an arm would have nothing to learn a class from."""
+        for arm in (pair.with_step, pair.without_step):
             there = set(np.unique(arm.targets).tolist())
             lost = [label for at, label in enumerate(self.labels) if at not in there]
             if lost:
+                more = f" and of {len(lost) - 1:,} more" if len(lost) > 1 else ""
                 self.skipped.append(
-                    f"{step}: {what} is all that train has of {lost[0]!r}"
-                    + (f" and of {len(lost) - 1:,} more" if len(lost) > 1 else "")
-                    + ", so nothing can be said without it"
+                    f"{pair.step}: {pair.what} is all that train has of {lost[0]!r}{more}, so nothing can be said "
+                    "without it"
                 )
                 return
-        yield ArmPair(step, what, pictures, with_step, without, remark)
+        yield pair

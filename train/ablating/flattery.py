@@ -77,14 +77,16 @@ def measure_flattery(
         alike = bool((data.naive[at] == data.ours[at]).all())
         ours.append(naive[-1] if alike else _answers(data, data.ours[at], number, settings, advance)[held])
     first, second, group = np.array(naive), np.array(ours), data.group[held]
-    sizes = Counter(data.group.tolist())
+    several = np.bincount(data.group) > 1
+    classes = np.unique(np.stack([data.group, data.targets]), axis=1)[0]
     return LeakFlattery(
         naive=mean_accuracy(first),
         ours=mean_accuracy(second),
         gain=paired_difference(first, second, group, seed),
         pictures=int(held.sum()),
-        groups=sum(size > 1 for size in sizes.values()),
+        groups=int(several.sum()),
         folds=data.folds,
+        disputed=int((np.bincount(classes) > 1).sum()),
     )
 
 

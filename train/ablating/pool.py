@@ -16,13 +16,15 @@ from train.pictures import LabelledPicture
 @dataclass(frozen=True, eq=False)
 class LearningPool:
     """`pictures` with, for each, its path relative to the dataset, its class index, and why it was set aside: "" for
-    those that train has now. `sha256` is known once their features are.
+    those that train has now. `belongs` is the content with which a picture that was set aside belongs: that of the copy
+    that stayed, "" where none did. `sha256` is known once their features are.
     """
 
     pictures: list[LabelledPicture]
     paths: list[str]
     targets: NDArray[np.int64]
     aside: list[str]
+    belongs: list[str]
     sha256: list[str]
 
     @property
@@ -33,9 +35,13 @@ class LearningPool:
     def having_features(self, kept: Sequence[int], sha256: Sequence[str]) -> "LearningPool":
         """Those that gave features, by their positions, with the content that was read."""
         return LearningPool(
-            [self.pictures[at] for at in kept], [self.paths[at] for at in kept], self.targets[list(kept)],
-            [self.aside[at] for at in kept], list(sha256),
-        )  # fmt: skip
+            [self.pictures[at] for at in kept],
+            [self.paths[at] for at in kept],
+            self.targets[list(kept)],
+            [self.aside[at] for at in kept],
+            [self.belongs[at] for at in kept],
+            list(sha256),
+        )
 
 
 def learning_pool(
@@ -65,6 +71,7 @@ def learning_pool(
         [one.path.relative_to(dataset.root).as_posix() for one in train] + [one.path for one in back],
         np.array([index[composed(one.label)] for one in pictures], dtype=np.int64),
         [""] * len(train) + [one.reason for one in back],
+        [""] * len(train) + [one.kept for one in back],
         [],
     )
     return pool, [

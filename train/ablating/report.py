@@ -39,10 +39,10 @@ class PairedDifference:
 
 @dataclass(frozen=True)
 class AblationRow:
-    """What one step bought, on valid or, of leaks, on the rest of valid that holds none of their copies.
+    """What one step bought, on valid or, where leaks are taken, on the rest of it that holds no copy of what leaves.
 
-    `pictures` is how many the two arms differ by (0: none), `remark` what else is to be known.
-    `gain` is positive where the step helps.
+    `pictures` is how many the two arms differ by (0: none), `set_aside` how many of them lie in the quarantine now, and
+    `remark` what else is to be known. `gain` is positive where the step helps.
     """
 
     step: str
@@ -52,6 +52,7 @@ class AblationRow:
     without_step: MeanAccuracy
     gain: PairedDifference
     remark: str = ""
+    set_aside: int = 0
 
     @property
     def per_hundred(self) -> float | None:
@@ -63,8 +64,9 @@ class AblationRow:
 class LeakFlattery:
     """Accuracy in cross-validation by folds that are drawn picture by picture, and by folds that part no group.
 
-    Both are measured on the same `pictures`, of train and valid; `groups` of these, of several pictures each, were
-    parted by the first.
+    Both are measured on the same `pictures`, of train and valid, among which there are `groups` of several that the
+    first may part. `disputed` of these have pictures of two classes: there the first kind of folds is misled, and its
+    figure may be the lower one.
     """
 
     naive: MeanAccuracy
@@ -73,6 +75,7 @@ class LeakFlattery:
     pictures: int
     groups: int
     folds: int
+    disputed: int = 0
 
 
 @dataclass(frozen=True)
