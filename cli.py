@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from commands import auditing, console, curating, gathering, predicting, running, showing, touring, training
+from commands import ablating, auditing, console, curating, gathering, predicting, running, showing, touring, training
 from curate.program import COMMAND, __version__
 
 # Plain help: rich's takes a quarter of a second to import, and --help should answer at once.
@@ -38,6 +38,7 @@ ROAD = (
     showing.show,
     training.summary,
     training.train,
+    ablating.ablate,
     training.runs,
     training.recipes,
     training.bank,

@@ -112,6 +112,7 @@ def labels(options: argparse.Namespace, x: Floats, y: Ints) -> None:
     for classes, most in SETS:
         table: dict[str, list[tuple[float, float, float]]] = {}
         sure: list[tuple[NDArray[np.float64], NDArray[np.bool_]]] = []
+        plain: list[tuple[NDArray[np.float64], NDArray[np.bool_]]] = []
         seconds = []
         for seed in range(options.seeds):
             rng = np.random.default_rng(seed)
@@ -123,6 +124,9 @@ def labels(options: argparse.Namespace, x: Floats, y: Ints) -> None:
             doubt = found.scores.mislabelled + found.scores.irrelevant
             table.setdefault("ours", []).append(figures(doubt, wrong))
             sure.append((found.scores.mislabelled, wrong))
+            before, _ = judged(rows, truth, seed)
+            other = wrong | (before.scores.mislabelled + before.scores.irrelevant < 0.5)
+            plain.append((found.scores.mislabelled[other], wrong[other]))
             if not options.alone:
                 for name, score in peers(rows, given, fold).items():
                     table.setdefault(name, []).append(figures(score, wrong))
@@ -134,6 +138,7 @@ def labels(options: argparse.Namespace, x: Floats, y: Ints) -> None:
         for name, several in table.items():
             print(f"{name:22}" + "".join(f"{value:8.3f}" for value in np.mean(several, axis=0)))
         reliability("mislabelled", sure)
+        reliability("but for what was suspected before a label was flipped", plain)
 
 
 def peers(x: Floats, y: Ints, fold: Ints) -> dict[str, NDArray[np.float64]]:
@@ -243,7 +248,8 @@ def accuracy(options: argparse.Namespace, x: Floats, y: Ints) -> None:
             rows.setdefault(name, []).append(accuracy_of(x[~valid][kept], labels_[kept], x[valid], y[valid], seed))
     noisy, clean = np.mean(rows["noisy labels"]), np.mean(rows["clean labels"])
     print(
-        f"\n{options.backbone}, {options.rate:.0%} of the labels flipped, suspects from {options.at}, {options.seeds} seeds"
+        f"\n{options.backbone}, {options.rate:.0%} of the labels flipped, suspects from {options.at}, "
+        f"{options.seeds} seeds"
     )
     for name, several in rows.items():
         back = (np.mean(several) - noisy) / (clean - noisy)
@@ -270,7 +276,8 @@ def speed(options: argparse.Namespace) -> None:
     started, spent = time.perf_counter(), time.process_time()
     find(x, targets, labels_, fold, np.arange(len(x)))
     print(
-        f"{options.pictures:,} × {options.dimensions}, {options.classes} classes: {time.perf_counter() - started:.1f} s, "
+        f"{options.pictures:,} × {options.dimensions}, {options.classes} classes: "
+        f"{time.perf_counter() - started:.1f} s, "
         f"{time.process_time() - spent:.1f} s of processor time, peak "
         f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB ({before:.2f} with the features alone)"
     )
@@ -282,7 +289,8 @@ def speed(options: argparse.Namespace) -> None:
     exact = (rows[asked] @ rows.T).argsort(axis=1)[:, -4:-1][:, ::-1]
     recall = np.mean([len(set(cells[at]) & set(true)) / 3 for at, true in zip(asked, exact, strict=True)])
     print(
-        f"Nearest by cells in one class of {len(rows):,}: recall {recall:.3f}; classes of {len(own)} are searched exactly."
+        f"Nearest by cells in one class of {len(rows):,}: recall {recall:.3f}; "
+        f"classes of {len(own)} are searched exactly."
     )
 
 

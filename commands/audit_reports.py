@@ -75,9 +75,7 @@ def _worst(report: AuditReport) -> Iterator[tuple[str, ...]]:
 def _classes(report: AuditReport) -> None:
     pairs = {tuple(sorted((one.label, one.nearest))): one.overlap for one in report.classes if one.overlap >= ONE_CLASS}
     for (first, second), overlap in sorted(pairs.items(), key=lambda pair: -pair[1])[:MOST_CLASSES]:
-        say(
-            f"{first} and {second} are one class to the network, which takes {overlap:.0%} of theirs for the other."
-        )
+        say(f"{first} and {second} are one class to the network, which takes {overlap:.0%} of theirs for the other.")
     wanting = sorted((one for one in report.classes if one.gain >= _GAIN), key=lambda one: -one.gain)
     rows = [
         (one.label, one.pictures, f"{one.right:.0%}", f"{one.spread:.2f}", one.nearest, f"+{100 * one.gain:.0f} points")

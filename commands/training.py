@@ -55,7 +55,7 @@ def train(
         raise UserError(f"--folds measures and saves no run, so {what}: give one of the two.")
     labelled = names_of(data, names)
     tell_split(data)
-    chosen = _recipe(recipe, options, change or [])
+    chosen = chosen_recipe(recipe, options, change or [])
     # Only now: importing torch takes seconds, and a mistyped folder should be said at once.
     from train.run import is_first_process, options_of
     from train.run_folder import train_in_folder
@@ -66,10 +66,7 @@ def train(
         told = _within(data, budget, told, options["backbone"])
     if folds:
         _cross_validate(data, told, folds)
-        again = [*(["--recipe", recipe] if recipe != DEFAULT_RECIPE else []), *flags_of(options)]
-        again += [word for one in change or [] for word in ("--set", one)]
-        again += ["--models", str(models)] if models != DEFAULT_MODELS else []
-        following = command_line("train", data, *again)
+        following = command_line("train", data, *flags_again(recipe, options, change or [], models))
         console.say(f"Nothing was saved; valid and test were not looked at. Next: {following}")
         return
     if sweep:
@@ -81,12 +78,20 @@ def train(
                     f"Next: {command_line('evaluate', data, '--checkpoint', report.checkpoint)}")  # fmt: skip
 
 
-def _recipe(name: str, options: Mapping[str, Any], changes: list[str]) -> Recipe:
+def chosen_recipe(name: str, options: Mapping[str, Any], changes: list[str]) -> Recipe:
+    """The recipe of this name or file with the options and the `--set`s in the place of its own."""
     from commands.words import recipe_key
     from train.recipe import load_recipe, parse_overrides
 
     said = {recipe_key(key): value for key, value in parse_overrides(changes).items()}
     return load_recipe(name, {**said, **given(options)})
+
+
+def flags_again(recipe: str, options: Mapping[str, Any], changes: list[str], models: Path) -> list[str]:
+    """The flags that give `train` the same recipe again."""
+    again = [*(["--recipe", recipe] if recipe != DEFAULT_RECIPE else []), *flags_of(options)]
+    again += [word for one in changes for word in ("--set", one)]
+    return [*again, *(["--models", str(models)] if models != DEFAULT_MODELS else [])]
 
 
 def _within(data: Path, budget: str, options: TrainOptions, backbone: str | None) -> TrainOptions:
@@ -127,7 +132,7 @@ def summary(
 
     Example: cli.py summary --recipe finetune --unfreeze layer4
     """
-    chosen = _recipe(recipe, options, change or [])
+    chosen = chosen_recipe(recipe, options, change or [])
     from train.run import options_of
     from train.summary import summarise
 

@@ -137,7 +137,7 @@ def _look(
     force: bool,
 ) -> CleanReport:
     """Scan and plan, and move nothing. Needs no lock: it changes nothing but what the catalog knows, and the plan."""
-    with still_there(dataset.root), _open_catalog(dataset) as catalog:
+    with still_there(dataset.root), catalog_to_look(dataset) as catalog:
         file = _plan_file(dataset, save_plan)
         if file:
             require_own(catalog, file, force=force)
@@ -219,7 +219,7 @@ def _plan_file(dataset: Dataset, file: Path | None) -> Path | None:
 
 
 @contextmanager
-def _open_catalog(dataset: Dataset) -> Iterator[Catalog]:
+def catalog_to_look(dataset: Dataset) -> Iterator[Catalog]:
     """The dataset's catalog or, to look at pictures where nothing may be written, one for the moment."""
     place = dataset.home if dataset.home.exists() else dataset.home.parent
     with ExitStack() as stack:

@@ -155,6 +155,11 @@ class Dataset:
             return folder[top.label_at : len(folder) - len(top.path) + top.label_at + len(top.label)]
         return names[min(len(names), self.depth(path)) - 1]
 
+    def split_of(self, path: str) -> str | None:
+        """The split in which a picture lies, or lay; None where that is none, or its folder is gone."""
+        tops = sorted(self.tops(), key=lambda top: -len(top.path))
+        return next((top.split for top in tops if path.startswith(f"{top.path}/")), None)
+
     @cached_property
     def _unusual_depths(self) -> dict[str, int]:
         """Top folder → names in the path of a class folder in it, where these are not two."""

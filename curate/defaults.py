@@ -118,4 +118,9 @@ SUSPECT: Final = 0.5
 ONE_CLASS: Final = 0.25
 """The share of two classes' pictures that a network takes for the other, from which on they are one class to it."""
 
+DEFAULT_ABLATION_SEEDS: Final = 5
+"""Heads that are fitted for each set of pictures that an ablation compares."""
+
+MOST_ABLATION_SEEDS: Final = 100
+
 DEFAULT_CARD_LICENSE: Final = "other"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from curate.defaults import (
+    DEFAULT_ABLATION_SEEDS,
     DEFAULT_BIND,
     DEFAULT_CONFLICTS,
     DEFAULT_COUNT,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from florilegium.model import Model
     from florilegium.progress import Watch
     from florilegium.results import (
+        AblationResult,
         CleanPlan,
         CompareResult,
         ExportResult,
@@ -392,6 +394,46 @@ class Dataset:
         chosen_options = options_of(wanted, seed=seed, models=Path(models), device=device, names=named)
         report, run = train_in_folder(root, chosen_options, wanted, runs=Path(runs), progress=chosen(progress))
         return Model(report.checkpoint, dataset=root, device=device, training=report, run=run)
+
+    @checked
+    def ablate(
+        self,
+        recipe: str | Path = DEFAULT_RECIPE,
+        *,
+        backbone: str | None = None,
+        weights: str | Path | None = None,
+        views: int | None = None,
+        balance: float | None = None,
+        seeds: int = DEFAULT_ABLATION_SEEDS,
+        only: Sequence[str] = (),
+        audit: str | Path | None = None,
+        seed: int = DEFAULT_SEED,
+        device: str = DEFAULT_DEVICE,
+        models: str | Path = DEFAULT_MODELS,
+        progress: Watch = AUTO,
+        **options: Any,
+    ) -> AblationResult:
+        """Measure what each step bought: accuracy on valid with and without each cleaning step, source, query, class
+        balance and views, as the mean over `seeds` heads on the feature bank; and how much leaks would flatter.
+
+        `only` names some of the steps: duplicates, leaks, conflicts, flags, plan, audit, cleaning, sources, queries,
+        balance, views, flattery. `audit` is an audit or a plan whose decisions are measured, by default audit.jsonl
+        beside the catalog. The recipe and its options as in `train`. Nothing is moved, and test is not opened. Raises
+        `UserError` where there is no split, and for a step or an option that cannot be used.
+        """
+        from florilegium.results import AblationResult
+        from train.ablate import ablate
+        from train.recipe import load_recipe
+        from train.run import options_of
+
+        given = {"backbone": backbone, "weights": weights, "views": views, "balance": balance}
+        wanted = load_recipe(recipe, {**options, **{key: value for key, value in given.items() if value is not None}})
+        told = options_of(wanted, seed=seed, models=Path(models), device=device)
+        report = ablate(
+            self.root, told, seeds=seeds, only=_listed(only) or (), audit=None if audit is None else Path(audit),
+            progress=chosen(progress),
+        )  # fmt: skip
+        return AblationResult.of(report)
 
     @checked
     def export(

@@ -6,7 +6,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from commands import cleaning_reports, comparing_reports, scraping_reports, splitting_reports, verifying_reports
+from commands import (
+    ablation_reports,
+    cleaning_reports,
+    comparing_reports,
+    scraping_reports,
+    splitting_reports,
+    verifying_reports,
+)
 from commands.console import onto, say
 from commands.report_lines import MOST_ROWS
 from curate.clean import CleanReport, clean
@@ -23,6 +30,7 @@ from curate.verify import VerifyReport
 from florilegium.arguments import checked
 from florilegium.page import HtmlPage
 from florilegium.progress import AUTO, Watch, chosen
+from train.ablating.report import AblationReport
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -245,6 +253,24 @@ class ExportResult(Result, DatasetExportReport):
             say(remark)
         for path in self.broken[:MOST_ROWS]:
             say(f"Left out, because it gives no pixels: {path}")
+
+
+@dataclass(frozen=True, repr=False)
+class AblationResult(Result, AblationReport):
+    """What each step bought: `rows`, and `flattery`, what leaks would add to the figure."""
+
+    @property
+    def summary(self) -> str:
+        """How many steps were measured, and how many told."""
+        told = sum(row.gain.is_told for row in self.rows)
+        return (
+            f"{len(self.rows)} comparisons on {self.valid_pictures:,} valid pictures of {self.root}, {self.seeds} "
+            f"seeds each; {told} differ by more than chance."
+        )
+
+    def report(self) -> None:
+        """Say the table, what was not measured, and the flattery of leaks."""
+        ablation_reports.ablation(self)
 
 
 def _listed(words: Collection[str]) -> Collection[str]:

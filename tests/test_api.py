@@ -397,6 +397,11 @@ def test_names_of_others_are_escaped_wherever_they_are_drawn(tmp_path: Path, one
     )  # fmt: skip
     evaluation = model.evaluate(progress=None)
     assert evaluation.paths
+    drawn.append(
+        evil.ablate(
+            backbone=TINY, weights="none", views=1, epochs=1, seeds=2, models=tmp_path / "models", progress=None
+        )
+    )
     drawn += [model, evaluation, model.predict(root / "test", tmp_path / f"{EVIL}.jpg"), model.predict_random(seed=1)]
     exported = evil.export(out=tmp_path / "exported", progress=None)
     drawn += [replace(exported, broken=[EVIL]), model.export("safetensors", progress=None)]

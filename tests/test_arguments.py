@@ -76,6 +76,14 @@ ODD: dict[str, Callable[[fl.Dataset], object]] = {
     "train: a number for a recipe": lambda garden: garden.train(3),  # type: ignore[arg-type]
     "train: models nowhere": lambda garden: garden.train(models=""),
     "train: rate NaN": lambda garden: garden.train(learning_rate=NAN),
+    "ablate: no such step": lambda garden: garden.ablate(only=["leak"]),
+    "ablate: a step that is one": lambda garden: garden.ablate(only=[3]),  # type: ignore[list-item]
+    "ablate: half a seed": lambda garden: garden.ablate(seeds=2.5),  # type: ignore[arg-type]
+    "ablate: one seed": lambda garden: garden.ablate(seeds=1),
+    "ablate: seeds of thousands of digits": lambda garden: garden.ablate(seeds=10**5000),
+    "ablate: an audit of a number": lambda garden: garden.ablate(audit=3),  # type: ignore[arg-type]
+    "ablate: an audit nowhere": lambda garden: garden.ablate(audit=""),
+    "ablate: not split": lambda garden: garden.ablate(),
     "export: nowhere": lambda garden: garden.export(format="imagefolder", out=""),
     "export: no such format": lambda garden: garden.export(format="zip", out="out"),  # type: ignore[arg-type]
     "garden: share NaN": lambda _: fl.draw_garden("other", share=NAN),

@@ -19,7 +19,7 @@ from tests.forking import Forks
 REPOSITORY = Path(__file__).resolve().parent.parent
 COMMANDS = (
     "demo", "download", "scrape", "clean", "restore", "split", "verify", "compare", "show", "summary", "train",
-    "runs", "recipes", "bank", "evaluate", "predict", "predict-random", "export", "model-card",
+    "ablate", "runs", "recipes", "bank", "evaluate", "predict", "predict-random", "export", "model-card",
 )  # fmt: skip
 OFFLINE = (
     "import socket\ndef refuse(*_a, **_k):\n    raise OSError('no network here')\nsocket.socket.connect = refuse\n"

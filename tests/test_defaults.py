@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 import florilegium as fl
-from commands import curating, gathering, predicting, showing, touring, training
+from commands import ablating, curating, gathering, predicting, showing, touring, training
 from curate import defaults
 from curate.clean import clean
 from curate.cleaning.clean_options import CleanOptions
@@ -22,6 +22,7 @@ from curate.scraping.scrape_options import ScrapeOptions
 from curate.split import split
 from curate.verify import verify
 from demo.tour import walk
+from train.ablate import ablate
 from train.predict import Predictor
 from train.run import options_of
 from train.training import TrainOptions
@@ -45,6 +46,7 @@ def default(function: Callable[..., object], name: str) -> object:
         (training.train, options_of, "seed"),
         (training.train, TrainOptions, "seed"),
         (training.train, TrainOptions, "models"),
+        (ablating.ablate, ablate, "seeds"),
         (touring.demo, walk, "seed"),
         *(
             (fl.Dataset.clean, clean, name)
@@ -55,6 +57,7 @@ def default(function: Callable[..., object], name: str) -> object:
         *((fl.Dataset.export, export, name) for name in ("format", "convert")),
         *((fl.Dataset.show, showing.show, name) for name in ("count", "views", "seed", "recipe")),
         *((fl.Dataset.train, training.train, name) for name in ("recipe", "seed", "device", "models", "runs")),
+        *((fl.Dataset.ablate, ablating.ablate, name) for name in ("recipe", "seeds", "seed", "device", "models")),
         *((fl.Model.predict, predicting.predict, name) for name in ("top_k", "views", "abstain")),
         *((fl.Model.evaluate, predicting.evaluate, name) for name in ("split", "views", "abstain")),
         (fl.load, Predictor, "device"),

@@ -2,8 +2,8 @@
 
     uv run --with cleanlab --with scikit-learn python cleanlab_scores.py FEATURES.npz SCORES.npz
 
-FEATURES.npz holds x float32[n, dim], y int64[n] and fold int64[n]. Out-of-fold probabilities are those of scikit-learn's
-logistic regression on standardised features.
+FEATURES.npz holds x float32[n, dim], y int64[n] and fold int64[n]. Out-of-fold probabilities are those of logistic
+regression by scikit-learn on standardised features.
 """
 
 import json
