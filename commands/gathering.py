@@ -144,8 +144,13 @@ def _audit(out: Path, before: frozenset[str], backbone: str | None, models: Path
     audited = set_aside_suspects(out, before, options, wait=patience(wait), progress=console.bars)
     for decision in audited.set_aside[:MOST_ROWS]:
         console.say(f"Set aside: {decision.path}: {decision.detail}")
-    back = f"; to take it back: {command_line('restore', out, '--run', 'last')}" if audited.set_aside else ""
-    console.say(f"Of what came {len(audited.set_aside):,} pictures are suspects and lie in the quarantine{back}.")
+    count = len(audited.set_aside)
+    if not count:
+        console.say("Of what came nothing is suspected.")
+        return
+    suspects = "1 picture is a suspect and lies" if count == 1 else f"{count:,} pictures are suspects and lie"
+    back = command_line("restore", out, "--run", "last")
+    console.say(f"Of what came {suspects} in the quarantine; to take it back: {back}.")
 
 
 def download(

@@ -318,7 +318,7 @@ def test_no_audit_is_a_sentence(garden: Path) -> None:
 def test_a_line_that_is_none_is_named(line: str, garden: Path) -> None:
     file = garden / "audit.jsonl"
     file.write_text(f"\n{line}\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"audit.jsonl, line 2 is no line of an audit or a plan"):
+    with pytest.raises(UserError, match=r"audit.jsonl, line 2 is not .*run `audit` again"):
         read_decisions(file, open_dataset(garden))
 
 
