@@ -277,7 +277,9 @@ HOSTILE = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(list(VALID)), HOSTILE, max_size=4))
-def test_a_file_from_elsewhere_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, change: dict) -> None:
+def test_a_file_from_elsewhere_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, change: dict[str, object]
+) -> None:
     file = tmp_path_factory.mktemp("hostile") / "audit.jsonl"
     file.write_text(json.dumps({**VALID, **change}) + "\n", encoding="utf-8", errors="surrogatepass")
     try:

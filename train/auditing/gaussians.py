@@ -86,7 +86,11 @@ def held_out(
     numbers = range(min(0, int(fold.min())), int(fold.max()) + 1)
     places = [np.flatnonzero(fold == number) for number in numbers]
     parts = [_sums(rows[at], targets[at], weights[at], classes) for at in places]
-    total = _Sums(sum(one.counts for one in parts), sum(one.sums for one in parts), sum(one.squares for one in parts))
+    total = _Sums(
+        np.sum([part.counts for part in parts], axis=0),
+        np.sum([part.sums for part in parts], axis=0),
+        np.sum([part.squares for part in parts], axis=0),
+    )
     for number, at, part in zip(numbers, places, parts, strict=True):
         if number < 0:
             continue

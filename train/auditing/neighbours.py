@@ -80,7 +80,8 @@ def _centres(rows: Floats, own: NDArray[np.intp], seed: int) -> Floats:
         sums = np.zeros_like(centres)
         np.add.at(sums, nearest, sample)
         centres = np.where(np.bincount(nearest, minlength=count)[:, None] > 0, unit(sums), centres)
-    return centres
+    found: Floats = centres
+    return found
 
 
 def _nearest(
