@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from curate.cleaning.audit_scores import AuditedPicture
-    from train.audit import AuditReport
+    from train.auditing.report import AuditReport
 
 _WORST: Final = 3  # suspects of each class that are shown
 _GAIN: Final = 0.03  # from which on more pictures of a class are worth a line

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from curate.defaults import (
     DEFAULT_ABLATION_SEEDS,
+    DEFAULT_AUDIT_AT,
     DEFAULT_BIND,
     DEFAULT_CONFLICTS,
     DEFAULT_COUNT,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from florilegium.progress import Watch
     from florilegium.results import (
         AblationResult,
+        AuditResult,
         CleanPlan,
         CompareResult,
         ExportResult,
@@ -394,6 +396,48 @@ class Dataset:
         chosen_options = options_of(wanted, seed=seed, models=Path(models), device=device, names=named)
         report, run = train_in_folder(root, chosen_options, wanted, runs=Path(runs), progress=chosen(progress))
         return Model(report.checkpoint, dataset=root, device=device, training=report, run=run)
+
+    @checked
+    def audit(
+        self,
+        backbone: str | None = None,
+        *,
+        weights: str | Path = "default",
+        checkpoint: str | Path | None = None,
+        models: str | Path = DEFAULT_MODELS,
+        at: float = DEFAULT_AUDIT_AT,
+        splits: Collection[str] = (),
+        out: str | Path | None = None,
+        save_plan: str | Path | None = None,
+        force: bool = False,
+        seed: int = 0,
+        device: str = DEFAULT_DEVICE,
+        progress: Watch = AUTO,
+    ) -> AuditResult:
+        """Judge each picture by the others: the chances that it shows none of the classes, or another than its label.
+
+        The network is `backbone` with `weights`, or that of `checkpoint`, or of the best checkpoint in `models`. Who has
+        a chance of `at` or more is in the plan, but for what lies in valid or test, unless `splits` names these. Scores
+        are written to `out`, the plan to `save_plan`; by default both lie beside the catalog. Nothing is moved:
+        `carry_out` does that. Raises `UserError` where there are not two classes of two pictures, for a chance below
+        0.5, and for a file of somebody else's, unless `force`.
+        """
+        from commands.options import judge_of
+        from florilegium.results import AuditResult
+        from train.audit import AuditOptions, audit
+
+        judge = None if checkpoint is None else Path(checkpoint)
+        if backbone is None and judge is None:
+            backbone, judge = judge_of(self.root, Path(models))
+        options = AuditOptions(
+            backbone=backbone or "", weights=weights, checkpoint=None if backbone else judge, models=Path(models),
+            device=device, at=at, splits=_listed(splits), seed=seed,
+        )  # fmt: skip
+        report = audit(
+            self.root, options, out=None if out is None else Path(out), force=force,
+            save_plan=None if save_plan is None else Path(save_plan), progress=chosen(progress),
+        )  # fmt: skip
+        return AuditResult.of(report)
 
     @checked
     def ablate(

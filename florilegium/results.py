@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from commands import (
     ablation_reports,
+    audit_reports,
     cleaning_reports,
     comparing_reports,
     scraping_reports,
@@ -18,6 +19,7 @@ from commands.console import onto, say
 from commands.report_lines import MOST_ROWS
 from curate.clean import CleanReport, clean
 from curate.cleaning.plan import PlanLine
+from curate.cleaning.planning import CleaningPlan
 from curate.compare import CompareReport
 from curate.errors import UserError
 from curate.export import DatasetExportReport
@@ -31,6 +33,7 @@ from florilegium.arguments import checked
 from florilegium.page import HtmlPage
 from florilegium.progress import AUTO, Watch, chosen
 from train.ablating.report import AblationReport
+from train.auditing.report import AuditReport
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -253,6 +256,44 @@ class ExportResult(Result, DatasetExportReport):
             say(remark)
         for path in self.broken[:MOST_ROWS]:
             say(f"Left out, because it gives no pixels: {path}")
+
+
+@dataclass(frozen=True, repr=False)
+class AuditResult(Result, AuditReport):
+    """What an audit has found: `pictures` with their scores, `classes`, `purity` of searches, and the plan, `decisions`.
+
+    Nothing has moved: look at it, then `carry_out`.
+    """
+
+    @property
+    def summary(self) -> str:
+        """How many pictures the plan would change."""
+        leaving = sum(not one.move_to for one in self.decisions)
+        return (
+            f"Of {len(self.pictures):,} pictures in {self.dataset.root} the plan takes out {leaving:,} and gives "
+            f"{len(self.decisions) - leaving:,} another label; nothing was moved."
+        )
+
+    def report(self) -> None:
+        """Say the worst of each class, and what each class is like."""
+        audit_reports.audit(self)
+
+    def draw(self, page: HtmlPage) -> None:
+        """Draw the first suspects."""
+        if self.decisions:
+            lines = [PlanLine(decision, "the plan") for decision in self.decisions]
+            count = min(_PAIRS, len(lines))
+            page.draw(sheet_of_plan(self.dataset, lines, count), f"Suspects: {count:,} of {len(lines):,}")
+
+    @checked
+    def carry_out(self, *, yes: bool = False, wait: float | None = 0.0, progress: Watch = AUTO) -> CleanResult:
+        """Move what the plan names: to the quarantine, or to the class that it shows. `Dataset.restore` takes it back.
+
+        `yes` is needed where that empties a class, or takes more than a tenth of one. Raises `UserError` where a
+        picture has changed since.
+        """
+        plan = CleaningPlan(self.decisions, [], [])
+        return CleanResult.of(clean(self.dataset.root, plan=plan, yes=yes, wait=wait, progress=chosen(progress)))
 
 
 @dataclass(frozen=True, repr=False)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+import florilegium
 from curate.cleaning.audit_scores import AuditedPicture, read_scores, thresholds_of
 from curate.errors import UserError
 from tests.commanding import Ended, command
@@ -300,3 +301,16 @@ def test_a_threshold_is_a_chance(word: str) -> None:
         return
     assert all(0.5 <= chance <= 1 for chance in found.values())
     assert ("@" in word) == bool(found)
+
+
+def test_from_python_the_plan_draws_itself_and_is_carried_out(data: Path) -> None:
+    found = florilegium.open(data).audit(NETWORK, models=data.parent / "models", at=0.5, progress=None)
+    assert "gives 1 another label" in found.summary
+    page = found._repr_html_()
+    assert "a rose.jpg" in page
+    assert "data:image/" in page
+    done = found.carry_out(progress=None, yes=True)
+    assert done.merged == 1
+    assert (data / ROSE / "a rose.jpg").exists()
+    florilegium.open(data).restore(progress=None)
+    assert (data / IRIS / "a rose.jpg").exists()

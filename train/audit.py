@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,14 +18,12 @@ from curate.cleaning.suspects import HELD_OUT, plan_suspects
 from curate.dataset import UNLABELLED, Dataset, open_dataset
 from curate.defaults import DEFAULT_AUDIT_AT, DEFAULT_DEVICE, DEFAULT_MODELS, SUSPECT
 from curate.errors import UserError
-from curate.image import BrokenPicture
 from curate.progress import Progress, silent
-from curate.quarantine import Decision
 from curate.scan import scan
 from curate.searched import read_searched
 from curate.written import require_own
-from train.auditing.classes import ClassFindings
 from train.auditing.findings import FOLDS, Findings, find
+from train.auditing.report import AuditReport, Purity
 from train.backbones import Backbone
 from train.checkpoint import load_checkpoint
 from train.device import fast_precision, one_thread, require_memory, resolve_device
@@ -61,35 +59,6 @@ class AuditOptions:
             raise UserError(f"A chance of {self.at:g} makes no suspect: give one from 0.5 to 1.")
         if strange := set(self.splits) - HELD_OUT:
             raise UserError(f"{min(strange)!r} is no split that is held out: give valid, test or both.")
-
-
-@dataclass(frozen=True)
-class Purity:
-    """How many of the pictures that one source, or one query of it, brought are suspects."""
-
-    source: str
-    query: str  # "" for all of the source
-    pictures: int
-    suspects: int
-
-
-@dataclass(frozen=True)
-class AuditReport:
-    """What was found and written, for whoever prints it."""
-
-    dataset: Dataset
-    pictures: list[AuditedPicture]  # in order of the dataset's folders
-    classes: list[ClassFindings]
-    purity: list[Purity]  # worst first
-    decisions: list[Decision]  # the plan
-    held_out: int  # suspects in valid or test that the plan leaves alone
-    unjudged: int  # pictures without another of their class to be judged by
-    broken: list[BrokenPicture]
-    networks: list[str]
-    file: Path | None  # None where nothing may be written
-    plan_file: Path | None
-    notes: list[str]
-    seconds: dict[str, float] = field(default_factory=dict)  # "features", "audit"
 
 
 def audit(

@@ -10,7 +10,8 @@ from curate.cleaning.planning import CleaningPlan
 from curate.dataset import open_dataset
 from curate.progress import Progress, silent
 from curate.quarantine import Decision
-from train.audit import AuditOptions, AuditReport, audit
+from train.audit import AuditOptions, audit
+from train.auditing.report import AuditReport
 
 
 @dataclass(frozen=True)
