@@ -10,7 +10,7 @@ import typer
 from commands import audit_reports, console
 from commands.options import Checkpoint, Data, Device, judge_of, tell_layout
 from commands.shell import command_line
-from curate.defaults import DEFAULT_AUDIT_AT, DEFAULT_DATA, DEFAULT_DEVICE, DEFAULT_MODELS, MOST_SEED
+from curate.defaults import DEFAULT_AUDIT_AT, DEFAULT_DATA, DEFAULT_DEVICE, DEFAULT_MODELS, DEFAULT_WEIGHTS, MOST_SEED
 
 
 def audit(
@@ -19,7 +19,7 @@ def audit(
     backbone: Annotated[
         str | None, typer.Option(help="The network that judges, or several joined by +.  [default: the checkpoint's]")
     ] = None,
-    weights: Annotated[str, typer.Option(help="Its weights, as `train` takes them.")] = "default",
+    weights: Annotated[str, typer.Option(help="Its weights, as `train` takes them.")] = DEFAULT_WEIGHTS,
     checkpoint: Checkpoint = None,
     models: Annotated[Path, typer.Option(help="The folder of checkpoints, and of bank/.")] = DEFAULT_MODELS,
     at: Annotated[

@@ -109,6 +109,9 @@ DEFAULT_ASKED_VIEWS: Final = 1
 
 DEFAULT_FOLDS: Final = 5
 
+DEFAULT_WEIGHTS: Final = "default"
+"""The weights that a network's library recommends, or a package brings along."""
+
 DEFAULT_AUDIT_AT: Final = 0.8
 """The chance from which on `audit` puts a picture into its plan, for a person to look at."""
 

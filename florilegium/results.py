@@ -260,7 +260,7 @@ class ExportResult(Result, DatasetExportReport):
 
 @dataclass(frozen=True, repr=False)
 class AuditResult(Result, AuditReport):
-    """What an audit has found: `pictures` with their scores, `classes`, `purity` of searches, and the plan, `decisions`.
+    """What an audit has found: `pictures` with scores, `classes`, `purity` of searches, and the plan, `decisions`.
 
     Nothing has moved: look at it, then `carry_out`.
     """

@@ -371,6 +371,7 @@ def test_names_of_others_are_escaped_wherever_they_are_drawn(tmp_path: Path, one
     from curate.scraping.yield_report import Yield
     from florilegium.model import EvaluationResult, ModelExportResult
     from florilegium.results import Result
+    from train.auditing.report import Purity
 
     root = tmp_path / EVIL
     plant(root / "raw", {EVIL: 6, f"{EVIL}2": 6})
@@ -402,6 +403,9 @@ def test_names_of_others_are_escaped_wherever_they_are_drawn(tmp_path: Path, one
             backbone=TINY, weights="none", views=1, epochs=1, seeds=2, models=tmp_path / "models", progress=None
         )
     )
+    audited = evil.audit(TINY, weights="none", models=tmp_path / "models", progress=None)
+    suspect = replace(audited.pictures[0], irrelevant=0.9, nearest=(EVIL,))
+    drawn.append(replace(audited, pictures=[suspect], purity=[Purity(EVIL, EVIL, 2, 1)], notes=[EVIL]))
     drawn += [model, evaluation, model.predict(root / "test", tmp_path / f"{EVIL}.jpg"), model.predict_random(seed=1)]
     exported = evil.export(out=tmp_path / "exported", progress=None)
     drawn += [replace(exported, broken=[EVIL]), model.export("safetensors", progress=None)]

@@ -16,7 +16,7 @@ from curate.cleaning.audit_scores import AUDIT_FILE, AuditedPicture, write_score
 from curate.cleaning.plan import write_plan
 from curate.cleaning.suspects import HELD_OUT, plan_suspects
 from curate.dataset import UNLABELLED, Dataset, open_dataset
-from curate.defaults import DEFAULT_AUDIT_AT, DEFAULT_DEVICE, DEFAULT_MODELS, SUSPECT
+from curate.defaults import DEFAULT_AUDIT_AT, DEFAULT_DEVICE, DEFAULT_MODELS, DEFAULT_WEIGHTS, SUSPECT
 from curate.errors import UserError
 from curate.progress import Progress, silent
 from curate.scan import scan
@@ -46,7 +46,7 @@ class AuditOptions:
     """
 
     backbone: str
-    weights: str | Path = "default"
+    weights: str | Path = DEFAULT_WEIGHTS
     checkpoint: Path | None = None
     models: Path = DEFAULT_MODELS
     device: str = DEFAULT_DEVICE

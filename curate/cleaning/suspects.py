@@ -39,7 +39,7 @@ def suspects_among(
             continue
         for score, threshold in thresholds.items():
             if getattr(line, score) >= threshold:
-                yield Decision(picture.path, picture.sha256, score, in_words(line, score))
+                yield Decision(picture.path, picture.sha256, score, suspicion_in_words(line, score))
                 break
 
 
@@ -70,10 +70,10 @@ def plan_suspects(
         if is_held_out(picture, together[1:], frozenset(splits)):
             continue
         if line.irrelevant >= threshold:
-            detail = in_words(line, IRRELEVANT)
+            detail = suspicion_in_words(line, IRRELEVANT)
             leaving += [Decision(one.path, one.sha256, IRRELEVANT, detail) for one in together]
         elif line.mislabelled >= threshold:
-            detail = in_words(line, MISLABELLED, of_proposed.get(line.path, ()))
+            detail = suspicion_in_words(line, MISLABELLED, of_proposed.get(line.path, ()))
             moving += [Relabelling(one, line.proposed, MISLABELLED, detail) for one in together]
     decisions = [*leaving, *moves_to_classes(dataset, moving)]
     return sorted(decisions, key=lambda decision: natural_key(decision.path))
@@ -97,7 +97,7 @@ def is_held_out(picture: Picture, copies: Sequence[Picture], asked: AbstractSet[
     return any(one.split in HELD_OUT - asked for one in (picture, *copies))
 
 
-def in_words(line: AuditedPicture, score: str, of_proposed: Sequence[str] = ()) -> str:
+def suspicion_in_words(line: AuditedPicture, score: str, of_proposed: Sequence[str] = ()) -> str:
     """Why a picture is suspected: the chance, the class that is proposed, and what lies near it."""
     own = f"nearest of {line.label}: {', '.join(line.nearest)}" if line.nearest else f"none like it in {line.label}"
     other = f"; nearest of {line.proposed}: {', '.join(of_proposed)}" if of_proposed else ""

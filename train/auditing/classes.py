@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.defaults import SUSPECT
-from train.auditing.evidence import Evidence
+from train.auditing.evidence import LabelEvidence
 from train.auditing.gaussians import Floats, blocks, fit
 from train.auditing.scores import Scores
 
@@ -41,7 +41,7 @@ def describe_classes(
     targets: NDArray[np.int64],
     labels: Sequence[str],
     fold: NDArray[np.int64],
-    evidence: Evidence,
+    evidence: LabelEvidence,
     scores: Scores,
 ) -> list[ClassFindings]:
     """Every class of `labels`, in their order, by pictures with class indices (n,)."""

@@ -26,7 +26,7 @@ _CLEAN: Final = 20.0  # right labels that a set is taken to have beside its own,
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class LabelEvidence:
     """Of each picture, (n,), out of fold.
 
     `mislabelled` is the chance that its label is wrong; `proposed` is the class that is likeliest among the others,
@@ -45,9 +45,9 @@ class Evidence:
     from_other: Floats
     weights: Floats  # with which it was learnt from
 
-    def at(self, places: NDArray[np.bool_]) -> "Evidence":
+    def at(self, places: NDArray[np.bool_]) -> "LabelEvidence":
         """The evidence of some of the pictures."""
-        return Evidence(**{name: values[places] for name, values in vars(self).items()})
+        return LabelEvidence(**{name: values[places] for name, values in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Temperatures:
 
 def gather_evidence(
     rows: Floats, targets: NDArray[np.int64], fold: NDArray[np.int64], classes: int, progress: Progress = silent
-) -> Evidence:
-    """Evidence from coordinates (n, k), class indices (n,) and folds (n,), negative for what is always learnt from.
+) -> LabelEvidence:
+    """LabelEvidence from coordinates (n, k), class indices (n,) and folds (n,), negative for what is always learnt from.
 
     One round finds labels that lose; the next learns without them, in the way of "confident learning" (C. Northcutt et
     al., JAIR 70, 2021) with weights in the place of a noise matrix.
@@ -181,7 +181,7 @@ def _margins(rows: Floats, targets: NDArray[np.int64], models: _Models) -> Float
 
 def _reduced(
     rows: Floats, targets: NDArray[np.int64], models: _Models, weights: Floats, found: Temperatures
-) -> Evidence:
+) -> LabelEvidence:
     n = len(rows)
     own, other, wrong = np.zeros(n), np.zeros(n), np.zeros(n)
     proposed, margin = np.zeros(n, np.int64), np.zeros(n, np.float32)
@@ -195,7 +195,7 @@ def _reduced(
             from_own[at], from_any[at] = 1 - cosines[here, targets[at]], 1 - cosines.max(axis=1)
             cosines[here, targets[at]] = -1
             from_other[at] = 1 - cosines.max(axis=1)
-    return Evidence(
+    return LabelEvidence(
         _chances(own, wrong, targets, found), proposed, np.exp(own), np.exp(other),
         margin, from_own, from_any, from_other, weights,
     )  # fmt: skip

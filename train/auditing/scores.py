@@ -1,4 +1,4 @@
-"""Evidence → scores from 0 to 1, each with a meaning: irrelevant, mislabelled, outlier, ambiguous."""
+"""LabelEvidence → scores from 0 to 1, each with a meaning: irrelevant, mislabelled, outlier, ambiguous."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from scipy.stats import gaussian_kde
 
-from train.auditing.evidence import Evidence
+from train.auditing.evidence import LabelEvidence
 from train.auditing.gaussians import Floats, Gaussians
 
 _GRID: Final = np.linspace(0.0, 2.0, 401)  # all distances that there are
@@ -38,7 +38,7 @@ class Scores:
     ambiguous: NDArray[np.float64]
 
 
-def score(evidence: Evidence, targets: NDArray[np.int64], model: Gaussians, *, seed: int) -> Scores:
+def score(evidence: LabelEvidence, targets: NDArray[np.int64], model: Gaussians, *, seed: int) -> Scores:
     """Scores of pictures by their evidence, class indices (n,) and the Gaussians of all of them.
 
     A wrong label is one of two things. What was filed under another class lies as near to that as its own pictures do.
