@@ -418,8 +418,8 @@ class Dataset:
         """Judge each picture by the others: the chances that it shows none of the classes, or another than its label.
 
         The network is `backbone` with `weights`, or that of `checkpoint`, or of the best checkpoint in `models`. Who
-        has a chance of `at` or more is in the plan, but for what lies in valid or test, unless `splits` names these. Scores
-        are written to `out`, the plan to `save_plan`; by default both lie beside the catalog. Nothing is moved:
+        has a chance of `at` or more is in the plan, but for what lies in valid or test, unless `splits` names these.
+        Scores are written to `out`, the plan to `save_plan`; by default both lie beside the catalog. Nothing is moved:
         `carry_out` does that. Raises `UserError` where there are not two classes of two pictures, for a chance below
         0.5, and for a file of somebody else's, unless `force`.
         """

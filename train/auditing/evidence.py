@@ -64,7 +64,7 @@ class Temperatures:
 def gather_evidence(
     rows: Floats, targets: NDArray[np.int64], fold: NDArray[np.int64], classes: int, progress: Progress = silent
 ) -> LabelEvidence:
-    """LabelEvidence from coordinates (n, k), class indices (n,) and folds (n,), negative for what is always learnt from.
+    """What coordinates (n, k) say of class indices (n,) and folds (n,), negative for what is always learnt from.
 
     One round finds labels that lose; the next learns without them, in the way of "confident learning" (C. Northcutt et
     al., JAIR 70, 2021) with weights in the place of a noise matrix.
