@@ -231,7 +231,8 @@ def accuracy(options: argparse.Namespace, x: Floats, y: Ints) -> None:
     rows: dict[str, list[float]] = {}
     for seed in range(options.seeds):
         rng = np.random.default_rng(seed)
-        valid = folds_of(y, seed) % 5 == 0
+        valid = assign_folds([f"{at:064x}" for at in range(len(y))], y, {}, folds=5, seed=seed) == 0
+        classes = int(y.max()) + 1
         given, _ = flipped(x[~valid], y[~valid], options.rate, rng)
         found, _ = judged(x[~valid], given, seed)
         doubtful = found.scores.mislabelled >= options.at
@@ -245,7 +246,9 @@ def accuracy(options: argparse.Namespace, x: Floats, y: Ints) -> None:
             ("suspects removed", given, removed),
             ("suspects relabelled", relabelled, ~leaving),
         ):
-            rows.setdefault(name, []).append(accuracy_of(x[~valid][kept], labels_[kept], x[valid], y[valid], seed))
+            rows.setdefault(name, []).append(
+                accuracy_of(x[~valid][kept], labels_[kept], x[valid], y[valid], classes, seed)
+            )
     noisy, clean = np.mean(rows["noisy labels"]), np.mean(rows["clean labels"])
     print(
         f"\n{options.backbone}, {options.rate:.0%} of the labels flipped, suspects from {options.at}, "
@@ -256,9 +259,9 @@ def accuracy(options: argparse.Namespace, x: Floats, y: Ints) -> None:
         print(f"{name:22}{np.mean(several):8.2%}  ± {np.std(several, ddof=1):.2%}   {back:6.0%} of the way back")
 
 
-def accuracy_of(x: Floats, y: Ints, valid: Floats, truth: Ints, seed: int) -> float:
+def accuracy_of(x: Floats, y: Ints, valid: Floats, truth: Ints, classes: int, seed: int) -> float:
     with one_thread():
-        head = fit_head(torch.from_numpy(x)[:, None], y.tolist(), int(truth.max()) + 1, seed=seed).head
+        head = fit_head(torch.from_numpy(x)[:, None], y.tolist(), classes, seed=seed).head
         answers = mean_probabilities(head, torch.from_numpy(valid)[:, None])
     return float((answers.argmax(axis=1) == truth).mean())
 

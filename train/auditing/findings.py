@@ -14,8 +14,8 @@ from train.auditing.gaussians import Floats, coordinates, fit
 from train.auditing.neighbours import NEAREST, nearest_of_own, nearest_to, unit
 from train.auditing.scores import Scores, score
 
-FOLDS: Final = 10
-"""Parts of which each is judged by the others: five left a tenth fewer of the errors in front."""
+FOLDS: Final = 20
+"""Parts of which each is judged by the others: with ten fewer errors stood in front, with forty no more."""
 
 
 @dataclass(frozen=True, eq=False)
