@@ -175,6 +175,8 @@ class _Contents:
 def _find(
     features: NDArray[np.float32], contents: _Contents, labels: Sequence[str], seed: int, progress: Progress
 ) -> Findings:
+    if not np.isfinite(features).all():
+        raise UserError("The network gives features that are not finite numbers: it needs other weights.")
     index = {label: number for number, label in enumerate(labels)}
     targets = np.array([index[label] for label in contents.labels], np.int64)
     fold = assign_folds(contents.sha256, targets, contents.groups, folds=FOLDS, seed=seed)

@@ -54,13 +54,11 @@ def find(
     evidence = gather_evidence(rows, targets, fold, len(labels), progress)
     model = fit(rows, targets, evidence.weights, len(labels))
     scores = _scattered(score(evidence.at(judged), targets[judged], model, seed=seed), judged, evidence.proposed)
+    classes = describe_classes(rows, targets, labels, fold, evidence, scores)
     rows = unit(rows)
     places, cosines = nearest_of_own(rows, targets, groups, seed=seed)
     redundant = _redundant(cosines, targets) * np.where(judged, (1 - scores.irrelevant) * (1 - scores.mislabelled), 0)
-    return Findings(
-        scores, redundant, places, _of_proposed(rows, targets, scores), judged,
-        describe_classes(rows, targets, labels, fold, evidence, scores),
-    )  # fmt: skip
+    return Findings(scores, redundant, places, _of_proposed(rows, targets, scores), judged, classes)
 
 
 def _scattered(found: Scores, judged: NDArray[np.bool_], proposed: NDArray[np.int64]) -> Scores:

@@ -52,9 +52,11 @@ def coordinates(features: Floats) -> Floats:
     It is the signed square root, as pooled activations are skewed (F. Perronnin et al., "Improving the Fisher kernel",
     ECCV 2010), in the directions of largest variance. Labels have no part in it.
     """
-    rows = np.sign(features) * np.sqrt(np.abs(features))
-    rows -= rows.mean(axis=0)
-    rows /= max(math.sqrt(float(np.square(rows, dtype=np.float32).mean(dtype=np.float64))), 1e-12)
+    rows = np.abs(features)  # one copy, and all else in place: there may be a million
+    np.sqrt(rows, out=rows)
+    np.copysign(rows, features, out=rows)
+    rows -= rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    rows /= np.float32(max(float(np.linalg.norm(rows)) / math.sqrt(rows.size), 1e-12))
     if rows.shape[1] <= MOST_DIRECTIONS:
         return rows
     if len(rows) < rows.shape[1]:
