@@ -6,11 +6,11 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from commands.console import say, table
-from commands.report_lines import MOST_CLASSES, MOST_ROWS
+from commands.report_lines import MOST_CLASSES, MOST_ROWS, class_and_name
 from curate.defaults import ONE_CLASS, SUSPECT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from curate.cleaning.audit_scores import AuditedPicture
     from train.auditing.report import AuditReport
@@ -19,10 +19,14 @@ _WORST: Final = 3  # suspects of each class that are shown
 _GAIN: Final = 0.03  # from which on more pictures of a class are worth a line
 
 
-def audit(report: AuditReport) -> None:
-    """The worst suspects of each class, what each class is like, and what was not judged."""
-    _suspects(report)
-    _classes(report)
+def audit(report: AuditReport, names: Mapping[str, str] | None = None) -> None:
+    """The worst suspects of each class, what each class is like, and what was not judged.
+
+    `names` says what people call the class folders, as far as that is known.
+    """
+    called = {one.label: class_and_name(one.label, (names or {}).get(one.label, "")) for one in report.classes}
+    _suspects(report, called)
+    _classes(report, called)
     _purity(report)
     for note in report.notes:
         say(note)
@@ -48,8 +52,8 @@ def _chance(picture: AuditedPicture) -> float:
     return max(picture.irrelevant, picture.mislabelled)
 
 
-def _suspects(report: AuditReport) -> None:
-    rows = list(_worst(report))
+def _suspects(report: AuditReport, called: Mapping[str, str]) -> None:
+    rows = list(_worst(report, called))
     if not rows:
         return
     table("The worst of each class", ("picture", "class", "seems to show", "sure"), rows[:MOST_ROWS])
@@ -57,7 +61,7 @@ def _suspects(report: AuditReport) -> None:
         say(f"… and more; {report.file} has the scores of all.")
 
 
-def _worst(report: AuditReport) -> Iterator[tuple[str, ...]]:
+def _worst(report: AuditReport, called: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
     """Rows of the surest first, the worst few of each class."""
     shown = defaultdict[str, int](int)
     seen = set[tuple[str, str]]()
@@ -68,21 +72,30 @@ def _worst(report: AuditReport) -> Iterator[tuple[str, ...]]:
             continue
         seen.add((one.sha256, one.label))
         shown[one.label] += 1
-        shows = "none of the classes" if one.irrelevant >= one.mislabelled else one.proposed
-        yield one.path, one.label, shows, f"{_chance(one):.0%}"
+        shows = "none of the classes" if one.irrelevant >= one.mislabelled else called[one.proposed]
+        yield one.path, called[one.label], shows, f"{_chance(one):.0%}"
 
 
-def _classes(report: AuditReport) -> None:
+def _classes(report: AuditReport, called: Mapping[str, str]) -> None:
     pairs = {tuple(sorted((one.label, one.nearest))): one.overlap for one in report.classes if one.overlap >= ONE_CLASS}
     for (first, second), overlap in sorted(pairs.items(), key=lambda pair: -pair[1])[:MOST_CLASSES]:
-        say(f"{first} and {second} are one class to the network, which takes {overlap:.0%} of theirs for the other.")
+        say(
+            f"{called[first]} and {called[second]} are one class to the network: of theirs {overlap:.0%} go to the other."
+        )
     wanting = sorted((one for one in report.classes if one.gain >= _GAIN), key=lambda one: -one.gain)
     rows = [
-        (one.label, one.pictures, f"{one.right:.0%}", f"{one.spread:.2f}", one.nearest, f"+{100 * one.gain:.0f} points")
+        (
+            called[one.label],
+            one.pictures,
+            f"{one.right:.0%}",
+            f"{one.spread:.2f}",
+            called.get(one.nearest, ""),
+            f"+{100 * one.gain:.0f} points",
+        )
         for one in wanting[:MOST_CLASSES]
     ]
     if rows:
-        columns = ("class", "pictures", "named rightly", "spread", "mistaken for", "twice as many")
+        columns = ("class", "pictures", "right", "spread", "taken for", "twice as many")
         table("Where more pictures would help most", columns, rows)
 
 

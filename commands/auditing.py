@@ -8,9 +8,17 @@ from typing import Annotated
 import typer
 
 from commands import audit_reports, console
-from commands.options import Checkpoint, Data, Device, judge_of, tell_layout
+from commands.options import Checkpoint, Data, Device, judge_of, names_of, tell_layout
 from commands.shell import command_line
-from curate.defaults import DEFAULT_AUDIT_AT, DEFAULT_DATA, DEFAULT_DEVICE, DEFAULT_MODELS, DEFAULT_WEIGHTS, MOST_SEED
+from curate.defaults import (
+    DEFAULT_AUDIT_AT,
+    DEFAULT_DATA,
+    DEFAULT_DEVICE,
+    DEFAULT_MODELS,
+    DEFAULT_WEIGHTS,
+    MOST_SEED,
+    SUSPECT,
+)
 
 
 def audit(
@@ -50,11 +58,23 @@ def audit(
         device=device, at=at, splits=[split.strip() for split in splits.split(",") if split.strip()], seed=seed,
     )  # fmt: skip
     report = run(data, options, out=out, save_plan=save_plan, force=force, progress=console.bars)
-    audit_reports.audit(report)
+    audit_reports.audit(report, _names(data))
     wrote = f"Every picture's scores are in {report.file}. Nothing was moved"
     if not report.decisions:
-        console.say(f"{wrote}, and nothing is to be. Next: {command_line('split', data)}")
+        more = any(max(one.irrelevant, one.mislabelled) >= SUSPECT for one in report.pictures)
+        lower = f"; --at {SUSPECT:g} takes more into the plan" if more and at > SUSPECT else ""
+        console.say(f"{wrote}, and nothing is sure enough to be{lower}. Next: {command_line('split', data)}")
         return
     look = command_line("show", data, "--plan", report.plan_file)
     carry_out = command_line("clean", data, "--plan", report.plan_file)
     console.say(f"{wrote}: the plan is {report.plan_file}. To look at it: {look}. Next: {carry_out}")
+
+
+def _names(data: Path) -> dict[str, str]:
+    """What the classes are called; nothing where no names file has all of them."""
+    from curate.errors import UserError
+
+    try:
+        return names_of(data, None)
+    except UserError:
+        return {}

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from commands.console import say, table
-from commands.report_lines import MOST_ROWS
+from commands.report_lines import MOST_ROWS, class_and_name
 
 if TYPE_CHECKING:
     from curate.compare import CompareReport
@@ -16,8 +16,8 @@ def comparison(report: CompareReport) -> None:
     """Which class is which, what both have, what leaks between the splits, and how many pairs are near."""
     rows = [
         (
-            _class_and_name(match.first, match.first_name),
-            _class_and_name(match.second, match.second_name),
+            class_and_name(match.first, match.first_name),
+            class_and_name(match.second, match.second_name),
             match.shared,
             match.of_first,
             match.of_second,
@@ -47,7 +47,3 @@ def comparison(report: CompareReport) -> None:
         f"Of {report.pictures[0]:,} pictures in {report.first}, {report.in_both:,} are among the "
         f"{report.pictures[1]:,} in {report.second}; {near}."
     )
-
-
-def _class_and_name(label: str, name: str) -> str:
-    return label if name in ("", label) else f"{label} {name}"

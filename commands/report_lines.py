@@ -25,3 +25,8 @@ def unreadable(files: Sequence[tuple[str, str]]) -> None:
 def companions_in_words(count: int) -> str:
     """How many files belong to pictures; "" where none does."""
     return f"Companions (captions, annotations and other files that belong to a picture): {count:,}" if count else ""
+
+
+def class_and_name(label: str, name: str) -> str:
+    """A class folder and, where it has one, what people call it."""
+    return label if name in ("", label) else f"{label} {name}"
