@@ -80,7 +80,7 @@ def _classes(report: AuditReport, called: Mapping[str, str]) -> None:
     pairs = {tuple(sorted((one.label, one.nearest))): one.overlap for one in report.classes if one.overlap >= ONE_CLASS}
     for (first, second), overlap in sorted(pairs.items(), key=lambda pair: -pair[1])[:MOST_CLASSES]:
         say(
-            f"{called[first]} and {called[second]} are one class to the network: of theirs {overlap:.0%} go to the other."
+            f"{called[first]} and {called[second]} are one class to the network: {overlap:.0%} of each go to the other."
         )
     wanting = sorted((one for one in report.classes if one.gain >= _GAIN), key=lambda one: -one.gain)
     rows = [

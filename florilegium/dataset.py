@@ -432,7 +432,7 @@ class Dataset:
             backbone, judge = judge_of(self.root, Path(models))
         options = AuditOptions(
             backbone=backbone or "", weights=weights, checkpoint=None if backbone else judge, models=Path(models),
-            device=device, at=at, splits=_listed(splits), seed=seed,
+            device=device, at=at, splits=_listed(splits) or (), seed=seed,
         )  # fmt: skip
         report = audit(
             self.root, options, out=None if out is None else Path(out), force=force,
