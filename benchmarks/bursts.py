@@ -199,7 +199,7 @@ def scenes(files: Sequence[bytes], bank: Path) -> tuple[int, list[tuple[int, int
     def look(pair: tuple[int, int]) -> bool:
         return are_one_scene(*(look_for_scene(files[at]) for at in pair))
 
-    proposed = [(a, b) for a, b in mutual_neighbours(features).tolist()]
+    proposed = [(a, b) for a, b in mutual_neighbours(features)[0].tolist()]
     return len(proposed), [pair for pair, is_one in zip(proposed, ordered_map(look, proposed), strict=True) if is_one]
 
 

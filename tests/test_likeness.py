@@ -35,8 +35,11 @@ def test_neighbours_of_each_other_are_proposed_and_what_is_alone_is_not() -> Non
     features = np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32) * np.array(
         [[3], [1], [9], [1], [2]]
     )
-    assert mutual_neighbours(features.astype(np.float32)).tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
-    assert mutual_neighbours(features[:1].astype(np.float32)).tolist() == []
+    pairs, wider = mutual_neighbours(features.astype(np.float32))
+    assert pairs.tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
+    assert {*map(tuple, wider.tolist())} == {(a, b) for b in range(5) for a in range(b)}
+    assert wider.tolist()[-1] == [0, 4]  # the least alike
+    assert [one.tolist() for one in mutual_neighbours(features[:1].astype(np.float32))] == [[], []]
 
 
 def test_the_bank_that_knows_most_is_asked(tmp_path: Path) -> None:

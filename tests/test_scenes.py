@@ -1,21 +1,26 @@
 """Shots of one scene: what pixels call one, and that a split keeps together what features proposed, and remembers."""
 
+import hashlib
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.cluster.hierarchy import DisjointSet
 
 from curate.catalog import Catalog
 from curate.dataset import open_dataset
 from curate.lookalikes import scene as looking
 from curate.lookalikes.scene import are_one_scene, look_for_scene
+from curate.scan import scan
 from curate.split import SplitReport, split
 from curate.splitting.bonds import RECORD, read_bonds
-from curate.splitting.scenes import Alike, FindAlike
+from curate.splitting.picture_table import read_picture_table
+from curate.splitting.scenes import Alike, FindAlike, find_scenes
 from curate.verify import verify
 from tests.pictures import scene
 from train.folds import near_duplicate_groups
@@ -189,3 +194,47 @@ def test_a_record_of_scenes_in_the_catalog_of_another_version_is_made_anew(garde
         catalog.db.execute("CREATE TABLE scenes (first TEXT, second TEXT)")
     (garden / RECORD).unlink()
     assert divided(garden, everything).proof.found == SHOTS
+
+
+def test_a_long_series_is_one_though_its_parts_do_not_meet(tmp_path: Path) -> None:
+    """Of twelve shots each is nearest to three: four parts, which pairs that are less alike join."""
+    root = tmp_path / "series"
+    for number in range(12):
+        rng = np.random.default_rng(number)
+        left, top = rng.integers(36, 85), rng.integers(24, 57)
+        pixels = np.asarray(scene(1, 360, 240).crop((left, top, left + 240, top + 160)), float)
+        noisy = pixels + rng.normal(0, 3, pixels.shape)
+        stream = io.BytesIO()
+        Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(stream, "JPEG", quality=85)
+        put(root / "raw" / "a" / f"series {number}.jpg", stream.getvalue())
+    for number in range(8):
+        put(root / "raw" / f"{'ab'[number % 2]}" / f"single {number}.jpg", shot(100 + number))
+    place: dict[str, int] = {}
+    for file in (root / "raw" / "a").glob("series *"):
+        place[hashlib.sha256(file.read_bytes()).hexdigest()] = int(file.stem.split()[1])
+
+    def parts(sha256: NDArray[np.bytes_]) -> Alike:
+        series = {place[digest.decode()]: at for at, digest in enumerate(sha256) if digest.decode() in place}
+        others = [at for at in range(len(sha256)) if at not in series.values()]
+        near = [(series[a], series[b]) for b in range(12) for a in range(b) if a // 3 == b // 3]
+        wider = [(series[a], series[b]) for b in range(12) for a in range(b)] + [(series[0], at) for at in others]
+        return Alike(np.array(near, np.int32), "net", len(sha256), np.array(wider, np.int32))
+
+    dataset = open_dataset(root)
+    with Catalog.open(dataset.catalog_path) as catalog:
+        scan(dataset, catalog)
+        table = read_picture_table(dataset, catalog)
+        alike = parts(table.sha256)
+        alone = find_scenes(dataset, catalog, table, replace(alike, wider=np.empty((0, 2), np.int32)))
+        assert sorted(map(len, joined(alone))) == [3, 3, 3, 3]
+        together = find_scenes(dataset, catalog, table, alike)
+        assert list(map(len, joined(together))) == [12]
+        assert len(together) <= len(alone) + 6  # a pair of each two of the four parts, and no more
+
+
+def joined(pairs: NDArray[np.int32]) -> list[set[int]]:
+    """The sets of what pairs hold together."""
+    sets = DisjointSet(np.unique(pairs).tolist())
+    for a, b in pairs.tolist():
+        sets.merge(a, b)
+    return [set(one) for one in sets.subsets()]

@@ -26,6 +26,9 @@ NEAREST: Final = 3
 Of 200 pairs of two shots among 1,000 pictures 99.5% are. Longer series hang together by links of each to the next.
 """
 
+WIDER: Final = 12
+"""Likewise, of pictures that show a scene which is known: of a series of many shots each is nearest to a few alone."""
+
 _BLOCK = 1_024  # pictures compared with all at once
 
 Floats = NDArray[np.float32]
@@ -47,8 +50,9 @@ def likeness_in(bank: Path) -> FindAlike | None:
         with FeatureBank(bank, key) as store:
             features, there = store.read([digests[at] for at in places.tolist()], [CLEAN])
         read = there[:, 0].numpy()
-        pairs = mutual_neighbours(features[:, 0].to(torch.float32).numpy()[read])
-        return Alike(places[read][pairs], printable(key.architecture.partition(":")[2]), int(read.sum()))
+        pairs, wider = mutual_neighbours(features[:, 0].to(torch.float32).numpy()[read])
+        network = printable(key.architecture.partition(":")[2])
+        return Alike(places[read][pairs], network, int(read.sum()), places[read][wider])
 
     return find if files else None
 
@@ -66,27 +70,42 @@ def fill_bank(root: Path, network: str, bank: Path, *, device: str = "auto", pro
     )
 
 
-def mutual_neighbours(features: Floats) -> NDArray[np.int32]:
-    """Pairs that are among each other's `NEAREST` by cosine: int32[p, 2], of features float32[n, dim]."""
+def mutual_neighbours(features: Floats) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Pairs that are among each other's `NEAREST` by cosine, and those among each other's `WIDER`, most alike first.
+
+    Both are int32[p, 2], of features float32[n, dim].
+    """
+    none = np.empty((0, 2), np.int32)
     if len(features) < 2:
-        return np.empty((0, 2), np.int32)
+        return none, none
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    nearest = np.concatenate(list(_nearest(unit)))
+    blocks = list(_nearest(unit))
+    nearest, cosine = np.concatenate([found for found, _ in blocks]), np.concatenate([near for _, near in blocks])
+    pairs, _ = _mutual(nearest[:, :NEAREST], cosine)
+    wider, near = _mutual(nearest, cosine)
+    return pairs, wider[np.argsort(-near, kind="stable")]
+
+
+def _mutual(nearest: NDArray[np.intp], cosine: Floats) -> tuple[NDArray[np.int32], Floats]:
+    """(pairs int32[p, 2] of which each names the other, their cosines)."""
     count = nearest.shape[1]
-    one_way = np.column_stack([np.repeat(np.arange(len(unit)), count), nearest.ravel()])
-    pairs, seen = np.unique(np.sort(one_way, axis=1), axis=0, return_counts=True)
-    mutual: NDArray[np.int32] = pairs[seen == 2].astype(np.int32)
-    return mutual
+    one_way = np.column_stack([np.repeat(np.arange(len(nearest)), count), nearest.ravel()])
+    pairs, first, seen = np.unique(np.sort(one_way, axis=1), axis=0, return_index=True, return_counts=True)
+    both = seen == 2
+    return pairs[both].astype(np.int32), cosine[:, :count].ravel()[first[both]]
 
 
-def _nearest(unit: Floats) -> Iterator[NDArray[np.intp]]:
-    """For a block of pictures after the other the places of their nearest, intp[k, NEAREST]."""
-    most = min(NEAREST, len(unit) - 1)
+def _nearest(unit: Floats) -> Iterator[tuple[NDArray[np.intp], Floats]]:
+    """For a block of pictures after the other (places, cosines) of their nearest, [k, WIDER] each, nearest first."""
+    most = min(WIDER, len(unit) - 1)
     for start in range(0, len(unit), _BLOCK):
         cosine = unit[start : start + _BLOCK] @ unit.T
         rows = np.arange(len(cosine))
         cosine[rows, start + rows] = -2
-        yield np.argpartition(-cosine, most - 1, axis=1)[:, :most]
+        places = np.argpartition(-cosine, most - 1, axis=1)[:, :most]
+        near = np.take_along_axis(cosine, places, axis=1)
+        order = np.lexsort((places, -near), axis=1)
+        yield np.take_along_axis(places, order, axis=1), np.take_along_axis(near, order, axis=1)
 
 
 def _known(file: Path, wanted: set[str]) -> tuple[BankKey, set[str]] | None:
