@@ -98,9 +98,10 @@ def _look_at(candidates: CandidatePairs, looks: Looks) -> Verdicts:
     coarse = dict(zip(pictures.tolist(), ordered_map(looks.coarse, pictures.tolist()), strict=True))
     seen = np.array([coarse[a] is not None and coarse[b] is not None for a, b in _ends(candidates)], np.bool_)
     verdicts = _undecided(len(candidates))
-    small = np.flatnonzero(seen & _are_small(candidates, coarse))
-    verdicts.verdict[small] = _small_verdicts(candidates.take(small), coarse, looks)
-    seen[small] = False
+    small = seen & _are_small(candidates, coarse)
+    whole = np.flatnonzero(small & (candidates.variant == WHOLE))
+    verdicts.verdict[whole] = _small_verdicts(candidates.take(whole), coarse, looks)
+    seen[small] = False  # a copy has their pixels: what only a part of one says is nothing
     pairs, pair = np.unique(candidates.pair(), return_inverse=True)
     closely = np.zeros(len(pairs), dtype=np.int64)  # guesses that were looked at closely
     turn = _turns(pair)
@@ -122,11 +123,11 @@ def _look_at(candidates: CandidatePairs, looks: Looks) -> Verdicts:
 
 
 def _are_small(candidates: CandidatePairs, coarse: Mapping[int, Look | None]) -> NDArray[np.bool_]:
-    """Which candidates are of two small pictures, both whole: bool[c]."""
+    """Which candidates are of two small pictures, neither turned: bool[c]."""
     small = {at for at, look in coarse.items() if look is not None and look.is_small}
     both = np.array([a in small and b in small for a, b in _ends(candidates)], np.bool_)
-    wholes: NDArray[np.bool_] = both & (candidates.variant == WHOLE)
-    return wholes
+    upright: NDArray[np.bool_] = both & (candidates.variant < len(FRAMED))
+    return upright
 
 
 def _small_verdicts(candidates: CandidatePairs, coarse: Mapping[int, Look | None], looks: Looks) -> NDArray[np.int8]:

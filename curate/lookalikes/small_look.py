@@ -37,12 +37,14 @@ Floats = NDArray[np.float32]
 
 
 class OnGround(NamedTuple):
-    """A picture of w × h pixels on a ground: its smoothed luma, int16[h, w], and of its blocks of 8 × 8 the means of
-    luma, Cb and Cr, int16[3, rows, columns], all in 64ths of a level; and which blocks are even, bool[rows, columns].
+    """A picture of w × h pixels on a ground: its smoothed luma, int16[h, w]; of its blocks of 8 × 8 the means of luma, Cb
+    and Cr, int16[3, rows, columns], and of their quarters, int16[3, 2 rows, 2 columns], all in 64ths of a level; and
+    which blocks are even, bool[rows, columns].
     """
 
     soft: Planes
     means: Planes
+    quarters: Planes
     even: NDArray[np.bool_]
 
 
@@ -75,12 +77,13 @@ def look_at_small(data: bytes, path: str = "<bytes>") -> SmallLook:
     pixels = np.asarray(image.pixels)
     on_white = _laid(pixels)
     black = pixels if encoding.opaque else np.asarray(decode(data, path=path, over="black").pixels)
+    saving = _saving(image, encoding, data)
     further, frames = (0, []) if encoding.still else further_frames(data, _FRAMES)
     samples = [np.asarray(frame.resize((_FRAME_SIDE, _FRAME_SIDE), Image.Resampling.BOX)) for frame in frames]
     return SmallLook(
         on_white,
         None if np.array_equal(black, pixels) else _laid(black),
-        _saving(image, encoding, data),
+        saving,
         bool(np.abs(on_white.means[1:]).max() <= _GREY * FRACTIONS),
         _is_graphic(pixels),
         further,
@@ -94,9 +97,11 @@ def _laid(pixels: Pixels) -> OnGround:
     soft = _smoothing(height) @ planes[0] @ _smoothing(width).T
     blocks = _in_blocks(planes)
     spread = blocks.max(axis=(2, 4)) - blocks.min(axis=(2, 4))
+    rows, columns = blocks.shape[1], blocks.shape[3]
+    quarters = blocks.reshape(3, 2 * rows, _BLOCK // 2, 2 * columns, _BLOCK // 2).mean(axis=(2, 4))
     means = blocks.mean(axis=(2, 4))
-    in_fractions = [np.rint(values * FRACTIONS).astype(np.int16) for values in (soft, means)]
-    return OnGround(in_fractions[0], in_fractions[1], spread.max(axis=0) <= _EVEN)
+    in_fractions = [np.rint(values * FRACTIONS).astype(np.int16) for values in (soft, means, quarters)]
+    return OnGround(*in_fractions, spread.max(axis=0) <= _EVEN)
 
 
 @lru_cache(maxsize=64)
