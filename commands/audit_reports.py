@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
+from commands.cleaning_reports import costs
 from commands.console import say, table
 from commands.report_lines import MOST_CLASSES, MOST_ROWS, class_and_name
 from curate.defaults import ONE_CLASS, SUSPECT
@@ -25,6 +26,7 @@ def audit(report: AuditReport, names: Mapping[str, str] | None = None) -> None:
     `names` says what people call the class folders, as far as that is known.
     """
     called = {one.label: class_and_name(one.label, (names or {}).get(one.label, "")) for one in report.classes}
+    costs(report.dataset, report.losses)
     _suspects(report, called)
     _classes(report, called)
     _purity(report)
@@ -33,13 +35,15 @@ def audit(report: AuditReport, names: Mapping[str, str] | None = None) -> None:
     for broken in report.broken[:MOST_ROWS]:
         say(f"Left out, as it gives no pixels: {broken.path}: {broken.reason}")
     if report.unjudged:
-        say(f"Not judged, as no other picture of their class could: {report.unjudged:,}.")
-    suspects = [one for one in report.pictures if _chance(one) >= SUSPECT]
+        say(f"Not judged, as their class has too few pictures of other origins: {report.unjudged:,}.")
+    # What lies in raw and is placed in a split is one picture
+    once = list({(one.sha256, one.label): one for one in report.pictures}.values())
+    suspects = [one for one in once if _chance(one) >= SUSPECT]
     irrelevant = sum(one.irrelevant >= one.mislabelled for one in suspects)
-    expected = sum(_chance(one) for one in report.pictures)
+    expected = sum(_chance(one) for one in once)
     seconds = ", ".join(f"{part} {time:.1f} s" for part, time in report.seconds.items())
     say(
-        f"Of {len(report.pictures):,} pictures {irrelevant:,} seem to show none of the classes and "
+        f"Of {len(once):,} pictures {irrelevant:,} seem to show none of the classes and "
         f"{len(suspects) - irrelevant:,} another class than their label says, each with a chance of {SUSPECT:.0%} or "
         f"more; by all chances together some {expected:,.0f} do not belong. "
         f"Judged by {' and '.join(report.networks)}: {seconds}."

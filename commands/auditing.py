@@ -34,8 +34,10 @@ def audit(
         float, typer.Option(min=0.5, max=1, help="The chance from which on a picture goes into the plan.")
     ] = DEFAULT_AUDIT_AT,
     splits: Annotated[str, typer.Option(help="Splits that the plan may change too: valid, test or valid,test.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Every picture's scores.  [default: audit.jsonl in DATA]")] = None,
-    save_plan: Annotated[Path | None, typer.Option(help="The plan.  [default: audit-plan.jsonl in DATA]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Every picture's scores.  [default: audit.jsonl by the catalog]")
+    ] = None,
+    save_plan: Annotated[Path | None, typer.Option(help="The plan.  [default: audit-plan.jsonl there]")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over files that are not ours.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the parts that judge each other.")] = 0,
     device: Device = DEFAULT_DEVICE,
@@ -54,7 +56,7 @@ def audit(
     from train.audit import audit as run
 
     options = AuditOptions(
-        backbone=backbone or "", weights=weights, checkpoint=None if backbone else checkpoint, models=models,
+        backbone=backbone or "", weights=weights, checkpoint=checkpoint, models=models,
         device=device, at=at, splits=[split.strip() for split in splits.split(",") if split.strip()], seed=seed,
     )  # fmt: skip
     report = run(data, options, out=out, save_plan=save_plan, force=force, progress=console.bars)

@@ -420,7 +420,7 @@ class Dataset:
         The network is `backbone` with `weights`, or that of `checkpoint`, or of the best checkpoint in `models`. Who
         has a chance of `at` or more is in the plan, but for what lies in valid or test, unless `splits` names these.
         Scores are written to `out`, the plan to `save_plan`; by default both lie beside the catalog. Nothing is moved:
-        `carry_out` does that. Raises `UserError` where there are not two classes of two pictures, for a chance below
+        `carry_out` does that. Raises `UserError` where there are not two classes of five pictures, for a chance below
         0.5, and for a file of somebody else's, unless `force`.
         """
         from commands.options import judge_of
@@ -431,7 +431,7 @@ class Dataset:
         if backbone is None and judge is None:
             backbone, judge = judge_of(self.root, Path(models))
         options = AuditOptions(
-            backbone=backbone or "", weights=weights, checkpoint=None if backbone else judge, models=Path(models),
+            backbone=backbone or "", weights=weights, checkpoint=judge, models=Path(models),
             device=device, at=at, splits=_listed(splits) or (), seed=seed,
         )  # fmt: skip
         report = audit(

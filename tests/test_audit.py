@@ -147,7 +147,7 @@ def test_a_line_about_other_bytes_or_another_label_says_nothing(data: Path) -> N
     ("word", "sentence"),
     [
         ("irrelevant@2", "no score"), ("irrelevant@x", "no score"), ("outlier@0.9", "no score"),
-        ("irrelevant@0.2", "more likely belong"), ("irrelevant", "no quality flag"), ("@0.9", "no score"),
+        ("irrelevant@0.2", "more likely belong"), ("irrelevant", "irrelevant@0.99"), ("@0.9", "no score"),
     ],
 )  # fmt: skip
 def test_a_score_that_nothing_leaves_by_is_refused(data: Path, word: str, sentence: str) -> None:
@@ -218,7 +218,7 @@ def test_a_file_of_somebody_else_is_not_written_over(data: Path) -> None:
 @pytest.mark.parametrize("classes", [1, 2])
 def test_too_little_to_judge_by_is_said(tmp_path: Path, classes: int) -> None:
     data = grow(tmp_path / "data", {"raw": 1}, classes=classes)
-    assert "no two classes of two pictures" in command("audit", data, *by(tmp_path)).sentence
+    assert "no two classes of 5 pictures" in command("audit", data, *by(tmp_path)).sentence
 
 
 def test_a_picture_alone_in_its_class_is_not_judged(data: Path) -> None:
@@ -266,6 +266,58 @@ def test_a_scrape_sets_suspects_aside_at_once(data: Path) -> None:
     assert "credited" in ended.out
     counts = Counter(path.split("/")[0] for path in contents(data / "raw") if path.endswith(".jpg"))
     assert counts["iris"] == EACH + 5
+
+
+@pytest.mark.parametrize("place", ["raw/rose/picture 1.jpg", "raw/rose/new.jsonl", "catalog.sqlite", "quarantine/x"])
+def test_pictures_and_the_catalog_are_no_place_for_scores(data: Path, place: str) -> None:
+    before = contents(data)
+    assert "a place of pictures or of the catalog" in audited(data, "--out", data / place, "--force").sentence
+    assert "a place of pictures or of the catalog" in audited(data, "--save-plan", data / place, "--force").sentence
+    assert contents(data) == before
+    both = data.parent / "both.jsonl"
+    assert "cannot both be" in audited(data, "--out", both, "--save-plan", both).sentence
+    assert not both.exists()
+
+
+def test_two_networks_and_a_seed_that_is_none_are_refused(data: Path) -> None:
+    assert "not both" in audited(data, "--checkpoint", data / "none.pth").sentence
+    with pytest.raises(UserError):
+        florilegium.open(data).audit(NETWORK, models=data.parent / "models", seed=-1, progress=None)
+
+
+def test_many_classes_of_few_pictures_accuse_nobody(tmp_path: Path) -> None:
+    """Two or three pictures cannot judge one another: they are learnt from, and not judged."""
+    for number in range(30):
+        colour = (8 * number, 255 - 8 * number, (67 * number) % 256)
+        for at in range(3 if number > 1 else 6):
+            folder = tmp_path / "data" / "raw" / f"{number}"
+            folder.mkdir(parents=True, exist_ok=True)
+            picture(colour, 100 * number + at).save(folder / f"{at}.jpg", quality=90)
+    ended = command("audit", tmp_path / "data", *by(tmp_path))
+    assert "Not judged, as their class has too few pictures of other origins: 84" in ended.out
+    scores = scores_of(tmp_path / "data")
+    assert all(max(one.irrelevant, one.mislabelled) == 0 for one in scores.values() if int(one.label) > 1)
+
+
+def test_of_few_classes_it_is_said_that_strays_are_hardly_told(data: Path) -> None:
+    assert "hardly told from an odd picture" in audited(data).out
+
+
+def test_what_a_plan_costs_is_said_first(data: Path) -> None:
+    for file in sorted((data / IRIS).iterdir())[:8]:
+        file.unlink()
+    for number in range(3):
+        picture(COLOURS["rose"], 880 + number).save(data / IRIS / f"stray {number}.jpg", quality=90)
+    ended = audited(data, "--at", "0.5")
+    if plan_of(data):
+        assert "of its" in ended.out.split("The worst of each class")[0]
+
+
+def test_what_is_placed_is_counted_once(data: Path) -> None:
+    alone = audited(data)
+    assert command("split", data).code == 0
+    count = alone.out.split("Of ")[1].split(" pictures")[0]
+    assert f"Of {count} pictures" in audited(data).out
 
 
 VALID = {

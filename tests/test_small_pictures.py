@@ -137,3 +137,28 @@ def test_each_picture_of_a_crowd_of_digits_is_read_a_few_times_and_a_copy_in_it_
     assert found.found.gathered.max() == 0, "it was to be a crowd"
     assert found.pairs(COPY) == {(100, 300)}
     assert found.reads <= 4 * 301
+
+
+def icon(colour: tuple[int, int, int], *, plus: bool = False) -> Image.Image:
+    """A bullet of six pixels in a colour, on white, as icons of 16 pixels are; with a bar across it."""
+    image = Image.new("RGB", (16, 16), "white")
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((4, 4, 11, 11), fill=colour, outline=tuple(value // 2 for value in colour))
+    if plus:
+        draw.line((7, 1, 7, 14), fill=colour, width=2)
+    return image
+
+
+@pytest.mark.parametrize("quality", [60, 75, 90])
+def test_icons_of_two_colours_are_two_icons_however_they_are_saved(quality: int) -> None:
+    colours = [(60, 110, 220), (60, 170, 80), (220, 60, 60), (230, 120, 190)]
+    files = [encode(icon(colour), quality=quality) for colour in colours]
+    files += [encode(icon(colours[0], plus=True), quality=quality)]
+    assert Found(files).pairs(COPY) == set()
+
+
+def test_a_window_of_a_small_picture_is_no_copy_of_it() -> None:
+    """Only the wholes of two small pictures are compared."""
+    found = Found([png(digit(4)), encode(digit(4), quality=75)])
+    (pair,) = np.flatnonzero(found.found.verdict == COPY)
+    assert found.found.variant[pair] == -1  # by no window into either

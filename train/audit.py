@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from curate.catalog import Catalog
 from curate.catalog.known_files import known_files
 from curate.cleaning.audit_scores import AUDIT_FILE, AuditedPicture, write_scores
+from curate.cleaning.losses import losses_of, tally
+from curate.cleaning.placed_copies import part_placements
 from curate.cleaning.plan import write_plan
 from curate.cleaning.suspects import HELD_OUT, plan_suspects
 from curate.dataset import UNLABELLED, Dataset, open_dataset
 from curate.defaults import DEFAULT_AUDIT_AT, DEFAULT_DEVICE, DEFAULT_MODELS, DEFAULT_WEIGHTS, SUSPECT
 from curate.errors import UserError
+from curate.files.ours import CATALOG
 from curate.progress import Progress, silent
 from curate.scan import scan
 from curate.searched import read_searched
@@ -28,11 +31,18 @@ from train.backbones import Backbone
 from train.checkpoint import load_checkpoint
 from train.device import fast_precision, one_thread, require_memory, resolve_device
 from train.evaluate import side_by_side
-from train.folds import assign_folds, near_duplicate_groups
+from train.folds import NEVER, assign_folds, near_duplicate_groups
+from train.optimising.settings import require_seed
 from train.pictures import LabelledPicture
 from train.training import load_backbones
 
 PLAN_FILE: Final = "audit-plan.jsonl"
+
+FEWEST: Final = 5
+"""Pictures of a class that can judge one another: with two to four, right ones were accused where classes are many."""
+
+FEW_CLASSES: Final = 5
+"""Classes from which on strays are told: what is far from one or two others may still be odd for its own."""
 
 _COPIES: Final = 4  # of the features that are held at once, in float32
 
@@ -55,6 +65,9 @@ class AuditOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_seed(self.seed)
+        if self.backbone and self.checkpoint is not None:
+            raise UserError("A checkpoint brings its network: give --backbone or --checkpoint, not both.")
         if not 0.5 <= self.at <= 1:
             raise UserError(f"A chance of {self.at:g} makes no suspect: give one from 0.5 to 1.")
         if strange := set(self.splits) - HELD_OUT:
@@ -75,10 +88,11 @@ def audit(
     By default these are audit.jsonl and audit-plan.jsonl beside the catalog. Features are read from the bank in
     `<models>/bank`, and computed as far as it lacks them. Nothing is moved: `clean --plan` carries the plan out.
     A picture is judged by others alone: no near-duplicate and none of its origin is among them. Raises `UserError`
-    where there are not two classes of two pictures, and for files of somebody else in the places of ours.
+    where there are not two classes of five pictures, and for files of somebody else in the places of ours.
     """
     dataset = open_dataset(root)
     file, plan_file = out or dataset.home / AUDIT_FILE, save_plan or dataset.home / PLAN_FILE
+    _require_places(dataset, file, plan_file)
     with Catalog.open(dataset.catalog_path) as catalog:
         require_own(catalog, file, force=force)
         scan(dataset, catalog, progress)
@@ -93,6 +107,11 @@ def audit(
     )  # fmt: skip
     features_at = time.perf_counter()
     groups, notes = near_duplicate_groups(dataset, progress)
+    if len(dataset.labels()) < FEW_CLASSES:
+        notes.append(
+            "Of so few classes what shows none of them is hardly told from an odd picture: look at those with an outlier "
+            "score of 0.9 or more yourself."
+        )
     kept = [pictures[at] for at in found.kept]
     contents = _Contents.of_pictures(kept, found.sha256, groups)
     labels = [label for label in dataset.labels() if label in contents.labels]
@@ -103,9 +122,11 @@ def audit(
         write_scores(file, lines, catalog, force=force)
         proposed = _paths_of_proposed(dataset, kept, contents, findings)
         decisions = plan_suspects(dataset, catalog, lines, options.at, of_proposed=proposed, splits=options.splits)
+        losses = losses_of(decisions, tally(decisions, part_placements(catalog.pictures())[0])) if decisions else []
         write_plan(plan_file, decisions, catalog, force=force)
     planned = {decision.path for decision in decisions}
-    suspects = [line for line in lines if max(line.irrelevant, line.mislabelled) >= options.at]
+    once = {(line.sha256, line.label): line for line in reversed(lines)}.values()
+    suspects = [line for line in once if max(line.irrelevant, line.mislabelled) >= options.at]
     return AuditReport(
         dataset, lines, findings.classes, _purity(dataset, lines), decisions,
         held_out=sum(line.path not in planned for line in suspects),
@@ -115,8 +136,20 @@ def audit(
         file=file,
         plan_file=plan_file,
         notes=notes,
+        losses=losses,
         seconds={"features": features_at - started, "audit": time.perf_counter() - features_at},
     )  # fmt: skip
+
+
+def _require_places(dataset: Dataset, file: Path, plan_file: Path) -> None:
+    """Raise `UserError` for places where the scores or the plan would cost something, be it with force."""
+    if file.resolve() == plan_file.resolve():
+        raise UserError(f"The scores and the plan cannot both be {file}: give --out and --save-plan two names.")
+    folders = [(dataset.root / folder.path).resolve() for folder in dataset.folders()]
+    kept = [*folders, dataset.quarantine.resolve()]
+    for place in (file.resolve(), plan_file.resolve()):
+        if place.name.startswith(CATALOG) or any(place.is_relative_to(folder) for folder in kept):
+            raise UserError(f"{place} is a place of pictures or of the catalog: name a file elsewhere.")
 
 
 def _pictures(dataset: Dataset) -> list[LabelledPicture]:
@@ -126,8 +159,8 @@ def _pictures(dataset: Dataset) -> list[LabelledPicture]:
         for file in dataset.files()
         if file.label != UNLABELLED
     ]
-    if sum(count >= 2 for count in Counter(picture.label for picture in found).values()) < 2:
-        raise UserError(f"{dataset.root} has no two classes of two pictures: nothing can be judged by the others.")
+    if sum(count >= FEWEST for count in Counter(picture.label for picture in found).values()) < 2:
+        raise UserError(f"{dataset.root} has no two classes of {FEWEST} pictures: fewer cannot judge one another.")
     return found
 
 
@@ -180,6 +213,7 @@ def _find(
     index = {label: number for number, label in enumerate(labels)}
     targets = np.array([index[label] for label in contents.labels], np.int64)
     fold = assign_folds(contents.sha256, targets, contents.groups, folds=FOLDS, seed=seed)
+    fold[np.bincount(targets, minlength=len(labels))[targets] < FEWEST] = NEVER
     return find(features, targets, labels, fold, contents.group_numbers(), seed=seed, progress=progress)
 
 

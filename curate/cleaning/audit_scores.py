@@ -64,7 +64,7 @@ def write_scores(file: Path, pictures: Iterable[AuditedPicture], catalog: Catalo
 def read_scores(file: Path) -> list[AuditedPicture]:
     """Read what `write_scores` wrote. Raises `UserError`, naming the line, for what it did not."""
     try:
-        text = read_file(file).decode("utf-8")
+        text = read_file(file).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise UserError(f"There is no {file}: run `audit` first, which says what does not belong.") from error
     except OSError as error:
@@ -115,6 +115,6 @@ def _parse(line: str, where: str) -> AuditedPicture:
     if not isinstance(nearest, list) or not all(isinstance(path, str) for path in nearest):
         raise UserError(problem)
     for name in SCORES:
-        if not isinstance(values[name], float | int) or not 0 <= values[name] <= 1:
+        if type(values[name]) not in (float, int) or not 0 <= values[name] <= 1:
             raise UserError(problem)
     return AuditedPicture(**{name: values[name] for name in names if name != "nearest"}, nearest=tuple(nearest))

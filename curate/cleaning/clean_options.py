@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import get_args
 
-from curate.cleaning.audit_scores import thresholds_of
+from curate.cleaning.audit_scores import REMOVABLE, thresholds_of
 from curate.cleaning.merging import merges_of
 from curate.defaults import (
     DEFAULT_CONFLICTS,
@@ -40,6 +40,8 @@ class CleanOptions:
         flags = [check.flag for check in CHECKS]
         thresholds_of(self.remove)
         for flag in self.remove:
+            if flag in REMOVABLE:
+                raise UserError(f"{flag} is a score of `audit`: say from which chance on, as {flag}@0.99.")
             if "@" not in flag:
                 _require(flag, flags, "quality flag")
         _require(self.keep, get_args(PolicyName), "policy")

@@ -1,6 +1,6 @@
 """How two copies relate: which is the source of the other, by what one knows it, and what was done, in words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,6 +12,8 @@ from curate.lookalikes.close_look import CloseLook
 from curate.lookalikes.comparison import Comparison
 from curate.lookalikes.derivation import CERTAINLY_ON_LATTICE, ON_LATTICE, Derivation, derive, holds_more
 from curate.lookalikes.full_look import FullLook
+from curate.lookalikes.registration import IDENTITY
+from curate.lookalikes.small_look import is_small
 
 Side = Literal["first", "second", ""]
 
@@ -81,6 +83,9 @@ def is_independent(first: FullLook, second: FullLook, turn: Turn, comparison: Co
 
 def relate(first: CopyLooks, second: CopyLooks, turn: Turn, comparison: Comparison) -> Relation:
     """Say which of two copies is the source. The first lies in the second turned so, as the comparison found."""
+    if turn is None and all(is_small(one.close.width, one.close.height) for one in (first, second)):
+        # Small copies have each other's pixels: what recompression does at their rims is no bar and no border
+        comparison = replace(comparison, beyond_first="", beyond_second="", placement=IDENTITY)
     derivation = None
     if _scales(first, second, turn, comparison) is None and not (comparison.beyond_first or comparison.beyond_second):
         derivation = derive(first.full, second.full, turn, _luma_gain(comparison))

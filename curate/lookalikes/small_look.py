@@ -37,9 +37,9 @@ Floats = NDArray[np.float32]
 
 
 class OnGround(NamedTuple):
-    """A picture of w × h pixels on a ground: its smoothed luma, int16[h, w]; of its blocks of 8 × 8 the means of luma, Cb
-    and Cr, int16[3, rows, columns], and of their quarters, int16[3, 2 rows, 2 columns], all in 64ths of a level; and
-    which blocks are even, bool[rows, columns].
+    """A picture of w × h pixels on a ground: its smoothed luma, int16[h, w]; of its blocks of 8 × 8 the means of luma,
+    Cb and Cr, int16[3, rows, columns], and of their quarters, int16[3, 2 rows, 2 columns], all in 64ths of a level;
+    and which blocks are even, bool[rows, columns].
     """
 
     soft: Planes

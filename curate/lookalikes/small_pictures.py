@@ -16,7 +16,7 @@ from curate.lookalikes.small_look import FRACTIONS, Floats, OnGround, Planes, Sm
 _MOST = 27.0  # levels of smoothed luma by which copies differ at most; real digits differ by 35
 _LUMA_OF_BLOCK = 0.5  # the means of blocks may differ by so much of that
 _CHROMA_OF_BLOCK = 0.9
-_OF_QUARTER = 8.0, 0.7, 30.0  # levels of Cb and Cr in a quarter of a block: so many, and that share, but no more
+_OF_QUARTER = 10.0, 0.7, 30.0  # levels of Cb and Cr in a quarter of a block: so many, and that share, but no more
 _DRAWN_BLOCK = (2.5, 0.2), (3.5, 0.2)  # levels of luma, and of Cb and Cr, in drawings: so many, and so much of that
 _OF_EVEN_BLOCK = 4.0, 6.0  # levels of luma, and of Cb and Cr: saving leaves an even colour as it is
 _FRAMES_APART = 24  # levels, as the mean of 4 × 4 pixels

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from curate.cleaning.audit_scores import AuditedPicture
+    from curate.cleaning.losses import ClassLoss
     from curate.dataset import Dataset
     from curate.image import BrokenPicture
     from curate.quarantine import Decision
@@ -35,10 +36,11 @@ class AuditReport:
     purity: list[Purity]  # worst first
     decisions: list[Decision]  # the plan
     held_out: int  # suspects in valid or test that the plan leaves alone
-    unjudged: int  # pictures without another of their class to be judged by
+    unjudged: int  # pictures of classes that are too small, or of one origin, to be judged by
     broken: list[BrokenPicture]
     networks: list[str]
     file: Path | None  # None where nothing may be written
     plan_file: Path | None
     notes: list[str]
+    losses: list[ClassLoss]  # the classes that the plan empties, or takes more than a tenth of
     seconds: dict[str, float] = field(default_factory=dict)  # "features", "audit"

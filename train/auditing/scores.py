@@ -58,9 +58,12 @@ def score(evidence: LabelEvidence, targets: NDArray[np.int64], model: Gaussians,
         return (nearest(distance) + foreign(distance)) / 2
 
     everywhere = np.ones(len(wrong))
-    stray = _posterior(_rising(far, near)(evidence.from_any), wrong)
     not_own = _posterior(_rising(one_class, near)(evidence.from_own), everywhere)
-    irrelevant = expit(_log_odds(wrong) + _log_odds(not_own)) * stray  # two views of one event: labels, distances
+    # Two views of one event, labels and distances. A stray's label is as good as any, so of few classes it says little
+    told = 1 - 2 / max(2, len(model.counts))
+    neither = expit(told * _log_odds(wrong) + _log_odds(not_own))
+    stray = _posterior(_rising(far, near)(evidence.from_any), np.maximum(wrong, neither))
+    irrelevant = neither * stray
     less, more = np.minimum(evidence.own, evidence.other), np.maximum(evidence.own, evidence.other)
     return Scores(
         irrelevant,
