@@ -201,9 +201,9 @@ def test_a_long_series_is_one_though_its_parts_do_not_meet(tmp_path: Path) -> No
     root = tmp_path / "series"
     for number in range(12):
         rng = np.random.default_rng(number)
-        left, top = rng.integers(36, 85), rng.integers(24, 57)
-        pixels = np.asarray(scene(1, 360, 240).crop((left, top, left + 240, top + 160)), float)
-        noisy = pixels + rng.normal(0, 3, pixels.shape)
+        left, top = int(rng.integers(36, 85)), int(rng.integers(24, 57))
+        pixels = np.asarray(scene(1, 360, 240).crop((left, top, left + 240, top + 160)), np.float64)
+        noisy: NDArray[np.float64] = pixels + rng.normal(0, 3, pixels.shape)
         stream = io.BytesIO()
         Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(stream, "JPEG", quality=85)
         put(root / "raw" / "a" / f"series {number}.jpg", stream.getvalue())

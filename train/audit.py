@@ -109,8 +109,8 @@ def audit(
     groups, notes = near_duplicate_groups(dataset, progress)
     if len(dataset.labels()) < FEW_CLASSES:
         notes.append(
-            "Of so few classes what shows none of them is hardly told from an odd picture: look at those with an outlier "
-            "score of 0.9 or more yourself."
+            "Of so few classes what shows none of them is hardly told from an odd picture: look at those with an "
+            "outlier score of 0.9 or more yourself."
         )
     kept = [pictures[at] for at in found.kept]
     contents = _Contents.of_pictures(kept, found.sha256, groups)

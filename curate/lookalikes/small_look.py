@@ -100,8 +100,8 @@ def _laid(pixels: Pixels) -> OnGround:
     rows, columns = blocks.shape[1], blocks.shape[3]
     quarters = blocks.reshape(3, 2 * rows, _BLOCK // 2, 2 * columns, _BLOCK // 2).mean(axis=(2, 4))
     means = blocks.mean(axis=(2, 4))
-    in_fractions = [np.rint(values * FRACTIONS).astype(np.int16) for values in (soft, means, quarters)]
-    return OnGround(*in_fractions, spread.max(axis=0) <= _EVEN)
+    fine, coarse, finer = (np.rint(values * FRACTIONS).astype(np.int16) for values in (soft, means, quarters))
+    return OnGround(fine, coarse, finer, spread.max(axis=0) <= _EVEN)
 
 
 @lru_cache(maxsize=64)
