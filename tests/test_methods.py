@@ -40,7 +40,7 @@ GOLDEN = {
     "candidates": (2, "6b65fd4d3263f405"),
     "registration": (1, "432b955f738d5ff5"),
     "colour": (1, "ed268314d8f9818c"),
-    "search": (5, "876b8bc5428794a7"),
+    "search": (5, "588f2390ad4291ff"),
     "quality": (1, "e7b0490003516a57"),
     "scene": (1, "4365283e9bace0d6"),
     "plan": (3, "a48f67f651d62c61"),
