@@ -11,7 +11,10 @@ from train.auditing.gaussians import Floats
 NEAREST: Final = 3
 
 LARGE: Final = 16_384
-"""Pictures of a class from which on cells are searched in the place of all: 0.99 of the nearest are found then."""
+"""Pictures of a class from which on cells are searched in the place of all.
+
+Of features in clusters 97% of the nearest are found then, of noise without any 88%.
+"""
 
 _PROBED: Final = 12  # cells that are searched for each picture
 _BLOCK: Final = 2_048  # pictures that are held against others at once
