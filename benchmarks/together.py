@@ -142,11 +142,13 @@ def measure(start: Place, commands: Sequence[str], rounds: int, minutes: float, 
     tallies = {(pair, kill): Tally() for pair in pairs for kill in (False, True)}
     known = contents_of(start)
     deadline = time.monotonic() + 60 * minutes
-    for _ in range(rounds):
-        for pair, kill in tallies:
-            if time.monotonic() < deadline:
-                play(start, known, pair, tallies[pair, kill], draw, kill=kill)
-    report(tallies)
+    try:
+        for _ in range(rounds):
+            for pair, kill in tallies:
+                if time.monotonic() < deadline:
+                    play(start, known, pair, tallies[pair, kill], draw, kill=kill)
+    finally:  # Ctrl-C ends it early: what was played until then counts
+        report(tallies)
 
 
 def report(tallies: dict[tuple[tuple[str, str], bool], Tally]) -> None:
@@ -169,7 +171,6 @@ def play(start: Place, known: "Known", pair: tuple[str, str], tally: Tally, draw
     """One round: maybe a killed process, then both, then a look at every file."""
     with tempfile.TemporaryDirectory(dir=start.folder.parent) as folder:
         place = copy_of(start, Path(folder) / "round")
-        tally.rounds += 1
         if kill:
             tally.killed += killed(place, draw.choice(pair), draw.uniform(0.0, 1.0))
         wait = draw.random() < 0.5
@@ -183,6 +184,7 @@ def play(start: Place, known: "Known", pair: tuple[str, str], tally: Tally, draw
         tally.odd += sum(not (end.done or end.told) for end in ends)
         tally.examples += [end.said[-300:] for end in ends if not (end.done or end.told)]
         tally.add(look(place, known))
+        tally.rounds += 1
 
 
 @dataclass(frozen=True)
