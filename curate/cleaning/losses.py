@@ -122,11 +122,17 @@ def _new_labels(decisions: Sequence[Decision], pictures: Sequence[Picture]) -> M
     targets = {decision.path: decision.move_to for decision in decisions if decision.move_to}
     becomes: dict[str, str] = {}
     of_label = defaultdict[str, set[str]](set)
+    leaving = {decision.path for decision in decisions if not decision.move_to}
+    keeping = set[str]()  # labels of pictures that stay as they are: such a class becomes no other
     for picture in pictures if targets else ():
+        if picture.path not in targets and picture.path not in leaving and not picture.broken:
+            keeping.add(picture.label)
         if picture.path in targets:
             becomes[picture.path] = targets[picture.path].split("/")[picture.folder.count("/")]
             of_label[picture.label].add(becomes[picture.path])
-    return becomes | {label: min(others) for label, others in of_label.items() if len(others) == 1}
+    return becomes | {
+        label: min(others) for label, others in of_label.items() if len(others) == 1 and label not in keeping
+    }
 
 
 def _is_much(loss: ClassLoss) -> bool:
