@@ -1,4 +1,4 @@
-"""Imports run one way, florilegium → cli → train → curate, and what is heavy waits until it is needed."""
+"""Imports run one way, florilegium → cli → pages → train → curate, and what is heavy waits until it is needed."""
 
 import ast
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-ORDER = ("florilegium", "cli", "commands", "demo", "testing", "train", "curate")
+ORDER = ("florilegium", "cli", "commands", "demo", "testing", "pages", "train", "curate")
 """Each may import those behind it and no other. `benchmarks` and `tests` may import all."""
 HEAVY = {"torch", "torchvision", "timm"}
 DECLARATIONS = {

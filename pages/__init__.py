@@ -1,0 +1,1 @@
+"""What people look at and decide on: a review page, a report, a page that answers."""

@@ -1,0 +1,115 @@
+"""Runs a page's application in this process until it is stopped: on loopback, at an address that is printed."""
+
+import errno
+import signal
+import socket
+import webbrowser
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from curate.errors import UserError
+
+LOOPBACK: Final = "127.0.0.1"
+MOST_PORT: Final = 65535
+
+_GRACE: Final = 30
+"""Seconds in which answers that were begun are finished."""
+
+
+@dataclass(frozen=True)
+class Listening:
+    """A socket that is bound, and what browsers may call it."""
+
+    sockets: list[socket.socket]
+    host: str
+    port: int
+
+    @property
+    def hosts(self) -> set[str]:
+        """The values of `Host` that are ours; for all addresses of the machine also its names."""
+        names = {self.host, LOOPBACK, "localhost", "[::1]"}
+        if self.host in {"0.0.0.0", "::"}:  # noqa: S104 - whoever asked for it gets it
+            with suppress(OSError):
+                names |= {socket.gethostname().lower(), *_own_addresses()}
+        return {f"{name}:{self.port}" for name in names} | ({*names} if self.port == 80 else set())
+
+    @property
+    def url(self) -> str:
+        """The address to open on this machine."""
+        host = LOOPBACK if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+
+def listen(port: int = 0, host: str = LOOPBACK) -> Listening:
+    """Bind a socket; port 0 takes a free one. Raises `UserError` where that cannot be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+        bound.listen(1024)
+    except (OSError, OverflowError, UnicodeError) as error:
+        bound.close()
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise UserError(f"Port {port} of {host} is taken: give another with --port, or 0 for any.") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"Nothing can listen at {host}, port {port} ({why}): give another --port.") from error
+    return Listening([bound], host, bound.getsockname()[1])
+
+
+def run(
+    app: ASGIApp,
+    listening: Listening,
+    *,
+    started: Callable[[], None] = lambda: None,
+    open_at: str = "",
+    most_connections: int | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM; answers that were begun are finished, for at most 30 s.
+
+    `started` is called once requests are answered; then a browser is opened at `open_at`, unless that is "".
+    """
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, ws="none", lifespan="on", server_header=False,
+        timeout_graceful_shutdown=_GRACE, limit_concurrency=most_connections,
+    )  # fmt: skip
+    server = _Server(config, started, open_at)
+    try:
+        server.run(listening.sockets)
+    finally:
+        for bound in listening.sockets:
+            bound.close()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], open_at: str) -> None:
+        super().__init__(config)
+        self._started = started
+        self._open_at = open_at
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.should_exit:
+            return
+        self._started()
+        if self._open_at:
+            with suppress(webbrowser.Error):
+                webbrowser.open(self._open_at)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn names it
+        """Note the first signal and end in order; a signal is the usual way to end, so that it is not raised again."""
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        else:
+            self.should_exit = True
+
+
+def _own_addresses() -> Collection[str]:
+    found = {str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(socket.gethostname(), None)}
+    return {f"[{address}]" if ":" in address else address for address in found}
