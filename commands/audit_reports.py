@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from commands.cleaning_reports import costs
@@ -13,10 +12,12 @@ from curate.defaults import ONE_CLASS, SUSPECT
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from curate.cleaning.audit_scores import AuditedPicture
+    from curate.cleaning.audit_tally import AuditTally
     from train.auditing.report import AuditReport
 
-_WORST: Final = 3  # suspects of each class that are shown
+WORST: Final = 3
+"""Suspects of each class that are shown."""
+
 _GAIN: Final = 0.03  # from which on more pictures of a class are worth a line
 
 
@@ -25,6 +26,8 @@ def audit(report: AuditReport, names: Mapping[str, str] | None = None) -> None:
 
     `names` says what people call the class folders, as far as that is known.
     """
+    from curate.cleaning.audit_tally import tally_audit
+
     called = {one.label: class_and_name(one.label, (names or {}).get(one.label, "")) for one in report.classes}
     costs(report.dataset, report.losses)
     _suspects(report, called)
@@ -36,24 +39,19 @@ def audit(report: AuditReport, names: Mapping[str, str] | None = None) -> None:
         say(f"Left out, as it gives no pixels: {broken.path}: {broken.reason}")
     if report.unjudged:
         say(f"Not judged, as their class has too few pictures of other origins: {report.unjudged:,}.")
-    # What lies in raw and is placed in a split is one picture
-    once = list({(one.sha256, one.label): one for one in report.pictures}.values())
-    suspects = [one for one in once if _chance(one) >= SUSPECT]
-    irrelevant = sum(one.irrelevant >= one.mislabelled for one in suspects)
-    expected = sum(_chance(one) for one in once)
     seconds = ", ".join(f"{part} {time:.1f} s" for part, time in report.seconds.items())
-    say(
-        f"Of {len(once):,} pictures {irrelevant:,} seem to show none of the classes and "
-        f"{len(suspects) - irrelevant:,} another class than their label says, each with a chance of {SUSPECT:.0%} or "
-        f"more; by all chances together some {expected:,.0f} do not belong. "
-        f"Judged by {' and '.join(report.networks)}: {seconds}."
-    )
+    say(f"{audit_in_words(tally_audit(report.pictures))} Judged by {' and '.join(report.networks)}: {seconds}.")
     if report.held_out:
         say(f"Of the suspects {report.held_out:,} lie in valid or test and stay, unless --splits names these.")
 
 
-def _chance(picture: AuditedPicture) -> float:
-    return max(picture.irrelevant, picture.mislabelled)
+def audit_in_words(tally: AuditTally) -> str:
+    """How many pictures seem not to belong."""
+    return (
+        f"Of {tally.pictures:,} pictures {tally.irrelevant:,} seem to show none of the classes and "
+        f"{tally.mislabelled:,} another class than their label says, each with a chance of {SUSPECT:.0%} or "
+        f"more; by all chances together some {tally.expected:,.0f} do not belong."
+    )
 
 
 def _suspects(report: AuditReport, called: Mapping[str, str]) -> None:
@@ -67,17 +65,11 @@ def _suspects(report: AuditReport, called: Mapping[str, str]) -> None:
 
 def _worst(report: AuditReport, called: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
     """Rows of the surest first, the worst few of each class."""
-    shown = defaultdict[str, int](int)
-    seen = set[tuple[str, str]]()
-    for one in sorted(report.pictures, key=_chance, reverse=True):
-        if _chance(one) < SUSPECT:
-            return
-        if shown[one.label] == _WORST or (one.sha256, one.label) in seen:
-            continue
-        seen.add((one.sha256, one.label))
-        shown[one.label] += 1
-        shows = "none of the classes" if one.irrelevant >= one.mislabelled else called[one.proposed]
-        yield one.path, called[one.label], shows, f"{_chance(one):.0%}"
+    from curate.cleaning.audit_tally import worst_of_each_class
+
+    for one in worst_of_each_class(report.pictures, WORST):
+        shows = "none of the classes" if one.shows_no_class else called[one.proposed]
+        yield one.path, called[one.label], shows, f"{one.chance:.0%}"
 
 
 def _classes(report: AuditReport, called: Mapping[str, str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -511,13 +510,10 @@ class Dataset:
 
     def _counts(self) -> dict[str, dict[str, int]]:
         """Files of each class (label → split → count), "raw" for those in no split."""
+        from curate.counts import count_files
         from curate.dataset import open_dataset
 
-        dataset = open_dataset(self.root)
-        counts = defaultdict[str, dict[str, int]](lambda: dict.fromkeys(_SPLITS, 0))
-        for folder in dataset.class_folders():
-            counts[folder.label][folder.split or "raw"] += len(dataset.files_in(folder))
-        return {label: counts[label] for label in dataset.labels()}
+        return count_files(open_dataset(self.root))
 
     def _summary(self, counts: Mapping[str, Mapping[str, int]]) -> str:
         totals = {split: sum(one[split] for one in counts.values()) for split in _SPLITS}

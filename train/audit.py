@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from curate.catalog import Catalog
 from curate.catalog.known_files import known_files
-from curate.cleaning.audit_scores import AUDIT_FILE, AuditedPicture, write_scores
+from curate.cleaning.audit_scores import AUDIT_FILE, AuditedPicture, as_written, write_scores
 from curate.cleaning.losses import losses_of, tally
 from curate.cleaning.placed_copies import part_placements
 from curate.cleaning.plan import write_plan
@@ -243,7 +243,7 @@ def _lines(
                 contents.sha256[one],
             )
         )
-    return lines
+    return [as_written(line) for line in lines]
 
 
 def _paths(paths: Sequence[str], contents: _Contents, places: NDArray[np.int64]) -> tuple[str, ...]:
