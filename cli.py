@@ -10,7 +10,19 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from commands import ablating, auditing, console, curating, gathering, predicting, running, showing, touring, training
+from commands import (
+    ablating,
+    auditing,
+    console,
+    curating,
+    gathering,
+    predicting,
+    reporting,
+    running,
+    showing,
+    touring,
+    training,
+)
 from curate.program import COMMAND, __version__
 
 # Plain help: rich's takes a quarter of a second to import, and --help should answer at once.
@@ -47,6 +59,7 @@ ROAD = (
     predicting.predict_random,
     predicting.export,
     predicting.model_card,
+    reporting.report,
 )
 for command in ROAD:
     text = (getdoc(command) or "").replace("cli.py", COMMAND)  # the docstrings have it as it is called in the checkout

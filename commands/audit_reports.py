@@ -10,14 +10,14 @@ from commands.report_lines import MOST_CLASSES, MOST_ROWS, class_and_name
 from curate.defaults import ONE_CLASS, SUSPECT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
+    from curate.cleaning.audit_scores import AuditedPicture
     from curate.cleaning.audit_tally import AuditTally
     from train.auditing.report import AuditReport
 
-WORST: Final = 3
-"""Suspects of each class that are shown."""
-
+_WORST: Final = 3  # suspects of each class that are shown
 _GAIN: Final = 0.03  # from which on more pictures of a class are worth a line
 
 
@@ -30,7 +30,7 @@ def audit(report: AuditReport, names: Mapping[str, str] | None = None) -> None:
 
     called = {one.label: class_and_name(one.label, (names or {}).get(one.label, "")) for one in report.classes}
     costs(report.dataset, report.losses)
-    _suspects(report, called)
+    suspects(report.pictures, called, report.file)
     _classes(report, called)
     _purity(report)
     for note in report.notes:
@@ -54,22 +54,23 @@ def audit_in_words(tally: AuditTally) -> str:
     )
 
 
-def _suspects(report: AuditReport, called: Mapping[str, str]) -> None:
-    rows = list(_worst(report, called))
+def suspects(audited: Sequence[AuditedPicture], called: Mapping[str, str], file: Path | None) -> None:
+    """The surest first, the worst few of each class; `called` says what people call the class folders."""
+    rows = list(_worst(audited, called))
     if not rows:
         return
     table("The worst of each class", ("picture", "class", "seems to show", "sure"), rows[:MOST_ROWS])
     if len(rows) > MOST_ROWS:
-        say(f"… and more; {report.file} has the scores of all.")
+        say(f"… and more; {file} has the scores of all.")
 
 
-def _worst(report: AuditReport, called: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+def _worst(audited: Sequence[AuditedPicture], called: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
     """Rows of the surest first, the worst few of each class."""
     from curate.cleaning.audit_tally import worst_of_each_class
 
-    for one in worst_of_each_class(report.pictures, WORST):
-        shows = "none of the classes" if one.shows_no_class else called[one.proposed]
-        yield one.path, called[one.label], shows, f"{one.chance:.0%}"
+    for one in worst_of_each_class(audited, _WORST):
+        shows = "none of the classes" if one.shows_no_class else called.get(one.proposed, one.proposed)
+        yield one.path, called.get(one.label, one.label), shows, f"{one.chance:.0%}"
 
 
 def _classes(report: AuditReport, called: Mapping[str, str]) -> None:

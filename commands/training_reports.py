@@ -101,6 +101,11 @@ def evaluation(report: SplitFigures) -> None:
         if n
     ]
     table("Classes", ("folder", "name", "n", "right"), rows)
+    evaluation_in_words(report)
+
+
+def evaluation_in_words(report: SplitFigures) -> None:
+    """What is taken for what, how far confidence can be trusted, what was left out, and the accuracy."""
     from train.metrics import most_confused
     from train.pictures import counted
 

@@ -37,7 +37,7 @@ _CONFLICT: Final = "conflict"
 
 @dataclass(frozen=True)
 class SetAsidePicture:
-    """One picture in the quarantine, which lay at `path`; `counterpart` is the picture whose copy it is, "" for none."""
+    """One picture in the quarantine, which lay at `path`; `counterpart` is whose copy it is, "" for none."""
 
     file: Path
     path: str
@@ -102,6 +102,11 @@ class Findings:
     verified: VerifyReport
     model: ModelStory | None = None
     without_model: str = ""
+
+    @property
+    def different(self) -> int:
+        """How many contents there are: what lies in raw and is placed in a split is one."""
+        return len({picture.sha256 for picture in self.pictures})
 
     def name_of(self, label: str) -> str:
         """What a class is called, the folder's name with it where that is another."""
@@ -194,9 +199,7 @@ def _named_in(detail: str, paths: set[str]) -> str:
 def _digests(dataset: Dataset, catalog: Catalog, pictures: Sequence[Picture]) -> dict[str, str]:
     root = dataset.root.resolve()
     known = {str(root / picture.path): picture.sha256 for picture in pictures}
-    return known | {
-        str((root / out).resolve() / path): sha256 for out, path, sha256 in placed_elsewhere(catalog)
-    }
+    return known | {str((root / out).resolve() / path): sha256 for out, path, sha256 in placed_elsewhere(catalog)}
 
 
 def _credits(catalog: Catalog) -> dict[str, Credit]:
