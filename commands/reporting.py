@@ -11,17 +11,15 @@ import typer
 from commands import audit_reports, cleaning_reports, console, scraping_reports, training_reports, verifying_reports
 from commands.options import Checkpoint, Data, Device, Models, chosen_checkpoint, tell_split
 from commands.report_lines import class_and_name
-from curate.defaults import DEFAULT_DATA, DEFAULT_DEVICE, DEFAULT_MODELS
+from curate.defaults import DEFAULT_DATA, DEFAULT_DEVICE, DEFAULT_MODELS, DEFAULT_REPORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from curate.progress import Progress
-    from pages.report.document import WrittenReport
     from pages.report.findings import Findings, ModelStory, ReportOptions
     from pages.report.said import Said
-
-DEFAULT_REPORT = Path("report.html")
+    from pages.report.written import WrittenReport
 
 
 def report(

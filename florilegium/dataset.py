@@ -25,6 +25,7 @@ from curate.defaults import (
     DEFAULT_RADIUS,
     DEFAULT_RATIO,
     DEFAULT_RECIPE,
+    DEFAULT_REPORT,
     DEFAULT_RUNS,
     DEFAULT_SEED,
     DEFAULT_SHOWN_SEED,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         CleanPlan,
         CompareResult,
         ExportResult,
+        ReportResult,
         RestoreResult,
         ScrapeResult,
         SplitResult,
@@ -478,6 +480,37 @@ class Dataset:
             progress=chosen(progress),
         )  # fmt: skip
         return AblationResult.of(report)
+
+    @checked
+    def report(
+        self,
+        out: str | Path = DEFAULT_REPORT,
+        *,
+        checkpoint: str | Path | None = None,
+        evaluation: str | Path | None = None,
+        audit: str | Path | None = None,
+        data_only: bool = False,
+        models: str | Path = DEFAULT_MODELS,
+        device: str = DEFAULT_DEVICE,
+        force: bool = False,
+        progress: Watch = AUTO,
+    ) -> ReportResult:
+        """Write what all stages found and did, with a sample of the pictures, as one HTML file that needs nothing else.
+
+        The classifier is `checkpoint` or the best in `models`, and is measured on valid; test is not opened. Figures
+        on any split come from `evaluation`, a folder that `evaluate --out` wrote. `audit` is a file that `audit` wrote
+        to another place. With `data_only` the classifier is left out. `force` replaces a file that is not a report of
+        ours. Raises `UserError` where `out` cannot be written, and as the stages do that are asked.
+        """
+        from commands.reporting import make_report, report_options
+        from florilegium.results import ReportResult
+
+        options = report_options(
+            self.root, None if checkpoint is None else Path(checkpoint), Path(models),
+            evaluation=None if evaluation is None else Path(evaluation), audit=None if audit is None else Path(audit),
+            data_only=data_only, device=device,
+        )  # fmt: skip
+        return ReportResult.of(make_report(self.root, options, Path(out), force=force, progress=chosen(progress)))
 
     @checked
     def export(

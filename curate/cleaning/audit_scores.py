@@ -109,7 +109,7 @@ def as_written(picture: AuditedPicture) -> AuditedPicture:
     What decides and what counts uses this too, so that a reader of the file comes to the same.
     """
     scores = {name: math.floor(round(getattr(picture, name) * 10_000, 6)) / 10_000 for name in SCORES}
-    return replace(picture, **scores)  # type: ignore[arg-type]
+    return replace(picture, **scores)
 
 
 def _parse(line: str, where: str) -> AuditedPicture:

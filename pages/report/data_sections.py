@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from curate.catalog import Picture
 from curate.cleaning.audit_scores import AuditedPicture
@@ -112,7 +113,7 @@ def _classes(found: Findings) -> Iterator[ReportBlock]:
     totals = [sum(one[split] for one in found.counts.values()) for split in columns]
     yield ChartRow([class_sizes("class-sizes", "Files of each class", rows, drawn, "")])
     if columns != drawn and len(drawn) < len(columns):
-        yield Words(["Drawn are the splits; what lies in raw, placed in a split or not, is counted in the table."])
+        yield Words(["The bars show the splits; the table counts raw too, whose pictures may be placed in one or not."])
     cells = [
         (label, found.names.get(label, label), *(f"{one[split]:,}" for split in columns))
         for label, one in found.counts.items()
@@ -294,7 +295,7 @@ def _quality(found: Findings, places: PlacesOf) -> Iterator[ReportBlock]:
         yield from _worst(check, at, judged, flagged.get(check.flag, 0), places)
 
 
-def _distribution(check: Check, scores: np.ndarray, flagged: int) -> ChartFigure:  # type: ignore[type-arg]
+def _distribution(check: Check, scores: NDArray[np.float64], flagged: int) -> ChartFigure:
     counts = np.histogram(scores, bins=_BINS, range=(0.0, 1.0))[0].tolist()
     title = f"{check.flag}: {flagged:,} flagged"
     told = f"Scores of {len(scores):,} pictures; {flagged:,} lie below {check.threshold:g}: {check.means}."

@@ -23,21 +23,11 @@ from pages.report.findings import Findings
 from pages.report.model_sections import model_sections
 from pages.report.said import Said
 from pages.report.thumbnails import make_thumbnails
+from pages.report.written import WrittenReport
 
 _STYLES: Final = ("base.css", "report.css")
 _SCRIPT: Final = "report.js"
 _ENDINGS: Final = {".html", ".htm"}
-
-
-@dataclass(frozen=True)
-class WrittenReport:
-    """The file that was written, its size, and how many pictures it shows; `left_out` would have made it too large."""
-
-    file: Path
-    bytes: int
-    shown: int
-    pictures: int
-    left_out: int
 
 
 @dataclass(frozen=True)

@@ -206,7 +206,12 @@ def _credits(catalog: Catalog) -> dict[str, Credit]:
     pages = author_pages(catalog)
     url = FIELDS.index("url")
     return {
-        sha256: Credit("", "", *values, author_page=pages.get((sha256, values[url]), ""))
+        sha256: Credit(
+            path="",
+            label="",
+            author_page=pages.get((sha256, values[url]), ""),
+            **dict(zip(FIELDS, values, strict=True)),
+        )
         for sha256, values in first_credits(catalog).items()
     }
 
