@@ -43,6 +43,7 @@ FOLDED: Final = 16
 """Rows from which on a table is folded."""
 
 _COLUMNS: Final = (*SPLITS, RAW)
+_NAMED: Final = 24  # classes that have room for their names in the chart
 _OF_A_CLASS: Final = 4
 _SAMPLES: Final = 300
 _PAIRS: Final = 48
@@ -111,7 +112,8 @@ def _classes(found: Findings) -> Iterator[ReportBlock]:
     rows = [BarRow(found.name_of(label), [one[split] for split in drawn]) for label, one in found.counts.items()]
     most = max((row.total for row in rows), default=1) or 1
     totals = [sum(one[split] for one in found.counts.values()) for split in columns]
-    yield ChartRow([class_sizes("class-sizes", "Files of each class", rows, drawn, "")])
+    chart = lying_bars if len(rows) <= _NAMED else class_sizes
+    yield ChartRow([chart("class-sizes", "Files of each class", rows, drawn)])
     if columns != drawn and len(drawn) < len(columns):
         yield Words(["The bars show the splits; the table counts raw too, whose pictures may be placed in one or not."])
     cells = [

@@ -53,7 +53,7 @@ def lying_bars(
     return ChartFigure(svg, caption, table, tuple(series) if len(series) > 1 else ())
 
 
-def class_sizes(name: str, title: str, rows: Sequence[BarRow], series: Sequence[str], caption: str) -> ChartFigure:
+def class_sizes(name: str, title: str, rows: Sequence[BarRow], series: Sequence[str] = ()) -> ChartFigure:
     """Each class as a thin standing bar in parts, the largest first."""
     ordered = sorted(rows, key=lambda row: (-row.total, row.name))
     left, top, height, below = 44, 8, 200, 26
@@ -67,7 +67,7 @@ def class_sizes(name: str, title: str, rows: Sequence[BarRow], series: Sequence[
             tall = height * count / most
             y -= tall
             if count:
-                tip = f"{row.name}: {count:,} {series[part]}"
+                tip = f"{row.name}: {count:,} {series[part] if series else ''}".strip()
                 drawn.append(
                     rect(left + number * across, y, max(across - max(across * 0.12, 0.4), 0.6), tall, f"s{part}", tip)
                 )
@@ -75,7 +75,7 @@ def class_sizes(name: str, title: str, rows: Sequence[BarRow], series: Sequence[
     sizes = [row.total for row in ordered] or [0]
     told = f"{len(ordered):,} classes; the largest has {max(sizes):,} files, the smallest {min(sizes):,}."
     svg = drawing(name, _WIDTH, top + height + below, title, told, drawn)
-    return ChartFigure(svg, caption, None, tuple(series) if len(series) > 1 else ())
+    return ChartFigure(svg, legend=tuple(series) if len(series) > 1 else ())
 
 
 def histogram(
