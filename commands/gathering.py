@@ -119,11 +119,17 @@ def scrape(
     scraping_reports.scraping(report)
     if audit and report.new:
         _audit(out, before, backbone, models, wait=wait)
-    console.say(
-        f"Brought {report.new:,} pictures into {out}, credited in {report.credits}. Next: {command_line('clean', out)}"
-    )
+    if report.new:
+        credited = f"credited in {report.credits}. Next: {command_line('clean', out)}"
+        console.say(f"Brought {_pictures(report.new)} into {out}, {credited}")
+    else:
+        console.say(f"Brought no picture into {out}.")
     if report.problems and not report.new:
         raise typer.Exit(1)
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count:,} pictures"
 
 
 def _present(out: Path) -> frozenset[str]:
