@@ -124,8 +124,8 @@ def _classes(found: Findings) -> Iterator[ReportBlock]:
         "Files of each class", ("class", "name", *columns),
         [*cells, ("all", "", *(f"{total:,}" for total in totals))], last_is_total=True,
     )  # fmt: skip
-    bars = [_bar(row, most) for row in rows]
-    yield TableBlock(table, folded=len(rows) > FOLDED, bars=[*bars, Markup("")])
+    bars = [*(_bar(row, most) for row in rows), Markup("")] if chart is class_sizes else []
+    yield TableBlock(table, folded=len(rows) > FOLDED, bars=bars)
 
 
 def _samples(found: Findings, places: PlacesOf) -> Iterator[ReportBlock]:

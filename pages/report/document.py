@@ -132,7 +132,10 @@ def _web(url: str) -> str:
 
 
 def _tiles(found: Findings) -> list[ReportTile]:
-    tiles = [ReportTile("different pictures", f"{found.different:,}"), ReportTile("classes", f"{len(found.counts):,}")]
+    tiles = [
+        ReportTile("pictures", f"{found.different:,}", "no two alike to the byte"),
+        ReportTile("classes", f"{len(found.counts):,}"),
+    ]
     for proof in found.verified.splits:
         counted = ", ".join(f"{count:,} {split}" for split, count in proof.counts.items())
         tiles.append(ReportTile("split", f"{sum(proof.counts.values()):,}", counted))
