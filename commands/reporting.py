@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from curate.progress import Progress
-    from pages.report.findings import Findings, ModelStory, ReportOptions
-    from pages.report.said import Said
+    from pages.report.findings import ModelStory, ReportFindings, ReportOptions
+    from pages.report.said import SaidByCommand
     from pages.report.written import WrittenReport
 
 
@@ -102,9 +102,9 @@ def report_in_words(written: WrittenReport) -> str:
     )
 
 
-def said_of(found: Findings) -> Mapping[str, Said]:
+def said_of(found: ReportFindings) -> Mapping[str, SaidByCommand]:
     """What each stage's own command says of what was gathered, word for word."""
-    said: dict[str, Said] = {}
+    said: dict[str, SaidByCommand] = {}
     with _saying(said, "scrape"):
         scraping_reports.yields(found.yields)
     with _saying(said, "clean"):
@@ -143,9 +143,9 @@ def _training(model: ModelStory) -> None:
 
 
 @contextmanager
-def _saying(said: dict[str, Said], stage: str) -> Iterator[None]:
-    from pages.report.said import Said
+def _saying(said: dict[str, SaidByCommand], stage: str) -> Iterator[None]:
+    from pages.report.said import SaidByCommand
 
-    said[stage] = Said()
+    said[stage] = SaidByCommand()
     with console.onto(said[stage]):
         yield

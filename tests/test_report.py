@@ -225,6 +225,7 @@ def test_a_stage_that_has_not_been_is_named_with_its_command(tmp_path: Path) -> 
         assert any(f"cli.py {name}" in line for line in found.lines[section]), (section, found.lines[section])
     assert found.lines["audit"][0].startswith("No audit yet.")
     assert found.lines["split"][0].startswith("Not split yet.")
+    assert sys.executable not in found.source, "whoever reads it has another machine"
     assert contents(tmp_path / "data") == before
 
 
@@ -240,6 +241,9 @@ def test_a_flat_dataset_is_told_with_the_split_beside_it(tmp_path: Path) -> None
     table = found.table("classes", "Files of each class")
     assert table.columns[:6] == ["class", "name", "train", "valid", "test", "raw"]
     assert table.rows[-1][2:6] == ["16", "2", "2", "20"]
+    assert command("report", tmp_path / "flat_split", "--data-only", "--out", tmp_path / "s.html").code == 0
+    assert ReadReport(tmp_path / "s.html").tables == found.tables, "the split is told of with its dataset"
+    assert not (tmp_path / "flat_split" / "catalog.sqlite").exists()
 
 
 def test_a_checkpoint_of_other_classes_is_only_said_if_nobody_named_it(walked: Walked, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from curate.errors import UserError
 from curate.files.inside import inside
 from curate.quality import CHECKS, Check
 from curate.quarantine import Decision
-from curate.shell import command_line
+from curate.shell import as_command
 from curate.show import pictures_to_show
 from curate.splitting.since_split import since_split
 from pages.report.blocks import (
@@ -36,8 +36,8 @@ from pages.report.blocks import (
 )
 from pages.report.charts.bars import BarRow, class_sizes, histogram, lying_bars
 from pages.report.charts.svg import ChartFigure, rect
-from pages.report.findings import Findings, SetAsidePicture
-from pages.report.said import Said, table_of
+from pages.report.findings import ReportFindings, SetAsidePicture
+from pages.report.said import SaidByCommand, table_of
 
 FOLDED: Final = 16
 """Rows from which on a table is folded."""
@@ -59,7 +59,7 @@ _BINS: Final = 25
 class PlacesOf:
     """Where pictures lie by now, and what is known of them, by their paths relative to the dataset."""
 
-    def __init__(self, found: Findings) -> None:
+    def __init__(self, found: ReportFindings) -> None:
         self.root = found.dataset.root
         self.digests = found.digests
         self._went = {move.path: move.move_to for move in reversed(found.relabelled)}
@@ -85,7 +85,7 @@ class PlacesOf:
         return ShownPicture(self.file(path), self.sha256(path), path, words, tone)
 
 
-def data_sections(found: Findings, said: Mapping[str, Said]) -> list[ReportSection]:
+def data_sections(found: ReportFindings, said: Mapping[str, SaidByCommand]) -> list[ReportSection]:
     """The sections on the data; `said` has what the commands say: "scrape", "clean", "audit" and "verify"."""
     places = PlacesOf(found)
     return [
@@ -105,7 +105,7 @@ def shown_of(some: int, of: int, what: str) -> str:
     return f"Shown: {some:,} of {of:,} {what}." if some < of else f"Shown: all {of:,} {what}."
 
 
-def _classes(found: Findings) -> Iterator[ReportBlock]:
+def _classes(found: ReportFindings) -> Iterator[ReportBlock]:
     columns = [split for split in _COLUMNS if any(one[split] for one in found.counts.values())]
     # What lies in raw and is placed in a split is one picture
     drawn = [split for split in columns if split != RAW] or columns
@@ -128,7 +128,7 @@ def _classes(found: Findings) -> Iterator[ReportBlock]:
     yield TableBlock(table, folded=len(rows) > FOLDED, bars=bars)
 
 
-def _samples(found: Findings, places: PlacesOf) -> Iterator[ReportBlock]:
+def _samples(found: ReportFindings, places: PlacesOf) -> Iterator[ReportBlock]:
     try:
         samples = pictures_to_show(
             found.dataset, found.names, count=min(_SAMPLES, _OF_A_CLASS * max(len(found.counts), 1))
@@ -155,7 +155,7 @@ def _bar(row: BarRow, most: int) -> Markup:
     ).format(drawn)
 
 
-def _origins(found: Findings, said: Mapping[str, Said]) -> Iterator[ReportBlock]:
+def _origins(found: ReportFindings, said: Mapping[str, SaidByCommand]) -> Iterator[ReportBlock]:
     if found.yields:
         stages = ("unique", "intact", "fetched", "allowed", "found")
         sums = defaultdict[str, Counter[str]](Counter)
@@ -177,7 +177,7 @@ def _origins(found: Findings, said: Mapping[str, Said]) -> Iterator[ReportBlock]
         yield from (TableBlock(table, folded=len(table.rows) > FOLDED) for table in said["scrape"].tables)
     else:
         yield MissingStage("Nothing was scraped into this dataset, as far as its catalog knows.",
-                           command_line("scrape", "--out", found.root))  # fmt: skip
+                           as_command("scrape", "--out", found.root))  # fmt: skip
     if found.licences:
         by_licence = Counter[str]()
         for _, licence, count in found.licences:
@@ -190,10 +190,10 @@ def _origins(found: Findings, said: Mapping[str, Said]) -> Iterator[ReportBlock]
         yield ChartRow([lying_bars("licences", "Pictures by licence", rows, table=table)], "Licences")
 
 
-def _set_aside(found: Findings, places: PlacesOf) -> Iterator[ReportBlock]:
+def _set_aside(found: ReportFindings, places: PlacesOf) -> Iterator[ReportBlock]:
     if not found.set_aside and not found.relabelled:
         yield MissingStage("Nothing lies in the quarantine: `clean` has set nothing aside, or all of it was restored.",
-                           command_line("clean", found.root, "--dry-run"))  # fmt: skip
+                           as_command("clean", found.root, "--dry-run"))  # fmt: skip
         return
     counts = Counter(one.reason for one in found.set_aside)
     rows = [BarRow(reason, [count]) for reason, count in counts.most_common()]
@@ -240,13 +240,13 @@ def _pair(one: SetAsidePicture, places: PlacesOf) -> PictureGroup:
     return PictureGroup([leaves, other], words)
 
 
-def _to_clean(found: Findings, said: Mapping[str, Said], places: PlacesOf) -> Iterator[ReportBlock]:
+def _to_clean(found: ReportFindings, said: Mapping[str, SaidByCommand], places: PlacesOf) -> Iterator[ReportBlock]:
     report = found.cleaning
     yield Words(said["clean"].lines or [f"Nothing to set aside among {report.scan.files:,} files."])
     yield from (TableBlock(table, folded=len(table.rows) > FOLDED) for table in said["clean"].tables)
     decisions = report.plan.decisions
     if decisions:
-        yield Words([f"To look at all of it: `{command_line('clean', found.root, '--dry-run')}`."])
+        yield Words([f"To look at all of it: `{as_command('clean', found.root, '--dry-run')}`."])
         groups = [_planned(decision, places) for decision in decisions[:_PLANNED]]
         yield Gallery("What would leave", groups, shown_of(len(groups), len(decisions), "pictures of the plan"))
     conflicts = report.plan.conflicts
@@ -274,11 +274,11 @@ def _planned(decision: Decision, places: PlacesOf) -> PictureGroup:
     return PictureGroup(shown, words)
 
 
-def _quality(found: Findings, places: PlacesOf) -> Iterator[ReportBlock]:
+def _quality(found: ReportFindings, places: PlacesOf) -> Iterator[ReportBlock]:
     judged = [picture for picture in found.pictures if picture.scores]
     broken = sum(bool(picture.broken) for picture in found.pictures)
     if not judged:
-        yield MissingStage("No picture gives pixels to be judged by.", command_line("clean", found.root, "--dry-run"))
+        yield MissingStage("No picture gives pixels to be judged by.", as_command("clean", found.root, "--dry-run"))
         return
     flagged = found.cleaning.flagged
     told = ", ".join(f"{count:,} {flag}" for flag, count in flagged.items())
@@ -323,16 +323,16 @@ def _worst(check: Check, at: int, judged: Sequence[Picture], flagged: int, place
     yield Gallery(f"The worst: {check.flag}", [PictureGroup([one]) for one in pictures], words)
 
 
-def _audit(found: Findings, said: Mapping[str, Said], places: PlacesOf) -> Iterator[ReportBlock]:
+def _audit(found: ReportFindings, said: Mapping[str, SaidByCommand], places: PlacesOf) -> Iterator[ReportBlock]:
     audit = found.audit
     if audit is None:
-        yield MissingStage("No audit yet.", command_line("audit", found.root))
+        yield MissingStage("No audit yet.", as_command("audit", found.root))
         return
     lines = [*said["audit"].lines, f"That is what {audit.file} says."]
     if audit.stale:
         lines.append(
             f"{audit.stale:,} of its pictures have changed, gone or another class since; to judge anew: "
-            f"`{command_line('audit', found.root)}`."
+            f"`{as_command('audit', found.root)}`."
         )
     if audit.plan is None:
         lines.append(f"Its plan, {audit.plan_file}, is not there.")
@@ -359,7 +359,7 @@ def _most_typical(audited: Sequence[AuditedPicture]) -> dict[str, str]:
     return {one.label: one.path for one in reversed(ordered)}
 
 
-def _suspect(one: AuditedPicture, typical: Mapping[str, str], found: Findings, places: PlacesOf) -> PictureGroup:
+def _suspect(one: AuditedPicture, typical: Mapping[str, str], found: ReportFindings, places: PlacesOf) -> PictureGroup:
     shows = "none of the classes" if one.shows_no_class else found.name_of(one.proposed)
     words = f"seems to show {shows} and not {found.name_of(one.label)}, {one.chance:.1%} sure"
     nearest = [places.shown(path, f"near, of {found.name_of(one.label)}") for path in one.nearest[:_NEAREST]]
@@ -368,14 +368,14 @@ def _suspect(one: AuditedPicture, typical: Mapping[str, str], found: Findings, p
     return PictureGroup([places.shown(one.path, "suspect", tone="wrong"), *nearest, *more], words)
 
 
-def _split(found: Findings, said: Mapping[str, Said], places: PlacesOf) -> Iterator[ReportBlock]:
+def _split(found: ReportFindings, said: Mapping[str, SaidByCommand], places: PlacesOf) -> Iterator[ReportBlock]:
     proofs = found.verified.splits
     if not proofs:
-        yield MissingStage("Not split yet.", command_line("split", found.root))
+        yield MissingStage("Not split yet.", as_command("split", found.root))
     yield Words([*said["verify"].lines, *([found.verified.order_in_words] if found.verified.in_order else [])])
     since = since_split(found.dataset)
     if since.new or since.gone or since.relabelled:
-        yield MissingStage("The pictures have changed since the split.", command_line("split", found.root))
+        yield MissingStage("The pictures have changed since the split.", as_command("split", found.root))
     for number, proof in enumerate(proofs):
         rows = [BarRow(split, [count]) for split, count in proof.counts.items()]
         words = (

@@ -19,9 +19,9 @@ from curate.progress import Progress, silent
 from pages.html import html, static_text
 from pages.report.blocks import Gallery, ReportSection, ShownPicture
 from pages.report.data_sections import data_sections
-from pages.report.findings import Findings
+from pages.report.findings import ReportFindings
 from pages.report.model_sections import model_sections
-from pages.report.said import Said
+from pages.report.said import SaidByCommand
 from pages.report.thumbnails import make_thumbnails
 from pages.report.written import WrittenReport
 
@@ -73,7 +73,12 @@ def require_report_place(out: Path, found: Path, *, force: bool = False) -> None
 
 
 def write_report(
-    found: Findings, said: Mapping[str, Said], out: Path, *, force: bool = False, progress: Progress = silent
+    found: ReportFindings,
+    said: Mapping[str, SaidByCommand],
+    out: Path,
+    *,
+    force: bool = False,
+    progress: Progress = silent,
 ) -> WrittenReport:
     """Write the report of what was gathered, whole or not at all; `said` has what the commands say of each stage.
 
@@ -131,7 +136,7 @@ def _web(url: str) -> str:
     return url if url.startswith(("http://", "https://")) else ""
 
 
-def _tiles(found: Findings) -> list[ReportTile]:
+def _tiles(found: ReportFindings) -> list[ReportTile]:
     tiles = [
         ReportTile("pictures", f"{found.different:,}", "no two alike to the byte"),
         ReportTile("classes", f"{len(found.counts):,}"),

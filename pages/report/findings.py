@@ -17,14 +17,14 @@ from curate.cleaning.plan import PlanLine, read_plan
 from curate.companions import COMPANION_OF, is_picture
 from curate.counts import count_files
 from curate.credits import licences_of, names_on_record
-from curate.dataset import Dataset, open_dataset
+from curate.dataset import Dataset, open_dataset, still_there
 from curate.defaults import DEFAULT_DEVICE
 from curate.errors import UserError
 from curate.names import names_for
 from curate.progress import Progress, silent
 from curate.quarantine import stored_files
 from curate.scraping.yield_report import Yield, yields_on_record
-from curate.splitting.whereabouts import split_folder
+from curate.splitting.whereabouts import dataset_split_into, split_folder
 from curate.verify import VerifyReport, verify
 from train.audit import PLAN_FILE
 from train.checkpoint import Checkpoint, load_checkpoint
@@ -77,7 +77,7 @@ class ModelStory:
 
 
 @dataclass(frozen=True)
-class Findings:
+class ReportFindings:
     """All that a report is made of.
 
     `counts` is label → split → files, with the split's own where that lies in `split_root`, another folder. `licences`
@@ -131,18 +131,22 @@ class ReportOptions:
     without_model: str = field(default="")
 
 
-def gather(root: Path, options: ReportOptions, progress: Progress = silent) -> Findings:
-    """Ask each stage what it knows of a dataset. Test is not opened; nothing is moved, and nothing written but what the
-    catalog knows and the bank's features. Raises `UserError` as the stages do.
+def gather(root: Path, options: ReportOptions, progress: Progress = silent) -> ReportFindings:
+    """Ask each stage what it knows of a dataset; of the one whose split lies in `root`, where that is another.
+
+    Test is not opened; nothing is moved, and nothing written but what the catalog knows and the bank's features. Raises
+    `UserError` as the stages do.
     """
     evaluated = read_evaluation(options.evaluation) if options.evaluation else None
     dataset = open_dataset(root)
+    if not dataset.catalog_path.exists() and (owner := dataset_split_into(dataset.root)):
+        root, dataset = owner, open_dataset(owner)  # a folder that holds another dataset's split has no catalog
     elsewhere = split_folder(dataset)
-    with catalog_to_look(dataset) as catalog:
+    with still_there(dataset.root), catalog_to_look(dataset) as catalog:
         cleaning = find_to_clean(dataset, catalog, progress)
         pictures = catalog.pictures()
         called, _ = names_for(dataset.root, dataset.labels(), recorded=names_on_record(catalog))
-        found = Findings(
+        found = ReportFindings(
             root=root,
             dataset=dataset,
             split_root=elsewhere,

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from curate.shell import command_line
+from curate.shell import as_command
 from pages.report.blocks import (
     ChartRow,
     Gallery,
@@ -23,8 +23,8 @@ from pages.report.charts.confusion import confusion_chart
 from pages.report.charts.learning import curve_chart
 from pages.report.charts.reliability import reliability_diagram
 from pages.report.data_sections import FOLDED, shown_of
-from pages.report.findings import Findings, ModelStory
-from pages.report.said import Said, SaidTable, table_of
+from pages.report.findings import ModelStory, ReportFindings
+from pages.report.said import SaidByCommand, SaidTable, table_of
 from train.curves_plot import curves_of
 from train.evaluate import SplitFigures
 from train.evaluation_files import PictureAnswer, surest_mistakes
@@ -37,7 +37,7 @@ _MISTAKES: Final = 24
 _LISTED: Final = 300  # pairs of classes in the table below the matrix
 
 
-def model_sections(found: Findings, said: Mapping[str, Said]) -> list[ReportSection]:
+def model_sections(found: ReportFindings, said: Mapping[str, SaidByCommand]) -> list[ReportSection]:
     """The sections on the checkpoint; `said` has what `train` and `evaluate` say: "train" and "evaluate"."""
     model = found.model
     if model is None:
@@ -48,7 +48,7 @@ def model_sections(found: Findings, said: Mapping[str, Said]) -> list[ReportSect
     ]
 
 
-def _training(found: Findings, model: ModelStory, said: Mapping[str, Said]) -> Iterator[ReportBlock]:
+def _training(found: ReportFindings, model: ModelStory, said: Mapping[str, SaidByCommand]) -> Iterator[ReportBlock]:
     yield Words(said["train"].lines)
     if model.checkpoint is None:
         yield MissingStage(model.why_not or f"{model.path} is not there: its curves are not shown.")
@@ -60,18 +60,18 @@ def _training(found: Findings, model: ModelStory, said: Mapping[str, Said]) -> I
     never = "Test was never opened with this checkpoint, as far as the record beside it tells."
     lines = [opened if times else never]
     if not model.source:
-        measure = command_line(
+        measure = as_command(
             "evaluate", found.root, "--checkpoint", model.path, "--split", "test", "--out", "evaluation"
         )
-        again = command_line("report", found.root, "--evaluation", "evaluation")
+        again = as_command("report", found.root, "--evaluation", "evaluation")
         lines.append(f"A report does not open test. To show figures on it: `{measure}`, then `{again}`.")
     yield Words(lines)
 
 
-def _errors(found: Findings, model: ModelStory, said: Mapping[str, Said]) -> Iterator[ReportBlock]:
+def _errors(found: ReportFindings, model: ModelStory, said: Mapping[str, SaidByCommand]) -> Iterator[ReportBlock]:
     figures = model.figures
     if figures is None:
-        yield MissingStage(model.why_not, command_line("evaluate", found.root, "--checkpoint", model.path))
+        yield MissingStage(model.why_not, as_command("evaluate", found.root, "--checkpoint", model.path))
         return
     where = f"as `evaluate` wrote into {model.source}" if model.source else "measured for this report"
     yield Words([f"On {figures.split or 'all pictures'}, {where}.", *said["evaluate"].lines])
@@ -113,7 +113,7 @@ def _confusions(figures: SplitFigures) -> SaidTable | None:
 class _Pictures:
     """The measured pictures as they are drawn: an evaluation names files, not paths of a dataset."""
 
-    def __init__(self, found: Findings) -> None:
+    def __init__(self, found: ReportFindings) -> None:
         self._digests = found.digests
         self._roots = [root.resolve() for root in (found.split_root, found.dataset.root) if root is not None]
 

@@ -30,7 +30,7 @@ def _is_numeric(cells: Sequence[str]) -> bool:
 
 
 @dataclass
-class Said:
+class SaidByCommand:
     """What one command says, in order; it takes lines and tables as a terminal does."""
 
     parts: list[str | SaidTable] = field(default_factory=list)
