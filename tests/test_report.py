@@ -13,15 +13,13 @@ import pytest
 from markupsafe import Markup
 
 import florilegium as fl
-from curate.catalog import Catalog
-from curate.catalog.credits import CreditRow, enter_credit
 from pages.html import _environment, coded
 from pages.report.thumbnails import make_thumbnails
 from tests.commanding import Ended, command
 from tests.pictures import contents
 from tests.reading_reports import ReadReport, compare_with_commands
 from tests.training_ground import COLOURS, grow, picture
-from tests.walked_garden import Walked
+from tests.walked_garden import NASTY, Walked, hostile_garden
 from tests.without_rights import needs_rights, read_only, without_privileges
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -163,26 +161,9 @@ def test_the_page_shrinks_its_pictures_and_counts_what_is_left_out(
 # What others wrote
 
 
-NASTY = "<script>alert(1)</script> \"'&` \u202e{{ 7 * 7 }}"
-
-
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Class, file, title, author and links that are markup, script, quotes, templates and escapes."""
-    root = tmp_path_factory.mktemp("hostile") / "data<b>&"
-    for number, label in enumerate(("<img src=x onerror=alert(2)>", NASTY.replace("/", "")), start=1):
-        for at in range(6):
-            file = root / "raw" / label / f'"><svg onload=alert({at})>.jpg'
-            file.parent.mkdir(parents=True, exist_ok=True)
-            picture(list(COLOURS.values())[number], 10 * number + at).save(file)
-    assert command("clean", root).code == 0
-    with Catalog.open(root / "catalog.sqlite") as catalog:
-        for at, one in enumerate(catalog.pictures()):
-            url = ("javascript:alert(3)", "data:text/html,<script>", "https://a.example/?<\">'")[at % 3]
-            fields = (url, "openverse", "1", url, NASTY, NASTY, NASTY, url, "", "2026-01-01")
-            with catalog.transaction():
-                enter_credit(catalog, CreditRow(one.sha256, *fields))
-    return root
+    return hostile_garden(tmp_path_factory.mktemp("hostile"))
 
 
 def test_what_others_wrote_is_text(hostile: Path, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browsing import SETTINGS, a_browser, a_tab, screenshot, serious_faults
-from tests.walked_garden import Walked
+from tests.commanding import command
+from tests.walked_garden import Walked, hostile_garden
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +18,8 @@ def report(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> str:
         pass
     place = tmp_path_factory.mktemp("page")
     Walked(place).report(place / "report.html")
+    hostile = command("report", hostile_garden(place), "--data-only", "--out", place / "hostile.html")
+    assert hostile.code == 0, hostile.err
     return (place / "report.html").as_uri()
 
 
@@ -91,3 +94,14 @@ def test_without_scripts_all_is_there(browser: Browser, report: str) -> None:
         page.goto(report)
         assert page.locator("section").count() >= 10
         assert page.locator("#classes table tbody tr").count() == 5
+
+
+def test_nothing_runs_that_others_wrote(browser: Browser, report: str) -> None:
+    """Names and credits with script, markup, quotes and escapes; a dialog would fail the tab."""
+    hostile = report.replace("report.html", "hostile.html")
+    with a_tab(browser) as page:
+        assert opened(page, hostile) == [hostile]
+        assert page.locator("main script, main b, [onerror], [onload]").count() == 0
+        leads = page.locator("a[href]").evaluate_all("(links) => links.map((one) => one.protocol)")
+        assert set(leads) == {"file:", "https:"}
+        assert page.get_by_text("<script>alert(1)</script>").count() > 0

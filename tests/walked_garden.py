@@ -9,6 +9,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 from commands import scraping_reports
+from curate.catalog import Catalog
+from curate.catalog.credits import CreditRow, enter_credit
 from testing.localweb import LocalWeb
 from tests.bringing import bring
 from tests.commanding import command
@@ -72,3 +74,24 @@ def printed_by(say: Callable[[], None]) -> str:
     with redirect_stdout(out), patch.dict(os.environ, COLUMNS="10000"):
         say()
     return out.getvalue()
+
+
+NASTY = "<script>alert(1)</script> \"'&` \u202e{{ 7 * 7 }}"
+
+
+def hostile_garden(place: Path) -> Path:
+    """Class, file, title, author and links that are markup, script, quotes, templates and escapes."""
+    root = place / "data<b>&"
+    for number, label in enumerate(("<img src=x onerror=alert(2)>", NASTY.replace("/", "")), start=1):
+        for at in range(6):
+            file = root / "raw" / label / f'"><svg onload=alert({at})>.jpg'
+            file.parent.mkdir(parents=True, exist_ok=True)
+            picture(list(COLOURS.values())[number], 10 * number + at).save(file)
+    assert command("clean", root).code == 0
+    with Catalog.open(root / "catalog.sqlite") as catalog:
+        for at, one in enumerate(catalog.pictures()):
+            url = ("javascript:alert(3)", "data:text/html,<script>", "https://a.example/?<\">'")[at % 3]
+            fields = (url, "openverse", "1", url, NASTY, NASTY, NASTY, url, "", "2026-01-01")
+            with catalog.transaction():
+                enter_credit(catalog, CreditRow(one.sha256, *fields))
+    return root
