@@ -14,6 +14,7 @@ _ROW: Final = 24
 _NAME: Final = 180
 _LETTERS: Final = 26
 _WIDTH: Final = 760
+_CLASS_RULES: Final = 5
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def class_sizes(name: str, title: str, rows: Sequence[BarRow], series: Sequence[
     left, top, height, below = 44, 8, 200, 26
     room = _WIDTH - left - 8
     across = min(36.0, room / max(len(ordered), 1))
-    most = whole_top(max((row.total for row in ordered), default=1))
-    drawn = _rules(left, top, room, height, most)
+    most = whole_top(max((row.total for row in ordered), default=1), _CLASS_RULES)
+    drawn = _rules(left, top, room, height, most, _CLASS_RULES)
     for number, row in enumerate(ordered):
         y = float(top + height)
         for part, count in enumerate(row.parts):
@@ -105,7 +106,7 @@ def histogram(
     return ChartFigure(drawing(name, left + width + 14, top + height + 24, title, description, drawn))
 
 
-def _rules(left: float, top: float, width: float, height: float, most: float, rules: int = 4) -> list[Markup]:
+def _rules(left: float, top: float, width: float, height: float, most: float, rules: int) -> list[Markup]:
     drawn = []
     for number in range(rules + 1):
         y = top + height - height * number / rules
