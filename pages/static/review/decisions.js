@@ -1,0 +1,262 @@
+// Deciding: what is shown at once, what is sent, and what is done where the server says otherwise.
+
+import * as api from "./api.js";
+import { Conflict } from "./api.js";
+import { el } from "./dom.js";
+import { openDialog } from "./dialogs.js";
+import { isKeeper, proposes } from "./listing.js";
+import { announce, notice } from "./notices.js";
+import { Outbox } from "./outbox.js";
+import { classTitle, count, decided, fileName, moment, reasonTitle } from "./words.js";
+
+export class Decisions extends EventTarget {
+  /** The batches that this page made: what others decided is told apart by them. */
+  own = new Set();
+  #done = [];
+
+  constructor(review) {
+    super();
+    this.review = review;
+    this.outbox = new Outbox((entry) => (entry.kind === "undo" ? api.undo(entry.body) : api.decide(entry.body)));
+    this.outbox.addEventListener("saved", ({ detail }) => this.#saved(detail.entry, detail.result));
+    this.outbox.addEventListener("refused", ({ detail }) => this.#refused(detail.entry, detail.result));
+  }
+
+  /** Set aside or relabel as is proposed. */
+  accept(ids = this.review.targets(), { all = false } = {}) {
+    const fit = ids.filter((id) => {
+      const item = this.review.listing.items.get(id);
+      return item === undefined || (item !== null && proposes(item) && !(all && item.decision));
+    });
+    if (!fit.length) return nothing("Nothing is proposed here.");
+    return this.decide(fit, "accept", {}, `Accepted ${count(fit.length, "proposal")}`);
+  }
+
+  /** They stay, and are not proposed again for this cause. */
+  keep(ids = this.review.targets()) {
+    return this.decide(ids, "keep", {}, `${count(ids.length, "picture")} ${ids.length === 1 ? "stays" : "stay"}`);
+  }
+
+  aside(reason, ids = this.review.targets()) {
+    const title = reasonTitle(this.review.overview, reason);
+    return this.decide(ids, "aside", { reason }, `${count(ids.length, "picture")} set aside: ${title}`);
+  }
+
+  relabel(label, ids = this.review.targets()) {
+    const title = classTitle(this.review.overview, label);
+    return this.decide(ids, "relabel", { label }, `${count(ids.length, "picture")} relabelled to ${title}`);
+  }
+
+  /** This copy stays in place of the one that would. */
+  keeper(id = this.review.current) {
+    const item = this.review.listing.items.get(id);
+    if (item && (!item.cluster || isKeeper(item)))
+      return nothing(item.cluster ? "This copy stays already." : "This picture has no copies.");
+    return this.decide([id], "keeper", {}, "This copy stays in place of the other");
+  }
+
+  restore(ids = this.review.targets()) {
+    const fit = ids.filter((id) => {
+      const item = this.review.listing.items.get(id);
+      return this.review.listing.queue === "quarantine" || (item && item.path.includes("quarantine/"));
+    });
+    if (!fit.length) return nothing("Only what lies in quarantine can be brought back.");
+    return this.decide(fit, "restore", {}, `${count(fit.length, "picture")} will come back`);
+  }
+
+  decide(ids, action, more, words) {
+    const { review } = this;
+    const { listing } = review;
+    if (!ids.length) return nothing("No picture is under the cursor.");
+    const before = new Map();
+    const seen = {};
+    for (const id of ids) {
+      const known = listing.seenOf(id);
+      if (known) seen[id] = known;
+      before.set(id, listing.items.get(id)?.decision ?? null);
+    }
+    const who = review.overview?.who ?? "";
+    for (const id of ids) listing.mark(id, expected(listing.items.get(id), action, more, who));
+    const entry = { kind: "decide", body: { ids, action, ...more, seen, queue: listing.queue }, words, before };
+    this.#done.push(entry);
+    const last = Math.max(...ids.map((id) => listing.positionOf(id)));
+    review.select([]);
+    if (last >= 0) this.#moveOn(last, words);
+    else announce(words);
+    listing.changed();
+    this.outbox.add(entry);
+    return entry;
+  }
+
+  /** Take over what others decided, except where a decision of ours is on its way. */
+  merge(items) {
+    const ours = new Set(this.outbox.entries.flatMap((entry) => entry.body.ids ?? []));
+    this.review.listing.update(items.filter((item) => !ours.has(item.id)));
+  }
+
+  #moveOn(from, words) {
+    const { review } = this;
+    const next = review.listing.nextOpen(from);
+    if (next >= 0) review.setCursor(next);
+    announce(next >= 0 ? `${words}.` : `${words}. Nothing open is left in ${review.title()}.`);
+    if (next < 0) this.dispatchEvent(new Event("cleared"));
+  }
+
+  /** Undo a batch of any age; without one, the last of this page, then the last that there is. */
+  async undo(batch) {
+    if (batch === undefined) {
+      const entry = this.#done.pop();
+      if (entry) return this.#undoEntry(entry);
+      const told = await api.history(0, 50);
+      const last = told.batches.find((one) => !one.undone);
+      if (!last) return nothing("There is nothing to undo.");
+      batch = last.batch;
+    }
+    this.#done = this.#done.filter((entry) => entry.batch !== batch);
+    return this.outbox.add({ kind: "undo", body: { batch, queue: this.#queue() }, words: "Undone" });
+  }
+
+  async #undoEntry(entry) {
+    if (this.outbox.cancel(entry)) {
+      this.#takeBack(entry);
+      this.#returnTo(entry.body.ids);
+      announce(`Taken back: ${entry.words}.`);
+      return null;
+    }
+    await entry.settled;
+    if (entry.batch === undefined) return null;
+    const body = { batch: entry.batch, queue: this.#queue() };
+    return this.outbox.add({ kind: "undo", body, words: `Undone: ${entry.words}` });
+  }
+
+  /** The queue as which pictures are to come back. */
+  #queue() {
+    return this.review.listing.queue || "all";
+  }
+
+  #takeBack(entry) {
+    for (const [id, decision] of entry.before ?? []) this.review.listing.mark(id, decision);
+    this.review.listing.changed();
+  }
+
+  #returnTo(ids) {
+    const positions = ids.map((id) => this.review.listing.positionOf(id)).filter((index) => index >= 0);
+    if (positions.length) this.review.setCursor(Math.min(...positions));
+  }
+
+  #saved(entry, answer) {
+    if (answer.batch !== undefined) this.own.add(answer.batch);
+    const { listing } = this.review;
+    if (entry.kind === "undo") {
+      listing.update(answer.items);
+      this.#returnTo(answer.items.map((item) => item.id));
+      notice(`${entry.words}.`);
+    } else {
+      entry.batch = answer.batch;
+      this.merge(answer.items);
+      if (entry.body.ids.length > 1)
+        notice(`${entry.words}.`, { action: { title: "Undo", run: () => this.undo(entry.batch) } });
+    }
+    this.review.emit("decided", answer.items);
+    this.review.refreshOverview();
+    if (answer.more) this.review.reload();
+  }
+
+  #refused(entry, error) {
+    this.#done = this.#done.filter((other) => other !== entry);
+    if (error instanceof Conflict && entry.kind === "decide" && this.#isOurs(entry, error.items)) {
+      // The answer to an earlier try was lost: what we decided stands
+      const batch = error.items[0].decision.batch;
+      this.#done.push(entry);
+      this.#saved(entry, { batch, items: error.items });
+      return;
+    }
+    if (entry.kind === "decide") this.#takeBack(entry);
+    if (error instanceof Conflict) {
+      this.review.listing.update(error.items);
+      if (entry.kind === "decide") this.#tellConflict(entry, error);
+      else notice(error.message, { bad: true });
+    } else notice(`Not saved: ${error.message}`, { bad: true });
+    this.review.refreshOverview();
+  }
+
+  #isOurs(entry, items) {
+    const { action, reason = "", label = "", ids } = entry.body;
+    const who = this.review.overview?.who;
+    return (
+      entry.tries > 1 &&
+      items.length === ids.length &&
+      new Set(items.map((item) => item.decision?.batch)).size === 1 &&
+      items.every(({ decision }) => {
+        if (!decision || decision.who !== who || this.own.has(decision.batch)) return false;
+        if (action === "accept") return decision.action === "aside" || decision.action === "relabel";
+        return decision.action === action && (!reason || decision.reason === reason) && (!label || decision.label === label);
+      })
+    );
+  }
+
+  async #tellConflict(entry, error) {
+    const { overview } = this.review;
+    const lines = error.items.slice(0, 50).map((item) =>
+      el(
+        "tr",
+        {},
+        el("td", {}, el("img", { src: api.thumb(item.id, 160), alt: "", class: "thumb" })),
+        el("td", {}, el("span", { class: "path" }, fileName(item.path))),
+        el("td", {}, item.decision ? decided(item.decision, overview) : "decision undone"),
+        el("td", {}, item.decision ? [item.decision.who, el("br"), moment(item.decision.when)] : ""),
+      ),
+    );
+    const chosen = await openDialog({
+      title: "Decided elsewhere first",
+      kind: "conflict",
+      body: [
+        el("p", {}, error.message),
+        el("p", {}, `Yours (“${entry.words}”) was not saved.`),
+        el(
+          "table",
+          {},
+          el("thead", {}, el("tr", {}, ["", "Picture", "Decided", "By"].map((name) => el("th", { scope: "col" }, name)))),
+          el("tbody", {}, lines),
+        ),
+      ],
+      buttons: [
+        { title: "Leave theirs", value: "", kind: "primary", first: true },
+        { title: "Put mine in its place", value: "mine" },
+      ],
+    });
+    if (chosen !== "mine") return;
+    const { ids, action, seen: _, queue: __, ...more } = entry.body;
+    this.decide(ids, action, more, entry.words);
+  }
+
+  /** The names of what was decided on lately, the last first: they are offered first. */
+  recent(kind) {
+    const names = this.#done.map((entry) => entry.body[kind]).filter(Boolean);
+    return [...new Set(names.reverse())].slice(0, 5);
+  }
+
+  /** Where a queue is left: the next one that has something open. */
+  nextQueue(direction = 1) {
+    const { queues } = this.review.overview;
+    const here = queues.findIndex((queue) => queue.name === this.review.place.queue);
+    for (let step = 1; step <= queues.length; step += 1) {
+      const queue = queues[(here + direction * step + queues.length * 2) % queues.length];
+      if (queue.open) return queue.name;
+    }
+    return "";
+  }
+}
+
+/** What a picture's decision will be, as far as the page can tell. */
+function expected(item, action, more, who) {
+  const decision = { action, reason: more.reason ?? "", label: more.label ?? "", who, when: new Date().toISOString() };
+  if (action !== "accept") return decision;
+  if (item?.proposed) return { ...decision, action: "relabel", label: item.proposed };
+  return { ...decision, action: "aside", reason: item?.reason ?? "" };
+}
+
+function nothing(sentence) {
+  notice(sentence);
+  return null;
+}
