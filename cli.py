@@ -10,7 +10,19 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from commands import ablating, auditing, console, curating, gathering, predicting, running, showing, touring, training
+from commands import (
+    ablating,
+    auditing,
+    console,
+    curating,
+    gathering,
+    predicting,
+    reviewing,
+    running,
+    showing,
+    touring,
+    training,
+)
 from curate.program import COMMAND, __version__
 
 # Plain help: rich's takes a quarter of a second to import, and --help should answer at once.
@@ -36,6 +48,7 @@ ROAD = (
     curating.compare,
     auditing.audit,
     showing.show,
+    reviewing.review,
     training.summary,
     training.train,
     ablating.ablate,

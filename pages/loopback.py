@@ -16,7 +16,6 @@ from starlette.types import ASGIApp
 from curate.errors import UserError
 
 LOOPBACK: Final = "127.0.0.1"
-MOST_PORT: Final = 65535
 
 _GRACE: Final = 30
 """Seconds in which answers that were begun are finished."""
@@ -44,6 +43,11 @@ class Listening:
         """The address to open on this machine."""
         host = LOOPBACK if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+    def close(self) -> None:
+        """Give the port back."""
+        for bound in self.sockets:
+            bound.close()
 
 
 def listen(port: int = 0, host: str = LOOPBACK) -> Listening:
@@ -83,8 +87,7 @@ def run(
     try:
         server.run(listening.sockets)
     finally:
-        for bound in listening.sockets:
-            bound.close()
+        listening.close()
 
 
 class _Server(uvicorn.Server):

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from curate.catalog import Catalog, Picture
+from curate.catalog.overview import Glance
 from curate.cleaning.audit_scores import AUDIT_FILE, REMOVABLE, AuditedPicture, read_scores
 from curate.cleaning.placed_copies import part_placements
 from curate.cleaning.relabelling import Relabelling, moves_to_classes
@@ -87,7 +88,7 @@ def audit_in_words(dataset: Dataset, thresholds: Mapping[str, float]) -> Iterato
                 yield f"{line.path} {line.label} {line.sha256}"
 
 
-def speaks_of(line: AuditedPicture, picture: Picture) -> bool:
+def speaks_of(line: AuditedPicture, picture: Picture | Glance) -> bool:
     """Whether a line is about these bytes under this label."""
     return line.sha256 == picture.sha256 and line.label == picture.label != UNLABELLED
 

@@ -1,0 +1,281 @@
+"""What people decided about pictures, and what follows: which stay for good, which copy stays, what is to be done.
+
+A decision is about a picture: the bytes and the place that they had. It goes with the bytes to another name, and where
+several files have the same bytes it is about the one that was looked at. A picture below raw/ and the copy of it that
+`split` has placed are one picture.
+"""
+
+import getpass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from curate.catalog import Catalog
+from curate.catalog.decisions import (
+    CARRY_OUT,
+    UNDO,
+    DecisionBatch,
+    DecisionRow,
+    batches_since,
+    deciding,
+    decisions_since,
+    enter_batch,
+    last_batch,
+)
+from curate.errors import UserError
+
+KEEP: Final = "keep"
+ASIDE: Final = "aside"
+RELABEL: Final = "relabel"
+KEEPER: Final = "keeper"
+RESTORE: Final = "restore"
+ACTIONS: Final = (KEEP, ASIDE, RELABEL, KEEPER, RESTORE)
+"""It stays; leaves with a reason; goes to another class; stays in place of the copy that was to; comes back."""
+
+EVERY_CAUSE: Final = "*"
+
+COPY_CAUSES: Final = frozenset({"duplicate", "leak", "conflict"})
+"""The causes that speak of a picture and another one."""
+
+CLASS_CAUSES: Final = frozenset({"conflict", "mislabelled", "outlier"})
+"""The causes that speak of a picture and its class: under another label the question is another one."""
+
+_RIGHT_CLASS: Final = frozenset({"irrelevant", "mislabelled", "outlier"})
+"""What a person answers who says which class a picture belongs to."""
+
+
+class PictureKey(NamedTuple):
+    """What a decision is about: where the picture lay, and its content; "" for a file too large to be read."""
+
+    path: str
+    sha256: str
+
+
+class Overtaken(UserError):
+    """Somebody decided on the same pictures meanwhile: in another window, or by another command."""
+
+    def __init__(self, message: str, keys: Sequence[PictureKey] = ()) -> None:
+        super().__init__(message)
+        self.keys = list(keys)
+
+
+@dataclass
+class Standing:
+    """What holds for a picture now, of all that was decided about it.
+
+    `kept` has the causes for which it stays, with the row that says so for each label; `pending` is what is still to be
+    carried out; `chosen` says that it is the copy that stays of its cluster.
+    """
+
+    kept: dict[str, dict[str, DecisionRow]] = field(default_factory=dict)
+    pending: DecisionRow | None = None
+    chosen: DecisionRow | None = None
+
+    def keeps(self, cause: str, label: str) -> DecisionRow | None:
+        """The decision by which the picture, under this label, stays for this cause; None where there is none."""
+        if always := self.kept.get(EVERY_CAUSE):
+            return next(iter(always.values()))
+        by_label = self.kept.get(cause, {})
+        return by_label.get(label) if cause in CLASS_CAUSES else next(iter(by_label.values()), None)
+
+    def _keep(self, row: DecisionRow, causes: Iterable[str], labels: Iterable[str]) -> None:
+        for cause in causes:
+            self.kept.setdefault(cause, {}).update(dict.fromkeys(labels, row))
+
+    def take(self, row: DecisionRow, *, carried_out: bool, is_own: bool) -> None:
+        """Let one more decision hold, after all that were made before it."""
+        if carried_out:
+            if self.pending is not None and self.pending.action == row.action:
+                self.pending = None
+            return
+        if row.action == KEEP:
+            self.pending = None
+            self._keep(row, row.causes.split(), [row.label])
+            return
+        if row.action == ASIDE:
+            self.kept.clear()
+            self.chosen = None
+        elif row.action == RELABEL:
+            self._keep(row, _RIGHT_CLASS, [row.label, row.value])
+        elif row.action == KEEPER:
+            self.chosen = row
+            self._keep(row, COPY_CAUSES, [row.label])
+            if self.pending is not None and self.pending.action == ASIDE:
+                self.pending = None
+            return
+        if is_own:
+            self.pending = row
+
+
+class DecisionRecord:
+    """All that was decided about the pictures of one dataset, as its catalog has it; `update` reads what is new."""
+
+    def __init__(self) -> None:
+        self.batches: dict[int, DecisionBatch] = {}
+        self.undone: dict[int, int] = {}
+        """Batch → the batch that undoes it."""
+        self.rows: dict[int, list[DecisionRow]] = defaultdict(list)
+        """Batch → its pictures."""
+        self._of_content: dict[str, list[DecisionRow]] = defaultdict(list)
+
+    @classmethod
+    def read(cls, catalog: Catalog) -> "DecisionRecord":
+        """All decisions of a catalog."""
+        record = cls()
+        record.update(catalog)
+        return record
+
+    @property
+    def last(self) -> int:
+        """The number of the newest batch; 0 for none."""
+        return next(reversed(self.batches), 0)
+
+    def update(self, catalog: Catalog) -> list[int]:
+        """Read what was decided since; the numbers of the new batches."""
+        known = self.last
+        if last_batch(catalog) == known:
+            return []
+        fresh = batches_since(catalog, known)
+        rows = decisions_since(catalog, known)  # afterwards: a batch that came between is read next time
+        numbers = {batch.batch for batch in fresh}
+        for batch in fresh:
+            self.batches[batch.batch] = batch
+            if batch.action == UNDO:
+                self.undone[batch.undoes] = batch.batch
+        for row in rows:
+            if row.batch in numbers:
+                self.rows[row.batch].append(row)
+                self._of_content[_content(row)].append(row)
+        return sorted(numbers)
+
+    def touched(self, batches: Iterable[int]) -> list[PictureKey]:
+        """The pictures that these batches decide on, or take a decision back about."""
+        found: dict[PictureKey, None] = {}
+        for number in batches:
+            undoes = self.batches[number].undoes
+            for row in (*self.rows.get(number, ()), *self.rows.get(undoes, ())):
+                found[PictureKey(row.path, row.sha256)] = None
+        return list(found)
+
+    def about(self, key: PictureKey) -> list[DecisionRow]:
+        """The decisions about the content of a picture, in order, undone ones too, wherever it lay."""
+        return self._of_content.get(key.sha256 or f"\0{key.path}", [])
+
+    def holds(self, row: DecisionRow) -> bool:
+        """Whether a decision was not taken back."""
+        return row.batch not in self.undone
+
+    def is_carrying(self, row: DecisionRow) -> bool:
+        """Whether a row says that a picture was moved."""
+        return self.batches[row.batch].action == CARRY_OUT
+
+
+class Standings:
+    """What holds for each of the pictures that are present.
+
+    `present` is path → sha256; `origin` gives, for a copy that `split` has placed, the path of the picture below raw/.
+    """
+
+    def __init__(
+        self, record: DecisionRecord, present: Mapping[str, str], origin: Mapping[str, str] | None = None
+    ) -> None:
+        self.record = record
+        self._present = present
+        self._origin = origin or {}
+
+    def of(self, key: PictureKey) -> Standing:
+        """What holds for one picture."""
+        standing = Standing()
+        place = self._origin.get(key.path, key.path)
+        for row in self.record.about(key):
+            is_own = self._origin.get(row.path, row.path) == place
+            # What was said of a file of the same bytes that is still there is about that one.
+            if (is_own or self._present.get(row.path) != key.sha256) and self.record.holds(row):
+                standing.take(row, carried_out=self.record.is_carrying(row), is_own=is_own)
+        return standing
+
+
+def restoring(record: DecisionRecord, key: PictureKey) -> DecisionRow | None:
+    """The decision, not carried out yet, by which a picture comes back from the quarantine; None for none."""
+    found = None
+    for row in record.about(key):
+        if row.path == key.path and record.holds(row) and row.action == RESTORE:
+            found = None if record.is_carrying(row) else row
+    return found
+
+
+def decide(
+    catalog: Catalog,
+    record: DecisionRecord,
+    who: str,
+    action: str,
+    rows: Callable[[], Sequence[DecisionRow]],
+) -> int:
+    """Put decisions on record; the number of their batch. They are on the disk when this returns.
+
+    `rows` is called when all earlier decisions are known and no other can come between: it gives what is decided, or
+    raises `Overtaken`, and nothing is written.
+    """
+    with deciding(catalog):
+        record.update(catalog)
+        batch = enter_batch(catalog, now(), who, action, rows())
+    record.update(catalog)
+    return batch
+
+
+def undo(catalog: Catalog, record: DecisionRecord, who: str, batch: int) -> int:
+    """Take a batch back; the number of the undo. It is on the disk when this returns.
+
+    Raises `Overtaken` where it was undone already, carried out, or followed by a decision on one of its pictures, and
+    `UserError` where there is no such batch.
+    """
+    with deciding(catalog):
+        record.update(catalog)
+        _require_last(record, batch)
+        number = enter_batch(catalog, now(), who, UNDO, (), undoes=batch)
+    record.update(catalog)
+    return number
+
+
+def _require_last(record: DecisionRecord, batch: int) -> None:
+    found = record.batches.get(batch)
+    if found is None or found.action in (UNDO, CARRY_OUT):
+        what = "has no decision of that number" if found is None else "cannot be undone: decide anew, or use `restore`"
+        raise UserError(f"Batch {batch} {what}.")
+    keys = {PictureKey(row.path, row.sha256) for row in record.rows.get(batch, ())}
+    if batch in record.undone:
+        raise Overtaken(f"Batch {batch} was undone already.", list(keys))
+    later: dict[PictureKey, int] = {}
+    for key in keys:
+        for row in record.about(key):
+            if row.batch > batch and row.path == key.path and record.holds(row):
+                later[key] = row.batch
+    if later:
+        names = ", ".join(sorted(key.path for key in later)[:_MOST_NAMED])
+        carried = any(record.batches[number].action == CARRY_OUT for number in later.values())
+        why = "was carried out, and `restore` brings back what has left" if carried else (
+            f"was followed by batch {max(later.values())}, which is to be undone first"
+        )  # fmt: skip
+        raise Overtaken(f"Batch {batch} {why}: {names}.", sorted(later))
+
+
+_MOST_NAMED: Final = 5
+
+
+def person() -> str:
+    """The name under which whoever runs this process is on record."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user without a name
+        return ""
+
+
+def now() -> str:
+    """ISO 8601, in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _content(row: DecisionRow) -> str:
+    return row.sha256 or f"\0{row.path}"
