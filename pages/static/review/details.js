@@ -39,10 +39,10 @@ export class Details {
   show() {
     const { current } = this.review;
     const item = this.review.item() ?? this.told;
-    if (!current || !item) {
+    if (!item?.id) {
       this.#id = current;
       fill(this.head);
-      fill(this.body, el("p", { class: "quiet" }, current ? "Loading…" : "No picture here."));
+      fill(this.body, el("p", { class: "quiet" }, item?.why ?? (current ? "Loading…" : "No picture here.")));
       if (current && !this.told) this.#ask();
       return;
     }
@@ -79,7 +79,11 @@ export class Details {
       if (this.#known.size > KEPT) this.#known.delete(this.#known.keys().next().value);
       if (this.review.current === current) this.show();
     } catch (error) {
-      if (!signal.aborted) this.review.emit("failed", error);
+      if (signal.aborted) return;
+      if (error instanceof api.Refused) {
+        this.#known.set(current, { why: error.message });
+        this.show();
+      } else this.review.emit("failed", error);
     }
   }, WAIT);
 
@@ -103,6 +107,7 @@ export class Details {
       this.#facts(item),
       this.#credit(item),
       this.#history(item),
+      item.why && el("p", { class: "warning" }, item.why),
     );
   }
 

@@ -299,7 +299,6 @@ class Page {
     const { listing, selection } = this.review;
     this.scroller.removeAttribute("aria-busy");
     this.scroller.setAttribute("aria-label", `Pictures: ${this.review.title()}`);
-    byId("shown").textContent = `${this.review.title()}: ${count(listing.total, "picture")}`;
     byId("empty").textContent = listing.total ? "" : listing.why || this.#nothing();
     byId("empty").hidden = listing.total > 0;
     const chosen = selection.size;
@@ -310,6 +309,8 @@ class Page {
     const open = this.#proposalsLeft();
     byId("button-accept").hidden = !open || listing.queue === "quarantine";
     byId("accept-count").textContent = number(open);
+    const most = count(listing.total, "picture");
+    byId("shown").textContent = `${this.review.title()}: ${open ? `${number(open)} open, ${most}` : most}`;
   }
 
   /** How many of what is shown propose something that was not decided on. */

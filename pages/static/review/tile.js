@@ -1,6 +1,6 @@
 // One picture in the grid: what is seen of it, and what a screen reader says.
 
-import { full, thumb } from "./api.js";
+import { thumb } from "./api.js";
 import { el } from "./dom.js";
 import { isKeeper } from "./listing.js";
 import { ACTIONS, classTitle, decided, fileName, reasonTitle, score } from "./words.js";
@@ -70,8 +70,7 @@ export class Tile {
     if (decision) this.element.dataset.decided = decision.action;
     else delete this.element.dataset.decided;
     this.element.classList.toggle("saving", Boolean(decision) && decision.batch === undefined);
-    const what = decision && (decision.label ? `→ ${classTitle(overview, decision.label)}` : decided(decision, overview));
-    this.mark.textContent = decision ? `${ACTIONS[decision.action]?.sign ?? "•"} ${what.replace(/^→ /, "")}` : "";
+    this.mark.textContent = decision ? `${ACTIONS[decision.action]?.sign ?? "•"} ${inShort(decision, overview)}` : "";
     this.badge.textContent = keeper ? "★ stays" : "";
     this.name.textContent = title || fileName(item.path);
     this.why.textContent = goes || why || (item.width ? `${item.width} × ${item.height}` : "");
@@ -102,7 +101,9 @@ export class Tile {
   }
 }
 
-/** The picture itself, as large as the server gives it. */
-export function picture(item, attributes = {}) {
-  return el("img", { src: full(item.id), alt: item.path, draggable: "false", ...attributes });
+/** A decision in a word or two: its class, its reason, or what was done. */
+function inShort({ action, reason, label }, overview) {
+  if (action === "relabel" && label) return classTitle(overview, label);
+  if (action === "aside" && reason) return reasonTitle(overview, reason);
+  return ACTIONS[action]?.word ?? action;
 }
