@@ -1,5 +1,6 @@
 // What can be done with a picture, each with its key: the page's keys, its buttons and its help are made of this.
 
+import { el } from "./dom.js";
 import { openHelp } from "./help.js";
 import { openHistory } from "./history.js";
 import { isKeeper, proposes } from "./listing.js";
@@ -117,3 +118,13 @@ export function buttonsFor(page) {
   ].filter(Boolean);
 }
 
+
+/** One of these buttons, with its key. */
+export function decideButton({ title, key, run, kind, label }) {
+  return el(
+    "button",
+    { type: "button", class: kind, onclick: run, "data-key": key, title: label },
+    el("span", {}, title),
+    el("kbd", { "aria-hidden": "true" }, key),
+  );
+}

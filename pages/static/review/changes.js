@@ -49,9 +49,10 @@ export class Changes {
   async #ask() {
     try {
       if (this.#revision === null) this.#revision = (await this.review.loadOverview()).revision;
-      const told = await api.changes(this.#revision, this.review.listing.queue || "all");
+      const queue = this.review.listing.queue || "all";
+      const told = await api.changes(this.#revision, queue);
       if (this.#gone) this.#found();
-      if (told.revision !== this.#revision) await this.#take(told);
+      if (told.revision !== this.#revision) await this.#take(told, queue);
     } catch (error) {
       if (error instanceof api.Unreachable) {
         this.#gone = error.message;
@@ -63,10 +64,10 @@ export class Changes {
     this.#again();
   }
 
-  async #take(told) {
+  async #take(told, queue) {
     this.#revision = told.revision;
     const others = told.items.filter((item) => !this.decisions.own.has(item.decision?.batch ?? 0));
-    this.decisions.merge(told.items);
+    this.decisions.merge(told.items, queue);
     if (others.length) this.review.emit("decided", others);
     const foreign = others.filter((item) => item.decision && item.decision.batch !== undefined);
     if (foreign.length) announce(`${count(foreign.length, "picture")} decided elsewhere.`);
@@ -85,7 +86,8 @@ export class Changes {
   #tell() {
     const waiting = this.decisions.outbox.entries.length;
     if (!this.#gone) return banner("");
-    const unsaved = waiting ? ` ${count(waiting, "decision")} not saved yet; they are kept here and sent again.` : "";
+    const kept = waiting === 1 ? "it is kept here and sent again" : "they are kept here and sent again";
+    const unsaved = waiting ? ` ${count(waiting, "decision")} not saved yet; ${kept}.` : "";
     const now = () => {
       this.decisions.outbox.wake();
       this.now();

@@ -1,6 +1,7 @@
 // Pictures large: one alone, or copies side by side or in turn at the same place, with only the facts that differ.
 
 import * as api from "./api.js";
+import { buttonsFor, decideButton, decisionBindings } from "./actions.js";
 import { differing } from "./details.js";
 import { openDialog } from "./dialogs.js";
 import { el, fill, lessMotion } from "./dom.js";
@@ -15,8 +16,8 @@ const ZOOM_STEP = 1.25;
 const LARGEST = 16;
 
 /** Show the picture under the cursor alone (`copies` false), its copies, or the few that are selected. */
-export function openLarge(review, bindings, { copies }) {
-  return new Large(review, bindings, copies).open();
+export function openLarge(page, { copies }) {
+  return new Large(page, copies).open();
 }
 
 class Large {
@@ -30,11 +31,14 @@ class Large {
   #shift = { x: 0, y: 0 };
   #asked = new AbortController();
 
-  constructor(review, bindings, copies) {
+  constructor(page, copies) {
+    const { review } = page;
+    this.page = page;
     this.review = review;
     this.copies = copies;
     this.chosen = copies && review.selection.size > 1 ? [...review.selection].slice(0, MOST) : [];
-    this.bindings = [...this.#bindings(), ...bindings];
+    this.bindings = [...this.#bindings(), ...decisionBindings(page)];
+    this.buttons = el("span", { class: "decide", role: "group", "aria-label": "Decide" });
     this.stage = el("div", { class: "stage", tabindex: "0", role: "group", "aria-label": copies ? "Copies" : "Picture" });
     this.legend = el("div", { class: "legend" });
   }
@@ -49,7 +53,7 @@ class Large {
       kind: "large",
       body: (handle) => {
         this.handle = handle;
-        return [this.stage, this.#tools(), this.legend];
+        return [this.#tools(), this.stage, this.legend];
       },
       keys: (event) => {
         if (event.target.closest("button, a") && ["Enter", " "].includes(event.key)) return false;
@@ -88,6 +92,8 @@ class Large {
     return el(
       "div",
       { class: "tools" },
+      this.buttons,
+      el("span", { class: "space" }),
       this.blinkButton,
       this.copies && button("Next copy", "Space", () => this.#activate(this.active + 1)),
       button("Larger", "+", () => this.#zoom(ZOOM_STEP)),
@@ -104,7 +110,7 @@ class Large {
       if (current !== this.loading) this.#load(current);
       return;
     }
-    this.members = this.members.map((member) => this.review.listing.items.get(member.id) ?? member);
+    this.members = this.members.map((member) => this.review.listing.get(member.id) ?? member);
     if (at !== this.active) this.active = this.#seen = at;
     this.#draw();
   }
@@ -159,12 +165,20 @@ class Large {
     if (shown.length !== panes.length || shown.some((pane, at) => pane !== panes[at])) fill(this.stage, shown);
     this.#transform();
     const member = this.members[this.active];
+    this.#drawButtons();
     fill(
       this.legend,
       member && this.members.length === 1 && this.#words(member, overview),
       this.members.length > 1 && differing(this.#rows, this.members, member.id),
       this.copies && this.members.length < 2 && el("p", { class: "quiet" }, "This picture has no copies."),
     );
+  }
+
+  #drawButtons() {
+    const focused = this.buttons.contains(document.activeElement) ? document.activeElement.dataset.key : "";
+    const shown = buttonsFor(this.page).filter(({ key }) => key !== "m");
+    fill(this.buttons, shown.map((button) => decideButton(button)));
+    if (focused) (this.buttons.querySelector(`[data-key="${focused}"]`) ?? this.stage).focus({ preventScroll: true });
   }
 
   #pane(member) {

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { Conflict } from "./api.js";
 import { el } from "./dom.js";
 import { openDialog } from "./dialogs.js";
-import { isKeeper, proposes } from "./listing.js";
+import { isKeeper, proposes, underWay } from "./listing.js";
 import { announce, notice } from "./notices.js";
 import { Outbox } from "./outbox.js";
 import { classTitle, count, decided, fileName, moment, reasonTitle } from "./words.js";
@@ -18,18 +18,19 @@ export class Decisions extends EventTarget {
     super();
     this.review = review;
     this.outbox = new Outbox((entry) => (entry.kind === "undo" ? api.undo(entry.body) : api.decide(entry.body)));
+    this.outbox.addEventListener("change", () => this.#noteUnderWay());
     this.outbox.addEventListener("saved", ({ detail }) => this.#saved(detail.entry, detail.result));
     this.outbox.addEventListener("refused", ({ detail }) => this.#refused(detail.entry, detail.result));
   }
 
-  /** Set aside or relabel as is proposed. */
-  accept(ids = this.review.targets(), { all = false } = {}) {
+  /** Set aside or relabel as is proposed; `total` says how many do propose something, where not all are known yet. */
+  accept(ids = this.review.targets(), total = 0) {
     const fit = ids.filter((id) => {
-      const item = this.review.listing.items.get(id);
-      return item === undefined || (item !== null && proposes(item) && !(all && item.decision));
+      const item = this.review.listing.get(id);
+      return item === undefined || (item !== null && proposes(item));
     });
     if (!fit.length) return nothing("Nothing is proposed here.");
-    return this.decide(fit, "accept", {}, `Accepted ${count(fit.length, "proposal")}`);
+    return this.decide(fit, "accept", {}, `Accepted ${count(total || fit.length, "proposal")}`);
   }
 
   /** They stay, and are not proposed again for this cause. */
@@ -49,7 +50,7 @@ export class Decisions extends EventTarget {
 
   /** This copy stays in place of the one that would. */
   keeper(id = this.review.current) {
-    const item = this.review.listing.items.get(id);
+    const item = this.review.listing.get(id);
     if (item && (!item.cluster || isKeeper(item)))
       return nothing(item.cluster ? "This copy stays already." : "This picture has no copies.");
     return this.decide([id], "keeper", {}, "This copy stays in place of the other");
@@ -57,7 +58,7 @@ export class Decisions extends EventTarget {
 
   restore(ids = this.review.targets()) {
     const fit = ids.filter((id) => {
-      const item = this.review.listing.items.get(id);
+      const item = this.review.listing.get(id);
       return this.review.listing.queue === "quarantine" || (item && item.path.includes("quarantine/"));
     });
     if (!fit.length) return nothing("Only what lies in quarantine can be brought back.");
@@ -68,30 +69,36 @@ export class Decisions extends EventTarget {
     const { review } = this;
     const { listing } = review;
     if (!ids.length) return nothing("No picture is under the cursor.");
-    const before = new Map();
     const seen = {};
+    let last = -1;
     for (const id of ids) {
       const known = listing.seenOf(id);
       if (known) seen[id] = known;
-      before.set(id, listing.items.get(id)?.decision ?? null);
+      last = Math.max(last, listing.positionOf(id));
     }
-    const who = review.overview?.who ?? "";
-    for (const id of ids) listing.mark(id, expected(listing.items.get(id), action, more, who));
-    const entry = { kind: "decide", body: { ids, action, ...more, seen, queue: listing.queue }, words, before };
+    const entry = { kind: "decide", body: { ids, action, ...more, seen, queue: listing.queue }, words };
     this.#done.push(entry);
-    const last = Math.max(...ids.map((id) => listing.positionOf(id)));
+    this.outbox.add(entry);
     review.select([]);
     if (last >= 0) this.#moveOn(last, words);
     else announce(words);
     listing.changed();
-    this.outbox.add(entry);
     return entry;
   }
 
-  /** Take over what others decided, except where a decision of ours is on its way. */
-  merge(items) {
-    const ours = new Set(this.outbox.entries.flatMap((entry) => entry.body.ids ?? []));
-    this.review.listing.update(items.filter((item) => !ours.has(item.id)));
+  /** Take over pictures as the server has them now, as a queue shows them. */
+  merge(items, queue) {
+    const { listing } = this.review;
+    if (queue === listing.queue) listing.update(items);
+    else listing.forget(items.map((item) => item.id));
+  }
+
+  #noteUnderWay() {
+    underWay.clear();
+    const { listing, overview } = this.review;
+    for (const { body } of this.outbox.entries)
+      for (const id of body.ids ?? [])
+        underWay.set(id, expected(listing.get(id), body.action, body, overview?.who ?? ""));
   }
 
   #moveOn(from, words) {
@@ -118,7 +125,7 @@ export class Decisions extends EventTarget {
 
   async #undoEntry(entry) {
     if (this.outbox.cancel(entry)) {
-      this.#takeBack(entry);
+      this.review.listing.changed();
       this.#returnTo(entry.body.ids);
       announce(`Taken back: ${entry.words}.`);
       return null;
@@ -134,26 +141,20 @@ export class Decisions extends EventTarget {
     return this.review.listing.queue || "all";
   }
 
-  #takeBack(entry) {
-    for (const [id, decision] of entry.before ?? []) this.review.listing.mark(id, decision);
-    this.review.listing.changed();
-  }
-
   #returnTo(ids) {
-    const positions = ids.map((id) => this.review.listing.positionOf(id)).filter((index) => index >= 0);
-    if (positions.length) this.review.setCursor(Math.min(...positions));
+    const { listing } = this.review;
+    const first = ids.reduce((least, id) => Math.min(least, listing.positionOf(id) >>> 0), Infinity);
+    if (first < listing.total) this.review.setCursor(first);
   }
 
   #saved(entry, answer) {
     if (answer.batch !== undefined) this.own.add(answer.batch);
-    const { listing } = this.review;
+    this.merge(answer.items, entry.body.queue);
     if (entry.kind === "undo") {
-      listing.update(answer.items);
       this.#returnTo(answer.items.map((item) => item.id));
       notice(`${entry.words}.`);
     } else {
       entry.batch = answer.batch;
-      this.merge(answer.items);
       if (entry.body.ids.length > 1)
         notice(`${entry.words}.`, { action: { title: "Undo", run: () => this.undo(entry.batch) } });
     }
@@ -171,9 +172,9 @@ export class Decisions extends EventTarget {
       this.#saved(entry, { batch, items: error.items });
       return;
     }
-    if (entry.kind === "decide") this.#takeBack(entry);
+    this.review.listing.changed();
     if (error instanceof Conflict) {
-      this.review.listing.update(error.items);
+      this.merge(error.items, entry.body.queue);
       if (entry.kind === "decide") this.#tellConflict(entry, error);
       else notice(error.message, { bad: true });
     } else notice(`Not saved: ${error.message}`, { bad: true });

@@ -270,14 +270,16 @@ export class Grid extends EventTarget {
       });
       this.#emit("rectangle", { phase: "move", hits: this.#within(left, right, top, bottom) });
     };
+    const released = new AbortController();
+    const { signal } = released;
     const end = () => {
+      released.abort();
       clearInterval(timer);
       rectangle?.remove();
-      this.scroller.removeEventListener("pointermove", move);
       if (rectangle) this.#emit("rectangle", { phase: "end" });
     };
-    this.scroller.addEventListener("pointermove", move);
-    for (const name of ["pointerup", "pointercancel"]) addEventListener(name, end, { once: true });
+    this.scroller.addEventListener("pointermove", move, { signal });
+    for (const name of ["pointerup", "pointercancel"]) addEventListener(name, end, { signal });
   }
 
   #scrollAtEdge(event, box) {

@@ -6,6 +6,9 @@ import * as api from "./api.js";
 const FIRST = 200;
 const CHUNK = 120;
 
+/** Decisions of this page that are on their way to the server: id → what is shown in the meantime. */
+export const underWay = new Map();
+
 export class Listing extends EventTarget {
   ids = [];
   total = 0;
@@ -72,7 +75,13 @@ export class Listing extends EventTarget {
   }
 
   at(index) {
-    return this.items.get(this.ids[index]);
+    return this.get(this.ids[index]);
+  }
+
+  /** A picture with what is decided on it, saved or on its way; undefined while it is not known, null where it is gone. */
+  get(id) {
+    const item = this.items.get(id);
+    return item && underWay.has(id) ? { ...item, decision: underWay.get(id) } : item;
   }
 
   positionOf(id) {
@@ -108,29 +117,25 @@ export class Listing extends EventTarget {
     return this.ids.slice(from, to).filter((id) => !this.items.has(id)).slice(0, CHUNK);
   }
 
-  /** Take over pictures as they are now; those of other lists are passed over. */
+  /** Take over pictures as they are now, as this list's queue shows them; those of other lists are passed over. */
   update(items) {
     const own = items.filter((item) => this.#positions.has(item.id));
-    for (const item of own) {
-      const known = this.items.get(item.id);
-      // What a queue says of a picture is the queue's own: a change elsewhere is a change of its decision
-      this.items.set(item.id, known ? { ...known, ...moved(item), decision: item.decision } : item);
-      this.seen[item.id] = item.decision?.batch ?? 0;
-    }
+    this.#put(own);
+    for (const item of own) this.seen[item.id] = item.decision?.batch ?? 0;
     if (own.length) this.#changed();
   }
 
-  /** Set what is decided on a picture, before the server has said so. */
-  mark(id, decision) {
-    const known = this.items.get(id);
-    if (known) this.items.set(id, { ...known, decision });
-    this.seen[id] = decision ? (decision.batch ?? -1) : 0;
+  /** Ask for these pictures again, once they are looked at. */
+  forget(ids) {
+    for (const id of ids) this.items.delete(id);
+    this.#changed();
   }
 
   /** The batch of the decision that this list shows for a picture; 0 for none, −1 for one of ours that is under way. */
   seenOf(id) {
+    if (underWay.has(id)) return -1;
     const item = this.items.get(id);
-    if (item) return item.decision ? (item.decision.batch ?? -1) : 0;
+    if (item) return item.decision?.batch ?? 0;
     return this.seen[id] ?? 0;
   }
 
@@ -162,10 +167,6 @@ export class Listing extends EventTarget {
   #changed() {
     this.dispatchEvent(new Event("change"));
   }
-}
-
-function moved({ path, label, split, present }) {
-  return { path, label, split, present };
 }
 
 /** Whether a picture stays in its cluster while its copies leave. */

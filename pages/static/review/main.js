@@ -1,7 +1,7 @@
 // The review page: makes its parts and joins them.
 
 import * as api from "./api.js";
-import { bindings, buttonsFor, decisionBindings } from "./actions.js";
+import { bindings, buttonsFor, decideButton } from "./actions.js";
 import { carryOut } from "./carryout.js";
 import { Changes } from "./changes.js";
 import { openLarge } from "./compare.js";
@@ -120,7 +120,7 @@ class Page {
     addEventListener("beforeunload", (event) => {
       if (this.decisions.outbox.entries.length) event.preventDefault();
     });
-    this.decisions.outbox.addEventListener("change", () => this.#showUnsaved());
+    for (const name of ["change", "unreachable"]) this.decisions.outbox.addEventListener(name, () => this.#showUnsaved());
     this.decisions.addEventListener("cleared", () => {
       const next = this.decisions.nextQueue();
       if (next && next !== review.place.queue)
@@ -224,7 +224,7 @@ class Page {
 
   large(copies) {
     this.settleHover();
-    if (this.review.current) openLarge(this.review, decisionBindings(this), { copies });
+    if (this.review.current) openLarge(this, { copies });
   }
 
   setLayout(layout) {
@@ -269,7 +269,7 @@ class Page {
     const { listing } = this.review;
     await listing.complete.catch(() => {});
     const open = listing.ids.filter((id) => listing.seenOf(id) === 0);
-    this.decisions.accept(open, { all: true });
+    this.decisions.accept(open, this.#proposalsLeft());
   }
 
   async carryOut() {
@@ -304,7 +304,7 @@ class Page {
     const chosen = selection.size;
     byId("chosen").textContent = chosen ? `${number(chosen)} selected` : "";
     byId("button-none").hidden = !chosen;
-    byId("button-all").hidden = !listing.total;
+    byId("button-all").hidden = !listing.total || chosen > 0;
     byId("button-back").hidden = !listing.title;
     const open = this.#proposalsLeft();
     byId("button-accept").hidden = !open || listing.queue === "quarantine";
@@ -317,7 +317,7 @@ class Page {
   #proposalsLeft() {
     const { listing } = this.review;
     let left = listing.proposals;
-    for (const [id, item] of listing.items) if (item && proposes(item) && listing.seenOf(id) !== 0) left -= 1;
+    for (const [id, item] of listing.items) if (item && listing.seenOf(id) !== 0 && proposes(item)) left -= 1;
     return Math.max(0, left);
   }
 
@@ -332,13 +332,7 @@ class Page {
     const bar = byId("actions");
     const focused = bar.contains(document.activeElement) ? document.activeElement.dataset.key : "";
     const buttons = this.review.current || this.review.selection.size ? buttonsFor(this) : [];
-    fill(
-      bar,
-      buttons.map(({ title, key, run, kind, label }) =>
-        el("button", { type: "button", class: kind, onclick: run, "data-key": key, title: label },
-          el("span", {}, title), el("kbd", { "aria-hidden": "true" }, key)),
-      ),
-    );
+    fill(bar, buttons.map((button) => decideButton(button)));
     if (focused) bar.querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
   }
 
@@ -357,7 +351,8 @@ class Page {
   }
 
   #showUnsaved() {
-    const waiting = this.decisions.outbox.entries.filter((entry) => (entry.tries ?? 0) > 1).length;
+    const { entries } = this.decisions.outbox;
+    const waiting = entries.some((entry) => entry.tries > 1 || (entry.tries && !entry.inFlight)) ? entries.length : 0;
     byId("unsaved").textContent = waiting ? `${count(waiting, "decision")} not saved` : "";
   }
 }

@@ -27,12 +27,13 @@ export class Outbox extends EventTarget {
     } catch {
       kept = [];
     }
-    for (const { kind, body, words } of kept) this.entries.push({ kind, body, words, before: new Map() });
-    if (kept.length) this.#run();
+    for (const { kind, body, words } of kept) this.entries.push({ kind, body, words });
+    this.#changed();
+    this.#run();
     return kept.length;
   }
 
-  /** Send an entry `{kind, body, words, before}` after those before it. */
+  /** Send an entry `{kind, body, words}` after those before it. */
   add(entry) {
     entry.settled = new Promise((resolve) => {
       entry.settle = resolve;

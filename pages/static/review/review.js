@@ -160,7 +160,7 @@ export class Review extends EventTarget {
 
   /** The picture under the cursor, where the list knows it. */
   item() {
-    return this.listing.items.get(this.current) ?? null;
+    return this.listing.get(this.current) ?? null;
   }
 
   /** What the list is called. */
