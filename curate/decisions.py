@@ -171,6 +171,10 @@ class DecisionRecord:
                 found[PictureKey(row.path, row.sha256)] = None
         return list(found)
 
+    def keys(self) -> list[PictureKey]:
+        """The pictures that anything was decided about, each once."""
+        return self.touched(self.batches)
+
     def about(self, key: PictureKey) -> list[DecisionRow]:
         """The decisions about the content of a picture, in order, undone ones too, wherever it lay."""
         return self._of_content.get(key.sha256 or f"\0{key.path}", [])

@@ -211,13 +211,13 @@ def restore_files(
     paths: Iterable[str] | None = None,
     labels: Iterable[str] | None = None,
     run: str | None = None,
-    places: Iterable[str] | None = None,
+    stored: Iterable[str] | None = None,
     settle: Callable[[Sequence[Stored | ClassMove]], None] = lambda _back: None,
 ) -> RestoreReport:
     """Bring back what is in the quarantine, under its old names: everything, or what meets all that is given.
 
     `paths` are where pictures lay before, relative to the dataset; `labels` their class folders; `run` is a run's
-    name as `stored_files` has it; `places` are where they lie in the quarantine. `settle` is told which pictures are
+    name as `stored_files` has it; `stored` are where they lie in the quarantine. `settle` is told which pictures are
     about to come back, or to stay after all, before the first of them moves. Works from the files themselves where the
     catalog has no record of them. A place that another file has taken meanwhile is left alone and reported; a move that
     an interrupted run has yet to make is called off. To be called by the holder of the dataset's lock. Raises
@@ -231,7 +231,7 @@ def restore_files(
         paths = set(paths)
         _check_paths(dataset, {*elsewhere, *(file.path for file in (*files, *coming))}, paths)
     wanted = [(set(values) if values is not None else None) for values in (reasons, paths, labels)]
-    exact = None if places is None else set(places)
+    exact = None if stored is None else set(stored)
 
     def is_wanted(file: Stored | ClassMove) -> bool:
         if exact is not None and not (isinstance(file, Stored) and file.stored in exact):

@@ -31,7 +31,7 @@ def restore(
     pictures: Collection[str] | None = None,
     labels: Collection[str] | None = None,
     run: str | None = None,
-    places: Collection[str] | None = None,
+    stored: Collection[str] | None = None,
     who: str | None = None,
     wait: float | None = 0.0,
     progress: Progress = silent,
@@ -39,7 +39,7 @@ def restore(
     """Bring back what `clean` set aside, under its old names; None where nothing ever was.
 
     `pictures` are where pictures lay, relative to `root`; `labels` their class folders; `run` names what one `clean`
-    moved, by its time, or as "last"; `places` are where single files lie in the quarantine. That they stay is on record
+    moved, by its time, or as "last"; `stored` are where single files lie in the quarantine. That they stay is on record
     as a decision of `who`, by default whoever runs this: `clean` proposes none of them again for the reason by which it
     left. `wait` is how many seconds to wait for another command at work in the dataset,
     None for as long as it takes. Raises `UserError`, before anything is moved, for a reason, class, run or picture
@@ -62,7 +62,7 @@ def restore(
             run = max([*(file.run for file in files), *(found.run for found in between)], default=None)
         kept = _Kept(dataset, catalog, person() if who is None else who)
         restored = restore_files(
-            dataset, catalog, reasons, progress, paths=pictures, labels=labels, run=run, places=places,
+            dataset, catalog, reasons, progress, paths=pictures, labels=labels, run=run, stored=stored,
             settle=kept.enter,
         )  # fmt: skip
         kept.withdraw(restored.occupied)
