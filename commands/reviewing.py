@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from commands import console
-from commands.options import Data, tell_layout
+from commands.options import Bank, Data, tell_layout
 from commands.shell import command_line
-from curate.defaults import DEFAULT_DATA, MOST_PORT
+from curate.defaults import DEFAULT_DATA, DEFAULT_MODELS, MOST_PORT
 
 
 def review(
@@ -21,6 +21,7 @@ def review(
     as_name: Annotated[
         str | None, typer.Option("--as", metavar="NAME", help="Who decides, on record.  [default: your login]")
     ] = None,
+    models: Bank = DEFAULT_MODELS,
     no_open: Annotated[bool, typer.Option("--no-open", help="Print the address, and open no browser.")] = False,
 ) -> None:
     """Look at what is proposed, and decide, in the browser.
@@ -41,7 +42,7 @@ def review(
     who = person() if as_name is None else who_decides(as_name)
     listening = listen(port)
     try:
-        page = Review(prepare(data, who, plan, console.bars))
+        page = Review(prepare(data, who, plan, console.bars), models / "bank")
         page.start()
     except BaseException:
         listening.close()

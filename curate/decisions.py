@@ -8,9 +8,11 @@ several files have the same bytes it is about the one that was looked at. A pict
 import getpass
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
 
 from curate.catalog import Catalog
 from curate.catalog.decisions import (
@@ -19,6 +21,7 @@ from curate.catalog.decisions import (
     DecisionBatch,
     DecisionRow,
     batches_since,
+    copy_decisions,
     deciding,
     decisions_since,
     enter_batch,
@@ -44,6 +47,15 @@ CLASS_CAUSES: Final = frozenset({"conflict", "mislabelled", "outlier"})
 
 _RIGHT_CLASS: Final = frozenset({"irrelevant", "mislabelled", "outlier"})
 """What a person answers who says which class a picture belongs to."""
+
+
+class _PictureRow(Protocol):
+    @property
+    def path(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def label(self) -> str: ...
 
 
 class PictureKey(NamedTuple):
@@ -159,6 +171,10 @@ class DecisionRecord:
                 found[PictureKey(row.path, row.sha256)] = None
         return list(found)
 
+    def keys(self) -> list[PictureKey]:
+        """The pictures that anything was decided about, each once."""
+        return self.touched(self.batches)
+
     def about(self, key: PictureKey) -> list[DecisionRow]:
         """The decisions about the content of a picture, in order, undone ones too, wherever it lay."""
         return self._of_content.get(key.sha256 or f"\0{key.path}", [])
@@ -195,6 +211,61 @@ class Standings:
             if (is_own or self._present.get(row.path) != key.sha256) and self.record.holds(row):
                 standing.take(row, carried_out=self.record.is_carrying(row), is_own=is_own)
         return standing
+
+
+class Answers:
+    """What people's decisions change about a plan: who stays for which cause, and which copy stays.
+
+    `held_back` gathers the paths of the pictures that would have been proposed.
+    """
+
+    def __init__(self, standings: Standings, labels: Mapping[str, str], *, after: float | None = None) -> None:
+        self._standings = standings
+        self._labels = labels
+        self._after = after
+        self.held_back: set[str] = set()
+
+    @classmethod
+    def of(
+        cls,
+        catalog: Catalog,
+        pictures: Iterable[_PictureRow],
+        placed: Mapping[str, Sequence[_PictureRow]] | None = None,
+        *,
+        after: float | None = None,
+    ) -> "Answers":
+        """Those in a catalog, about pictures that are present; `placed` are the copies of some, by path.
+
+        `after` leaves out what was decided before a moment, in seconds since 1970.
+        """
+        record = DecisionRecord.read(catalog)
+        present, labels = dict[str, str](), dict[str, str]()
+        if record.batches:
+            for picture in pictures:
+                present[picture.path], labels[picture.path] = picture.sha256, picture.label
+        origin = {copy.path: path for path, copies in (placed or {}).items() for copy in copies}
+        return cls(Standings(record, present, origin), labels, after=after)
+
+    def stays(self, path: str, sha256: str, cause: str) -> bool:
+        """Whether a person has decided that a picture stays for this cause; it counts as held back then."""
+        row = self._standings.of(PictureKey(path, sha256)).keeps(cause, self._labels.get(path, ""))
+        if row is None or (self._after is not None and self._made(row) <= self._after):
+            return False
+        self.held_back.add(path)
+        return True
+
+    def chosen(self, pictures: Sequence[_PictureRow]) -> dict[int, int]:
+        """Position → when it was said, as the number of a batch, of the pictures that a person chose to stay."""
+        if not self._standings.record.batches:
+            return {}
+        rows = [self._standings.of(PictureKey(picture.path, picture.sha256)).chosen for picture in pictures]
+        return {at: row.batch for at, row in enumerate(rows) if row is not None}
+
+    def _made(self, row: DecisionRow) -> float:
+        try:
+            return datetime.fromisoformat(self._standings.record.batches[row.batch].made_at).timestamp()
+        except ValueError:  # a catalog that another program filled
+            return 0.0
 
 
 def restoring(record: DecisionRecord, key: PictureKey) -> DecisionRow | None:
@@ -262,6 +333,17 @@ def _require_last(record: DecisionRecord, batch: int) -> None:
 
 
 _MOST_NAMED: Final = 5
+
+
+def carry_over(before: Path | None, catalog: Path) -> None:
+    """Have people's decisions outlive a catalog that was put aside, as far as that one can be read."""
+    if before is None:
+        return
+    with suppress(UserError):
+        with Catalog.open_read_only(before) as old:
+            batches, rows = batches_since(old), decisions_since(old)
+        with Catalog.open(catalog) as new:
+            copy_decisions(new, batches, rows)
 
 
 def person() -> str:

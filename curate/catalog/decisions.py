@@ -6,7 +6,7 @@ over: an undo is a batch of its own, and so is carrying decisions out.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from curate.catalog.check import REBUILD
 from curate.catalog.pictures import Catalog
@@ -141,7 +141,7 @@ def withdraw_rows(catalog: Catalog, batch: int, paths: Iterable[str]) -> None:
         )
 
 
-def _select(catalog: Catalog, table: str, columns: Sequence[str], batch: int) -> list[tuple[object, ...]]:
+def _select(catalog: Catalog, table: str, columns: Sequence[str], batch: int) -> list[tuple[Any, ...]]:
     if not catalog.has_table(table):
         return []
     there = dict(catalog.db.execute("SELECT name, hidden FROM pragma_table_xinfo(?)", (table,)).fetchall())

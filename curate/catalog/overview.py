@@ -83,3 +83,23 @@ def state_in_short(catalog: Catalog) -> tuple[tuple[object, ...], ...]:
 def changes_by_others(catalog: Catalog) -> int:
     """A number that changes whenever another connection has written to the catalog's file."""
     return int(catalog.db.execute("PRAGMA data_version").fetchone()[0])
+
+
+class MoreFacts(NamedTuple):
+    """What one picture's row has beyond a glance: pHash (unsigned), when it was written (ns since 1970), and scores."""
+
+    phash: int
+    mtime_ns: int
+    scores: list[tuple[str, float]]
+
+
+def more_facts(catalog: Catalog, path: str, sha256: str) -> MoreFacts | None:
+    """Of the picture at a path, be it present or not, as long as it has this content."""
+    columns = ", ".join(check.column for check in CHECKS)
+    query = f"SELECT phash, mtime_ns, {columns} FROM pictures WHERE path = ? AND sha256 = ?"
+    row = catalog.db.execute(query, (path, sha256)).fetchone()
+    if row is None:
+        return None
+    phash, mtime_ns, *scores = row
+    known = [(check.flag, score) for check, score in zip(CHECKS, scores, strict=True) if score is not None]
+    return MoreFacts(int(phash) % (1 << 64), mtime_ns, known)

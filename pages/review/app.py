@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial, wraps
+from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
 from starlette.applications import Starlette
@@ -14,12 +15,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
+from curate.carry_out import carry_out
 from curate.decisions import Overtaken
 from curate.errors import UserError
 from curate.files.lock import Busy
 from pages.guard import Access, Guard
 from pages.html import html, static_files
 from pages.review.desk import MOST_ITEMS, Desk, Gone, Unprocessable
+from pages.review.likeness import Likeness
 from pages.review.requests import (
     BadRequest,
     asked,
@@ -37,16 +40,21 @@ _DECODERS: Final = 2
 
 _DEFAULT_ITEMS: Final = 200
 _DEFAULT_BATCHES: Final = 50
+_DEFAULT_ALIKE: Final = 60
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Review:
-    """One dataset's page. `open_desk` is called in the thread in which all questions are answered."""
+    """One dataset's page. `open_desk` is called in the thread in which all questions are answered; `bank` is the folder
+    of the feature bank.
+    """
 
-    def __init__(self, open_desk: Callable[[], Desk]) -> None:
+    def __init__(self, open_desk: Callable[[], Desk], bank: Path) -> None:
         self._open_desk = open_desk
+        self._likeness = Likeness(bank)
+        self._comparing = ThreadPoolExecutor(1, "likeness")
         self._thinking = ThreadPoolExecutor(1, "review")
         self._drawing = ThreadPoolExecutor(_DECODERS, "thumbnails")
         self._desk: Desk | None = None
@@ -59,6 +67,8 @@ class Review:
 
     def stop(self) -> None:
         """End the threads, and close the catalog."""
+        self._likeness.stop()
+        self._comparing.shutdown()
         self._drawing.shutdown()
         if self._desk is not None:
             self._thinking.submit(self._desk.close).result()
@@ -79,9 +89,10 @@ class Review:
         get = [
             ("/", self.page), ("/api/state", self.state), ("/api/queue/{queue}", self.queue),
             ("/api/ids/{queue}", self.ids), ("/api/items", self.items), ("/api/changes", self.changes),
-            ("/api/history", self.history), ("/thumb/{id}", self.thumb), ("/picture/{id}", self.picture),
+            ("/api/history", self.history), ("/api/picture/{id}", self.about), ("/api/alike/{id}", self.alike),
+            ("/api/map", self.map), ("/thumb/{id}", self.thumb), ("/picture/{id}", self.picture),
         ]  # fmt: skip
-        post = [("/api/decide", self.decide), ("/api/undo", self.undo)]
+        post = [("/api/decide", self.decide), ("/api/undo", self.undo), ("/api/carry-out", self.carry_out)]
         return Starlette(
             routes=[
                 *(Route(path, _said(answer), methods=["GET"]) for path, answer in get),
@@ -133,6 +144,52 @@ class Review:
         query = request.query_params
         limit = number(query, "limit", _DEFAULT_BATCHES, MOST_ITEMS)
         return await self._ask(self.desk.history, number(query, "offset", 0), limit)
+
+    async def about(self, request: Request) -> Any:
+        """All that is known of one picture."""
+        queue = request.query_params.get("queue") or "all"
+        return await self._ask(self.desk.picture, request.path_params["id"], queue)
+
+    async def alike(self, request: Request) -> Any:
+        """The pictures most like one, by the feature bank."""
+        limit = number(request.query_params, "limit", _DEFAULT_ALIKE, MOST_ITEMS)
+        gallery = self.desk.gallery
+        self.desk.place_of(request.path_params["id"])
+        found = await self._compare(self._likeness.alike, gallery, gallery.by_id[request.path_params["id"]], limit)
+        items = await self._ask(self.desk.items, "all", [gallery.ids[one] for one in found.numbers])
+        return {"items": items["items"], "why": found.why}
+
+    async def map(self, _: Request) -> Any:
+        """All pictures as points."""
+        return await self._compare(self._likeness.map, self.desk.gallery)
+
+    async def _compare(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """In a thread of its own: to read a bank takes seconds, in which decisions are answered."""
+        work = partial(function, *arguments, **named)
+        return await asyncio.get_running_loop().run_in_executor(self._comparing, work)
+
+    async def carry_out(self, request: Request) -> Any:
+        """Say what carrying out would do, or do it."""
+        values = await json_of(request)
+        if type(values.get("dry")) is not bool:
+            raise BadRequest('"dry" has to be true or false.')
+        if values["dry"]:
+            return await self._ask(self.desk.intended)
+        token = text(values, "token")
+        lines = await self._ask(lambda: self.desk.lines)
+        work = partial(carry_out, self.desk.dataset.root, lines, token, self.desk.who)
+        try:
+            done = await asyncio.get_running_loop().run_in_executor(None, work)
+        except Overtaken as error:
+            return JSONResponse({"error": str(error)}, 409)
+        state = await self._ask(self.desk.state)
+        return {
+            "moved": done.moved,
+            "relabelled": done.relabelled,
+            "restored": done.restored,
+            "unmoved": done.unmoved,
+            "revision": state["revision"],
+        }
 
     async def decide(self, request: Request) -> Any:
         """Put decisions on record."""

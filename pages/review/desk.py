@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypedDict
 
+from curate.carry_out import intended, note_carried_out
 from curate.catalog import Catalog
-from curate.catalog.decisions import CARRY_OUT, UNDO, DecisionRow, last_batch
+from curate.catalog.decisions import CARRY_OUT, UNDO, DecisionRow
 from curate.catalog.overview import changes_by_others, state_in_short
+from curate.cleaning.plan import PlanLine
 from curate.cleaning.planning import REASONS
 from curate.cleaning.suspects import IRRELEVANT, MISLABELLED
 from curate.credits import names_on_record
@@ -39,6 +41,7 @@ from curate.decisions import (
 from curate.errors import UserError
 from curate.names import names_for
 from curate.quality import CHECKS
+from pages.review.facts import credit_in_words, differing, facts_of
 from pages.review.gallery import NO_NUMBER, Gallery
 from pages.review.listing import Listing, Wanted, arrange
 from pages.review.queues import (
@@ -60,6 +63,8 @@ MOST_ITEMS: Final = 500
 
 _REASON: Final = re.compile(r"[a-z][a-z-]{0,30}")
 _KEPT_LISTINGS: Final = 12
+_MOST_COPIES: Final = 60
+_GONE: Final = "There is no such picture: load the queue again."
 _OWN_REASONS: Final = ("irrelevant", "ugly", "watermark", "drawing", "private")
 
 
@@ -114,8 +119,13 @@ class Desk:
         self._catalog = Catalog.open(dataset.catalog_path)
         self._file = _numbers(dataset.catalog_path)
         self._seen_others = changes_by_others(self._catalog)
+        self.note_done()
         self.record = DecisionRecord.read(self._catalog)
         self._read_pictures()
+
+    def note_done(self) -> None:
+        """Put on record what was carried out without a word: by another command, or just before a kill."""
+        note_carried_out(self.dataset, self._catalog, self.who)
 
     def close(self) -> None:
         """Close the catalog."""
@@ -552,19 +562,51 @@ class Desk:
             "undone": number in self.record.undone,
         }
 
-    def history_of(self, number: int) -> list[dict[str, Any]]:
+    def _history_of(self, number: int) -> list[dict[str, Any]]:
         """All that was decided about one picture, the newest first."""
         key = self.gallery.key(number)
         place = self.gallery.origin.get(key.path, key.path)
         rows = [row for row in self.record.about(key) if self.gallery.origin.get(row.path, row.path) == place]
         return [{**self._shown(row), "undone": not self.record.holds(row)} for row in reversed(rows)]
 
+    def picture(self, identifier: str, queue: str) -> dict[str, Any]:
+        """All that is known of one picture and of its copies. Raises `Gone` where it is not there."""
+        self.refresh()
+        number = self.gallery.by_id.get(identifier)
+        if number is None:
+            raise Gone(_GONE)
+        entry = self._entry(number, queue)
+        name, cluster = self._copies_of(number, queue)
+        facts = {
+            self.gallery.ids[one]: facts_of(self._catalog, self.gallery.pictures[one], self.gallery.split_of(one))
+            for one in dict.fromkeys([number, *cluster])
+        }
+        return {
+            **self.item(entry, queue),
+            "facts": facts[identifier],
+            "credit": credit_in_words(self._catalog, self.gallery.pictures[number].sha256),
+            "cluster_items": self._items(cluster, name),
+            "differing": differing(facts) if len(facts) > 1 else [],
+            "history": self._history_of(number),
+        }
+
+    def _copies_of(self, number: int, queue: str) -> tuple[str, list[int]]:
+        """The queue in which a picture has copies, and their numbers, itself among them, that which stays first."""
+        for name in (queue, *sorted(COPY_CAUSES)):
+            entry = self._queue(name).of_picture.get(number)
+            if entry is not None and entry.cluster and name != PROPOSALS:
+                members = [one.number for one in self._cluster(entry, name)]
+                stays = self._chosen_in(entry, name)
+                members.sort(key=lambda one: one != stays)
+                return name, members[:_MOST_COPIES]
+        return queue, []
+
     def place_of(self, identifier: str) -> Place:
         """Where a picture lies. Raises `Unprocessable` for one that is not there. Safe to be called by any thread."""
         gallery = self.gallery
         number = gallery.by_id.get(identifier)
         if number is None:
-            raise Gone("There is no such picture: load the queue again.")
+            raise Gone(_GONE)
         picture = gallery.pictures[number]
         if number in gallery.stored:
             place = self.dataset.quarantine, gallery.stored[number].stored
@@ -572,14 +614,28 @@ class Desk:
             place = self.dataset.root, picture.path
         return Place(*place, picture.sha256, not picture.broken)
 
-    def is_newest(self, revision: int) -> bool:
-        """Whether nothing was decided since."""
-        return last_batch(self._catalog) == revision
+    def intended(self) -> dict[str, Any]:
+        """What carrying out would do."""
+        self.refresh()
+        found = intended(self.dataset, self._catalog, self.lines)
+        return {
+            "aside": len(found.paths(moving=False)),
+            "relabel": len(found.paths(moving=True)),
+            "restore": len(found.back),
+            "keep": sum(action == KEEP for action in self._actions.values()),
+            "by_reason": found.by_reason,
+            "warnings": found.warnings,
+            "token": found.token,
+        }
 
     @property
-    def catalog(self) -> Catalog:
-        """For what runs in this thread alone."""
-        return self._catalog
+    def lines(self) -> Sequence[PlanLine]:
+        """Those of the plan, read anew. Raises `UserError` where it can no longer be read."""
+        return self._find().lines
+
+    def numbers_shown(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
+        """These pictures, as among all."""
+        return self._items(numbers, ALL)
 
 
 def _words(action: str, undoes: int, rows: Sequence[DecisionRow]) -> str:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Final
 
 from curate.catalog import Catalog
-from curate.catalog.credits import FIELDS, first_credits
+from curate.catalog.credits import origins_in_short
 from curate.catalog.overview import Glance, glances
 from curate.cleaning.placed_copies import part_placements
 from curate.companions import COMPANION_OF, is_picture
@@ -15,10 +15,9 @@ from curate.dataset import SPLITS, Dataset, natural_key
 from curate.decisions import PictureKey
 from curate.quarantine import Stored, stored_files
 
-_SOURCE: Final = FIELDS.index("source")
-_LICENCE: Final = FIELDS.index("license")
-
 NO_NUMBER: Final = -1
+
+_UNKNOWN: Final = ("", "")
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,8 @@ class Gallery:
     present: int
     placed: Mapping[str, Sequence[Glance]]
     stored: Mapping[int, Stored]
-    credits: Mapping[str, tuple[str, ...]] = field(repr=False)
+    origins: Mapping[str, tuple[str, str]] = field(repr=False)
+    """sha256 → (source, licence)."""
 
     @classmethod
     def read(cls, dataset: Dataset, catalog: Catalog) -> "Gallery":
@@ -51,7 +51,7 @@ class Gallery:
         ]
         aside = [_set_aside(dataset, file, known.get((file.path, file.sha256))) for file in files]
         numbered = dict(enumerate(files, start=len(sources)))
-        return cls(dataset, [*sources, *aside], len(sources), placed, numbered, first_credits(catalog))
+        return cls(dataset, [*sources, *aside], len(sources), placed, numbered, origins_in_short(catalog))
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -105,15 +105,11 @@ class Gallery:
 
     def source_of(self, number: int) -> str:
         """The name of the search that brought it; "" where that is unknown."""
-        return self._credit(number, _SOURCE).partition(", ")[0]
+        return self.origins.get(self.pictures[number].sha256, _UNKNOWN)[0].partition(", ")[0]
 
     def licence_of(self, number: int) -> str:
         """Its licence; "" where that is unknown."""
-        return self._credit(number, _LICENCE)
-
-    def _credit(self, number: int, value: int) -> str:
-        known = self.credits.get(self.pictures[number].sha256)
-        return known[value] if known else ""
+        return self.origins.get(self.pictures[number].sha256, _UNKNOWN)[1]
 
 
 def _identifier(path: str, sha256: str) -> str:

@@ -268,7 +268,7 @@ def audited_pictures(gallery: Gallery, notes: list[str] | None = None) -> dict[i
         if notes is not None:
             notes.append(str(error))
         return {}
-    found = {}
+    found = dict[int, AuditedPicture]()
     stale = 0
     for line in lines:
         number = gallery.number_at.get(line.path)

@@ -1,0 +1,139 @@
+"""Pictures among each other, as the feature bank has them: which are most alike, and a map of all."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.shell import command_line
+from pages.review.gallery import Gallery
+from pages.review.queues import audited_pictures
+from train.features.bank_vectors import BankVectors, read_vectors
+
+_NEIGHBOURS: Final = 15
+_FEWEST_MAPPED: Final = 3
+
+
+@dataclass(frozen=True)
+class Alike:
+    """The numbers of pictures, the most alike first; or why there are none."""
+
+    numbers: Sequence[int]
+    why: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """The features of one gallery's pictures: the number of each, int64[n], and the row of each number that has one."""
+
+    numbers: NDArray[np.int64]
+    rows: dict[int, int]
+    vectors: BankVectors
+
+
+class Likeness:
+    """What the bank in a folder knows of the pictures. To be asked by one thread."""
+
+    def __init__(self, bank: Path) -> None:
+        self._bank = bank
+        self._gallery: Gallery | None = None
+        self._known: _Known | None = None
+        self._plane: NDArray[np.float32] | None = None
+        self._umap: NDArray[np.float32] | None = None
+        self._mapping: threading.Thread | None = None
+
+    def stop(self) -> None:
+        """Wait for nothing: a map that is being made ends with the process."""
+        self._mapping = None
+
+    def alike(self, gallery: Gallery, number: int, limit: int) -> Alike:
+        """The pictures that the bank calls most like one, without those of its very content."""
+        known = self._read(gallery)
+        if known is None:
+            return Alike((), self._lacking(gallery))
+        row = known.rows.get(number)
+        if row is None:
+            return Alike((), f"The bank has no features of this picture. {self._lacking(gallery)}")
+        cosine = known.vectors.cosines(row)
+        own = gallery.pictures[number].sha256
+        order = np.argsort(-cosine, kind="stable")
+        near = (int(known.numbers[at]) for at in order.tolist() if at != row)
+        found: list[int] = []
+        for other in near:
+            if len(found) == limit:
+                break
+            if gallery.pictures[other].sha256 != own:
+                found.append(other)
+        return Alike(found)
+
+    def map(self, gallery: Gallery) -> dict[str, Any]:
+        """All pictures as points in the unit square, with what they may be coloured by; by UMAP once it has come."""
+        known = self._read(gallery)
+        if known is None or len(known.numbers) < _FEWEST_MAPPED:
+            return _as_map("pca", gallery, np.empty(0, np.int64), np.empty((0, 2), np.float32)) | {
+                "why": self._lacking(gallery), "coming": False,
+            }  # fmt: skip
+        if self._plane is None:
+            self._plane = known.vectors.plane()
+        if find_spec("umap") is not None and self._mapping is None and self._umap is None:
+            self._mapping = threading.Thread(target=self._make_umap, args=(gallery, known), daemon=True)
+            self._mapping.start()
+        coming = self._mapping is not None and self._mapping.is_alive()
+        method, points = ("pca", self._plane) if self._umap is None else ("umap", self._umap)
+        return _as_map(method, gallery, known.numbers, points) | {"why": "", "coming": coming}
+
+    def _make_umap(self, gallery: Gallery, known: _Known) -> None:
+        """McInnes, Healy and Melville, UMAP, arXiv:1802.03426, on cosines."""
+        umap = import_module("umap")
+        wanted = umap.UMAP(
+            n_neighbors=min(_NEIGHBOURS, len(known.numbers) - 1), metric="cosine", random_state=0, n_jobs=1
+        )
+        points = np.asarray(wanted.fit_transform(known.vectors.vectors.astype(np.float32)), np.float32)
+        if self._gallery is gallery and np.isfinite(points).all():
+            self._umap = points
+
+    def _read(self, gallery: Gallery) -> _Known | None:
+        if self._gallery is gallery and self._known is not None:
+            return self._known
+        self._gallery, self._known, self._plane, self._umap, self._mapping = gallery, None, None, None, None
+        found = read_vectors(self._bank, [picture.sha256 for picture in gallery.pictures[: gallery.present]])
+        if found is not None:
+            numbers = found.places.astype(np.int64)
+            self._known = _Known(numbers, {number: row for row, number in enumerate(numbers.tolist())}, found)
+        return self._known
+
+    def _lacking(self, gallery: Gallery) -> str:
+        fill = command_line("audit", gallery.dataset.root)
+        return f"The bank {self._bank} is filled by: {fill}"
+
+
+def _as_map(method: str, gallery: Gallery, numbers: NDArray[np.int64], points: NDArray[np.float32]) -> dict[str, Any]:
+    low = points.min(axis=0) if len(points) else np.zeros(2, np.float32)
+    span = np.maximum(points.max(axis=0) - low, 1e-9) if len(points) else np.ones(2, np.float32)
+    unit = np.round((points - low) / span, 4)
+    shown = numbers.tolist()
+    labels = {label: place for place, label in enumerate(dict.fromkeys(gallery.pictures[one].label for one in shown))}
+    splits = {split: place for place, split in enumerate(dict.fromkeys(map(gallery.split_of, shown)))}
+    audited = audited_pictures(gallery)
+    return {
+        "method": method,
+        "labels": list(labels),
+        "splits": list(splits),
+        "ids": [gallery.ids[one] for one in shown],
+        "x": unit[:, 0].tolist(),
+        "y": unit[:, 1].tolist(),
+        "label": [labels[gallery.pictures[one].label] for one in shown],
+        "split": [splits[gallery.split_of(one)] for one in shown],
+        "suspicion": [_suspicion(audited.get(one)) for one in shown],
+    }
+
+
+def _suspicion(line: Any) -> int:
+    """From 0 to 100: the greater of the chances that a picture shows another class, or none."""
+    return 0 if line is None else round(100 * max(line.irrelevant, line.mislabelled))
