@@ -182,7 +182,7 @@ def application(stage: Stage) -> Starlette:  # noqa: C901 - a list of answers
                 ],
                 "sources": ["stage"], "licences": ["by"],
                 "decided": {name: done[name] for name in ("aside", "relabel", "keep", "keeper", "restore")},
-                "map": {"available": stage.points is not None, "why": "" if stage.points else "There is no bank yet."},
+                "notes": [],
             }
         )  # fmt: skip
 
@@ -241,7 +241,9 @@ def application(stage: Stage) -> Starlette:  # noqa: C901 - a list of answers
         return JSONResponse({"items": [stage.item(one) for one in found], "why": ""})
 
     async def points(_: Request) -> Response:
-        return JSONResponse(stage.points)
+        axes = ("labels", "splits", "ids", "x", "y", "label", "split", "suspicion")
+        nothing: Json = {"method": "pca", "why": "There is no bank yet.", **{axis: [] for axis in axes}}
+        return JSONResponse({"why": "", "coming": False, **(stage.points or nothing)})
 
     async def decide(request: Request) -> Response:
         body = await request.json()

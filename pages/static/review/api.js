@@ -1,6 +1,7 @@
 // What the server is asked, and how its refusals are told apart.
 
-const PATIENCE = 30_000;
+const PATIENCE = 30_000; // ms
+const LONG = 1_800_000; // files that are moved, a map that is made
 
 /** The server did not answer, or no longer knows this page: what was sent may be sent again. */
 export class Unreachable extends Error {}
@@ -21,8 +22,8 @@ export class Conflict extends Refused {
   }
 }
 
-async function ask(path, { body, signal } = {}) {
-  const limits = [AbortSignal.timeout(PATIENCE), ...(signal ? [signal] : [])];
+async function ask(path, { body, signal, patience = PATIENCE } = {}) {
+  const limits = [AbortSignal.timeout(patience), ...(signal ? [signal] : [])];
   const request = { signal: AbortSignal.any(limits), credentials: "same-origin" };
   if (body !== undefined) {
     request.method = "POST";
@@ -61,13 +62,14 @@ export const ids = (queue, filters, signal) => ask(`/api/ids/${path(queue)}${que
 export const items = (queue, wanted, signal) =>
   ask(`/api/items${query({ queue, ids: wanted.join(",") })}`, { signal });
 export const picture = (id, queue, signal) => ask(`/api/picture/${path(id)}${query({ queue })}`, { signal });
-export const alike = (id, signal) => ask(`/api/alike/${path(id)}${query({ limit: 60 })}`, { signal });
-export const points = (signal) => ask("/api/map", { signal });
+export const alike = (id, signal) =>
+  ask(`/api/alike/${path(id)}${query({ limit: 60 })}`, { signal, patience: LONG });
+export const points = (signal) => ask("/api/map", { signal, patience: LONG });
 export const decide = (body) => ask("/api/decide", { body });
 export const undo = (body) => ask("/api/undo", { body });
 export const history = (offset, limit, signal) => ask(`/api/history${query({ offset, limit })}`, { signal });
 export const changes = (since, queue) => ask(`/api/changes${query({ since, queue })}`);
-export const carryOut = (body) => ask("/api/carry-out", { body });
+export const carryOut = (body) => ask("/api/carry-out", { body, patience: LONG });
 
 export const thumb = (id, size) => `/thumb/${path(id)}?size=${size}`;
 export const full = (id) => `/picture/${path(id)}`;

@@ -203,13 +203,19 @@ export function differing(rows, members, current) {
     el("th", { scope: "col", class: member.id === current ? "current" : null }, isKeeper(member) ? "★" : `${index + 1}`),
   );
   const lines = rows.map(([fact, values]) =>
-    el("tr", {}, el("th", { scope: "row" }, fact), members.map((member) => el("td", {}, String(values[member.id] ?? "–")))),
+    el("tr", {}, el("th", { scope: "row" }, fact), members.map((member) => el("td", {}, ...short(values[member.id])))),
   );
   return el(
     "div",
     { class: "scrolls", tabindex: "0", role: "region", "aria-label": "Facts that differ" },
     el("table", { class: "differing" }, el("thead", {}, el("tr", {}, el("td", {}), head)), el("tbody", {}, lines)),
   );
+}
+
+/** A fact in a column: of a digest its beginning, which tells two apart. */
+function short(value) {
+  const said = String(value ?? "–");
+  return /^[0-9a-f]{32,}$/.test(said) ? [el("span", { title: said }, `${said.slice(0, 10)}…`)] : [said];
 }
 
 function pairs(facts) {

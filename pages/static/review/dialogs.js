@@ -59,4 +59,4 @@ export function openDialog({ title, kind = "", body = [], buttons = [], keys = (
 let serial = 0;
 
 /** Whether a dialog is open: then the page's own keys rest. */
-export const isOpen = () => byId("dialogs").childElementCount > 0;
+export const isOpen = () => byId("dialogs").querySelector("dialog[open]") !== null;

@@ -10,6 +10,7 @@ import { classTitle, count, number } from "./words.js";
 const DWELL = 90; // ms
 const TURN = 137.508; // degrees: neighbours in a list get hues far apart
 const MOST_LISTED = 200;
+const COMING = 5000; // ms between questions for a map that is being made
 
 export class PictureMap {
   #told = null;
@@ -22,6 +23,7 @@ export class PictureMap {
   #loop = [];
   #pointers = new Map();
   #hover = 0;
+  #later = 0;
 
   /** `toGrid()` shows the grid. */
   constructor(review, toGrid) {
@@ -34,7 +36,7 @@ export class PictureMap {
     this.legend = byId("map-legend");
     this.colour.addEventListener("change", () => this.#paint());
     for (const button of byId("map-tools").querySelectorAll("[data-tool]"))
-      button.addEventListener("click", () => this.#take(button.dataset.tool));
+      button.addEventListener("click", () => this.#use(button.dataset.tool));
     byId("map-fit").addEventListener("click", () => (this.#scatter?.fit(), this.#redraw()));
     byId("map-grid").addEventListener("click", () => this.#showChosen());
     review.addEventListener("selection", () => this.#mark());
@@ -48,25 +50,32 @@ export class PictureMap {
   /** Show the map, fetching its points the first time; `false` hides it. */
   async show(on) {
     this.#shown = on;
+    clearTimeout(this.#later);
     if (!on) return;
-    if (this.#told) return this.#redraw();
-    const { map } = this.review.overview;
-    if (!map.available) {
-      this.note.textContent = map.why || "There is no map of these pictures yet.";
-      return;
-    }
-    this.note.textContent = "Loading the map…";
+    if (this.#told && !this.#told.coming) return this.#redraw();
+    if (!this.#told) this.note.textContent = "Loading the map…";
     try {
-      this.#told = await api.points();
+      this.#take(await api.points());
     } catch (error) {
       this.note.textContent = error.message;
+    }
+  }
+
+  #take(told) {
+    // A better map is being made: it takes this one's place
+    if (told.coming && this.#shown) this.#later = setTimeout(() => this.show(this.#shown), COMING);
+    if (!told.ids.length) {
+      this.note.textContent = told.why || "There is no picture to show.";
       return;
     }
-    this.#index = new Map(this.#told.ids.map((id, point) => [id, point]));
-    this.#scatter = new Scatter(this.canvas);
+    if (told.method === this.#told?.method && told.ids.length === this.#told.ids.length) return;
+    this.#told = told;
+    this.#index = new Map(told.ids.map((id, point) => [id, point]));
+    this.#scatter ??= new Scatter(this.canvas);
     this.#scatter.resize();
-    this.#scatter.setPoints(this.#told.x, this.#told.y);
-    this.note.textContent = `${count(this.#told.ids.length, "picture")} by ${this.#told.method === "umap" ? "UMAP" : "PCA"}`;
+    this.#scatter.setPoints(told.x, told.y);
+    const better = told.coming ? "; UMAP is on its way" : "";
+    this.note.textContent = `${count(told.ids.length, "picture")} by ${told.method === "umap" ? "UMAP" : "PCA"}${better}`;
     this.#paint();
     this.#mark();
   }
@@ -185,7 +194,7 @@ export class PictureMap {
     context.stroke();
   }
 
-  #take(tool) {
+  #use(tool) {
     this.#tool = tool;
     for (const button of byId("map-tools").querySelectorAll("[data-tool]"))
       button.setAttribute("aria-pressed", String(button.dataset.tool === tool));

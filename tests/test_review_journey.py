@@ -1,0 +1,292 @@
+"""A reviewer's day with the real server: decide by keyboard, lose the server, carry out, and take it all back."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+from starlette.testclient import TestClient
+
+from tests.browsing import a_browser, a_tab, screenshot
+from tests.commanding import command
+from tests.conftest import REPOSITORY
+from tests.pictures import contents, save, scene
+from tests.review_stage import Stage, Staged, application
+
+MARKUP = "<img src=x onerror=\"document.title='hacked'\">"
+CLASSES = ("10", "11", "12")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with a_browser() as started:
+        yield started
+
+
+@dataclass
+class Reviewing:
+    """A running `cli.py review`; `url` opens its page."""
+
+    process: "subprocess.Popen[str]"
+    url: str
+    said: str
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is tidied up."""
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def reviewing(data: Path, *options: str) -> Iterator[Reviewing]:
+    """Run the command until its page answers; ended by Ctrl-C."""
+    process = subprocess.Popen(
+        [sys.executable, "cli.py", "review", str(data), "--no-open", "--as", "Ada", *options],
+        cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "COLUMNS": "1000", "OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    said = ""
+    try:
+        for line in process.stdout:
+            said += line
+            if found := re.search(r"http://\S+", line):
+                yield Reviewing(process, found[0], said)
+                break
+        else:
+            pytest.fail(f"review ended before it served: {said}")
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def photographs() -> list[Path]:
+    """Real photographs, where they are at hand."""
+    root = Path(os.environ.get("FLORILEGIUM_FLOWERS", REPOSITORY.parent / "shared" / "flowers")) / "train"
+    return [file for label in CLASSES for file in sorted((root / label).glob("*.jpg"))[:10]]
+
+
+def gathered(folder: Path) -> Path:
+    """30 pictures of three classes, each with a smaller copy beside it."""
+    found = photographs()
+    for at in range(30):
+        label = CLASSES[at // 10]
+        original = folder / "raw" / label / f"{at:02d}.jpg"
+        original.parent.mkdir(parents=True, exist_ok=True)
+        if len(found) == 30:
+            shutil.copy(found[at], original)
+        else:
+            save(scene(at), original)
+        with Image.open(original) as picture:
+            half = picture.resize((picture.width * 2 // 3, picture.height * 2 // 3))
+        save(half, original.with_name(f"{at:02d}_copy.jpg"), quality=85)
+    (folder / "cat_to_name.json").write_text('{"10": "globe thistle", "11": "snapdragon", "12": "colt\'s foot"}')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pictures, with a plan made, so that each server starts at once."""
+    data = gathered(tmp_path_factory.mktemp("review") / "data")
+    assert command("clean", data, "--dry-run").code == 0
+    return data
+
+
+@pytest.fixture
+def data(dataset: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(dataset, tmp_path / "data"))
+
+
+def pictures(data: Path) -> dict[str, str]:
+    """Every file of the dataset, without the thumbnails that are kept beside it."""
+    return {path: digest for path, digest in contents(data).items() if not path.startswith(".florilegium.thumbnails/")}
+
+
+def current(page: Page) -> str:
+    """The path of the picture under the cursor."""
+    return page.locator(".details .path").first.inner_text()
+
+
+def saved(page: Page) -> None:
+    """Wait until all that was decided is on record."""
+    expect(page.locator(".tile.saving")).to_have_count(0)
+    expect(page.locator("#unsaved")).to_have_text("")
+
+
+def test_a_reviewer_clears_a_queue_by_keyboard_and_nothing_is_lost(
+    browser: Browser, data: Path, tmp_path: Path
+) -> None:
+    before = pictures(data)
+    with a_tab(browser) as page:
+        with reviewing(data) as server:
+            page.goto(server.url)
+            expect(page.locator(".tile.current")).to_have_count(1)
+            page.keyboard.press("]")
+            expect(page.locator("[data-queue=duplicate]")).to_have_attribute("aria-current", "page")
+            expect(page.locator("[data-queue=duplicate]")).to_contain_text("30")
+            expect(page.locator("#shown")).to_contain_text("60 pictures")
+            screenshot(page, "review-journey-start", tmp_path)
+
+            swapped = current(page)
+            page.keyboard.press("w")
+            expect(page.locator(".details .path").first).not_to_have_text(swapped)
+            relabelled = current(page)
+            page.keyboard.press("r")
+            page.keyboard.type("sn")
+            page.keyboard.press("Enter")
+            expect(page.locator(".details .path").first).not_to_have_text(relabelled)
+            kept = current(page)
+            page.keyboard.press("s")
+            expect(page.locator(".details .path").first).not_to_have_text(kept)
+            undone = current(page)
+            page.keyboard.press("a")
+            expect(page.locator(".details .path").first).not_to_have_text(undone)
+            page.keyboard.press("u")
+            expect(page.locator(".details .path").first).to_have_text(undone)
+            expect(page.locator("[data-queue=duplicate] .open")).to_have_text("27")
+            for _ in range(27):
+                page.keyboard.press("a")
+            expect(page.locator("[data-queue=duplicate] .open")).to_have_text("✓")
+            saved(page)
+            screenshot(page, "review-journey-cleared", tmp_path)
+            server.kill()
+            expect(page.locator("#banner")).to_contain_text("does not answer")
+        assert pictures(data) == before, "deciding moves nothing"
+
+        with reviewing(data) as server:
+            page.goto(server.url)
+            expect(page.locator("[data-queue=duplicate] .open")).to_have_text("✓")
+            page.goto(f"{server.url}#queue=duplicate&state=decided")
+            expect(page.locator("#grid [data-decided=aside]").first).to_be_visible()
+            told = page.evaluate("() => fetch('/api/queue/duplicate?state=any&limit=500').then(one => one.json())")
+            done = Counter((item["decision"] or {}).get("action") for item in told["items"])
+            assert done == {"aside": 28, "keep": 1, "relabel": 1, "keeper": 1, None: 29}
+            page.keyboard.press("Shift+C")
+            expect(page.locator("dialog")).to_contain_text("28 pictures go to quarantine")
+            screenshot(page, "review-journey-carry-out", tmp_path)
+            page.keyboard.press("Enter")
+            expect(page.locator("dialog h2")).to_have_text("Carried out")
+            page.keyboard.press("Enter")
+
+        after = pictures(data)
+        source_of_swapped = swapped.replace("_copy", "")
+        leaving = {path for path in before if path.endswith("_copy.jpg")} - {swapped, relabelled, kept} | {source_of_swapped}
+        assert len(leaving) == 28
+        staying = set(before) - leaving - {relabelled}
+        assert {path: after[path] for path in staying} == {path: before[path] for path in staying}
+        gone = [path for path in after if path.startswith("quarantine/")]
+        assert sorted(after[path] for path in gone if path.endswith(".jpg")) == sorted(before[path] for path in leaving)
+        (moved,) = [path for path in after if after[path] == before[relabelled]]
+        assert moved.startswith("raw/11/"), "the snapdragons"
+
+        assert command("restore", data).code == 0
+        back = pictures(data)
+        assert {path: back.get(path) for path in before if path != relabelled} == {
+            path: digest for path, digest in before.items() if path != relabelled
+        }
+        assert before[relabelled] in back.values(), "nothing is lost"
+        planned = command("clean", data, "--dry-run")
+        assert kept not in planned.out, "what was kept is not proposed again"
+
+
+def test_two_tabs_of_the_real_server_and_names_that_hold_markup(browser: Browser, data: Path) -> None:
+    hostile = data / "raw" / MARKUP.replace("/", "")
+    (data / "raw" / "12").rename(hostile)
+    (data / "plan.jsonl").unlink()
+    with reviewing(data) as server, a_tab(browser) as page:
+        page.goto(f"{server.url}#queue=duplicate&sort=path&descending=0")
+        expect(page.locator(".tile.current")).to_have_count(1)
+        other = page.context.new_page()
+        other.goto(f"{server.url}#queue=duplicate&sort=path&descending=0&at=")
+        expect(other.locator(".tile.current")).to_have_count(1)
+        page.keyboard.press("s")
+        saved(page)
+        expect(other.locator("#grid [data-decided=keep]")).to_have_count(1)
+
+        other.route("**/api/changes*", lambda route: route.fulfill(json={"revision": 1, "items": [], "more": 0}))
+        page.keyboard.press("a")
+        saved(page)
+        other.keyboard.press("n")
+        other.keyboard.press("x")
+        other.keyboard.type("ugly")
+        other.keyboard.press("Enter")
+        expect(other.locator("dialog")).to_contain_text("was not saved")
+        expect(other.locator("dialog")).to_contain_text("set aside: duplicate")
+        other.keyboard.press("Enter")
+        expect(other.locator("#grid [data-decided=aside]")).to_contain_text("duplicate")
+
+        page.goto(f"{server.url}#queue=all&state=any&sort=path&descending=1")
+        expect(page.locator(".details")).to_contain_text(MARKUP)
+        page.keyboard.press("r")
+        expect(page.locator("dialog")).to_contain_text(MARKUP)
+        page.keyboard.press("Escape")
+        page.keyboard.press("Shift+H")
+        expect(page.locator("dialog .batches")).to_contain_text("Ada")
+        assert page.locator("img[onerror]").count() == 0
+        assert page.title() == f"Review: {data}"
+
+
+def test_the_stage_of_the_other_tests_answers_as_the_server_does(data: Path) -> None:
+    """Each field of each answer: what the page is tested with is what it will get."""
+    keeper = Staged("raw/10/a.jpg", "10", "duplicate", cluster="c", keeper="")
+    stage = Stage.of([keeper, Staged("raw/10/b.jpg", "10", "duplicate", "duplicate", 1.0, "", "", "c", keeper.path)])
+    with reviewing(data) as server:
+        address, _, token = server.url.partition("?token=")
+
+        def real(path: str, body: Any = None) -> Any:
+            headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+            sent = None if body is None else json.dumps(body).encode()
+            with urllib.request.urlopen(urllib.request.Request(address + path[1:], sent, headers)) as answer:
+                return json.load(answer)
+
+        staged = TestClient(application(stage))
+
+        def fake(path: str, body: Any = None) -> Any:
+            return (staged.get(path) if body is None else staged.post(path, json=body)).json()
+
+        def compared(path: str, body: Any = None) -> None:
+            one, other = real(path, body), fake(path, body)
+            assert shape(one) == shape(other), path
+
+        def shape(answer: Any) -> Any:
+            """The names in an answer and in the first of each of its lists."""
+            if isinstance(answer, dict):
+                named = {"seen", "by_reason", "decision", "score", "credit"}
+                return {name: None if name in named else shape(value) for name, value in answer.items() if name != "more"}
+            return [shape(answer[0])] if isinstance(answer, list) and answer and isinstance(answer[0], dict) else None
+
+        for path in ("/api/state", "/api/queue/duplicate", "/api/ids/duplicate", "/api/map"):
+            compared(path)
+        ids = [answer("/api/ids/duplicate")["ids"] for answer in (real, fake)]
+        for answer, (first, second, *_) in zip((real, fake), ids, strict=True):
+            body = {"ids": [second], "action": "aside", "seen": {}, "queue": "duplicate"}
+            answer("/api/decide", body)
+        told = [
+            [
+                shape(answer(f"/api/items?queue=duplicate&ids={first},{second}")),
+                shape(answer(f"/api/picture/{second}?queue=duplicate")) | {"differing": None},
+                shape(answer("/api/history?offset=0&limit=5")),
+                shape(answer("/api/changes?since=0&queue=duplicate")),
+                shape(answer("/api/carry-out", {"dry": True})),
+                shape(answer("/api/undo", {"batch": answer("/api/history?offset=0&limit=1")["batches"][0]["batch"]})),
+            ]
+            for answer, (first, second, *_) in zip((real, fake), ids, strict=True)
+        ]
+        assert told[0] == told[1]
