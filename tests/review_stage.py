@@ -155,7 +155,8 @@ def now() -> str:
 @cache
 def drawn(hue: int, size: int) -> bytes:
     image = Image.new("HSV", (size, size * 3 // 4), (hue % 256, 110, 190)).convert("RGB")
-    image.paste(Image.new("HSV", (size // 2, size // 3), ((hue * 7) % 256, 160, 240)).convert("RGB"), (size // 4, size // 5))
+    middle = Image.new("HSV", (size // 2, size // 3), ((hue * 7) % 256, 160, 240)).convert("RGB")
+    image.paste(middle, (size // 4, size // 5))
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=70)
     return stream.getvalue()
@@ -177,7 +178,10 @@ def application(stage: Stage) -> Starlette:  # noqa: C901 - a list of answers
                 "classes": [{"name": name, "title": name, "count": labels[name]} for name in stage.classes],
                 "reasons": [{"name": name, "title": name.capitalize()} for name in reasons],
                 "queues": [
-                    {"name": name, "title": name.capitalize(), "count": len(everything[name]), "open": len(opened[name])}
+                    {
+                        "name": name, "title": name.capitalize(), "count": len(everything[name]),
+                        "open": len(opened[name]),
+                    }
                     for name in QUEUES
                 ],
                 "sources": ["stage"], "licences": ["by"],
@@ -254,10 +258,10 @@ def application(stage: Stage) -> Starlette:  # noqa: C901 - a list of answers
         if late:
             told = {"error": "Another tab decided first.", "items": [stage.item(one) for one in late]}
             return JSONResponse(told, 409)
-        batch = stage.decide(
-            body["ids"], body["action"], reason=body.get("reason", ""), label=body.get("label", "")
-        )
-        touched = {*body["ids"], *(other for one in body["ids"] for other in members_of(one) if body["action"] == "keeper")}
+        batch = stage.decide(body["ids"], body["action"], reason=body.get("reason", ""), label=body.get("label", ""))
+        touched = set(body["ids"])
+        if body["action"] == "keeper":
+            touched |= set(members_of(body["ids"][0]))
         return JSONResponse(
             {"batch": batch, "revision": stage.revision, "items": [stage.item(one) for one in sorted(touched)]}
         )
@@ -277,9 +281,7 @@ def application(stage: Stage) -> Starlette:  # noqa: C901 - a list of answers
 
     async def history(request: Request) -> Response:
         offset, limit = int(request.query_params["offset"]), int(request.query_params["limit"])
-        shown = [
-            {key: value for key, value in batch.items() if key != "before"} for batch in reversed(stage.batches)
-        ]
+        shown = [{key: value for key, value in batch.items() if key != "before"} for batch in reversed(stage.batches)]
         return JSONResponse({"total": len(shown), "batches": shown[offset : offset + limit]})
 
     async def changes(request: Request) -> Response:

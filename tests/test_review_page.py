@@ -14,6 +14,7 @@ from tests.browsing import SETTINGS, a_browser, a_tab, screenshot, serious_fault
 from tests.review_stage import Stage, Staged, identity, served
 
 MOST_NODES = 1500
+COPY = ("duplicate", "duplicate", 1.0, "A copy.", "")
 MARKUP = "<img src=x onerror=\"document.title='hacked'\"><script>document.title='hacked'</script>"
 
 
@@ -35,10 +36,7 @@ def copies(clusters: int) -> list[Staged]:
     for cluster in range(clusters):
         keeper = f"raw/a/{cluster}_whole.jpg"
         found.append(Staged(keeper, "a", "duplicate", cluster=f"c{cluster}", keeper=keeper))
-        found += [
-            Staged(f"raw/a/{cluster}_{at}.jpg", "a", "duplicate", "duplicate", 1.0, "A copy.", "", f"c{cluster}", keeper)
-            for at in range(2)
-        ]
+        found += [Staged(f"raw/a/{cluster}_{at}.jpg", "a", *COPY, f"c{cluster}", keeper) for at in range(2)]
     return found
 
 
@@ -64,7 +62,7 @@ def eventually(page: Page, stage: Stage, expected: dict[str, str]) -> None:
     assert decisions(stage) == expected
 
 
-def tile(page: Page, path: str) -> str:
+def tile(path: str) -> str:
     return f".tile:has-text('{path}')"
 
 
@@ -86,9 +84,7 @@ def test_each_key_decides_and_the_cursor_moves_to_the_next_open_picture(browser:
         expect(page.locator(".tile.current")).to_contain_text("wrong.jpg")
         page.keyboard.press("a")
         first, second, third, wrong = stage.pictures.values()
-        eventually(
-            page, stage, {first.path: "aside", second.path: "keep", third.path: "aside", wrong.path: "relabel"}
-        )
+        eventually(page, stage, {first.path: "aside", second.path: "keep", third.path: "aside", wrong.path: "relabel"})
         decided = {one.path: one.decision or {} for one in stage.pictures.values()}
         assert decided[first.path]["reason"] == "blurred", "what was proposed"
         assert decided[third.path]["reason"] == "ugly", "what was typed"
@@ -98,7 +94,7 @@ def test_each_key_decides_and_the_cursor_moves_to_the_next_open_picture(browser:
 
 
 def test_a_class_is_chosen_by_two_letters(browser: Browser) -> None:
-    pictures = [Staged("raw/rose/1.jpg", "rose"), Staged("raw/bee balm/1.jpg", "bee balm"), Staged("raw/iris/1.jpg", "iris")]
+    pictures = [Staged(f"raw/{label}/1.jpg", label) for label in ("rose", "bee balm", "iris")]
     with served(Stage.of(pictures)) as stage, a_tab(browser) as page:
         opened(page, stage, "all", sort="path", descending="0")
         page.keyboard.press("r")
@@ -123,13 +119,13 @@ def test_the_copy_that_stays_is_swapped_and_nothing_is_proposed_for_it(browser: 
         page.keyboard.press("ArrowRight")
         page.keyboard.press("w")
         eventually(page, stage, {"raw/a/0_0.jpg": "keeper"})
-        expect(page.locator(tile(page, "0_0.jpg"))).to_have_attribute("data-decided", "keeper")
+        expect(page.locator(tile("0_0.jpg"))).to_have_attribute("data-decided", "keeper")
 
 
 def test_a_key_acts_on_the_picture_under_the_mouse_without_a_click(browser: Browser) -> None:
     with served(Stage.of(plain(12))) as stage, a_tab(browser) as page:
         opened(page, stage, "quality")
-        page.hover(tile(page, "00006.jpg"))
+        page.hover(tile("00006.jpg"))
         page.keyboard.press("s")
         eventually(page, stage, {"raw/a/00006.jpg": "keep"})
         expect(page.locator(".tile.current")).to_contain_text("00007.jpg")
@@ -188,7 +184,7 @@ def test_all_that_is_shown_is_accepted_in_one_step_and_undone_in_one(browser: Br
     with served(Stage.of(pictures)) as stage, a_tab(browser) as page:
         opened(page, stage, "proposals", layout="list")
         expect(page.locator("#button-accept")).to_have_text("Accept all shown (21)")
-        expect(page.locator(tile(page, "0_0.jpg"))).to_contain_text("A copy.")
+        expect(page.locator(tile("0_0.jpg"))).to_contain_text("A copy.")
         page.keyboard.press("Shift+A")
         leaving = {one.path: "aside" for one in stage.pictures.values() if one.reason == "duplicate"}
         eventually(page, stage, {**leaving, "raw/b/x.jpg": "relabel"})
@@ -206,13 +202,14 @@ def test_pictures_are_selected_by_range_rectangle_and_key(browser: Browser) -> N
         expect(page.locator("#chosen")).to_have_text("3 selected")
         page.keyboard.press("Escape")
         expect(page.locator("#chosen")).to_have_text("")
-        page.click(tile(page, "00001.jpg"))
-        page.click(tile(page, "00006.jpg"), modifiers=["Shift"])
+        page.click(tile("00001.jpg"))
+        page.click(tile("00006.jpg"), modifiers=["Shift"])
         expect(page.locator("#chosen")).to_have_text("6 selected")
-        page.click(tile(page, "00003.jpg"), modifiers=["Control"])
+        page.click(tile("00003.jpg"), modifiers=["Control"])
         expect(page.locator("#chosen")).to_have_text("5 selected")
         page.keyboard.press("Escape")
-        start, end = page.locator(tile(page, "00000.jpg")).bounding_box(), page.locator(tile(page, "00005.jpg")).bounding_box()
+        start = page.locator(tile("00000.jpg")).bounding_box()
+        end = page.locator(tile("00005.jpg")).bounding_box()
         assert start is not None
         assert end is not None
         page.mouse.move(start["x"] - 4, start["y"] - 4)
@@ -291,7 +288,7 @@ def test_two_tabs_never_overwrite_each_other_silently(browser: Browser) -> None:
         expect(page.locator("dialog")).to_contain_text("stays")
         page.keyboard.press("Enter")
         eventually(page, stage, {"raw/a/00000.jpg": "keep"})
-        expect(page.locator(tile(page, "00000.jpg"))).to_have_attribute("data-decided", "keep")
+        expect(page.locator(tile("00000.jpg"))).to_have_attribute("data-decided", "keep")
         stage.decide([second], "keep", who="Grace")
         page.keyboard.press("ArrowLeft")
         page.keyboard.press("n")
@@ -304,7 +301,7 @@ def test_what_another_tab_decides_appears(browser: Browser) -> None:
     with served(Stage.of(plain(5))) as stage, a_tab(browser) as page:
         opened(page, stage, "quality")
         stage.decide([list(stage.pictures)[3]], "keep", who="Grace")
-        expect(page.locator(tile(page, "00003.jpg"))).to_have_attribute("data-decided", "keep")
+        expect(page.locator(tile("00003.jpg"))).to_have_attribute("data-decided", "keep")
         expect(page.locator("[data-queue=quality]")).to_contain_text("4")
 
 
@@ -344,7 +341,7 @@ def test_an_answer_that_was_lost_is_no_conflict(browser: Browser) -> None:
         opened(page, stage, "quality")
         page.route("**/api/decide", lambda route: (route.fetch(), route.abort()), times=1)
         page.keyboard.press("s")
-        expect(page.locator(tile(page, "00000.jpg"))).to_have_attribute("data-decided", "keep")
+        expect(page.locator(tile("00000.jpg"))).to_have_attribute("data-decided", "keep")
         expect(page.locator(".tile.saving")).to_have_count(0)
         expect(page.locator("dialog")).to_have_count(0)
         assert len(stage.batches) == 1
@@ -355,9 +352,9 @@ def test_an_answer_that_was_lost_is_no_conflict(browser: Browser) -> None:
 # What others wrote
 
 
-def test_names_that_hold_markup_are_shown_as_text(browser: Browser, tmp_path: Path) -> None:
+def test_names_that_hold_markup_are_shown_as_text(browser: Browser) -> None:
     pictures = [
-        Staged(f"raw/{MARKUP}/{at}.jpg", MARKUP, "duplicate", "duplicate", 1.0, MARKUP, MARKUP, "c", f"raw/{MARKUP}/0.jpg")
+        Staged(f"raw/{MARKUP}/{at}.jpg", MARKUP, *COPY[:3], MARKUP, MARKUP, "c", f"raw/{MARKUP}/0.jpg")
         for at in range(3)
     ]
     with served(Stage.of(pictures)) as stage, a_tab(browser) as page:
@@ -420,8 +417,8 @@ def test_ten_thousand_pictures_scroll_with_few_nodes_and_few_requests(browser: B
         for _ in range(60):
             page.mouse.wheel(0, 8000)
         page.evaluate("() => document.getElementById('grid').scrollTo(0, 1e9)")
-        expect(page.locator(tile(page, "09999.jpg"))).to_be_visible()
-        expect(page.locator(f"{tile(page, '09999.jpg')} img")).to_have_js_property("complete", True)
+        expect(page.locator(tile("09999.jpg"))).to_be_visible()
+        expect(page.locator(f"{tile('09999.jpg')} img")).to_have_js_property("complete", True)
         assert page.evaluate("() => document.querySelectorAll('*').length") < MOST_NODES
         assert stage.asked["thumb"] < 1500, "pictures that fly past are not asked for"
         page.keyboard.press("Control+End")
@@ -504,7 +501,7 @@ def test_axe_finds_no_serious_fault(browser: Browser, scheme: str, width: int, t
             page.wait_for_timeout(120)
             screenshot(page, f"review-{name}-{scheme}-{width}", tmp_path)
             faults[name] = serious_faults(page)
-        assert faults == dict.fromkeys(steps, [])
+        assert faults == {name: [] for name in steps}
         sideways = page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert sideways <= 0, "nothing scrolls sideways but what is meant to"
 

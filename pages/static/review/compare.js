@@ -6,7 +6,7 @@ import { differing } from "./details.js";
 import { openDialog } from "./dialogs.js";
 import { el, fill, lessMotion } from "./dom.js";
 import { bindingOf } from "./keys.js";
-import { isKeeper } from "./listing.js";
+import { stays } from "./listing.js";
 import { announce, notice } from "./notices.js";
 import { classTitle, decided, number, reasonTitle, score } from "./words.js";
 
@@ -192,9 +192,9 @@ class Large {
   }
 
   #caption(member, at, overview) {
-    const state = member.decision ? decided(member.decision, overview) : isKeeper(member) ? "stays" : "";
+    const state = member.decision ? decided(member.decision, overview) : stays(member) ? "stays" : "";
     return [
-      this.members.length > 1 && el("strong", {}, isKeeper(member) ? "★ " : `${at + 1} `),
+      this.members.length > 1 && el("strong", {}, stays(member) ? "★ " : `${at + 1} `),
       el("span", { class: "path" }, member.path),
       el("span", { class: "quiet" }, `${number(member.width)} × ${number(member.height)}`),
       state && el("span", { class: `state ${member.decision?.action ?? "keeper"}` }, state),

@@ -9,10 +9,13 @@ import { announce, notice } from "./notices.js";
 import { Outbox } from "./outbox.js";
 import { classTitle, count, decided, fileName, moment, reasonTitle } from "./words.js";
 
+const HISTORY = 200; // batches among which the last is looked for that is not undone
+
 export class Decisions extends EventTarget {
   /** The batches that this page made: what others decided is told apart by them. */
   own = new Set();
   #done = [];
+  #turn = Promise.resolve();
 
   constructor(review) {
     super();
@@ -111,16 +114,32 @@ export class Decisions extends EventTarget {
 
   /** Undo a batch of any age; without one, the last of this page, then the last that there is. */
   async undo(batch) {
-    if (batch === undefined) {
-      const entry = this.#done.pop();
-      if (entry) return this.#undoEntry(entry);
-      const told = await api.history(0, 50);
-      const last = told.batches.find((one) => !one.undone);
-      if (!last) return nothing("There is nothing to undo.");
-      batch = last.batch;
-    }
+    if (batch !== undefined) return this.#undoBatch(batch);
+    const entry = this.#done.pop();
+    if (entry) return this.#undoEntry(entry);
+    // One after the other: each has to see that the one before is undone
+    this.#turn = this.#turn.then(() => this.#undoEarlier());
+    return this.#turn;
+  }
+
+  #undoBatch(batch) {
     this.#done = this.#done.filter((entry) => entry.batch !== batch);
     return this.outbox.add({ kind: "undo", body: { batch, queue: this.#queue() }, words: "Undone" });
+  }
+
+  async #undoEarlier() {
+    await this.outbox.settled();
+    try {
+      const told = await api.history(0, HISTORY);
+      const last = told.batches.find((one) => !one.undone);
+      if (!last) return nothing("There is nothing to undo.");
+      const entry = this.#undoBatch(last.batch);
+      await entry.settled;
+      return entry;
+    } catch (error) {
+      this.review.emit("failed", error);
+      return null;
+    }
   }
 
   async #undoEntry(entry) {

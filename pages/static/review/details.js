@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { byId, debounced, el, fill } from "./dom.js";
-import { isKeeper } from "./listing.js";
+import { isKeeper, stays } from "./listing.js";
 import { bytes, classTitle, count, decided, moment, number, reasonTitle, score } from "./words.js";
 
 const WAIT = 70; // ms the cursor rests before more is asked for
@@ -134,7 +134,7 @@ export class Details {
         "figure",
         { class: member.id === item.id ? "copy current" : "copy" },
         el("img", { src: api.thumb(member.id, 160), alt: member.path, loading: "lazy" }),
-        el("figcaption", {}, isKeeper(member) ? "★ stays" : member.id === item.id ? "this one" : "copy"),
+        el("figcaption", {}, stays(member) ? "★ stays" : member.id === item.id ? "this one" : "copy"),
       ),
     );
     return el(
@@ -200,7 +200,7 @@ export class Details {
 export function differing(rows, members, current) {
   if (!rows?.length) return members.length > 1 ? el("p", { class: "quiet" }, "All facts are equal.") : null;
   const head = members.map((member, index) =>
-    el("th", { scope: "col", class: member.id === current ? "current" : null }, isKeeper(member) ? "★" : `${index + 1}`),
+    el("th", { scope: "col", class: member.id === current ? "current" : null }, stays(member) ? "★" : `${index + 1}`),
   );
   const lines = rows.map(([fact, values]) =>
     el("tr", {}, el("th", { scope: "row" }, fact), members.map((member) => el("td", {}, ...short(values[member.id])))),

@@ -174,6 +174,11 @@ export function isKeeper(item) {
   return Boolean(item.cluster) && (item.keeper === item.id || (!item.keeper && !item.reason));
 }
 
+/** Whether a picture is the copy that stays as things are: as proposed, or as a person decided. */
+export function stays(item) {
+  return item.decision ? item.decision.action === "keeper" : isKeeper(item);
+}
+
 /** Whether something is proposed for a picture: another class, or that it leaves. */
 export function proposes(item) {
   return !isKeeper(item) && Boolean(item.proposed || item.reason);

@@ -52,6 +52,11 @@ export class Outbox extends EventTarget {
     return true;
   }
 
+  /** Resolves once all that is on its way now is answered. */
+  settled() {
+    return Promise.all(this.entries.map((entry) => entry.settled));
+  }
+
   /** Try again at once. */
   wake() {
     this.#wake();

@@ -71,7 +71,7 @@ export class Tile {
     else delete this.element.dataset.decided;
     this.element.classList.toggle("saving", Boolean(decision) && decision.batch === undefined);
     this.mark.textContent = decision ? `${ACTIONS[decision.action]?.sign ?? "•"} ${inShort(decision, overview)}` : "";
-    this.badge.textContent = keeper ? "★ stays" : "";
+    this.badge.textContent = keeper && !decision ? "★ stays" : "";
     this.name.textContent = title || fileName(item.path);
     this.why.textContent = goes || why || (item.width ? `${item.width} × ${item.height}` : "");
     if (this.listed) {
@@ -105,5 +105,5 @@ export class Tile {
 function inShort({ action, reason, label }, overview) {
   if (action === "relabel" && label) return classTitle(overview, label);
   if (action === "aside" && reason) return reasonTitle(overview, reason);
-  return ACTIONS[action]?.word ?? action;
+  return action === "keeper" ? "stays instead" : (ACTIONS[action]?.word ?? action);
 }
