@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -111,7 +112,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def data(dataset: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(dataset, tmp_path / "data"))
+    copy = Path(shutil.copytree(dataset, tmp_path / "data"))
+    # The copies are read anew, and would be newer than their plan
+    later = time.time() + 60
+    os.utime(copy / "plan.jsonl", (later, later))
+    return copy
 
 
 def pictures(data: Path) -> dict[str, str]:

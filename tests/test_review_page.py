@@ -112,7 +112,7 @@ def test_a_class_is_chosen_by_two_letters(browser: Browser) -> None:
 def test_the_copy_that_stays_is_swapped_and_nothing_is_proposed_for_it(browser: Browser) -> None:
     with served(Stage.of(copies(2))) as stage, a_tab(browser) as page:
         opened(page, stage, "duplicate")
-        expect(page.locator(".tile.current")).to_contain_text("0_0.jpg"), "the first that is open; the keeper is not"
+        expect(page.locator(".tile.current")).to_contain_text("0_0.jpg")  # the first that is open; the keeper is not
         page.keyboard.press("ArrowLeft")
         page.keyboard.press("a")
         expect(page.locator(".notice")).to_contain_text("Nothing is proposed")
@@ -520,7 +520,7 @@ def test_the_grid_says_what_it_is_and_where_the_focus_is(browser: Browser) -> No
         expect(active).to_contain_text("It is blurred.")
         page.evaluate("() => document.getElementById('grid').scrollTo(0, 9000)")
         page.wait_for_timeout(100)
-        expect(active).to_be_attached(), "the focused cell stays in the document however far one scrolls"
+        expect(active).to_be_attached()  # the focused cell stays in the document however far one scrolls
 
 
 def test_single_letters_can_be_held_back(browser: Browser) -> None:

@@ -7,7 +7,7 @@ import { openDialog } from "./dialogs.js";
 import { isKeeper, proposes, underWay } from "./listing.js";
 import { announce, notice } from "./notices.js";
 import { Outbox } from "./outbox.js";
-import { classTitle, count, decided, fileName, moment, reasonTitle } from "./words.js";
+import { classTitle, count, decided, fileName, moment, reasonTitle, sentence } from "./words.js";
 
 const HISTORY = 200; // batches among which the last is looked for that is not undone
 
@@ -33,7 +33,7 @@ export class Decisions extends EventTarget {
       return item === undefined || (item !== null && proposes(item));
     });
     if (!fit.length) return nothing("Nothing is proposed here.");
-    return this.decide(fit, "accept", {}, `Accepted ${count(total || fit.length, "proposal")}`);
+    return this.decide(fit, "accept", {}, `accepted ${count(total || fit.length, "proposal")}`);
   }
 
   /** They stay, and are not proposed again for this cause. */
@@ -56,7 +56,7 @@ export class Decisions extends EventTarget {
     const item = this.review.listing.get(id);
     if (item && (!item.cluster || isKeeper(item)))
       return nothing(item.cluster ? "This copy stays already." : "This picture has no copies.");
-    return this.decide([id], "keeper", {}, "This copy stays in place of the other");
+    return this.decide([id], "keeper", {}, "this copy stays in place of the other");
   }
 
   restore(ids = this.review.targets()) {
@@ -84,7 +84,7 @@ export class Decisions extends EventTarget {
     this.outbox.add(entry);
     review.select([]);
     if (last >= 0) this.#moveOn(last, words);
-    else announce(words);
+    else announce(sentence(words));
     listing.changed();
     return entry;
   }
@@ -108,7 +108,7 @@ export class Decisions extends EventTarget {
     const { review } = this;
     const next = review.listing.nextOpen(from);
     if (next >= 0) review.setCursor(next);
-    announce(next >= 0 ? `${words}.` : `${words}. Nothing open is left in ${review.title()}.`);
+    announce(sentence(words) + (next >= 0 ? "" : ` Nothing open is left in ${review.title()}.`));
     if (next < 0) this.dispatchEvent(new Event("cleared"));
   }
 
@@ -171,11 +171,11 @@ export class Decisions extends EventTarget {
     this.merge(answer.items, entry.body.queue);
     if (entry.kind === "undo") {
       this.#returnTo(answer.items.map((item) => item.id));
-      notice(`${entry.words}.`);
+      notice(sentence(entry.words));
     } else {
       entry.batch = answer.batch;
       if (entry.body.ids.length > 1)
-        notice(`${entry.words}.`, { action: { title: "Undo", run: () => this.undo(entry.batch) } });
+        notice(sentence(entry.words), { action: { title: "Undo", run: () => this.undo(entry.batch) } });
     }
     this.review.emit("decided", answer.items);
     this.review.refreshOverview();

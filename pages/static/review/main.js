@@ -287,7 +287,7 @@ class Page {
     byId("dataset").textContent = overview.dataset;
     byId("dataset").title = overview.dataset;
     const notes = overview.notes ?? [];
-    fill(byId("notes"), notes.map((note) => el("p", {}, note)));
+    fill(byId("notes"), notes.map((note) => el("p", {}, withCode(note))));
     const { aside = 0, relabel = 0, restore = 0 } = overview.decided;
     const waiting = aside + relabel + restore;
     byId("carry-count").textContent = waiting ? ` (${number(waiting)})` : "";
@@ -355,6 +355,11 @@ class Page {
     const waiting = entries.some((entry) => entry.tries > 1 || (entry.tries && !entry.inFlight)) ? entries.length : 0;
     byId("unsaved").textContent = waiting ? `${count(waiting, "decision")} not saved` : "";
   }
+}
+
+/** A sentence in which `a command` stands between backticks. */
+function withCode(words) {
+  return words.split("`").map((part, at) => (at % 2 ? el("code", {}, part) : part));
 }
 
 new Page().start();

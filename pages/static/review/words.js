@@ -48,3 +48,6 @@ export const fileName = (path) => path.slice(path.lastIndexOf("/") + 1);
 
 export const bytes = (value) =>
   value >= 1e6 ? `${(value / 1e6).toFixed(1)} MB` : value >= 1e3 ? `${Math.round(value / 1e3)} kB` : `${value} B`;
+
+/** Words as a sentence: "accepted 3 proposals" → "Accepted 3 proposals." */
+export const sentence = (words) => `${words[0].toUpperCase()}${words.slice(1)}.`;
