@@ -125,6 +125,8 @@ class Served:
 
     def _end(self) -> int:
         code = self.process.wait(30)
+        assert self.process.stderr is not None
+        assert "Traceback" not in self.process.stderr.read()
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()
