@@ -147,7 +147,7 @@ def note_carried_out(dataset: Dataset, catalog: Catalog, who: str) -> int:
     The files say what was done, also by a run that was killed before it could write it down.
     """
     record = DecisionRecord.read(catalog)
-    waiting = [(key, row) for key in record.keys() if (row := _own_pending(record, key))]  # noqa: SIM118 - no mapping
+    waiting = [(key, row) for key in record.keys() for row in _undone(record, key)]  # noqa: SIM118 - no mapping
     if not waiting:
         return 0
     left = {(one.path, one.sha256, one.reason): one.run for one in records_done(catalog)}
@@ -173,13 +173,13 @@ def _pending(record: DecisionRecord, standings: Standings, picture: Glance) -> D
     return standings.of(key).pending if record.about(key) else None
 
 
-def _own_pending(record: DecisionRecord, key: PictureKey) -> DecisionRow | None:
+def _undone(record: DecisionRecord, key: PictureKey) -> list[DecisionRow]:
     """What was decided about a picture under this very path, and is not on record as done."""
     standing = Standing()
     for row in record.about(key):
         if row.path == key.path and record.holds(row):
             standing.take(row, carried_out=record.is_carrying(row), is_own=True)
-    return standing.pending
+    return [row for row in (standing.pending, standing.coming) if row is not None]
 
 
 def _chosen_instead(record: DecisionRecord, standings: Standings, pictures: Sequence[Glance]) -> dict[str, Glance]:

@@ -77,12 +77,14 @@ class Overtaken(UserError):
 class Standing:
     """What holds for a picture now, of all that was decided about it.
 
-    `kept` has the causes for which it stays, with the row that says so for each label; `pending` is what is still to be
-    carried out; `chosen` says that it is the copy that stays of its cluster.
+    `kept` has the causes for which it stays, with the row that says so by label; `chosen` says that it is the copy
+    that stays of its cluster. `pending` is by what it is still to leave or to change its class, `coming` by what it is
+    to come back from the quarantine.
     """
 
     kept: dict[str, dict[str, DecisionRow]] = field(default_factory=dict)
     pending: DecisionRow | None = None
+    coming: DecisionRow | None = None
     chosen: DecisionRow | None = None
 
     def keeps(self, cause: str, label: str) -> DecisionRow | None:
@@ -99,26 +101,28 @@ class Standing:
     def take(self, row: DecisionRow, *, carried_out: bool, is_own: bool) -> None:
         """Let one more decision hold, after all that were made before it."""
         if carried_out:
-            if self.pending is not None and self.pending.action == row.action:
+            if row.action == RESTORE:
+                self.coming = None
+            elif self.pending is not None and self.pending.action == row.action:
                 self.pending = None
             return
         if row.action == KEEP:
             self.pending = None
             self._keep(row, row.causes.split(), [row.label])
-            return
-        if row.action == ASIDE:
-            self.kept.clear()
-            self.chosen = None
-        elif row.action == RELABEL:
-            self._keep(row, _RIGHT_CLASS, [row.label, row.value])
         elif row.action == KEEPER:
             self.chosen = row
             self._keep(row, COPY_CAUSES, [row.label])
             if self.pending is not None and self.pending.action == ASIDE:
                 self.pending = None
-            return
-        if is_own:
-            self.pending = row
+        elif row.action == RESTORE:
+            self.coming = row if is_own else None
+        elif row.action == ASIDE:
+            self.kept.clear()
+            self.chosen = None
+            self.pending = row if is_own else None
+        elif row.action == RELABEL:
+            self._keep(row, _RIGHT_CLASS, [row.label, row.value])
+            self.pending = row if is_own else None
 
 
 class DecisionRecord:

@@ -82,8 +82,11 @@ def last_batch(catalog: Catalog) -> int:
     """The number of the newest batch; 0 where nobody decided anything."""
     if not catalog.has_table("decision_batches"):
         return 0
+    _require_ours(catalog, "decision_batches", DecisionBatch._fields)
     (number,) = catalog.db.execute("SELECT COALESCE(MAX(batch), 0) FROM decision_batches").fetchone()
-    return int(number)
+    if not isinstance(number, int):
+        raise _refused(catalog)
+    return number
 
 
 @contextmanager
@@ -144,9 +147,7 @@ def withdraw_rows(catalog: Catalog, batch: int, paths: Iterable[str]) -> None:
 def _select(catalog: Catalog, table: str, columns: Sequence[str], batch: int) -> list[tuple[Any, ...]]:
     if not catalog.has_table(table):
         return []
-    there = dict(catalog.db.execute("SELECT name, hidden FROM pragma_table_xinfo(?)", (table,)).fetchall())
-    if there.keys() != {*columns, *({"id"} if table == "decisions" else ())} or any(there.values()):
-        raise _refused(catalog)  # a column that is generated is hidden
+    _require_ours(catalog, table, columns)
     query = f"SELECT {', '.join(columns)} FROM {table} WHERE batch > ? ORDER BY rowid"
     rows = catalog.db.execute(query, (batch,)).fetchall()
     numbers = {at for at, name in enumerate(columns) if name in {"batch", "undoes", "replaced"}}
@@ -154,6 +155,12 @@ def _select(catalog: Catalog, table: str, columns: Sequence[str], batch: int) ->
         if not all(isinstance(value, int if at in numbers else str) for at, value in enumerate(row)):
             raise _refused(catalog)
     return rows
+
+
+def _require_ours(catalog: Catalog, table: str, columns: Sequence[str]) -> None:
+    there = dict(catalog.db.execute("SELECT name, hidden FROM pragma_table_xinfo(?)", (table,)).fetchall())
+    if there.keys() != {*columns, *({"id"} if table == "decisions" else ())} or any(there.values()):
+        raise _refused(catalog)  # a column that is generated is hidden
 
 
 def _refused(catalog: Catalog) -> UserError:

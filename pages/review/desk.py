@@ -167,6 +167,7 @@ class Desk:
             return
         self._seen_others = others
         if state_in_short(self._catalog) != self._state:
+            self.note_done()
             self.record.update(self._catalog)
             self._read_pictures()
         else:
@@ -463,7 +464,7 @@ class Desk:
         first = proposals[0] if proposals else Entry(number)
         action, value = ask.action, ""
         if action == ACCEPT:
-            if not proposals:
+            if not first.reason:  # nothing is proposed: the copy that stays
                 return []
             action = RELABEL if first.proposed else ASIDE
         if action == ASIDE:
