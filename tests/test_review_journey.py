@@ -190,7 +190,20 @@ def test_a_reviewer_clears_a_queue_by_keyboard_and_nothing_is_lost(
             expect(page.locator("dialog h2")).to_have_text("Carried out")
             page.keyboard.press("Enter")
 
-        after = pictures(data)
+            page.keyboard.press("u")
+            expect(page.locator(".notice.bad")).to_contain_text("restore")
+            after = pictures(data)
+            page.goto(f"{server.url}#queue=quarantine&sort=path&descending=0")
+            expect(page.locator(".tile.current")).to_have_count(1)
+            page.keyboard.press("t")
+            saved(page)
+            page.keyboard.press("Shift+C")
+            expect(page.locator("dialog")).to_contain_text("1 picture comes back")
+            page.keyboard.press("Enter")
+            expect(page.locator("dialog h2")).to_have_text("Carried out")
+            (returned,) = set(pictures(data)) & set(before) - set(after)
+            assert pictures(data)[returned] == before[returned]
+
         source_of_swapped = swapped.replace("_copy", "")
         leaving = {path for path in before if path.endswith("_copy.jpg")} - {swapped, relabelled, kept}
         leaving.add(source_of_swapped)

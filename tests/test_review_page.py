@@ -55,7 +55,7 @@ def decisions(stage: Stage) -> dict[str, str]:
 
 def eventually(page: Page, stage: Stage, expected: dict[str, str]) -> None:
     """Wait until the server has exactly these decisions on record."""
-    for _ in range(100):
+    for _ in range(600):
         if decisions(stage) == expected:
             return
         page.wait_for_timeout(30)
@@ -463,9 +463,14 @@ def test_a_loop_on_the_map_selects_what_lies_in_it(browser: Browser) -> None:
                 const turn = () => canvas.dispatchEvent(new WheelEvent('wheel', {deltaY: -40, cancelable: true}));
                 const frame = () => new Promise(requestAnimationFrame);
                 turn(); await frame(); await frame();
-                const start = performance.now();
-                for (let at = 0; at < 20; at += 1) { turn(); await frame(); }
-                return (performance.now() - start) / 20;
+                const took = [];
+                for (let at = 0; at < 21; at += 1) {
+                    const start = performance.now();
+                    turn();
+                    await frame();
+                    took.push(performance.now() - start);
+                }
+                return took.sort((one, other) => one - other)[10];
             }"""
         )
         assert took < 150, f"{took:.0f} ms a frame"

@@ -25,11 +25,11 @@ export class Tile {
       "div",
       { role: "gridcell", class: "tile" },
       el("div", { class: "frame" }, this.image),
-      listed ? el("div", { class: "frame small" }, this.beside) : null,
       this.mark,
       this.badge,
       this.check,
       el("div", { class: "caption" }, this.name, this.why, this.detail, this.rest),
+      listed ? el("div", { class: "frame small", title: "the copy that stays" }, this.beside) : null,
     );
   }
 
