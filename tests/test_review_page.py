@@ -322,6 +322,21 @@ def test_decisions_outlive_a_server_that_is_gone_and_a_reload(browser: Browser) 
         expect(page.locator("#banner")).to_be_hidden()
 
 
+def test_pictures_that_did_not_come_are_asked_for_when_the_server_is_back(browser: Browser) -> None:
+    with served(Stage.of(plain(600))) as stage, a_tab(browser) as page:
+        opened(page, stage, "quality")
+        expect(page.locator("#shown")).to_contain_text("600 pictures")
+        for path in ("**/api/**", "**/thumb/**"):
+            page.route(path, lambda route: route.abort())
+        page.keyboard.press("Control+End")
+        expect(page.locator("#banner")).to_be_visible()
+        expect(page.locator(tile("00599.jpg"))).to_have_count(0)
+        for path in ("**/api/**", "**/thumb/**"):
+            page.unroute(path)
+        expect(page.locator(f"{tile('00599.jpg')} img[src]")).to_be_visible()
+        expect(page.locator(".details")).to_contain_text("00599.jpg")
+
+
 def test_decisions_that_were_not_saved_outlive_the_page(browser: Browser) -> None:
     with served(Stage.of(plain(6))) as stage, a_tab(browser) as page:
         opened(page, stage, "quality")
@@ -526,6 +541,37 @@ def test_the_grid_says_what_it_is_and_where_the_focus_is(browser: Browser) -> No
         page.evaluate("() => document.getElementById('grid').scrollTo(0, 9000)")
         page.wait_for_timeout(100)
         expect(active).to_be_attached()  # the focused cell stays in the document however far one scrolls
+
+
+def test_keys_are_found_on_keyboards_of_other_alphabets(browser: Browser) -> None:
+    with served(Stage.of([*plain(5), *copies(1)])) as stage, a_tab(browser) as page:
+        opened(page, stage, "quality")
+
+        def typed(**key: object) -> None:
+            page.evaluate(
+                "key => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {...key, bubbles: true}))",
+                key,
+            )
+
+        typed(key="ы", code="KeyS")
+        eventually(page, stage, {"raw/a/00000.jpg": "keep"})
+        typed(key="S", code="KeyS")  # Caps Lock
+        eventually(page, stage, {"raw/a/00000.jpg": "keep", "raw/b/00001.jpg": "keep"})
+        typed(key="s", code="KeyS", altKey=True)
+        typed(key="]", code="Digit9", ctrlKey=True, altKey=True)  # AltGr
+        expect(page.locator("[data-queue=proposals]")).to_have_attribute("aria-current", "page")
+        assert len(decisions(stage)) == 2
+
+
+def test_a_browser_that_keeps_nothing_shows_the_page_all_the_same(browser: Browser) -> None:
+    with served(Stage.of(plain(5))) as stage, a_tab(browser) as page:
+        page.add_init_script(
+            """for (const name of ["localStorage", "sessionStorage"])
+                Object.defineProperty(window, name, {get() { throw new DOMException("", "SecurityError"); }});"""
+        )
+        opened(page, stage, "quality")
+        page.keyboard.press("s")
+        eventually(page, stage, {"raw/a/00000.jpg": "keep"})
 
 
 def test_single_letters_can_be_held_back(browser: Browser) -> None:

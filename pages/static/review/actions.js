@@ -30,7 +30,7 @@ export function bindings(page) {
     ...moves.map(([keys, amount, words]) => ({ keys, group: "Move", words, run: step(amount, false), repeat: true })),
     { keys: ["n"], group: "Move", words: "to the next open one", run: () => page.moveOpen(1), repeat: true },
     { keys: ["p"], group: "Move", words: "to the open one before", run: () => page.moveOpen(-1), repeat: true },
-    { keys: ["]"], group: "Move", words: "to the next queue with something open", run: () => page.nextQueue(1) },
+    { keys: ["]"], group: "Move", words: "to the next queue with open proposals", run: () => page.nextQueue(1) },
     { keys: ["["], group: "Move", words: "to the queue before", run: () => page.nextQueue(-1) },
     ...decisionBindings(page),
     { keys: ["z", "Enter"], group: "Look", words: "large, with zoom", run: () => page.large(false) },

@@ -188,7 +188,7 @@ export class Decisions extends EventTarget {
       // The answer to an earlier try was lost: what we decided stands
       const batch = error.items[0].decision.batch;
       this.#done.push(entry);
-      this.#saved(entry, { batch, items: error.items });
+      this.#saved(entry, { batch, items: error.items, more: entry.body.action === "accept" });
       return;
     }
     this.review.listing.changed();
@@ -205,7 +205,7 @@ export class Decisions extends EventTarget {
     const who = this.review.overview?.who;
     return (
       entry.tries > 1 &&
-      items.length === ids.length &&
+      (items.length === ids.length || action === "accept") &&
       new Set(items.map((item) => item.decision?.batch)).size === 1 &&
       items.every(({ decision }) => {
         if (!decision || decision.who !== who || this.own.has(decision.batch)) return false;
@@ -256,13 +256,13 @@ export class Decisions extends EventTarget {
     return [...new Set(names.reverse())].slice(0, 5);
   }
 
-  /** Where a queue is left: the next one that has something open. */
+  /** The next queue with open proposals; what lies in quarantine, and all pictures, are none. */
   nextQueue(direction = 1) {
     const { queues } = this.review.overview;
     const here = queues.findIndex((queue) => queue.name === this.review.place.queue);
     for (let step = 1; step <= queues.length; step += 1) {
       const queue = queues[(here + direction * step + queues.length * 2) % queues.length];
-      if (queue.open) return queue.name;
+      if (queue.open && !["quarantine", "all"].includes(queue.name)) return queue.name;
     }
     return "";
   }

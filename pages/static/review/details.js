@@ -19,10 +19,7 @@ export class Details {
     this.actions = { open, compare, undo };
     this.head = byId("detail-picture");
     this.body = byId("detail-body");
-    review.addEventListener("cursor", () => this.show());
-    review.addEventListener("change", () => this.show());
-    review.addEventListener("overview", () => this.show());
-    review.addEventListener("listing", () => this.show());
+    for (const name of ["cursor", "change", "overview", "listing", "found"]) review.addEventListener(name, () => this.show());
     review.addEventListener("decided", ({ detail }) => {
       const clusters = new Set(detail.map((item) => item.cluster).filter(Boolean));
       const ids = new Set(detail.map((item) => item.id));

@@ -3,18 +3,23 @@
 
 import { isOpen } from "./dialogs.js";
 import { takesText } from "./dom.js";
+import { keepSetting, setting } from "./settings.js";
 
 const SWITCH = "review.letters";
 
 /** What a key press is called: "a", "A", "Ctrl+z", "Shift+ArrowDown", "Space", "?". */
 export function nameOf(event) {
-  const letter = /^\p{L}$/u.test(event.key);
   let key = event.key === " " ? "Space" : event.key;
+  // Where the keyboard writes another alphabet, the key at the letter's place
+  if (/^\P{ASCII}$/u.test(key) && /^Key[A-Z]$/.test(event.code)) key = event.code.at(-1);
   // Caps Lock makes no other key of a letter
-  if (letter) key = event.shiftKey ? key.toUpperCase() : key.toLowerCase();
-  const control = event.ctrlKey || event.metaKey;
+  if (/^\p{L}$/u.test(key)) key = event.shiftKey ? key.toUpperCase() : key.toLowerCase();
+  const control = (event.ctrlKey || event.metaKey) && !writesBracket(event);
   return (control ? "Ctrl+" : "") + (event.shiftKey && key.length > 1 ? "Shift+" : "") + key;
 }
+
+/** Many keyboards write brackets with AltGr, which is Ctrl and Alt to some systems. */
+const writesBracket = (event) => event.altKey && (event.key === "[" || event.key === "]");
 
 /** How a key is shown. */
 export function shownKey(name) {
@@ -26,12 +31,12 @@ export function shownKey(name) {
   return before + (before && shown.length === 1 ? shown.toUpperCase() : shown);
 }
 
-export const lettersAlways = () => localStorage.getItem(SWITCH) !== "focused";
-export const setLettersAlways = (on) => localStorage.setItem(SWITCH, on ? "always" : "focused");
+export const lettersAlways = () => setting(SWITCH) !== "focused";
+export const setLettersAlways = (on) => keepSetting(SWITCH, on ? "always" : "focused");
 
 /** The action that a key press names, of bindings `{keys, run, repeat}`; null for none. */
 export function bindingOf(bindings, event) {
-  if (event.altKey || event.isComposing) return null;
+  if ((event.altKey && !writesBracket(event)) || event.isComposing) return null;
   const name = nameOf(event);
   const found = bindings.find((binding) => binding.keys.includes(name));
   if (!found) return null;

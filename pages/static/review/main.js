@@ -16,9 +16,11 @@ import { listen } from "./keys.js";
 import { proposes } from "./listing.js";
 import { PictureMap } from "./map.js";
 import { announce, banner, notice } from "./notices.js";
-import { fromHash, remembered } from "./place.js";
+import { fromHash, lastPlace } from "./place.js";
 import { drawQueues } from "./queues.js";
 import { Review } from "./review.js";
+import { keepSetting, setting } from "./settings.js";
+import { retryThumbnails } from "./tile.js";
 import { count, number } from "./words.js";
 
 const DWELL = 150; // ms the mouse rests on a tile before the details follow
@@ -35,7 +37,8 @@ class Page {
     this.decisions = new Decisions(this.review);
     this.scroller = byId("grid");
     this.grid = new Grid(this.scroller, this.review);
-    this.grid.size = Object.hasOwn(SIZES, localStorage.getItem(SIZE)) ? localStorage.getItem(SIZE) : "medium";
+    const size = setting(SIZE);
+    this.grid.size = Object.hasOwn(SIZES, size) ? size : "medium";
     this.details = new Details(this.review, {
       open: () => this.large(false),
       compare: () => this.large(true),
@@ -112,9 +115,9 @@ class Page {
       if (!(detail instanceof api.Unreachable)) notice(detail.message, { bad: true });
     });
     review.addEventListener("found", () => {
-      if (!review.listing.queue || review.listing.title) return;
-      if (!review.listing.total) review.go(review.place, { step: false, anew: true });
-      else this.grid.refresh();
+      retryThumbnails();
+      if (review.listing.queue) this.grid.refresh();
+      else review.go(review.place, { step: false, anew: true });
     });
     addEventListener("popstate", () => this.#started && review.go(this.#placeOf(location.hash), { step: false }));
     addEventListener("beforeunload", (event) => {
@@ -201,7 +204,7 @@ class Page {
   }
 
   goQueue(queue) {
-    this.review.go(remembered(queue, this.review.place.layout === "map" ? "grid" : this.review.place.layout), { anew: true });
+    this.review.go(lastPlace(queue, this.review.place.layout === "map" ? "grid" : this.review.place.layout), { anew: true });
     announce(`${this.review.title()}.`);
     this.scroller.focus({ preventScroll: true });
   }
@@ -239,7 +242,7 @@ class Page {
     const sizes = Object.keys(SIZES);
     const at = Math.min(sizes.length - 1, Math.max(0, sizes.indexOf(this.grid.size) + step));
     this.grid.size = sizes[at];
-    localStorage.setItem(SIZE, sizes[at]);
+    keepSetting(SIZE, sizes[at]);
     this.grid.measure();
     this.grid.scrollTo(this.review.cursor);
   }

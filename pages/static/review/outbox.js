@@ -2,6 +2,7 @@
 // reload of the tab, and is sent again until the server has answered.
 
 import { Refused, Unreachable } from "./api.js";
+import { remember, remembered } from "./settings.js";
 
 const WAITS = [500, 1000, 2000, 4000];
 
@@ -21,12 +22,7 @@ export class Outbox extends EventTarget {
   /** Take up what an earlier page of this dataset could not save. */
   restore(dataset) {
     this.#key = `review.outbox ${dataset}`;
-    let kept = [];
-    try {
-      kept = JSON.parse(sessionStorage.getItem(this.#key)) ?? [];
-    } catch {
-      kept = [];
-    }
+    const kept = remembered(this.#key) ?? [];
     for (const { kind, body, words } of kept) this.entries.push({ kind, body, words });
     this.#changed();
     this.#run();
@@ -120,12 +116,7 @@ export class Outbox extends EventTarget {
 
   #changed() {
     const kept = this.entries.map(({ kind, body, words }) => ({ kind, body, words }));
-    try {
-      if (kept.length) sessionStorage.setItem(this.#key, JSON.stringify(kept));
-      else sessionStorage.removeItem(this.#key);
-    } catch {
-      // More than the browser keeps: the page still warns before it is left
-    }
+    if (this.#key) remember(this.#key, kept.length ? kept : null);
     this.dispatchEvent(new Event("change"));
   }
 }

@@ -1,6 +1,8 @@
 // Where the reviewer is: the queue, its filters, the sort, the layout and the picture. It stands in the address, so that
 // a reload, a bookmark and the Back button lead there again; and each queue remembers where one left it.
 
+import { remember, remembered } from "./settings.js";
+
 export const FILTERS = ["class", "split", "reason", "source", "licence", "state", "text", "sort", "descending"];
 
 export const START = {
@@ -39,29 +41,13 @@ export function write(place, { step = false } = {}) {
   const hash = toHash(place);
   if (hash === location.hash || (hash === "#" && !location.hash)) return;
   history[step ? "pushState" : "replaceState"](null, "", hash);
-  if (place.queue && !place.like) remember(place);
+  if (place.queue && !place.like) remember(MEMORY, { ...places(), [place.queue]: place });
 }
 
-function memory() {
-  try {
-    return JSON.parse(sessionStorage.getItem(MEMORY)) ?? {};
-  } catch {
-    return {};
-  }
-}
-
-function remember(place) {
-  const kept = memory();
-  kept[place.queue] = place;
-  try {
-    sessionStorage.setItem(MEMORY, JSON.stringify(kept));
-  } catch {
-    // A browser without storage: the address still tells it
-  }
-}
+const places = () => remembered(MEMORY) ?? {};
 
 /** Where a queue was left, or its start. */
-export function remembered(queue, layout) {
-  const kept = memory()[queue];
+export function lastPlace(queue, layout) {
+  const kept = places()[queue];
   return { ...START, ...kept, queue, like: "", layout };
 }

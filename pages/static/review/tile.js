@@ -5,6 +5,10 @@ import { el } from "./dom.js";
 import { isKeeper } from "./listing.js";
 import { ACTIONS, classTitle, decided, fileName, reasonTitle, score } from "./words.js";
 
+/** Thumbnails that did not come: asked for again when the server answers again. */
+const failed = new Set();
+export const retryThumbnails = () => failed.clear();
+
 export class Tile {
   #id = "";
   #wanted = "";
@@ -12,13 +16,13 @@ export class Tile {
   /** `listed`: a line with all reasons instead of a tile. */
   constructor(listed) {
     this.listed = listed;
-    this.image = el("img", { alt: "", draggable: "false", decoding: "async" });
+    this.image = thumbnail();
     this.mark = el("span", { class: "mark", "aria-hidden": "true" });
     this.badge = el("span", { class: "badge", "aria-hidden": "true" });
     this.name = el("span", { class: "tile-name" });
     this.why = el("span", { class: "tile-why" });
     this.detail = listed ? el("span", { class: "tile-detail" }) : null;
-    this.beside = listed ? el("img", { alt: "", class: "beside", draggable: "false", decoding: "async" }) : null;
+    this.beside = listed ? thumbnail("beside") : null;
     this.rest = el("span", { class: "visually-hidden" });
     this.check = el("span", { class: "check", "aria-hidden": "true" });
     this.element = el(
@@ -87,11 +91,8 @@ export class Tile {
 
   /** Begin to load the picture: called once the list has come to rest. */
   load() {
-    if (this.#wanted && this.image.getAttribute("src") !== this.#wanted) this.image.src = this.#wanted;
-    if (this.beside && this.other) {
-      const other = thumb(this.other, 160);
-      if (this.beside.getAttribute("src") !== other) this.beside.src = other;
-    } else this.beside?.removeAttribute("src");
+    show(this.image, this.#wanted);
+    if (this.beside) show(this.beside, this.other ? thumb(this.other, 160) : "");
   }
 
   /** Let go of what is still loading. */
@@ -99,6 +100,23 @@ export class Tile {
     this.image.removeAttribute("src");
     this.beside?.removeAttribute("src");
   }
+}
+
+/** Have an image show what lies at an address, unless it does; "" shows nothing. */
+function show(image, address) {
+  if (image.getAttribute("src") === (address || null) || failed.has(address)) return;
+  if (address) image.src = address;
+  else image.removeAttribute("src");
+}
+
+/** An image that shows nothing, rather than a sign of damage, where its picture does not come. */
+function thumbnail(kind) {
+  const made = el("img", { alt: "", class: kind, draggable: "false", decoding: "async" });
+  made.addEventListener("error", () => {
+    failed.add(made.getAttribute("src"));
+    made.removeAttribute("src");
+  });
+  return made;
 }
 
 /** A decision in a word or two: its class, its reason, or what was done. */
