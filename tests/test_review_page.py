@@ -408,6 +408,24 @@ def test_copies_stand_side_by_side_blink_in_place_and_differ_in_few_facts(browse
         expect(page.locator("dialog")).to_contain_text("0_1.jpg")
 
 
+def test_selected_pictures_side_by_side_are_decided_one_by_one(browser: Browser) -> None:
+    with served(Stage.of(plain(9))) as stage, a_tab(browser) as page:
+        opened(page, stage, "quality")
+        for path in ("00001.jpg", "00004.jpg", "00007.jpg"):
+            page.click(tile(path), modifiers=["Control"])
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("c")
+        expect(page.locator(".pane")).to_have_count(3)
+        expect(page.locator("dialog .differing")).to_contain_text("Digest")
+        page.keyboard.press("s")
+        eventually(page, stage, {"raw/b/00001.jpg": "keep"})
+        expect(page.locator(".pane.current")).to_contain_text("00004.jpg")
+        page.keyboard.press("a")
+        page.keyboard.press("s")
+        eventually(page, stage, {"raw/b/00001.jpg": "keep", "raw/b/00004.jpg": "aside", "raw/b/00007.jpg": "keep"})
+        expect(page.locator("dialog")).to_have_count(0)
+
+
 def test_with_less_motion_copies_change_by_key_alone(browser: Browser) -> None:
     with served(Stage.of(copies(1))) as stage, a_tab(browser, reduced_motion="reduce") as page:
         opened(page, stage, "duplicate")

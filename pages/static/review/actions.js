@@ -101,7 +101,7 @@ async function askClass({ review, decisions }) {
 export function buttonsFor(page) {
   const { review, decisions } = page;
   const item = review.item();
-  const chosen = review.selection.size;
+  const chosen = review.alone ? 0 : review.selection.size;
   const inQuarantine = review.listing.queue === "quarantine";
   const accept = item?.proposed ? `→ ${classTitle(review.overview, item.proposed)}` : "Set aside";
   return [

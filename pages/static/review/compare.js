@@ -47,6 +47,7 @@ class Large {
     const follow = () => this.#follow();
     const heard = ["cursor", "change", "decided"];
     for (const name of heard) this.review.addEventListener(name, follow);
+    this.review.alone = true;
     this.#listenToPointer();
     await openDialog({
       title: this.copies ? "Compare" : "Picture",
@@ -63,9 +64,13 @@ class Large {
       },
       opened: () => {
         this.stage.focus();
-        this.#load(this.review.current);
+        const { current } = this.review;
+        const first = this.chosen.length && !this.chosen.includes(current) ? this.chosen[0] : current;
+        if (first !== current) this.review.lookAt(first);
+        this.#load(first);
       },
     });
+    this.review.alone = false;
     clearInterval(this.#timer);
     this.#asked.abort();
     for (const name of heard) this.review.removeEventListener(name, follow);
@@ -107,12 +112,25 @@ class Large {
     const { current } = this.review;
     const at = this.members.findIndex((member) => member.id === current);
     if (at < 0) {
-      if (current !== this.loading) this.#load(current);
+      if (this.chosen.length) this.#nextChosen();
+      else if (current !== this.loading) this.#load(current);
       return;
     }
-    this.members = this.members.map((member) => this.review.listing.get(member.id) ?? member);
+    this.#renew();
     if (at !== this.active) this.active = this.#seen = at;
     this.#draw();
+  }
+
+  /** Pictures that were put together by hand stay together until each is decided. */
+  #nextChosen() {
+    this.#renew();
+    const open = this.members.find((member) => !member.decision);
+    if (open) this.review.lookAt(open.id);
+    else if (this.members.length) this.handle.close();
+  }
+
+  #renew() {
+    this.members = this.members.map((member) => this.review.listing.get(member.id) ?? member);
   }
 
   async #load(id) {

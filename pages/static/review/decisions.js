@@ -82,7 +82,7 @@ export class Decisions extends EventTarget {
     const entry = { kind: "decide", body: { ids, action, ...more, seen, queue: listing.queue }, words };
     this.#done.push(entry);
     this.outbox.add(entry);
-    review.select([]);
+    if (!review.alone) review.select([]);
     if (last >= 0) this.#moveOn(last, words);
     else announce(sentence(words));
     listing.changed();

@@ -14,6 +14,8 @@ export class Review extends EventTarget {
   /** The picture that the details show and keys act on; it need not be in the list, as on the map. */
   current = "";
   selection = new Set();
+  /** Keys act on the picture in view alone, whatever is selected: it is shown large. */
+  alone = false;
   #anchor = -1;
   #base = new Set();
   #going = new AbortController();
@@ -154,7 +156,7 @@ export class Review extends EventTarget {
 
   /** The pictures that a key acts on: what is selected, else the one under the cursor. */
   targets() {
-    if (this.selection.size) return [...this.selection];
+    if (this.selection.size && !this.alone) return [...this.selection];
     return this.current ? [this.current] : [];
   }
 
