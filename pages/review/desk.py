@@ -22,6 +22,7 @@ from curate.cleaning.suspects import IRRELEVANT, MISLABELLED
 from curate.credits import names_on_record
 from curate.dataset import UNLABELLED, Dataset
 from curate.decisions import (
+    ACTIONS,
     ASIDE,
     COPY_CAUSES,
     EVERY_CAUSE,
@@ -152,6 +153,9 @@ class Desk:
             if self.record.about(key):
                 by_content.setdefault(key.sha256, []).append(number)
         self._note(number for numbers in by_content.values() for number in numbers)
+        self._used_reasons = {entry.reason for queue in self.queues.values() for entry in queue.entries} - {""}
+        self._note_reasons(self.record.batches)
+        self._surroundings = self._look_round()
 
     def refresh(self) -> None:
         """Read what other windows and commands have written since the last question."""
@@ -175,7 +179,13 @@ class Desk:
 
     def _take(self, batches: Iterable[int]) -> None:
         """Note what follows from new batches."""
+        batches = list(batches)
+        self._note_reasons(batches)
         self._note(self._numbers_of(self.record.touched(batches)))
+
+    def _note_reasons(self, batches: Iterable[int]) -> None:
+        rows = (row for number in batches for row in self.record.rows.get(number, ()))
+        self._used_reasons |= {row.value for row in rows if row.action == ASIDE}
 
     def _numbers_of(self, keys: Iterable[PictureKey]) -> list[int]:
         """The numbers of the pictures that decisions are about, in the dataset and in the quarantine."""
@@ -235,27 +245,33 @@ class Desk:
     def state(self) -> dict[str, Any]:
         """What the page shows around its pictures."""
         self.refresh()
+        return {
+            **self._surroundings,
+            "who": self.who,
+            "revision": self.revision,
+            "reasons": [{"name": name, "title": name.replace("-", " ")} for name in self._reasons()],
+            "queues": [
+                {"name": name, "title": TITLES[name], "count": queue.proposing, "open": self._open(queue)}
+                for name, queue in self.queues.items()
+            ],
+            "decided": dict.fromkeys(ACTIONS, 0) | Counter(self._actions.values()),
+        }
+
+    def _look_round(self) -> dict[str, Any]:
+        """Of the state what stays the same as long as no picture comes or goes."""
         gallery = self.gallery
         present = range(gallery.present)
         counts = Counter(gallery.pictures[number].label for number in present)
         return {
             "dataset": str(self.dataset.root),
-            "who": self.who,
-            "revision": self.revision,
             "notes": self.notes,
             "splits": sorted({gallery.split_of(number) for number in present} - {""}),
             "classes": [
                 {"name": label, "title": self.names.get(label) or label, "count": counts[label]}
                 for label in self.dataset.labels()
             ],
-            "reasons": [{"name": name, "title": name.replace("-", " ")} for name in self._reasons()],
-            "queues": [
-                {"name": name, "title": TITLES[name], "count": queue.proposing, "open": self._open(queue)}
-                for name, queue in self.queues.items()
-            ],
             "sources": sorted({gallery.source_of(number) for number in present} - {""}),
             "licences": sorted({gallery.licence_of(number) for number in present} - {""}),
-            "decided": dict.fromkeys((ASIDE, RELABEL, KEEP, KEEPER, RESTORE), 0) | Counter(self._actions.values()),
         }
 
     def _open(self, queue: Queue) -> int:
@@ -265,10 +281,8 @@ class Desk:
         return queue.proposing - sum(bool(queue.of_picture[number].reason) for number in decided)
 
     def _reasons(self) -> list[str]:
-        used = {entry.reason for queue in self.queues.values() for entry in queue.entries if entry.reason}
-        own = {row.value for rows in self.record.rows.values() for row in rows if row.action == ASIDE}
         offered = [*REASONS, IRRELEVANT, MISLABELLED, *(check.flag for check in CHECKS), *_OWN_REASONS]
-        return list(dict.fromkeys([*offered, *sorted(used | own)]))
+        return list(dict.fromkeys([*offered, *sorted(self._used_reasons)]))
 
     def listing(self, queue: str, wanted: Wanted) -> Listing:
         """The entries of a queue that are wanted, in their order. Raises `UserError` for a queue that there is not."""
@@ -413,6 +427,7 @@ class Desk:
             return made
 
         batch = decide(self._catalog, self.record, self.who, ask.action, rows)
+        self._note_reasons([batch])
         touched = self._numbers_of(self.record.touched([batch]))
         self._note(touched)
         return self._outcome(batch, [*numbers, *touched], queue)
