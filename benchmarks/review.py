@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,20 +184,20 @@ def measure(served: Served, say: Callable[[str, str], None]) -> None:
     clients = [Client(served) for _ in range(CONNECTIONS)]
     say("memory once it answers, MB", f"{memory(served, 'VmRSS'):,.0f}")
     for queue in ("proposals", "duplicate"):
-        cold, warm = (timed(lambda queue=queue: first_screen(clients, queue)) for _ in range(2))
+        cold, warm = (timed(partial(first_screen, clients, queue)) for _ in range(2))
         say(f"first screen of “{queue}”, thumbnails to be drawn / kept, ms", f"{cold:,.0f} / {warm:,.0f}")
     one = clients[0]
     total = one.json("/api/queue/proposals?limit=1")["total"]
     say("open questions", f"{total:,}")
     places = [round(at * (total - 200) / 39) for at in range(40)]
-    scrolled = [timed(lambda at=at: one.ask(f"/api/queue/proposals?offset={at}&limit=200")) for at in places]
+    scrolled = [timed(partial(one.ask, f"/api/queue/proposals?offset={at}&limit=200")) for at in places]
     say("200 more while scrolling, median / most, ms", f"{statistics.median(scrolled):,.0f} / {max(scrolled):,.0f}")
     items = one.json("/api/queue/duplicate?limit=500")["items"]
     asked = [item for item in items if item["reason"]][:DECISIONS]
     answers = []
     for item in asked:
         value = {"ids": [item["id"]], "action": "keep", "queue": "duplicate", "seen": {}}
-        answers.append(timed(lambda value=value: one.ask("/api/decide", value)))
+        answers.append(timed(partial(one.ask, "/api/decide", value)))
     answers.sort()
     say(
         f"a decision, median / 99% / most of {len(answers)}, ms",

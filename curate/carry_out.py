@@ -27,13 +27,13 @@ from curate.decisions import (
     DecisionRecord,
     Overtaken,
     PictureKey,
-    Standing,
+    PictureStanding,
     Standings,
     decide,
     restoring,
 )
 from curate.progress import Progress, silent
-from curate.quarantine import Decision, Stored, stored_files
+from curate.quarantine import Decision, Stored, finish_moves, stored_files
 from curate.restore import restore
 from curate.scan import scan
 
@@ -119,6 +119,7 @@ def carry_out(
     `clean` and `restore` do. Safe to stop at any instant, as they are: what is left is carried out the next time.
     """
     with open_to_write(root, "review", progress=progress) as dataset, Catalog.open(dataset.catalog_path) as catalog:
+        finish_moves(dataset, catalog, progress)  # of a run that was stopped
         scan(dataset, catalog, progress)
         found = intended(dataset, catalog, lines)
         if found.token != token:
@@ -175,7 +176,7 @@ def _pending(record: DecisionRecord, standings: Standings, picture: Glance) -> D
 
 def _undone(record: DecisionRecord, key: PictureKey) -> list[DecisionRow]:
     """What was decided about a picture under this very path, and is not on record as done."""
-    standing = Standing()
+    standing = PictureStanding()
     for row in record.about(key):
         if row.path == key.path and record.holds(row):
             standing.take(row, carried_out=record.is_carrying(row), is_own=True)

@@ -74,7 +74,7 @@ class Overtaken(UserError):
 
 
 @dataclass
-class Standing:
+class PictureStanding:
     """What holds for a picture now, of all that was decided about it.
 
     `kept` has the causes for which it stays, with the row that says so by label; `chosen` says that it is the copy
@@ -205,9 +205,9 @@ class Standings:
         self._present = present
         self._origin = origin or {}
 
-    def of(self, key: PictureKey) -> Standing:
+    def of(self, key: PictureKey) -> PictureStanding:
         """What holds for one picture."""
-        standing = Standing()
+        standing = PictureStanding()
         place = self._origin.get(key.path, key.path)
         for row in self.record.about(key):
             is_own = self._origin.get(row.path, row.path) == place
@@ -295,7 +295,7 @@ def decide(
     """
     with deciding(catalog):
         record.update(catalog)
-        batch = enter_batch(catalog, now(), who, action, rows())
+        batch = enter_batch(catalog, moment(), who, action, rows())
     record.update(catalog)
     return batch
 
@@ -309,7 +309,7 @@ def undo(catalog: Catalog, record: DecisionRecord, who: str, batch: int) -> int:
     with deciding(catalog):
         record.update(catalog)
         _require_last(record, batch)
-        number = enter_batch(catalog, now(), who, UNDO, (), undoes=batch)
+        number = enter_batch(catalog, moment(), who, UNDO, (), undoes=batch)
     record.update(catalog)
     return number
 
@@ -358,7 +358,7 @@ def person() -> str:
         return ""
 
 
-def now() -> str:
+def moment() -> str:
     """ISO 8601, in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 

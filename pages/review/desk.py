@@ -33,7 +33,7 @@ from curate.decisions import (
     DecisionRecord,
     Overtaken,
     PictureKey,
-    Standing,
+    PictureStanding,
     Standings,
     decide,
     restoring,
@@ -51,8 +51,8 @@ from pages.review.queues import (
     QUARANTINE,
     TITLES,
     Entry,
-    Findings,
     Queue,
+    ReviewedPlan,
     build_queues,
     own_proposals,
 )
@@ -101,7 +101,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Place:
+class PicturePlace:
     """Where a picture is read from: `path` relative to `root`; whether it gives pixels."""
 
     root: Path
@@ -113,7 +113,7 @@ class Place:
 class Desk:
     """The pictures, queues and decisions of one dataset; `find` gives the plan that the queues are made of."""
 
-    def __init__(self, dataset: Dataset, who: str, find: Callable[[], Findings]) -> None:
+    def __init__(self, dataset: Dataset, who: str, find: Callable[[], ReviewedPlan]) -> None:
         self.dataset = dataset
         self.who = who
         self._find = find
@@ -216,7 +216,7 @@ class Desk:
             else:
                 self._actions[number] = row.action
 
-    def _standing(self, number: int) -> Standing:
+    def _standing(self, number: int) -> PictureStanding:
         return self._standings.of(self.gallery.key(number))
 
     def _row(self, number: int, entry: Entry, queue: str) -> DecisionRow | None:
@@ -617,7 +617,7 @@ class Desk:
                 return name, members[:_MOST_COPIES]
         return queue, []
 
-    def place_of(self, identifier: str) -> Place:
+    def place_of(self, identifier: str) -> PicturePlace:
         """Where a picture lies. Raises `Unprocessable` for one that is not there. Safe to be called by any thread."""
         gallery = self.gallery
         number = gallery.by_id.get(identifier)
@@ -628,7 +628,7 @@ class Desk:
             place = self.dataset.quarantine, gallery.stored[number].stored
         else:
             place = self.dataset.root, picture.path
-        return Place(*place, picture.sha256, not picture.broken)
+        return PicturePlace(*place, picture.sha256, not picture.broken)
 
     def intended(self) -> dict[str, Any]:
         """What carrying out would do."""

@@ -12,7 +12,7 @@ from curate.errors import UserError
 from curate.progress import Progress, silent
 from curate.scan import scan
 from pages.review.desk import Desk
-from pages.review.queues import Findings
+from pages.review.queues import ReviewedPlan
 
 
 def prepare(root: Path, who: str, plan: Path | None = None, progress: Progress = silent) -> "partial[Desk]":
@@ -38,5 +38,5 @@ def prepare(root: Path, who: str, plan: Path | None = None, progress: Progress =
     return partial(Desk, dataset, who, partial(_read, file))
 
 
-def _read(file: Path) -> Findings:
-    return Findings(read_plan(file), file)
+def _read(file: Path) -> ReviewedPlan:
+    return ReviewedPlan(read_plan(file), file)

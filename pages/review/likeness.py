@@ -21,7 +21,7 @@ _FEWEST_MAPPED: Final = 3
 
 
 @dataclass(frozen=True)
-class Alike:
+class MostAlike:
     """The numbers of pictures, the most alike first; or why there are none."""
 
     numbers: Sequence[int]
@@ -30,11 +30,15 @@ class Alike:
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """The features of one gallery's pictures: the number of each, int64[n], and the row of each number that has one."""
+    """The features of one gallery's contents; the numbers of the pictures that have them, int64[n], in order, and for
+    each the row of its content, int64[n]; and the numbers of each content.
+    """
 
-    numbers: NDArray[np.int64]
-    rows: dict[int, int]
     vectors: BankVectors
+    numbers: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    of_content: dict[str, list[int]]
+    row_of: dict[str, int]
 
 
 class Likeness:
@@ -52,30 +56,28 @@ class Likeness:
         """Wait for nothing: a map that is being made ends with the process."""
         self._mapping = None
 
-    def alike(self, gallery: Gallery, number: int, limit: int) -> Alike:
+    def alike(self, gallery: Gallery, number: int, limit: int) -> MostAlike:
         """The pictures that the bank calls most like one, without those of its very content."""
         known = self._read(gallery)
         if known is None:
-            return Alike((), self._lacking(gallery))
-        row = known.rows.get(number)
-        if row is None:
-            return Alike((), f"The bank has no features of this picture. {self._lacking(gallery)}")
-        cosine = known.vectors.cosines(row)
+            return MostAlike((), self._lacking(gallery))
         own = gallery.pictures[number].sha256
-        order = np.argsort(-cosine, kind="stable")
-        near = (int(known.numbers[at]) for at in order.tolist() if at != row)
+        row = known.row_of.get(own)
+        if row is None:
+            return MostAlike((), f"The bank has no features of this picture. {self._lacking(gallery)}")
+        content_at = {at: sha256 for sha256, at in known.row_of.items()}
         found: list[int] = []
-        for other in near:
-            if len(found) == limit:
+        for at in np.argsort(-known.vectors.cosines(row), kind="stable").tolist():
+            if at != row:
+                found += known.of_content[content_at[at]]
+            if len(found) >= limit:
                 break
-            if gallery.pictures[other].sha256 != own:
-                found.append(other)
-        return Alike(found)
+        return MostAlike(found[:limit])
 
     def map(self, gallery: Gallery) -> dict[str, Any]:
         """All pictures as points in the unit square, with what they may be coloured by; by UMAP once it has come."""
         known = self._read(gallery)
-        if known is None or len(known.numbers) < _FEWEST_MAPPED:
+        if known is None or len(known.row_of) < _FEWEST_MAPPED:
             return _as_map("pca", gallery, np.empty(0, np.int64), np.empty((0, 2), np.float32)) | {
                 "why": self._lacking(gallery), "coming": False,
             }  # fmt: skip
@@ -86,13 +88,13 @@ class Likeness:
             self._mapping.start()
         coming = self._mapping is not None and self._mapping.is_alive()
         method, points = ("pca", self._plane) if self._umap is None else ("umap", self._umap)
-        return _as_map(method, gallery, known.numbers, points) | {"why": "", "coming": coming}
+        return _as_map(method, gallery, known.numbers, points[known.rows]) | {"why": "", "coming": coming}
 
     def _make_umap(self, gallery: Gallery, known: _Known) -> None:
         """McInnes, Healy and Melville, UMAP, arXiv:1802.03426, on cosines."""
         umap = import_module("umap")
         wanted = umap.UMAP(
-            n_neighbors=min(_NEIGHBOURS, len(known.numbers) - 1), metric="cosine", random_state=0, n_jobs=1
+            n_neighbors=min(_NEIGHBOURS, len(known.row_of) - 1), metric="cosine", random_state=0, n_jobs=1
         )
         points = np.asarray(wanted.fit_transform(known.vectors.vectors.astype(np.float32)), np.float32)
         if self._gallery is gallery and np.isfinite(points).all():
@@ -102,10 +104,16 @@ class Likeness:
         if self._gallery is gallery and self._known is not None:
             return self._known
         self._gallery, self._known, self._plane, self._umap, self._mapping = gallery, None, None, None, None
-        found = read_vectors(self._bank, [picture.sha256 for picture in gallery.pictures[: gallery.present]])
+        of_content: dict[str, list[int]] = {}
+        for number, picture in enumerate(gallery.pictures[: gallery.present]):
+            of_content.setdefault(picture.sha256, []).append(number)
+        contents = list(of_content)
+        found = read_vectors(self._bank, contents)
         if found is not None:
-            numbers = found.places.astype(np.int64)
-            self._known = _Known(numbers, {number: row for row, number in enumerate(numbers.tolist())}, found)
+            row_of = {contents[place]: row for row, place in enumerate(found.places.tolist())}
+            pairs = sorted((number, row) for sha256, row in row_of.items() for number in of_content[sha256])
+            numbers, rows = np.array(pairs, np.int64).T
+            self._known = _Known(found, numbers, rows, of_content, row_of)
         return self._known
 
     def _lacking(self, gallery: Gallery) -> str:

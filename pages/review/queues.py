@@ -106,7 +106,7 @@ class Queue:
 
 
 @dataclass(frozen=True)
-class Findings:
+class ReviewedPlan:
     """What the queues are made of: the lines of a plan, and where they stand; with what there is to say about them."""
 
     lines: Sequence[PlanLine]
@@ -114,7 +114,7 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
 
-def build_queues(gallery: Gallery, catalog: Catalog, findings: Findings) -> tuple[dict[str, Queue], list[str]]:
+def build_queues(gallery: Gallery, catalog: Catalog, findings: ReviewedPlan) -> tuple[dict[str, Queue], list[str]]:
     """All queues, and what is to be said about them, in sentences."""
     notes = [*findings.notes]
     planned, gone = _planned(gallery, catalog, findings.lines)
@@ -123,7 +123,12 @@ def build_queues(gallery: Gallery, catalog: Catalog, findings: Findings) -> tupl
     audited = _audited(gallery, notes)
     poor = _poor(gallery, flagged(catalog))
     queues = {name: planned.get(name, []) for name in _PLANNED}
-    queues |= {"quality": poor, **audited}
+    for name, found in {"quality": poor, **audited}.items():
+        proposed = planned.get(name, [])
+        numbers = {entry.number for entry in proposed}
+        queues[name] = sorted(
+            [*proposed, *(entry for entry in found if entry.number not in numbers)], key=lambda entry: entry.number
+        )
     seen: dict[int, Entry] = {}
     for entries in queues.values():
         for entry in entries:
