@@ -2,17 +2,11 @@
 
 import json
 import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +20,7 @@ from tests.commanding import command
 from tests.conftest import REPOSITORY
 from tests.pictures import contents, save, scene
 from tests.review_stage import Stage, Staged, application
+from tests.reviewing import Served
 
 MARKUP = "<img src=x onerror=\"document.title='hacked'\">"
 CLASSES = {"51": "petunia", "77": "passion flower", "46": "wallflower"}
@@ -37,45 +32,20 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
-@dataclass
-class Reviewing:
-    """A running `cli.py review`; `url` opens its page."""
-
-    process: "subprocess.Popen[str]"
-    url: str
-    said: str
-
-    def kill(self) -> None:
-        """SIGKILL: nothing is tidied up."""
-        self.process.kill()
-        self.process.wait()
-
-
 @contextmanager
-def reviewing(data: Path, *options: str) -> Iterator[Reviewing]:
-    """Run the command until its page answers; ended by Ctrl-C."""
-    process = subprocess.Popen(
-        [sys.executable, "cli.py", "review", str(data), "--no-open", "--as", "Ada", *options],
-        cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "COLUMNS": "1000", "OPENBLAS_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert process.stdout is not None
-    said = ""
+def reviewing(data: Path) -> Iterator[Served]:
+    """Run the command until its page answers; ended in order, unless it was killed."""
+    server = Served.start(data, "--as", "Ada")
     try:
-        for line in process.stdout:
-            said += line
-            if found := re.search(r"http://\S+", line):
-                yield Reviewing(process, found[0], said)
-                break
-        else:
-            pytest.fail(f"review ended before it served: {said}")
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=30) == 0
+        yield server
     finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+        ended = 0 if server.process.poll() is not None else server.stop()
+    assert ended == 0
+
+
+def address(server: Served, place: str = "") -> str:
+    """Where the page opens at a place."""
+    return f"http://127.0.0.1:{server.port}/?token={server.token}#{place}"
 
 
 def photographs() -> dict[str, list[Path]]:
@@ -141,7 +111,7 @@ def test_a_reviewer_clears_a_queue_by_keyboard_and_nothing_is_lost(
     before = pictures(data)
     with a_tab(browser) as page:
         with reviewing(data) as server:
-            page.goto(server.url)
+            page.goto(address(server))
             expect(page.locator(".tile.current")).to_have_count(1)
             page.keyboard.press("]")
             expect(page.locator("[data-queue=duplicate]")).to_have_attribute("aria-current", "page")
@@ -176,9 +146,9 @@ def test_a_reviewer_clears_a_queue_by_keyboard_and_nothing_is_lost(
         assert pictures(data) == before, "deciding moves nothing"
 
         with reviewing(data) as server:
-            page.goto(server.url)
+            page.goto(address(server))
             expect(page.locator("[data-queue=duplicate] .open")).to_have_text("✓")
-            page.goto(f"{server.url}#queue=duplicate&state=decided")
+            page.goto(address(server, "queue=duplicate&state=decided"))
             expect(page.locator("#grid [data-decided=aside]").first).to_be_visible()
             told = page.evaluate("() => fetch('/api/queue/duplicate?state=any&limit=500').then(one => one.json())")
             done = Counter((item["decision"] or {}).get("action") for item in told["items"])
@@ -193,7 +163,7 @@ def test_a_reviewer_clears_a_queue_by_keyboard_and_nothing_is_lost(
             page.keyboard.press("u")
             expect(page.locator(".notice.bad")).to_contain_text("restore")
             after = pictures(data)
-            page.goto(f"{server.url}#queue=quarantine&sort=path&descending=0")
+            page.goto(address(server, "queue=quarantine&sort=path&descending=0"))
             expect(page.locator(".tile.current")).to_have_count(1)
             page.keyboard.press("t")
             saved(page)
@@ -230,10 +200,10 @@ def test_two_tabs_of_the_real_server_and_names_that_hold_markup(browser: Browser
     (data / "raw" / "77").rename(hostile)
     (data / "plan.jsonl").unlink()
     with reviewing(data) as server, a_tab(browser) as page:
-        page.goto(f"{server.url}#queue=duplicate&sort=path&descending=0")
+        page.goto(address(server, "queue=duplicate&sort=path&descending=0"))
         expect(page.locator(".tile.current")).to_have_count(1)
         other = page.context.new_page()
-        other.goto(f"{server.url}#queue=duplicate&sort=path&descending=0&at=")
+        other.goto(address(server, "queue=duplicate&sort=path&descending=0&at="))
         expect(other.locator(".tile.current")).to_have_count(1)
         page.keyboard.press("s")
         saved(page)
@@ -251,7 +221,7 @@ def test_two_tabs_of_the_real_server_and_names_that_hold_markup(browser: Browser
         other.keyboard.press("Enter")
         expect(other.locator("#grid [data-decided=aside]")).to_contain_text("duplicate")
 
-        page.goto(f"{server.url}#queue=all&state=any&sort=path&descending=1")
+        page.goto(address(server, "queue=all&state=any&sort=path&descending=1"))
         expect(page.locator(".details")).to_contain_text(MARKUP)
         page.keyboard.press("r")
         expect(page.locator("dialog")).to_contain_text(MARKUP)
@@ -267,13 +237,9 @@ def test_the_stage_of_the_other_tests_answers_as_the_server_does(data: Path) -> 
     keeper = Staged("raw/46/a.jpg", "46", "duplicate", cluster="c", keeper="")
     stage = Stage.of([keeper, Staged("raw/46/b.jpg", "46", "duplicate", "duplicate", 1.0, "", "", "c", keeper.path)])
     with reviewing(data) as server:
-        address, _, token = server.url.partition("?token=")
 
         def real(path: str, body: Any = None) -> Any:
-            headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-            sent = None if body is None else json.dumps(body).encode()
-            with urllib.request.urlopen(urllib.request.Request(address + path[1:], sent, headers)) as answer:
-                return json.load(answer)
+            return server.get(path) if body is None else server.post(path, body)
 
         staged = TestClient(application(stage))
 

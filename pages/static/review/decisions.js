@@ -5,7 +5,7 @@ import { Conflict } from "./api.js";
 import { el } from "./dom.js";
 import { openDialog } from "./dialogs.js";
 import { isKeeper, proposes, underWay } from "./listing.js";
-import { announce, notice } from "./notices.js";
+import { announce, clearNotices, notice } from "./notices.js";
 import { Outbox } from "./outbox.js";
 import { classTitle, count, decided, fileName, moment, reasonTitle, sentence } from "./words.js";
 
@@ -171,6 +171,7 @@ export class Decisions extends EventTarget {
     this.merge(answer.items, entry.body.queue);
     if (entry.kind === "undo") {
       this.#returnTo(answer.items.map((item) => item.id));
+      clearNotices();
       notice(sentence(entry.words));
     } else {
       entry.batch = answer.batch;

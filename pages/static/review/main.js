@@ -310,7 +310,7 @@ class Page {
     byId("button-all").hidden = !listing.total || chosen > 0;
     byId("button-back").hidden = !listing.title;
     const open = this.#proposalsLeft();
-    byId("button-accept").hidden = !open || listing.queue === "quarantine";
+    byId("button-accept").hidden = chosen > 0 || !open || listing.queue === "quarantine";
     byId("accept-count").textContent = number(open);
     const most = count(listing.total, "picture");
     byId("shown").textContent = `${this.review.title()}: ${open ? `${number(open)} open, ${most}` : most}`;

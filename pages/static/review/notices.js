@@ -21,12 +21,15 @@ export function notice(sentence, { action, bad = false } = {}) {
   const button = action && el("button", { type: "button", onclick: () => (gone(), action.run()) }, action.title);
   const close = el("button", { type: "button", class: "plain", "aria-label": "Close this notice", onclick: gone }, "×");
   const shown = el("div", { class: bad ? "notice bad" : "notice" }, el("span", {}, sentence), button, close);
-  let timer = setTimeout(gone, bad ? STAYS * 2 : STAYS);
+  const timer = setTimeout(gone, bad ? STAYS * 2 : STAYS);
   const place = byId("notices");
   place.append(shown);
   while (place.children.length > MOST) place.firstChild.remove();
   announce(sentence);
 }
+
+/** Take away what was said: it holds no longer. */
+export const clearNotices = () => byId("notices").replaceChildren();
 
 /** The band above everything that says what is wrong until it is right again; "" takes it away. */
 export function banner(sentence, action) {
