@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from curate.catalog import Catalog
+from curate.catalog.decisions import decisions_since
+from curate.files.lock import locked
 from tests.commanding import command
 from tests.pictures import contents, encoded, scene
 from tests.reviewing import Served, garden
@@ -111,6 +114,31 @@ def test_other_commands_run_while_the_page_is_open(served: Served, tmp_path: Pat
     assert command("restore", data(tmp_path), "--reason", "broken").code == 0
     changed = served.get("/api/changes", since=revision, queue="all")
     assert {item["path"]: item["decision"]["action"] for item in changed["items"]} == {"raw/tulip/broken.jpg": "keep"}
+
+
+def test_a_catalog_that_was_rebuilt_has_the_decisions_and_takes_more(served: Served, tmp_path: Path) -> None:
+    copies = served.queue("duplicate")
+    served.decide(copies["raw/rose/copy.jpg"], "keep", "duplicate")
+    assert command("clean", data(tmp_path), "--rebuild-catalog", "--dry-run", "--force").code == 0
+    assert served.get("/api/state")["decided"]["keep"] == 1
+    served.decide(served.queue("all")["raw/rose/0.jpg"], "aside", "all", reason="ugly")
+    with Catalog.open(data(tmp_path) / "catalog.sqlite") as catalog:
+        assert [row.path for row in decisions_since(catalog)] == ["raw/rose/copy.jpg", "raw/rose/0.jpg"]
+
+
+def test_carrying_out_waits_for_no_other_command(served: Served, tmp_path: Path) -> None:
+    """423 says who is at work; decisions are taken meanwhile."""
+    items = served.queue("all")
+    served.decide(items["raw/rose/0.jpg"], "aside", "all", reason="ugly")
+    dry = served.post("/api/carry-out", {"dry": True})
+    with locked(data(tmp_path), "split data"):
+        refused = served.post("/api/carry-out", {"dry": False, "token": dry["token"]}, 423)
+        assert "split data" in refused["error"]
+        undone = served.decide(items["raw/rose/1.jpg"], "aside", "all", reason="ugly")
+    served.post("/api/undo", {"batch": undone["batch"]})
+    served.post("/api/carry-out", {"dry": False, "token": dry["token"]}, 409)
+    dry = served.post("/api/carry-out", {"dry": True})
+    assert served.post("/api/carry-out", {"dry": False, "token": dry["token"]})["moved"] == 1
 
 
 def test_two_windows_never_write_over_each_other(served: Served) -> None:

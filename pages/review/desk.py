@@ -159,7 +159,10 @@ class Desk:
 
     def refresh(self) -> None:
         """Read what other windows and commands have written since the last question."""
-        if _numbers(self.dataset.catalog_path) != self._file:  # it was put aside, and another stands in its place
+        file = _numbers(self.dataset.catalog_path)
+        if file is None:
+            raise UserError(f"The catalog {self.dataset.catalog_path} is gone, or is just being rebuilt: ask again.")
+        if file != self._file:  # it was put aside, and another stands in its place
             self._catalog.__exit__(None, None, None)
             self._catalog = Catalog.open(self.dataset.catalog_path)
             self._file = _numbers(self.dataset.catalog_path)

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +13,9 @@ from numpy.typing import NDArray
 from curate.shell import command_line
 from pages.review.gallery import Gallery
 from pages.review.queues import audited_pictures
+from pages.review.umap_process import UmapProcess
 from train.features.bank_vectors import BankVectors, read_vectors
 
-_NEIGHBOURS: Final = 15
 _FEWEST_MAPPED: Final = 3
 
 
@@ -51,10 +50,12 @@ class Likeness:
         self._plane: NDArray[np.float32] | None = None
         self._umap: NDArray[np.float32] | None = None
         self._mapping: threading.Thread | None = None
+        self._process: UmapProcess | None = None
 
     def stop(self) -> None:
-        """Wait for nothing: a map that is being made ends with the process."""
-        self._mapping = None
+        """End what is under way."""
+        if self._process is not None:
+            self._process.end()
 
     def alike(self, gallery: Gallery, number: int, limit: int) -> MostAlike:
         """The pictures that the bank calls most like one, without those of its very content."""
@@ -84,25 +85,30 @@ class Likeness:
         if self._plane is None:
             self._plane = known.vectors.plane()
         if find_spec("umap") is not None and self._mapping is None and self._umap is None:
-            self._mapping = threading.Thread(target=self._make_umap, args=(gallery, known), daemon=True)
-            self._mapping.start()
+            self._begin_umap(gallery, known)
         coming = self._mapping is not None and self._mapping.is_alive()
         method, points = ("pca", self._plane) if self._umap is None else ("umap", self._umap)
         return _as_map(method, gallery, known.numbers, points[known.rows]) | {"why": "", "coming": coming}
 
-    def _make_umap(self, gallery: Gallery, known: _Known) -> None:
-        """McInnes, Healy and Melville, UMAP, arXiv:1802.03426, on cosines."""
-        umap = import_module("umap")
-        wanted = umap.UMAP(
-            n_neighbors=min(_NEIGHBOURS, len(known.row_of) - 1), metric="cosine", random_state=0, n_jobs=1
-        )
-        points = np.asarray(wanted.fit_transform(known.vectors.vectors.astype(np.float32)), np.float32)
-        if self._gallery is gallery and np.isfinite(points).all():
-            self._umap = points
+    def _begin_umap(self, gallery: Gallery, known: _Known) -> None:
+        try:
+            process = UmapProcess(known.vectors.vectors)
+        except OSError:  # then the map stays as it is
+            return
+
+        def wait() -> None:
+            points = process.points()
+            if self._gallery is gallery:
+                self._umap = points
+
+        self._process = process
+        self._mapping = threading.Thread(target=wait, daemon=True)
+        self._mapping.start()
 
     def _read(self, gallery: Gallery) -> _Known | None:
         if self._gallery is gallery and self._known is not None:
             return self._known
+        self.stop()
         self._gallery, self._known, self._plane, self._umap, self._mapping = gallery, None, None, None, None
         of_content: dict[str, list[int]] = {}
         for number, picture in enumerate(gallery.pictures[: gallery.present]):
