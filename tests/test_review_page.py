@@ -133,6 +133,20 @@ def test_a_key_acts_on_the_picture_under_the_mouse_without_a_click(browser: Brow
         eventually(page, stage, {"raw/a/00006.jpg": "keep", "raw/b/00007.jpg": "keep"})
 
 
+def test_the_wheel_brings_another_picture_under_the_mouse(browser: Browser) -> None:
+    with served(Stage.of(plain(400))) as stage, a_tab(browser) as page:
+        opened(page, stage, "quality")
+        page.hover(tile("00005.jpg"))
+        page.mouse.wheel(0, 4000)
+        expect(page.locator(tile("00005.jpg"))).not_to_be_visible()
+        expect(page.locator(".tile.current")).not_to_contain_text("00005.jpg")
+        under = page.evaluate("() => document.querySelector('.tile:hover').textContent")
+        expect(page.locator(".tile.current")).to_have_text(under)
+        page.keyboard.press("s")
+        (path,) = [path for path in (one.path for one in stage.pictures.values()) if path in under]
+        eventually(page, stage, {path: "keep"})
+
+
 def test_a_key_held_down_decides_once(browser: Browser) -> None:
     with served(Stage.of(plain(12))) as stage, a_tab(browser) as page:
         opened(page, stage, "quality")
@@ -223,6 +237,22 @@ def test_pictures_are_selected_by_range_rectangle_and_key(browser: Browser) -> N
         ))  # fmt: skip
         page.keyboard.press("Control+a")
         expect(page.locator("#chosen")).to_have_text("40 selected")
+
+
+def test_what_was_decided_since_it_was_counted_is_not_carried_out_unseen(browser: Browser) -> None:
+    with served(Stage.of(plain(5))) as stage, a_tab(browser) as page:
+        opened(page, stage, "quality")
+        page.keyboard.press("a")
+        eventually(page, stage, {"raw/a/00000.jpg": "aside"})
+        page.keyboard.press("Shift+C")
+        expect(page.locator("dialog")).to_contain_text("1 picture goes to quarantine")
+        stage.decide([list(stage.pictures)[3]], "aside", who="Grace")
+        page.keyboard.press("Enter")
+        expect(page.locator(".notice.bad")).to_contain_text("changed since they were counted")
+        page.get_by_role("button", name="Count anew").click()
+        expect(page.locator("dialog")).to_contain_text("2 pictures go to quarantine")
+        page.get_by_role("button", name="Not now").click()
+        expect(page.locator("dialog")).to_have_count(0)
 
 
 # The place

@@ -6,14 +6,14 @@ import { el } from "./dom.js";
 import { notice } from "./notices.js";
 import { count, reasonTitle } from "./words.js";
 
-/** Count, ask and carry out; resolves to whether files were moved. */
+/** Count, ask and carry out; then the list is fetched anew, as pictures have moved. */
 export async function carryOut(review) {
   let plan;
   try {
     plan = await api.carryOut({ dry: true });
   } catch (error) {
     notice(error.message, { bad: true });
-    return false;
+    return;
   }
   const moves = plan.aside + plan.relabel + plan.restore;
   const chosen = await openDialog({
@@ -26,16 +26,16 @@ export async function carryOut(review) {
         ]
       : [{ title: "Close", value: "", first: true }],
   });
-  if (chosen !== "go") return false;
+  if (chosen !== "go") return;
   notice("Carrying out…");
   try {
     const done = await api.carryOut({ dry: false, token: plan.token });
     await openDialog({ title: "Carried out", body: told(done), buttons: [{ title: "Close", value: "", first: true }] });
-    return true;
+    await review.loadOverview();
+    await review.go(review.place, { step: false, anew: true });
   } catch (error) {
     const again = { title: "Count anew", run: () => carryOut(review) };
     notice(error.message, { bad: true, action: error.status === 409 ? again : undefined });
-    return false;
   }
 }
 

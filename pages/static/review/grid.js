@@ -29,6 +29,8 @@ export class Grid extends EventTarget {
   #tileWidth = 0;
   #rowHeight = 1;
   #mouse = { x: -1, y: -1 };
+  #place = null; // of the mouse in the window, while it is over the list
+  #wheeled = false;
 
   /** `state` tells the cursor, the selection and the overview; `scroller` is the element with role grid. */
   constructor(scroller, state) {
@@ -125,6 +127,9 @@ export class Grid extends EventTarget {
     this.#rest = setTimeout(() => {
       this.#fast = false;
       this.#draw();
+      // The wheel brings another picture under the mouse, as moving it does
+      if (this.#wheeled && this.#place) this.#emit("hover", indexOf(document.elementFromPoint(...this.#place)));
+      this.#wheeled = false;
     }, REST);
     if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#draw());
   }
@@ -159,7 +164,7 @@ export class Grid extends EventTarget {
     if (!made) {
       made = { element: el("div", { role: "row", class: "row", "aria-rowindex": row + 1 }), tiles: [] };
       this.#rows.set(row, made);
-      this.#place(made.element, row);
+      this.#insert(made.element, row);
     }
     const { style } = made.element;
     style.transform = `translateY(${this.#topOf(row)}px)`;
@@ -191,7 +196,7 @@ export class Grid extends EventTarget {
   }
 
   /** Rows stand in the document in their order, as they are read. */
-  #place(element, row) {
+  #insert(element, row) {
     const later = [...this.field.children].find((other) => Number(other.getAttribute("aria-rowindex")) > row + 1);
     this.field.insertBefore(element, later ?? null);
   }
@@ -207,18 +212,20 @@ export class Grid extends EventTarget {
 
   #listenToPointer() {
     const { scroller } = this;
-    const positionOf = (event) => {
-      const tile = event.target.closest?.("[data-index]");
-      return tile ? Number(tile.dataset.index) : -1;
-    };
+    const positionOf = (event) => indexOf(event.target);
     let dragged = false;
     scroller.addEventListener("pointermove", (event) => {
       // Scrolling under a mouse at rest moves tiles below it, and is no move of the mouse
       if (event.pointerType !== "mouse" || (event.screenX === this.#mouse.x && event.screenY === this.#mouse.y)) return;
       this.#mouse = { x: event.screenX, y: event.screenY };
+      this.#place = [event.clientX, event.clientY];
       if (!event.buttons) this.#emit("hover", positionOf(event));
     });
-    scroller.addEventListener("pointerleave", () => this.#emit("hover", -1));
+    scroller.addEventListener("pointerleave", () => {
+      this.#place = null;
+      this.#emit("hover", -1);
+    });
+    scroller.addEventListener("wheel", () => (this.#wheeled = true), { passive: true });
     scroller.addEventListener("pointerdown", (event) => {
       dragged = false;
       if (event.button === 0 && event.pointerType !== "touch" && this.#inField(event))
@@ -304,4 +311,10 @@ export class Grid extends EventTarget {
     }
     return found;
   }
+}
+
+/** The position of the tile that an element belongs to; −1 where it is none. */
+function indexOf(element) {
+  const tile = element?.closest?.("[data-index]");
+  return tile ? Number(tile.dataset.index) : -1;
 }

@@ -275,14 +275,10 @@ class Page {
     this.decisions.accept(open, this.#proposalsLeft());
   }
 
-  async carryOut() {
+  carryOut() {
     if (this.decisions.outbox.entries.length)
       return notice("Some decisions are not saved yet: they come first.", { bad: true });
-    if (await carryOut(this.review)) {
-      await this.review.loadOverview();
-      await this.review.go(this.review.place, { step: false, anew: true });
-    }
-    return null;
+    return carryOut(this.review);
   }
 
   #showOverview() {
