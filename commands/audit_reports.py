@@ -10,7 +10,7 @@ from commands.report_lines import MOST_CLASSES, MOST_ROWS, class_and_name
 from curate.defaults import ONE_CLASS, SUSPECT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from curate.cleaning.audit_scores import AuditedPicture
@@ -30,7 +30,7 @@ def audit(report: AuditReport, names: Mapping[str, str] | None = None) -> None:
 
     called = {one.label: class_and_name(one.label, (names or {}).get(one.label, "")) for one in report.classes}
     costs(report.dataset, report.losses)
-    suspects(report.pictures, called, report.file)
+    suspects(report.pictures, called, report.file, report.kept)
     _classes(report, called)
     _purity(report)
     for note in report.notes:
@@ -41,8 +41,17 @@ def audit(report: AuditReport, names: Mapping[str, str] | None = None) -> None:
         say(f"Not judged, as their class has too few pictures of other origins: {report.unjudged:,}.")
     seconds = ", ".join(f"{part} {time:.1f} s" for part, time in report.seconds.items())
     say(f"{audit_in_words(tally_audit(report.pictures))} Judged by {' and '.join(report.networks)}: {seconds}.")
+    if report.kept:
+        say(kept_in_words(report.pictures, report.kept))
     if report.held_out:
         say(f"Of the suspects {report.held_out:,} lie in valid or test and stay, unless --splits names these.")
+
+
+def kept_in_words(audited: Sequence[AuditedPicture], kept: Collection[str]) -> str:
+    """How many suspects stay, as a person decided so; `kept` are their paths."""
+    count = len({(one.sha256, one.label) for one in audited if one.path in kept})
+    stay = "1 suspect is left out, and stays," if count == 1 else f"{count:,} suspects are left out, and stay,"
+    return f"{stay} because a person decided so."
 
 
 def audit_in_words(tally: AuditTally) -> str:
@@ -54,9 +63,13 @@ def audit_in_words(tally: AuditTally) -> str:
     )
 
 
-def suspects(audited: Sequence[AuditedPicture], called: Mapping[str, str], file: Path | None) -> None:
-    """The surest first, the worst few of each class; `called` says what people call the class folders."""
-    rows = list(_worst(audited, called))
+def suspects(
+    audited: Sequence[AuditedPicture], called: Mapping[str, str], file: Path | None, kept: Collection[str] = ()
+) -> None:
+    """The surest first, the worst few of each class; `called` says what people call the class folders, and `kept` has
+    the paths of those that a person has decided to keep.
+    """
+    rows = list(_worst(audited, called, kept))
     if not rows:
         return
     table("The worst of each class", ("picture", "class", "seems to show", "sure"), rows[:MOST_ROWS])
@@ -64,11 +77,13 @@ def suspects(audited: Sequence[AuditedPicture], called: Mapping[str, str], file:
         say(f"… and more; {file} has the scores of all.")
 
 
-def _worst(audited: Sequence[AuditedPicture], called: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+def _worst(
+    audited: Sequence[AuditedPicture], called: Mapping[str, str], kept: Collection[str]
+) -> Iterator[tuple[str, ...]]:
     """Rows of the surest first, the worst few of each class."""
     from curate.cleaning.audit_tally import worst_of_each_class
 
-    for one in worst_of_each_class(audited, _WORST):
+    for one in worst_of_each_class(audited, _WORST, without=kept):
         shows = "none of the classes" if one.shows_no_class else called.get(one.proposed, one.proposed)
         yield one.path, called.get(one.label, one.label), shows, f"{one.chance:.0%}"
 

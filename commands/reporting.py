@@ -114,8 +114,10 @@ def said_of(found: ReportFindings) -> Mapping[str, SaidByCommand]:
     with _saying(said, "audit"):
         if found.audit is not None:
             called = {label: class_and_name(label, name) for label, name in found.names.items()}
-            audit_reports.suspects(found.audit.pictures, called, found.audit.file)
+            audit_reports.suspects(found.audit.pictures, called, found.audit.file, found.audit.kept)
             console.say(audit_reports.audit_in_words(found.audit.tally))
+            if found.audit.kept:
+                console.say(audit_reports.kept_in_words(found.audit.pictures, found.audit.kept))
     with _saying(said, "train"):
         if found.model is not None:
             _training(found.model)

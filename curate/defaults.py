@@ -128,4 +128,7 @@ DEFAULT_ABLATION_SEEDS: Final = 5
 
 MOST_ABLATION_SEEDS: Final = 100
 
+MOST_PORT: Final = 65_535
+"""The greatest number of a port."""
+
 DEFAULT_CARD_LICENSE: Final = "other"

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from curate.catalog import Catalog
 from curate.catalog.known_files import known_files
 from curate.cleaning.audit_scores import AUDIT_FILE, AuditedPicture, as_written, write_scores
+from curate.cleaning.audit_tally import kept_by_people
 from curate.cleaning.losses import losses_of, tally
 from curate.cleaning.placed_copies import part_placements
 from curate.cleaning.plan import write_plan
 from curate.cleaning.suspects import HELD_OUT, plan_suspects
 from curate.dataset import UNLABELLED, Dataset, open_dataset
+from curate.decisions import Answers
 from curate.defaults import DEFAULT_AUDIT_AT, DEFAULT_DEVICE, DEFAULT_MODELS, DEFAULT_WEIGHTS, SUSPECT
 from curate.errors import UserError
 from curate.files.ours import CATALOG
@@ -121,12 +123,17 @@ def audit(
     with Catalog.open(dataset.catalog_path) as catalog:
         write_scores(file, lines, catalog, force=force)
         proposed = _paths_of_proposed(dataset, kept, contents, findings)
-        decisions = plan_suspects(dataset, catalog, lines, options.at, of_proposed=proposed, splits=options.splits)
-        losses = losses_of(decisions, tally(decisions, part_placements(catalog.pictures())[0])) if decisions else []
+        present = catalog.pictures()
+        answers = Answers.of(catalog, present, part_placements(present)[1])
+        decisions = plan_suspects(
+            dataset, catalog, lines, options.at, of_proposed=proposed, splits=options.splits, answers=answers
+        )
+        stay = kept_by_people(lines, answers)
+        losses = losses_of(decisions, tally(decisions, part_placements(present)[0])) if decisions else []
         write_plan(plan_file, decisions, catalog, force=force)
     planned = {decision.path for decision in decisions}
     once = {(line.sha256, line.label): line for line in reversed(lines)}.values()
-    suspects = [line for line in once if max(line.irrelevant, line.mislabelled) >= options.at]
+    suspects = [line for line in once if max(line.irrelevant, line.mislabelled) >= options.at and line.path not in stay]
     return AuditReport(
         dataset, lines, findings.classes, _purity(dataset, lines), decisions,
         held_out=sum(line.path not in planned for line in suspects),
@@ -137,6 +144,7 @@ def audit(
         plan_file=plan_file,
         notes=notes,
         losses=losses,
+        kept=stay,
         seconds={"features": features_at - started, "audit": time.perf_counter() - features_at},
     )  # fmt: skip
 

@@ -1,10 +1,11 @@
 """What an audit's scores come to: how many pictures seem not to belong, and the worst of each class."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from curate.cleaning.audit_scores import AuditedPicture
+from curate.cleaning.audit_scores import REMOVABLE, AuditedPicture
+from curate.decisions import Answers
 from curate.defaults import SUSPECT
 
 
@@ -29,14 +30,28 @@ def tally_audit(audited: Sequence[AuditedPicture]) -> AuditTally:
     return AuditTally(len(once), irrelevant, len(suspects) - irrelevant, sum(one.chance for one in once))
 
 
-def worst_of_each_class(audited: Sequence[AuditedPicture], most: int) -> Iterator[AuditedPicture]:
-    """The suspects, the surest first, at most so many of each class, and each content once."""
+def kept_by_people(audited: Sequence[AuditedPicture], answers: Answers) -> frozenset[str]:
+    """The paths of the suspects that stay because a person decided so."""
+    suspects = (one for one in audited if one.chance >= SUSPECT)
+    return frozenset(one.path for one in suspects if answers.stays(one.path, one.sha256, _cause(one)))
+
+
+def _cause(one: AuditedPicture) -> str:
+    """What a suspect is suspected of."""
+    _, cause = max((getattr(one, cause), cause) for cause in REMOVABLE)
+    return cause
+
+
+def worst_of_each_class(
+    audited: Sequence[AuditedPicture], most: int, *, without: Collection[str] = ()
+) -> Iterator[AuditedPicture]:
+    """The suspects, the surest first, at most so many of each class, and each content once; `without` those paths."""
     shown = defaultdict[str, int](int)
     seen = set[tuple[str, str]]()
     for one in sorted(audited, key=lambda one: one.chance, reverse=True):
         if one.chance < SUSPECT:
             return
-        if shown[one.label] == most or (one.sha256, one.label) in seen:
+        if shown[one.label] == most or (one.sha256, one.label) in seen or one.path in without:
             continue
         seen.add((one.sha256, one.label))
         shown[one.label] += 1

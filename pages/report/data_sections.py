@@ -343,7 +343,7 @@ def _audit(found: ReportFindings, said: Mapping[str, SaidByCommand], places: Pla
         )
     yield Words(lines)
     yield from (TableBlock(table, folded=len(table.rows) > FOLDED) for table in said["audit"].tables)
-    suspects = list(worst_of_each_class(audit.pictures, len(audit.pictures)))
+    suspects = list(worst_of_each_class(audit.pictures, len(audit.pictures), without=audit.kept))
     typical = _most_typical(audit.pictures)
     groups = [_suspect(one, typical, found, places) for one in suspects[:_SUSPECTS]]
     if groups:

@@ -12,12 +12,14 @@ from curate.catalog.placements import placed_elsewhere
 from curate.catalog.quarantine_moves import records_done
 from curate.clean import CleanReport, catalog_to_look, find_to_clean
 from curate.cleaning.audit_scores import AUDIT_FILE, AuditedPicture, read_scores
-from curate.cleaning.audit_tally import AuditTally, tally_audit
+from curate.cleaning.audit_tally import AuditTally, kept_by_people, tally_audit
+from curate.cleaning.placed_copies import part_placements
 from curate.cleaning.plan import PlanLine, read_plan
 from curate.companions import COMPANION_OF, is_picture
 from curate.counts import count_files
 from curate.credits import licences_of, names_on_record
 from curate.dataset import Dataset, open_dataset, still_there
+from curate.decisions import Answers
 from curate.defaults import DEFAULT_DEVICE
 from curate.errors import UserError
 from curate.names import names_for
@@ -58,6 +60,7 @@ class AuditOnRecord:
     stale: int  # of the pictures: they are gone, changed, or in another class by now
     plan_file: Path
     plan: list[PlanLine] | None
+    kept: frozenset[str]  # the paths of suspects that stay because a person decided so
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def gather(root: Path, options: ReportOptions, progress: Progress = silent) -> R
             pictures=pictures,
             digests=_digests(dataset, catalog, pictures),
             credits=_credits(catalog),
-            audit=_audit(dataset, options.audit, pictures),
+            audit=_audit(dataset, catalog, options.audit, pictures),
             verified=verify(root, progress=progress),
             without_model=options.without_model,
         )
@@ -220,7 +223,7 @@ def _credits(catalog: Catalog) -> dict[str, Credit]:
     }
 
 
-def _audit(dataset: Dataset, file: Path | None, pictures: Sequence[Picture]) -> AuditOnRecord | None:
+def _audit(dataset: Dataset, catalog: Catalog, file: Path | None, pictures: Sequence[Picture]) -> AuditOnRecord | None:
     """What was audited; None where nothing was, unless a file is named."""
     place = file or dataset.home / AUDIT_FILE
     if file is None and not place.exists():
@@ -233,6 +236,7 @@ def _audit(dataset: Dataset, file: Path | None, pictures: Sequence[Picture]) -> 
         stale=sum((one.path, one.sha256, one.label) not in there for one in audited),
         plan_file=plan_file,
         plan=read_plan(plan_file) if plan_file.exists() else None,
+        kept=kept_by_people(audited, Answers.of(catalog, pictures, part_placements(list(pictures))[1])),
     )  # fmt: skip
 
 
