@@ -74,7 +74,7 @@ class PictureGroup:
 
 
 @dataclass(frozen=True)
-class Gallery:
+class PictureGallery:
     """Groups of pictures. `words` say how many of how many are shown; `compact` ones stand without their paths."""
 
     kind: ClassVar = "gallery"
@@ -84,7 +84,7 @@ class Gallery:
     compact: bool = False
 
 
-ReportBlock = Words | MissingStage | ChartRow | TableBlock | Gallery
+ReportBlock = Words | MissingStage | ChartRow | TableBlock | PictureGallery
 
 
 @dataclass(frozen=True)

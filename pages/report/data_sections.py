@@ -24,8 +24,8 @@ from curate.show import pictures_to_show
 from curate.splitting.since_split import since_split
 from pages.report.blocks import (
     ChartRow,
-    Gallery,
     MissingStage,
+    PictureGallery,
     PictureGroup,
     ReportBlock,
     ReportSection,
@@ -141,7 +141,7 @@ def _samples(found: ReportFindings, places: PlacesOf) -> Iterator[ReportBlock]:
         by_class[picture.label].append(places.shown(picture.path))
     groups = [PictureGroup(pictures, found.name_of(label)) for label, pictures in by_class.items()]
     words = shown_of(len(samples), found.different, "different pictures, drawn by chance, as evenly as can be")
-    yield Gallery("Drawn by chance", groups, words, compact=True)
+    yield PictureGallery("Drawn by chance", groups, words, compact=True)
 
 
 def _bar(row: BarRow, most: int) -> Markup:
@@ -206,7 +206,7 @@ def _set_aside(found: ReportFindings, places: PlacesOf) -> Iterator[ReportBlock]
     chosen = _spread(found.set_aside, _PAIRS)
     groups = [_pair(one, places) for one in chosen]
     if groups:
-        yield Gallery(
+        yield PictureGallery(
             "What left beside what it duplicates", groups,
             shown_of(len(groups), len(found.set_aside), "pictures that were set aside"),
         )  # fmt: skip
@@ -216,7 +216,7 @@ def _set_aside(found: ReportFindings, places: PlacesOf) -> Iterator[ReportBlock]
             PictureGroup([places.shown(move.move_to, f"lay at {move.path}")], f"{move.reason}: {move.detail}")
             for move in moves
         ]
-        yield Gallery("What went to another class", moved, shown_of(len(moved), len(found.relabelled), "moves"))
+        yield PictureGallery("What went to another class", moved, shown_of(len(moved), len(found.relabelled), "moves"))
 
 
 def _spread(everything: Sequence[SetAsidePicture], most: int) -> list[SetAsidePicture]:
@@ -248,7 +248,7 @@ def _to_clean(found: ReportFindings, said: Mapping[str, SaidByCommand], places: 
     if decisions:
         yield Words([f"To look at all of it: `{as_command('clean', found.root, '--dry-run')}`."])
         groups = [_planned(decision, places) for decision in decisions[:_PLANNED]]
-        yield Gallery("What would leave", groups, shown_of(len(groups), len(decisions), "pictures of the plan"))
+        yield PictureGallery("What would leave", groups, shown_of(len(groups), len(decisions), "pictures of the plan"))
     conflicts = report.plan.conflicts
     if conflicts:
         pairs = [
@@ -261,7 +261,7 @@ def _to_clean(found: ReportFindings, said: Mapping[str, SaidByCommand], places: 
             )
             for one in conflicts[:_CONFLICTS]
         ]
-        yield Gallery("Conflicts", pairs, shown_of(len(pairs), len(conflicts), "conflicts"))
+        yield PictureGallery("Conflicts", pairs, shown_of(len(pairs), len(conflicts), "conflicts"))
 
 
 def _planned(decision: Decision, places: PlacesOf) -> PictureGroup:
@@ -307,7 +307,9 @@ def _distribution(check: Check, scores: NDArray[np.float64], flagged: int) -> Ch
     return ChartFigure(drawn.svg, f"{title} ({check.means})")
 
 
-def _worst(check: Check, at: int, judged: Sequence[Picture], flagged: int, places: PlacesOf) -> Iterator[Gallery]:
+def _worst(
+    check: Check, at: int, judged: Sequence[Picture], flagged: int, places: PlacesOf
+) -> Iterator[PictureGallery]:
     """The pictures with the lowest scores, of those that are flagged; nothing where none is."""
     if not flagged:
         return
@@ -320,7 +322,7 @@ def _worst(check: Check, at: int, judged: Sequence[Picture], flagged: int, place
     words = shown_of(
         len(pictures), flagged, f"flagged files, the lowest scores first, each content once: {check.means}"
     )
-    yield Gallery(f"The worst: {check.flag}", [PictureGroup([one]) for one in pictures], words)
+    yield PictureGallery(f"The worst: {check.flag}", [PictureGroup([one]) for one in pictures], words)
 
 
 def _audit(found: ReportFindings, said: Mapping[str, SaidByCommand], places: PlacesOf) -> Iterator[ReportBlock]:
@@ -347,7 +349,7 @@ def _audit(found: ReportFindings, said: Mapping[str, SaidByCommand], places: Pla
     typical = _most_typical(audit.pictures)
     groups = [_suspect(one, typical, found, places) for one in suspects[:_SUSPECTS]]
     if groups:
-        yield Gallery(
+        yield PictureGallery(
             "Suspects beside what is nearest to them in their class", groups,
             shown_of(len(groups), len(suspects), f"with a chance of {SUSPECT:.0%} or more, the surest first"),
         )  # fmt: skip
@@ -391,4 +393,6 @@ def _split(found: ReportFindings, said: Mapping[str, SaidByCommand], places: Pla
             for one in [*proof.leaks, *(one for one in proof.crossings if one not in proof.leaks)][:_CROSSINGS]
         ]
         if crossing:
-            yield Gallery("What crosses splits", crossing, shown_of(len(crossing), len(proof.crossings), "pairs"))
+            yield PictureGallery(
+                "What crosses splits", crossing, shown_of(len(crossing), len(proof.crossings), "pairs")
+            )

@@ -17,7 +17,7 @@ from curate.files.reading import sha256_of
 from curate.program import __version__
 from curate.progress import Progress, silent
 from pages.html import html, static_text
-from pages.report.blocks import Gallery, ReportSection, ShownPicture
+from pages.report.blocks import PictureGallery, ReportSection, ShownPicture
 from pages.report.data_sections import data_sections
 from pages.report.findings import ReportFindings
 from pages.report.model_sections import model_sections
@@ -112,7 +112,7 @@ def _pictures(sections: Sequence[ReportSection]) -> list[ShownPicture]:
         picture
         for section in sections
         for block in section.blocks
-        if isinstance(block, Gallery)
+        if isinstance(block, PictureGallery)
         for group in block.groups
         for picture in group.pictures
     ]

@@ -9,8 +9,8 @@ import numpy as np
 from curate.shell import as_command
 from pages.report.blocks import (
     ChartRow,
-    Gallery,
     MissingStage,
+    PictureGallery,
     PictureGroup,
     ReportBlock,
     ReportSection,
@@ -89,7 +89,7 @@ def _errors(found: ReportFindings, model: ModelStory, said: Mapping[str, SaidByC
         for one in mistakes[:_MISTAKES]
     ]
     if groups:
-        yield Gallery("The most confident mistakes", groups, shown_of(len(groups), len(mistakes), "mistakes"))
+        yield PictureGallery("The most confident mistakes", groups, shown_of(len(groups), len(mistakes), "mistakes"))
 
 
 def _each_class(figures: SplitFigures) -> SaidTable:
@@ -130,7 +130,7 @@ class _Pictures:
         return ShownPicture(None, "", file.name, words, tone)
 
 
-def _confused(figures: SplitFigures, answers: Sequence[PictureAnswer], show: _Pictures) -> Iterator[Gallery]:
+def _confused(figures: SplitFigures, answers: Sequence[PictureAnswer], show: _Pictures) -> Iterator[PictureGallery]:
     """The pairs of classes that are confused most: pictures that were, beside one of the class they were taken for."""
     pairs = most_confused(figures.accuracy, _PAIRS)
     groups = []
@@ -144,4 +144,4 @@ def _confused(figures: SplitFigures, answers: Sequence[PictureAnswer], show: _Pi
     if groups:
         every = len(most_confused(figures.accuracy, len(figures.labels) ** 2))
         told = "pairs; the last of each, framed in green, is one of the class that the others were taken for"
-        yield Gallery("The most confused classes", groups, shown_of(len(groups), every, told))
+        yield PictureGallery("The most confused classes", groups, shown_of(len(groups), every, told))
