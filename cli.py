@@ -17,6 +17,7 @@ from commands import (
     curating,
     gathering,
     predicting,
+    reporting,
     reviewing,
     running,
     showing,
@@ -60,6 +61,7 @@ ROAD = (
     predicting.predict_random,
     predicting.export,
     predicting.model_card,
+    reporting.report,
 )
 for command in ROAD:
     text = (getdoc(command) or "").replace("cli.py", COMMAND)  # the docstrings have it as it is called in the checkout

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from curate.image import BrokenImage, BrokenPicture
     from demo.tour import Tour
     from train.checkpoint import Checkpoint
-    from train.evaluate import Evaluation
+    from train.evaluate import SplitFigures
     from train.features.bank_shelf import ShelvedBank
     from train.folds import CrossValidation
     from train.metrics import Accuracy
@@ -91,7 +91,7 @@ def unfinished(kept: Sequence[KeptRun]) -> None:
         table("Unfinished runs", ("file", "recipe", "network", "epochs", "size"), rows)
 
 
-def evaluation(report: Evaluation) -> None:
+def evaluation(report: SplitFigures) -> None:
     """Each class, what is taken for what, and the accuracy with its interval."""
     share = report.accuracy.per_class
     seen = report.accuracy.confusion.sum(axis=1)
@@ -101,6 +101,11 @@ def evaluation(report: Evaluation) -> None:
         if n
     ]
     table("Classes", ("folder", "name", "n", "right"), rows)
+    evaluation_in_words(report)
+
+
+def evaluation_in_words(report: SplitFigures) -> None:
+    """What is taken for what, how far confidence can be trusted, what was left out, and the accuracy."""
     from train.metrics import most_confused
     from train.pictures import counted
 

@@ -43,6 +43,8 @@ DEFAULT_DATA: Final = Path("flower_data")
 DEFAULT_MODELS: Final = Path("models")
 DEFAULT_RUNS: Final = Path("runs")
 
+DEFAULT_REPORT: Final = Path("report.html")
+
 DEFAULT_RECIPE: Final = "best"
 
 DEFAULT_DEVICE: Final = "auto"
