@@ -10,7 +10,19 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from commands import ablating, auditing, console, curating, gathering, predicting, running, showing, touring, training
+from commands import (
+    ablating,
+    auditing,
+    console,
+    curating,
+    gathering,
+    predicting,
+    running,
+    serving,
+    showing,
+    touring,
+    training,
+)
 from curate.program import COMMAND, __version__
 
 # Plain help: rich's takes a quarter of a second to import, and --help should answer at once.
@@ -45,6 +57,7 @@ ROAD = (
     predicting.evaluate,
     predicting.predict,
     predicting.predict_random,
+    serving.serve,
     predicting.export,
     predicting.model_card,
 )
