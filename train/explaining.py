@@ -4,6 +4,7 @@ It is written here because no library at hand does it: captum needs matplotlib, 
 method for attention, and grad-cam needs OpenCV, scikit-learn and matplotlib.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -187,22 +188,27 @@ class _Attending(TorchFunctionMode):
 
 
 def _trace(network: FrozenNetwork, pixels: NDArray[np.uint8]) -> _Trace:
-    trace = _Trace(network.module)
+    # Other threads may be asking the network itself, and would run into hooks
+    module = _with_the_same_tensors(network.module)
+    trace = _Trace(module)
 
     def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
         if isinstance(output, torch.Tensor) and output.shape[:1] == (1,) and _has_places(output):
             trace.layers.append(output)
 
-    hooks = [module.register_forward_hook(note) for module in network.module.modules()]
-    try:
-        with torch.inference_mode(False), torch.enable_grad(), _Attending(trace.attention):
-            trace.features = network.module(network.input(torch.tensor(pixels)).requires_grad_())
-    finally:
-        for hook in hooks:
-            hook.remove()
+    for part in module.modules():
+        part.register_forward_hook(note)
+    with torch.inference_mode(False), torch.enable_grad(), _Attending(trace.attention):
+        trace.features = module(network.input(torch.tensor(pixels)).requires_grad_())
     # One tensor may be the output of a layer and of all that it is the last of
     trace.layers = list({id(layer): layer for layer in trace.layers if layer.requires_grad}.values())
     return trace
+
+
+def _with_the_same_tensors(network: nn.Module) -> nn.Module:
+    """A copy of the network's modules, which computes with the network's own tensors."""
+    there: dict[int, Any] = {id(one): one for one in (*network.parameters(), *network.buffers())}
+    return copy.deepcopy(network, there)
 
 
 def _has_places(output: torch.Tensor) -> bool:

@@ -138,7 +138,7 @@ class Predictor:
     def answer(
         self, prepared: Sequence[PreparedPicture], *, top_k: int = DEFAULT_TOP_K
     ) -> list[Prediction | BrokenImage]:
-        """One answer per picture, in order, computed together; one thread at a time."""
+        """One answer per picture, in order, computed together. It may be called from several threads at once."""
         rows, known = self._probabilities([one.pixels for one in prepared])
         return [
             self._answer(one.path, row, familiarity, top_k)
@@ -146,9 +146,9 @@ class Predictor:
         ]
 
     def explain(self, image: Image.Image, label: str) -> HeatMap:
-        """What in a decoded RGB picture spoke for the class folder `label`, in its clean view; one thread at a time.
+        """What in a decoded RGB picture spoke for the class folder `label`, in its clean view.
 
-        Raises UserError for a class that the checkpoint doesn't know.
+        It may be called from several threads at once. Raises UserError for a class that the checkpoint doesn't know.
         """
         if label not in self.checkpoint.labels:
             raise UserError(f"The checkpoint knows no class {shown(label)}: `predict` names those that it knows.")

@@ -1,4 +1,4 @@
-"""Pictures → answers: decoded in threads, and computed together by the one thread that owns the network."""
+"""Pictures → answers: decoded in threads, and computed together by the few threads that ask the network."""
 
 import asyncio
 import io
@@ -23,6 +23,7 @@ from train.predict import Prediction, Predictor, PreparedPicture
 
 _SIDE: Final = 768  # pixels of a drawn map's longer side at most
 _QUALITY: Final = 90  # of the JPEG that a drawn map is
+_MOST_ASKERS: Final = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class _Asked:
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """Something else that only the network's owner may do."""
+    """Something else that the network is wanted for."""
 
     work: Callable[[], Any]
     answer: "asyncio.Future[Any]"
@@ -56,34 +57,46 @@ class Answering:
 
     What is decoded while the network is at work is computed in its next batch. The network waits for a picture that is
     being decoded, for `patience` seconds at most, and for nothing else: who asks alone is answered at once.
+
+    On processors several threads ask the network, each for a batch of its own and with its share of the processors:
+    threads that compute one batch together wait for each other at each layer, and for longer the more else there is to
+    do. A GPU has one thread.
     """
 
-    def __init__(self, predictor: Predictor, *, most: int = 16, patience: float = 0.004, threads: int = 0) -> None:
-        """`most` pictures are computed together; `threads` are PyTorch's, 0 for as many as there are processors."""
+    def __init__(
+        self, predictor: Predictor, *, most: int = 8, patience: float = 0.003, askers: int = 0, decoders: int = 0
+    ) -> None:
+        """`most` pictures are computed together; 0 `askers` and `decoders` are as many as the machine is made for."""
         self.predictor = predictor
-        self.most, self.patience, self.threads = most, patience, threads
+        self.most, self.patience = most, patience
+        if not askers:
+            askers = min(_MOST_ASKERS, processors()) if predictor.device.type == "cpu" else 1
+        self._threads = max(1, processors() // askers)  # of PyTorch's, for each
         self._queue: SimpleQueue[_Asked | _Task | None] = SimpleQueue()
         self._decoding = 0  # pictures that will be in the queue soon; changed under the lock
         self._lock = threading.Lock()
-        self._decoders = ThreadPoolExecutor(processors(), thread_name_prefix="decode")
-        self._owner = threading.Thread(target=self._own, name="network", daemon=True)
+        self._decoders = ThreadPoolExecutor(decoders or processors(), thread_name_prefix="decode")
+        self._askers = [threading.Thread(target=self._ask, name="network", daemon=True) for _ in range(askers)]
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
         """To be called in the event loop that will ask."""
         self._loop = asyncio.get_running_loop()
-        self._owner.start()
+        for asker in self._askers:
+            asker.start()
 
     def stop(self) -> None:
         """Return when all that was asked is answered."""
         self._decoders.shutdown()
-        self._queue.put(None)
-        self._owner.join()
+        for _ in self._askers:
+            self._queue.put(None)
+        for asker in self._askers:
+            asker.join()
 
     @property
     def is_alive(self) -> bool:
-        """Whether somebody owns the network."""
-        return self._owner.is_alive()
+        """Whether all who ask the network are there."""
+        return all(asker.is_alive() for asker in self._askers)
 
     def predict(self, data: bytes, name: str, top_k: int) -> "asyncio.Future[Prediction | BrokenImage]":
         """The likeliest classes of a file's bytes, or why there are none."""
@@ -113,7 +126,7 @@ class Answering:
         return decode(data, path=name, at_least=self.predictor.at_least).pixels
 
     def _decode(self, data: bytes, name: str, top_k: int, answer: "asyncio.Future[Prediction | BrokenImage]") -> None:
-        """In a thread: on to the network's owner, or back with what is wrong."""
+        """In a thread: on to the network, or back with what is wrong."""
         try:
             asked = _Asked(self.predictor.prepare(data, name), top_k, answer)
         except BrokenImage as broken:
@@ -126,10 +139,9 @@ class Answering:
             with self._lock:
                 self._decoding -= 1
 
-    def _own(self) -> None:
-        """The thread that owns the network."""
-        if self.threads:
-            torch.set_num_threads(self.threads)
+    def _ask(self) -> None:
+        """A thread that asks the network."""
+        torch.set_num_threads(self._threads)  # this thread's
         waiting: deque[_Asked | _Task | None] = deque()
         while True:
             first = waiting.popleft() if waiting else self._queue.get()
@@ -137,9 +149,8 @@ class Answering:
                 return
             if isinstance(first, _Task):
                 self._do(first)
-                continue
-            batch = [first, *self._joining(waiting)]
-            self._answer(batch)
+            else:
+                self._answer([first, *self._joining(waiting)])
 
     def _joining(self, waiting: "deque[_Asked | _Task | None]") -> list[_Asked]:
         """Who comes in time to be computed with the first; what is of another kind goes to `waiting`."""
