@@ -13,12 +13,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 PICTURES = 64
+Taken = tuple[float, float, int]
+"""When an answer came, the seconds it took, and its status."""
+
 WARM_UP = 1.5  # seconds before anything counts
 BOUNDARY = "a-boundary-that-is-in-no-picture"
 
 
 def requests(url: str, folder: Path) -> list[bytes]:
-    """Whole requests, one for each of some pictures, largest classes or not: spread over the folder."""
+    """Whole requests, one for each of some pictures, spread over the folder."""
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
     parts = urlsplit(url)
     made = []
@@ -35,8 +38,8 @@ def requests(url: str, folder: Path) -> list[bytes]:
     return made
 
 
-async def client(number: int, url: str, asked: list[bytes], until: float, taken: list[tuple[float, float, int]]) -> None:
-    """Ask until it is time; note when each answer came, how long it took, and its status."""
+async def client(number: int, url: str, asked: list[bytes], until: float, taken: list[Taken]) -> None:
+    """Ask until it is time, and note each answer."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     turn = number * 7
@@ -56,7 +59,7 @@ async def client(number: int, url: str, asked: list[bytes], until: float, taken:
 async def load(url: str, folder: Path, clients: int, seconds: float) -> dict[str, float]:
     """Figures of what was answered once all were warm."""
     asked = requests(url, folder)
-    taken: list[tuple[float, float, int]] = []
+    taken: list[Taken] = []
     begun = time.perf_counter() + WARM_UP
     async with asyncio.TaskGroup() as group:
         for number in range(clients):

@@ -3,8 +3,8 @@
     uv run benchmarks/serve.py --checkpoint models/model_88.37.pth --flowers ../shared/flowers
 
 Both servers run all the time and are asked in turn by a second process, at 1, 8 and 32 clients, so that what else the
-machine does befalls both. Processor time an answer is the servers' own, whatever else is at work. FastAPI comes from a folder of its own, which is thrown away. Of its two handlers, in threads
-and in the event loop, the faster is the peer.
+machine does befalls both. Processor time an answer is the servers' own, whatever else is at work. FastAPI comes from a
+folder of its own, which is thrown away. Of its two handlers, in threads and in the event loop, the faster is the peer.
 """
 
 import argparse
@@ -121,14 +121,17 @@ def main() -> None:
     for clients in options.clients:
         peer = max((name for name in asked if name != "ours"), key=lambda name: middle(found[name, clients], "rate"))
         for name in asked:
-            figures = found[name, clients]
-            ratio = middle(found["ours", clients], "rate") / middle(figures, "rate")
+            runs = found[name, clients]
+            ratio = middle(found["ours", clients], "rate") / middle(runs, "rate")
             told = "" if name == "ours" else f"{ratio:.1f} ×{' (peer)' if name == peer else ''}"
             rows.append((
-                name, clients, f"{middle(figures, 'rate'):.1f}", f"{middle(figures, 'p50'):.0f}",
-                f"{middle(figures, 'p99'):.0f}", f"{middle(figures, 'processor'):.1f}", int(sum(one["errors"] for one in figures)), told,
+                name, clients, f"{middle(runs, 'rate'):.1f}", f"{middle(runs, 'p50'):.0f}",
+                f"{middle(runs, 'p99'):.0f}", f"{middle(runs, 'processor'):.1f}",
+                int(sum(one["errors"] for one in runs)), told,
             ))  # fmt: skip
-    table("Answers", ("server", "clients", "a second", "p50 ms", "p99 ms", "processor ms each", "errors", "ours is"), rows)
+    table(
+        "Answers", ("server", "clients", "a second", "p50 ms", "p99 ms", "processor ms each", "errors", "ours is"), rows
+    )
     say(f"Load of the machine in the last minutes: {', '.join(f'{one:.1f}' for one in os.getloadavg())}.")
 
 

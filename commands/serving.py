@@ -78,4 +78,3 @@ def serve(
         Guard(Server(predictor, file, limits).app(), access), listening, started=tell,
         open_at=f"{listening.url}{ending}" if not no_open else "",
     )  # fmt: skip
-

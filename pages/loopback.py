@@ -127,7 +127,7 @@ class _Server(uvicorn.Server):
 
 
 def _own_addresses() -> Collection[str]:
-    """This machine's addresses, as they stand in a URL."""
+    """The machine's addresses, as they stand in a URL."""
     found: set[str] = set()
     with suppress(OSError):
         found |= {str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(socket.gethostname(), None)}

@@ -1,4 +1,4 @@
-"""The heat map: it lies where what decides lies, whatever the network and the head; and it is Grad-CAM where that holds."""
+"""The heat map lies where what decides lies, whatever the network and the head, and is Grad-CAM where that holds."""
 
 import json
 from dataclasses import replace
@@ -183,7 +183,7 @@ def test_what_a_network_attends_to_has_the_map(network: str, layers: str, corner
 
 
 def test_it_is_grad_cam_where_places_are_averaged() -> None:
-    """Selvaraju's formula, written out by hand: weights are mean gradients, their sum with the activations is cut at 0."""
+    """By Selvaraju's formula: weights are mean gradients, and their sum with the activations is cut at 0."""
     torch.manual_seed(1)
     layer = nn.Sequential(nn.Conv2d(3, 16, 16, stride=16), nn.ReLU())
 
@@ -354,7 +354,7 @@ def test_no_file_of_others_is_replaced(checkpoint: Path, tmp_path: Path) -> None
 
 
 def test_a_checkpoint_of_a_vision_transformer_is_explained(tmp_path: Path) -> None:
-    """timm's own, whose attention is computed in one piece."""
+    """It is one of timm's, whose attention is computed in one piece."""
     given: Checkpoint = small_checkpoint()
     torch.manual_seed(3)
     backbones = [load_backbone("timm:test_vit", "none"), load_backbone(TINY, "none")]

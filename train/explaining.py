@@ -5,7 +5,7 @@ method for attention, and grad-cam needs OpenCV, scikit-learn and matplotlib.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isqrt
@@ -104,7 +104,7 @@ class _Trace:
         """The tensors whose gradients are needed."""
         return [*self.layers, *self.attention, self.features]
 
-    def places(self, gradients: dict[int, torch.Tensor | None]) -> torch.Tensor:
+    def places(self, gradients: Mapping[int, torch.Tensor | None]) -> torch.Tensor:
         """How much each place spoke for the class, (rows, columns), 0 or more."""
         silent = None  # where nothing in any layer adds to the class, as of a network that the head does not hear
         for layer in reversed(self.layers):
@@ -120,7 +120,7 @@ class _Trace:
             raise UserError("The network tells no places apart, so there is no heat map of it: leave --explain out.")
         return silent.float().cpu()
 
-    def _of_tokens(self, spoken: torch.Tensor, gradients: dict[int, torch.Tensor | None]) -> torch.Tensor | None:
+    def _of_tokens(self, spoken: torch.Tensor, gradients: Mapping[int, torch.Tensor | None]) -> torch.Tensor | None:
         """The patches' part in what the tokens said, `spoken` (tokens, channels); None if that has to be asked of an
         earlier layer.
         """
@@ -135,7 +135,7 @@ class _Trace:
         patches = (shares if rolled is None else shares @ rolled)[first:]
         return patches.reshape(side, side) if rolled is not None or bool(patches.any()) else None
 
-    def _rolled_out(self, tokens: int, gradients: dict[int, torch.Tensor | None]) -> torch.Tensor | None:
+    def _rolled_out(self, tokens: int, gradients: Mapping[int, torch.Tensor | None]) -> torch.Tensor | None:
         """How much of each last token came from each first one, (tokens, tokens); None where none attends to others."""
         attended = [one for one in self.attention if one.shape[-1] == tokens and gradients[id(one)] is not None]
         if not attended:
@@ -234,7 +234,7 @@ def _first_tokens(network: nn.Module, tokens: int) -> int:
     return sum(one.shape[1] for one in learnt if isinstance(one, torch.Tensor) and one.ndim == 3)
 
 
-def _products(tensor: torch.Tensor, gradients: dict[int, torch.Tensor | None]) -> torch.Tensor:
+def _products(tensor: torch.Tensor, gradients: Mapping[int, torch.Tensor | None]) -> torch.Tensor:
     """Gradient times value, of its shape: what each number added to the score, to first order."""
     gradient = gradients[id(tensor)]
     return torch.zeros_like(tensor) if gradient is None else (gradient * tensor).detach()
@@ -252,7 +252,8 @@ def _laid_over(places: torch.Tensor, box: tuple[float, float, float, float], wid
     left, top, right, bottom = box
     x = ((torch.arange(width) + 0.5) / width - left) / (right - left)
     y = ((torch.arange(height) + 0.5) / height - top) / (bottom - top)
-    at = torch.stack(torch.broadcast_tensors(2 * x[None, :] - 1, 2 * y[:, None] - 1), dim=-1)
+    down, across = torch.meshgrid(2 * y - 1, 2 * x - 1, indexing="ij")
+    at = torch.stack((across, down), dim=-1)
     smooth = functional.grid_sample(
         places[None, None], at[None], mode="bicubic", padding_mode="border", align_corners=False
     )[0, 0].clamp(min=0)

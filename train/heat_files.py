@@ -37,8 +37,8 @@ class HeatMapFolder:
         in its place, or the network has no places.
         """
         path = Path(prediction.path)
-        picture = load_pixels(path, at_least=predictor.at_least)
-        heat = predictor.explain(picture, prediction.guesses[0].label)
+        heat = predictor.explain(load_pixels(path, at_least=predictor.at_least), prediction.guesses[0].label)
+        picture = load_pixels(path, at_least=_SIDE)  # sharper than what the network is given
         file = self.folder / self._names.take(f"{printable(path.name)}.png", "again")
         drawn = overlay(thumbnail(picture, _SIDE, _SIDE), heat)
         save_drawing(drawn, file)

@@ -1,6 +1,7 @@
 """Predictions as a picture: each photograph, and beside it its likeliest classes as bars."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,8 +37,8 @@ class LabelledPrediction:
 def plot_predictions(predictions: Sequence[LabelledPrediction]) -> Image.Image:
     """One panel below the other, RGB: the picture at the left, its guesses at the right, likeliest first.
 
-    Where there is a heat map, it stands between them. The first guess is green where it is the truth and red where it is not. Only the first `MOST` are drawn,
-    and of each its first `MOST_GUESSES` guesses.
+    Where there is a heat map, it stands between them. The first guess is green where it is the truth and red where it
+    is not. Only the first `MOST` are drawn, and of each its first `MOST_GUESSES` guesses.
     """
     predictions = predictions[:MOST]
     heights = [_height(shown) for shown in predictions]
@@ -57,10 +58,8 @@ def _height(shown: LabelledPrediction) -> int:
 def _draw(sheet: Image.Image, shown: LabelledPrediction, top: int, further: int) -> None:
     """One panel at `top`, its bars so many pixels `further` to the right."""
     pen = ImageDraw.Draw(sheet)
-    try:
+    with suppress(BrokenImage):  # it was whole a moment ago
         _paste(sheet, load_pixels(Path(shown.prediction.path), at_least=_SIDE), _MARGIN, top)
-    except BrokenImage:  # it was whole a moment ago
-        pass
     if shown.heat:
         _paste(sheet, shown.heat, 2 * _MARGIN + _SIDE, top)
     left = _SIDE + 3 * _MARGIN + further

@@ -47,18 +47,18 @@ def main(checkpoint: Path, port: int) -> None:
             ]
         }
 
-    @app.post("/threads")
     def in_threads(file: UploadFile) -> dict[str, Any]:
         return answer(file.file.read())
 
-    @app.post("/loop")
     async def in_the_loop(file: UploadFile) -> dict[str, Any]:
         return answer(await file.read())
 
-    @app.get("/healthz")
     def health() -> dict[str, str]:
         return {"status": "ok"}
 
+    app.post("/threads")(in_threads)
+    app.post("/loop")(in_the_loop)
+    app.get("/healthz")(health)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
 
 

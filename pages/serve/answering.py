@@ -119,7 +119,7 @@ class Answering:
         task = _Task(lambda: predictor.explain(picture, wanted), self._loop.create_future())
         self._queue.put(task)
         heat: HeatMap = await task.answer
-        drawn = await self._loop.run_in_executor(self._decoders, _drawn, picture, heat)
+        drawn = await self._loop.run_in_executor(self._decoders, _drawn, data, name, heat)
         return Explained(prediction, heat, drawn)
 
     def _whole(self, data: bytes, name: str) -> Image.Image:
@@ -211,7 +211,8 @@ def _cut(prediction: Prediction, top_k: int) -> Prediction:
     return prediction if len(prediction.guesses) <= top_k else replace(prediction, guesses=prediction.guesses[:top_k])
 
 
-def _drawn(picture: Image.Image, heat: HeatMap) -> bytes:
+def _drawn(data: bytes, name: str, heat: HeatMap) -> bytes:
+    picture = decode(data, path=name, at_least=_SIDE).pixels  # sharper than what the network is given
     stream = io.BytesIO()
     overlay(thumbnail(picture, _SIDE, _SIDE), heat).save(stream, "JPEG", quality=_QUALITY, subsampling=0)
     return stream.getvalue()

@@ -23,7 +23,7 @@ from pages.guard import refused
 from pages.html import html, static_files, static_text
 from pages.serve.answering import Answering, Explained
 from pages.serve.room import BusyError, Held, Room
-from pages.serve.uploads import Upload, uploads_of
+from pages.serve.uploads import Upload, pass_over, uploads_of
 from train.metrics import Accuracy
 from train.predict import Prediction, Predictor
 
@@ -137,7 +137,8 @@ class Server:
 
     def _explained(self, upload: Upload, found: Explained, *, as_numbers: bool) -> Response:
         if not as_numbers:
-            return Response(found.drawn, media_type="image/jpeg")
+            state = "drawn" if found.heat.values.any() else "empty"
+            return Response(found.drawn, media_type="image/jpeg", headers={"heat-map": state})
         label = found.heat.label
         return JSONResponse({
             "checkpoint": self.file.name,
@@ -171,9 +172,7 @@ class Server:
             self.room.require_some()
             return await answer(await uploads_of(request, most, held))
         except BusyError:
-            # Who is reset while sending would never see the answer
-            async for _ in request.stream():
-                pass
+            await pass_over(request)  # who is reset while sending would never see the answer
             return refused(503, _BUSY, {"retry-after": _AGAIN})
         finally:
             held.release()

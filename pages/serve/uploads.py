@@ -5,11 +5,12 @@ Nothing is written to disk, as Starlette's own reading of forms would do, and no
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartCallbacks, MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
@@ -55,6 +56,14 @@ async def uploads_of(request: Request, most: int, held: Held) -> list[Upload]:
     return form.uploads
 
 
+async def pass_over(request: Request) -> None:
+    """Read what is left of a body, if it comes soon enough, and keep nothing."""
+    with suppress(RuntimeError, TimeoutError, HTTPException, ClientDisconnect):  # the first: it was read already
+        async with asyncio.timeout(_SILENCE):
+            async for _ in request.stream():
+                pass
+
+
 async def _read(request: Request, held: Held, take: Callable[[bytes], object]) -> None:
     """Give the body to `take` as it comes."""
     now = asyncio.get_running_loop().time
@@ -84,7 +93,7 @@ class _Form:
         self._name: str | None = None  # of the file that is being read
         self._data: list[bytes] = []
 
-    def callbacks(self) -> dict[str, object]:
+    def callbacks(self) -> MultipartCallbacks:
         """What the parser calls."""
         return {
             "on_part_begin": self._begin,

@@ -84,7 +84,7 @@ class Preprocessing:
         return np.asarray(picture.crop((left, top, left + self.crop, top + self.crop)), dtype=np.uint8)
 
     def box(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
-        """What `clean` shows of a picture of `size` (width, height): (left, top, right, bottom), shares of its sides."""
+        """What `clean` shows of a picture of a `size` (width, height): left, top, right, bottom, in shares of it."""
         if self.squash:
             return 0.0, 0.0, 1.0, 1.0
         (cut_x, cut_y), (width, height) = _far_ends(size)

@@ -24,10 +24,10 @@ function ask(files) {
     status.textContent = "That is no picture.";
     return;
   }
-  for (const file of pictures) {
-    waiting.push([file, newCard(file)]);
-    asked += 1;
-  }
+  const cards = pictures.map(newCard);
+  answers.prepend(...cards);
+  pictures.forEach((file, at) => waiting.push([file, cards[at]]));
+  asked += pictures.length;
   tell();
   goOn();
 }
@@ -61,7 +61,6 @@ function newCard(file) {
   image.alt = name;
   image.addEventListener("error", () => showUnshown(card, true));
   image.src = card.plain = URL.createObjectURL(file);
-  answers.prepend(card);
   return card;
 }
 
@@ -169,9 +168,10 @@ async function turn(file, card, button, guess) {
     hint(card, map.error);
     return;
   }
-  swap(card, image, map.url, `What speaks for ${guess.name}: the brighter, the more`);
+  const text = map.empty ? `Nothing here speaks for ${guess.name}` : `What speaks for ${guess.name}`;
+  swap(card, image, map.url, map.empty ? text : `${text}: the brighter, the more`);
   card.querySelector(".cut").hidden = false;
-  hint(card, `What speaks for ${guess.name}`);
+  hint(card, text);
 }
 
 function swap(card, image, url, text) {
@@ -185,16 +185,16 @@ async function mapOf(file, card, guess) {
   card.maps ??= new Map();
   const known = card.maps.get(guess.label);
   if (known !== undefined) {
-    return { url: known };
+    return known;
   }
   try {
     const answer = await post(`/api/explain?class=${encodeURIComponent(guess.label)}`, file, card);
     if (!answer.ok) {
       return { error: (await answer.json()).error };
     }
-    const url = URL.createObjectURL(await answer.blob());
-    card.maps.set(guess.label, url);
-    return { url };
+    const map = { url: URL.createObjectURL(await answer.blob()), empty: answer.headers.get("heat-map") === "empty" };
+    card.maps.set(guess.label, map);
+    return map;
   } catch {
     return { error: NO_SERVER };
   }

@@ -1,0 +1,86 @@
+"""A real browser for the tests of pages: Debian's Chromium, driven by Playwright."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, sync_playwright
+
+AXE = "FLORILEGIUM_AXE"
+"""The environment variable that names axe-core's `axe.min.js`."""
+
+SCREENSHOTS = "FLORILEGIUM_SCREENSHOTS"
+"""The environment variable that names the folder for screenshots."""
+
+SETTINGS = [(scheme, width) for scheme in ("light", "dark") for width in (1280, 390)]
+
+
+@contextmanager
+def a_browser() -> Iterator[Browser]:
+    """Chromium, started; skips the test where there is none."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no Chromium is installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def a_tab(browser: Browser, *, scheme: str = "light", width: int = 1280, **more: Any) -> Iterator[Page]:
+    """A page in a context of its own. What its scripts throw, and what its policy stops, fails the test."""
+    height = 800 if width > 600 else 844
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **more)  # type: ignore[arg-type]
+    context.set_default_timeout(15_000)
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(f"{error.name}: {error.message}\n{error.stack}"))
+
+    def asked(dialog: Dialog) -> None:
+        if dialog.type == "beforeunload":
+            dialog.accept()  # the page is left all the same
+        else:
+            faults.append(f"a script opened a dialog: {dialog.message}")
+            dialog.dismiss()
+
+    def told(message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text:
+            faults.append(message.text)
+
+    page.on("dialog", asked)
+    page.on("console", told)
+    try:
+        yield page
+    finally:
+        context.close()
+    assert faults == []
+
+
+def serious_faults(page: Page) -> list[str]:
+    """What axe-core finds that is serious or worse, a line each; skips where axe-core is not at hand."""
+    source = os.environ.get(AXE, "")
+    if not source:
+        pytest.skip(f"no axe-core: set {AXE} to its axe.min.js (npm pack axe-core)")
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(Path(source).read_text(encoding="utf-8"))
+    told = page.evaluate("() => axe.run(document, {resultTypes: ['violations'], preload: false})")
+    return [
+        f"{fault['id']}: {node['html'][:200]}"
+        for fault in told["violations"]
+        if fault["impact"] in {"serious", "critical"}
+        for node in fault["nodes"]
+    ]
+
+
+def screenshot(page: Page, name: str, folder: Path) -> None:
+    """Write what is seen into the folder of screenshots, or into `folder` where none is named."""
+    target = Path(os.environ.get(SCREENSHOTS) or folder)
+    target.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=target / f"{name}.png")
