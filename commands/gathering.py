@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,9 @@ from curate.defaults import (
     DEFAULT_SOURCES,
     OfficialSplit,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MOST_NAMED = 20
 
@@ -110,7 +113,7 @@ def scrape(
         return
     from curate.scrape import scrape as run_scrape
 
-    before = _present(out) if audit else frozenset[str]()
+    before = _present_before_an_audit(out, [query.label for query in queries], options.limit) if audit else frozenset()
     known = {query.label: query.name for query in plan_queries(names)}
     report = run_scrape(
         out, queries, options, sources=sources, network=network, names=known, force=force, wait=patience(wait),
@@ -119,16 +122,24 @@ def scrape(
     scraping_reports.scraping(report)
     if audit and report.new:
         _audit(out, before, backbone, models, wait=wait)
-    console.say(
-        f"Brought {report.new:,} pictures into {out}, credited in {report.credits}. Next: {command_line('clean', out)}"
-    )
+    if report.new:
+        credited = f"credited in {report.credits}. Next: {command_line('clean', out)}"
+        console.say(f"Brought {_pictures(report.new)} into {out}, {credited}")
+    else:
+        console.say(f"Brought no picture into {out}.")
     if report.problems and not report.new:
         raise typer.Exit(1)
 
 
-def _present(out: Path) -> frozenset[str]:
-    from train.audited_scrape import present_paths
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count:,} pictures"
 
+
+def _present_before_an_audit(out: Path, labels: Sequence[str], limit: int) -> frozenset[str]:
+    """The pictures that are there, before any is fetched; raises UserError where nothing could be judged."""
+    from train.audited_scrape import present_paths, require_judges
+
+    require_judges(out, labels, limit)
     return present_paths(out)
 
 

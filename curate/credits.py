@@ -78,8 +78,8 @@ def credits_text(everything: Sequence[Credit], names: Mapping[str, str]) -> str:
     """CREDITS.md of these pictures, in this order: every credited one below its class; `names` are label → name."""
     credited = [credit for credit in everything if credit.source]
     introduction = (
-        f"{len(credited)} of the {len(everything)} pictures in this dataset were found on the web. Each is listed "
-        "with its author and licence; whoever passes the pictures on passes this list on with them."
+        f"{len(credited)} of the {len(everything)} pictures in this dataset were found elsewhere{_where(credited)}. "
+        "Each is listed with its author and licence; whoever passes the pictures on passes this list on with them."
     )
     lines = ["# Credits", "", introduction]
     cited = sorted({credit.source.partition(", ")[2] for credit in credited} - {""})
@@ -93,6 +93,15 @@ def credits_text(everything: Sequence[Credit], names: Mapping[str, str]) -> str:
             lines += ["", f"## {_escaped(label)}" + (f": {_escaped(name)}" if name != label else ""), ""]
         lines.append(f"- {_line(credit)}")
     return "\n".join(lines) + "\n"
+
+
+def _where(credited: Sequence[Credit]) -> str:
+    """Where others than the user's own folders had part."""
+    local = sum(credit.url.startswith("file:") for credit in credited)
+    if not local:
+        return ", on the web" if credited else ""
+    own = "in a folder" if local == len(credited) else f"{local} of them in a folder and the others on the web"
+    return f", {own}"
 
 
 def keep_names(catalog: Catalog, names: Mapping[str, str]) -> None:
@@ -204,14 +213,17 @@ def _require_signed(path: Path) -> None:
 
 def _line(credit: Credit) -> str:
     title = _escaped(credit.title) or "untitled"
-    work = f"[{title}]({_target(credit.landing_page)})" if credit.landing_page else f"[{title}]({_target(credit.url)})"
-    license_ = _escaped(credit.license) or "licence unknown"
-    if credit.license_url:
-        license_ = f"[{license_}]({_target(credit.license_url)})"
+    work = _linked(title, _target(credit.landing_page) or _target(credit.url))
+    license_ = _linked(_escaped(credit.license) or "licence unknown", _target(credit.license_url))
     author = _escaped(credit.author) or "unknown author"
-    if credit.author and credit.author_page:
-        author = f"[{author}]({_target(credit.author_page)})"
+    if credit.author:
+        author = _linked(author, _target(credit.author_page))
     return f"{work} by {author}, {license_}, via {_escaped(credit.source)}: {_code(credit.path)}"
+
+
+def _linked(words: str, target: str) -> str:
+    """The words, as a link where there is somewhere to go."""
+    return f"[{words}]({target})" if target else words
 
 
 def _escaped(text: str) -> str:

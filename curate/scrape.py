@@ -117,10 +117,15 @@ def scrape(
                     keep_started(catalog, fetcher.hosts.started())
                 return crawler
 
-        crawler = asyncio.run(work())
-        incoming.close()
         names = {**(names or {}), **{query.label: query.name for query in queries}}
         keep_names(catalog, names)
+        try:
+            crawler = asyncio.run(work())
+        except UserError:  # a source failed for good: what others brought before is credited all the same
+            write_credits(dataset, catalog, names, force=force)
+            write_metadata(dataset, catalog, names, force=force)
+            raise
+        incoming.close()
         labels = [query.label for query in queries]
         yields = measure_yields(store, labels, options)
         return Scraped(

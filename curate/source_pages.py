@@ -99,6 +99,8 @@ def _plain(page: str) -> str:
     if not host or parts.scheme.lower() not in ("http", "https"):
         return ""
     place = host if port in (None, 80, 443) else f"{host}:{port}"
+    if parts.path in ("", "/") and parts.fragment.startswith("/"):  # m.flickr.com/#/photos/…: a page in a page
+        parts = urlsplit(parts.fragment.replace("//", "/"))
     pairs = [(key, value) for key, value in parse_qsl(parts.query) if not _ASIDE.fullmatch(key)]
     if host.endswith(".wikimedia.org") and parts.path == "/w/index.php":
         title = dict(pairs).get("title")

@@ -269,6 +269,23 @@ def test_a_scrape_sets_suspects_aside_at_once(data: Path) -> None:
     assert counts["iris"] == EACH + 5
 
 
+@pytest.mark.parametrize("limit", ["4", "5"])
+def test_a_scrape_that_cannot_be_judged_says_so_before_it_fetches(tmp_path: Path, limit: str) -> None:
+    """One class, or two of four pictures, have nobody to judge them; two of five have."""
+    more = tmp_path / "more"
+    for label in ("rose", "iris"):
+        (more / label).mkdir(parents=True)
+        for seed in range(5):
+            picture(COLOURS[label], seed).save(more / label / f"{seed}.jpg", quality=90)
+    (tmp_path / "names.json").write_text(json.dumps({"rose": "rose", "iris": "iris"}))
+    asked = ["--names", tmp_path / "names.json", "--source", f"folder:{more}", "--license", "any", "--min-size", "1"]
+    asked += ["--limit", limit, "--audit", "--out", tmp_path / "new", *by(tmp_path)]
+    ended = command("scrape", *asked, "--classes", "rose")
+    assert "two classes of 5 pictures" in ended.sentence
+    assert not (tmp_path / "new").exists()
+    assert command("scrape", *asked).code == (2 if limit == "4" else 0)
+
+
 @pytest.mark.parametrize("place", ["raw/rose/picture 1.jpg", "raw/rose/new.jsonl", "catalog.sqlite", "quarantine/x"])
 def test_pictures_and_the_catalog_are_no_place_for_scores(data: Path, place: str) -> None:
     before = contents(data)

@@ -1,16 +1,17 @@
 """The close comparison: copies differ nowhere, and pictures that differ in one place are no copies."""
 
 from collections.abc import Callable
-from pathlib import Path
+from io import BytesIO
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
-from curate.lookalikes.close_look import CloseLook, look_closely
+from curate.lookalikes.close_look import look_closely
 from curate.lookalikes.comparison import Comparison, compare
 from curate.lookalikes.edits import bordered, captioned, cropped, encode, scaled
+from curate.lookalikes.looks import Plain, look_at_plain
 from tests.pictures import scene
 
 WHOLE = (0.0, 1.0, 0.0, 1.0)
@@ -249,11 +250,52 @@ def test_animations_with_one_first_frame_are_told_apart_by_the_others() -> None:
     assert not held(animation(1, 2, 3), encode(scene(1, 120, 90), "WEBP", 90)).is_copy()
 
 
-def test_a_plain_picture_is_one_colour_throughout(tmp_path: Path) -> None:
-    def plain(picture: Image.Image) -> bool:
-        seen: CloseLook = look_closely(encode(picture, "PNG"))
-        return seen.is_plain()
+def test_a_plain_picture_is_one_colour_throughout() -> None:
+    assert look_at_plain(encode(Image.new("RGB", (90, 60), "teal"), "PNG")) == Plain((0, 128, 128), True)
+    assert look_at_plain(encode(bands("#204060", "#304060", "#404060"), "PNG")) is None
+    assert look_at_plain(encode(Image.new("RGBA", (90, 60), (255, 255, 255, 0)), "PNG")) is None
 
-    assert plain(Image.new("RGB", (90, 60), "teal"))
-    assert not plain(bands("#204060", "#304060", "#404060"))
-    assert not plain(Image.new("RGBA", (90, 60), (255, 255, 255, 0)))
+
+def plain(colour: tuple[int, int, int], file_format: str, quality: int = 75) -> Plain:
+    seen = look_at_plain(encode(Image.new("RGB", (90, 60), colour), file_format, quality))
+    assert seen is not None
+    return seen
+
+
+def test_swatches_of_colours_that_are_next_to_each_other_are_two_pictures() -> None:
+    """Where every pixel is kept; what is saved with loss rounds its colour."""
+    assert plain((200, 100, 50), "PNG").is_copy_of(plain((200, 100, 50), "BMP"))
+    assert not plain((200, 100, 50), "PNG").is_copy_of(plain((201, 100, 50), "PNG"))
+    assert not plain((0, 0, 0), "PNG").is_copy_of(plain((3, 3, 3), "PNG"))
+    for quality in (75, 90):
+        assert plain((200, 100, 50), "PNG").is_copy_of(plain((200, 100, 50), "JPEG", quality))
+    assert not plain((200, 100, 50), "PNG").is_copy_of(plain((204, 104, 54), "JPEG"))
+
+
+@pytest.mark.parametrize("size", [(96, 72), (300, 300), (800, 600)])
+@pytest.mark.parametrize("spread", [1.0, 8.0, 20.0, 50.0])
+def test_what_has_nothing_in_it_is_no_copy(size: tuple[int, int], spread: float) -> None:
+    """Walls with the noise of a sensor, and fields of noise: they differ nowhere, and are two pictures."""
+    rng = np.random.default_rng(int(spread) + size[0])
+    slope = 6 * np.linspace(-1, 1, size[0])
+    one, other = (
+        encode(
+            Image.fromarray(np.clip(125 + slope + rng.normal(0, spread, size[::-1]), 0, 255).astype(np.uint8)), "PNG"
+        )
+        for _ in range(2)
+    )
+    assert held(one, encode(Image.open(BytesIO(one)), "BMP")).is_copy(), "the same pixels in another file"
+    assert not held(one, other).is_copy()
+
+
+def test_noise_saved_anew_is_a_copy() -> None:
+    noise = np.random.default_rng(0).normal(128, 30, (300, 300))
+    field = Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8))
+    assert held(encode(field, "PNG"), encode(field, quality=50)).is_copy()
+
+
+def test_a_picture_out_of_focus_saved_anew_is_a_copy() -> None:
+    """It has no fine detail, and is told by the coarse."""
+    soft = scene(3, 640, 480).filter(ImageFilter.GaussianBlur(25))
+    assert held(encode(soft, "PNG"), encode(soft, quality=25)).is_copy()
+    assert not held(encode(soft, "PNG"), encode(scene(4, 640, 480).filter(ImageFilter.GaussianBlur(25)))).is_copy()

@@ -9,6 +9,7 @@ import pytest
 
 from curate.files import atomic, group_commit
 from curate.files.group_commit import GroupCommit
+from curate.files.spool import HELD, Spool
 
 
 async def name_all(folder: Path, count: int, *missing: int) -> list[BaseException | None]:
@@ -93,3 +94,34 @@ def test_nobody_waits_for_a_file_that_was_given_up(tmp_path: Path) -> None:
 
     asyncio.run(work())
     assert {"1.jpg", "3.jpg"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_what_is_held_in_memory_is_written_with_its_group(tmp_path: Path) -> None:
+    """To make a file waits for the disk: the thread of the group makes it. One that cannot be made fails alone."""
+
+    async def work() -> list[BaseException | None]:
+        commits = GroupCommit()
+        places = [tmp_path, tmp_path / "nowhere", tmp_path]
+        named = [
+            commits.name(place / f"{number}.part", place / f"{number}.jpg", bytes([number]) * 9)
+            for number, place in enumerate(places)
+        ]
+        outcomes = await asyncio.gather(*named, return_exceptions=True)
+        commits.close()
+        return outcomes
+
+    first, lost, last = asyncio.run(work())
+    assert first is last is None
+    assert isinstance(lost, FileNotFoundError)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"0.jpg": bytes(9), "2.jpg": b"\x02" * 9}
+
+
+@pytest.mark.parametrize("size", [0, 1, HELD - 1, HELD, HELD + 1, 3 * HELD])
+def test_a_spool_keeps_every_byte(tmp_path: Path, size: int) -> None:
+    whole = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    spool = Spool(tmp_path / "part")
+    for at in range(0, size, 100_000):
+        spool.write(whole[at : at + 100_000])
+    spool.close()
+    assert (spool.path.exists(), spool.content is None) == (size > HELD,) * 2
+    assert (spool.path.read_bytes() if spool.content is None else spool.content) == whole

@@ -140,6 +140,8 @@ def test_a_dry_run_moves_nothing_and_its_plan_can_be_carried_out(root: Path) -> 
         ("raw/nowhere/a.jpg", "no place in another class"),
         ("train/42/a.jpg", "no place in another class"),
         ("raw/42", "no place in another class"),
+        ("raw/42/new.png", "does not end as"),
+        ("raw/42/new", "does not end as"),
         ("../42/a.jpg", "no path inside"),
     ],
 )

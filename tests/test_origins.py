@@ -136,6 +136,8 @@ SHORT = "https://flic.kr/p/8SPTwJ"  # of photo 5169665786
         (SHORT, "https://www.flickr.com/photo.gne?short=8SPTwJ", True),
         (SHORT, "https://www.flickr.com/photos/drdrang/5169665787", False),
         (SHORT, "https://flic.kr/p/8SPTwj", False),
+        (SHORT, "https://m.flickr.com/#/photos/somebody/5169665786/", True),
+        (SHORT, "https://m.flickr.com/#/photos/somebody/", False),
         ("https://flic.kr/p/8SPTw0", "https://flic.kr/p/8SPTw0", False),  # 0 is no digit of it
         ("https://flic.kr/s/aHsk7", "https://flic.kr/s/aHsk7", False),  # an album
     ],

@@ -17,7 +17,7 @@ import pytest
 from curate.dataset import open_dataset
 from curate.errors import UserError
 from curate.scraping.crawler import class_folder
-from curate.scraping.preview import Preview
+from curate.scraping.preview import Preview, preview
 from curate.scraping.scrape_options import ScrapeOptions, plan_queries, warnings_for
 from curate.sources import auto_order
 from curate.sources.protocol.image_search import Query
@@ -150,7 +150,7 @@ def test_a_list_without_a_column_of_urls_is_refused(web: LocalWeb, out: Path, tm
     (table := tmp_path / "list.csv").write_text("address;label\nx;rose\n")
     with pytest.raises(UserError, match="no column `url`"):
         bring(web, out, sources=(f"urls:{table}",))
-    (entries := tmp_path / "list.json").write_text('[null, {"link": "x"}]')
+    (entries := tmp_path / "list.json").write_text('[null, {"address": "x"}]')
     with pytest.raises(UserError, match="no `url` in any of its 2 entries"):
         bring(web, out, sources=(f"urls:{entries}",))
 
@@ -171,6 +171,49 @@ def test_odd_entries_of_a_list_are_skipped_and_counted(
     scraped = bring(web, out, sources=(f"urls:{table}",))
     assert scraped.new == 1
     assert sum(one.lost["odd record"] for one in scraped.yields) == odd
+
+
+def test_a_list_says_what_it_says_by_others_names_for_it_too(web: LocalWeb, out: Path, tmp_path: Path) -> None:
+    """A licence in a column `licence` is one, and must not be lost without a word."""
+    listing = tmp_path / "list.csv"
+    listing.write_text(
+        "Image_URL,class,creator,licence,source_page,rating\n"
+        f"{web.url}/openverse/pictures/0/original.jpg,rose,Ann Example,CC BY 4.0,https://example.org/p/1,5\n"
+    )
+    scraped = bring(web, out, "rose", sources=(f"urls:{listing}",))
+    (row,) = csv.DictReader(io.StringIO(scraped.metadata[0].read_text()))
+    assert row["author"] == "Ann Example"
+    assert row["license"] == "CC BY 4.0"
+    assert row["landing_page"] == "https://example.org/p/1"
+    (note,) = scraped.notes
+    assert "the column 'rating' is not read" in note
+    assert "licence" not in note
+
+
+@pytest.mark.parametrize(
+    "address", ["file:///etc/passwd", "javascript:alert(1)", "data:image/png;base64,AA", "a.jpg", "ftp://x/y.jpg"]
+)
+def test_an_address_that_is_not_on_the_web_is_not_to_be_tried(
+    web: LocalWeb, out: Path, tmp_path: Path, address: str
+) -> None:
+    listing = tmp_path / "list.txt"
+    listing.write_text(f"{address}\n{web.url}/openverse/pictures/0/original.jpg\n")
+    shown = preview(
+        out, [Query("rose", "rose", "rose")], ScrapeOptions(limit=5, licenses=None), sources=[f"urls:{listing}"],
+        network=web.network(), keys={},
+    )  # fmt: skip
+    assert len(shown.listed) == 1
+    (found,) = shown.yields
+    assert found.lost == {"refused address": 1, "to be tried": 1}
+
+
+def test_pictures_of_a_folder_are_not_said_to_be_from_the_web(web: LocalWeb, out: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.jpg").write_bytes(draw(5))
+    text = bring(web, out, "rose", sources=(f"folder:{tmp_path / 'mine'}",), licenses=None).credits.read_text()
+    assert "in a folder" in text
+    assert "the web" not in text
+    assert "]()" not in text, "a link that leads nowhere"
 
 
 def test_a_local_folder_is_a_source(web: LocalWeb, out: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Pictures that a scrape has brought, judged at once: suspects go to the quarantine in the place of raw."""
 
+from collections import Counter
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,10 +9,11 @@ from pathlib import Path
 from curate.catalog import Catalog
 from curate.clean import clean
 from curate.cleaning.planning import CleaningPlan
-from curate.dataset import open_dataset
+from curate.dataset import UNLABELLED, open_dataset
+from curate.errors import UserError
 from curate.progress import Progress, silent
 from curate.quarantine import Decision
-from train.audit import AuditOptions, audit
+from train.audit import FEWEST, AuditOptions, audit
 from train.auditing.report import AuditReport
 
 
@@ -31,6 +34,22 @@ def present_paths(root: Path) -> frozenset[str]:
         return frozenset(file.path for file in dataset.files())
     with Catalog.open(dataset.catalog_path) as catalog:
         return frozenset(picture.path for picture in catalog.pictures())
+
+
+def require_judges(root: Path, labels: Sequence[str], limit: int) -> None:
+    """Raise `UserError` where a scrape of so many pictures for these classes cannot bring what an audit needs.
+
+    That is two classes of five pictures, of those that are there and those that come.
+    """
+    there: Counter[str] = Counter()
+    if root.is_dir() and any(root.iterdir()):
+        there.update(file.label for file in open_dataset(root).files() if file.label != UNLABELLED)
+    there.update(dict.fromkeys(labels, limit))
+    if sum(count >= FEWEST for count in there.values()) < 2:
+        raise UserError(
+            f"--audit needs two classes of {FEWEST} pictures that judge each other, and {root} will have fewer: ask "
+            "for more classes or pictures, or leave out --audit."
+        )
 
 
 def set_aside_suspects(

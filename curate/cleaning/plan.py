@@ -24,7 +24,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from curate.catalog import Catalog
 from curate.dataset import Dataset
@@ -126,6 +126,11 @@ def _check_target(line: PlanLine, dataset: Dataset, labels: Sequence[str], targe
         raise UserError(
             f"{line.where}: {decision.move_to!r} is no place in another class of {dataset.root}, in the same split as "
             f"{decision.path}; correct move_to."
+        )
+    if PurePosixPath(decision.move_to).suffix.lower() != PurePosixPath(decision.path).suffix.lower():
+        raise UserError(
+            f"{line.where}: {decision.move_to!r} does not end as {decision.path} does, which says what the file is; "
+            "correct move_to."
         )
     other = targets.setdefault(decision.move_to.casefold(), line.where)
     if other is not line.where or os.path.lexists(inside(dataset.root, decision.move_to)):

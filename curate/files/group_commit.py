@@ -12,8 +12,8 @@ from pathlib import Path
 
 from curate.files.atomic import fsync_files, fsync_folder
 
-_Named = tuple[Path, Path]
-"""A written file, and the name in the same file system that it is for."""
+_Named = tuple[Path, Path, bytes | None]
+"""A file, the name in the same file system that it is for, and what is still to be written into it, if anything."""
 
 
 class GroupCommit:
@@ -28,14 +28,15 @@ class GroupCommit:
         """End the thread, once what is under way is done."""
         self._thread.shutdown()
 
-    async def name(self, part: Path, whole: Path) -> None:
-        """Bring a written file to the disk, then give it the name `whole`, then bring that to the disk too.
+    async def name(self, part: Path, whole: Path, content: bytes | None = None) -> None:
+        """Bring a file to the disk, then give it the name `whole`, then bring that to the disk too.
 
-        A kill before the end leaves the file under one of the two names. Raises `OSError`, with the file under the
-        first one.
+        The file is written already, unless there is a `content` to write: to make a file waits for the disk as well. A
+        kill before the end leaves the file under one of the two names. Raises `OSError`, with the file under the first
+        one.
         """
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append(((part, whole), done))
+        self._waiting.append(((part, whole, content), done))
         if not self._under_way:
             self._begin()
         await done
@@ -65,13 +66,27 @@ class GroupCommit:
 
 def _commit(files: Sequence[_Named]) -> list[OSError | None]:
     """Name each file once all are on the disk. For each: why it has not got its name, or None."""
-    outcomes = fsync_files([part for part, _ in files])
-    for at, (part, whole) in enumerate(files):
+    outcomes = [_written(part, content) for part, _, content in files]
+    there = [at for at, error in enumerate(outcomes) if error is None]
+    for at, error in zip(there, fsync_files([files[at][0] for at in there]), strict=True):
+        outcomes[at] = error
+    for at in there:
+        part, whole, _ = files[at]
         if outcomes[at] is None:
             try:
                 part.replace(whole)
             except OSError as error:
                 outcomes[at] = error
-    for folder in {whole.parent for _, whole in files}:
+    for folder in {whole.parent for _, whole, _ in files}:
         fsync_folder(folder)
     return outcomes
+
+
+def _written(part: Path, content: bytes | None) -> OSError | None:
+    """Write a file that is still to be written. Why it could not be, or None."""
+    if content is not None:
+        try:
+            part.write_bytes(content)
+        except OSError as error:
+            return error
+    return None

@@ -13,7 +13,6 @@ CLOSE_SIDE = 256
 """Pixels of each side of a picture at a close look, whatever its shape."""
 
 _FRAME_SIDE = 32
-_PLAIN = 6  # levels between the least and the most of a channel
 _FRAMES = 4  # of an animation that are looked at besides the first
 
 Pixels = NDArray[np.uint8]
@@ -35,10 +34,10 @@ class CloseLook:
     frames: Pixels = field(default_factory=lambda: np.empty((0, _FRAME_SIDE, _FRAME_SIDE, 3), np.uint8))
     further: int = 0
 
-    def is_plain(self) -> bool:
-        """Whether the picture is of one colour, with nothing transparent and nothing that follows."""
+    def is_plain(self, most: int) -> bool:
+        """Whether each channel keeps within `most` levels, with nothing transparent and nothing that follows."""
         spread = self.pixels.max(axis=(0, 1)).astype(np.int16) - self.pixels.min(axis=(0, 1))
-        return self.on_black is None and not self.further and int(spread.max()) <= _PLAIN
+        return self.on_black is None and not self.further and int(spread.max()) <= most
 
     def turned(self, turn: Turn) -> "CloseLook":
         """The picture turned; its further frames are not."""

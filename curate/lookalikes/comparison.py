@@ -61,6 +61,9 @@ _LITTLE = 0.08  # of the frame, by which a guess may be wrong
 _ROUNDS = 3  # of refining, while it gets better
 _BEARING = 1.0, 4.0  # band of the detail that bears out where a part lies: widths of two Gaussians in pixels
 _BORNE_OUT = 0.5  # its correlation: that of crops, also halved and saved at quality 25, is above 0.85, of chance 0.02
+_DETAIL = 0.3  # levels, root mean square of a band, below which there is nothing but rounding
+_OCTAVES = 2  # bands of detail, the second four times as wide; what is wider still, a lens may have done
+_CONTRADICTED = 0.25  # correlation of detail below which it is another's: that of JPEGs of quality 25 of noise is 0.3
 _REFINE = (((1.4, 6.0), 2), ((0.7, 3.0), 3))
 
 _EVEN_LEVELS = 2
@@ -81,8 +84,8 @@ class Comparison:
     the largest that hangs together, 1 being the most that a copy may have. `gain` and `offset` bring each channel of
     the first to the second's, in levels. `beyond_first` and `beyond_second` say what each has outside the other:
     nothing, a bar (border, caption), or more of the scene. `grey_first` and `grey_second` say which has no colours.
-    `differing` is the share of what both show that differs by more than a copy may. `is_borne_out` says of a part that
-    the detail tells where in the whole it lies, both across and down.
+    `differing` is the share of what both show that differs by more than a copy may. `is_borne_out` says that there is
+    detail which both have, and of a part, that the detail tells where in the whole it lies, both across and down.
     """
 
     placement: Box
@@ -103,7 +106,7 @@ class Comparison:
     def is_copy(self) -> bool:
         """Whether nothing but the frame differs, and one of the two holds all of the scene that the other holds."""
         parts = (self.beyond_first, self.beyond_second).count("more")
-        return self.difference < 1 and (parts == 0 or (parts == 1 and self.is_borne_out))
+        return self.difference < 1 and parts <= 1 and self.is_borne_out
 
 
 class _Range(NamedTuple):
@@ -230,7 +233,13 @@ def _compared(first: CloseLook, second: CloseLook, placement: Box) -> Comparison
         difference = np.inf
     if not overlapped.any():
         difference = np.inf
-    difference = max(difference, _hidden(first, second, placement, overlapped), _later(first, second))
+    over_black = _over_black(first, second, placement)
+    if over_black is not None:
+        small_ones = _is_small(first), _is_small(second)
+        one, other = map(_exactly, over_black)
+        hidden = _error(one, other, overlapped, blur, small=all(small_ones), drawn=any(small_ones))
+        difference = max(difference, float(hidden.max(initial=0)))
+    difference = max(difference, _later(first, second))
     beyond = bars.first or _beyond(first.pixels, _inverse(placement)), bars.second or _beyond(second.pixels, placement)
     return Comparison(
         placement,
@@ -240,11 +249,44 @@ def _compared(first: CloseLook, second: CloseLook, placement: Box) -> Comparison
         *beyond,
         *grey,
         float(((error >= 1) & bars.mask).sum() / max(1, bars.mask.sum())),
-        difference >= 1 or "more" not in beyond or _is_borne_out(a, b, bars.mask, blur),
+        difference >= 1
+        or (_is_part_borne_out(a, b, bars.mask, blur) if "more" in beyond else _is_borne_out(a, b, bars.mask, blur))
+        or ("more" not in beyond and over_black is not None and _is_borne_out(*over_black, overlapped, blur)),
     )
 
 
 def _is_borne_out(a: Floats, b: Floats, where: Mask, blur: float) -> bool:
+    """Whether there is detail, fine or coarse, that both pictures have.
+
+    Two fields of noise differ nowhere by more than their neighbouring pixels do, and two bare walls hardly at all:
+    nothing in them tells a copy from another picture, unless the pixels are the same.
+    """
+    if np.array_equal(a, b):
+        return True
+    lumas, inside = [_levelled(x @ _YCC[0]) for x in (a, b)], where.astype(np.float32)
+    for _ in range(_OCTAVES):
+        fine, wide = max(_BEARING[0], blur), _BEARING[1]
+        bands = [_smooth(luma, fine) - _smooth(luma, max(wide, 2 * fine)) for luma in lumas]
+        x, y = (band[inside == 1] for band in bands)
+        powers = float(x @ x), float(y @ y)
+        if min(powers) >= len(x) * _DETAIL**2 > 0:
+            agreement = float(x @ y) / float(np.sqrt(powers[0] * powers[1]))
+            if agreement >= _BORNE_OUT or agreement < _CONTRADICTED:
+                return agreement >= _BORNE_OUT
+        lumas, inside, blur = [_halved(_halved(luma)) for luma in lumas], _halved(_halved(inside)), blur / 4
+    return False
+
+
+def _levelled(luma: Floats) -> Floats:
+    """A luma float32[n, n] without the plane that fits it best: light that falls off is on any wall."""
+    axis = np.linspace(-1, 1, len(luma), dtype=np.float32)
+    slopes = 1 / float((axis**2).mean())
+    down, across = (float(axis @ luma.mean(axis=1 - along)) / len(axis) * slopes for along in (0, 1))
+    level: Floats = luma - luma.mean() - down * axis[:, None] - across * axis
+    return level
+
+
+def _is_part_borne_out(a: Floats, b: Floats, where: Mask, blur: float) -> bool:
     """Whether detail that changes across, and detail that changes down, is where it is in both pictures.
 
     Light that falls off over stripes fits any part of such a picture: along the stripes nothing tells where it lies.
@@ -432,16 +474,12 @@ def _blur(first: CloseLook, second: CloseLook, placement: Box) -> float:
     return max(_ENLARGED_BLUR if enlarged else 0.6, 0.6 * CLOSE_SIDE / shortest)
 
 
-def _hidden(first: CloseLook, second: CloseLook, placement: Box, where: Mask) -> float:
-    """How far two pictures differ over black, where something is transparent in either; 0 where nothing is."""
+def _over_black(first: CloseLook, second: CloseLook, placement: Box) -> tuple[Floats, Floats] | None:
+    """Both pictures over black, the second as the first lies; None where nothing in either is transparent."""
     if first.on_black is None and second.on_black is None:
-        return 0.0
+        return None
     a, b = (look.pixels if look.on_black is None else look.on_black for look in (first, second))
-    over_black = _exactly(a.astype(np.float32)), _exactly(_warped(b, placement))
-    blur = _blur(first, second, placement)
-    small = _is_small(first), _is_small(second)
-    error = _error(*over_black, where, blur, small=all(small), drawn=any(small))
-    return float(error.max(initial=0))
+    return a.astype(np.float32), _warped(b, placement)
 
 
 def _later(first: CloseLook, second: CloseLook) -> float:

@@ -52,10 +52,11 @@ def group_flat(
 
 def is_flat_copy(first: int, second: int, looks: Looks) -> bool:
     """Whether a close look sees one picture in two flat ones."""
-    if looks.is_plain(first) and looks.is_plain(second):
-        return True
+    plain = looks.plain(first), looks.plain(second)
+    if plain[0] is not None and plain[1] is not None:
+        return plain[0].is_copy_of(plain[1])
     found = compared(first, second, Alignment(), looks)
-    return found is not None and found.difference < 1
+    return found is not None and found.difference < 1 and found.is_borne_out
 
 
 def _groups(n: int, alike: Callable[[int, NDArray[np.intp]], NDArray[np.bool_]]) -> list[list[int]]:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, TypeVar
 
-from curate.image import BrokenImage, decode
+import numpy as np
+
+from curate.image import BrokenImage, decode, encoding_of
 from curate.lookalikes.close_look import CloseLook, look_closely
 from curate.lookalikes.colour import Chroma, chroma
 from curate.lookalikes.fingerprint import Luma, reduced
@@ -15,6 +17,9 @@ from curate.lookalikes.small_look import SmallLook, is_small, look_at_small
 
 LOOK_AT_LEAST = 96
 """Pixels of the short side at which a JPEG is looked at coarsely."""
+
+_SPREAD = 6  # levels between the least and the most of a channel, that saving one colour with loss may give
+_ROUNDED = 2  # levels, by which it may change that colour
 
 _CLOSE_KEPT = 256  # of 200 KB each
 _FULL_KEPT = 16  # of a byte a pixel
@@ -37,6 +42,28 @@ class Look:
         return is_small(self.width, self.height)
 
 
+@dataclass(frozen=True)
+class Plain:
+    """What is seen of a picture of one colour: its red, green and blue, and whether the file keeps every pixel."""
+
+    colour: tuple[int, int, int]
+    lossless: bool
+
+    def is_copy_of(self, other: "Plain") -> bool:
+        """Whether the colours are one. What is saved with loss rounds its colour."""
+        apart = max(abs(one - another) for one, another in zip(self.colour, other.colour, strict=True))
+        return apart <= (0 if self.lossless and other.lossless else _ROUNDED)
+
+
+def look_at_plain(data: bytes, path: str = "<bytes>") -> Plain | None:
+    """What is seen of a file's bytes, None for a picture of several colours. Raises `BrokenImage`."""
+    look, lossless = look_closely(data, path), encoding_of(data).lossless
+    if not look.is_plain(0 if lossless else _SPREAD):
+        return None
+    red, green, blue = np.median(look.pixels, axis=(0, 1)).astype(int).tolist()
+    return Plain((red, green, blue), lossless)
+
+
 def look_at(data: bytes, path: str = "<bytes>") -> Look:
     """What the coarse look sees of a file's bytes. Raises `BrokenImage`."""
     image = decode(data, path=path, at_least=LOOK_AT_LEAST)
@@ -53,7 +80,7 @@ class Looks:
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
         self._close: _Kept[CloseLook] = _Kept(_CLOSE_KEPT)
-        self._plain: dict[int, bool] = {}
+        self._plain: dict[int, Plain | None] = {}
         self._full: _Kept[FullLook] = _Kept(_FULL_KEPT)
 
     def coarse(self, at: int) -> Look | None:
@@ -68,18 +95,17 @@ class Looks:
         """A small picture at its own scale; not kept."""
         return self._seen(at, look_at_small)
 
-    def is_plain(self, at: int) -> bool:
-        """Whether a picture is of one colour, with nothing transparent and nothing that follows."""
+    def plain(self, at: int) -> Plain | None:
+        """A picture of one colour; None for any other."""
         if at not in self._plain:
-            look = self._seen(at, look_closely)
-            self._plain[at] = look is not None and look.is_plain()
+            self._plain[at] = self._seen(at, look_at_plain)
         return self._plain[at]
 
     def full(self, at: int) -> FullLook | None:
         """At full scale; the last 16 are kept."""
         return self._full.get(at, lambda: self._seen(at, look_fully))
 
-    def _seen(self, at: int, look: Callable[[bytes], T]) -> T | None:
+    def _seen(self, at: int, look: Callable[[bytes], T | None]) -> T | None:
         try:
             return look(self._read(at))
         except (BrokenImage, OSError):

@@ -21,8 +21,9 @@ from curate.scraping.allowance import spent_today, started_lately
 from curate.scraping.scrape_options import ScrapeOptions, chosen_sources, home_of, open_sources
 from curate.scraping.searching import Searches
 from curate.scraping.yield_report import NOT_NEEDED, Yield, measure_yields
-from curate.sources.protocol.image_search import Candidate, Query, Source
+from curate.sources.protocol.image_search import Candidate, PictureGiver, Query, Source
 from curate.sources.protocol.large_files import FOLDER as TABLES
+from curate.web.addresses import RefusedAddress, checked_url
 from curate.web.fetch import Fetcher
 from curate.web.network import Network
 
@@ -108,9 +109,27 @@ async def _list(
             if stored is None:
                 break
             last = stored.id
+            refusal = "" if _is_given(name, source) else _refusal(stored.candidate.url)
+            if refusal:
+                store.mark(stored.id, "failed", "refused address", refusal)
+                continue
             store.mark(stored.id, "found")
             listed.append(Listed(query.label, name, stored.candidate))
     return listed
+
+
+def _is_given(name: str, source: Source) -> bool:
+    """Whether a source's pictures are files or bytes that no address has to be asked for."""
+    return name.startswith("folder:") or isinstance(source, PictureGiver)
+
+
+def _refusal(url: str) -> str:
+    """Why an address would not be fetched from, as far as it says so itself; "" where it may be."""
+    try:
+        checked_url(url)
+    except RefusedAddress as error:
+        return str(error)
+    return ""
 
 
 def _with_listed(found: Yield, listed: int) -> Yield:

@@ -16,6 +16,7 @@ from curate.sources.protocol.image_search import Candidate, CandidatePage, Query
 from curate.sources.protocol.licenses import read_license
 from curate.sources.protocol.picture_urls import provenance_group
 from curate.sources.protocol.records import read_records
+from curate.sources.protocol.row_columns import in_our_columns
 from curate.sources.urls import unmatched
 from curate.web.api import Api
 
@@ -101,7 +102,8 @@ def _read_credits(path: Path) -> dict[str, dict[str, str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         rows = [
-            {name: cell_content(cell) for name, cell in row.items()} for row in read_headed_table(text, "file_name")
+            in_our_columns({name: cell_content(cell) for name, cell in row.items()})
+            for row in read_headed_table(text, "file_name")
         ]
     except KeyError:
         return {}  # a table of something else

@@ -2,7 +2,8 @@
 
 A text holds one URL a line, all of one class. CSV and TSV (with a header), a JSON array and JSONL have a `url`, and may
 have `label` (class folder or name), `title`, `author`, `license`, `license_url`, `landing_page`, `provenance_group`,
-`taken_at`, `author_page` and `citation`, in upper or lower case. CSV has commas, semicolons or tabs. An entry without a
+`taken_at`, `author_page` and `citation`, in upper or lower case, or by others' names for them
+(`curate.sources.protocol.row_columns`). CSV has commas, semicolons or tabs. An entry without a
 URL is skipped and counted as odd. A list that has changed is read again: lines may be added, and what they say
 put right.
 """
@@ -11,7 +12,7 @@ import csv
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,6 +30,7 @@ from curate.sources.protocol.image_search import (
 from curate.sources.protocol.licenses import read_license
 from curate.sources.protocol.picture_urls import provenance_group
 from curate.sources.protocol.records import OddRecord, read_records
+from curate.sources.protocol.row_columns import in_our_columns, named_by, unread_columns
 from curate.web.api import Api
 
 PAGE_SIZE = 500
@@ -53,10 +55,12 @@ class Search:
         self._file = Path(options.argument).expanduser()
         content = _content(self._file)
         self.state = hashlib.sha256(content).hexdigest()
-        self._rows = list(_rows(self._file, content))
+        rows = list(_rows(self._file, content))
+        self._rows = [in_our_columns(row) for row in rows]
         if self._rows and not any(row.get("url") for row in self._rows):
             raise UserError(f"The list {self._file} has no `url` in any of its {len(self._rows):,} entries: add them.")
-        self._note = unmatched(self._file, "line", (row.get("label", "") for row in self._rows), options)
+        labels = unmatched(self._file, "line", (row.get("label", "") for row in self._rows), options)
+        self._note = "; ".join(filter(None, (labels, _passed_over(self._file, unread_columns(rows)))))
         asked_for_each = {row.get("source", "").partition(":")[0] for row in self._rows} & _ASKED_FOR_EACH
         if asked_for_each:
             raise UserError(
@@ -96,6 +100,16 @@ def unmatched(place: Path, what: str, labels: Iterable[str], options: SourceOpti
     return f"{strange.total():,} {each} no class that is asked for, in {place}: {named}{more}"
 
 
+def _passed_over(place: Path, columns: Sequence[str]) -> str:
+    """In words which columns of a list are not read; "" where all are."""
+    if not columns:
+        return ""
+    named = ", ".join(f"'{name}'" for name in columns[:_MOST_NAMED])
+    more = f" and {len(columns) - _MOST_NAMED:,} more" if len(columns) > _MOST_NAMED else ""
+    which = f"column {named} is" if len(columns) == 1 else f"columns {named}{more} are"
+    return f"of {place} the {which} not read"
+
+
 def _content(path: Path) -> bytes:
     try:
         return read_file(path)
@@ -122,7 +136,7 @@ def _rows(path: Path, content: bytes) -> Iterator[dict[str, str]]:
 
 def _csv_rows(path: Path, text: str) -> Iterator[dict[str, str]]:
     try:
-        for row in read_headed_table(text, "url"):
+        for row in read_headed_table(text, *named_by("url")):
             yield {name: cell.strip() for name, cell in row.items()}
     except KeyError as error:
         if text.strip():
@@ -150,8 +164,9 @@ def _json_row(row: object) -> dict[str, str]:
     if not isinstance(row, dict):
         return {}
     said = {key.strip().lower(): value for key, value in row.items()}
-    if not isinstance(said.get("url"), str):
-        said.pop("url", None)
+    for name in named_by("url"):
+        if not isinstance(said.get(name), str):
+            said.pop(name, None)
     return {key: str(value).strip() for key, value in said.items() if isinstance(value, (str, int, float))}
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -9,6 +10,7 @@ from typing import Self
 import httpx2
 
 from curate.files.group_commit import GroupCommit
+from curate.files.spool import Spool
 from curate.printable import printable
 from curate.web.addresses import RefusedAddress, checked_url
 from curate.web.hosts import Hosts
@@ -107,19 +109,20 @@ class Fetcher:
         """Ask one URL: the picture, or the URL that it redirects to."""
         if self.network.obey_robots:
             await self._robots.check(url)
-        part = folder / f"{stem}.part"
+        spool = Spool(folder / f"{stem}.part")
         try:
-            outcome = await self._ask(url, part)
+            with closing(spool):
+                outcome = await self._ask(url, spool)
             if isinstance(outcome, Fetched):
                 # The host's turn is over: it need not wait for the disk.
-                await self.commits.name(part, outcome.path)
+                await self.commits.name(spool.path, outcome.path, spool.content)
         except BaseException:
-            part.unlink(missing_ok=True)
+            spool.path.unlink(missing_ok=True)
             raise
         return outcome
 
-    async def _ask(self, url: httpx2.URL, part: Path) -> Fetched | httpx2.URL:
-        """Write the picture to `part`, as what it is to be; or give the URL that it redirects to."""
+    async def _ask(self, url: httpx2.URL, spool: Spool) -> Fetched | httpx2.URL:
+        """Write the picture to `spool`, as what it is to be; or give the URL that it redirects to."""
         try:
             async with (
                 self.hosts.turn(url.host),
@@ -129,7 +132,7 @@ class Fetcher:
                 if response.has_redirect_location:
                     return url.join(response.headers["Location"])
                 self._check_answer(response)
-                return await self._receive(response, part)
+                return await self._receive(response, spool)
         except (httpx2.TransportError, TimeoutError) as error:
             raise transport_failure(error, url.host) from error
         except httpx2.InvalidURL as error:
@@ -155,18 +158,17 @@ class Fetcher:
         if announced.isascii() and announced.isdigit() and int(announced[:18]) > self.network.largest_picture:
             raise self._too_large()
 
-    async def _receive(self, response: httpx2.Response, part: Path) -> Fetched:
+    async def _receive(self, response: httpx2.Response, spool: Spool) -> Fetched:
         digest, size, head = hashlib.sha256(), 0, b""
-        with part.open("wb") as file:
-            async for chunk in response.aiter_raw():
-                size += len(chunk)
-                if size > self.network.largest_picture:
-                    raise self._too_large()
-                if len(head) < SNIFFED:
-                    head += chunk[:SNIFFED]
-                    self._check_signature(head, response)
-                digest.update(chunk)
-                file.write(chunk)
+        async for chunk in response.aiter_raw():
+            size += len(chunk)
+            if size > self.network.largest_picture:
+                raise self._too_large()
+            if len(head) < SNIFFED:
+                head += chunk[:SNIFFED]
+                self._check_signature(head, response)
+            digest.update(chunk)
+            spool.write(chunk)
         host = response.request.url.host
         self.hosts.received(host, size)
         announced = response.headers.get("Content-Length", "")
@@ -177,7 +179,7 @@ class Fetcher:
         if extension is None:
             raise FetchFailed("not a picture", f"{host} sent {size} bytes that are {_no_picture(head)}")
         sha256 = digest.hexdigest()
-        path = part.with_name(f"{part.stem}.{sha256}.{extension}")
+        path = spool.path.with_name(f"{spool.path.stem}.{sha256}.{extension}")
         return Fetched(path, sha256, size, extension, str(response.request.url))
 
     def _check_signature(self, head: bytes, response: httpx2.Response) -> None:
