@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, expect, sync_playwright
 
 AXE = "FLORILEGIUM_AXE"
 """The environment variable that names axe-core's `axe.min.js`."""
 
 SCREENSHOTS = "FLORILEGIUM_SCREENSHOTS"
 """The environment variable that names the folder for screenshots."""
+
+expect.set_options(timeout=20_000)  # a machine that is busy with other tests takes its time
 
 SETTINGS = [(scheme, width) for scheme in ("light", "dark") for width in (1280, 390)]
 
@@ -38,7 +40,7 @@ def a_tab(browser: Browser, *, scheme: str = "light", width: int = 1280, **more:
     """A page in a context of its own. What its scripts throw, and what its policy stops, fails the test."""
     height = 800 if width > 600 else 844
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **more)  # type: ignore[arg-type]
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(20_000)
     page = context.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(f"{error.name}: {error.message}\n{error.stack}"))

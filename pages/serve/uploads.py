@@ -7,14 +7,17 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartCallbacks, MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from pages.serve.room import Held
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks  # it is there for those who check types alone
 
 _SILENCE: Final = 15.0  # seconds in which a client has to send something
 _SLOWEST: Final = 300.0  # and all of it
@@ -93,7 +96,7 @@ class _Form:
         self._name: str | None = None  # of the file that is being read
         self._data: list[bytes] = []
 
-    def callbacks(self) -> MultipartCallbacks:
+    def callbacks(self) -> "MultipartCallbacks":
         """What the parser calls."""
         return {
             "on_part_begin": self._begin,
