@@ -39,7 +39,7 @@ def main(checkpoint: Path, port: int) -> None:
         image = Image.open(io.BytesIO(data)).convert("RGB")
         with torch.no_grad():
             probabilities = torch.softmax(model(prepare(image).unsqueeze(0)) / loaded.temperature, dim=1)[0]
-        values, places = probabilities.topk(5)
+        values, places = probabilities.topk(min(5, len(loaded.names)))
         return {
             "guesses": [
                 {"name": loaded.names[place], "probability": value}

@@ -64,7 +64,7 @@ class Answering:
     """
 
     def __init__(
-        self, predictor: Predictor, *, most: int = 8, patience: float = 0.003, askers: int = 0, decoders: int = 0
+        self, predictor: Predictor, *, most: int = 16, patience: float = 0.003, askers: int = 0, decoders: int = 0
     ) -> None:
         """`most` pictures are computed together; 0 `askers` and `decoders` are as many as the machine is made for."""
         self.predictor = predictor
