@@ -48,6 +48,10 @@ def audit(report: AuditReport, names: Mapping[str, str] | None = None) -> None:
         f"more; by all chances together some {expected:,.0f} do not belong. "
         f"Judged by {' and '.join(report.networks)}: {seconds}."
     )
+    if report.kept:
+        count = len({(one.sha256, one.label) for one in report.pictures if one.path in report.kept})
+        stay = "1 suspect is left out, and stays," if count == 1 else f"{count:,} suspects are left out, and stay,"
+        say(f"{stay} because a person decided so.")
     if report.held_out:
         say(f"Of the suspects {report.held_out:,} lie in valid or test and stay, unless --splits names these.")
 
@@ -72,7 +76,7 @@ def _worst(report: AuditReport, called: Mapping[str, str]) -> Iterator[tuple[str
     for one in sorted(report.pictures, key=_chance, reverse=True):
         if _chance(one) < SUSPECT:
             return
-        if shown[one.label] == _WORST or (one.sha256, one.label) in seen:
+        if shown[one.label] == _WORST or (one.sha256, one.label) in seen or one.path in report.kept:
             continue
         seen.add((one.sha256, one.label))
         shown[one.label] += 1

@@ -37,6 +37,9 @@ def cleaning(report: CleanReport) -> None:
             say(f"… and {len(decisions) - MOST_ROWS:,} more.")
         counts = Counter(decision.reason for decision in decisions)
         say("In all: " + ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) + ".")
+    if report.plan.held_back:
+        stay = "1 picture stays" if report.plan.held_back == 1 else f"{report.plan.held_back:,} pictures stay"
+        say(f"{stay} because a person decided so (--again proposes them again).")
     for conflict in report.plan.conflicts[:MOST_ROWS]:
         say(
             f"One picture, two labels: {conflict.first} under {conflict.first_label}, "

@@ -73,6 +73,7 @@ def clean(
             metavar="PICTURE PICTURE", help="Remember that these two, by their paths below DATA, are no copies."
         ),
     ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Propose again what a person kept, or brought back.")] = False,
     yes: Annotated[
         bool, typer.Option("--yes", help="Also where that empties a class, or takes over a tenth of one.")
     ] = False,
@@ -107,9 +108,9 @@ def clean(
     try:
         report = run_clean(
             data, dry_run=dry_run, radius=radius, keep=keep, conflicts=conflicts, geometry=geometry,
-            remove=_words(remove), only=only, merge=merge or [], not_copies=[not_a_copy] if not_a_copy else [], yes=yes,
-            plan=plan, save_plan=save_plan, force=force, rebuild_catalog=rebuild, wait=patience(wait),
-            progress=console.bars,
+            remove=_words(remove), only=only, merge=merge or [], not_copies=[not_a_copy] if not_a_copy else [],
+            again=again, yes=yes, plan=plan, save_plan=save_plan, force=force, rebuild_catalog=rebuild,
+            wait=patience(wait), progress=console.bars,
         )  # fmt: skip
     except DrasticPlan as refused:
         cleaning_reports.costs(refused.dataset, refused.plan.losses)

@@ -12,18 +12,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from curate.catalog import Catalog
+from curate.catalog.decisions import last_batch
 from curate.catalog.files import put_aside
 from curate.cleaning.audit_scores import thresholds_of
-from curate.cleaning.clean_cache import near_if_clean, remember_clean
+from curate.cleaning.clean_cache import found_if_clean, remember_clean
 from curate.cleaning.clean_options import CleanOptions
 from curate.cleaning.losses import Tally, require_confirmed, tally
-from curate.cleaning.merging import merges_of, require_classes
+from curate.cleaning.merging import MERGE, merges_of, require_classes
 from curate.cleaning.placed_copies import part_placements
 from curate.cleaning.plan import PlanLine, check_plan, read_plan, write_plan
 from curate.cleaning.planning import REASONS, CleaningPlan, make_plan
 from curate.cleaning.suspects import audit_in_words
 from curate.credits import refresh_credits
 from curate.dataset import Dataset, open_dataset, open_to_write, still_there
+from curate.decisions import Answers, carry_over
 from curate.defaults import (
     DEFAULT_CONFLICTS,
     DEFAULT_ONLY,
@@ -81,6 +83,7 @@ def clean(
     only: CopyKind = DEFAULT_ONLY,
     merge: Sequence[str] = (),
     not_copies: Sequence[tuple[str, str]] = (),
+    again: bool = False,
     yes: bool = False,
     plan: Path | CleaningPlan | None = None,
     save_plan: Path | None = None,
@@ -96,6 +99,8 @@ def clean(
     leave as well. `only` says whether what was made from one picture is a copy, or "exact", the same bytes alone.
     `merge` names classes that become another, as "c1=42": pictures of the first move to the second. `not_copies` are
     pairs of paths, relative to the dataset, of pictures that are no copies; they are written down for good.
+    What a person kept, or brought back by `restore`, is not proposed again for the same cause, unless `again`; nor does
+    a plan's file take what was kept after it was written.
     A plan that empties a class or takes more than a tenth of its pictures needs `yes`, unless it comes from a file:
     whoever names a plan's file has been told what it costs when it was written. Broken files are not counted.
     A dry run writes its plan to `save_plan`, or to plan.jsonl where the catalog is, over nothing but a plan that it
@@ -107,13 +112,13 @@ def clean(
     Safe to stop at any instant: the whole plan is on record before the first file moves, and the next run carries
     it to its end. Raises `UserError` for what the user can put right, `DrasticPlan` where `yes` is needed.
     """
-    options = CleanOptions(radius, keep, conflicts, geometry, tuple(remove), only, tuple(merge))
+    options = CleanOptions(radius, keep, conflicts, geometry, tuple(remove), only, tuple(merge), again)
     lines = None if plan is None else _lines(plan)
     if dry_run and not (rebuild_catalog or not_copies):
         return _look(open_dataset(root), options, lines, save_plan, progress, force=force)
     with open_to_write(root, "clean", wait=wait, progress=progress) as dataset:
         if rebuild_catalog:
-            put_aside(dataset.catalog_path)
+            carry_over(put_aside(dataset.catalog_path), dataset.catalog_path)
         add_not_copies(dataset, not_copies)
         if dry_run:
             return _look(dataset, options, lines, save_plan, progress, force=force)
@@ -192,18 +197,36 @@ def _plan(
     dataset: Dataset, catalog: Catalog, options: CleanOptions, lines: Sequence[PlanLine] | None, progress: Progress
 ) -> CleaningPlan:
     if lines is not None:
+        lines, held_back = (lines, 0) if options.again else _still_wanted(lines, catalog)
         decisions = check_plan(lines, dataset, catalog)
         classes = tally(decisions, part_placements(catalog.pictures())[0]) if decisions else Tally()
-        return CleaningPlan(decisions, [], [], classes)
+        return CleaningPlan(decisions, [], [], classes, held_back=held_back)
     require_classes(dataset, catalog, merges_of(options.merge))
-    asked = ", ".join(filter(None, (str(options), str(read_not_copies(dataset)), _audit(dataset, options))))
-    near = near_if_clean(catalog, asked)
-    if near is not None:
-        return CleaningPlan([], [], [], near=near)
+    decided = f"decisions {last}" if (last := last_batch(catalog)) else ""
+    asked = ", ".join(filter(None, (str(options), str(read_not_copies(dataset)), _audit(dataset, options), decided)))
+    found = found_if_clean(catalog, asked)
+    if found is not None:
+        return CleaningPlan([], [], [], near=found.near, held_back=found.held_back)
     planned = make_plan(dataset, catalog, options, progress)
     if planned == CleaningPlan([], [], []):
-        remember_clean(catalog, asked, planned.near)
+        remember_clean(catalog, asked, planned.near, planned.held_back)
     return planned
+
+
+def _still_wanted(lines: Sequence[PlanLine], catalog: Catalog) -> tuple[Sequence[PlanLine], int]:
+    """The lines of a plan but for those about pictures that a person has kept since it was written; and how many."""
+    written = [line.written for line in lines if line.written is not None]
+    if not written:
+        return lines, 0
+    pictures = catalog.pictures()
+    answers = Answers.of(catalog, pictures, part_placements(pictures)[1], after=min(written))
+    wanted = [
+        line
+        for line in lines
+        if line.decision.reason == MERGE
+        or not answers.stays(line.decision.path, line.decision.sha256, line.decision.reason)
+    ]
+    return wanted, len(answers.held_back)
 
 
 def _audit(dataset: Dataset, options: CleanOptions) -> str:

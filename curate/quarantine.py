@@ -211,14 +211,17 @@ def restore_files(
     paths: Iterable[str] | None = None,
     labels: Iterable[str] | None = None,
     run: str | None = None,
+    stored: Iterable[str] | None = None,
+    settle: Callable[[Sequence[Stored | ClassMove]], None] = lambda _back: None,
 ) -> RestoreReport:
     """Bring back what is in the quarantine, under its old names: everything, or what meets all that is given.
 
     `paths` are where pictures lay before, relative to the dataset; `labels` their class folders; `run` is a run's
-    name as `stored_files` has it. Works from the files themselves where the catalog has no record of them. A place
-    that another file has taken meanwhile is left alone and reported; a move that an interrupted run has yet to make
-    is called off. To be called by the holder of the dataset's lock. Raises `UserError`, before anything is moved, for
-    a picture that is neither in the quarantine nor back in its place.
+    name as `stored_files` has it; `stored` are where they lie in the quarantine. `settle` is told which pictures are
+    about to come back, or to stay after all, before the first of them moves. Works from the files themselves where the
+    catalog has no record of them. A place that another file has taken meanwhile is left alone and reported; a move that
+    an interrupted run has yet to make is called off. To be called by the holder of the dataset's lock. Raises
+    `UserError`, before anything is moved, for a picture that is neither in the quarantine nor back in its place.
     """
     _require_own_place(dataset, catalog)
     _record_arrived(dataset, catalog)
@@ -228,16 +231,26 @@ def restore_files(
         paths = set(paths)
         _check_paths(dataset, {*elsewhere, *(file.path for file in (*files, *coming))}, paths)
     wanted = [(set(values) if values is not None else None) for values in (reasons, paths, labels)]
+    exact = None if stored is None else set(stored)
 
     def is_wanted(file: Stored | ClassMove) -> bool:
+        if exact is not None and not (isinstance(file, Stored) and file.stored in exact):
+            return False
         values = zip((file.reason, file.path, _label(dataset, file.path)), wanted, strict=True)
         return all(some is None or value in some for value, some in values) and run in (None, file.run)
 
     called_off = _with_companions(dataset, coming, is_wanted, wanted[1])
-    call_off_moves(catalog, [file.stored for file in called_off])
-    staying_in_class = call_off_class_moves(dataset, catalog, is_wanted)
     chosen = _with_companions(dataset, files, is_wanted, wanted[1])
     companions = {file.stored for file in [*called_off, *chosen] if _is_companion(dataset, file)}
+    between = (*class_moves_done(catalog), *class_moves_under_way(catalog))
+    settle(
+        [
+            *(file for file in (*called_off, *chosen) if file.stored not in companions),
+            *(found for found in between if is_wanted(found) and not _is_on_companion(found.detail)),
+        ]
+    )
+    call_off_moves(catalog, [file.stored for file in called_off])
+    staying_in_class = call_off_class_moves(dataset, catalog, is_wanted)
     chosen.sort(key=lambda file: file.stored in companions)  # where a picture cannot come back, its companions stay
     places = [(inside(dataset.quarantine, file.stored), inside(dataset.root, file.path)) for file in chosen]
     _sweep(dataset, [*places, *_restored(dataset, catalog)])

@@ -194,6 +194,7 @@ class Dataset:
         only: CopyKind = DEFAULT_ONLY,
         merge: Mapping[str, str] | None = None,
         not_copies: Sequence[tuple[str, str]] = (),
+        again: bool = False,
         force: bool = False,
         progress: Watch = AUTO,
     ) -> CleanPlan:
@@ -204,9 +205,10 @@ class Dataset:
         becomes of one picture under two labels (quarantine, keep-best, report); `geometry` finds turned and mirrored
         copies too; `remove` names quality flags that make a picture leave, such as "blurred"; `only` is "exact" where
         the same bytes alone are a copy. `merge` says which class becomes which: {"c1": "42"}. `not_copies` are pairs of
-        pictures, by their paths relative to the dataset, that are no copies: this is remembered. The plan is also
-        written as JSON Lines where the catalog is, over nothing but an unedited plan, unless `force`. Raises
-        `UserError` for an option that there is not, and for a folder that cannot be read.
+        pictures, by their paths relative to the dataset, that are no copies: this is remembered. What a person kept, or
+        brought back, is proposed for the same cause only with `again`. The plan is also written as JSON Lines where the
+        catalog is, over nothing but an unedited plan, unless `force`. Raises `UserError` for an option that there is
+        not, and for a folder that cannot be read.
         """
         from curate.clean import clean as run
         from florilegium.results import CleanPlan
@@ -215,7 +217,7 @@ class Dataset:
             self.root, dry_run=True, radius=radius, keep=keep, conflicts=conflicts, geometry=geometry,
             remove=[remove] if isinstance(remove, str) else list(remove), only=only,
             merge=[f"{label}={into}" for label, into in (merge or {}).items()], not_copies=list(not_copies),
-            force=force, progress=chosen(progress),
+            again=again, force=force, progress=chosen(progress),
         )  # fmt: skip
         return CleanPlan.of(report)
 
@@ -230,7 +232,7 @@ class Dataset:
         wait: float | None = 0.0,
         progress: Watch = AUTO,
     ) -> RestoreResult:
-        """Bring back what `clean` set aside: all of it, or what meets all that is given.
+        """Bring back what `clean` set aside, for good: all of it, or what meets all that is given.
 
         `reasons` are those of the plan; `pictures` paths relative to the dataset, as they were; `labels` class
         folders; `run` what one cleaning moved, by its `run`, or "last". `wait` as `scrape` has it. Raises `UserError`,

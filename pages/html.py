@@ -1,5 +1,6 @@
 """HTML from templates: every value is text, and a name that a template does not get is an error."""
 
+import mimetypes
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,8 @@ def html(template: str, /, **values: object) -> str:
 
 def static_files() -> StaticFiles:
     """Scripts and styles of `pages/static/`, to be mounted at `/static`."""
+    # What the system believes a script to be, a registry on Windows say, may be what no browser runs
+    mimetypes.add_type("text/javascript", ".js")
     return StaticFiles(directory=_PAGES / "static")
 
 

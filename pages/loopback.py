@@ -67,7 +67,8 @@ class Listening:
 def listen(port: int = 0, host: str = LOOPBACK) -> Listening:
     """Bind a socket; port 0 takes a free one. Raises `UserError` where that cannot be."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    # By its protocol asyncio knows that it is TCP, and turns off Nagle's algorithm: else each answer waits for 40 ms
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, expect, sync_playwright
 
 AXE = "FLORILEGIUM_AXE"
-"""The environment variable that names axe-core's `axe.min.js`."""
+"""The environment variable that names another `axe.min.js` than the one of axe-playwright-python."""
 
 SCREENSHOTS = "FLORILEGIUM_SCREENSHOTS"
 """The environment variable that names the folder for screenshots."""
@@ -65,13 +66,21 @@ def a_tab(browser: Browser, *, scheme: str = "light", width: int = 1280, **more:
     assert faults == []
 
 
+def axe_core() -> Path:
+    """The script of axe-core; skips the test where it is not at hand."""
+    if named := os.environ.get(AXE):
+        return Path(named)
+    package = find_spec("axe_playwright_python")
+    if package is None or not package.submodule_search_locations:
+        pytest.skip(f"no axe-core: install axe-playwright-python, or name an axe.min.js in {AXE}")
+    return Path(package.submodule_search_locations[0]) / "axe.min.js"
+
+
 def serious_faults(page: Page) -> list[str]:
-    """What axe-core finds that is serious or worse, a line each; skips where axe-core is not at hand."""
-    source = os.environ.get(AXE, "")
-    if not source:
-        pytest.skip(f"no axe-core: set {AXE} to its axe.min.js (npm pack axe-core)")
+    """What axe-core finds that is serious or worse, a line each."""
+    source = axe_core()
     if not page.evaluate("() => 'axe' in window"):
-        page.evaluate(Path(source).read_text(encoding="utf-8"))
+        page.evaluate(source.read_text(encoding="utf-8"))
     told = page.evaluate("() => axe.run(document, {resultTypes: ['violations'], preload: false})")
     return [
         f"{fault['id']}: {node['html'][:200]}"

@@ -15,7 +15,7 @@ from tests.forking import Forks
 from tests.training_ground import TINY, grow, picture
 from train.backbones import Backbone, load_backbone
 from train.features import augmentation as augmentation_module
-from train.features import bank as bank_module
+from train.features import bank_file as bank_file_module
 from train.features.augmentation import Augmentation
 from train.features.bank import CLEAN, BankKey, FeatureBank
 from train.features.extract import Extraction, extract, forward_halving
@@ -95,7 +95,7 @@ def test_views_of_another_version_are_never_read(monkeypatch: pytest.MonkeyPatch
 def test_a_bank_of_another_version_is_never_read(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with FeatureBank(tmp_path, KEY) as bank:
         bank.put([(sha("a"), CLEAN, torch.ones(8))])
-    monkeypatch.setattr(bank_module, version, 99)
+    monkeypatch.setattr(bank_file_module, version, 99)
     with FeatureBank(tmp_path, KEY) as newer:
         assert newer.views_of([CLEAN]) == {}
     # Even under the name of this version's file: what it says of itself counts

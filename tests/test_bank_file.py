@@ -15,8 +15,9 @@ import torch
 from curate.errors import UserError
 from tests.test_bank import KEY, sha
 from train.features import bank as bank_module
+from train.features import bank_file as bank_file_module
 from train.features.bank import CLEAN, BankKey, FeatureBank, is_bank, is_key, reading, schema_of
-from train.features.preprocessing import PIXELS_VERSION
+from train.features.bank_file import PIXELS_VERSION
 
 OLD_TEXT = (
     '{"architecture": "timm:net", "dim": 8, "format": 1, "pixels": PIXELS, "precision": "float32", '
@@ -62,7 +63,7 @@ def test_banks_of_earlier_releases_are_found_again() -> None:
 
 
 def test_a_banks_name_is_readable_and_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bank_module, "PIXELS_VERSION", 1)
+    monkeypatch.setattr(bank_file_module, "PIXELS_VERSION", 1)
     key = dataclasses.replace(KEY, architecture="timm:a/b_c-d.e+f", precision="bfloat16")
     assert key.file_name() == "timm_a_b_c-d.e_f-bfloat16-81fb65a6dfd074cf.sqlite"
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -1,15 +1,17 @@
 """Before every page: who may ask, from where, how much; and what the browser is told."""
 
+import mimetypes
 from collections.abc import Iterator
 
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from pages.guard import Access, Guard, new_token
+from pages.html import static_files
 
 TOKEN = new_token()
 HOST = "127.0.0.1:8123"
@@ -134,3 +136,16 @@ def test_a_page_without_a_token_still_knows_its_host_and_its_forms() -> None:
     assert asked.get("/").status_code == 200
     assert asked.get("/", headers={"host": "evil.example"}).status_code == 421
     assert asked.post("/", headers={"origin": "http://evil.example"}).status_code == 403
+
+
+def test_scripts_are_scripts_whatever_the_system_believes() -> None:
+    """Browsers run no module of another type, and `nosniff` forbids them to guess."""
+    before = mimetypes.guess_type("main.js")[0] or "text/javascript"
+    mimetypes.add_type("text/plain", ".js")
+    try:
+        asked = TestClient(Starlette(routes=[Mount("/static", static_files())]))
+        answer = asked.get("/static/review/main.js")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/javascript")
+    finally:
+        mimetypes.add_type(before, ".js")

@@ -13,7 +13,8 @@ from PIL import Image
 
 from train.features import augmentation, preprocessing
 from train.features.augmentation import VIEWS_VERSION, Augmentation, view_draw
-from train.features.preprocessing import INTERPOLATIONS, PIXELS_VERSION, Preprocessing
+from train.features.bank_file import PIXELS_VERSION
+from train.features.preprocessing import INTERPOLATIONS, Preprocessing
 from train.features.views import Views, prediction_views
 
 GOLDEN = {"pixels": (1, "ca752ddaf1526d19"), "views": (1, "3aecb9b4504c2ceb")}

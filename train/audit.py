@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from curate.catalog import Catalog
 from curate.catalog.known_files import known_files
-from curate.cleaning.audit_scores import AUDIT_FILE, AuditedPicture, write_scores
+from curate.cleaning.audit_scores import AUDIT_FILE, REMOVABLE, AuditedPicture, write_scores
 from curate.cleaning.losses import losses_of, tally
 from curate.cleaning.placed_copies import part_placements
 from curate.cleaning.plan import write_plan
 from curate.cleaning.suspects import HELD_OUT, plan_suspects
 from curate.dataset import UNLABELLED, Dataset, open_dataset
+from curate.decisions import Answers
 from curate.defaults import DEFAULT_AUDIT_AT, DEFAULT_DEVICE, DEFAULT_MODELS, DEFAULT_WEIGHTS, SUSPECT
 from curate.errors import UserError
 from curate.files.ours import CATALOG
@@ -121,12 +122,19 @@ def audit(
     with Catalog.open(dataset.catalog_path) as catalog:
         write_scores(file, lines, catalog, force=force)
         proposed = _paths_of_proposed(dataset, kept, contents, findings)
-        decisions = plan_suspects(dataset, catalog, lines, options.at, of_proposed=proposed, splits=options.splits)
-        losses = losses_of(decisions, tally(decisions, part_placements(catalog.pictures())[0])) if decisions else []
+        present = catalog.pictures()
+        answers = Answers.of(catalog, present, part_placements(present)[1])
+        decisions = plan_suspects(
+            dataset, catalog, lines, options.at, of_proposed=proposed, splits=options.splits, answers=answers
+        )
+        stay = {
+            line.path for line in lines if (cause := _suspected(line)) and answers.stays(line.path, line.sha256, cause)
+        }
+        losses = losses_of(decisions, tally(decisions, part_placements(present)[0])) if decisions else []
         write_plan(plan_file, decisions, catalog, force=force)
     planned = {decision.path for decision in decisions}
     once = {(line.sha256, line.label): line for line in reversed(lines)}.values()
-    suspects = [line for line in once if max(line.irrelevant, line.mislabelled) >= options.at]
+    suspects = [line for line in once if max(line.irrelevant, line.mislabelled) >= options.at and line.path not in stay]
     return AuditReport(
         dataset, lines, findings.classes, _purity(dataset, lines), decisions,
         held_out=sum(line.path not in planned for line in suspects),
@@ -137,8 +145,15 @@ def audit(
         plan_file=plan_file,
         notes=notes,
         losses=losses,
+        kept=frozenset(stay),
         seconds={"features": features_at - started, "audit": time.perf_counter() - features_at},
     )  # fmt: skip
+
+
+def _suspected(line: AuditedPicture) -> str:
+    """What a picture is suspected of; "" for nothing."""
+    chance, cause = max((getattr(line, cause), cause) for cause in REMOVABLE)
+    return cause if chance >= SUSPECT else ""
 
 
 def _require_places(dataset: Dataset, file: Path, plan_file: Path) -> None:

@@ -15,8 +15,8 @@ from curate.errors import UserError
 
 LATER_TABLES: Final = frozenset(
     {
-        "about", "class_moves", "clean_cache", "scenes", "settled", "searches", "scrape_searches", "scrape_candidates",
-        "written",
+        "about", "class_moves", "clean_cache", "decision_batches", "decisions", "scenes", "settled", "searches",
+        "scrape_searches", "scrape_candidates", "written",
     }
 )  # fmt: skip
 """Tables that a command makes when it first needs them."""

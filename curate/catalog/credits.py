@@ -1,5 +1,6 @@
 """Where pictures come from: who made them, under which licence, and which of them are of one origin."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
@@ -96,6 +97,22 @@ def first_credits(catalog: Catalog) -> Mapping[str, tuple[str, ...]]:
     """sha256 → the values of `FIELDS` in the first credit of each content."""
     query = f"SELECT sha256, {', '.join(FIELDS)} FROM credits ORDER BY fetched_at DESC, url DESC"
     return {sha256: tuple(credit) for sha256, *credit in catalog.db.execute(query)}
+
+
+def origins_in_short(catalog: Catalog) -> Mapping[str, tuple[str, str]]:
+    """sha256 → (source, licence) in the first credit of each content; equal texts are kept once."""
+    query = "SELECT sha256, source, license FROM credits ORDER BY fetched_at DESC, url DESC"
+    return {
+        sha256: (sys.intern(str(source)), sys.intern(str(licence)))
+        for sha256, source, licence in catalog.db.execute(query)
+    }
+
+
+def credit_of(catalog: Catalog, sha256: str) -> dict[str, str]:
+    """The values of `FIELDS` in the first credit of one content, by their names; {} where there is none."""
+    query = f"SELECT {', '.join(FIELDS)} FROM credits WHERE sha256 = ? ORDER BY fetched_at, url LIMIT 1"
+    row = catalog.db.execute(query, (sha256,)).fetchone()
+    return {} if row is None else dict(zip(FIELDS, map(str, row), strict=True))
 
 
 def known_of_origins(catalog: Catalog) -> list[Known]:

@@ -61,7 +61,9 @@ def put_aside(path: Path) -> Path | None:
     aside = path.with_name(f"{path.stem}-{stamp}{path.suffix}")
     with in_words(path):
         try:
-            for part in reversed(_PARTS):  # the database last: a log without one would stand in the way
+            # The database last: a log without one would stand in the way, and so would the index of the log, which lies
+            # there as long as another process has the catalog open.
+            for part in ("-shm", *reversed(_PARTS)):
                 if os.path.lexists(_beside(path, part)):
                     _beside(path, part).rename(_beside(aside, part))
         except OSError as error:

@@ -34,6 +34,7 @@ class CleanOptions:
     remove: tuple[str, ...] = ()  # quality flags, and audit's scores as irrelevant@0.99, with which a picture leaves
     only: CopyKind = DEFAULT_ONLY  # what counts as a copy
     merge: tuple[str, ...] = ()  # classes that become another, as c1=42
+    again: bool = False  # whether pictures that people kept are proposed all the same
 
     def __post_init__(self) -> None:
         require_radius(self.radius)
@@ -53,6 +54,7 @@ class CleanOptions:
         return (
             f"radius {self.radius}, keep {self.keep}, conflicts {self.conflicts}, geometry {self.geometry}, "
             f"remove {sorted(self.remove)}, only {self.only}, merge {sorted(self.merge)}"
+            f"{', again' if self.again else ''}"
         )
 
 

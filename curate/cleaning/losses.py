@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from curate.catalog import Picture
+from curate.catalog.overview import Glance
 from curate.dataset import Dataset, natural_key
 from curate.decoding.formats import is_not_readable
 from curate.errors import UserError
@@ -57,7 +58,7 @@ class Tally:
     leaving: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
 
 
-def tally(decisions: Sequence[Decision], pictures: Sequence[Picture]) -> Tally:
+def tally(decisions: Sequence[Decision], pictures: Sequence[Picture | Glance]) -> Tally:
     """Count the classes that a plan takes from.
 
     `pictures` are the pictures proper, without the copies of them that `split` has placed. A picture that moves to
@@ -117,7 +118,7 @@ def _named(losses: Sequence[ClassLoss]) -> str:
     return ", ".join(map(str, losses[:_MOST_NAMED])) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _new_labels(decisions: Sequence[Decision], pictures: Sequence[Picture]) -> Mapping[str, str]:
+def _new_labels(decisions: Sequence[Decision], pictures: Sequence[Picture | Glance]) -> Mapping[str, str]:
     """Path → the label of a picture that moves; label → the label of a class whose pictures all move to one class."""
     targets = {decision.path: decision.move_to for decision in decisions if decision.move_to}
     becomes: dict[str, str] = {}

@@ -41,10 +41,11 @@ _REASON = re.compile(r"[a-z][a-z-]{0,30}")
 
 @dataclass(frozen=True)
 class PlanLine:
-    """One decision, and where it was read: "plan.jsonl, line 3"."""
+    """One decision, and where it was read: "plan.jsonl, line 3"; when that file was written, in seconds since 1970."""
 
     decision: Decision
     where: str
+    written: float | None = None
 
 
 def write_plan(file: Path, decisions: Sequence[Decision], catalog: Catalog, *, force: bool = False) -> None:
@@ -61,6 +62,7 @@ def write_plan(file: Path, decisions: Sequence[Decision], catalog: Catalog, *, f
 def read_plan(file: Path) -> list[PlanLine]:
     """Read a plan. Raises `UserError`, naming the line, for what is no decision."""
     try:
+        written = file.stat().st_mtime
         text = read_file(file).decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"The plan {file} cannot be read ({error.strerror}): write one with --dry-run.") from error
@@ -77,7 +79,7 @@ def read_plan(file: Path) -> list[PlanLine]:
         if decision.path in seen:
             raise UserError(f"{where}: {decision.path} leaves already by {seen[decision.path]}; delete one of the two.")
         seen[decision.path] = where
-        lines.append(PlanLine(decision, where))
+        lines.append(PlanLine(decision, where, written))
     return lines
 
 
@@ -87,6 +89,16 @@ def check_plan(lines: Sequence[PlanLine], dataset: Dataset, catalog: Catalog) ->
     A picture that lies in the quarantine already has left, by an earlier run of the same plan. The catalog has to be
     up to date with the folder.
     """
+    to_do, refused = part_plan(lines, dataset, catalog)
+    for _, why in refused:
+        raise why
+    return to_do
+
+
+def part_plan(
+    lines: Sequence[PlanLine], dataset: Dataset, catalog: Catalog
+) -> tuple[list[Decision], list[tuple[Decision, UserError]]]:
+    """The decisions that are still to be carried out, and those that cannot be, each with what is wrong with it."""
     present = {picture.path: picture.broken for picture in catalog.pictures()}
     labels = dataset.labels()
     targets: dict[str, str] = {}
@@ -94,13 +106,15 @@ def check_plan(lines: Sequence[PlanLine], dataset: Dataset, catalog: Catalog) ->
     for file in stored_files(dataset, catalog):
         gone[file.path].append(dataset.quarantine / file.stored)
     leaving = {line.decision.path for line in lines if not line.decision.move_to}
-    to_do = []
-    for line in lines:
+    to_do: list[Decision] = []
+    refused: list[tuple[Decision, UserError]] = []
+
+    def check(line: PlanLine) -> None:
         decision = line.decision
         if decision.path not in present:
             arrived = [inside(dataset.root, decision.move_to)] if decision.move_to else gone[decision.path]
             if any(_sha256(file) == decision.sha256 for file in arrived):
-                continue
+                return
             raise UserError(f"{line.where}: {dataset.root} holds no picture {decision.path}; delete the line.")
         if _sha256(inside(dataset.root, decision.path)) != decision.sha256:
             raise UserError(
@@ -115,7 +129,13 @@ def check_plan(lines: Sequence[PlanLine], dataset: Dataset, catalog: Catalog) ->
         if decision.move_to:
             _check_target(line, dataset, labels, targets)
         to_do.append(decision)
-    return to_do
+
+    for line in lines:
+        try:
+            check(line)
+        except UserError as error:
+            refused.append((line.decision, error))
+    return to_do, refused
 
 
 def _check_target(line: PlanLine, dataset: Dataset, labels: Sequence[str], targets: dict[str, str]) -> None:

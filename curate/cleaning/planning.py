@@ -4,7 +4,7 @@ For each that leaves the plan says what is wrong with it and, for a copy, which 
 distance, and why that one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from curate.cleaning.merging import merged, merges_of, moves_between_classes
 from curate.cleaning.placed_copies import part_placements
 from curate.cleaning.suspects import suspects_among
 from curate.dataset import SPLITS, UNLABELLED, Dataset, natural_key
+from curate.decisions import Answers
 from curate.decoding.formats import is_not_readable
 from curate.duplicates import NearDuplicates, find_same_bytes, looks_at
 from curate.lookalikes.cached_search import find_copies
@@ -53,7 +54,8 @@ class CleaningPlan:
     pictures lie under two labels.
 
     `classes` counts what the classes have and lose; `pairs` are the pairs of classes that share pictures; `near` counts
-    the pairs that look alike and are no copies.
+    the pairs that look alike and are no copies. `held_back` are the pictures that would leave, had no person decided
+    that they stay.
     """
 
     decisions: list[Decision]
@@ -62,6 +64,7 @@ class CleaningPlan:
     classes: Tally = field(default_factory=Tally, compare=False)
     pairs: list[ClassPair] = field(default_factory=list, compare=False)
     near: int = field(default=0, compare=False)
+    held_back: int = field(default=0, compare=False)
 
     @property
     def losses(self) -> list[ClassLoss]:
@@ -84,19 +87,23 @@ def make_plan(
     everything = [merged(picture, merges) for picture in listed]
     pictures = [picture for picture in everything if picture.path not in decided]
     sources, placed = part_placements(pictures)
-    poor = [decision for picture in sources if (decision := _poor(picture, options.remove))]
-    poor += suspects_among(dataset, sources, placed, thresholds_of(options.remove), {one.path for one in poor})
+    answers = Answers.of(catalog, listed, placed)
+    stays = answers.stays if not options.again else _nobody_said
+    poor = [decision for picture in sources if (decision := _poor(picture, options.remove, stays))]
+    poor += suspects_among(
+        dataset, sources, placed, thresholds_of(options.remove), {one.path for one in poor}, stays=stays
+    )
     leaving = {decision.path for decision in poor}
     intact = [picture for picture in sources if not picture.broken and picture.path not in leaving]
     told = read_not_copies(dataset).of((picture.path, picture.sha256) for picture in everything)
     found = apart(_search(dataset, catalog, intact, options, progress), intact, told)
     in_split = {origin: max((copy.split for copy in copies), key=SPLITS.index) for origin, copies in placed.items()}
     evidence = Evidence.gather(dataset.root, catalog, in_split, _bordered(found, intact))
-    planner = _Planner(dataset.root, intact, found, policy, options.conflicts, evidence, told)
+    chosen = answers.chosen(intact)
+    planner = _Planner(dataset.root, intact, found, policy, options.conflicts, evidence, told, chosen)
     lost = [picture for picture in sources if picture.broken and not is_not_readable(picture.broken)]
-    decisions = [Decision(it.path, it.sha256, "broken", it.broken) for it in lost]
-    decisions += poor
-    decisions += planner.decisions()
+    proposed = [*(Decision(it.path, it.sha256, "broken", it.broken) for it in lost), *planner.decisions()]
+    decisions = [*poor, *(one for one in proposed if not stays(one.path, one.sha256, one.reason))]
     decisions += _placements_that_leave(decisions, placed)
     # A picture without a label is nobody's to judge: whoever predicts a test set is to predict all of it.
     unlabelled = {picture.path for picture in pictures if picture.label == UNLABELLED}
@@ -110,8 +117,12 @@ def make_plan(
     return CleaningPlan(
         all_decisions, find_leaks(found, intact, copies), conflicts,
         tally(all_decisions, part_placements(everything)[0]),
-        class_pairs(conflicts, intact), sum(1 for _ in found.near()),
+        class_pairs(conflicts, intact), sum(1 for _ in found.near()), len(answers.held_back),
     )  # fmt: skip
+
+
+def _nobody_said(_path: str, _sha256: str, _cause: str) -> bool:
+    return False
 
 
 def _search(
@@ -124,10 +135,11 @@ def _search(
     return find_copies(dataset, catalog, intact, options.radius, progress, geometry=options.geometry)
 
 
-def _poor(picture: Picture, remove: Sequence[str]) -> Decision | None:
-    """The decision on a picture that fails a check for which pictures are to leave."""
+def _poor(picture: Picture, remove: Sequence[str], stays: Callable[[str, str, str], bool]) -> Decision | None:
+    """The decision on a picture that fails a check for which pictures are to leave, and for which no person kept it."""
     for check, score in zip(CHECKS, picture.scores, strict=False):
-        if check.flag in remove and score < check.threshold:
+        fails = check.flag in remove and score < check.threshold
+        if fails and not stays(picture.path, picture.sha256, check.flag):
             detail = f"{check.means} (score {score:g}, below {check.threshold:g})"
             return Decision(picture.path, picture.sha256, check.flag, detail)
     return None
@@ -198,9 +210,11 @@ class _Planner:
         mode: str,
         evidence: Evidence,
         told: NotCopies,
+        chosen: Mapping[int, int],
     ) -> None:
         self.pictures = pictures
         self.policy = policy
+        self.chosen = chosen
         self.evidence = evidence
         joined = within_labels(found, pictures) if mode == "report" else found
         self.clusters = _without_told_apart(
@@ -209,6 +223,7 @@ class _Planner:
                 lambda at: policy.rank(pictures[at], evidence),
                 looks_at(root, pictures, joined.contents),
                 by_source=policy.by_source,
+                chosen=chosen,
             ),
             pictures,
             told,
@@ -225,21 +240,23 @@ class _Planner:
         left = dict(self.disputed)
         for cluster in self.clusters:
             members = (cluster.keeper, *(copy.position for copy in cluster.copies))
-            if any(at in self.disputed for at in members):
+            # Whoever chose the copy that stays has said which label is right.
+            if any(at in self.disputed for at in members) and cluster.keeper not in self.chosen:
                 yield from self._conflict(cluster)
-                for at in members:
-                    left.pop(at, None)
             else:
                 yield from self._duplicates(cluster)
+            for at in members:
+                left.pop(at, None)
         # A near-duplicate of a member of another cluster, and not of its keeper, is under dispute all the same.
         for at in left:
-            yield self._disputed(at)
+            if at not in self.chosen:
+                yield self._disputed(at)
 
     def _duplicates(self, cluster: Cluster) -> Iterator[Decision]:
         keeper = self.pictures[cluster.keeper]
         for link in cluster.copies:
             copy = self.pictures[link.position]
-            detail = f"{self._sameness(link, cluster.keeper)}; that one stays: {self._why(link, keeper)}"
+            detail = f"{self._sameness(link, cluster.keeper)}; that one stays: {self._why(link, cluster.keeper)}"
             splits = {self.evidence.split(copy), self.evidence.split(keeper)} - {""}
             reason = "leak" if len(splits) > 1 else "duplicate"
             if copy.label != keeper.label and UNLABELLED not in (copy.label, keeper.label):
@@ -248,9 +265,11 @@ class _Planner:
             verdict = _verdict(copy, keeper)
             yield Decision(copy.path, copy.sha256, reason, detail, keeper.path, link.distance, verdict)
 
-    def _why(self, link: Copy, keeper: Picture) -> str:
+    def _why(self, link: Copy, keeper_at: int) -> str:
         """Why the keeper stays and not its copy, in words."""
-        copy = self.pictures[link.position]
+        if keeper_at in self.chosen:
+            return "a person chose it"
+        copy, keeper = self.pictures[link.position], self.pictures[keeper_at]
         ranked = self.policy.why(keeper, copy, self.evidence)
         in_split = self.evidence.split(copy) != self.evidence.split(keeper)
         if not self.policy.by_source or in_split or link.relation is None or not link.relation.source:

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from curate.catalog import Picture
+from curate.catalog.overview import Glance
 from curate.companions import owners_of, read_contents, renamed
 from curate.dataset import Dataset, natural_key
 from curate.decoding.formats import is_named_as_picture
@@ -18,7 +19,7 @@ from curate.quarantine import Decision
 class Relabelling:
     """A picture, the class that it goes to, and why, in one word and in a clause."""
 
-    picture: Picture
+    picture: Picture | Glance
     into: str
     reason: str
     detail: str

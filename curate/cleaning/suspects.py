@@ -1,13 +1,15 @@
 """What an audit suspects → decisions: what shows no class leaves, what shows another class goes there."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from curate.catalog import Catalog, Picture
+from curate.catalog.overview import Glance
 from curate.cleaning.audit_scores import AUDIT_FILE, REMOVABLE, AuditedPicture, read_scores
 from curate.cleaning.placed_copies import part_placements
 from curate.cleaning.relabelling import Relabelling, moves_to_classes
 from curate.dataset import UNLABELLED, Dataset, natural_key
+from curate.decisions import Answers
 from curate.quarantine import Decision
 
 IRRELEVANT, MISLABELLED = REMOVABLE
@@ -22,11 +24,14 @@ def suspects_among(
     placed: Mapping[str, Sequence[Picture]],
     thresholds: Mapping[str, float],
     leaving: AbstractSet[str] = frozenset(),
+    *,
+    stays: Callable[[str, str, str], bool] = lambda _path, _sha256, _cause: False,
 ) -> Iterator[Decision]:
     """The decisions by which pictures leave that the audit on record gives such chances: `clean --remove`.
 
     `sources` are the pictures proper, `placed` their copies in splits by path. Those in valid or test stay, as do
-    pictures that changed since. Raises `UserError` where nothing was audited.
+    pictures that changed since, and those of which `stays` says, by path, sha256 and score, that a person kept them.
+    Raises `UserError` where nothing was audited.
     """
     if not thresholds:
         return
@@ -38,7 +43,7 @@ def suspects_among(
         if is_held_out(picture, placed.get(picture.path, ()), frozenset()):
             continue
         for score, threshold in thresholds.items():
-            if getattr(line, score) >= threshold:
+            if getattr(line, score) >= threshold and not stays(picture.path, picture.sha256, score):
                 yield Decision(picture.path, picture.sha256, score, suspicion_in_words(line, score))
                 break
 
@@ -51,14 +56,17 @@ def plan_suspects(
     *,
     of_proposed: Mapping[str, Sequence[str]],
     splits: Collection[str] = (),
+    answers: Answers | None = None,
 ) -> list[Decision]:
     """The decisions on all pictures with a chance of at least `threshold`, for a person to read: `clean --plan`.
 
     What shows no class leaves; what shows another class goes there, with its placed copies. `of_proposed` gives the
     nearest pictures of the class that is proposed, by path. `splits` are those of valid and test that may change.
+    What `answers` says was kept by a person stays; they are the catalog's where none are given.
     """
     pictures = {picture.path: picture for picture in catalog.pictures()}
     _, placed = part_placements(list(pictures.values()))
+    answers = answers or Answers.of(catalog, pictures.values(), placed)
     copies = {copy.path for several in placed.values() for copy in several}
     leaving: list[Decision] = []
     moving: list[Relabelling] = []
@@ -69,10 +77,10 @@ def plan_suspects(
         together = [picture, *placed.get(picture.path, ())]
         if is_held_out(picture, together[1:], frozenset(splits)):
             continue
-        if line.irrelevant >= threshold:
+        if line.irrelevant >= threshold and not answers.stays(line.path, line.sha256, IRRELEVANT):
             detail = suspicion_in_words(line, IRRELEVANT)
             leaving += [Decision(one.path, one.sha256, IRRELEVANT, detail) for one in together]
-        elif line.mislabelled >= threshold:
+        elif line.mislabelled >= threshold and not answers.stays(line.path, line.sha256, MISLABELLED):
             detail = suspicion_in_words(line, MISLABELLED, of_proposed.get(line.path, ()))
             moving += [Relabelling(one, line.proposed, MISLABELLED, detail) for one in together]
     decisions = [*leaving, *moves_to_classes(dataset, moving)]
@@ -87,7 +95,7 @@ def audit_in_words(dataset: Dataset, thresholds: Mapping[str, float]) -> Iterato
                 yield f"{line.path} {line.label} {line.sha256}"
 
 
-def speaks_of(line: AuditedPicture, picture: Picture) -> bool:
+def speaks_of(line: AuditedPicture, picture: Picture | Glance) -> bool:
     """Whether a line is about these bytes under this label."""
     return line.sha256 == picture.sha256 and line.label == picture.label != UNLABELLED
 

@@ -46,6 +46,23 @@ def write_whole(file: Path, data: str | bytes) -> None:
         stream.write(data.encode("utf-8") if isinstance(data, str) else data)
 
 
+def write_cached(file: Path, data: bytes) -> None:
+    """Write a file that can be made again, whole or not at all while the machine runs, and wait for no disk.
+
+    After a crash of the machine its bytes may be missing: whoever reads it looks whether they are there. Makes its
+    folder. Raises `OSError`.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(file)
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(file)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
 @contextmanager
 def written_whole(file: Path) -> Iterator[BinaryIO]:
     """Yield a file to write to, which takes the place of `file` at the end; where the body raises, nothing changes.

@@ -26,6 +26,11 @@ from curate.progress import Progress, silent
 LOCK: Final = ".florilegium.lock"
 """The file in a folder that the lock is on. It stays when the lock goes: whoever waits, waits for this very file."""
 
+
+class Busy(UserError):
+    """Another process is at work in the folder."""
+
+
 _POLL_SECONDS = 0.1
 _LONGEST_NAME = 1 << 16  # bytes
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
@@ -39,9 +44,9 @@ def locked(
     """Hold a folder's lock; makes the folder. `doing` tells others what holds it: "clean flower_data".
 
     `wait` is how many seconds to wait for another's lock, None for as long as it takes; meanwhile `progress` says for
-    whom. A thread that has the lock may take it again. Raises `UserError` where another process has it, where the
-    folder may not be written, and where its file system offers no locks; in the last two cases it goes on without a
-    lock instead where none is `required`.
+    whom. A thread that has the lock may take it again. Raises `Busy` where another process has it, `UserError` where
+    the folder may not be written or its file system offers no locks; in the last two cases it goes on without a lock
+    instead where none is `required`.
     """
     if wait is not None and not wait >= 0:  # NaN is no time either
         raise UserError(f"{wait:g} is no number of seconds to wait: give 0 or more, or None for as long as it takes.")
@@ -58,7 +63,7 @@ def locked(
         lock = None
     else:
         if lock is None:
-            raise UserError(f"{_holder(file)} is at work in {folder}: wait for it to end (--wait does), or stop it.")
+            raise Busy(f"{_holder(file)} is at work in {folder}: wait for it to end (--wait does), or stop it.")
     if lock is None:
         yield
         return

@@ -1,7 +1,7 @@
 """Clusters of copies: which of them is the source and stays, and that each that leaves was verified against it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -39,23 +39,31 @@ class Cluster:
 
 
 def clusters(
-    found: NearDuplicates, rank: Callable[[int], Any], looks: Looks | None = None, *, by_source: bool = True
+    found: NearDuplicates,
+    rank: Callable[[int], Any],
+    looks: Looks | None = None,
+    *,
+    by_source: bool = True,
+    chosen: Mapping[int, int] | None = None,
 ) -> list[Cluster]:
     """Of each picture's copies one stays: its source, and where nothing tells, the first by `rank`.
 
-    `rank` is a sort key for positions, best first; without `by_source` it alone decides. With `looks` at the contents,
-    members that met through a third are verified against the one that stays; without, it takes the copies that were
-    found of it. No two keepers are copies of each other.
+    `rank` is a sort key for positions, best first; without `by_source` it alone decides. `chosen` are the positions
+    that a person chose to stay, whatever else holds; of several in one place that with the greatest number. With
+    `looks` at the contents, members that met through a third are verified against the one that stays; without, it takes
+    the copies that were found of it. No two keepers are copies of each other.
     """
     family = _Families(found, rank, looks, by_source=by_source and looks is not None)
+    chosen = chosen or {}
     result = []
     for contents in family.connected():
         left = contents
         while left:
-            keeper = family.source(left)
+            wanted = [(max(chosen.get(at, 0) for at in found.contents[content]), -content) for content in left]
+            keeper = -max(wanted)[1] if max(wanted)[0] else family.source(left)
             copies = {content: link for content in left if content != keeper and (link := family.link(content, keeper))}
             members = found.contents[keeper]
-            stays, *same = sorted(members, key=rank)
+            stays, *same = sorted(members, key=lambda at: (-chosen.get(at, 0), rank(at)))
             leaving = [Copy(position, 0) for position in same]
             for content, (distance, relation) in copies.items():
                 leaving += [Copy(position, distance, relation) for position in found.contents[content]]

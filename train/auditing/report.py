@@ -43,4 +43,5 @@ class AuditReport:
     plan_file: Path | None
     notes: list[str]
     losses: list[ClassLoss]  # the classes that the plan empties, or takes more than a tenth of
+    kept: frozenset[str] = frozenset()  # the paths of suspects that stay because a person decided so
     seconds: dict[str, float] = field(default_factory=dict)  # "features", "audit"

@@ -1,82 +1,37 @@
 """The feature bank: what a frozen backbone says of each picture's views, kept on disk by content, never by path."""
 
-import hashlib
-import json
 import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 
 from curate.catalog.sqlite_wal import LOCK_SECONDS, enable_wal
 from curate.errors import UserError
-from curate.files.reading import open_file
 from train.device import DTYPES
-from train.features.preprocessing import PIXELS_VERSION
-from train.options import Precision
+from train.features.bank_file import (
+    APPLICATION_ID,
+    CLEAN,
+    SCHEMA,
+    WHOLE_ROW,
+    BankKey,
+    is_bank,
+    is_key,
+    keys_of,
+    reading,
+    schema_of,
+)
 
-# Raised when the tables or the meaning of their bytes change. It is part of the key and so of the file's name:
-# a bank written by another version is never read, and is left alone for that version.
-FORMAT_VERSION: Final = 1
-
-CLEAN: Final = "clean"
-
-SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS about (key TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS features (
-    sha256   BLOB NOT NULL,     -- of the picture's file, 32 bytes
-    view     TEXT NOT NULL,     -- "clean", or the recipe, seed and number of an augmented view
-    vector   BLOB NOT NULL,     -- `dim` numbers in the bank's precision, little-endian
-    crc32    INTEGER NOT NULL,  -- of vector: a damaged row counts as a missing one
-    UNIQUE (sha256, view)
-);
-"""
-
-APPLICATION_ID: Final = 0x464C4F52  # "FLOR", in the header of each bank
+__all__ = ["APPLICATION_ID", "CLEAN", "SCHEMA", "BankKey", "FeatureBank", "is_bank", "is_key", "reading", "schema_of"]
 
 _READ_AT_ONCE = 4096
-_LONGEST_KEY = 65_536  # bytes
-
-_IN_EVERY_KEY = {"architecture", "weights_sha256", "preprocessing", "precision", "dim", "format", "pixels"}
-
-# Rows whose vector has the right length; the others count as missing, and are not read
-_WHOLE_ROW = "typeof(sha256) = 'blob' AND typeof(vector) = 'blob' AND length(vector) = ?"
-
-
-@dataclass(frozen=True)
-class BankKey:
-    """All that features depend on besides the picture and the view. Another value is another bank."""
-
-    architecture: str  # with its library: "torchvision:resnet152"
-    weights_sha256: str
-    preprocessing: dict[str, Any]
-    precision: Precision
-    dim: int
-    compiled: bool = False  # by torch.compile, whose roundings are others
-    fused: bool = False  # convolutions with what follows them, likewise
-
-    def text(self) -> str:
-        """The whole key as canonical JSON."""
-        versions = {"format": FORMAT_VERSION, "pixels": PIXELS_VERSION}
-        facts = asdict(self)
-        for how in ("compiled", "fused"):
-            if not facts[how]:
-                del facts[how]  # as keys were written before there was a choice
-        return json.dumps({**facts, **versions}, sort_keys=True)
-
-    def file_name(self) -> str:
-        """Readable at the front, unique at the back."""
-        digest = hashlib.sha256(self.text().encode()).hexdigest()[:16]
-        safe = "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in self.architecture)
-        return f"{safe}-{self.precision}-{digest}.sqlite"
 
 
 class FeatureBank:
@@ -118,7 +73,7 @@ class FeatureBank:
         """Which of `views` the bank has, by picture: sha256 (hex) → views."""
         marks = ", ".join("?" * len(views))
         found: dict[str, set[str]] = {}
-        query = f"SELECT sha256, view FROM features WHERE view IN ({marks}) AND {_WHOLE_ROW}"
+        query = f"SELECT sha256, view FROM features WHERE view IN ({marks}) AND {WHOLE_ROW}"
         try:
             for sha256, view in self._db.execute(query, (*views, self._length)):
                 found.setdefault(sha256.hex(), set()).add(view)
@@ -167,7 +122,7 @@ class FeatureBank:
     def _blocks(self, view: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         cursor = self._db.execute(
             "SELECT position, vector, crc32, features.rowid FROM wanted CROSS JOIN features USING (sha256)"
-            f" WHERE view = ? AND {_WHOLE_ROW}",
+            f" WHERE view = ? AND {WHOLE_ROW}",
             (view, self._length),
         )
         while rows := cursor.fetchmany(_READ_AT_ONCE):
@@ -248,55 +203,6 @@ class FeatureBank:
             raise
         except sqlite3.DatabaseError as error:
             raise UserError(f"The feature bank {self.file} is damaged ({error}): delete it and run again.") from error
-
-
-def is_bank(file: Path) -> bool:
-    """Whether a file is provably a bank of ours: by its header, or by the key that is in it. Never writes."""
-    if file.is_symlink():
-        return False
-    try:
-        with open_file(file) as opened:
-            header = opened.read(100)
-    except OSError:
-        return False
-    if header.startswith(b"SQLite format 3\0") and header[68:72] == APPLICATION_ID.to_bytes(4, "big"):
-        return True
-    with suppress(sqlite3.Error), reading(file) as db:
-        return any(is_key(text) for text in keys_of(db))
-    return False
-
-
-@contextmanager
-def reading(file: Path) -> Iterator[sqlite3.Connection]:
-    """Open a stranger's bank to look into it, and nothing more. Raises sqlite3.Error."""
-    with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as db:
-        db.execute("PRAGMA trusted_schema = OFF")
-        yield db
-
-
-def keys_of(db: sqlite3.Connection) -> list[str]:
-    """The keys that are written in a bank, at most two; [] where there is no table of them."""
-    if ("table", "about") not in {(kind, name) for kind, name, *_ in schema_of(db)}:
-        return []
-    rows = db.execute("SELECT substr(CAST(key AS BLOB), 1, ?) FROM about LIMIT 2", (_LONGEST_KEY,)).fetchall()
-    return [bytes(key or b"").decode("utf-8", "replace") for (key,) in rows]
-
-
-def is_key(text: str) -> bool:
-    """Whether a text is what `BankKey.text` gives, of any version."""
-    try:
-        key = json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(key, dict) and key.keys() >= _IN_EVERY_KEY
-
-
-def schema_of(db: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
-    """(type, name, table, SQL) of all that a database holds: tables, indices, views and triggers."""
-    rows = db.execute("SELECT type, name, tbl_name, CAST(COALESCE(sql, '') AS BLOB) FROM sqlite_master").fetchall()
-    return sorted(
-        (str(kind), str(name), str(table), bytes(sql).decode("utf-8", "replace")) for kind, name, table, sql in rows
-    )
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import Any
 
 from curate.errors import UserError
 from curate.printable import printable
-from train.features.bank import BankKey, is_bank, is_key, keys_of, reading, schema_of
+from train.features.bank_file import is_bank, is_key, keys_of, reading, schema_of
 
 
 @dataclass(frozen=True)
@@ -57,21 +57,6 @@ def clear_banks(folder: Path, keep: int = 0) -> list[ShelvedBank]:
                 raise UserError(f"{bank.file} cannot be removed ({error.strerror}): check your rights.") from error
             removed.append(bank)
     return removed
-
-
-def key_in(file: Path) -> BankKey | None:
-    """The key of a bank; None for a file that is no bank of this version."""
-    if not is_bank(file):
-        return None
-    try:
-        with reading(file) as db:
-            texts = keys_of(db)
-        facts: dict[str, Any] = json.loads(texts[0]) if len(texts) == 1 and is_key(texts[0]) else {}
-        key = BankKey(**{name: value for name, value in facts.items() if name not in ("format", "pixels")})
-        # The name is made of the whole key and of the versions, so what has another one is another version's.
-        return key if key.text() == texts[0] and key.file_name() == file.name else None
-    except (sqlite3.Error, ValueError, TypeError, AttributeError, RecursionError):
-        return None
 
 
 def _look(file: Path) -> ShelvedBank | None:

@@ -16,7 +16,7 @@ from curate.splitting.scenes import Alike, FindAlike
 from train.backbones import load_backbone
 from train.device import fast_precision, require_memory, resolve_device
 from train.features.bank import CLEAN, BankKey, FeatureBank
-from train.features.bank_shelf import key_in
+from train.features.bank_file import key_in
 from train.features.extract import extract
 from train.features.prepare import PictureRef
 

@@ -12,9 +12,6 @@ from PIL import Image
 from train.limits import MAX_CROP
 from train.options import Normalise
 
-# Raised when the pixels that `clean` gives for a picture change, so that no bank keeps features of the old ones.
-PIXELS_VERSION: Final = 1
-
 INTERPOLATIONS: Final = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,

@@ -1,0 +1,290 @@
+"""The review page's server: what it lists, what it puts on record, what it carries out, and what survives a kill."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from curate.catalog import Catalog
+from curate.catalog.decisions import decisions_since
+from curate.files.lock import locked
+from tests.commanding import command
+from tests.pictures import contents, encoded, scene
+from tests.reviewing import Served, garden
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    running = Served.start(garden(tmp_path / "data"), "--as", "Ada")
+    yield running
+    if running.process.poll() is None:
+        running.stop()
+
+
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def open_counts(served: Served) -> dict[str, tuple[int, int]]:
+    return {queue["name"]: (queue["count"], queue["open"]) for queue in served.get("/api/state")["queues"]}
+
+
+def test_a_reviewer_decides_is_killed_and_carries_out(served: Served, tmp_path: Path) -> None:
+    """Every decision is on record when it is answered; carrying out does exactly these; `restore` undoes it."""
+    before = contents(data(tmp_path) / "raw")
+    state = served.get("/api/state")
+    assert [queue["name"] for queue in state["queues"]] == [
+        "proposals", "broken", "duplicate", "leak", "conflict", "quality", "irrelevant", "mislabelled", "outlier",
+        "quarantine", "all",
+    ]  # fmt: skip
+    assert (state["who"], state["revision"]) == ("Ada", 0)
+    assert {one["name"]: one["count"] for one in state["classes"]} == {"rose": 7, "tulip": 8}
+    assert open_counts(served)["duplicate"] == (2, 2)
+
+    copies = served.queue("duplicate")
+    assert list(copies) == ["raw/rose/1.jpg", "raw/rose/copy.jpg", "raw/rose/2.jpg", "raw/rose/small.jpg"]
+    assert [item["reason"] for item in copies.values()] == ["", "duplicate", "", "duplicate"]
+    assert copies["raw/rose/small.jpg"]["keeper"] == copies["raw/rose/2.jpg"]["id"]
+    kept = served.decide(copies["raw/rose/copy.jpg"], "keep", "duplicate")
+    assert kept["items"][0]["decision"]["action"] == "keep"
+    swapped = served.decide(copies["raw/rose/small.jpg"], "keeper", "duplicate")
+    assert {item["path"]: item["decision"]["action"] for item in swapped["items"]} == {
+        "raw/rose/small.jpg": "keeper", "raw/rose/2.jpg": "aside",
+    }  # fmt: skip
+    stray = served.queue("conflict")["raw/tulip/stray.jpg"]
+    served.decide(stray, "relabel", "conflict", label="rose")
+    dark = served.queue("quality")["raw/tulip/dark.jpg"]
+    served.decide(dark, "aside", "quality", reason="night")
+    undone = served.decide(served.queue("broken")["raw/tulip/broken.jpg"], "aside", "broken")
+    served.post("/api/undo", {"batch": undone["batch"]})
+    served.kill()
+
+    again = Served.start(data(tmp_path), "--as", "Ada")
+    try:
+        assert again.get("/api/state")["decided"] == {"aside": 2, "relabel": 1, "keep": 1, "keeper": 1, "restore": 0}
+        assert again.queue("duplicate")["raw/rose/copy.jpg"]["decision"]["who"] == "Ada"
+        assert again.queue("broken")["raw/tulip/broken.jpg"]["decision"] is None
+        assert contents(data(tmp_path) / "raw") == before, "nothing has moved yet"
+        dry = again.post("/api/carry-out", {"dry": True})
+        assert (dry["aside"], dry["relabel"], dry["restore"]) == (2, 1, 0)
+        assert dry["by_reason"] == {"duplicate": 1, "night": 1}
+        again.post("/api/carry-out", {"dry": False, "token": "another"}, 409)
+        done = again.post("/api/carry-out", {"dry": False, "token": dry["token"]})
+        assert (done["moved"], done["relabelled"], done["restored"], done["unmoved"]) == (2, 1, 0, [])
+        now = contents(data(tmp_path) / "raw")
+        assert set(before) - set(now) == {"rose/2.jpg", "tulip/dark.jpg", "tulip/stray.jpg"}
+        assert set(now) - set(before) == {"rose/stray.jpg"}
+        assert (data(tmp_path) / "quarantine/night/raw/tulip/dark.jpg").exists()
+        assert again.get("/api/state")["decided"] == {"aside": 0, "relabel": 0, "keep": 1, "keeper": 1, "restore": 0}
+        again.post("/api/undo", {"batch": swapped["batch"]}, 409)
+        # What lies in the quarantine comes back by the page
+        aside = again.queue("quarantine")
+        assert {path: item["reason"] for path, item in aside.items()} == {
+            "raw/rose/2.jpg": "duplicate", "raw/tulip/dark.jpg": "night",
+        }  # fmt: skip
+        again.decide(aside["raw/tulip/dark.jpg"], "restore", "quarantine")
+        dry = again.post("/api/carry-out", {"dry": True})
+        assert (dry["aside"], dry["restore"]) == (0, 1)
+        assert again.post("/api/carry-out", {"dry": False, "token": dry["token"]})["restored"] == 1
+        assert (data(tmp_path) / "raw/tulip/dark.jpg").exists()
+        history = again.get("/api/history")
+        assert [batch["action"] for batch in history["batches"]] == [
+            "carry-out", "restore", "restore", "carry-out", "undo", "aside", "aside", "relabel", "keeper", "keep",
+        ]  # fmt: skip
+        assert again.stop() == 0
+    finally:
+        if again.process.poll() is None:
+            again.kill()
+    assert command("restore", data(tmp_path)).code == 0
+    assert contents(data(tmp_path) / "raw") == before
+
+
+def test_other_commands_run_while_the_page_is_open(served: Served, tmp_path: Path) -> None:
+    """And what they do is seen by the page: `restore` by somebody else is a decision that came meanwhile."""
+    broken = served.queue("broken")["raw/tulip/broken.jpg"]
+    served.decide(broken, "aside", "broken")
+    assert command("clean", data(tmp_path), "--yes").code == 0
+    assert served.queue("broken") == {}
+    assert "raw/tulip/broken.jpg" in served.queue("quarantine")
+    revision = served.get("/api/state")["revision"]
+    assert command("restore", data(tmp_path), "--reason", "broken").code == 0
+    changed = served.get("/api/changes", since=revision, queue="all")
+    assert {item["path"]: item["decision"]["action"] for item in changed["items"]} == {"raw/tulip/broken.jpg": "keep"}
+
+
+def test_a_catalog_that_was_rebuilt_has_the_decisions_and_takes_more(served: Served, tmp_path: Path) -> None:
+    copies = served.queue("duplicate")
+    served.decide(copies["raw/rose/copy.jpg"], "keep", "duplicate")
+    assert command("clean", data(tmp_path), "--rebuild-catalog", "--dry-run", "--force").code == 0
+    assert served.get("/api/state")["decided"]["keep"] == 1
+    served.decide(served.queue("all")["raw/rose/0.jpg"], "aside", "all", reason="ugly")
+    with Catalog.open(data(tmp_path) / "catalog.sqlite") as catalog:
+        assert [row.path for row in decisions_since(catalog)] == ["raw/rose/copy.jpg", "raw/rose/0.jpg"]
+
+
+def test_carrying_out_waits_for_no_other_command(served: Served, tmp_path: Path) -> None:
+    """423 says who is at work; decisions are taken meanwhile."""
+    items = served.queue("all")
+    served.decide(items["raw/rose/0.jpg"], "aside", "all", reason="ugly")
+    dry = served.post("/api/carry-out", {"dry": True})
+    with locked(data(tmp_path), "split data"):
+        refused = served.post("/api/carry-out", {"dry": False, "token": dry["token"]}, 423)
+        assert "split data" in refused["error"]
+        undone = served.decide(items["raw/rose/1.jpg"], "aside", "all", reason="ugly")
+    served.post("/api/undo", {"batch": undone["batch"]})
+    served.post("/api/carry-out", {"dry": False, "token": dry["token"]}, 409)
+    dry = served.post("/api/carry-out", {"dry": True})
+    assert served.post("/api/carry-out", {"dry": False, "token": dry["token"]})["moved"] == 1
+
+
+def test_two_windows_never_write_over_each_other(served: Served) -> None:
+    item = served.queue("duplicate")["raw/rose/copy.jpg"]
+    first = served.decide(item, "keep", "duplicate")
+    refused = served.decide(item, "aside", "duplicate", 409)
+    assert refused["items"][0]["decision"]["batch"] == first["batch"]
+    assert served.queue("duplicate")["raw/rose/copy.jpg"]["decision"]["action"] == "keep"
+    served.decide(served.queue("duplicate")["raw/rose/copy.jpg"], "aside", "duplicate")
+    refused = served.post("/api/undo", {"batch": first["batch"]}, 409)
+    assert "raw/rose/copy.jpg" in refused["error"]
+
+
+def test_a_batch_that_is_not_the_last_is_undone(served: Served) -> None:
+    items = served.queue("all")
+    first = served.decide([items["raw/rose/0.jpg"], items["raw/rose/1.jpg"]], "aside", "all", reason="ugly")
+    second = served.decide(items["raw/tulip/0.jpg"], "aside", "all", reason="ugly")
+    undone = served.post("/api/undo", {"batch": first["batch"]})
+    assert sorted(item["path"] for item in undone["items"]) == ["raw/rose/0.jpg", "raw/rose/1.jpg"]
+    served.post("/api/undo", {"batch": first["batch"]}, 409)
+    now = served.queue("all")
+    assert [now[path]["decision"] for path in ("raw/rose/0.jpg", "raw/rose/1.jpg")] == [None, None]
+    assert now["raw/tulip/0.jpg"]["decision"]["batch"] == second["batch"]
+    assert [batch["undone"] for batch in served.get("/api/history")["batches"]] == [False, False, True]
+
+
+def test_all_that_is_shown_is_accepted_at_once(served: Served) -> None:
+    """Keepers among them are passed over; a picture kept for one cause is still asked about for another."""
+    shown = served.get("/api/ids/proposals")
+    assert shown["proposals"] == len(shown["ids"]) == open_counts(served)["proposals"][0]
+    copies = served.get("/api/ids/duplicate")
+    assert (len(copies["ids"]), copies["proposals"]) == (4, 2)
+    items = served.get("/api/items", queue="duplicate", ids=",".join(copies["ids"]))["items"]
+    taken = served.decide(items, "accept", "duplicate")
+    assert {item["path"]: item["decision"] and item["decision"]["action"] for item in taken["items"]} == {
+        "raw/rose/1.jpg": None, "raw/rose/copy.jpg": "aside", "raw/rose/2.jpg": None, "raw/rose/small.jpg": "aside",
+    }  # fmt: skip
+    assert open_counts(served)["duplicate"] == (2, 0)
+    assert served.get("/api/ids/duplicate", state="open")["ids"] == []
+
+
+def test_filters_and_orders(served: Served) -> None:
+    tulips = (*range(5), "broken", "dark", "stray")
+    assert set(served.queue("all", class_="tulip")) == {f"raw/tulip/{name}.jpg" for name in tulips}
+    assert list(served.queue("all", text="RAW/ROSE/1")) == ["raw/rose/1.jpg"]
+    sizes = [item["bytes"] for item in served.queue("all", sort="size", descending=1).values()]
+    assert sizes == sorted(sizes, reverse=True)
+    scores = [item["score"] for item in served.queue("quality", sort="score", descending=1).values()]
+    assert scores == sorted(scores, reverse=True)
+    assert set(served.queue("quality", reason="dark")) == {"raw/tulip/dark.jpg"}
+    page = served.get("/api/queue/all", offset=3, limit=2)
+    assert (page["total"], [item["path"] for item in page["items"]]) == (15, ["raw/rose/3.jpg", "raw/rose/4.jpg"])
+    for wrong in ("state=x", "sort=x", "offset=-1", "offset=1e3", "limit=501", "offset=9999999999999999999999"):
+        assert served.ask(f"/api/queue/all?{wrong}").status == 400
+
+
+def test_what_is_known_of_copies_and_only_what_differs(served: Served) -> None:
+    small = served.queue("duplicate")["raw/rose/small.jpg"]
+    known = served.get(f"/api/picture/{small['id']}", queue="duplicate")
+    assert [item["path"] for item in known["cluster_items"]] == ["raw/rose/2.jpg", "raw/rose/small.jpg"]
+    facts, differing = dict(known["facts"]), dict(known["differing"])
+    assert facts["pixels"] == "120 × 80"
+    assert {"name", "pixels", "bytes", "sha256"} <= set(differing)
+    assert not {"class", "format", "folder"} & set(differing)
+    assert set(differing["pixels"]) == {item["id"] for item in known["cluster_items"]}
+    assert known["credit"] is None
+    assert served.get(f"/api/alike/{small['id']}")["items"] == []
+    assert "audit" in served.get(f"/api/alike/{small['id']}")["why"], "says which command fills the bank"
+    assert served.get("/api/map")["ids"] == []
+
+
+def test_thumbnails_are_kept_beside_the_catalog(served: Served, tmp_path: Path) -> None:
+    items = served.queue("all")
+    item = items["raw/rose/0.jpg"]
+    first = served.ask(f"/thumb/{item['id']}?size=160")
+    assert (first.status, first.headers["content-type"]) == (200, "image/jpeg")
+    assert first.headers["cache-control"].startswith("private")
+    kept = list((data(tmp_path) / ".florilegium.thumbnails").glob("*/*.jpg"))
+    assert [file.read_bytes() for file in kept] == [first.body]
+    again = served.ask(f"/thumb/{item['id']}?size=160", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status, again.body) == (304, b"")
+    kept[0].write_bytes(b"")  # as a crash of the machine may leave it
+    assert served.ask(f"/thumb/{item['id']}?size=160").body == first.body
+    broken = served.ask(f"/thumb/{items['raw/tulip/broken.jpg']['id']}")
+    assert (broken.status, broken.headers["content-type"]) == (200, "image/jpeg")
+    assert "etag" not in broken.headers
+    whole = served.ask(f"/picture/{item['id']}")
+    assert (whole.status, whole.headers["content-type"]) == (200, "image/jpeg")
+    original = (data(tmp_path) / "raw/rose/0.jpg").read_bytes()
+    assert whole.body != original, "never the file's own bytes"
+    assert served.ask(f"/thumb/{item['id']}?size=161").status == 400
+    assert served.ask("/thumb/0123456789abcdef").status == 404
+    command("clean", data(tmp_path), "--dry-run")
+    assert (data(tmp_path) / ".florilegium.thumbnails").exists(), "and no class for anybody"
+
+
+def test_a_changed_file_is_not_kept_as_what_it_was(served: Served, tmp_path: Path) -> None:
+    item = served.queue("all")["raw/rose/0.jpg"]
+    file = data(tmp_path) / "raw/rose/0.jpg"
+    file.write_bytes(encoded(scene(500)))
+    assert "etag" not in served.ask(f"/thumb/{item['id']}").headers
+    assert not list((data(tmp_path) / ".florilegium.thumbnails").glob("*/*.jpg"))
+    served.decide(item, "aside", "all", reason="ugly")
+    dry = served.post("/api/carry-out", {"dry": True})
+    refused = served.post("/api/carry-out", {"dry": False, "token": dry["token"]}, 409)
+    assert "changed" in refused["error"]
+    assert file.exists()
+
+
+def test_the_page_needs_a_catalog_that_can_be_written(tmp_path: Path) -> None:
+    root = garden(tmp_path / "data")
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    root.chmod(0o555)
+    try:
+        assert "cannot be written" in command("review", root, "--no-open").sentence
+    finally:
+        root.chmod(0o755)
+
+
+def test_a_plan_of_ones_own_is_reviewed(tmp_path: Path) -> None:
+    """The newest plan is; a line about a picture that has changed since is left out, and the page says so."""
+    root = garden(tmp_path / "data")
+    assert command("clean", root, "--dry-run").code == 0
+    lines = [json.loads(line) for line in (root / "plan.jsonl").read_text().splitlines()]
+    mine: dict[str, Any] = {**lines[0], "path": "raw/rose/0.jpg", "reason": "ugly", "keeper": "", "sha256": "0" * 64}
+    (root / "plan.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in [*lines, mine]))
+    served = Served.start(root)
+    try:
+        assert len(served.queue("duplicate")) == 4
+        assert any(note.startswith("1 lines of the plan") for note in served.get("/api/state")["notes"])
+    finally:
+        served.stop()
+
+
+def test_a_picture_is_upright_and_of_a_size_for_screens(tmp_path: Path) -> None:
+    root = garden(tmp_path / "data")
+    large = scene(60, 2600, 200)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (root / "raw/rose/large.jpg").write_bytes(encoded(large, exif=exif.tobytes()))
+    served = Served.start(root)
+    try:
+        item = served.queue("all")["raw/rose/large.jpg"]
+        (tmp_path / "whole").write_bytes(served.ask(f"/picture/{item['id']}").body)
+        with Image.open(tmp_path / "whole") as whole:
+            assert whole.size == (158, 2048)
+    finally:
+        served.stop()
