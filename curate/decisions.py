@@ -260,10 +260,13 @@ class Answers:
 
     def chosen(self, pictures: Sequence[_PictureRow]) -> dict[int, int]:
         """Position → when it was said, as the number of a batch, of the pictures that a person chose to stay."""
-        if not self._standings.record.batches:
-            return {}
-        rows = [self._standings.of(PictureKey(picture.path, picture.sha256)).chosen for picture in pictures]
-        return {at: row.batch for at, row in enumerate(rows) if row is not None}
+        found = {}
+        for at, picture in enumerate(pictures if self._standings.record.batches else ()):
+            key = PictureKey(picture.path, picture.sha256)
+            chosen = self._standings.of(key).chosen if self._standings.record.about(key) else None
+            if chosen is not None:
+                found[at] = chosen.batch
+        return found
 
     def _made(self, row: DecisionRow) -> float:
         try:

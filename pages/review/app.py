@@ -21,7 +21,7 @@ from curate.errors import UserError
 from curate.files.lock import Busy
 from pages.guard import Access, Guard
 from pages.html import html, static_files
-from pages.review.desk import MOST_ITEMS, Desk, Gone, Unprocessable
+from pages.review.desk import MOST_ITEMS, Desk, Gone
 from pages.review.likeness import Likeness
 from pages.review.requests import (
     BadRequest,
@@ -34,6 +34,7 @@ from pages.review.requests import (
     wanted,
 )
 from pages.review.thumbnails import SIDES, Drawn, Thumbnails, placeholder, whole
+from pages.review.view import Unprocessable
 
 _DECODERS: Final = 2
 """Threads that decode pictures: each may need the memory of a large one."""
