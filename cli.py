@@ -17,8 +17,10 @@ from commands import (
     curating,
     gathering,
     predicting,
+    reporting,
     reviewing,
     running,
+    serving,
     showing,
     touring,
     training,
@@ -58,8 +60,10 @@ ROAD = (
     predicting.evaluate,
     predicting.predict,
     predicting.predict_random,
+    serving.serve,
     predicting.export,
     predicting.model_card,
+    reporting.report,
 )
 for command in ROAD:
     text = (getdoc(command) or "").replace("cli.py", COMMAND)  # the docstrings have it as it is called in the checkout

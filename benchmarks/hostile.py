@@ -30,6 +30,7 @@ KINDS = {
     "pipes, devices, links, sizes": ("test_files.py", "test_no_plain_files.py", "test_lock.py"),
     "numbers and seeds": ("test_absurd_numbers.py",),
     "pictures": ("test_decoder_fuzz.py", "test_image.py"),
+    "requests to a page": ("test_guard.py", "test_serve.py"),
 }
 """FaultKind → the tests that try it."""
 

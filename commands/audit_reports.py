@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from commands.cleaning_reports import costs
@@ -11,9 +10,11 @@ from commands.report_lines import MOST_CLASSES, MOST_ROWS, class_and_name
 from curate.defaults import ONE_CLASS, SUSPECT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from curate.cleaning.audit_scores import AuditedPicture
+    from curate.cleaning.audit_tally import AuditTally
     from train.auditing.report import AuditReport
 
 _WORST: Final = 3  # suspects of each class that are shown
@@ -25,9 +26,11 @@ def audit(report: AuditReport, names: Mapping[str, str] | None = None) -> None:
 
     `names` says what people call the class folders, as far as that is known.
     """
+    from curate.cleaning.audit_tally import tally_audit
+
     called = {one.label: class_and_name(one.label, (names or {}).get(one.label, "")) for one in report.classes}
     costs(report.dataset, report.losses)
-    _suspects(report, called)
+    suspects(report.pictures, called, report.file, report.kept)
     _classes(report, called)
     _purity(report)
     for note in report.notes:
@@ -36,52 +39,53 @@ def audit(report: AuditReport, names: Mapping[str, str] | None = None) -> None:
         say(f"Left out, as it gives no pixels: {broken.path}: {broken.reason}")
     if report.unjudged:
         say(f"Not judged, as their class has too few pictures of other origins: {report.unjudged:,}.")
-    # What lies in raw and is placed in a split is one picture
-    once = list({(one.sha256, one.label): one for one in report.pictures}.values())
-    suspects = [one for one in once if _chance(one) >= SUSPECT]
-    irrelevant = sum(one.irrelevant >= one.mislabelled for one in suspects)
-    expected = sum(_chance(one) for one in once)
     seconds = ", ".join(f"{part} {time:.1f} s" for part, time in report.seconds.items())
-    say(
-        f"Of {len(once):,} pictures {irrelevant:,} seem to show none of the classes and "
-        f"{len(suspects) - irrelevant:,} another class than their label says, each with a chance of {SUSPECT:.0%} or "
-        f"more; by all chances together some {expected:,.0f} do not belong. "
-        f"Judged by {' and '.join(report.networks)}: {seconds}."
-    )
+    say(f"{audit_in_words(tally_audit(report.pictures))} Judged by {' and '.join(report.networks)}: {seconds}.")
     if report.kept:
-        count = len({(one.sha256, one.label) for one in report.pictures if one.path in report.kept})
-        stay = "1 suspect is left out, and stays," if count == 1 else f"{count:,} suspects are left out, and stay,"
-        say(f"{stay} because a person decided so.")
+        say(kept_in_words(report.pictures, report.kept))
     if report.held_out:
         say(f"Of the suspects {report.held_out:,} lie in valid or test and stay, unless --splits names these.")
 
 
-def _chance(picture: AuditedPicture) -> float:
-    return max(picture.irrelevant, picture.mislabelled)
+def kept_in_words(audited: Sequence[AuditedPicture], kept: Collection[str]) -> str:
+    """How many suspects stay, as a person decided so; `kept` are their paths."""
+    count = len({(one.sha256, one.label) for one in audited if one.path in kept})
+    stay = "1 suspect is left out, and stays," if count == 1 else f"{count:,} suspects are left out, and stay,"
+    return f"{stay} because a person decided so."
 
 
-def _suspects(report: AuditReport, called: Mapping[str, str]) -> None:
-    rows = list(_worst(report, called))
+def audit_in_words(tally: AuditTally) -> str:
+    """How many pictures seem not to belong."""
+    return (
+        f"Of {tally.pictures:,} pictures {tally.irrelevant:,} seem to show none of the classes and "
+        f"{tally.mislabelled:,} another class than their label says, each with a chance of {SUSPECT:.0%} or "
+        f"more; by all chances together some {tally.expected:,.0f} do not belong."
+    )
+
+
+def suspects(
+    audited: Sequence[AuditedPicture], called: Mapping[str, str], file: Path | None, kept: Collection[str] = ()
+) -> None:
+    """The surest first, the worst few of each class; `called` says what people call the class folders, and `kept` has
+    the paths of those that a person has decided to keep.
+    """
+    rows = list(_worst(audited, called, kept))
     if not rows:
         return
     table("The worst of each class", ("picture", "class", "seems to show", "sure"), rows[:MOST_ROWS])
     if len(rows) > MOST_ROWS:
-        say(f"… and more; {report.file} has the scores of all.")
+        say(f"… and more; {file} has the scores of all.")
 
 
-def _worst(report: AuditReport, called: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+def _worst(
+    audited: Sequence[AuditedPicture], called: Mapping[str, str], kept: Collection[str]
+) -> Iterator[tuple[str, ...]]:
     """Rows of the surest first, the worst few of each class."""
-    shown = defaultdict[str, int](int)
-    seen = set[tuple[str, str]]()
-    for one in sorted(report.pictures, key=_chance, reverse=True):
-        if _chance(one) < SUSPECT:
-            return
-        if shown[one.label] == _WORST or (one.sha256, one.label) in seen or one.path in report.kept:
-            continue
-        seen.add((one.sha256, one.label))
-        shown[one.label] += 1
-        shows = "none of the classes" if one.irrelevant >= one.mislabelled else called[one.proposed]
-        yield one.path, called[one.label], shows, f"{_chance(one):.0%}"
+    from curate.cleaning.audit_tally import worst_of_each_class
+
+    for one in worst_of_each_class(audited, _WORST, without=kept):
+        shows = "none of the classes" if one.shows_no_class else called.get(one.proposed, one.proposed)
+        yield one.path, called.get(one.label, one.label), shows, f"{one.chance:.0%}"
 
 
 def _classes(report: AuditReport, called: Mapping[str, str]) -> None:

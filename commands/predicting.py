@@ -43,6 +43,9 @@ AnyFormat = Literal[Format, "onnx", "torchscript", "safetensors", "pt2"]
 TopK = Annotated[int, typer.Option(min=1, help="How many classes to name.")]
 Views = Annotated[int, typer.Option(min=1, help="Look at each picture so often, and take the mean.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw pictures and probabilities into this PNG.")]
+Explain = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Draw there what in each picture spoke for its first guess.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are not as this program wrote them.")]
 Abstain = Annotated[float | None, typer.Option(help="Precision wanted, such as .98; below it: not sure.")]
 
@@ -104,6 +107,7 @@ def predict(
     abstain: Abstain = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
     plot: Plot = None,
+    explain: Explain = None,
     device: Device = DEFAULT_DEVICE,
 ) -> None:
     """Name what is in pictures, with probabilities.
@@ -111,28 +115,38 @@ def predict(
     Needs the checkpoint and nothing else.
 
     Example: cli.py predict rose.jpg tulip.jpg --top-k 3
+
+    With heat maps: cli.py predict rose.jpg --explain maps
     """
     if plot:
         from curate.rendering import require_place
 
         require_place(plot)
+    from curate.image import BrokenImage
     from train.inputs import expand
     from train.predict import Predictor
     from train.prediction_plot import MOST, LabelledPrediction
 
+    maps = None
+    if explain:
+        from train.heat_files import HeatMapFolder
+
+        maps = HeatMapFolder(explain)
     file = chosen_checkpoint(checkpoint, models)
     predictor = Predictor.from_checkpoint(file, device, views=views, abstain=abstain)
     failures = training_reports.Failures()
     drawn: list[LabelledPrediction] = []
     with console.counter("Predicting") as advance:
         for answer in predictor.predict_files(expand(files), top_k=top_k):
+            drawing = maps.draw(predictor, answer) if maps and not isinstance(answer, BrokenImage) else None
+            place, heat = drawing or (None, None)
             if as_json:
-                training_reports.prediction_as_json(answer, file)
+                training_reports.prediction_as_json(answer, file, place)
             else:
-                training_reports.prediction(answer)
+                training_reports.prediction(answer, place)
             failures.note(answer)
-            if plot and not isinstance(answer, Exception) and len(drawn) < MOST:
-                drawn.append(LabelledPrediction(answer))
+            if plot and not isinstance(answer, BrokenImage) and len(drawn) < MOST:
+                drawn.append(LabelledPrediction(answer, heat=heat))
             advance(1)
     if plot:
         _plot(drawn, plot)

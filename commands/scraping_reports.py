@@ -19,14 +19,7 @@ if TYPE_CHECKING:
 
 def scraping(report: Scraped) -> None:
     """The yield per class and source, why the rest fell away, and which sources gave up."""
-    stages = ("found", "allowed", "fetched", "intact", "unique")
-    rows = [
-        (one.label, one.source, *(getattr(one, stage) for stage in stages), _losses(one.lost)) for one in report.yields
-    ]
-    sums = (sum(getattr(one, stage) for one in report.yields) for stage in stages)
-    lost = sum((one.lost for one in report.yields), Counter[str]())
-    columns = ("class", "source", *stages, "why the rest fell away")
-    table("Yield of all runs so far", columns, [*rows, ("all", "", *sums, _losses(lost))], last_is_total=True)
+    yields(report.yields)
     _taken_for(report.notes)
     for problem in report.problems:
         say(f"Could not go on with {problem}.")
@@ -41,6 +34,16 @@ def scraping(report: Scraped) -> None:
         say(_short_in_words(short))
     if len(report.shortfalls) > MOST_ROWS:
         say(f"… and {len(report.shortfalls) - MOST_ROWS:,} more classes have fewer than were asked for.")
+
+
+def yields(measured: Sequence[Yield]) -> None:
+    """The yield per class and source, and why the rest fell away."""
+    stages = ("found", "allowed", "fetched", "intact", "unique")
+    rows = [(one.label, one.source, *(getattr(one, stage) for stage in stages), _losses(one.lost)) for one in measured]
+    sums = (sum(getattr(one, stage) for one in measured) for stage in stages)
+    lost = sum((one.lost for one in measured), Counter[str]())
+    columns = ("class", "source", *stages, "why the rest fell away")
+    table("Yield of all runs so far", columns, [*rows, ("all", "", *sums, _losses(lost))], last_is_total=True)
 
 
 _WAYS_OUT: Final = {

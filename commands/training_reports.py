@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from curate.image import BrokenImage, BrokenPicture
     from demo.tour import Tour
     from train.checkpoint import Checkpoint
-    from train.evaluate import Evaluation
+    from train.evaluate import SplitFigures
     from train.features.bank_shelf import ShelvedBank
     from train.folds import CrossValidation
     from train.metrics import Accuracy
@@ -91,7 +91,7 @@ def unfinished(kept: Sequence[KeptRun]) -> None:
         table("Unfinished runs", ("file", "recipe", "network", "epochs", "size"), rows)
 
 
-def evaluation(report: Evaluation) -> None:
+def evaluation(report: SplitFigures) -> None:
     """Each class, what is taken for what, and the accuracy with its interval."""
     share = report.accuracy.per_class
     seen = report.accuracy.confusion.sum(axis=1)
@@ -101,6 +101,11 @@ def evaluation(report: Evaluation) -> None:
         if n
     ]
     table("Classes", ("folder", "name", "n", "right"), rows)
+    evaluation_in_words(report)
+
+
+def evaluation_in_words(report: SplitFigures) -> None:
+    """What is taken for what, how far confidence can be trusted, what was left out, and the accuracy."""
     from train.metrics import most_confused
     from train.pictures import counted
 
@@ -217,13 +222,15 @@ def accuracy_in_words(accuracy: Accuracy) -> str:
     )
 
 
-def prediction(answer: Prediction | BrokenImage) -> None:
-    """The likeliest classes of one file; a broken one is named at the end."""
+def prediction(answer: Prediction | BrokenImage, heat_map: Path | None = None) -> None:
+    """The likeliest classes of one file, and where its heat map was drawn; a broken one is named at the end."""
     if isinstance(answer, Exception):
         return
     rows = [(guess.name, guess.label, f"{guess.probability:.1%}") for guess in answer.guesses]
     remarks = ("" if answer.sure else ": not sure") + (": like none of the classes" if answer.is_stranger else "")
     table(answer.path + remarks, ("name", "folder", "probability"), rows)
+    if heat_map:
+        say(f"What spoke for {answer.guesses[0].name} is drawn in {heat_map}.")
 
 
 def classes_in_words(checkpoint: Checkpoint) -> str:
@@ -233,13 +240,17 @@ def classes_in_words(checkpoint: Checkpoint) -> str:
     return f"{len(checkpoint.labels):,} classes{figure}"
 
 
-def prediction_as_json(answer: Prediction | BrokenImage, checkpoint: Path) -> None:
-    """One JSON object on a line, with the file that answers; a broken file has `error` in place of `guesses`."""
+def prediction_as_json(answer: Prediction | BrokenImage, checkpoint: Path, heat_map: Path | None = None) -> None:
+    """One JSON object on a line, with the file that answers; a broken file has `error` in place of `guesses`.
+
+    Where a heat map was drawn, `heat_map` is its file.
+    """
     if isinstance(answer, Exception):
         line: dict[str, object] = {"path": answer.path, "error": answer.reason}
     else:
         line = {"path": answer.path, "guesses": [asdict(guess) for guess in answer.guesses], "sure": answer.sure}
         line |= {"familiarity": answer.familiarity, "like_no_class": answer.is_stranger}
+        line |= {"heat_map": str(heat_map)} if heat_map else {}
     json_line({**line, "checkpoint": str(checkpoint)})
 
 

@@ -6,14 +6,14 @@ Nothing is deleted: `curate.quarantine` moves the files and can bring each of th
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from curate.catalog import Catalog
 from curate.catalog.decisions import last_batch
-from curate.catalog.files import put_aside
+from curate.catalog.files import copy_catalog, put_aside
 from curate.cleaning.audit_scores import thresholds_of
 from curate.cleaning.clean_cache import found_if_clean, remember_clean
 from curate.cleaning.clean_options import CleanOptions
@@ -146,14 +146,30 @@ def _look(
         file = _plan_file(dataset, save_plan)
         if file:
             require_own(catalog, file, force=force)
-        scanned = scan(dataset, catalog, progress)
-        planned = _plan(dataset, catalog, options, lines, progress)
+        found = _found(dataset, catalog, options, lines, progress)
         if file:
             _require_there(dataset)
-            write_plan(file, planned.decisions, catalog, force=force)
-        return CleanReport(
-            dataset, scanned, planned, 0, 0, [], catalog.count_flags(), plan_file=file, unreadable=catalog.unreadable()
-        )
+            write_plan(file, found.plan.decisions, catalog, force=force)
+        return replace(found, plan_file=file)
+
+
+def find_to_clean(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> CleanReport:
+    """What a dry run with the options by default reports, without the file of its plan: nothing is written but what the
+    catalog knows.
+    """
+    return _found(dataset, catalog, CleanOptions(), None, progress)
+
+
+def _found(
+    dataset: Dataset,
+    catalog: Catalog,
+    options: CleanOptions,
+    lines: Sequence[PlanLine] | None,
+    progress: Progress,
+) -> CleanReport:
+    scanned = scan(dataset, catalog, progress)
+    planned = _plan(dataset, catalog, options, lines, progress)
+    return CleanReport(dataset, scanned, planned, 0, 0, [], catalog.count_flags(), unreadable=catalog.unreadable())
 
 
 def _require_there(dataset: Dataset) -> None:
@@ -243,10 +259,12 @@ def _plan_file(dataset: Dataset, file: Path | None) -> Path | None:
 
 @contextmanager
 def catalog_to_look(dataset: Dataset) -> Iterator[Catalog]:
-    """The dataset's catalog or, to look at pictures where nothing may be written, one for the moment."""
+    """The dataset's catalog or, to look at pictures where nothing may be written, a copy of it for the moment."""
     place = dataset.home if dataset.home.exists() else dataset.home.parent
     with ExitStack() as stack:
         path = dataset.catalog_path
         if not os.access(place, os.W_OK):
             path = Path(stack.enter_context(TemporaryDirectory())) / "catalog.sqlite"
+            if dataset.catalog_path.exists():
+                copy_catalog(dataset.catalog_path, path)
         yield stack.enter_context(Catalog.open(path))

@@ -46,7 +46,7 @@ def licences_of(dataset: Dataset, contents: Collection[str]) -> list[tuple[str, 
         return []
     source, licence = FIELDS.index("source"), FIELDS.index("license")
     counted = Counter((known[one][source], known[one][licence]) for one in contents if one in known)
-    return [(*which, count) for which, count in counted.most_common()]
+    return [(*which, count) for which, count in sorted(counted.items(), key=lambda one: (-one[1], one[0]))]
 
 
 def require_own_credits(dataset: Dataset, catalog: Catalog, folders: Iterable[str], *, force: bool = False) -> None:

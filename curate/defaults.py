@@ -43,6 +43,8 @@ DEFAULT_DATA: Final = Path("flower_data")
 DEFAULT_MODELS: Final = Path("models")
 DEFAULT_RUNS: Final = Path("runs")
 
+DEFAULT_REPORT: Final = Path("report.html")
+
 DEFAULT_RECIPE: Final = "best"
 
 DEFAULT_DEVICE: Final = "auto"
@@ -130,3 +132,11 @@ MOST_PORT: Final = 65_535
 """The greatest number of a port."""
 
 DEFAULT_CARD_LICENSE: Final = "other"
+
+DEFAULT_HOST: Final = "127.0.0.1"
+"""Where pages are served: at this machine's own address, which no other reaches."""
+
+DEFAULT_MOST_UPLOAD: Final = 32
+DEFAULT_MOST_PICTURES: Final = 16
+DEFAULT_MOST_WAITING: Final = 64
+"""Of `serve`: megabytes and pictures of one request, and pictures of all that are under way."""

@@ -24,7 +24,7 @@ from curate.scraping.deduplicator import Deduplicator
 from curate.scraping.incoming import Incoming
 from curate.scraping.scrape_options import ScrapeOptions, chosen_sources, home_of, open_sources
 from curate.scraping.shortfall import Shortfall, find_shortfalls
-from curate.scraping.yield_report import Yield, measure_yields
+from curate.scraping.yield_report import Yield, keep_wishes, measure_yields
 from curate.sources.protocol.image_search import Query
 from curate.sources.protocol.large_files import FOLDER as TABLES
 from curate.web.fetch import Fetcher
@@ -128,6 +128,7 @@ def scrape(
         incoming.close()
         labels = [query.label for query in queries]
         yields = measure_yields(store, labels, options)
+        keep_wishes(catalog, labels, options)
         return Scraped(
             dataset,
             crawler.new,

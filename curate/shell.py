@@ -5,16 +5,23 @@ import shlex
 from pathlib import PurePath
 
 from curate.printable import printable
-from curate.program import started_as
+from curate.program import COMMAND, started_as
 
 
 def command_line(*words: object) -> str:
     """The program as it was started and these words, each quoted where a shell would read it otherwise; no path is
     taken for an option.
     """
-    return " ".join(
-        (started_as(), *(shell_word(f"./{word}" if _looks_like_an_option(word) else str(word)) for word in words))
-    )
+    return " ".join((started_as(), *map(_as_meant, words)))
+
+
+def as_command(*words: object) -> str:
+    """The same for a text that others read: by the command's own name, not by the way it was started here."""
+    return " ".join((COMMAND, *map(_as_meant, words)))
+
+
+def _as_meant(word: object) -> str:
+    return shell_word(f"./{word}" if _looks_like_an_option(word) else str(word))
 
 
 def _looks_like_an_option(word: object) -> bool:

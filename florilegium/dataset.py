@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +25,7 @@ from curate.defaults import (
     DEFAULT_RADIUS,
     DEFAULT_RATIO,
     DEFAULT_RECIPE,
+    DEFAULT_REPORT,
     DEFAULT_RUNS,
     DEFAULT_SEED,
     DEFAULT_SHOWN_SEED,
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         CleanPlan,
         CompareResult,
         ExportResult,
+        ReportResult,
         RestoreResult,
         ScrapeResult,
         SplitResult,
@@ -483,6 +484,37 @@ class Dataset:
         return AblationResult.of(report)
 
     @checked
+    def report(
+        self,
+        out: str | Path = DEFAULT_REPORT,
+        *,
+        checkpoint: str | Path | None = None,
+        evaluation: str | Path | None = None,
+        audit: str | Path | None = None,
+        data_only: bool = False,
+        models: str | Path = DEFAULT_MODELS,
+        device: str = DEFAULT_DEVICE,
+        force: bool = False,
+        progress: Watch = AUTO,
+    ) -> ReportResult:
+        """Write what all stages found and did, with a sample of the pictures, as one HTML file that needs nothing else.
+
+        The classifier is `checkpoint` or the best in `models`, and is measured on valid; test is not opened. Figures
+        on any split come from `evaluation`, a folder that `evaluate --out` wrote. `audit` is a file that `audit` wrote
+        to another place. With `data_only` the classifier is left out. `force` replaces a file that is not a report of
+        ours. Raises `UserError` where `out` cannot be written, and as the stages do that are asked.
+        """
+        from commands.reporting import make_report, report_options
+        from florilegium.results import ReportResult
+
+        options = report_options(
+            self.root, None if checkpoint is None else Path(checkpoint), Path(models),
+            evaluation=None if evaluation is None else Path(evaluation), audit=None if audit is None else Path(audit),
+            data_only=data_only, device=device,
+        )  # fmt: skip
+        return ReportResult.of(make_report(self.root, options, Path(out), force=force, progress=chosen(progress)))
+
+    @checked
     def export(
         self,
         format: Format = DEFAULT_FORMAT,  # noqa: A002  (it is what the command line's option is called)
@@ -513,13 +545,10 @@ class Dataset:
 
     def _counts(self) -> dict[str, dict[str, int]]:
         """Files of each class (label → split → count), "raw" for those in no split."""
+        from curate.counts import count_files
         from curate.dataset import open_dataset
 
-        dataset = open_dataset(self.root)
-        counts = defaultdict[str, dict[str, int]](lambda: dict.fromkeys(_SPLITS, 0))
-        for folder in dataset.class_folders():
-            counts[folder.label][folder.split or "raw"] += len(dataset.files_in(folder))
-        return {label: counts[label] for label in dataset.labels()}
+        return count_files(open_dataset(self.root))
 
     def _summary(self, counts: Mapping[str, Mapping[str, int]]) -> str:
         totals = {split: sum(one[split] for one in counts.values()) for split in _SPLITS}

@@ -17,6 +17,7 @@ from commands import (
 )
 from commands.console import onto, say
 from commands.report_lines import MOST_ROWS
+from commands.reporting import report_in_words
 from curate.clean import CleanReport, clean
 from curate.cleaning.plan import PlanLine
 from curate.cleaning.planning import CleaningPlan
@@ -32,6 +33,7 @@ from curate.verify import VerifyReport
 from florilegium.arguments import checked
 from florilegium.page import HtmlPage
 from florilegium.progress import AUTO, Watch, chosen
+from pages.report.written import WrittenReport
 from train.ablating.report import AblationReport
 from train.auditing.report import AuditReport
 
@@ -312,6 +314,19 @@ class AblationResult(Result, AblationReport):
     def report(self) -> None:
         """Say the table, what was not measured, and the flattery of leaks."""
         ablation_reports.ablation(self)
+
+
+@dataclass(frozen=True, repr=False)
+class ReportResult(Result, WrittenReport):
+    """Where the report is: `file`, of so many `bytes`, that shows a picture in so many places, `shown`."""
+
+    @property
+    def summary(self) -> str:
+        """The file, its size, and how much of the dataset it shows."""
+        return report_in_words(self)
+
+    def report(self) -> None:
+        """Say nothing more: the file tells it all."""
 
 
 def _listed(words: Collection[str]) -> Collection[str]:

@@ -1,8 +1,10 @@
 """What stands before every page: who may ask, from where, how much, and what the browser is told to allow."""
 
+import asyncio
 import hmac
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
@@ -27,6 +29,9 @@ _HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(self), geolocation=(), microphone=()",
 }
+
+_LINGERING_SECONDS: Final = 2.0
+_LINGERING_BYTES: Final = 16 << 20
 
 _CHANGES_NOTHING: Final = {"GET", "HEAD", "OPTIONS"}
 
@@ -112,9 +117,31 @@ def cookie_name(host: str) -> str:
     return f"florilegium_{host.rpartition(':')[2]}"
 
 
-def refused(status: int, sentence: str) -> Response:
-    """A refusal, as JSON: `{"error": sentence}`."""
-    return JSONResponse({"error": sentence}, status, {"cache-control": "no-store"})
+def refused(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
+    """A refusal, as JSON: `{"error": sentence}`. What is too large is not read to its end: the connection is closed."""
+    given = {"cache-control": "no-store", **(headers or {})}
+    if status != 413:
+        return JSONResponse({"error": sentence}, status, given)
+    return _Closing({"error": sentence}, status, {**given, "connection": "close"})
+
+
+class _Closing(JSONResponse):
+    """Is sent at once, and then reads on for a moment what the client sends.
+
+    A connection that is closed on unread bytes is reset, and who still sends would never see the answer.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        read, more = 0, scope["type"] == "http"
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGERING_SECONDS):
+                while more and read < _LINGERING_BYTES:
+                    message = await receive()
+                    read += len(message.get("body", b""))
+                    more = message["type"] == "http.request" and message.get("more_body", False)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _too_large(most: int) -> str:
@@ -156,14 +183,18 @@ def _with_headers(send: Send) -> Send:
 
 
 def _limited(receive: Receive, most: int) -> Receive:
-    """`receive`, which refuses the request as soon as more has come than may: a body in chunks states no length."""
-    read = 0
+    """`receive`, which refuses the request as soon as more has come than may: a body in chunks states no length.
+
+    It refuses once: who answers may read on.
+    """
+    read, said = 0, False
 
     async def limited() -> Message:
-        nonlocal read
+        nonlocal read, said
         message = await receive()
         read += len(message.get("body", b""))
-        if read > most:
+        if read > most and not said:
+            said = True
             raise HTTPException(413, _too_large(most))
         return message
 

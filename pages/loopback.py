@@ -1,6 +1,7 @@
 """Runs a page's application in this process until it is stopped: on loopback, at an address that is printed."""
 
 import errno
+import ipaddress
 import signal
 import socket
 import webbrowser
@@ -14,6 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from curate.errors import UserError
+from pages.patience import PatientProtocol
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -34,9 +36,21 @@ class Listening:
         """The values of `Host` that are ours; for all addresses of the machine also its names."""
         names = {self.host, LOOPBACK, "localhost", "[::1]"}
         if self.host in {"0.0.0.0", "::"}:  # noqa: S104 - whoever asked for it gets it
-            with suppress(OSError):
-                names |= {socket.gethostname().lower(), *_own_addresses()}
+            names |= {socket.gethostname().lower(), *_own_addresses()}
         return {f"{name}:{self.port}" for name in names} | ({*names} if self.port == 80 else set())
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether no other machine reaches it."""
+        return self.host == "localhost" or ipaddress.ip_address(self.sockets[0].getsockname()[0]).is_loopback
+
+    @property
+    def urls(self) -> list[str]:
+        """The address to open on this machine, and those for others, where it listens for them."""
+        if self.host not in {"0.0.0.0", "::"}:  # noqa: S104
+            return [self.url]
+        others = sorted(one for one in _own_addresses() if not one.startswith("127.") and one != "[::1]")
+        return [self.url, *(f"http://{one}:{self.port}/" for one in others)]
 
     @property
     def url(self) -> str:
@@ -74,15 +88,14 @@ def run(
     *,
     started: Callable[[], None] = lambda: None,
     open_at: str = "",
-    most_connections: int | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; answers that were begun are finished, for at most 30 s.
 
     `started` is called once requests are answered; then a browser is opened at `open_at`, unless that is "".
     """
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, ws="none", lifespan="on", server_header=False,
-        timeout_graceful_shutdown=_GRACE, limit_concurrency=most_connections,
+        app, http=PatientProtocol, log_level="warning", access_log=False, ws="none", lifespan="on",
+        server_header=False, timeout_graceful_shutdown=_GRACE,
     )  # fmt: skip
     server = _Server(config, started, open_at)
     try:
@@ -115,5 +128,13 @@ class _Server(uvicorn.Server):
 
 
 def _own_addresses() -> Collection[str]:
-    found = {str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(socket.gethostname(), None)}
+    """The machine's addresses, as they stand in a URL."""
+    found: set[str] = set()
+    with suppress(OSError):
+        found |= {str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(socket.gethostname(), None)}
+    # Its own name may lead to loopback alone. That with which others would be reached is asked for; nothing is sent
+    for family, other in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as asking:
+            asking.connect((other, 9))
+            found.add(str(asking.getsockname()[0]).partition("%")[0])
     return {f"[{address}]" if ":" in address else address for address in found}

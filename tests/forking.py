@@ -60,6 +60,10 @@ class Program:
             self._code = self._forks.ask({"pid": self.pid})
         return self._code
 
+    def output(self) -> str:
+        """What it has printed so far."""
+        return (self._folder / "out").read_text("utf-8", "surrogateescape")
+
     def kill(self) -> None:
         """Kill it, if it still runs."""
         if self.poll() is None:

@@ -407,6 +407,7 @@ def test_names_of_others_are_escaped_wherever_they_are_drawn(tmp_path: Path, one
     suspect = replace(audited.pictures[0], irrelevant=0.9, nearest=(EVIL,))
     drawn.append(replace(audited, pictures=[suspect], purity=[Purity(EVIL, EVIL, 2, 1)], notes=[EVIL]))
     drawn += [model, evaluation, model.predict(root / "test", tmp_path / f"{EVIL}.jpg"), model.predict_random(seed=1)]
+    drawn.append(evil.report(root / f"{EVIL}.html".replace("/", ""), models=tmp_path / "models", progress=None))
     exported = evil.export(out=tmp_path / "exported", progress=None)
     drawn += [replace(exported, broken=[EVIL]), model.export("safetensors", progress=None)]
     scraped = fl.scrape(

@@ -363,6 +363,14 @@ HOSTILE = st.recursive(
 )
 
 
+def test_what_is_said_is_what_is_written(data: Path, tmp_path: Path) -> None:
+    """Scores, counts and the plan are of the numbers in the file, so that a reader of it comes to the same."""
+    found = florilegium.open(data).audit(NETWORK, models=tmp_path / "models", progress=None)
+    assert found.file is not None
+    assert found.pictures == read_scores(found.file)
+    assert any(0 < one.chance < 1 for one in found.pictures)
+
+
 @given(st.dictionaries(st.sampled_from(list(VALID)), HOSTILE, max_size=4))
 def test_a_file_from_elsewhere_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, change: dict[str, object]

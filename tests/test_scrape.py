@@ -13,8 +13,10 @@ from commands import scraping_reports
 from curate.catalog import Catalog
 from curate.clean import clean
 from curate.scan import scan
+from curate.scrape import scrape
 from curate.scraping.preview import preview
 from curate.scraping.scrape_options import ScrapeOptions
+from curate.scraping.yield_report import yields_on_record
 from curate.sources.protocol.image_search import Query
 from curate.sources.protocol.licenses import OPEN
 from testing.localapis import SERVICES
@@ -285,3 +287,20 @@ def test_what_an_option_allows_now_is_not_counted_as_refused(web: LocalWeb, out:
     wide = only(bring(web, out, "rose", limit=3, min_size=1000).yields, "rose")
     assert set(wide.lost) == {"too small"}
     assert set(only(bring(web, out, "rose", limit=3).yields, "rose").lost) == {"not needed"}
+
+
+@pytest.mark.parametrize("specimens", [False, True])
+def test_yields_are_told_later_as_the_scrape_told_them(web: LocalWeb, out: Path, specimens: bool) -> None:
+    """Whether or not dead plants were wanted, which are candidates of their own then."""
+    bring(web, out, "iris", sources=("gbif",))
+    with Catalog.open(out / "catalog.sqlite") as catalog:
+        catalog.db.execute("UPDATE scrape_searches SET specimens = 3")
+    queries = [Query(label, label, label) for label in ("rose", "iris")]
+    wanted = ScrapeOptions(100, OPEN, 100, specimens=specimens)
+    scraped = scrape(out, queries, wanted, sources=("openverse", "gbif"), network=web.network(), keys={})
+    with Catalog.open(out / "catalog.sqlite") as catalog:
+        told = yields_on_record(catalog)
+    assert sorted(told, key=lambda one: (one.label, one.source)) == sorted(
+        scraped.yields, key=lambda one: (one.label, one.source)
+    )
+    assert any(one.lost["specimen"] for one in told) is not specimens

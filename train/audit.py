@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from curate.catalog import Catalog
 from curate.catalog.known_files import known_files
-from curate.cleaning.audit_scores import AUDIT_FILE, REMOVABLE, AuditedPicture, write_scores
+from curate.cleaning.audit_scores import AUDIT_FILE, AuditedPicture, as_written, write_scores
+from curate.cleaning.audit_tally import kept_by_people
 from curate.cleaning.losses import losses_of, tally
 from curate.cleaning.placed_copies import part_placements
 from curate.cleaning.plan import write_plan
@@ -127,9 +128,7 @@ def audit(
         decisions = plan_suspects(
             dataset, catalog, lines, options.at, of_proposed=proposed, splits=options.splits, answers=answers
         )
-        stay = {
-            line.path for line in lines if (cause := _suspected(line)) and answers.stays(line.path, line.sha256, cause)
-        }
+        stay = kept_by_people(lines, answers)
         losses = losses_of(decisions, tally(decisions, part_placements(present)[0])) if decisions else []
         write_plan(plan_file, decisions, catalog, force=force)
     planned = {decision.path for decision in decisions}
@@ -145,15 +144,9 @@ def audit(
         plan_file=plan_file,
         notes=notes,
         losses=losses,
-        kept=frozenset(stay),
+        kept=stay,
         seconds={"features": features_at - started, "audit": time.perf_counter() - features_at},
     )  # fmt: skip
-
-
-def _suspected(line: AuditedPicture) -> str:
-    """What a picture is suspected of; "" for nothing."""
-    chance, cause = max((getattr(line, cause), cause) for cause in REMOVABLE)
-    return cause if chance >= SUSPECT else ""
 
 
 def _require_places(dataset: Dataset, file: Path, plan_file: Path) -> None:
@@ -258,7 +251,7 @@ def _lines(
                 contents.sha256[one],
             )
         )
-    return lines
+    return [as_written(line) for line in lines]
 
 
 def _paths(paths: Sequence[str], contents: _Contents, places: NDArray[np.int64]) -> tuple[str, ...]:

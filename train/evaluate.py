@@ -67,18 +67,14 @@ class Abstaining:
     right: int
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """A split's pictures, what the classifier says of each, and how often it is right."""
+@dataclass(frozen=True, kw_only=True)
+class SplitFigures:
+    """How often the classifier is right on a split, and how far its confidence can be trusted."""
 
     accuracy: Accuracy
     labels: list[str]  # in index order
     names: list[str]
-    paths: list[str]  # (M,) of the pictures that were measured
-    truth: NDArray[np.int64]  # (M,) class indices
-    probabilities: NDArray[np.float32]  # (M, classes), the mean over views at the checkpoint's temperature
     broken: list[BrokenPicture]
-    seconds: float
     views: int
     reliance: Reliance
     strangers: int | None  # pictures that are like none of the classes; None where the checkpoint can't tell
@@ -93,6 +89,16 @@ class Evaluation:
     def share_of_all(self) -> float:
         """The share that is right where the pictures of classes that train lacks count as mistakes."""
         return self.accuracy.correct / (self.accuracy.n + sum(self.untaught.values()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(SplitFigures):
+    """The same, with the split's pictures and what the classifier says of each."""
+
+    paths: list[str]  # (M,) of the pictures that were measured
+    truth: NDArray[np.int64]  # (M,) class indices
+    probabilities: NDArray[np.float32]  # (M, classes), the mean over views at the checkpoint's temperature
+    seconds: float
 
 
 def evaluate(

@@ -1,24 +1,64 @@
-"""What an evaluation found, as files for other programs: one JSON with the figures, four CSV tables."""
+"""What an evaluation found, as files for other programs and for a report: one JSON of figures, four CSV tables."""
 
 import csv
 import hashlib
 import io
+import json
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from curate.credits import cell
+from curate.credits import cell, cell_content
 from curate.errors import UserError
 from curate.files.atomic import write_whole
-from train.evaluate import Evaluation
+from curate.files.reading import read_file
+from curate.image import BrokenPicture
+from curate.program import COMMAND
+from train.calibration import Abstention, Bin
+from train.checkpoint_facts import labels_and_names, metrics_of
+from train.evaluate import Abstaining, Evaluation, Reliance, SplitFigures
 from train.metrics import most_confused, wilson_interval
-from train.signed_json import Digests, require_ours_together, signed_json
+from train.signed_json import Digests, recorded_beside, require_ours_together, signed_json
 
 _FIGURES: Final = "evaluation.json"
+_LARGEST: Final = 1 << 30  # bytes
 _TABLES: Final = ("classes.csv", "confusion.csv", "confused.csv", "pictures.csv")
+
+
+@dataclass(frozen=True)
+class PictureAnswer:
+    """One picture that was measured: its true class and the first answer, as places among the labels, and the
+    probabilities of both.
+    """
+
+    path: str
+    truth: int
+    answer: int
+    confidence: float
+    of_truth: float
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the first answer is the true class."""
+        return self.truth == self.answer
+
+
+def answers_of(evaluation: Evaluation) -> list[PictureAnswer]:
+    """Each picture with its first answer, in the evaluation's order."""
+    answers = evaluation.probabilities.argmax(axis=1)
+    rows = zip(
+        evaluation.paths, evaluation.truth.tolist(), answers.tolist(), evaluation.probabilities.tolist(), strict=True
+    )
+    return [PictureAnswer(path, truth, answer, row[answer], row[truth]) for path, truth, answer, row in rows]
+
+
+def surest_mistakes(answers: Iterable[PictureAnswer]) -> list[PictureAnswer]:
+    """The wrong answers, the most confident first; of equal ones in order of path."""
+    return sorted((one for one in answers if not one.is_right), key=lambda one: (-one.confidence, one.path))
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path, *, force: bool = False) -> list[Path]:
@@ -49,6 +89,28 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, force: bool = Fals
             f"The figures can't be written into {folder} ({error.strerror}): give another folder."
         ) from error
     return [folder / name for name in (_FIGURES, *tables)]
+
+
+def read_evaluation(folder: Path) -> tuple[SplitFigures, list[PictureAnswer]]:
+    """Read what `write_evaluation` wrote; probabilities of pictures have six decimals there.
+
+    Raises UserError where it did not write it so: figures that somebody changed are nobody's.
+    """
+    recorded = recorded_beside(folder / _FIGURES)
+    again = f"write them with `{COMMAND} evaluate --out FOLDER`, and give that folder"
+    if recorded is None:
+        raise UserError(f"{folder / _FIGURES} is not there, or not as `evaluate` wrote it: {again}.")
+    try:
+        figures = json.loads(read_file(folder / _FIGURES, _LARGEST))
+        table = read_file(folder / "pictures.csv", _LARGEST)
+        if hashlib.sha256(table).hexdigest() not in recorded.get("pictures.csv", ()):
+            raise UserError(f"{folder / 'pictures.csv'} is not as `evaluate` wrote it: {again}.")
+        found = _figures_of(figures)
+        return found, _answers_in(table.decode(), found.labels)
+    except OSError as error:
+        raise UserError(f"The figures in {folder} cannot be read ({error.strerror}): {again}.") from error
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise UserError(f"The figures in {folder} are not those of an evaluation: {again}.") from error
 
 
 def require_evaluation_place(folder: Path, *, force: bool = False) -> Digests:
@@ -110,6 +172,64 @@ def evaluation_figures(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
+def _figures_of(figures: dict[str, Any]) -> SplitFigures:
+    """The figures that `evaluation_figures` gave; raises ValueError and its like for others."""
+    calibration, abstaining = figures["calibration"], figures["abstaining"]
+    labels, names = labels_and_names(figures["confusion"]["labels"], [str(one["name"]) for one in figures["classes"]])
+    split = str(figures["split"])
+    accuracy = {**figures, "confusion": figures["confusion"]["rows_are_true_classes"]}
+    (measured,) = metrics_of({split or "test": accuracy}, len(labels)).values()
+    return SplitFigures(
+        accuracy=measured,
+        labels=labels,
+        names=names,
+        broken=[BrokenPicture(str(one["path"]), str(one["reason"])) for one in figures["broken"]],
+        views=int(figures["views"]),
+        reliance=Reliance(
+            temperature=float(calibration["temperature"]),
+            error=float(calibration["expected_calibration_error"]),
+            error_at_one=float(calibration["expected_calibration_error_at_temperature_1"]),
+            cross_entropy=float(calibration["cross_entropy"]),
+            cross_entropy_at_one=float(calibration["cross_entropy_at_temperature_1"]),
+            bins=[
+                Bin(
+                    float(one["low"]), float(one["high"]), int(one["n"]),
+                    *(float("nan") if one[name] is None else float(one[name]) for name in ("confidence", "accuracy")),
+                )
+                for one in calibration["bins"]
+            ],
+        ),
+        strangers=None if figures["strangers"] is None else int(figures["strangers"]),
+        abstaining=None
+        if abstaining is None
+        else Abstaining(
+            Abstention(
+                float(abstaining["precision_wanted"]),
+                float(abstaining["threshold"]),
+                *(int(abstaining["valid"][name]) for name in ("n", "answered", "right")),
+            ),
+            int(abstaining["answered"]),
+            int(abstaining["right"]),
+        ),
+        fingerprint=str(figures["fingerprint"]),
+        checkpoint=str(figures["checkpoint"]),
+        split=split,
+        openings=int(figures["test_opened"]),
+        untaught={str(label): int(count) for label, count in figures["untaught"].items()},
+    )  # fmt: skip
+
+
+def _answers_in(table: str, labels: Sequence[str]) -> list[PictureAnswer]:
+    place = {cell(label): number for number, label in enumerate(labels)}
+    return [
+        PictureAnswer(
+            cell_content(row["path"]), place[row["true"]], place[row["answer"]],
+            float(row["confidence"]), float(row["true's probability"]),
+        )
+        for row in csv.DictReader(io.StringIO(table, newline=""))
+    ]  # fmt: skip
+
+
 def _counts(evaluation: Evaluation) -> Iterable[tuple[str, str, int, int]]:
     confusion = evaluation.accuracy.confusion
     seen, right = confusion.sum(axis=1).tolist(), np.diagonal(confusion).tolist()
@@ -138,18 +258,15 @@ def _confused(evaluation: Evaluation) -> Iterable[Sequence[object]]:
 
 
 def _each(evaluation: Evaluation) -> Iterable[Sequence[object]]:
-    answers = evaluation.probabilities.argmax(axis=1)
     labels = evaluation.labels
-    for path, truth, answer, row in zip(
-        evaluation.paths, evaluation.truth.tolist(), answers.tolist(), evaluation.probabilities.tolist(), strict=True
-    ):
+    for one in answers_of(evaluation):
         yield (
-            cell(path),
-            cell(labels[truth]),
-            cell(labels[answer]),
-            f"{row[answer]:.6f}",
-            f"{row[truth]:.6f}",
-            int(truth == answer),
+            cell(one.path),
+            cell(labels[one.truth]),
+            cell(labels[one.answer]),
+            f"{one.confidence:.6f}",
+            f"{one.of_truth:.6f}",
+            int(one.is_right),
         )
 
 

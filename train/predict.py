@@ -17,9 +17,11 @@ from curate.errors import UserError
 from curate.files.reading import read_file
 from curate.image import BrokenImage
 from curate.parallel import ordered_map
+from curate.printable import shown
 from train.calibration import Abstention, abstention
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.device import resolve_device
+from train.explaining import HeatMap, heat_map
 from train.familiarity import STRANGE
 from train.features.extract import forward_halving
 from train.features.freeze import FrozenNetwork
@@ -58,6 +60,14 @@ class Prediction:
     def is_stranger(self) -> bool:
         """Whether it is like none of the classes; False where the checkpoint can't tell."""
         return self.familiarity is not None and self.familiarity < STRANGE
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedPicture:
+    """A picture as its networks are given it, each in its place; `path` is what it is called in the answer."""
+
+    path: str
+    pixels: list[Pixels]
 
 
 class Predictor:
@@ -111,28 +121,57 @@ class Predictor:
             raise UserError(f"--top-k {top_k} asks for no class at all: give 1 or more.")
         loaded = ordered_map(self._load, paths)
         while group := list(islice(loaded, self._group)):
-            loads = [found for _, found in group if not isinstance(found, BrokenImage)]
-            answers = zip(*self._probabilities(loads), strict=True)
-            for path, found in group:
-                yield found if isinstance(found, BrokenImage) else self._answer(path, *next(answers), top_k)
+            answers = iter(self.answer([found for found in group if not isinstance(found, BrokenImage)], top_k=top_k))
+            for found in group:
+                yield found if isinstance(found, BrokenImage) else next(answers)
 
-    def _load(self, file: Path | BrokenImage) -> tuple[str, list[Pixels] | BrokenImage]:
-        """Read, decode and draw in a worker thread, each network its own scale, as `extract` does for the bank."""
+    def prepare(self, data: bytes, path: str) -> PreparedPicture:
+        """Decode a file's bytes and draw its views, each network its own scale, as `extract` does for the bank.
+
+        It may be called from several threads at once. Raises BrokenImage.
+        """
+        sha256 = hashlib.sha256(data).hexdigest()
+        numbers = range(self.views.count)
+        pixels = [self.views.pixels(data, path, sha256, numbers, network.preprocessing) for network in self._networks]
+        return PreparedPicture(path, pixels)
+
+    def answer(
+        self, prepared: Sequence[PreparedPicture], *, top_k: int = DEFAULT_TOP_K
+    ) -> list[Prediction | BrokenImage]:
+        """One answer per picture, in order, computed together. It may be called from several threads at once."""
+        rows, known = self._probabilities([one.pixels for one in prepared])
+        return [
+            self._answer(one.path, row, familiarity, top_k)
+            for one, row, familiarity in zip(prepared, rows, known, strict=True)
+        ]
+
+    def explain(self, image: Image.Image, label: str) -> HeatMap:
+        """What in a decoded RGB picture spoke for the class folder `label`, in its clean view.
+
+        It may be called from several threads at once. Raises UserError for a class that the checkpoint doesn't know.
+        """
+        if label not in self.checkpoint.labels:
+            raise UserError(f"The checkpoint knows no class {shown(label)}: `predict` names those that it knows.")
+        pixels = [network.preprocessing.clean(image)[None] for network in self._networks]
+        index = self.checkpoint.labels.index(label)
+        return heat_map(self._networks, self.checkpoint.head, pixels, image.size, label, index)
+
+    @property
+    def at_least(self) -> int:
+        """Pixels of the shorter side at which a picture may be decoded for all networks together."""
+        return max(network.preprocessing.resize for network in self._networks)
+
+    def _load(self, file: Path | BrokenImage) -> PreparedPicture | BrokenImage:
+        """Read, decode and draw in a worker thread."""
         if isinstance(file, BrokenImage):
-            return file.path, file
+            return file
         path = str(file)
         try:
-            data = read_file(file)
+            return self.prepare(read_file(file), path)
         except OSError as error:
-            return path, BrokenImage(path, f"cannot be read ({error.strerror})")
-        sha256 = hashlib.sha256(data).hexdigest()
-        try:
-            return path, [
-                self.views.pixels(data, path, sha256, range(self.views.count), network.preprocessing)
-                for network in self._networks
-            ]
+            return BrokenImage(path, f"cannot be read ({error.strerror})")
         except BrokenImage as broken:
-            return path, broken
+            return broken
 
     def _pixels(self, image: Image.Image) -> list[Pixels]:
         sha256 = hashlib.sha256(image.tobytes()).hexdigest() if self.views.count > 1 else ""

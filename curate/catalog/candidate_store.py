@@ -420,6 +420,12 @@ class CandidateStore:
         ).fetchone()
         return int(count)
 
+    def labels(self) -> set[str]:
+        """The classes that anything was ever searched for, and those that what was kept is in now."""
+        searched = self._db.execute("SELECT label FROM scrape_searches").fetchall()
+        found = self._db.execute(f"SELECT DISTINCT {_PRESENT_LABEL} FROM scrape_candidates").fetchall()
+        return {str(label) for (label,) in (*searched, *found)}
+
     def tally(self, labels: Iterable[str]) -> dict[tuple[str, str], SearchTally]:
         """(class, source) → what came of it, first asked first.
 

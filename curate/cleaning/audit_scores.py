@@ -18,9 +18,9 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from curate.catalog import Catalog
 from curate.errors import UserError, why_no_value
@@ -54,10 +54,20 @@ class AuditedPicture:
     nearest: tuple[str, ...]
     sha256: str
 
+    @property
+    def chance(self) -> float:
+        """The chance that it does not belong where it is, 0 to 1."""
+        return max(self.irrelevant, self.mislabelled)
+
+    @property
+    def shows_no_class(self) -> bool:
+        """Whether, if it does not belong, it rather shows none of the classes than another."""
+        return self.irrelevant >= self.mislabelled
+
 
 def write_scores(file: Path, pictures: Iterable[AuditedPicture], catalog: Catalog, *, force: bool = False) -> None:
     """Write the file whole or not at all; raises `UserError` where a file of somebody else's is there."""
-    lines = (json.dumps(_rounded(picture), ensure_ascii=False) for picture in pictures)
+    lines = (json.dumps(asdict(as_written(picture)), ensure_ascii=False) for picture in pictures)
     write_own(catalog, file, "".join(f"{line}\n" for line in lines), force=force)
 
 
@@ -93,10 +103,13 @@ def thresholds_of(words: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def _rounded(picture: AuditedPicture) -> dict[str, Any]:
-    """Floored, so that nothing is written as surer than it is."""
-    values = asdict(picture)
-    return values | {name: math.floor(values[name] * 10_000) / 10_000 for name in SCORES}
+def as_written(picture: AuditedPicture) -> AuditedPicture:
+    """The line as the file has it: scores to four decimals, floored, so that nothing is said to be surer than it is.
+
+    What decides and what counts uses this too, so that a reader of the file comes to the same.
+    """
+    scores = {name: math.floor(round(getattr(picture, name) * 10_000, 6)) / 10_000 for name in SCORES}
+    return replace(picture, **scores)
 
 
 def _parse(line: str, where: str) -> AuditedPicture:

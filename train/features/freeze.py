@@ -51,6 +51,8 @@ class FrozenNetwork:
         self.folded, folded = fold_batch_norm(network, preprocessing.crop, device)
         self.fused = 0  # convolutions
         ready = folded.to(memory_format=torch.channels_last).to(device, DTYPES[precision])
+        self.module: nn.Module = ready
+        """The network itself, neither compiled nor fused: gradients lead back through it."""
         self._network: Callable[[torch.Tensor], torch.Tensor] = ready
         if compiled_for:
             self._network = CompiledNetwork(ready, compiled_for)
@@ -81,8 +83,11 @@ class FrozenNetwork:
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """Compute the features of one batch; they stay on the device."""
         with _exact_float32(self.device, self.precision):
-            batch = self.preprocessing.normalise(pixels.to(self.device))
-            return self._network(batch.to(DTYPES[self.precision]))
+            return self._network(self.input(pixels))
+
+    def input(self, pixels: torch.Tensor) -> torch.Tensor:
+        """What the network is given for 8-bit pixels (N, crop, crop, 3): (N, 3, crop, crop) on its device."""
+        return self.preprocessing.normalise(pixels.to(self.device)).to(DTYPES[self.precision])
 
 
 def is_fused(network: nn.Module, device: torch.device, precision: Precision) -> bool:

@@ -75,14 +75,28 @@ class Preprocessing:
             size = (self.crop, self.crop)
             return np.asarray(picture.resize(size, INTERPOLATIONS[self.interpolation]), dtype=np.uint8)
         picture = _without_far_ends(picture)
-        width, height = picture.size
+        scaled, (left, top) = self._scaled(picture.size)
+        if picture.size != scaled:
+            picture = picture.resize(scaled, INTERPOLATIONS[self.interpolation])
+        return np.asarray(picture.crop((left, top, left + self.crop, top + self.crop)), dtype=np.uint8)
+
+    def box(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """What `clean` shows of a picture of a `size` (width, height): left, top, right, bottom, in shares of it."""
+        if self.squash:
+            return 0.0, 0.0, 1.0, 1.0
+        (cut_x, cut_y), (width, height) = _far_ends(size)
+        scaled, (left, top) = self._scaled((width, height))
+        step_x, step_y = width / scaled[0] / size[0], height / scaled[1] / size[1]
+        left_edge, top_edge = cut_x / size[0] + left * step_x, cut_y / size[1] + top * step_y
+        return left_edge, top_edge, left_edge + self.crop * step_x, top_edge + self.crop * step_y
+
+    def _scaled(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The size of a picture scaled to `resize`, and the left and upper edge of the crop in it."""
+        width, height = size
         short = min(width, height)
         # torchvision truncates the long side and rounds the offset; both are kept to be equal to it
         scaled = int(self.resize * width / short), int(self.resize * height / short)
-        if picture.size != scaled:
-            picture = picture.resize(scaled, INTERPOLATIONS[self.interpolation])
-        left, top = round((scaled[0] - self.crop) / 2), round((scaled[1] - self.crop) / 2)
-        return np.asarray(picture.crop((left, top, left + self.crop, top + self.crop)), dtype=np.uint8)
+        return scaled, (round((scaled[0] - self.crop) / 2), round((scaled[1] - self.crop) / 2))
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         """Turn 8-bit pixels (N, crop, crop, 3) into the network's input, (N, 3, crop, crop) float32, channels last."""
@@ -122,9 +136,14 @@ def _on(device: torch.device, values: tuple[float, float, float]) -> torch.Tenso
 
 
 def _without_far_ends(picture: Image.Image) -> Image.Image:
-    width, height = picture.size
-    longest = min(width, height) * _LONGEST_RATIO
-    if max(width, height) <= longest:
+    (left, top), (width, height) = _far_ends(picture.size)
+    if picture.size == (width, height):
         return picture
-    left, top = max(0, (width - longest) // 2), max(0, (height - longest) // 2)
-    return picture.crop((left, top, left + min(width, longest), top + min(height, longest)))
+    return picture.crop((left, top, left + width, top + height))
+
+
+def _far_ends(size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The left and upper edge, and the size, of what stays of a very long picture."""
+    longest = min(size) * _LONGEST_RATIO
+    width, height = (min(side, longest) for side in size)
+    return ((size[0] - width) // 2, (size[1] - height) // 2), (width, height)
