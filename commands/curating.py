@@ -185,6 +185,8 @@ def restore(
         back += f", and could not bring back {len(report.occupied):,}"
     if report.called_off:
         back += f"; {len(report.called_off):,} that were about to leave stay"
+    if report.restored:
+        back += "; `clean` proposes none of them again for the same reason"
     if not (report.restored or report.occupied or report.called_off):
         back += f": nothing of that is in the quarantine {dataset.quarantine}"
     console.say(f"{back}. Next: {command_line('clean', data, '--dry-run')}")

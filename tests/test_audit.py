@@ -116,6 +116,23 @@ def test_the_plan_says_why_and_is_carried_out_and_taken_back(data: Path) -> None
     assert kept == {path: sha for path, sha in before.items() if path.startswith("raw/")}
 
 
+def test_what_a_person_brought_back_is_suspected_no_more(data: Path) -> None:
+    """Carried out, brought back to its class, and so right where it lies: whatever the network says of it again."""
+    wrong = f"{IRIS}/a rose.jpg"
+    assert audited(data, "--at", "0.5").code == 0
+    assert wrong in plan_of(data)
+    assert command("clean", data, "--plan", data / "audit-plan.jsonl").code == 0
+    assert not (data / wrong).exists()
+    assert command("restore", data, "--picture", wrong).code == 0
+    assert (data / wrong).exists()
+    ended = audited(data, "--at", "0.5")
+    assert wrong not in plan_of(data)
+    assert "1 suspect is left out, and stays, because a person decided so." in ended.out
+    assert scores_of(data)[wrong].mislabelled > 0.5, "what was found stays on record"
+    assert command("clean", data, "--remove", "mislabelled@0.5", "--dry-run").code == 0
+    assert wrong not in (data / "plan.jsonl").read_text(encoding="utf-8")
+
+
 def test_show_draws_the_plan(data: Path) -> None:
     audited(data, "--at", "0.5")
     sheet = data.parent / "sheet.png"

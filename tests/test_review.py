@@ -1,7 +1,8 @@
 """The review page's server: what it lists, what it puts on record, what it carries out, and what survives a kill."""
 
 import json
-import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from curate.catalog.decisions import decisions_since
 from curate.files.lock import locked
 from tests.commanding import command
 from tests.pictures import contents, encoded, scene
-from tests.reviewing import Served, garden
+from tests.reviewing import REPOSITORY, Served, garden
+from tests.without_rights import needs_rights, read_only, without_privileges
 
 
 @pytest.fixture
@@ -248,15 +250,15 @@ def test_a_changed_file_is_not_kept_as_what_it_was(served: Served, tmp_path: Pat
     assert file.exists()
 
 
+@needs_rights
 def test_the_page_needs_a_catalog_that_can_be_written(tmp_path: Path) -> None:
     root = garden(tmp_path / "data")
-    if os.geteuid() == 0:
-        pytest.skip("root may write everywhere")
-    root.chmod(0o555)
-    try:
-        assert "cannot be written" in command("review", root, "--no-open").sentence
-    finally:
-        root.chmod(0o755)
+    asked = [sys.executable, str(REPOSITORY / "cli.py"), "review", str(root), "--no-open"]
+    with read_only(root):
+        done = subprocess.run(without_privileges(asked), cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "cannot be written: review a copy of the dataset" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_plan_of_ones_own_is_reviewed(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import open_dataset
 from pages.loopback import listen
-from pages.review.gallery import Gallery
+from pages.review.gallery import ReviewGallery
 from pages.review.likeness import Likeness
 from pages.review.thumbnails import FOLDER, Thumbnails
 from tests.reviewing import garden
@@ -24,15 +24,15 @@ KEY = BankKey("timm:tiny", "0" * 64, {}, "float32", DIM)
 
 
 @pytest.fixture
-def gallery(tmp_path: Path) -> Gallery:
+def gallery(tmp_path: Path) -> ReviewGallery:
     root = garden(tmp_path / "data")
     clean(root, dry_run=True)
     dataset = open_dataset(root)
     with Catalog.open(dataset.catalog_path) as catalog:
-        return Gallery.read(dataset, catalog)
+        return ReviewGallery.read(dataset, catalog)
 
 
-def fill(bank: Path, gallery: Gallery, key: BankKey = KEY) -> dict[str, torch.Tensor]:
+def fill(bank: Path, gallery: ReviewGallery, key: BankKey = KEY) -> dict[str, torch.Tensor]:
     """Features by which each class is a bundle of directions, and 0.jpg and 4.jpg of the roses are nearly one."""
     vectors = {}
     generator = torch.Generator().manual_seed(0)
@@ -50,7 +50,7 @@ def fill(bank: Path, gallery: Gallery, key: BankKey = KEY) -> dict[str, torch.Te
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_nearest_come_first_and_no_copy_of_it(gallery: Gallery, tmp_path: Path, precision: str) -> None:
+def test_the_nearest_come_first_and_no_copy_of_it(gallery: ReviewGallery, tmp_path: Path, precision: str) -> None:
     key = BankKey("timm:tiny", "0" * 64, {}, precision, DIM)  # type: ignore[arg-type]
     fill(tmp_path / "bank", gallery, key)
     asked = Likeness(tmp_path / "bank")
@@ -66,14 +66,14 @@ def test_the_nearest_come_first_and_no_copy_of_it(gallery: Gallery, tmp_path: Pa
     assert "no features of this picture" in broken.why
 
 
-def test_an_empty_bank_names_the_command_that_fills_it(gallery: Gallery, tmp_path: Path) -> None:
+def test_an_empty_bank_names_the_command_that_fills_it(gallery: ReviewGallery, tmp_path: Path) -> None:
     asked = Likeness(tmp_path / "none")
     assert "audit" in asked.alike(gallery, 0, 5).why
     assert asked.map(gallery)["ids"] == []
     assert "audit" in asked.map(gallery)["why"]
 
 
-def test_a_map_has_each_picture_once_in_the_unit_square(gallery: Gallery, tmp_path: Path) -> None:
+def test_a_map_has_each_picture_once_in_the_unit_square(gallery: ReviewGallery, tmp_path: Path) -> None:
     """By the two principal components, as numpy's own decomposition has them."""
     vectors = fill(tmp_path / "bank", gallery)
     found = Likeness(tmp_path / "bank").map(gallery)
@@ -95,7 +95,7 @@ def test_a_map_has_each_picture_once_in_the_unit_square(gallery: Gallery, tmp_pa
     assert abs(np.corrcoef(first, points[:, 0])[0, 1]) > 0.999
 
 
-def test_a_bank_that_is_none_of_ours_says_nothing(gallery: Gallery, tmp_path: Path) -> None:
+def test_a_bank_that_is_none_of_ours_says_nothing(gallery: ReviewGallery, tmp_path: Path) -> None:
     (tmp_path / "bank").mkdir()
     (tmp_path / "bank" / "x.sqlite").write_bytes(b"SQLite format 3\0" + b"x" * 200)
     (tmp_path / "bank" / "pipe.sqlite").symlink_to("/etc/passwd")
@@ -117,7 +117,7 @@ class UMAP:
 
 @pytest.mark.parametrize("works", [True, False])
 def test_umap_takes_the_maps_place_once_it_has_come(
-    gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, works: bool
+    gallery: ReviewGallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, works: bool
 ) -> None:
     """Where it fails, the plane stays."""
     fill(tmp_path / "bank", gallery)
@@ -135,7 +135,9 @@ def test_umap_takes_the_maps_place_once_it_has_come(
     assert (found["method"], found["coming"]) == ("umap" if works else "pca", False)
 
 
-def test_a_map_under_way_ends_with_the_page(gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_map_under_way_ends_with_the_page(
+    gallery: ReviewGallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(tmp_path / "bank", gallery)
     (tmp_path / "umap.py").write_text(STAND_IN.format(looked=str(tmp_path / "never"), works=True))
     monkeypatch.syspath_prepend(tmp_path)

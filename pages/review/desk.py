@@ -33,9 +33,9 @@ from curate.decisions import (
 from curate.errors import UserError
 from curate.names import names_for
 from curate.quality import CHECKS
-from pages.review.answering import Answering, Ask
+from pages.review.deciding import Ask, Deciding
 from pages.review.facts import credit_in_words, differing, facts_of
-from pages.review.gallery import Gallery
+from pages.review.gallery import ReviewGallery
 from pages.review.history import batch_in_words
 from pages.review.listing import Listing, Wanted, arrange
 from pages.review.queues import (
@@ -95,7 +95,7 @@ class Desk:
     def _read_pictures(self) -> None:
         catalog = self._catalog
         self._state = state_in_short(catalog)
-        self.gallery = Gallery.read(self.dataset, catalog)
+        self.gallery = ReviewGallery.read(self.dataset, catalog)
         self.queues, self.notes = build_queues(self.gallery, catalog, self._find())
         labels = self.dataset.labels()
         self.names = dict.fromkeys(labels, "")
@@ -276,19 +276,19 @@ class Desk:
         `Unprocessable` for what cannot be.
         """
         self.refresh()
-        answering = Answering(self.view, ask, self.names)
-        numbers = answering.numbers()
+        deciding = Deciding(self.view, ask, self.names)
+        numbers = deciding.numbers()
 
         def rows() -> list[DecisionRow]:
             self._catch_up()
-            answering.require_seen(numbers)
-            made = [row for number in numbers for row in answering.rows_for(number)]
+            deciding.require_seen(numbers)
+            made = [row for number in numbers for row in deciding.rows_for(number)]
             if not made:
                 raise Unprocessable("Nothing is proposed for these pictures, so there is nothing to accept.")
             return made
 
         batch = decide(self._catalog, self.record, self.who, ask.action, rows)
-        return self._outcome(batch, [*numbers, *self._catch_up()], answering.queue)
+        return self._outcome(batch, [*numbers, *self._catch_up()], deciding.queue)
 
     def _outcome(self, batch: int, numbers: Iterable[int], queue: str) -> dict[str, Any]:
         """What a new batch has changed: the pictures, of very many the first alone, and how many there are more."""

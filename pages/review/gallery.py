@@ -21,7 +21,7 @@ _UNKNOWN: Final = ("", "")
 
 
 @dataclass(frozen=True)
-class Gallery:
+class ReviewGallery:
     """All pictures by number, in natural order of their paths; first those of the dataset, then those set aside.
 
     A picture below raw/ and the copies of it that `split` has placed are one: its number is that of the one below raw/,
@@ -38,7 +38,7 @@ class Gallery:
     """sha256 → (source, licence)."""
 
     @classmethod
-    def read(cls, dataset: Dataset, catalog: Catalog) -> "Gallery":
+    def read(cls, dataset: Dataset, catalog: Catalog) -> "ReviewGallery":
         """As the catalog has it now."""
         everything = list(glances(catalog))
         sources, placed = part_placements(everything)

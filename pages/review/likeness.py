@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.shell import command_line
-from pages.review.gallery import Gallery
+from pages.review.gallery import ReviewGallery
 from pages.review.queues import audited_pictures
 from pages.review.umap_process import UmapProcess
 from train.features.bank_vectors import BankVectors, read_vectors
@@ -45,7 +45,7 @@ class Likeness:
 
     def __init__(self, bank: Path) -> None:
         self._bank = bank
-        self._gallery: Gallery | None = None
+        self._gallery: ReviewGallery | None = None
         self._known: _Known | None = None
         self._plane: NDArray[np.float32] | None = None
         self._umap: NDArray[np.float32] | None = None
@@ -57,7 +57,7 @@ class Likeness:
         if self._process is not None:
             self._process.end()
 
-    def alike(self, gallery: Gallery, number: int, limit: int) -> MostAlike:
+    def alike(self, gallery: ReviewGallery, number: int, limit: int) -> MostAlike:
         """The pictures that the bank calls most like one, without those of its very content."""
         known = self._read(gallery)
         if known is None:
@@ -75,7 +75,7 @@ class Likeness:
                 break
         return MostAlike(found[:limit])
 
-    def map(self, gallery: Gallery) -> dict[str, Any]:
+    def map(self, gallery: ReviewGallery) -> dict[str, Any]:
         """All pictures as points in the unit square, with what they may be coloured by; by UMAP once it has come."""
         known = self._read(gallery)
         if known is None or len(known.row_of) < _FEWEST_MAPPED:
@@ -90,7 +90,7 @@ class Likeness:
         method, points = ("pca", self._plane) if self._umap is None else ("umap", self._umap)
         return _as_map(method, gallery, known.numbers, points[known.rows]) | {"why": "", "coming": coming}
 
-    def _begin_umap(self, gallery: Gallery, known: _Known) -> None:
+    def _begin_umap(self, gallery: ReviewGallery, known: _Known) -> None:
         try:
             process = UmapProcess(known.vectors.vectors)
         except OSError:  # then the map stays as it is
@@ -105,7 +105,7 @@ class Likeness:
         self._mapping = threading.Thread(target=wait, daemon=True)
         self._mapping.start()
 
-    def _read(self, gallery: Gallery) -> _Known | None:
+    def _read(self, gallery: ReviewGallery) -> _Known | None:
         if self._gallery is gallery and self._known is not None:
             return self._known
         self.stop()
@@ -122,12 +122,14 @@ class Likeness:
             self._known = _Known(found, numbers, rows, of_content, row_of)
         return self._known
 
-    def _lacking(self, gallery: Gallery) -> str:
+    def _lacking(self, gallery: ReviewGallery) -> str:
         fill = command_line("audit", gallery.dataset.root)
         return f"The bank {self._bank} is filled by: {fill}"
 
 
-def _as_map(method: str, gallery: Gallery, numbers: NDArray[np.int64], points: NDArray[np.float32]) -> dict[str, Any]:
+def _as_map(
+    method: str, gallery: ReviewGallery, numbers: NDArray[np.int64], points: NDArray[np.float32]
+) -> dict[str, Any]:
     low = points.min(axis=0) if len(points) else np.zeros(2, np.float32)
     span = np.maximum(points.max(axis=0) - low, 1e-9) if len(points) else np.ones(2, np.float32)
     unit = np.round((points - low) / span, 4)

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Final, Literal
 
 from curate.dataset import natural_key
-from pages.review.gallery import Gallery
+from pages.review.gallery import ReviewGallery
 from pages.review.queues import Entry, Queue
 
 Listing = list[Entry]
@@ -34,7 +34,7 @@ class Wanted:
 
 
 def arrange(
-    queue: Queue, gallery: Gallery, wanted: Wanted, decided: AbstractSet[int], chosen: AbstractSet[int]
+    queue: Queue, gallery: ReviewGallery, wanted: Wanted, decided: AbstractSet[int], chosen: AbstractSet[int]
 ) -> Listing:
     """The entries that are wanted. A cluster stays together and keeps the copy that stays, which comes first.
 
@@ -61,7 +61,7 @@ def arrange(
     return [entry for group in groups for entry in group]
 
 
-def _is_wanted(entry: Entry, gallery: Gallery, wanted: Wanted, decided: AbstractSet[int]) -> bool:
+def _is_wanted(entry: Entry, gallery: ReviewGallery, wanted: Wanted, decided: AbstractSet[int]) -> bool:
     number = entry.number
     picture = gallery.pictures[number]
     return (
@@ -75,7 +75,7 @@ def _is_wanted(entry: Entry, gallery: Gallery, wanted: Wanted, decided: Abstract
     )
 
 
-def _sorted(entries: Listing, gallery: Gallery, wanted: Wanted) -> Listing:
+def _sorted(entries: Listing, gallery: ReviewGallery, wanted: Wanted) -> Listing:
     if wanted.sort:
         entries.sort(key=lambda entry: _key(entry, gallery, wanted.sort))
     if wanted.descending:
@@ -83,7 +83,7 @@ def _sorted(entries: Listing, gallery: Gallery, wanted: Wanted) -> Listing:
     return entries
 
 
-def _key(entry: Entry, gallery: Gallery, sort: str) -> tuple[object, ...]:
+def _key(entry: Entry, gallery: ReviewGallery, sort: str) -> tuple[object, ...]:
     """A sort key; of two that are alike in it, the one whose path comes first."""
     if sort == "score":
         return -1.0 if entry.score is None else entry.score, entry.number

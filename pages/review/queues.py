@@ -20,7 +20,7 @@ from curate.defaults import DEFAULT_RADIUS, SUSPECT
 from curate.errors import UserError
 from curate.phash import pairs_within
 from curate.quality import CHECKS
-from pages.review.gallery import NO_NUMBER, Gallery
+from pages.review.gallery import NO_NUMBER, ReviewGallery
 
 PROPOSALS: Final = "proposals"
 QUARANTINE: Final = "quarantine"
@@ -114,7 +114,9 @@ class ReviewedPlan:
     notes: list[str] = field(default_factory=list)
 
 
-def build_queues(gallery: Gallery, catalog: Catalog, findings: ReviewedPlan) -> tuple[dict[str, Queue], list[str]]:
+def build_queues(
+    gallery: ReviewGallery, catalog: Catalog, findings: ReviewedPlan
+) -> tuple[dict[str, Queue], list[str]]:
     """All queues, and what is to be said about them, in sentences."""
     notes = [*findings.notes]
     planned, gone = _planned(gallery, catalog, findings.lines)
@@ -157,7 +159,7 @@ def _age(catalog: Catalog, file: Path, gone: int) -> list[str]:
     return said
 
 
-def _planned(gallery: Gallery, catalog: Catalog, lines: Sequence[PlanLine]) -> tuple[dict[str, list[Entry]], int]:
+def _planned(gallery: ReviewGallery, catalog: Catalog, lines: Sequence[PlanLine]) -> tuple[dict[str, list[Entry]], int]:
     """Queue → its entries, of a plan; and how many of its lines are about no picture that is there."""
     found: dict[str, list[Entry]] = defaultdict(list)
     gone = 0
@@ -188,7 +190,7 @@ def _planned(gallery: Gallery, catalog: Catalog, lines: Sequence[PlanLine]) -> t
     return found, gone
 
 
-def _clustered(gallery: Gallery, catalog: Catalog, entries: Sequence[Entry]) -> list[Entry]:
+def _clustered(gallery: ReviewGallery, catalog: Catalog, entries: Sequence[Entry]) -> list[Entry]:
     """The entries with the copies that stay, cluster by cluster in order of their first pictures."""
     kept = {entry.keeper for entry in entries} - {NO_NUMBER}
     alone = [entry for entry in entries if entry.keeper == NO_NUMBER]
@@ -206,7 +208,7 @@ def _clustered(gallery: Gallery, catalog: Catalog, entries: Sequence[Entry]) -> 
     return arranged
 
 
-def _alike(gallery: Gallery, catalog: Catalog, entries: Sequence[Entry]) -> dict[int, int]:
+def _alike(gallery: ReviewGallery, catalog: Catalog, entries: Sequence[Entry]) -> dict[int, int]:
     """Number → the least number of the pictures that hang together with it, where no copy stays and none is named."""
     leader = {entry.number: entry.number for entry in entries}
     hashes = phashes_of(catalog, (gallery.pictures[number].path for number in leader))
@@ -233,7 +235,7 @@ def _alike(gallery: Gallery, catalog: Catalog, entries: Sequence[Entry]) -> dict
     return leader
 
 
-def _poor(gallery: Gallery, flags: Mapping[str, list[Flagged]]) -> list[Entry]:
+def _poor(gallery: ReviewGallery, flags: Mapping[str, list[Flagged]]) -> list[Entry]:
     """The pictures that fail a check of quality, by the check that they fail worst."""
     found = []
     for number in range(gallery.present):
@@ -246,7 +248,7 @@ def _poor(gallery: Gallery, flags: Mapping[str, list[Flagged]]) -> list[Entry]:
     return found
 
 
-def _audited(gallery: Gallery, notes: list[str]) -> dict[str, list[Entry]]:
+def _audited(gallery: ReviewGallery, notes: list[str]) -> dict[str, list[Entry]]:
     """What the audit on record suspects of pictures that are as they were then, the surest first within each queue."""
     found: dict[str, list[Entry]] = {IRRELEVANT: [], MISLABELLED: [], OUTLIER: []}
     for number, line in sorted(audited_pictures(gallery, notes).items()):
@@ -264,7 +266,7 @@ def _audited(gallery: Gallery, notes: list[str]) -> dict[str, list[Entry]]:
     return found
 
 
-def audited_pictures(gallery: Gallery, notes: list[str] | None = None) -> dict[int, AuditedPicture]:
+def audited_pictures(gallery: ReviewGallery, notes: list[str] | None = None) -> dict[int, AuditedPicture]:
     """Number → what the audit on record says of a picture; nothing where there was none. `notes` gets what is odd."""
     file = gallery.dataset.home / AUDIT_FILE
     try:
@@ -292,7 +294,7 @@ def audited_pictures(gallery: Gallery, notes: list[str] | None = None) -> dict[i
     return found
 
 
-def _from_quarantine(gallery: Gallery, number: int) -> Entry:
+def _from_quarantine(gallery: ReviewGallery, number: int) -> Entry:
     file = gallery.stored[number]
     return Entry(number, file.reason, (file.reason,), detail=file.detail)
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from curate.decisions import ACTIONS
 from curate.errors import UserError, why_no_value
-from pages.review.answering import ACCEPT, Ask
+from pages.review.deciding import ACCEPT, Ask
 from pages.review.desk import MOST_ITEMS
 from pages.review.listing import SORTS, STATES, Wanted
 

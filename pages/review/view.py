@@ -15,7 +15,7 @@ from curate.decisions import (
     restoring,
 )
 from curate.errors import UserError
-from pages.review.gallery import NO_NUMBER, Gallery
+from pages.review.gallery import NO_NUMBER, ReviewGallery
 from pages.review.queues import PROPOSALS, QUARANTINE, TITLES, Entry, Queue
 
 _MOST_COPIES: Final = 60
@@ -39,7 +39,7 @@ class Shown(TypedDict):
 class View:
     """What the page shows of each picture. `chosen` has the numbers of those that people chose to stay."""
 
-    def __init__(self, gallery: Gallery, queues: Mapping[str, Queue], record: DecisionRecord) -> None:
+    def __init__(self, gallery: ReviewGallery, queues: Mapping[str, Queue], record: DecisionRecord) -> None:
         self.gallery = gallery
         self.queues = queues
         self.record = record

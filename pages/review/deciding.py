@@ -30,7 +30,7 @@ class Ask:
     queue: str = ""
 
 
-class Answering:
+class Deciding:
     """How one request is answered; `labels` are the classes that a picture may go to."""
 
     def __init__(self, view: View, ask: Ask, labels: Collection[str]) -> None:
