@@ -51,7 +51,7 @@ def serve(
     """
     from pages.guard import Access, Guard, new_token
     from pages.loopback import listen, run
-    from pages.serve.app import Limits, Server
+    from pages.serve.app import PictureServer, UploadLimits
     from train.predict import Predictor
 
     file = chosen_checkpoint(checkpoint, models)
@@ -61,7 +61,7 @@ def serve(
     except BaseException:
         listening.close()
         raise
-    limits = Limits(most_upload * 1_000_000, most_pictures, most_waiting)
+    limits = UploadLimits(most_upload * 1_000_000, most_pictures, most_waiting)
     secret = new_token() if token else ""
     access = Access(listening.hosts, secret, limits.most_bytes, ("/healthz",))
     ending = f"?token={secret}" if secret else ""
@@ -75,6 +75,6 @@ def serve(
         console.note("Ctrl-C ends it; what has been asked is answered first.")
 
     run(
-        Guard(Server(predictor, file, limits).app(), access), listening, started=tell,
+        Guard(PictureServer(predictor, file, limits).app(), access), listening, started=tell,
         open_at=f"{listening.url}{ending}" if not no_open else "",
     )  # fmt: skip

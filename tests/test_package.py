@@ -24,7 +24,7 @@ from tests.test_architecture import ORDER, REPOSITORY
 PROJECT: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 ROOMS = [room for room in ORDER if room != "florilegium"]
 HOSTILE = "raise SystemExit('a stranger was imported')\n"
-PEERS = {"cleanlab", "faiss", "icrawler", "imagededup", "img2dataset", "sklearn"}
+PEERS = {"cleanlab", "faiss", "fastapi", "icrawler", "imagededup", "img2dataset", "sklearn"}
 """What benchmarks compare with, in environments of their own."""
 
 

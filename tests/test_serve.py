@@ -24,7 +24,7 @@ from benchmarks import damage
 from pages import patience
 from pages.guard import Access, Guard
 from pages.serve import uploads
-from pages.serve.app import Limits, Server
+from pages.serve.app import PictureServer, UploadLimits
 from tests.commanding import command
 from tests.forking import Forks
 from tests.serving import BOUNDARY, Served, form, serving, whole_answer
@@ -408,9 +408,9 @@ def test_sigterm_loses_no_answer_that_was_begun(
 
 
 @contextmanager
-def in_this_process(checkpoint: Path) -> Iterator[tuple[Server, int]]:
+def in_this_process(checkpoint: Path) -> Iterator[tuple[PictureServer, int]]:
     """The same application and protocol in a thread, so that its patience can be made short."""
-    made = Server(Predictor.from_checkpoint(checkpoint, "cpu"), checkpoint, Limits(MEGABYTE, 4, 8))
+    made = PictureServer(Predictor.from_checkpoint(checkpoint, "cpu"), checkpoint, UploadLimits(MEGABYTE, 4, 8))
     bound = socket.create_server(("127.0.0.1", 0))
     port = bound.getsockname()[1]
     app = Guard(made.app(), Access({f"127.0.0.1:{port}"}))
@@ -474,7 +474,7 @@ def test_a_crowd_of_connections_is_told_to_come_again(checkpoint: Path, monkeypa
 
 def test_uploads_have_room_of_their_own(checkpoint: Path, pictures: dict[str, bytes]) -> None:
     """Bytes are counted while they come, and given back, whatever becomes of them."""
-    made = Server(Predictor.from_checkpoint(checkpoint, "cpu"), checkpoint, Limits(MEGABYTE, 4, 8))
+    made = PictureServer(Predictor.from_checkpoint(checkpoint, "cpu"), checkpoint, UploadLimits(MEGABYTE, 4, 8))
     room = made.room.size
     with TestClient(made.app()) as client:
         assert client.post("/api/predict", content=pictures["a.jpg"]).status_code == 200
@@ -490,7 +490,7 @@ def test_a_defect_is_a_sentence_and_the_next_is_answered(
     checkpoint: Path, pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     predictor = Predictor.from_checkpoint(checkpoint, "cpu")
-    made = Server(predictor, checkpoint, Limits(MEGABYTE, 4, 8))
+    made = PictureServer(predictor, checkpoint, UploadLimits(MEGABYTE, 4, 8))
     with TestClient(made.app(), raise_server_exceptions=False) as client:
         with monkeypatch.context() as broken:
             broken.setattr(predictor, "answer", lambda *_, **__: 1 / 0)
@@ -517,9 +517,9 @@ def test_what_waits_is_computed_together(
     monkeypatch.setattr(predictor, "answer", slow)
 
     async def many() -> None:
-        from pages.serve.answering import Answering
+        from pages.serve.answering import BatchedPredictor
 
-        answering = Answering(predictor, most=4, askers=1)
+        answering = BatchedPredictor(predictor, most=4, askers=1)
         answering.start()
         await asyncio.gather(*(answering.predict(pictures["a.jpg"], "", 1) for _ in range(12)))
         await asyncio.to_thread(answering.stop)

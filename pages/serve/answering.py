@@ -52,7 +52,7 @@ class _Task:
     answer: "asyncio.Future[Any]"
 
 
-class Answering:
+class BatchedPredictor:
     """A predictor that many ask at once, between `start` and `stop`, from one event loop.
 
     What is decoded while the network is at work is computed in its next batch. The network waits for a picture that is

@@ -21,7 +21,7 @@ from curate.printable import shown
 from curate.program import __version__
 from pages.guard import refused
 from pages.html import html, static_files, static_text
-from pages.serve.answering import Answering, Explained
+from pages.serve.answering import BatchedPredictor, Explained
 from pages.serve.room import BusyError, Held, Room
 from pages.serve.uploads import Upload, pass_over, uploads_of
 from train.metrics import Accuracy
@@ -34,7 +34,7 @@ _PLACES: Final = 4  # digits of a map's numbers
 
 
 @dataclass(frozen=True)
-class Limits:
+class UploadLimits:
     """What one request may bring, and what all of them together."""
 
     most_bytes: int  # of one request
@@ -42,12 +42,12 @@ class Limits:
     most_waiting: int  # pictures of all requests that are read and not answered
 
 
-class Server:
+class PictureServer:
     """Answers requests about one checkpoint."""
 
-    def __init__(self, predictor: Predictor, file: Path, limits: Limits) -> None:
+    def __init__(self, predictor: Predictor, file: Path, limits: UploadLimits) -> None:
         self.predictor, self.file, self.limits = predictor, file, limits
-        self.answering = Answering(predictor)
+        self.answering = BatchedPredictor(predictor)
         self.room = Room(limits.most_waiting, max(_HELD, 2 * limits.most_bytes))
 
     def app(self) -> Starlette:
