@@ -318,12 +318,12 @@ def test_no_audit_is_a_sentence(garden: Path) -> None:
 def test_a_line_that_is_none_is_named(line: str, garden: Path) -> None:
     file = garden / "audit.jsonl"
     file.write_text(f"\n{line}\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"audit.jsonl, line 2 is not .*run `audit` again"):
+    with pytest.raises(UserError, match=r"audit.jsonl, line 2 is no.*run `audit` again"):
         read_decisions(file, open_dataset(garden))
 
 
 def test_an_audit_that_is_not_there_is_named(garden: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none.jsonl can't be read \(No such file or directory\)"):
+    with pytest.raises(UserError, match=r"none.jsonl cannot be read \(No such file or directory\)"):
         ablate(garden, options(tmp_path / "models"), audit=tmp_path / "none.jsonl")
     assert not (tmp_path / "models").exists()
 

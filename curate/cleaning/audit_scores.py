@@ -20,12 +20,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from curate.catalog import Catalog
-from curate.errors import UserError, why_no_value
+from curate.errors import UserError
 from curate.files.inside import is_plain
-from curate.files.reading import read_file
+from curate.files.json_lines import read_json_lines
 from curate.written import write_own
 
 AUDIT_FILE: Final = "audit.jsonl"
@@ -35,6 +35,8 @@ SCORES: Final = ("irrelevant", "mislabelled", "outlier", "ambiguous", "redundant
 
 REMOVABLE: Final = ("irrelevant", "mislabelled")
 """The scores that mean a chance, by which pictures may leave without a person."""
+
+_WHAT: Final = "what `audit` wrote"
 
 _WORD = re.compile(r"([a-z]+)@(0?\.\d+|0|1(?:\.0*)?)")
 
@@ -73,15 +75,9 @@ def write_scores(file: Path, pictures: Iterable[AuditedPicture], catalog: Catalo
 
 def read_scores(file: Path) -> list[AuditedPicture]:
     """Read what `write_scores` wrote. Raises `UserError`, naming the line, for what it did not."""
-    try:
-        text = read_file(file).decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise UserError(f"There is no {file}: run `audit` first, which says what does not belong.") from error
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}): run `audit` again.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not what `audit` wrote: it is not text in UTF-8. Run `audit` again.") from error
-    return [_parse(line, f"{file}, line {number}") for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not file.exists():
+        raise UserError(f"There is no {file}: run `audit` first, which says what does not belong.")
+    return [_parse(values, where) for where, values in read_json_lines(file, what=_WHAT, remedy="run `audit` again")]
 
 
 def thresholds_of(words: Sequence[str]) -> dict[str, float]:
@@ -112,14 +108,10 @@ def as_written(picture: AuditedPicture) -> AuditedPicture:
     return replace(picture, **scores)
 
 
-def _parse(line: str, where: str) -> AuditedPicture:
+def _parse(values: dict[str, Any], where: str) -> AuditedPicture:
     problem = f"{where} is not what `audit` wrote; run `audit` again."
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is not JSON ({why_no_value(error)}): run `audit` again.") from error
     names = [field.name for field in fields(AuditedPicture)]
-    if not isinstance(values, dict) or any(name not in values for name in names):
+    if any(name not in values for name in names):
         raise UserError(problem)
     texts = [values[name] for name in ("path", "label", "proposed", "sha256")]
     nearest = values["nearest"]

@@ -25,12 +25,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from curate.catalog import Catalog
 from curate.dataset import Dataset
-from curate.errors import UserError, why_no_value
+from curate.errors import UserError
 from curate.files.inside import inside, is_plain
-from curate.files.reading import MAX_BYTES, read_file, sha256_of
+from curate.files.json_lines import read_json_lines
+from curate.files.reading import MAX_BYTES, sha256_of
 from curate.quarantine import Decision, stored_files
 from curate.written import write_own
 
@@ -61,21 +63,12 @@ def write_plan(file: Path, decisions: Sequence[Decision], catalog: Catalog, *, f
 
 def read_plan(file: Path) -> list[PlanLine]:
     """Read a plan. Raises `UserError`, naming the line, for what is no decision."""
-    try:
-        written = file.stat().st_mtime
-        text = read_file(file).decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"The plan {file} cannot be read ({error.strerror}): write one with --dry-run.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not a plan: it is not text in UTF-8. Write one with --dry-run.") from error
+    written = file.stat().st_mtime if file.exists() else None  # before it is read: what changes then is no newer
+    read = read_json_lines(file, what="a plan", remedy="correct it, or write one with --dry-run")
     lines: list[PlanLine] = []
     seen: dict[str, str] = {}
-    # Not splitlines(): a file name may hold a line separator of Unicode's, and JSON does not escape those.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{file}, line {number}"
-        decision = _parse(line, where)
+    for where, values in read:
+        decision = _parse(values, where)
         if decision.path in seen:
             raise UserError(f"{where}: {decision.path} leaves already by {seen[decision.path]}; delete one of the two.")
         seen[decision.path] = where
@@ -164,15 +157,7 @@ def _values(decision: Decision) -> dict[str, object]:
     return values | {"move_to": decision.move_to} if decision.move_to else values
 
 
-def _parse(line: str, where: str) -> Decision:
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{where} is not JSON ({why_no_value(error)}): each line is one decision, such as --dry-run writes."
-        ) from error
-    if not isinstance(values, dict):
-        raise UserError(f"{where} is not a decision: it has to be a JSON object with the fields {', '.join(FIELDS)}.")
+def _parse(values: dict[str, Any], where: str) -> Decision:
     values = {"keeper": "", "verdict": "", "detail": "", "distance": -1, "move_to": "", **values}
     for name in (*FIELDS, "move_to"):
         wanted = int if name == "distance" else str

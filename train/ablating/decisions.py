@@ -1,6 +1,5 @@
 """What an audit or a plan decided on pictures, read from its file: out, or into another class."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from curate.cleaning.audit_scores import AuditedPicture, read_scores
 from curate.dataset import Dataset
 from curate.defaults import DEFAULT_AUDIT_AT
 from curate.errors import UserError
-from curate.files.reading import read_file
+from curate.files.json_lines import JsonLine, read_json_lines
 
 
 @dataclass(frozen=True)
@@ -33,30 +32,23 @@ def read_decisions(file: Path, dataset: Dataset, threshold: float = DEFAULT_AUDI
     two says which, and `proposed` is the class of the second. A line of a plan counts always, and its `move_to` names
     the class. Raises UserError for a file that cannot be read, and for a line that is neither, by its number.
     """
-    try:
-        text = read_file(file).decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"The decisions {file} can't be read ({error.strerror}): name an audit or a plan.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is no audit or plan: it is not text in UTF-8.") from error
-    # Not splitlines(): a file name may hold a line separator of Unicode's, and JSON does not escape those
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    if lines and '"reason"' not in lines[0][1]:
+    lines = read_json_lines(file, what="an audit or a plan", remedy="correct it, or run `audit` again")
+    if lines and "reason" not in lines[0].values:
         decisions = [
             _of_audit(line) for line in read_scores(file) if max(line.irrelevant, line.mislabelled) >= threshold
         ]
     else:
-        decisions = list(_of_plans(lines, file, dataset))
+        decisions = list(_of_plans(lines, dataset))
     return [replace(decision, split=dataset.split_of(decision.path)) for decision in decisions]
 
 
-def _of_plans(lines: Sequence[tuple[int, str]], file: Path, dataset: Dataset) -> Iterator[SuspectDecision]:
-    for number, line in lines:
+def _of_plans(lines: Sequence[JsonLine], dataset: Dataset) -> Iterator[SuspectDecision]:
+    for where, values in lines:
         try:
-            yield _of_plan(json.loads(line), dataset)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            yield _of_plan(values, dataset)
+        except (LookupError, TypeError) as error:
             raise UserError(
-                f"{file}, line {number} is no line of an audit or a plan: make the file anew, or delete the line."
+                f"{where} is no line of an audit or a plan: delete the line, or run `audit` again."
             ) from error
 
 
