@@ -181,6 +181,58 @@ def test_many_are_answered_and_what_is_too_large_is_said(browser: Browser, serve
         expect(page.locator("#status")).to_have_text("That is no picture.")
 
 
+def test_what_is_left_out_is_named(browser: Browser, server: Served) -> None:
+    """A file that is no picture, among pictures: its name stays beside the count."""
+    with a_tab(browser) as page:
+        opened(page, server)
+        paper = (MARKUP, "application/pdf", b"%PDF-1.4")
+        bring(page, "drop", ("rose.jpg", "image/jpeg", photograph()), paper)
+        said = f"1 picture is answered. {MARKUP} is no picture, and was left out."
+        expect(page.locator("#status")).to_have_text(said)
+        bring(page, "drop", paper, paper, ("iris.jpg", "image/jpeg", photograph(5)))
+        expect(page.locator("#status")).to_contain_text(
+            "2 pictures are answered. 2 files are no pictures, and were left"
+        )
+        bring(page, "drop", ("empty.jpg", "image/jpeg", b""))
+        expect(card(page, "empty.jpg").locator(".sentence")).to_have_text("The file is empty.")
+        expect(page.locator("#status")).to_have_text("3 pictures are answered.")
+
+
+def test_a_file_that_is_gone_is_not_blamed_on_the_server(browser: Browser, server: Served, tmp_path: Path) -> None:
+    rose, iris = tmp_path / "rose.jpg", tmp_path / "iris.jpg"
+    rose.write_bytes(photograph())
+    iris.write_bytes(photograph(5))
+    with a_tab(browser) as page:
+        opened(page, server)
+        page.locator("#files").set_input_files([rose, iris])
+        expect(page.locator("article .bars li")).to_have_count(6)
+        rose.unlink()
+        card(page, "rose.jpg").locator(".bars button").first.click()
+        expect(card(page, "rose.jpg").locator(".hint")).to_contain_text("The file cannot be read")
+        page.route("**/api/explain*", lambda route: route.abort())
+        card(page, "iris.jpg").locator(".bars button").first.click()
+        expect(card(page, "iris.jpg").locator(".hint")).to_contain_text("The server cannot be reached")
+
+
+def test_no_map_stands_under_another_class(browser: Browser, server: Served) -> None:
+    """Where one cannot be drawn the picture itself is shown again, and no class is marked."""
+    with a_tab(browser) as page:
+        opened(page, server)
+        bring(page, "drop", ("rose.jpg", "image/jpeg", photograph()))
+        answer = card(page, "rose.jpg")
+        image, bars = answer.locator("img"), answer.locator(".bars button")
+        expect(bars).to_have_count(3)
+        plain = str(image.get_attribute("src"))
+        bars.first.click()
+        expect(image).not_to_have_attribute("src", plain)
+        page.route("**/api/explain*", lambda route: route.fulfill(status=500, json={"error": "It went wrong."}))
+        bars.nth(1).click()
+        expect(answer.locator(".hint")).to_have_text("It went wrong.")
+        expect(image).to_have_attribute("src", plain)
+        expect(answer.locator("[aria-pressed=true]")).to_have_count(0)
+        expect(answer.locator(".cut")).to_be_hidden()
+
+
 def test_what_the_browser_cannot_show_is_named_all_the_same(browser: Browser, server: Served) -> None:
     stream = BytesIO()
     Image.open(BytesIO(photograph())).resize((160, 120)).save(stream, "TIFF")

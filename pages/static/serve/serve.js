@@ -11,15 +11,19 @@ const drop = document.getElementById("drop");
 const AT_ONCE = 4; // requests; the server has room for others, too
 const TRIES = 8; // while the server is busy
 const NO_SERVER = "The server cannot be reached: is the command still running?";
+const NO_FILE = "The file cannot be read: it is a folder, or was changed or moved since it was given.";
 
 const waiting = [];
 let underWay = 0;
 let asked = 0;
 let answered = 0;
+let leftOut = [];
 
 /** Ask about every file that is a picture by its type, or by nothing that speaks against it. */
 function ask(files) {
-  const pictures = [...files].filter((file) => file.type === "" || file.type.startsWith("image/"));
+  const isPicture = (file) => file.type === "" || file.type.startsWith("image/");
+  const pictures = [...files].filter(isPicture);
+  leftOut = [...files].filter((file) => !isPicture(file));
   if (files.length > 0 && pictures.length === 0) {
     status.textContent = "That is no picture.";
     return;
@@ -33,10 +37,12 @@ function ask(files) {
 }
 
 function tell() {
+  const besides = leftOut.length === 1 ? ` ${leftOut[0].name} is no picture, and was left out.`
+    : leftOut.length > 1 ? ` ${leftOut.length} files are no pictures, and were left out: such as ${leftOut[0].name}.` : "";
   if (asked === answered) {
-    status.textContent = answered === 1 ? "1 picture is answered." : `${answered} pictures are answered.`;
+    status.textContent = (answered === 1 ? "1 picture is answered." : `${answered} pictures are answered.`) + besides;
   } else {
-    status.textContent = `${answered} of ${asked} pictures are answered…`;
+    status.textContent = `${answered} of ${asked} pictures are answered…${besides}`;
   }
 }
 
@@ -70,6 +76,10 @@ function showUnshown(card, unshown) {
 }
 
 async function predict(file, card) {
+  if (file.size === 0) {
+    fail(card, "The file is empty.");
+    return;
+  }
   if (file.size > settings.most_bytes) {
     fail(card, `It has more than ${settings.most_bytes.toLocaleString("en")} bytes.`);
     return;
@@ -83,7 +93,17 @@ async function predict(file, card) {
       fail(card, found.error);
     }
   } catch {
-    fail(card, NO_SERVER);
+    fail(card, await whyUnasked(file));
+  }
+}
+
+/** Why a request did not come through: the browser says the same of a server that is gone and of a file that is. */
+async function whyUnasked(file) {
+  try {
+    await file.arrayBuffer();
+    return NO_SERVER;
+  } catch {
+    return NO_FILE;
   }
 }
 
@@ -152,9 +172,7 @@ async function turn(file, card, button, guess) {
   }
   card.wanted = wasOn ? null : guess.label;
   if (wasOn) {
-    swap(card, image, card.plain, card.querySelector("h3").textContent);
-    card.querySelector(".cut").hidden = true;
-    hint(card, "Show the heat map");
+    showPlain(card, "Show the heat map");
     return;
   }
   button.setAttribute("aria-pressed", "true");
@@ -165,12 +183,23 @@ async function turn(file, card, button, guess) {
     return; // another was clicked meanwhile
   }
   if (map.url === undefined) {
-    hint(card, map.error);
+    showPlain(card, map.error); // the map of another class would pass for this one's
     return;
   }
   const text = map.empty ? `Nothing here speaks for ${guess.name}` : `What speaks for ${guess.name}`;
   swap(card, image, map.url, map.empty ? text : `${text}: the brighter, the more`);
   card.querySelector(".cut").hidden = false;
+  hint(card, text);
+}
+
+/** Show the picture itself, with no class chosen. */
+function showPlain(card, text) {
+  for (const pressed of card.querySelectorAll("[aria-pressed]")) {
+    pressed.setAttribute("aria-pressed", "false");
+  }
+  card.wanted = null;
+  swap(card, card.querySelector("img"), card.plain, card.querySelector("h3").textContent);
+  card.querySelector(".cut").hidden = true;
   hint(card, text);
 }
 
@@ -196,7 +225,7 @@ async function mapOf(file, card, guess) {
     card.maps.set(guess.label, map);
     return map;
   } catch {
-    return { error: NO_SERVER };
+    return { error: await whyUnasked(file) };
   }
 }
 
