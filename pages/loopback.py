@@ -78,7 +78,9 @@ def listen(port: int = 0, host: str = LOOPBACK) -> Listening:
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             raise UserError(f"Port {port} of {host} is taken: give another with --port, or 0 for any.") from error
         why = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"Nothing can listen at {host}, port {port} ({why}): give another --port.") from error
+        is_port = host == LOOPBACK or isinstance(error, (PermissionError, OverflowError))
+        other = "--port" if is_port else "--host: an address of this machine, or 0.0.0.0 for all of them"
+        raise UserError(f"Nothing can listen at {host}, port {port} ({why}): give another {other}.") from error
     return Listening([bound], host, bound.getsockname()[1])
 
 

@@ -339,6 +339,12 @@ def test_an_odd_form_is_refused_in_a_sentence(
     assert answer.json["error"].endswith(".")
 
 
+def test_two_pictures_are_too_many_for_a_map(server: Served) -> None:
+    answer = server.ask("/api/explain", (HEAD + b"x\r\n") * 2 + TAIL, AS_FORM)
+    assert answer.status == 413
+    assert answer.json["error"] == "The form has more than one picture."
+
+
 def test_what_stands_beside_a_picture_is_passed_over(server: Served, pictures: dict[str, bytes]) -> None:
     """Fields, a file that was not chosen, a preamble, an epilogue, and a picture that has a type and no name."""
     field = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="top"\r\n\r\n3\r\n'.encode()
@@ -539,4 +545,7 @@ def test_a_port_that_is_taken_is_a_sentence(checkpoint: Path) -> None:
         done = command("serve", "--checkpoint", checkpoint, "--port", port, "--no-open")
         assert f"Port {port} of 127.0.0.1 is taken" in done.sentence
     assert "no checkpoint" in command("serve", "--checkpoint", checkpoint.with_name("none.pth"), "--no-open").sentence
-    assert "Nothing can listen" in command("serve", "--checkpoint", checkpoint, "--host", "192.0.2.1").sentence
+    for host in ("192.0.2.1", "no-such-host.invalid"):
+        foreign = command("serve", "--checkpoint", checkpoint, "--host", host).sentence
+        assert "Nothing can listen" in foreign
+        assert "give another --host" in foreign, "no other port would help"

@@ -127,7 +127,8 @@ class _Form:
             name = b""
         self._name = None if name is None else name.decode("utf-8", "replace")[:_LONGEST_NAME]
         if self._name is not None and len(self.uploads) >= self.most:
-            raise HTTPException(413, f"The form has more than {self.most:,} pictures.")
+            pictures = "one picture" if self.most == 1 else f"{self.most:,} pictures"
+            raise HTTPException(413, f"The form has more than {pictures}.")
 
     def _take(self, data: bytes, start: int, end: int) -> None:
         if self._name is not None:
