@@ -238,6 +238,26 @@ def test_a_checkpoint_of_other_classes_is_only_said_if_nobody_named_it(walked: W
     assert "other" in named.sentence
 
 
+def test_a_checkpoint_that_is_not_there_is_said_before_pictures_are_read(tmp_path: Path) -> None:
+    data = grow(tmp_path / "data", {"raw": 3})
+    before = sorted(data.rglob("*"))
+    done = command("report", data, "--checkpoint", tmp_path / "none.pth", "--out", tmp_path / "r.html")
+    assert "There is no checkpoint" in done.sentence
+    assert sorted(data.rglob("*")) == before, "the pictures were read into a catalog first"
+
+
+def test_files_are_counted_as_files(tmp_path: Path) -> None:
+    """A picture in raw that is placed in a split is two files, and one picture at the head of the report."""
+    data = grow(tmp_path / "data", {"raw": 6})
+    assert command("split", data).code == 0
+    pictures = len(list((data / "raw").rglob("*.png"))) or len(list((data / "raw").rglob("*.jpg")))
+    (next(iter((data / "raw").iterdir())) / "broken.jpg").write_bytes(b"no picture")
+    assert written(data, tmp_path / "r.html").code == 0
+    lines = ReadReport(tmp_path / "r.html").lines["quality"]
+    assert any(re.match(rf"(None of|Of) {2 * pictures:,} files with pixels", line) for line in lines), lines
+    assert "Files that give no pixels: 1." in lines
+
+
 # Files of others
 
 

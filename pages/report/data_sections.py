@@ -282,9 +282,9 @@ def _quality(found: ReportFindings, places: PlacesOf) -> Iterator[ReportBlock]:
         return
     flagged = found.cleaning.flagged
     told = ", ".join(f"{count:,} {flag}" for flag, count in flagged.items())
-    some = f"Of {len(judged):,} pictures with pixels are flagged: {told}."
-    lines = [some if told else f"None of {len(judged):,} pictures with pixels is flagged."]
-    lines += [f"{broken:,} files give no pixels."] if broken else []
+    some = f"Of {len(judged):,} files with pixels are flagged: {told}."
+    lines = [some if told else f"None of {len(judged):,} files with pixels is flagged."]
+    lines += [f"Files that give no pixels: {broken:,}."] if broken else []
     lines.append(
         "A flag is a hint: nothing leaves for it unless `clean --remove` names it. Scores run from 0 to 1, and lower "
         "is worse; the dashed line is the threshold."

@@ -141,6 +141,8 @@ def gather(root: Path, options: ReportOptions, progress: Progress = silent) -> R
     `UserError` as the stages do.
     """
     evaluated = read_evaluation(options.evaluation) if options.evaluation else None
+    if options.checkpoint is not None and evaluated is None and not options.is_default:
+        load_checkpoint(options.checkpoint)  # what is wrong with it is said before all pictures are read
     dataset = open_dataset(root)
     if not dataset.catalog_path.exists() and (owner := dataset_split_into(dataset.root)):
         root, dataset = owner, open_dataset(owner)  # a folder that holds another dataset's split has no catalog
