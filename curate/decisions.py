@@ -275,6 +275,20 @@ class Answers:
             return 0.0
 
 
+def count_waiting(
+    catalog: Catalog, pictures: Iterable[_PictureRow], placed: Mapping[str, Sequence[_PictureRow]]
+) -> int:
+    """How many of these pictures are still to leave, or to change their class, because a person decided so."""
+    record = DecisionRecord.read(catalog)
+    if not record.batches:
+        return 0
+    keys = [PictureKey(picture.path, picture.sha256) for picture in pictures]
+    copies = [(path, copy) for path, found in placed.items() for copy in found]
+    present = {key.path: key.sha256 for key in keys} | {copy.path: copy.sha256 for _, copy in copies}
+    standings = Standings(record, present, {copy.path: path for path, copy in copies})
+    return sum(bool(record.about(key)) and standings.of(key).pending is not None for key in keys)
+
+
 def restoring(record: DecisionRecord, key: PictureKey) -> DecisionRow | None:
     """The decision, not carried out yet, by which a picture comes back from the quarantine; None for none."""
     found = None

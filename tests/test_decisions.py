@@ -310,3 +310,27 @@ if sys.platform != "win32":
             came = {path for path in (COPY, SMALL) if (root / path).exists()}
             clean(root, yes=True)
             assert {path for path in came if not (root / path).exists()} == set(), instant
+
+
+def test_a_catalog_made_anew_knows_the_plan_that_is_ours(root: Path) -> None:
+    """Nobody edited it, so no `--force` is needed; and one that somebody did edit is still theirs."""
+    assert command("clean", root, "--dry-run").code == 0
+    assert command("clean", root, "--dry-run", "--rebuild-catalog").code == 0
+    assert command("clean", root, "--dry-run").code == 0
+    with (root / "plan.jsonl").open("a") as plan:
+        plan.write("\n")
+    assert "not as this program wrote it" in command("clean", root, "--dry-run", "--rebuild-catalog").sentence
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_what_waits_to_be_carried_out_is_said(root: Path, *, dry: bool) -> None:
+    """A plan is not made of what is to leave by a person's word, so who runs `clean` is told that it waits."""
+    assert "to be carried out" not in command("clean", root, "--dry-run").out
+    first = say(root, DARK, ASIDE, "", "ugly")
+    say(root, "raw/rose/0.jpg", RELABEL, "", "tulip")
+    say(root, "raw/rose/1.jpg", KEEP, "duplicate")
+    ran = command("clean", root, "--dry-run" if dry else "--yes")
+    assert "2 decisions wait to be carried out on the page of `review`" in ran.out
+    with Catalog.open(root / "catalog.sqlite") as catalog:
+        undo(catalog, DecisionRecord.read(catalog), "Ada", first)
+    assert "1 decision waits to be carried out" in command("clean", root, "--dry-run").out
