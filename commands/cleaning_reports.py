@@ -42,7 +42,7 @@ def cleaning(report: CleanReport) -> None:
         say(f"{stay} because a person decided so (--again proposes them again).")
     if report.waiting:
         wait = "1 decision waits" if report.waiting == 1 else f"{report.waiting:,} decisions wait"
-        say(f"{wait} to be carried out on the page of `review`; what `clean` takes is planned as if they had not been.")
+        say(f"{wait} to be carried out on the page of `review`.")
     for conflict in report.plan.conflicts[:MOST_ROWS]:
         say(
             f"One picture, two labels: {conflict.first} under {conflict.first_label}, "

@@ -324,7 +324,7 @@ def test_a_catalog_made_anew_knows_the_plan_that_is_ours(root: Path) -> None:
 
 @pytest.mark.parametrize("dry", [True, False])
 def test_what_waits_to_be_carried_out_is_said(root: Path, *, dry: bool) -> None:
-    """A plan is not made of what is to leave by a person's word, so who runs `clean` is told that it waits."""
+    """`clean` does not carry out what was decided on the page, so who runs it is told that it waits."""
     assert "to be carried out" not in command("clean", root, "--dry-run").out
     first = say(root, DARK, ASIDE, "", "ugly")
     say(root, "raw/rose/0.jpg", RELABEL, "", "tulip")
@@ -334,3 +334,30 @@ def test_what_waits_to_be_carried_out_is_said(root: Path, *, dry: bool) -> None:
     with Catalog.open(root / "catalog.sqlite") as catalog:
         undo(catalog, DecisionRecord.read(catalog), "Ada", first)
     assert "1 decision waits to be carried out" in command("clean", root, "--dry-run").out
+
+
+def test_no_picture_leaves_as_the_copy_of_one_that_is_to_leave(root: Path) -> None:
+    """Of two copies of which a person has one leave the other stays, also when `clean` runs in between."""
+    keepers = {one.path: one.keeper for one in planned(root).plan.decisions}
+    say(root, keepers[COPY], ASIDE, "", "ugly")
+    assert COPY not in proposed(root)
+    assert SMALL in proposed(root)
+    assert planned(root).plan.held_back == 1
+    assert COPY in proposed(root, again=True)
+    clean(root, yes=True)
+    assert (root / COPY).is_file()
+
+
+@pytest.mark.parametrize("said", [STRAY, THIRD])
+def test_a_class_that_a_person_named_settles_whose_label_is_right(root: Path, said: str) -> None:
+    """Before it is carried out, too: neither copy leaves for a dispute that a person has settled."""
+    say(root, said, RELABEL, "conflict", "rose" if said == STRAY else "tulip")
+    assert not {STRAY, THIRD} & set(proposed(root))
+    assert {STRAY, THIRD} <= set(proposed(root, again=True))
+
+
+def test_copies_that_a_person_has_leave_are_still_proposed(root: Path) -> None:
+    """Who accepts a proposal on the page, and then runs `clean`, has it carried out."""
+    for path in (COPY, STRAY, THIRD):
+        say(root, path, ASIDE, "", "duplicate" if path == COPY else "conflict")
+    assert {COPY, STRAY, THIRD} <= set(proposed(root))
