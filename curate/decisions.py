@@ -8,7 +8,6 @@ several files have the same bytes it is about the one that was looked at. A pict
 import getpass
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -378,14 +377,19 @@ _MOST_NAMED: Final = 5
 
 
 def carry_over(before: Path | None, catalog: Path) -> None:
-    """Have people's decisions outlive a catalog that was put aside, as far as that one can be read."""
+    """Have people's decisions outlive a catalog that was put aside, as far as that one can be read.
+
+    Raises `UserError` where the new one cannot be written.
+    """
     if before is None:
         return
-    with suppress(UserError):
+    try:
         with Catalog.open_read_only(before) as old:
             batches, rows = batches_since(old), decisions_since(old)
-        with Catalog.open(catalog) as new:
-            copy_decisions(new, batches, rows)
+    except UserError:  # it is rebuilt because it cannot be read
+        return
+    with Catalog.open(catalog) as new:
+        copy_decisions(new, batches, rows)
 
 
 def person() -> str:
