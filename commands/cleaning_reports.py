@@ -40,6 +40,9 @@ def cleaning(report: CleanReport) -> None:
     if report.plan.held_back:
         stay = "1 picture stays" if report.plan.held_back == 1 else f"{report.plan.held_back:,} pictures stay"
         say(f"{stay} because a person decided so (--again proposes them again).")
+    if report.waiting:
+        wait = "1 decision waits" if report.waiting == 1 else f"{report.waiting:,} decisions wait"
+        say(f"{wait} to be carried out on the page of `review`.")
     for conflict in report.plan.conflicts[:MOST_ROWS]:
         say(
             f"One picture, two labels: {conflict.first} under {conflict.first_label}, "

@@ -31,6 +31,26 @@ def layout_in_words(data: Path) -> str:
     return f"{line}." if line else ""
 
 
+def former_home_in_words(data: Path) -> str:
+    """Which folder has what was decided and set aside of a flat dataset under a former name; "" for none."""
+    from curate.dataset import open_dataset
+    from curate.errors import UserError
+    from curate.former_home import home_of_former_name
+
+    try:
+        dataset = open_dataset(data)
+        home = home_of_former_name(dataset)
+    except UserError:  # whoever opens the dataset says why
+        return ""
+    if home is None:
+        return ""
+    first = f"move {dataset.home} away and " if dataset.home.exists() else ""
+    return (
+        f"{home} is of no folder, and knows these pictures: if {data} was renamed, {first}rename it to {dataset.home}. "
+        "Until then what was decided and set aside is not known here."
+    )
+
+
 def labelling(report: Labelled) -> None:
     """Where the pictures lie by their labels, how many each class has, and what was left out."""
     counts = [f"{label} {count:,}" for label, count in report.counts.items()]

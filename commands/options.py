@@ -81,6 +81,8 @@ def tell_layout(data: Path) -> None:
     """Say in one line which folders were taken for what and which were passed over, where that is not plain."""
     if said := dataset_reports.layout_in_words(data):
         console.say(said)
+    if said := dataset_reports.former_home_in_words(data):
+        console.say(said)
 
 
 def tell_split(data: Path) -> None:

@@ -25,7 +25,7 @@ from curate.cleaning.planning import REASONS, CleaningPlan, make_plan
 from curate.cleaning.suspects import audit_in_words
 from curate.credits import refresh_credits
 from curate.dataset import Dataset, open_dataset, open_to_write, still_there
-from curate.decisions import Answers, carry_over
+from curate.decisions import Answers, carry_over, count_waiting
 from curate.defaults import (
     DEFAULT_CONFLICTS,
     DEFAULT_ONLY,
@@ -40,7 +40,7 @@ from curate.not_copies import add_not_copies, read_not_copies
 from curate.progress import Progress, silent
 from curate.quarantine import Moves, finish_moves, set_aside
 from curate.scan import ScanReport, scan
-from curate.written import require_own
+from curate.written import require_own, still_own
 
 __all__ = ["REASONS", "CleanReport", "CleaningPlan", "clean", "make_plan", "part_placements"]
 
@@ -54,7 +54,8 @@ class CleanReport:
     had changed, or its place was taken; `flagged` counts, for each quality flag, the pictures that bore it before this
     run; `run` names it for `restore`, "" where nothing was moved; `plan_file` is where a dry run wrote the plan;
     `companions` counts the files that went with the pictures they belong to, and are not in `moved`; `unreadable` are
-    (path, why) of files that may be whole and stay, though nothing here reads them.
+    (path, why) of files that may be whole and stay, though nothing here reads them; `waiting` counts the pictures that
+    are still to leave, or to change their class, because a person decided so on the review page.
     """
 
     dataset: Dataset
@@ -69,6 +70,7 @@ class CleanReport:
     merged: int = 0
     companions: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)
+    waiting: int = 0
 
 
 def clean(
@@ -118,7 +120,9 @@ def clean(
         return _look(open_dataset(root), options, lines, save_plan, progress, force=force)
     with open_to_write(root, "clean", wait=wait, progress=progress) as dataset:
         if rebuild_catalog:
-            carry_over(put_aside(dataset.catalog_path), dataset.catalog_path)
+            before = put_aside(dataset.catalog_path)
+            carry_over(before, dataset.catalog_path)
+            still_own(before, dataset.catalog_path)
         add_not_copies(dataset, not_copies)
         if dry_run:
             return _look(dataset, options, lines, save_plan, progress, force=force)
@@ -169,7 +173,14 @@ def _found(
 ) -> CleanReport:
     scanned = scan(dataset, catalog, progress)
     planned = _plan(dataset, catalog, options, lines, progress)
-    return CleanReport(dataset, scanned, planned, 0, 0, [], catalog.count_flags(), unreadable=catalog.unreadable())
+    return CleanReport(
+        dataset, scanned, planned, 0, 0, [], catalog.count_flags(), unreadable=catalog.unreadable(),
+        waiting=_waiting(catalog),
+    )  # fmt: skip
+
+
+def _waiting(catalog: Catalog) -> int:
+    return count_waiting(catalog, *part_placements(catalog.pictures())) if last_batch(catalog) else 0
 
 
 def _require_there(dataset: Dataset) -> None:
@@ -206,6 +217,7 @@ def _carry_out(
         merged=len(moves.to_other_classes) + len(resumed.to_other_classes),
         companions=len(resumed.companions) + len(moves.companions),
         unreadable=catalog.unreadable(),
+        waiting=_waiting(catalog),
     )  # fmt: skip
 
 

@@ -8,7 +8,6 @@ several files have the same bytes it is about the one that was looked at. A pict
 import getpass
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -268,11 +267,46 @@ class Answers:
                 found[at] = chosen.batch
         return found
 
+    def stays_until_carried_out(
+        self, path: str, cause: str, pictures: Mapping[str, _PictureRow], keeper: str, others: Iterable[str]
+    ) -> bool:
+        """Whether a picture stays until a decision about its copy, or its own class, is carried out; held back then.
+
+        No picture leaves as the copy of `keeper` when that is to leave too; and of one picture under two labels none
+        leaves when a person has said of it, or of one of the `others`, to which class it belongs.
+        """
+        if keeper:
+            waits = self._pending(keeper, pictures) is not None and self._pending(path, pictures) is None
+        else:
+            rows = [self._pending(one, pictures) for one in (path, *others)] if cause == "conflict" else []
+            waits = any(row is not None and row.action == RELABEL for row in rows)
+        if waits:
+            self.held_back.add(path)
+        return waits
+
+    def _pending(self, path: str, pictures: Mapping[str, _PictureRow]) -> DecisionRow | None:
+        picture = pictures.get(path) if self._standings.record.batches else None
+        return None if picture is None else self._standings.of(PictureKey(path, picture.sha256)).pending
+
     def _made(self, row: DecisionRow) -> float:
         try:
             return datetime.fromisoformat(self._standings.record.batches[row.batch].made_at).timestamp()
         except ValueError:  # a catalog that another program filled
             return 0.0
+
+
+def count_waiting(
+    catalog: Catalog, pictures: Iterable[_PictureRow], placed: Mapping[str, Sequence[_PictureRow]]
+) -> int:
+    """How many of these pictures are still to leave, or to change their class, because a person decided so."""
+    record = DecisionRecord.read(catalog)
+    if not record.batches:
+        return 0
+    keys = [PictureKey(picture.path, picture.sha256) for picture in pictures]
+    copies = [(path, copy) for path, found in placed.items() for copy in found]
+    present = {key.path: key.sha256 for key in keys} | {copy.path: copy.sha256 for _, copy in copies}
+    standings = Standings(record, present, {copy.path: path for path, copy in copies})
+    return sum(bool(record.about(key)) and standings.of(key).pending is not None for key in keys)
 
 
 def restoring(record: DecisionRecord, key: PictureKey) -> DecisionRow | None:
@@ -343,14 +377,19 @@ _MOST_NAMED: Final = 5
 
 
 def carry_over(before: Path | None, catalog: Path) -> None:
-    """Have people's decisions outlive a catalog that was put aside, as far as that one can be read."""
+    """Have people's decisions outlive a catalog that was put aside, as far as that one can be read.
+
+    Raises `UserError` where the new one cannot be written.
+    """
     if before is None:
         return
-    with suppress(UserError):
+    try:
         with Catalog.open_read_only(before) as old:
             batches, rows = batches_since(old), decisions_since(old)
-        with Catalog.open(catalog) as new:
-            copy_decisions(new, batches, rows)
+    except UserError:  # it is rebuilt because it cannot be read
+        return
+    with Catalog.open(catalog) as new:
+        copy_decisions(new, batches, rows)
 
 
 def person() -> str:

@@ -17,11 +17,11 @@ from curate.decisions import KEEP, RESTORE, DecisionRecord, PictureKey, decide, 
 from curate.errors import UserError
 from curate.files.inside import inside
 from curate.files.reading import MAX_BYTES, sha256_of
+from curate.former_home import homes_without_dataset
 from curate.progress import Progress, silent
 from curate.quarantine import RestoreReport, Stored, restore_files, stored_files
 
 _MOST_LISTED = 40
-_HOME_ENDING = ".florilegium"  # of the folder beside a flat dataset that has its catalog and quarantine
 
 
 def restore(
@@ -129,7 +129,7 @@ def _check_choice(
 
 def _say_where_it_may_lie(dataset: Dataset) -> None:
     """Raise `UserError` where nothing was ever set aside under the dataset's name, but under one that nothing has."""
-    others = _homes_of_renamed_datasets(dataset)
+    others = homes_without_dataset(dataset, "quarantine")
     if others:
         first = f"move {dataset.home} away and " if dataset.home.exists() else ""
         more = f" (or {' or '.join(str(other) for other in others[1:])})" if others[1:] else ""
@@ -138,24 +138,3 @@ def _say_where_it_may_lie(dataset: Dataset) -> None:
             f"renamed, it is {others[0] / 'quarantine'}{more}: {first}rename {others[0]} to {dataset.home}, and run "
             "the command again."
         )
-
-
-def _homes_of_renamed_datasets(dataset: Dataset) -> list[Path]:
-    """The homes beside a flat dataset that have a quarantine, and whose own dataset is no longer there.
-
-    Renaming the dataset does not rename its home. Another layout keeps both within the dataset, and has none beside it.
-    """
-    if dataset.layout != "flat":
-        return []
-    try:
-        beside = sorted(dataset.home.parent.iterdir())
-    except OSError:
-        return []
-    return [
-        home
-        for home in beside
-        if home.name.endswith(_HOME_ENDING)
-        and home != dataset.home
-        and (home / "quarantine").is_dir()
-        and not home.with_name(home.name.removesuffix(_HOME_ENDING)).exists()
-    ]

@@ -2,6 +2,7 @@
 
 import errno
 import ipaddress
+import os
 import signal
 import socket
 import webbrowser
@@ -10,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Final
+from zlib import crc32
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -18,6 +20,10 @@ from curate.errors import UserError
 from pages.patience import PatientProtocol
 
 LOOPBACK: Final = "127.0.0.1"
+
+_FIRST_PORT: Final = 20_000
+_PORTS: Final = 12_000
+"""The ports that belong to names: below those that systems give to connections that go out."""
 
 _GRACE: Final = 30
 """Seconds in which answers that were begun are finished."""
@@ -70,7 +76,8 @@ def listen(port: int = 0, host: str = LOOPBACK) -> Listening:
     # By its protocol asyncio knows that it is TCP, and turns off Nagle's algorithm: else each answer waits for 40 ms
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # elsewhere it would take the port from a server that runs
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
         bound.listen(1024)
     except (OSError, OverflowError, UnicodeError) as error:
@@ -82,6 +89,17 @@ def listen(port: int = 0, host: str = LOOPBACK) -> Listening:
         other = "--port" if is_port else "--host: an address of this machine, or 0.0.0.0 for all of them"
         raise UserError(f"Nothing can listen at {host}, port {port} ({why}): give another {other}.") from error
     return Listening([bound], host, bound.getsockname()[1])
+
+
+def listen_again(name: str) -> Listening:
+    """Bind the port of this machine that belongs to a name; where it is taken, any that is free.
+
+    A page whose server was killed so finds the next one: its address is the same, and the cookie that the next one
+    sets in another tab is its own.
+    """
+    with suppress(UserError):
+        return listen(_FIRST_PORT + crc32(name.encode()) % _PORTS)
+    return listen()
 
 
 def run(

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,10 +56,12 @@ class Served:
     said: list[str] = field(default_factory=list)
 
     @classmethod
-    def start(cls, data: Path, *options: str) -> "Served":
+    def start(cls, data: Path, *options: str, before: Callable[[], None] | None = None) -> "Served":
+        """Run the command; `before` is called in its process before it starts."""
         process = subprocess.Popen(
             [sys.executable, str(REPOSITORY / "cli.py"), "review", str(data), "--no-open", *options],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=data.parent,
+            preexec_fn=before,
         )  # fmt: skip
         assert process.stdout is not None
         said = []

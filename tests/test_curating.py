@@ -14,7 +14,8 @@ from curate.catalog import Catalog
 from curate.clean import clean
 from curate.dataset import open_dataset
 from curate.files.lock import locked
-from tests.pictures import dataset, write
+from tests.commanding import command
+from tests.pictures import dataset, paint, save, write
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -173,3 +174,33 @@ def test_a_damaged_catalog_is_made_anew_on_request(flat: Path, tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     with Catalog.open(catalog) as opened:
         assert len(opened.pictures()) == 8
+
+
+def test_what_was_decided_under_a_former_name_is_not_passed_over_in_silence(tmp_path: Path) -> None:
+    """A renamed dataset leaves its decisions behind: `clean` names the folder until it has that of its new name."""
+    flat = tmp_path / "garden"
+    for number in range(3):
+        save(paint(number), flat / "rose" / f"{number}.jpg")
+        save(paint(number), flat / "tulip" / f"other {number}.jpg")
+    assert command("clean", flat, "--yes").code == 0
+    assert command("restore", flat).code == 0
+    assert "Nothing to set aside" in command("clean", flat, "--dry-run").out
+    now = flat.rename(tmp_path / "meadow")
+    home, new = tmp_path / "garden.florilegium", tmp_path / "meadow.florilegium"
+    assert f"{home} is of no folder, and knows these pictures: if {now} was renamed, rename it to {new}." in (
+        command("clean", now, "--dry-run").out
+    )
+    assert f"move {new} away and rename it" in command("clean", now, "--dry-run").out
+    new.rename(tmp_path / "away")
+    home.rename(new)
+    told = command("clean", now, "--dry-run").out
+    assert "Nothing to set aside" in told
+    assert "is of no folder" not in told
+
+
+def test_a_folder_of_another_dataset_that_is_gone_is_none_of_ours(tmp_path: Path) -> None:
+    save(paint(1), tmp_path / "gone" / "rose" / "1.jpg")
+    assert command("clean", tmp_path / "gone", "--dry-run").code == 0
+    (tmp_path / "gone").rename(tmp_path / "gone.florilegium" / "elsewhere")
+    save(paint(2), tmp_path / "meadow" / "tulip" / "2.jpg")
+    assert "is of no folder" not in command("clean", tmp_path / "meadow", "--dry-run").out

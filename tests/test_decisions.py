@@ -310,3 +310,54 @@ if sys.platform != "win32":
             came = {path for path in (COPY, SMALL) if (root / path).exists()}
             clean(root, yes=True)
             assert {path for path in came if not (root / path).exists()} == set(), instant
+
+
+def test_a_catalog_made_anew_knows_the_plan_that_is_ours(root: Path) -> None:
+    """Nobody edited it, so no `--force` is needed; and one that somebody did edit is still theirs."""
+    assert command("clean", root, "--dry-run").code == 0
+    assert command("clean", root, "--dry-run", "--rebuild-catalog").code == 0
+    assert command("clean", root, "--dry-run").code == 0
+    with (root / "plan.jsonl").open("a") as plan:
+        plan.write("\n")
+    assert "not as this program wrote it" in command("clean", root, "--dry-run", "--rebuild-catalog").sentence
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_what_waits_to_be_carried_out_is_said(root: Path, *, dry: bool) -> None:
+    """`clean` does not carry out what was decided on the page, so who runs it is told that it waits."""
+    assert "to be carried out" not in command("clean", root, "--dry-run").out
+    first = say(root, DARK, ASIDE, "", "ugly")
+    say(root, "raw/rose/0.jpg", RELABEL, "", "tulip")
+    say(root, "raw/rose/1.jpg", KEEP, "duplicate")
+    ran = command("clean", root, "--dry-run" if dry else "--yes")
+    assert "2 decisions wait to be carried out on the page of `review`" in ran.out
+    with Catalog.open(root / "catalog.sqlite") as catalog:
+        undo(catalog, DecisionRecord.read(catalog), "Ada", first)
+    assert "1 decision waits to be carried out" in command("clean", root, "--dry-run").out
+
+
+def test_no_picture_leaves_as_the_copy_of_one_that_is_to_leave(root: Path) -> None:
+    """Of two copies of which a person has one leave the other stays, also when `clean` runs in between."""
+    keepers = {one.path: one.keeper for one in planned(root).plan.decisions}
+    say(root, keepers[COPY], ASIDE, "", "ugly")
+    assert COPY not in proposed(root)
+    assert SMALL in proposed(root)
+    assert planned(root).plan.held_back == 1
+    assert COPY in proposed(root, again=True)
+    clean(root, yes=True)
+    assert (root / COPY).is_file()
+
+
+@pytest.mark.parametrize("said", [STRAY, THIRD])
+def test_a_class_that_a_person_named_settles_whose_label_is_right(root: Path, said: str) -> None:
+    """Before it is carried out, too: neither copy leaves for a dispute that a person has settled."""
+    say(root, said, RELABEL, "conflict", "rose" if said == STRAY else "tulip")
+    assert not {STRAY, THIRD} & set(proposed(root))
+    assert {STRAY, THIRD} <= set(proposed(root, again=True))
+
+
+def test_copies_that_a_person_has_leave_are_still_proposed(root: Path) -> None:
+    """Who accepts a proposal on the page, and then runs `clean`, has it carried out."""
+    for path in (COPY, STRAY, THIRD):
+        say(root, path, ASIDE, "", "duplicate" if path == COPY else "conflict")
+    assert {COPY, STRAY, THIRD} <= set(proposed(root))

@@ -1,6 +1,8 @@
 """The review page's server: what it lists, what it puts on record, what it carries out, and what survives a kill."""
 
 import json
+import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -290,3 +292,47 @@ def test_a_picture_is_upright_and_of_a_size_for_screens(tmp_path: Path) -> None:
             assert whole.size == (158, 2048)
     finally:
         served.stop()
+
+
+def test_a_server_that_starts_anew_has_the_address_of_the_one_before(served: Served, tmp_path: Path) -> None:
+    """So a tab that was left open reaches it; beside one that runs, it takes another port."""
+    beside = Served.start(data(tmp_path))
+    assert beside.port != served.port
+    assert beside.stop() == 0
+    served.kill()
+    again = Served.start(data(tmp_path))
+    assert again.port == served.port
+    assert again.stop() == 0
+
+
+def test_a_full_disk_takes_no_decision_and_is_said(tmp_path: Path) -> None:
+    """In a sentence that names the catalog, and no traceback; what was decided before stays on record."""
+    root = garden(tmp_path / "data")
+    assert command("clean", root, "--dry-run").code == 0
+    running = Served.start(root, before=_small_files)
+    try:
+        items = list(running.queue("all").values())
+        for _ in range(200):
+            seen = {item["id"]: item["decision"]["batch"] for item in items if item["decision"]}
+            asked = {"ids": [item["id"] for item in items], "action": "keep", "queue": "all", "seen": seen}
+            answer = running.ask(
+                "/api/decide", method="POST", body=json.dumps(asked).encode(),
+                headers={"content-type": "application/json"},
+            )  # fmt: skip
+            if answer.status != 200:
+                break
+            items = answer.json["items"]
+        assert answer.status == 400
+        assert "catalog.sqlite cannot be written" in answer.json["error"]
+        before = {path: item["decision"]["batch"] for path, item in running.queue("all").items()}
+    finally:
+        assert running.stop() == 0
+    again = Served.start(root)
+    assert {path: item["decision"]["batch"] for path, item in again.queue("all").items()} == before
+    assert again.stop() == 0
+
+
+def _small_files() -> None:
+    """Files of this process end at 200 kB, as on a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))

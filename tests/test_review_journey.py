@@ -276,3 +276,19 @@ def test_the_stage_of_the_other_tests_answers_as_the_server_does(data: Path) -> 
             for answer, (first, second, *_) in zip((real, fake), ids, strict=True)
         ]
         assert told[0] == told[1]
+
+
+def test_a_tab_that_was_left_open_goes_on_with_the_next_server(browser: Browser, data: Path) -> None:
+    """What was decided while no server was there is sent, once the address of the next one was opened beside it."""
+    with a_tab(browser) as page:
+        with reviewing(data) as server:
+            page.goto(address(server, "queue=duplicate"))
+            expect(page.locator("[data-queue=duplicate] .open")).to_have_text("30")
+            server.kill()
+        page.keyboard.press("s")
+        expect(page.locator("#unsaved")).to_contain_text("1 decision not saved")
+        with reviewing(data) as server:
+            beside = page.context.new_page()
+            beside.goto(address(server))
+            expect(page.locator("#unsaved")).to_have_text("")
+            assert [batch["action"] for batch in server.get("/api/history")["batches"]] == ["keep"]

@@ -72,15 +72,16 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of what is written inside, or nothing of it."""
-        self.db.execute("BEGIN IMMEDIATE")
-        try:
-            yield self.db
-            self.db.execute("COMMIT")
-        except BaseException:
-            if self.db.in_transaction:  # a full disk has rolled it back already
-                self.db.execute("ROLLBACK")
-            raise
+        """All of what is written inside, or nothing of it. Raises `UserError` where it cannot be written."""
+        with in_words(self.path):  # a server has the catalog open for long, and says it at once
+            self.db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.db
+                self.db.execute("COMMIT")
+            except BaseException:
+                if self.db.in_transaction:  # a full disk has rolled it back already
+                    self.db.execute("ROLLBACK")
+                raise
 
     def has_table(self, name: str) -> bool:
         """Whether a table is there that is made when it is first needed."""

@@ -35,6 +35,15 @@ def note_written(catalog: Database, file: Path, sha256: str) -> None:
         db.execute("DELETE FROM written WHERE path = ? AND sha256 != ?", (_beside(catalog, file), sha256))
 
 
+def copy_written(catalog: Database, other: Database) -> None:
+    """Put on record that the files are ours which another catalog in the same folder has as ours."""
+    rows = other.db.execute("SELECT path, sha256 FROM written").fetchall() if other.has_table("written") else []
+    if rows:
+        with catalog.transaction() as db:
+            db.execute(_TABLE)
+            db.executemany("INSERT OR IGNORE INTO written VALUES (?, ?)", rows)
+
+
 def _beside(catalog: Database, file: Path) -> str:
     """A file's path relative to the catalog, so that the two may be moved together."""
     return Path(os.path.relpath(file.resolve(), catalog.path.resolve().parent)).as_posix()

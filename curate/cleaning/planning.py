@@ -4,6 +4,7 @@ For each that leaves the plan says what is wrong with it and, for a copy, which 
 distance, and why that one.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -103,6 +104,9 @@ def make_plan(
     planner = _Planner(dataset.root, intact, found, policy, options.conflicts, evidence, told, chosen)
     lost = [picture for picture in sources if picture.broken and not is_not_readable(picture.broken)]
     proposed = [*(Decision(it.path, it.sha256, "broken", it.broken) for it in lost), *planner.decisions()]
+    conflicts = find_conflicts(found, intact)
+    if not options.again:
+        proposed = _not_awaiting(proposed, conflicts, answers, intact)
     decisions = [*poor, *(one for one in proposed if not stays(one.path, one.sha256, one.reason))]
     decisions += _placements_that_leave(decisions, placed)
     # A picture without a label is nobody's to judge: whoever predicts a test set is to predict all of it.
@@ -112,13 +116,28 @@ def make_plan(
     staying = [picture for picture in listed if picture.path not in gone]
     decisions += moves_between_classes(dataset, staying, merges)
     copies = [copy for origin, copies in placed.items() if origin not in leaving for copy in copies]
-    conflicts = find_conflicts(found, intact)
     all_decisions = sorted([*decided.values(), *decisions], key=lambda decision: natural_key(decision.path))
     return CleaningPlan(
         all_decisions, find_leaks(found, intact, copies), conflicts,
         tally(all_decisions, part_placements(everything)[0]),
         class_pairs(conflicts, intact), sum(1 for _ in found.near()), len(answers.held_back),
     )  # fmt: skip
+
+
+def _not_awaiting(
+    proposed: Sequence[Decision], conflicts: Sequence[Conflict], answers: Answers, pictures: Sequence[Picture]
+) -> list[Decision]:
+    """The proposals without those that a person's decision, not carried out yet, makes wrong."""
+    by_path = {picture.path: picture for picture in pictures}
+    others = defaultdict[str, set[str]](set)
+    for found in conflicts:
+        others[found.first].add(found.second)
+        others[found.second].add(found.first)
+    return [
+        one
+        for one in proposed
+        if not answers.stays_until_carried_out(one.path, one.reason, by_path, one.keeper, others[one.path])
+    ]
 
 
 def _nobody_said(_path: str, _sha256: str, _cause: str) -> bool:

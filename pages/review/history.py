@@ -5,6 +5,7 @@ from typing import Any
 
 from curate.catalog.decisions import CARRY_OUT, UNDO, DecisionRow
 from curate.decisions import ASIDE, KEEP, KEEPER, RELABEL, RESTORE, DecisionRecord
+from pages.review.deciding import ACCEPT
 
 
 def batch_in_words(record: DecisionRecord, number: int) -> dict[str, Any]:
@@ -27,12 +28,19 @@ def _words(action: str, undoes: int, rows: Sequence[DecisionRow]) -> str:
     if action == UNDO:
         return f"took back batch {undoes}"
     if action == CARRY_OUT:
-        return f"carried out {len(rows):,} decisions"
+        return "carried out 1 decision" if len(rows) == 1 else f"carried out {len(rows):,} decisions"
     if not rows:
         return action
-    first = rows[0].path
-    pictures = first if len(rows) == 1 else f"{first} and {len(rows) - 1:,} more"
+    if action == KEEPER:
+        others = [row.path for row in rows if row.action != KEEPER]
+        instead = f" in place of {_named(others)}" if others else ""
+        return f"chooses {_named([row.path for row in rows if row.action == KEEPER])}{instead}"
     values = sorted({row.value for row in rows if row.value and row.action in (ASIDE, RELABEL)})
-    said = {KEEP: "keeps", ASIDE: "sets aside", RELABEL: "moves", KEEPER: "has stay", RESTORE: "brings back"}
+    said = {KEEP: "keeps", ASIDE: "sets aside", RELABEL: "moves", RESTORE: "brings back", ACCEPT: "accepts"}
     as_what = f": {', '.join(values[:3])}" if values else ""
-    return f"{said.get(action, action)} {pictures}{as_what}"
+    return f"{said.get(action, action)} {_named([row.path for row in rows])}{as_what}"
+
+
+def _named(paths: Sequence[str]) -> str:
+    """The first of these pictures, and how many more there are."""
+    return paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1:,} more"
