@@ -284,6 +284,7 @@ def test_a_tab_that_was_left_open_goes_on_with_the_next_server(browser: Browser,
         with reviewing(data) as server:
             page.goto(address(server, "queue=duplicate"))
             expect(page.locator("[data-queue=duplicate] .open")).to_have_text("30")
+            expect(page.locator(".details .path").first).to_contain_text("/")  # the picture that the key is about
             server.kill()
         page.keyboard.press("s")
         expect(page.locator("#unsaved")).to_contain_text("1 decision not saved")
