@@ -96,20 +96,24 @@ def pool_transport(network: "Network") -> Any:
     import httpcore2
     import httpx2
 
-    from curate.web.network import CheckedBackend
+    from curate.web.network import Body, CheckedBackend, Response
 
-    class Pooled(httpx2.AsyncHTTPTransport):
-        def __init__(self) -> None:
-            self._pool = httpcore2.AsyncConnectionPool(
-                ssl_context=httpcore2.default_ssl_context(),
-                max_connections=network.connections,
-                max_keepalive_connections=network.connections,
-                keepalive_expiry=30.0,
-                http2=True,
-                network_backend=CheckedBackend(network),
-            )
+    class Pooled(httpcore2.AsyncConnectionPool):
+        async def send(self, url: httpx2.URL, request: httpcore2.Request) -> Response:
+            answer = await self.handle_async_request(request)
+            return Response(url, answer, Body(answer.stream, self.nothing))
 
-    return Pooled()
+        async def nothing(self) -> None:
+            """The pool sees by itself when a connection is free again."""
+
+    return Pooled(
+        ssl_context=httpcore2.default_ssl_context(),
+        max_connections=network.connections,
+        max_keepalive_connections=network.connections,
+        keepalive_expiry=30.0,
+        http2=True,
+        network_backend=CheckedBackend(network),
+    )
 
 
 def fetch_img2dataset(urls: Path, out: Path, connections: int, _: str) -> None:

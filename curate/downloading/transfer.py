@@ -15,6 +15,7 @@ from curate.files.reading import digest_of, read_file
 from curate.progress import Progress, silent
 from curate.web.addresses import RefusedAddress, checked_url
 from curate.web.fetch import REDIRECTS, Fetcher, is_markup
+from curate.web.network import Response
 from curate.web.retries import FetchFailed, check_status, patiently, transport_failure
 
 _MIB = 1 << 20
@@ -94,7 +95,7 @@ class Transfer:
                     if method == "HEAD" and response.status_code in _NO_HEAD:
                         continue
                     if response.status_code != 304:
-                        check_status(response)
+                        check_status(response, response.asked.host)
                         told.append(self._differs(known, response))
                     return None
             return None
@@ -102,7 +103,7 @@ class Transfer:
         await patiently(lambda: self._follow(ask))
         return any(told)
 
-    def _differs(self, known: Mapping[str, str], response: httpx2.Response) -> bool:
+    def _differs(self, known: Mapping[str, str], response: Response) -> bool:
         now = _version_of(response)
         for name in ("etag", "modified"):
             if known.get(name) and now[name]:
@@ -167,12 +168,12 @@ class Transfer:
                 self._part.unlink(missing_ok=True)  # what we have is not a beginning of what it has
                 raise FetchFailed("cut off", f"{url.host} has no such part of it", passing=True)
             if response.status_code != 206:
-                check_status(response)
+                check_status(response, response.asked.host)
             await self._receive(response, progress)
         return None
 
     @asynccontextmanager
-    async def _answer(self, url: httpx2.URL, headers: Mapping[str, str], method: str) -> AsyncIterator[httpx2.Response]:
+    async def _answer(self, url: httpx2.URL, headers: Mapping[str, str], method: str) -> AsyncIterator[Response]:
         """The answer to one request, at the host's pace. Raises FetchFailed."""
         try:
             async with (
@@ -185,7 +186,7 @@ class Transfer:
         except httpx2.InvalidURL as error:
             raise FetchFailed("refused address", f"{url.host} redirects to no URL: {error}") from error
 
-    async def _receive(self, response: httpx2.Response, progress: Progress) -> None:
+    async def _receive(self, response: Response, progress: Progress) -> None:
         start = self._start(response)
         announced = response.headers.get("Content-Length", "")
         total = start + int(announced) if announced.isascii() and announced.isdigit() and len(announced) < 19 else None
@@ -224,7 +225,7 @@ class Transfer:
             await asyncio.to_thread(fsync_file, file)
         return size
 
-    def _start(self, response: httpx2.Response) -> int:
+    def _start(self, response: Response) -> int:
         """Where the bytes that now come belong: behind those that are here, or at the beginning."""
         if response.status_code != 206:
             return 0
@@ -243,7 +244,7 @@ class Transfer:
         version = etag if etag and not etag.startswith("W/") else known.get("modified", "") or known.get("version", "")
         return {"Range": f"bytes={self._size()}-", "If-Range": version} if version else {}
 
-    def _remember(self, response: httpx2.Response) -> None:
+    def _remember(self, response: Response) -> None:
         write_whole(self._note, json.dumps(_version_of(response)))
 
     def _size(self) -> int:
@@ -260,7 +261,7 @@ class Transfer:
             raise FetchFailed("another file", reason)
 
 
-def _version_of(response: httpx2.Response) -> dict[str, str]:
+def _version_of(response: Response) -> dict[str, str]:
     """What the server says by which two versions of a file can be told apart; "" for what it does not say."""
     return {"etag": response.headers.get("ETag", ""), "modified": response.headers.get("Last-Modified", "")}
 
@@ -302,12 +303,12 @@ async def _led_by(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[b
         yield chunk
 
 
-def _refuse_page(response: httpx2.Response, first: bytes) -> None:
+def _refuse_page(response: Response, first: bytes) -> None:
     """Raise FetchFailed for a web page in the place of the file: a portal gives one until somebody has agreed.
 
     A server may call an archive text/html as well; its bytes are no text.
     """
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind in ("text/html", "application/xhtml+xml") and (is_markup(first) or _NO_TEXT.search(first) is None):
-        host = response.request.url.host
+        host = response.asked.host
         raise FetchFailed("a web page", f"{host} answers with a web page; perhaps it wants a login", passing=True)

@@ -13,6 +13,7 @@ from curate.printable import printable
 from curate.web.addresses import RefusedAddress, checked_url
 from curate.web.answers import JsonValue, SourceFailed, SourceLimited, SourceRefused
 from curate.web.fetch import Fetcher
+from curate.web.network import Response
 from curate.web.retries import FetchFailed, check_status, limit_reset, patiently, retry_after, transport_failure
 from curate.web.strange_json import read_json
 
@@ -122,7 +123,7 @@ class Api:
         url: httpx2.URL,
         headers: Mapping[str, str],
         form: Mapping[str, str] | None,
-        receive: Callable[[httpx2.Response], Awaitable[T]],
+        receive: Callable[[Response], Awaitable[T]],
         anywhere: Mapping[str, str] = _JSON,
     ) -> T:
         """One try of a request, wherever it is redirected to; the headers `anywhere` go to every host."""
@@ -152,13 +153,13 @@ class Api:
                 raise
         raise FetchFailed("redirects", f"{url.host} redirects without end")
 
-    async def _body(self, response: httpx2.Response) -> bytes:
+    async def _body(self, response: Response) -> bytes:
         await self._check(response)
         return await _content(response)
 
-    async def _part(self, response: httpx2.Response) -> FilePart:
+    async def _part(self, response: Response) -> FilePart:
         """The part that was asked for. Raises FetchFailed where the answer is none."""
-        host = response.request.url.host
+        host = response.asked.host
         if response.status_code != 206:
             await self._check(response)
             raise FetchFailed("no parts", f"{host} gives its files only whole")
@@ -173,13 +174,13 @@ class Api:
                 raise FetchFailed("too large", f"{host} sends more of a file than was asked for")
         if len(content) != last - first + 1:
             raise FetchFailed("cut off", f"{host} broke its answer off", passing=True)
-        return FilePart(bytes(content), first, total, str(response.request.url))
+        return FilePart(bytes(content), first, total, str(response.asked))
 
-    async def _check(self, response: httpx2.Response) -> None:
+    async def _check(self, response: Response) -> None:
         """Raise FetchFailed for an answer that is no success, with what the service says of it."""
-        status, host = response.status_code, response.request.url.host
+        status, host = response.status_code, response.asked.host
         if not 400 <= status < 500 or status in (408, 425):
-            check_status(response)
+            check_status(response, response.asked.host)
             return
         said = await _said(response)
         limit = self._fetcher.hosts.budget(host).stated_for
@@ -190,12 +191,12 @@ class Api:
         if status in (401, 403):
             raise FetchFailed("refused", f"{host} answered {status}: {said or 'it wants a valid key'}")
         try:
-            check_status(response)
+            check_status(response, response.asked.host)
         except FetchFailed as failed:
             failed.reason = f"{host} answered {status}: {said}" if said else failed.reason
             raise
 
-    def _heed_limits(self, response: httpx2.Response) -> None:
+    def _heed_limits(self, response: Response) -> None:
         """Slow down before a limit is hit: `X-RateLimit-Limit[-scope]: 20/min`, `…-Available[-scope]: 0`.
 
         Where the limit is a bare number, the budget of the host knows how long it is for.
@@ -210,8 +211,8 @@ class Api:
                 # The window slides: one place in it comes free after this long on average.
                 self._fetcher.hosts.pause(self.host, _SECONDS[limit[2]] / max(int(limit[1]), 1))
 
-    def _heed_bare_limit(self, response: httpx2.Response) -> None:
-        hosts, host = self._fetcher.hosts, response.request.url.host
+    def _heed_bare_limit(self, response: Response) -> None:
+        hosts, host = self._fetcher.hosts, response.asked.host
         span = hosts.budget(host).stated_for
         stated = response.headers.get("X-RateLimit-Limit", "").strip()
         if span == _SECONDS["h"] and re.fullmatch(r"[1-9]\d{0,6}", stated, re.ASCII):
@@ -222,7 +223,7 @@ class Api:
                 hosts.pause(host, wait)
 
 
-async def _content(response: httpx2.Response) -> bytes:
+async def _content(response: Response) -> bytes:
     """A body, unpacked if it is packed by gzip. Raises FetchFailed where it is packed otherwise, or too large."""
     packed = response.headers.get("Content-Encoding", "identity").lower()
     if packed not in ("identity", "gzip"):
@@ -238,11 +239,11 @@ async def _content(response: httpx2.Response) -> bytes:
     except zlib.error as error:
         raise FetchFailed("compressed", f"its answer is no gzip ({error})", passing=True) from error
     if unpack is not None and not unpack.eof:
-        raise FetchFailed("cut off", f"{response.request.url.host} broke its answer off", passing=True)
+        raise FetchFailed("cut off", f"{response.asked.host} broke its answer off", passing=True)
     return bytes(content)
 
 
-async def _said(response: httpx2.Response) -> str:
+async def _said(response: Response) -> str:
     """What a service says to a caller whom it refuses, on one line; "" where it says nothing for people to read."""
     try:
         content = await _content(response)

@@ -14,7 +14,7 @@ from curate.files.spool import Spool
 from curate.printable import printable
 from curate.web.addresses import RefusedAddress, checked_url
 from curate.web.hosts import Hosts
-from curate.web.network import Client, Network
+from curate.web.network import Client, Network, Response
 from curate.web.retries import ATTEMPTS, FetchFailed, check_status, patiently, transport_failure
 from curate.web.robots import Robots, unwanted_by_tag
 
@@ -142,10 +142,10 @@ class Fetcher:
                 self.hosts.pause(url.host, failed.retry_after)
             raise
 
-    def _check_answer(self, response: httpx2.Response) -> None:
+    def _check_answer(self, response: Response) -> None:
         """Refuse by the headers alone what would have to be refused later."""
-        check_status(response)
-        headers, host = response.headers, response.request.url.host
+        check_status(response, response.asked.host)
+        headers, host = response.headers, response.asked.host
         if self.network.obey_robots_tag:
             directive = unwanted_by_tag(headers.get_list("X-Robots-Tag"))
             if directive is not None:
@@ -158,7 +158,7 @@ class Fetcher:
         if announced.isascii() and announced.isdigit() and int(announced[:18]) > self.network.largest_picture:
             raise self._too_large()
 
-    async def _receive(self, response: httpx2.Response, spool: Spool) -> Fetched:
+    async def _receive(self, response: Response, spool: Spool) -> Fetched:
         digest, size, head = hashlib.sha256(), 0, b""
         async for chunk in response.aiter_raw():
             size += len(chunk)
@@ -169,7 +169,7 @@ class Fetcher:
                 self._check_signature(head, response)
             digest.update(chunk)
             spool.write(chunk)
-        host = response.request.url.host
+        host = response.asked.host
         self.hosts.received(host, size)
         announced = response.headers.get("Content-Length", "")
         if announced.isascii() and announced.isdigit() and int(announced[:18]) != size:
@@ -180,13 +180,13 @@ class Fetcher:
             raise FetchFailed("not a picture", f"{host} sent {size} bytes that are {_no_picture(head)}")
         sha256 = digest.hexdigest()
         path = spool.path.with_name(f"{spool.path.stem}.{sha256}.{extension}")
-        return Fetched(path, sha256, size, extension, str(response.request.url))
+        return Fetched(path, sha256, size, extension, str(response.asked))
 
-    def _check_signature(self, head: bytes, response: httpx2.Response) -> None:
+    def _check_signature(self, head: bytes, response: Response) -> None:
         if len(head) >= SNIFFED and sniff(head) is None:
             kind = printable(response.headers.get("Content-Type", "").partition(";")[0].strip()[:_LONGEST_KIND])
             called = f"though it says {kind}" if kind.startswith("image/") else f"and calls it {kind or 'nothing'}"
-            raise FetchFailed("not a picture", f"{response.request.url.host} sent {_no_picture(head)} {called}")
+            raise FetchFailed("not a picture", f"{response.asked.host} sent {_no_picture(head)} {called}")
 
     def _too_large(self) -> FetchFailed:
         limit = self.network.largest_picture / 2**20

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 import httpcore2
 import httpx2
@@ -110,8 +111,16 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
         await asyncio.sleep(seconds)
 
 
-class CheckedTransport(httpx2.AsyncBaseTransport):
-    """httpx2's transport over connections that `CheckedBackend` opens; HTTP/2 where the server offers it.
+class Response(httpx2.Response):
+    """The answer to one request, which knows the URL that was asked. Its body is still to be read."""
+
+    def __init__(self, url: httpx2.URL, answer: httpcore2.Response, body: "Body") -> None:
+        super().__init__(answer.status, headers=answer.headers, stream=body, extensions=answer.extensions)
+        self.asked = url
+
+
+class CheckedTransport:
+    """Requests over connections that `CheckedBackend` opens; HTTP/2 where the server offers it.
 
     A connection carries one request at a time, HTTP/2 or not, because connections are what a host's budget counts.
     Idle ones wait in one list per origin, so finding one does not depend on how many there are. httpcore2's own pool
@@ -128,26 +137,17 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
         self._waiting: deque[httpcore2.AsyncHTTPConnection] = deque()
         self._open: set[httpcore2.AsyncHTTPConnection] = set()
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send one request. Raises RefusedAddress or httpx2.TransportError."""
-        url = request.url
-        sent = httpcore2.Request(
-            method=request.method,
-            url=httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
-        )
+    async def send(self, url: httpx2.URL, request: httpcore2.Request) -> Response:
+        """Send the request for `url`. Raises RefusedAddress or httpx2.TransportError."""
         place = (url.raw_scheme, url.raw_host, url.port)
-        connection = await self._take(place, sent.url.origin)
+        connection = await self._take(place, request.url.origin)
         try:
             with _as_httpx():
-                answer = await connection.handle_async_request(sent)
+                answer = await connection.handle_async_request(request)
         except BaseException:
             await self._drop(connection)
             raise
-        body = _Body(answer.stream, lambda: self._give_back(connection, place))
-        return httpx2.Response(answer.status, headers=answer.headers, stream=body, extensions=answer.extensions)
+        return Response(url, answer, Body(answer.stream, lambda: self._give_back(connection, place)))
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -194,7 +194,7 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
         await connection.aclose()
 
 
-class _Body(httpx2.AsyncByteStream):
+class Body(httpx2.AsyncByteStream):
     """A response's body under httpx2's exceptions, which says when its connection is free again."""
 
     def __init__(self, stream: Any, finished: Callable[[], Awaitable[None]]) -> None:
@@ -207,6 +207,7 @@ class _Body(httpx2.AsyncByteStream):
                 yield part
 
     async def aclose(self) -> None:
+        """Stop reading, and say that the connection is free."""
         await self._stream.aclose()
         await self._finished()
 
@@ -232,21 +233,30 @@ class Client:
         *,
         method: str = "GET",
         form: Mapping[str, str] | None = None,
-    ) -> AsyncIterator[httpx2.Response]:
+    ) -> AsyncIterator[Response]:
         """The answer to one request, its body still to be read. Raises RefusedAddress or httpx2.TransportError."""
-        request = httpx2.Request(
-            method,
-            url,
-            headers={**self._headers, **(headers or {})},
-            data=dict(form) if form is not None else None,
+        answer = await self._transport.send(url, self._request(method, url, headers or {}, form))
+        try:
+            yield answer
+        finally:
+            await answer.aclose()
+
+    def _request(
+        self, method: str, url: httpx2.URL, headers: Mapping[str, str], form: Mapping[str, str] | None
+    ) -> httpcore2.Request:
+        """The request in the pool's own shape: httpx2's, which is made into it, took 6% of a picture's time."""
+        sent = {"Host": url.netloc.decode(), **self._headers, **headers}
+        content = None
+        if form is not None:
+            content = urlencode(form).encode()
+            sent |= {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(content))}
+        return httpcore2.Request(
+            method=method,
+            url=httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=[(name.encode("ascii"), value.encode("ascii")) for name, value in sent.items()],
+            content=content,
             extensions=self._extensions,
         )
-        response = await self._transport.handle_async_request(request)
-        response.request = request
-        try:
-            yield response
-        finally:
-            await response.aclose()
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -59,12 +59,11 @@ async def patiently(
         await asyncio.sleep(max(asked_for, min(backoff, LONGEST_WAIT)))
 
 
-def check_status(response: httpx2.Response) -> None:
+def check_status(response: httpx2.Response, host: str) -> None:
     """Raise FetchFailed unless the answer is a 200."""
     status = response.status_code
     if status == 200:
         return
-    host = response.request.url.host
     wait = retry_after(response)
     if status == 429:
         reason = f"{host} answered 429: too many requests"

@@ -11,7 +11,7 @@ import httpx2
 
 from curate.web.addresses import checked_url
 from curate.web.hosts import Hosts
-from curate.web.network import Client
+from curate.web.network import Client, Response
 from curate.web.retries import FetchFailed, retry_after, transport_failure
 
 AGENT = "florilegium"
@@ -205,10 +205,10 @@ class Robots:
         return ()  # § 2.3.1.2: more redirects than one need follow count as no robots.txt
 
 
-async def _text_of(response: httpx2.Response) -> str:
+async def _text_of(response: Response) -> str:
     """The file; "" where there is none, which forbids nothing. Raises FetchFailed where the server is in trouble."""
     if response.status_code == 429 or response.status_code >= 500:
-        reason = f"robots.txt of {response.request.url.host} answered {response.status_code}"
+        reason = f"robots.txt of {response.asked.host} answered {response.status_code}"
         raise FetchFailed("robots.txt", reason, passing=True, retry_after=retry_after(response))
     if response.status_code != 200:
         return ""

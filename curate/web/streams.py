@@ -5,7 +5,6 @@ short transfer; this one asks the socket itself.
 """
 
 import asyncio
-import select
 import socket
 import ssl
 from collections.abc import Iterator
@@ -61,11 +60,15 @@ class Stream(httpcore2.AsyncNetworkStream):
         return Stream(self._reader, self._writer)
 
     def get_extra_info(self, info: str) -> Any:
-        """What the pool wants to know: the TLS object, and whether something waits to be read."""
+        """What the pool wants to know: the TLS object, and whether the other side has hung up.
+
+        The loop reads whatever comes, on idle connections too, so an end has been seen by its next turn, and asking the
+        operating system once more finds nothing else.
+        """
         if info == "ssl_object":
             return self._encrypted
         if info == "is_readable":
-            return self._reader.at_eof() or self._writer.is_closing() or _readable(self._socket)
+            return self._reader.at_eof() or self._writer.is_closing()
         if info == "socket":
             return self._socket
         return None
@@ -76,18 +79,6 @@ async def connect(address: str, port: int, timeout: float | None) -> Stream:
     with _errors(httpcore2.ConnectTimeout, httpcore2.ConnectError):
         async with asyncio.timeout(timeout):
             return Stream(*await asyncio.open_connection(address, port, limit=BUFFER))
-
-
-def _readable(sock: socket.socket) -> bool:
-    """Whether the operating system has something for us, an end of the connection included."""
-    number = sock.fileno()
-    if number < 0:
-        return True
-    if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([number], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(number, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 @contextmanager
