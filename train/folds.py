@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from curate.catalog import Catalog
+from curate.clean import catalog_to_look
 from curate.dataset import Dataset
 from curate.defaults import DEFAULT_FOLDS, DEFAULT_RADIUS
 from curate.errors import UserError
@@ -147,27 +149,29 @@ def learning_set(root: Path, options: TrainOptions, *, folds: int, progress: Pro
     return LearningSet(found.features, targets, labels, fold, folds, options.seed, found.broken, notes)
 
 
-def near_duplicate_groups(dataset: Dataset, progress: Progress = silent) -> tuple[dict[str, int], list[str]]:
+def near_duplicate_groups(
+    dataset: Dataset, progress: Progress = silent, catalog: Catalog | None = None
+) -> tuple[dict[str, int], list[str]]:
     """Number of the group of each content (sha256) that belongs with others, and notes.
 
     What belongs together is what `split` keeps together: near-duplicates but for those that a person told apart, shots
-    of one scene that it knew of, pictures of one origin, and the groups that it was given. Where the dataset's catalog
-    can't be written, these groups and equal bytes are known, and a note says so. Raises UserError for a record of
-    groups that cannot be read.
+    of one scene that it knew of, pictures of one origin, and the groups that it was given. `catalog` is the dataset's,
+    if it is open already. Where that is of no use, these groups and equal bytes are known, and a note says so. Raises
+    UserError for a record of groups that cannot be read.
     """
     bonds = read_bonds(dataset.root)
     try:
-        with Catalog.open(dataset.catalog_path) as catalog:
-            scan(dataset, catalog, progress)
-            table = read_picture_table(dataset, catalog)
-            neighbours = find_neighbours(dataset, catalog, table, DEFAULT_RADIUS, progress)
+        with nullcontext(catalog) if catalog else catalog_to_look(dataset) as known:
+            scan(dataset, known, progress)
+            table = read_picture_table(dataset, known)
+            neighbours = find_neighbours(dataset, known, table, DEFAULT_RADIUS, progress)
             told = read_not_copies(dataset).of(zip(table.paths, map(table.digest, range(len(table))), strict=True))
             neighbours = neighbours_apart(neighbours, told)
-            scenes = find_scenes(dataset, catalog, table, None, bonds.scene_pairs())
-            links = links_of(table, catalog, neighbours, bonds.links(table), scenes).bound(bonds.bind)
+            scenes = find_scenes(dataset, known, table, None, bonds.scene_pairs())
+            links = links_of(table, known, neighbours, bonds.links(table), scenes).bound(bonds.bind)
     except UserError as error:
-        known = {sha256: number for number, group in enumerate(bonds.groups.values()) for sha256 in group}
-        return known, [f"Near-duplicates may lie in different folds, because the catalog was of no use: {error}"]
+        given = {sha256: number for number, group in enumerate(bonds.groups.values()) for sha256 in group}
+        return given, [f"Near-duplicates may lie in different folds, because the catalog was of no use: {error}"]
     unassigned = np.zeros(len(table.sha256), dtype=np.uint8)
     return {
         bytes(table.sha256[content]).decode(): number
