@@ -80,11 +80,11 @@ def _in_words(scope: Scope, start: Message, body: bytes) -> bytes:
     if wants_page(Headers(scope=scope)):
         made = _page(status, sentence, Headers(scope=scope).get("host", "") if status == 401 else "", headers)
     elif sentence != told["error"]:
-        made = JSONResponse({**told, "error": sentence}).body
+        made = bytes(JSONResponse({**told, "error": sentence}).body)
     else:
         return body
     headers["content-length"] = str(len(made))
-    return bytes(made)
+    return made
 
 
 def _page(status: int, sentence: str, host: str, headers: MutableHeaders) -> bytes:

@@ -124,8 +124,8 @@ def test_a_dataset_that_is_missing_is_said_before_the_other_is_read(pair: tuple[
     begun: list[str] = []
 
     @contextmanager
-    def progress(description: str, _total: int) -> Iterator[Callable[[int], None]]:
-        begun.append(description)
+    def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+        begun.append(f"{description} ({total})")
         yield lambda _done: None
 
     with pytest.raises(UserError, match="nowhere"):
