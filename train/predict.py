@@ -29,8 +29,8 @@ from train.features.views import prediction_views
 from train.optimising.layers import Head
 
 _VIEWS_TOGETHER: Final = 4
-"""Views of one picture that a processor computes together: what eight need leaves its caches. EfficientNet-Lite0 took
-16 to 18 ms of processor time for each in batches of 1 to 4, 24 to 27 ms in batches of 8 and 16.
+"""Views of one picture that a processor computes together. EfficientNet-Lite0 took 20 to 21 ms of one processor's time
+for one alone, and 16 to 20 ms for each in batches of 2, 4, 8 and 16: more gain nothing.
 """
 _TOGETHER_ON_DEVICE: Final = 16  # views that any other device computes together
 
