@@ -28,11 +28,7 @@ from train.features.freeze import FrozenNetwork
 from train.features.views import prediction_views
 from train.optimising.layers import Head
 
-_VIEWS_TOGETHER: Final = 4
-"""Views of one picture that a processor computes together. EfficientNet-Lite0 took 20 to 21 ms of one processor's time
-for one alone, and 16 to 20 ms for each in batches of 2, 4, 8 and 16: more gain nothing.
-"""
-_TOGETHER_ON_DEVICE: Final = 16  # views that any other device computes together
+_TOGETHER: Final = 16  # views that a network is given at once: of one picture on processors, of several elsewhere
 
 # One picture's views for one network, (views, crop, crop, 3) 8-bit RGB
 Pixels = NDArray[np.uint8]
@@ -104,10 +100,9 @@ class Predictor:
         ]
         self._alone = self.device.type == "cpu"
         self.askers, self.threads = askers_of(self.device)
-        self.together = 1 if self._alone else max(1, _TOGETHER_ON_DEVICE // views)
+        self.together = 1 if self._alone else max(1, _TOGETHER // views)
         """Pictures whose answers are computed together to most purpose."""
-        most = _VIEWS_TOGETHER if self._alone else _TOGETHER_ON_DEVICE
-        self._batch = min(backbone.preprocessing.at_once(most) for backbone in checkpoint.backbones)
+        self._batch = min(backbone.preprocessing.at_once(_TOGETHER) for backbone in checkpoint.backbones)
 
     @classmethod
     def from_checkpoint(
