@@ -199,6 +199,38 @@ def test_filters_and_orders(served: Served) -> None:
         assert served.ask(f"/api/queue/all?{wrong}").status == 400
 
 
+def test_a_queue_is_narrowed_by_score(served: Served) -> None:
+    """A bound counts for the score as the page shows it, in two decimals; what has no score passes no bound."""
+    found = {queue["name"]: queue["scores"] for queue in served.get("/api/state")["queues"]}
+    assert (found["all"], found["broken"]) == (None, None)
+    copies = served.queue("duplicate")
+    exact, small = copies["raw/rose/copy.jpg"]["score"], copies["raw/rose/small.jpg"]["score"]
+    assert found["duplicate"] == [min(exact, small), max(exact, small)]
+
+    dark = served.queue("quality")["raw/tulip/dark.jpg"]
+    shown = float(f"{dark['score']:.2f}")
+    everything = served.queue("quality")
+    for bounds in ({"score_min": shown}, {"score_max": shown}, {"score_min": shown, "score_max": f"{shown:.2f}"}):
+        listed = served.queue("quality", **bounds)
+        assert "raw/tulip/dark.jpg" in listed, bounds
+        assert {item["id"] for item in listed.values()} == set(served.get("/api/ids/quality", **bounds)["ids"])
+    below = served.queue("quality", score_max=round(shown - 0.01, 2))
+    assert set(below) | set(served.queue("quality", score_min=shown)) == set(everything)
+    assert "raw/tulip/dark.jpg" not in below
+
+    assert exact == 1.0  # copies of the same bytes
+    assert list(served.queue("duplicate", score_min=1))[:2] == ["raw/rose/1.jpg", "raw/rose/copy.jpg"]
+    assert served.get("/api/ids/duplicate", score_min=0, score_max=0)["ids"] == []
+    assert served.queue("all", score_min=0) == {}, "no picture of it has a score"
+    assert len(served.queue("all", score_min="", score_max="")) == 15
+    for wrong in ("nan", "inf", "-0.1", "1.01", "2", "1e0", "0x1", "0,5", "%D9%A1", ".", "0.5%0a", "0." + "1" * 40):
+        for path in ("/api/queue/quality", "/api/ids/quality"):
+            for name in ("score_min", "score_max"):
+                answer = served.ask(f"{path}?{name}={wrong}")
+                assert answer.status == 400, wrong
+                assert name in answer.json["error"]
+
+
 def test_what_is_known_of_copies_and_only_what_differs(served: Served) -> None:
     small = served.queue("duplicate")["raw/rose/small.jpg"]
     known = served.get(f"/api/picture/{small['id']}", queue="duplicate")

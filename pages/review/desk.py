@@ -184,7 +184,13 @@ class Desk:
             "revision": self.revision,
             "reasons": [{"name": name, "title": name.replace("-", " ")} for name in self._reasons()],
             "queues": [
-                {"name": name, "title": TITLES[name], "count": queue.proposing, "open": self._open(queue)}
+                {
+                    "name": name,
+                    "title": TITLES[name],
+                    "count": queue.proposing,
+                    "open": self._open(queue),
+                    "scores": queue.scores,
+                }
                 for name, queue in self.queues.items()
             ],
             "decided": dict.fromkeys(ACTIONS, 0) | Counter(self._actions.values()),

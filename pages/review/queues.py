@@ -96,6 +96,12 @@ class Queue:
         )
 
     @cached_property
+    def scores(self) -> tuple[float, float] | None:
+        """The lowest and the highest score; None in a queue without scores."""
+        found = [entry.score for entry in self.entries if entry.score is not None]
+        return (min(found), max(found)) if found else None
+
+    @cached_property
     def clusters(self) -> Mapping[str, list[Entry]]:
         """The name of each cluster → its entries; none in the queue of all proposals, which has each picture alone."""
         found: dict[str, list[Entry]] = defaultdict(list)
