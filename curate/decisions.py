@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from curate.catalog import Catalog
@@ -20,7 +19,6 @@ from curate.catalog.decisions import (
     DecisionBatch,
     DecisionRow,
     batches_since,
-    copy_decisions,
     deciding,
     decisions_since,
     enter_batch,
@@ -374,22 +372,6 @@ def _require_last(record: DecisionRecord, batch: int) -> None:
 
 
 _MOST_NAMED: Final = 5
-
-
-def carry_over(before: Path | None, catalog: Path) -> None:
-    """Have people's decisions outlive a catalog that was put aside, as far as that one can be read.
-
-    Raises `UserError` where the new one cannot be written.
-    """
-    if before is None:
-        return
-    try:
-        with Catalog.open_read_only(before) as old:
-            batches, rows = batches_since(old), decisions_since(old)
-    except UserError:  # it is rebuilt because it cannot be read
-        return
-    with Catalog.open(catalog) as new:
-        copy_decisions(new, batches, rows)
 
 
 def person() -> str:

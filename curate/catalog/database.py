@@ -42,11 +42,12 @@ class Database:
         return cls(path, db)
 
     @classmethod
-    def open_read_only(cls, path: Path) -> Self:
+    def open_read_only(cls, path: Path, *, even_damaged: bool = False) -> Self:
         """Open the catalog to look at it: nothing is written beside it or into it, so its disk may be read-only.
 
         What is seen is whole, also while another process writes, and after one was killed. Raises `UserError` where
-        there is none, and where it is damaged, not ours, newer than us, or unreadable.
+        there is none, and where it is damaged, not ours, newer than us, or unreadable. One that is `even_damaged` is
+        opened where it is ours, to read of it what still can be read.
         """
         with in_words(path, "read"), ExitStack() as stack:
             try:
@@ -55,7 +56,7 @@ class Database:
                 raise cannot("read", path, error.strerror) from error
             if is_empty(path, db):
                 raise UserError(f"The catalog {path} is empty: any command that writes to it fills it.")
-            check(path, db)
+            check(path, db, even_damaged=even_damaged)
             return cls(path, db, stack.pop_all())
 
     def __enter__(self) -> Self:
