@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,6 +129,54 @@ def test_a_catalog_that_was_rebuilt_has_the_decisions_and_takes_more(served: Ser
     served.decide(served.queue("all")["raw/rose/0.jpg"], "aside", "all", reason="ugly")
     with Catalog.open(data(tmp_path) / "catalog.sqlite") as catalog:
         assert [row.path for row in decisions_since(catalog)] == ["raw/rose/copy.jpg", "raw/rose/0.jpg"]
+
+
+@pytest.mark.parametrize("below_raw", [True, False])
+def test_a_dataset_that_is_renamed_under_the_page_is_left_alone(tmp_path: Path, *, below_raw: bool) -> None:
+    """410 in a sentence for all that is asked, nothing is written under the old name, and back again it goes on."""
+    root = garden(tmp_path / "data")
+    if not below_raw:  # the classes are the root's own, and the catalog stands beside the dataset
+        (root / "raw").rename(tmp_path / "classes")
+        root.rmdir()
+        (tmp_path / "classes").rename(root)
+    served = Served.start(root, "--as", "Ada")
+    moved = tmp_path / "elsewhere"
+    try:
+        first, second, third = list(served.queue("all").values())[:3]
+        batch = served.decide(first, "keep", "all")["batch"]
+        served.decide(third, "aside", "all", reason="ugly")
+        token = served.post("/api/carry-out", {"dry": True})["token"]
+        root.rename(moved)
+        before = contents(tmp_path)
+
+        def refused() -> None:
+            for path in ("/api/state", "/api/queue/all", "/api/ids/all", f"/api/picture/{second['id']}"):
+                assert served.ask(path).status == 410, path
+            for path in (f"/thumb/{second['id']}", f"/picture/{second['id']}"):
+                assert served.ask(path).status == 410, path
+            said = served.decide(second, "keep", "all", 410)["error"]
+            assert str(root) in said
+            assert "renamed or removed" in said
+            served.post("/api/undo", {"batch": batch}, 410)
+            for dry in (True, False):
+                served.post("/api/carry-out", {"dry": dry, "token": token}, 410)
+
+        refused()
+        assert contents(tmp_path) == before
+        assert not root.exists()
+        root.mkdir()  # another one has the name
+        shutil.copytree(moved / ("raw" if below_raw else "rose"), root / ("raw" if below_raw else "rose"))
+        before = contents(tmp_path)
+        refused()
+        assert contents(tmp_path) == before
+
+        shutil.rmtree(root)
+        moved.rename(root)
+        assert served.queue("all")[second["path"]]["decision"] is None
+        served.decide(second, "keep", "all")
+        assert served.post("/api/carry-out", {"dry": True})["aside"] == 1
+    finally:
+        assert served.stop() == 0
 
 
 def test_carrying_out_waits_for_no_other_command(served: Served, tmp_path: Path) -> None:

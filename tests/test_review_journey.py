@@ -293,3 +293,14 @@ def test_a_tab_that_was_left_open_goes_on_with_the_next_server(browser: Browser,
             beside.goto(address(server))
             expect(page.locator("#unsaved")).to_have_text("")
             assert [batch["action"] for batch in server.get("/api/history")["batches"]] == ["keep"]
+            expect(page.locator("#banner")).to_be_hidden()
+
+            # A dataset that is renamed under the page is said too, and what is decided meanwhile is kept
+            data.rename(data.with_name("elsewhere"))
+            expect(page.locator("#banner")).to_contain_text("was renamed or removed")
+            page.keyboard.press("a")
+            expect(page.locator("#banner")).to_contain_text("1 decision not saved yet; it is kept here")
+            data.with_name("elsewhere").rename(data)
+            expect(page.locator("#unsaved")).to_have_text("")
+            expect(page.locator("#banner")).to_be_hidden()
+            assert [batch["action"] for batch in server.get("/api/history")["batches"]] == ["accept", "keep"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from curate.catalog.files import cannot, connect_read_only, in_words, require_own_files
+from curate.catalog.files import cannot, connect_read_only, file_numbers, in_words, require_own_files
 from curate.catalog.schema import check, is_empty, prepare
 from curate.catalog.sqlite_wal import LOCK_SECONDS
 from curate.errors import UserError
@@ -23,6 +23,7 @@ class Database:
         self.path = path
         self.db = db
         self._held = held or ExitStack()
+        self._file = file_numbers(path)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -83,6 +84,13 @@ class Database:
                 if self.db.in_transaction:  # a full disk has rolled it back already
                     self.db.execute("ROLLBACK")
                 raise
+
+    def require_in_place(self) -> None:
+        """Raise `UserError` where the file that is open has lost its name: what is written to it, nobody reads."""
+        if self._file != file_numbers(self.path):
+            raise UserError(
+                f"The catalog {self.path} was moved, removed or replaced meanwhile, so nothing was written: ask again."
+            )
 
     def has_table(self, name: str) -> bool:
         """Whether a table is there that is made when it is first needed."""

@@ -93,13 +93,15 @@ def last_batch(catalog: Catalog) -> int:
 def deciding(catalog: Catalog) -> Iterator[None]:
     """A transaction that is on the disk when it ends: SQLite flushes its log before it returns (`synchronous = FULL`).
 
-    What was answered for then outlives a kill of this process, and a loss of power too.
+    What was answered for then outlives a kill of this process, and a loss of power too. Raises `UserError` where the
+    catalog is no longer what has its name.
     """
     catalog.db.execute("PRAGMA synchronous = FULL")
     try:
         with catalog.transaction() as db:
             for statement in _TABLES:
                 db.execute(statement)
+            catalog.require_in_place()  # others may have been waited for
             yield
     finally:
         catalog.db.execute("PRAGMA synchronous = NORMAL")

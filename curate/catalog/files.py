@@ -74,6 +74,15 @@ def put_aside(path: Path) -> Path | None:
     return aside
 
 
+def file_numbers(path: Path) -> tuple[int, int] | None:
+    """What tells a file or a folder from another one of its name; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def name_aside(path: Path) -> Path:
     """The name that a catalog gets when another one takes its place: its own with the time in it."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")

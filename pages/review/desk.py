@@ -15,6 +15,7 @@ from typing import Any, Final
 from curate.carry_out import intended, note_carried_out
 from curate.catalog import Catalog
 from curate.catalog.decisions import DecisionRow
+from curate.catalog.files import file_numbers
 from curate.catalog.overview import changes_by_others, state_in_short
 from curate.cleaning.plan import PlanLine
 from curate.cleaning.planning import REASONS
@@ -60,6 +61,10 @@ class Gone(UserError):
     """There is no such picture, or no longer."""
 
 
+class Departed(UserError):
+    """The dataset no longer lies where this server found it: whatever is written would go astray."""
+
+
 @dataclass(frozen=True)
 class PicturePlace:
     """Where a picture is read from: `path` relative to `root`; whether it gives pixels."""
@@ -77,8 +82,9 @@ class Desk:
         self.dataset = dataset
         self.who = who
         self._find = find
+        self._folder = file_numbers(dataset.root)
         self._catalog = Catalog.open(dataset.catalog_path)
-        self._file = _numbers(dataset.catalog_path)
+        self._file = file_numbers(dataset.catalog_path)
         self._seen_others = changes_by_others(self._catalog)
         self.note_done()
         self.record = DecisionRecord.read(self._catalog)
@@ -87,6 +93,14 @@ class Desk:
     def note_done(self) -> None:
         """Put on record what was carried out without a word: by another command, or just before a kill."""
         note_carried_out(self.dataset, self._catalog, self.who)
+
+    def require_here(self) -> None:
+        """Raise `Departed` where the dataset was renamed or removed since. Safe to be called by any thread."""
+        if self._folder is None or file_numbers(self.dataset.root) != self._folder:
+            raise Departed(
+                f"The dataset {self.dataset.root} was renamed or removed, or another one has its name now: run "
+                "`review` where it lies."
+            )
 
     def close(self) -> None:
         """Close the catalog."""
@@ -117,14 +131,15 @@ class Desk:
         self._surroundings = self._look_round()
 
     def refresh(self) -> None:
-        """Read what other windows and commands have written since the last question."""
-        file = _numbers(self.dataset.catalog_path)
+        """Read what other windows and commands have written since the last question. Raises `Departed`."""
+        self.require_here()
+        file = file_numbers(self.dataset.catalog_path)
         if file is None:
             raise UserError(f"The catalog {self.dataset.catalog_path} is gone, or is just being rebuilt: ask again.")
         if file != self._file:  # it was put aside, and another stands in its place
             self._catalog.__exit__(None, None, None)
             self._catalog = Catalog.open(self.dataset.catalog_path)
-            self._file = _numbers(self.dataset.catalog_path)
+            self._file = file_numbers(self.dataset.catalog_path)
             self.record = DecisionRecord.read(self._catalog)
             self._read_pictures()
             return
@@ -286,6 +301,7 @@ class Desk:
         numbers = deciding.numbers()
 
         def rows() -> list[DecisionRow]:
+            self.require_here()  # others may have been waited for
             self._catch_up()
             deciding.require_seen(numbers)
             made = [row for number in numbers for row in deciding.rows_for(number)]
@@ -376,12 +392,3 @@ class Desk:
     def lines(self) -> Sequence[PlanLine]:
         """Those of the plan, read anew. Raises `UserError` where it can no longer be read."""
         return self._find().lines
-
-
-def _numbers(file: Path) -> tuple[int, int] | None:
-    """What tells a file from another of its name."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
