@@ -308,12 +308,21 @@ def application(stage: Stage) -> Starlette:  # noqa: C901 - a list of answers
                 for one in stage.pictures.values()
                 if one.decision and one.decision["action"] == "aside"
             )
-            return JSONResponse({**counts, "by_reason": dict(reasons), "warnings": [], "token": str(stage.revision)})
+            return JSONResponse(
+                {
+                    **counts,
+                    "by_reason": dict(reasons),
+                    "warnings": [],
+                    "lapsed": 0,
+                    "unfinished": 0,
+                    "token": str(stage.revision),
+                }
+            )
         if body["token"] != str(stage.revision):
             return JSONResponse({"error": "Decisions changed since they were counted."}, 409)
         return JSONResponse(
             {"moved": done["aside"], "relabelled": done["relabel"], "restored": done["restore"], "unmoved": [],
-             "revision": stage.revision}
+             "finished": 0, "lapsed": [], "revision": stage.revision}
         )  # fmt: skip
 
     async def thumb(request: Request) -> Response:

@@ -320,6 +320,45 @@ def test_thumbnails_are_kept_beside_the_catalog(served: Served, tmp_path: Path) 
     assert (data(tmp_path) / ".florilegium.thumbnails").exists(), "and no class for anybody"
 
 
+def test_a_decision_on_a_file_that_changed_or_was_renamed_since_is_shown_and_told(
+    served: Served, tmp_path: Path
+) -> None:
+    """A renamed picture has its decision; of one that changed the page says that nothing can be done, and drops it."""
+    items = served.queue("all")
+    changed, renamed = items["raw/rose/0.jpg"], items["raw/rose/4.jpg"]
+    batch = served.decide([changed, renamed], "aside", "all", reason="ugly")["batch"]
+    (data(tmp_path) / changed["path"]).write_bytes(encoded(scene(500)))
+    (data(tmp_path) / renamed["path"]).rename(data(tmp_path) / "raw/rose/new.jpg")
+    assert command("clean", data(tmp_path), "--dry-run", "--force").code == 0
+
+    state = served.get("/api/state")
+    assert state["decided"]["aside"] == 1
+    assert any(note.startswith("raw/rose/0.jpg: 1 decision is about a picture that changed") for note in state["notes"])
+    now = served.queue("all")
+    assert now["raw/rose/0.jpg"]["decision"] is None
+    assert now["raw/rose/new.jpg"]["decision"]["batch"] == batch
+    new = now["raw/rose/new.jpg"]["id"]
+    assert [row["batch"] for row in served.get(f"/api/picture/{new}")["history"]] == [batch]
+    taken_back = served.post("/api/undo", {"batch": batch})
+    assert [item["path"] for item in taken_back["items"]] == ["raw/rose/new.jpg"]
+    assert served.get("/api/state")["notes"] == [note for note in state["notes"] if "1 decision" not in note]
+    served.decide(now["raw/rose/0.jpg"] | {"decision": None}, "aside", "all", reason="ugly")
+    served.decide(now["raw/rose/new.jpg"] | {"decision": None}, "aside", "all", reason="ugly")
+    (data(tmp_path) / changed["path"]).unlink()
+    assert command("clean", data(tmp_path), "--dry-run", "--force").code == 0
+
+    dry = served.post("/api/carry-out", {"dry": True})
+    said = "raw/rose/0.jpg is not set aside (ugly): the file has gone since."
+    assert (dry["aside"], dry["lapsed"], dry["unfinished"], dry["warnings"][0]) == (1, 1, 0, said)
+    done = served.post("/api/carry-out", {"dry": False, "token": dry["token"]})
+    assert (done["moved"], done["finished"], done["unmoved"], done["lapsed"]) == (1, 0, [], [said])
+    assert (data(tmp_path) / "quarantine/ugly/raw/rose/new.jpg").exists()
+    state = served.get("/api/state")
+    assert (state["decided"]["aside"], [note for note in state["notes"] if "decision" in note]) == (0, [])
+    words = served.get("/api/history")["batches"][0]["words"]
+    assert words == "dropped raw/rose/0.jpg: changed, moved or gone since"
+
+
 def test_a_changed_file_is_not_kept_as_what_it_was(served: Served, tmp_path: Path) -> None:
     item = served.queue("all")["raw/rose/0.jpg"]
     file = data(tmp_path) / "raw/rose/0.jpg"

@@ -18,13 +18,16 @@ UNDO: Final = "undo"
 CARRY_OUT: Final = "carry-out"
 """The action of a batch that had files moved; `value` of a decision names the run that moved its picture."""
 
+LAPSE: Final = "lapse"
+"""The action of a batch of decisions that were not carried out, and no longer are to be; `value` says why."""
+
 _TABLES = (
     """
 CREATE TABLE IF NOT EXISTS decision_batches (
     batch   INTEGER PRIMARY KEY,
     made_at TEXT NOT NULL,          -- ISO 8601, UTC
     who     TEXT NOT NULL,
-    action  TEXT NOT NULL,          -- "keep", "aside", "relabel", "keeper", "restore", "undo" or "carry-out"
+    action  TEXT NOT NULL,          -- "keep", "aside", "relabel", "keeper", "restore", "undo", "carry-out", "lapse"
     undoes  INTEGER NOT NULL        -- the batch that an undo takes back; 0 for all others
 ) STRICT
 """,

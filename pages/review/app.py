@@ -190,6 +190,8 @@ class Review:
             "relabelled": done.relabelled,
             "restored": done.restored,
             "unmoved": done.unmoved,
+            "finished": done.finished,
+            "lapsed": [str(lapse) for lapse in done.lapsed],
             "revision": state["revision"],
         }
 

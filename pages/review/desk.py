@@ -32,8 +32,11 @@ from curate.decisions import (
     undo,
 )
 from curate.errors import UserError
+from curate.lapses import Lapses, lapses_of
 from curate.names import names_for
+from curate.plurals import with_noun
 from curate.quality import CHECKS
+from curate.quarantine import pending as pending_moves
 from pages.review.deciding import Ask, Deciding
 from pages.review.facts import credit_in_words, differing, facts_of
 from pages.review.gallery import ReviewGallery
@@ -127,6 +130,10 @@ class Desk:
         self._note(number for numbers in by_content.values() for number in numbers)
         self._used_reasons = {entry.reason for queue in self.queues.values() for entry in queue.entries} - {""}
         self._note_reasons(self.record.batches)
+        aside = {self.gallery.key(number): file.reason for number, file in self.gallery.stored.items()}
+        begun = {PictureKey(one.path, one.sha256) for one in pending_moves(catalog)}
+        self._lapses = Lapses(self.view.standings, aside, begun)
+        self._lapsed = {PictureKey(one.row.path, one.row.sha256) for one in lapses_of(self.record, self._lapses)}
         self._noted = self.record.last
         self._surroundings = self._look_round()
 
@@ -160,8 +167,11 @@ class Desk:
         batches = list(takewhile(lambda number: number > self._noted, reversed(self.record.batches)))
         self._noted = self.record.last
         self._note_reasons(batches)
-        touched = self.view.numbers_of(self.record.touched(reversed(batches)))
+        keys = self.record.touched(reversed(batches))
+        touched = self.view.numbers_of(keys)
         self._note(touched)
+        self._lapsed.difference_update(keys)
+        self._lapsed.update(PictureKey(one.row.path, one.row.sha256) for one in self._lapses.of(keys))
         return touched
 
     def _note_reasons(self, batches: Iterable[int]) -> None:
@@ -195,6 +205,7 @@ class Desk:
         self.refresh()
         return {
             **self._surroundings,
+            "notes": [*self.notes, *self._lapsed_in_words()],
             "who": self.who,
             "revision": self.revision,
             "reasons": [{"name": name, "title": name.replace("-", " ")} for name in self._reasons()],
@@ -218,7 +229,6 @@ class Desk:
         counts = Counter(gallery.pictures[number].label for number in present)
         return {
             "dataset": str(self.dataset.root),
-            "notes": self.notes,
             "splits": sorted({gallery.split_of(number) for number in present} - {""}),
             "classes": [
                 {"name": label, "title": self.names.get(label) or label, "count": counts[label]}
@@ -227,6 +237,17 @@ class Desk:
             "sources": sorted({gallery.source_of(number) for number in present} - {""}),
             "licences": sorted({gallery.licence_of(number) for number in present} - {""}),
         }
+
+    def _lapsed_in_words(self) -> list[str]:
+        if not self._lapsed:
+            return []
+        are = "is about a picture" if len(self._lapsed) == 1 else "are about pictures"
+        which = f"{min(self._lapsed).path}: " if len(self._lapsed) == 1 else ""
+        said = (
+            f"{which}{with_noun(len(self._lapsed), 'decision')} {are} that changed, moved or went since, and cannot be "
+            "carried out: “Carry out” says why."
+        )
+        return [said]
 
     def _open(self, queue: Queue) -> int:
         decided = self._decided[queue.name]
@@ -384,6 +405,8 @@ class Desk:
             "restore": len(found.back),
             "keep": sum(action == KEEP for action in self._actions.values()),
             "by_reason": found.by_reason,
+            "lapsed": len(found.lapses),
+            "unfinished": found.unfinished,
             "warnings": found.warnings,
             "token": found.token,
         }

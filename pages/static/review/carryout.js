@@ -17,14 +17,9 @@ export async function carryOut(review) {
   }
   const moves = plan.aside + plan.relabel + plan.restore;
   const chosen = await openDialog({
-    title: moves ? "Carry out?" : "Nothing to carry out",
+    title: moves + plan.unfinished ? "Carry out?" : "Nothing to carry out",
     body: planned(plan, review.overview),
-    buttons: moves
-      ? [
-          { title: `Carry out: move ${count(moves, "file")}`, value: "go", kind: "primary", first: true },
-          { title: "Not now", value: "" },
-        ]
-      : [{ title: "Close", value: "", first: true }],
+    buttons: buttonsFor(moves, plan),
   });
   if (chosen !== "go") return;
   notice("Carrying out…");
@@ -37,6 +32,19 @@ export async function carryOut(review) {
     const again = { title: "Count anew", run: () => carryOut(review) };
     notice(error.message, { bad: true, action: error.status === 409 ? again : undefined });
   }
+}
+
+function buttonsFor(moves, { unfinished, lapsed }) {
+  const title = moves
+    ? `Carry out: move ${count(moves, "picture")}`
+    : unfinished
+      ? `Finish: move ${count(unfinished, "picture")}`
+      : `Drop ${count(lapsed, "decision")}`;
+  if (!moves && !unfinished && !lapsed) return [{ title: "Close", value: "", first: true }];
+  return [
+    { title, value: "go", kind: "primary", first: true },
+    { title: "Not now", value: "" },
+  ];
 }
 
 function planned(plan, overview) {
@@ -53,7 +61,9 @@ function planned(plan, overview) {
       el("table", {}, el("tbody", {}, reasons.map(([reason, moved]) =>
         el("tr", {}, el("th", { scope: "row" }, reasonTitle(overview, reason)), el("td", { class: "number" }, String(moved)))))),
     (plan.warnings ?? []).map((warning) => el("p", { class: "warning" }, warning)),
-    !lines.some(Boolean) && el("p", {}, "No decision waits to be carried out."),
+    !lines.some(Boolean) && !plan.unfinished && !plan.lapsed && el("p", {}, "No decision waits to be carried out."),
+    plan.lapsed > 0 &&
+      el("p", {}, `What cannot be carried out is dropped${plan.lapsed === 1 ? "" : ", all of it,"} and stays in the history, where it can be undone.`),
   ];
 }
 
@@ -64,6 +74,9 @@ function told(done) {
       el("li", {}, `${count(done.moved, "picture")} moved to quarantine`),
       el("li", {}, `${count(done.relabelled, "picture")} moved to another class`),
       el("li", {}, `${count(done.restored, "picture")} brought back`)),
+    done.finished > 0 && el("p", {}, `${count(done.finished, "picture")} of these had been left by a run that was interrupted.`),
+    done.lapsed.length > 0 && el("p", { class: "warning" }, `${count(done.lapsed.length, "decision")} could not be carried out, and ${done.lapsed.length === 1 ? "is" : "are"} dropped:`),
+    done.lapsed.length > 0 && el("ul", { class: "unmoved" }, done.lapsed.map((why) => el("li", {}, why))),
     unmoved.length > 0 && el("p", { class: "warning" }, `${count(unmoved.length, "picture")} could not be moved:`),
     unmoved.length > 0 &&
       el("ul", { class: "unmoved" }, unmoved.map(([path, why]) => el("li", {}, el("span", { class: "path" }, path), `: ${why}`))),
