@@ -393,7 +393,10 @@ def test_a_plan_of_ones_own_is_reviewed(tmp_path: Path) -> None:
     served = Served.start(root)
     try:
         assert len(served.queue("duplicate")) == 4
-        assert any(note.startswith("1 lines of the plan") for note in served.get("/api/state")["notes"])
+        assert any(
+            note.startswith("1 line of the plan is about a picture that has gone")
+            for note in served.get("/api/state")["notes"]
+        )
     finally:
         served.stop()
 
