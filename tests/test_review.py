@@ -355,6 +355,8 @@ def test_a_decision_on_a_file_that_changed_or_was_renamed_since_is_shown_and_tol
     assert (data(tmp_path) / "quarantine/ugly/raw/rose/new.jpg").exists()
     state = served.get("/api/state")
     assert (state["decided"]["aside"], [note for note in state["notes"] if "decision" in note]) == (0, [])
+    history = served.get("/api/picture/" + served.queue("quarantine")["raw/rose/new.jpg"]["id"])["history"]
+    assert [(one["action"], one["reason"]) for one in history][:2] == [("carry-out", ""), ("aside", "ugly")]
     words = served.get("/api/history")["batches"][0]["words"]
     assert words == "dropped raw/rose/0.jpg: changed, moved or gone since"
 

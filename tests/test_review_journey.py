@@ -247,6 +247,18 @@ def test_two_tabs_of_the_real_server_and_names_that_hold_markup(browser: Browser
         page.keyboard.press("Escape")
         page.keyboard.press("Shift+H")
         expect(page.locator("dialog .batches")).to_contain_text("Ada")
+        page.keyboard.press("Escape")
+
+        # A page that is opened anew undoes step by step what was decided before it, and not its own undoing
+        page.goto(address(server, "queue=duplicate&state=any"))
+        page.reload()
+        expect(page.locator("#grid [data-decided]")).to_have_count(2)
+        page.keyboard.press("u")
+        expect(page.locator("#grid [data-decided]")).to_have_count(1)
+        page.keyboard.press("u")
+        expect(page.locator("#grid [data-decided]")).to_have_count(0)
+        page.keyboard.press("u")
+        expect(page.locator(".notice").last).to_contain_text("There is nothing to undo.")
         assert page.locator("img[onerror]").count() == 0
         assert page.title() == f"Review: {data}"
 

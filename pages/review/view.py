@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypedDict
 
-from curate.catalog.decisions import DecisionRow
+from curate.catalog.decisions import LAPSE, DecisionRow
 from curate.decisions import (
     COPY_CAUSES,
     KEEP,
@@ -179,4 +179,11 @@ class View:
             for row in self.record.about(key)
             if place in (self.gallery.origin.get(row.path, row.path), self.standings.follower(row))
         ]
-        return [{**self._shown(row), "undone": not self.record.holds(row)} for row in reversed(rows)]
+        return [{**self._past(row), "undone": not self.record.holds(row)} for row in reversed(rows)]
+
+    def _past(self, row: DecisionRow) -> Mapping[str, Any]:
+        """A row as the history of its picture lists it: of what was carried out or dropped that, and no decision."""
+        if not self.record.is_carrying(row):
+            return self._shown(row)
+        action = self.record.batches[row.batch].action
+        return {**self._shown(row), "action": action, "reason": row.value if action == LAPSE else "", "label": ""}
