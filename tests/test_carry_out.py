@@ -1,4 +1,4 @@
-"""Decisions on pictures that changed, moved or went, and a carrying out that was killed: nothing is dropped unsaid."""
+"""Decisions are carried out exactly, with their placed copies and companions, and to the end after a kill."""
 
 import shutil
 import sys
@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from curate.carry_out import CarriedOut, Intended, carry_out, intended, note_carried_out
+from curate.carry_out import CarriedOut, carry_out, intended
 from curate.catalog import Catalog
-from curate.catalog.decisions import LAPSE
+from curate.catalog.decisions import CARRY_OUT
+from curate.clean import clean
+from curate.cleaning.plan import PlanLine, read_plan
 from curate.dataset import open_dataset
-from curate.decisions import ASIDE, RELABEL, RESTORE, DecisionRecord, Overtaken, decide, undo
-from curate.scan import scan
+from curate.decisions import ASIDE, KEEP, RELABEL, RESTORE, DecisionRecord, Overtaken
+from curate.errors import UserError
+from curate.files.lock import locked
+from curate.restore import restore
 from curate.split import split
-from tests.commanding import command
 from tests.pictures import contents, encoded, scene
 from tests.reviewing import garden
-from tests.test_decisions import COPY, DARK, say
-
-ROSE, OTHER = "raw/rose/0.jpg", "raw/rose/4.jpg"
+from tests.test_decisions import BROKEN, COPY, DARK, SMALL, STRAY, say
 
 
 @pytest.fixture
@@ -27,202 +28,154 @@ def root(tmp_path: Path) -> Path:
     return garden(tmp_path / "data")
 
 
-def counted(root: Path) -> Intended:
-    """What a page that opens now says that carrying out would do."""
+def lines_of(root: Path) -> list[PlanLine]:
+    file = root / "plan.jsonl"
+    return read_plan(file) if file.exists() else []
+
+
+def token_of(root: Path) -> str:
     dataset = open_dataset(root)
     with Catalog.open(dataset.catalog_path) as catalog:
-        scan(dataset, catalog)
-        note_carried_out(dataset, catalog, "Ada")
-        return intended(dataset, catalog, [])
+        return intended(dataset, catalog, lines_of(root)).token
 
 
-def done(root: Path) -> CarriedOut:
-    return carry_out(root, [], counted(root).token, "Ada")
+def carried(root: Path) -> CarriedOut:
+    """As the page does it: where something has changed since it was looked at, it is looked at again."""
+    try:
+        return carry_out(root, lines_of(root), token_of(root), "Ada")
+    except Overtaken:
+        return carry_out(root, lines_of(root), token_of(root), "Ada")
 
 
-def waiting(root: Path) -> list[str]:
-    """The pictures of all decisions that are still to be carried out."""
-    found = counted(root)
-    return sorted([*(one.path for one in found.decisions), *(file.path for file in found.back)])
-
-
-def changed(root: Path) -> None:
-    (root / ROSE).write_bytes(encoded(scene(500)))
-
-
-def removed(root: Path) -> None:
-    (root / ROSE).unlink()
-
-
-def copied_over(root: Path) -> None:
-    """Two files have its content, so that nobody can tell which one was meant."""
-    for name in ("one.jpg", "two.jpg"):
-        shutil.copy(root / ROSE, root / "raw/rose" / name)
-    (root / ROSE).unlink()
-
-
-def moved_to_a_class(root: Path) -> None:
-    """By hand, to another one than the decision says."""
-    (root / "raw/lily").mkdir()
-    (root / ROSE).rename(root / "raw/lily/0.jpg")
-
-
-def left_for_another_reason(root: Path) -> None:
-    plan = root.parent / "plan.jsonl"
-    command("clean", root, "--dry-run", "--remove", "dark", "--save-plan", plan)
-    line = next(line for line in plan.read_text().splitlines() if DARK in line)
-    plan.write_text(f"{line}\n")
-    assert command("clean", root, "--plan", plan).code == 0
-
-
-LAPSED = [
-    (changed, ROSE, ASIDE, "ugly", "raw/rose/0.jpg is not set aside (ugly): the file was changed since."),
-    (removed, ROSE, ASIDE, "ugly", "raw/rose/0.jpg is not set aside (ugly): the file has gone since."),
-    (removed, ROSE, RELABEL, "tulip", "raw/rose/0.jpg is not moved to the class tulip: the file has gone since."),
-    (copied_over, ROSE, ASIDE, "ugly", "lies at raw/rose/one.jpg and 1 more, so decide there."),
-    (moved_to_a_class, ROSE, RELABEL, "tulip", "lies at raw/lily/0.jpg, so decide there."),
-    (moved_to_a_class, ROSE, ASIDE, "duplicate", "lies at raw/lily/0.jpg, so decide there."),
-    (left_for_another_reason, DARK, ASIDE, "ugly", "it lies in the quarantine already (dark)."),
-]
-
-
-@pytest.mark.parametrize(("happens", "path", "action", "value", "said"), LAPSED)
-def test_what_cannot_be_carried_out_is_said_and_dropped_once(
-    root: Path, happens: object, path: str, action: str, value: str, said: str
-) -> None:
-    """In the count, in the answer and in the history, where it can be taken up again; the rest is carried out."""
-    assert callable(happens)
-    batch = say(root, path, action, "", value)
-    say(root, OTHER, ASIDE, "", "ugly")
-    happens(root)
-    found = counted(root)
-    assert any(warning.endswith(said) for warning in found.warnings), found.warnings
-    assert found.paths(moving=False) == [OTHER]
-    before = contents(root / "raw")
-    out = carry_out(root, [], found.token, "Ada")
-    assert (out.moved, out.relabelled, out.unmoved) == (1, 0, [])
-    assert [str(lapse) for lapse in out.lapsed] == [warning for warning in found.warnings if warning.endswith(said)]
-    assert set(before) - set(contents(root / "raw")) == {OTHER.removeprefix("raw/")}
-
-    assert (waiting(root), counted(root).warnings) == ([], [])
+def answered(root: Path) -> Path:
+    """Six decisions of all kinds; the quarantine holds one picture that is to come back."""
+    clean(root, dry_run=True)
+    say(root, BROKEN, ASIDE, "broken", "broken")
+    carried(root)
     with Catalog.open(root / "catalog.sqlite") as catalog:
-        record = DecisionRecord.read(catalog)
-        assert record.batches[record.last].action == LAPSE
-        with pytest.raises(Overtaken, match="is to be undone first"):
-            undo(catalog, record, "Ada", batch)
-        undo(catalog, record, "Ada", record.last)
-    assert any(warning.endswith(said) for warning in counted(root).warnings)
-
-
-def test_a_decision_goes_with_a_picture_whose_file_was_renamed(root: Path) -> None:
-    """Out of the dataset wherever its one file lies, and to another class from the class in which it was seen."""
-    say(root, ROSE, ASIDE, "", "ugly")
-    say(root, OTHER, RELABEL, "", "tulip")
-    (root / "raw/lily").mkdir()
-    (root / ROSE).rename(root / "raw/lily/new.jpg")
-    (root / OTHER).rename(root / "raw/rose/new.jpg")
-    assert waiting(root) == ["raw/lily/new.jpg", "raw/rose/new.jpg"]
-    out = done(root)
-    assert (out.moved, out.relabelled, out.unmoved, out.lapsed) == (1, 1, [], [])
-    assert (root / "quarantine/ugly/raw/lily/new.jpg").exists()
-    assert (root / "raw/tulip/new.jpg").exists()
-    assert (waiting(root), counted(root).warnings) == ([], [])
-
-
-def test_no_last_copy_leaves_for_a_decision_on_another_file(root: Path) -> None:
-    """The copy was to leave and is gone; the one that stays has the same bytes."""
+        (aside,) = (one for one in catalog.absent() if one.path == BROKEN)
+    say_of_absent(root, aside.path, aside.sha256)
     say(root, COPY, ASIDE, "duplicate", "duplicate")
-    (root / COPY).unlink()
-    assert done(root).moved == 0
-    assert (root / "raw/rose/1.jpg").exists()
+    say(root, DARK, ASIDE, "dark", "night")
+    say(root, STRAY, RELABEL, "conflict", "rose")
+    say(root, SMALL, KEEP, "duplicate")
+    return root
 
 
-def test_what_a_person_brought_back_by_hand_is_no_longer_to_come(root: Path) -> None:
-    say(root, DARK, ASIDE, "", "ugly")
-    assert done(root).moved == 1
+def say_of_absent(root: Path, path: str, sha256: str) -> None:
+    from curate.catalog.decisions import DecisionRow
+    from curate.decisions import decide
+
+    with Catalog.open(root / "catalog.sqlite") as catalog:
+        row = DecisionRow(0, sha256, path, "tulip", "broken", RESTORE, "", 0)
+        decide(catalog, DecisionRecord.read(catalog), "Ada", RESTORE, lambda: [row])
+
+
+def test_carrying_out_does_what_was_decided_and_says_so(root: Path) -> None:
+    answered(root)
+    before = contents(root / "raw")
+    done = carried(root)
+    assert (done.moved, done.relabelled, done.restored, list(done.unmoved)) == (2, 1, 1, [])
+    now = contents(root / "raw")
+    assert set(before) - set(now) == {"rose/copy.jpg", "tulip/dark.jpg", "tulip/stray.jpg"}
+    assert set(now) - set(before) == {"rose/stray.jpg", "tulip/broken.jpg"}
     with Catalog.open(root / "catalog.sqlite") as catalog:
         record = DecisionRecord.read(catalog)
-        (row,) = (row for row in record.rows[1] if row.path == DARK)
-        decide(catalog, record, "Ada", RESTORE, lambda: [row._replace(action=RESTORE, value="")])
-    (root / "quarantine/ugly" / DARK).unlink()
-    assert "is not brought back: it lies in the quarantine no longer." in counted(root).warnings[0]
-    assert (done(root).restored, counted(root).warnings) == (0, [])
+    rows = [row for number, one in record.batches.items() if one.action == CARRY_OUT for row in record.rows[number]]
+    assert {row.path for row in rows} == {BROKEN, COPY, DARK, STRAY}
+    assert all(row.value.startswith("20") for row in rows if row.action != RESTORE), "the run that moved it"
+    assert carried(root) == CarriedOut(0, 0, 0, [])
 
 
-def placed(folder: Path) -> dict[str, str]:
-    """Class and name → split, of what lies in the splits."""
-    found = (file.relative_to(folder) for file in folder.glob("*/*/*") if file.is_file())
-    return {file.relative_to(file.parts[0]).as_posix(): file.parts[0] for file in found if file.parts[0] != "raw"}
+def test_placed_copies_and_companions_go_with_their_picture(root: Path) -> None:
+    (root / "raw/tulip/dark.txt").write_text("a caption")
+    split(root, ratio=(0.6, 0.2, 0.2))
+    copies = [file for file in root.glob("[!r]*/tulip/dark.jpg") if "quarantine" not in file.parts]
+    assert copies
+    say(root, DARK, ASIDE, "dark", "night")
+    assert carried(root).moved == 1
+    assert not [file for file in root.glob("*/tulip/dark.*") if "quarantine" not in file.parts]
+    restore(root)
+    assert (root / "raw/tulip/dark.txt").read_text() == "a caption"
+    assert all(copy.exists() for copy in copies)
 
 
-def relabelled_and_back(root: Path, out: Path | None) -> tuple[dict[str, str], str]:
-    """Relabel a picture with a caption, place it, and take the relabelling back: what lay in the splits, and the words
-    of `restore`.
-    """
-    (root / "raw/rose/0.txt").write_text("a rose")
-    batch = say(root, ROSE, RELABEL, "", "tulip")
-    assert done(root).relabelled == 1
-    split(root, out=out)
-    before = placed(out or root)
-    said = command("restore", root)
-    assert said.code == 0
-    with Catalog.open(root / "catalog.sqlite") as catalog, pytest.raises(Overtaken, match="nothing is left to undo"):
-        undo(catalog, DecisionRecord.read(catalog), "Ada", batch)
-    return before, said.out
+def test_what_has_changed_or_whose_place_is_taken_stays(root: Path) -> None:
+    """The others are carried out all the same."""
+    say(root, COPY, ASIDE, "duplicate", "duplicate")
+    say(root, DARK, ASIDE, "dark", "night")
+    token = token_of(root)
+    (root / DARK).write_bytes(encoded(scene(500)))
+    with pytest.raises(Overtaken, match="changed"):
+        carry_out(root, lines_of(root), token, "Ada")
+    done = carried(root)
+    assert done.moved == 1
+    assert not (root / COPY).exists()
+    assert (root / DARK).exists(), "the decision was about other bytes"
 
 
-def test_what_split_placed_of_a_relabelled_picture_goes_back_with_it(root: Path) -> None:
-    """To its old class, in the split that it is in: a split does not move, and no class has a picture too many."""
-    before, _ = relabelled_and_back(root, None)
-    part = before["tulip/0 (2).jpg"]
-    moved = {"rose/0.jpg": part, "rose/0.txt": part}
-    stays = {path: where for path, where in before.items() if path not in ("tulip/0 (2).jpg", "tulip/0 (2).txt")}
-    assert placed(root) == stays | moved
-    assert split(root).placement.removed == 0  # type: ignore[union-attr]
-    assert placed(root) == stays | moved
-    assert command("verify", root).code == 0
+def test_a_copy_whose_keeper_leaves_too_is_said_beforehand(root: Path) -> None:
+    clean(root, dry_run=True)
+    say(root, COPY, ASIDE, "duplicate", "duplicate")
+    say(root, "raw/rose/1.jpg", ASIDE, "*", "ugly")
+    dataset = open_dataset(root)
+    with Catalog.open(dataset.catalog_path) as catalog:
+        found = intended(dataset, catalog, lines_of(root))
+    assert any("so does the copy that was to stay" in warning for warning in found.warnings)
+    assert any("rose" in warning for warning in found.warnings), "more than a tenth of the class"
+    assert found.by_reason == {"duplicate": 1, "ugly": 1}
+    assert carried(root).moved == 2
 
 
-def test_what_split_placed_in_another_folder_is_said_to_need_a_split(root: Path, tmp_path: Path) -> None:
-    out = tmp_path / "placed"
-    _, said = relabelled_and_back(root, out)
-    assert "placed by `split` still lie under the class that a picture has come back from" in " ".join(said.split())
-    split(root, out=out)
-    assert {path for path in placed(out) if path.startswith("tulip/0 (2)")} == set()
+def test_another_command_at_work_is_waited_for_by_nobody(root: Path) -> None:
+    say(root, DARK, ASIDE, "dark", "night")
+    token = token_of(root)
+    import threading
+
+    refused: list[UserError] = []
+
+    def work() -> None:
+        try:
+            carry_out(root, [], token, "Ada")
+        except UserError as error:
+            refused.append(error)
+
+    with locked(root, "split"):  # of this thread: another one has to wait, as another process has
+        other = threading.Thread(target=work)
+        other.start()
+        other.join()
+    assert [type(error).__name__ for error in refused] == ["Busy"]
+    assert (root / DARK).exists()
+
+
+def test_what_another_command_carried_out_is_on_record_too(root: Path) -> None:
+    say(root, COPY, ASIDE, "duplicate", "duplicate")
+    clean(root, yes=True)
+    assert not (root / COPY).exists()
+    assert carried(root) == CarriedOut(0, 0, 0, [])
+    with Catalog.open(root / "catalog.sqlite") as catalog:
+        record = DecisionRecord.read(catalog)
+    (batch,) = (number for number, one in record.batches.items() if one.action == CARRY_OUT)
+    assert [row.path for row in record.rows[batch]] == [COPY]
 
 
 if sys.platform != "win32":
     from testing.killing import kill_at_deed, list_deeds
 
-    @pytest.mark.parametrize("knows", [True, False])
-    def test_a_carrying_out_that_was_killed_is_finished_by_the_next(root: Path, tmp_path: Path, *, knows: bool) -> None:
-        """Which answers with what it finished or, where the page has counted before the kill, says so and asks."""
-        say(root, DARK, ASIDE, "", "ugly")
-        say(root, OTHER, ASIDE, "", "ugly")
-        say(root, ROSE, RELABEL, "", "tulip")
-        split(root)
-        stale = counted(root).token
+    def test_carrying_out_that_is_killed_is_carried_to_its_end(root: Path, tmp_path: Path) -> None:
+        answered(root)
         before = tmp_path / "before"
-        root.rename(before)
-        shutil.copytree(before, root)  # as for the kills: other files are read anew
-        work = partial(carry_out, root, [], stale, "Ada")
-        deeds = list_deeds(work)
-        after = contents(root / "raw")
-        moves = [at for at, deed in enumerate(deeds) if deed == "rename_exclusively"]
-        for instant, unfinished in ((moves[len(moves) // 4], 3), (moves[-1], 1)):
+        shutil.copytree(root, before)
+        work = partial(carried_quietly, root)
+        deeds = len(list_deeds(work))
+        wanted = contents(root)
+        for instant in sorted({round(step * (deeds - 1) / 11) for step in range(12)}):
             shutil.rmtree(root)
             shutil.copytree(before, root)
-            assert kill_at_deed(work, instant)
-            if knows:
-                found = counted(root)
-                assert found.unfinished == unfinished
-                assert found.warnings[0].startswith(f"An earlier run was interrupted: {unfinished} picture")
-                out = carry_out(root, [], found.token, "Ada")
-                assert (out.moved, out.relabelled, out.finished) == (unfinished - 1, 1, unfinished)
-                assert (out.unmoved, out.lapsed) == ([], [])
-            else:
-                said = rf"An interrupted carry-out was finished: {unfinished} pictures? moved\. .* look again"
-                with pytest.raises(Overtaken, match=said):
-                    carry_out(root, [], stale[::-1], "Ada")
-            assert contents(root / "raw") == after, instant
-            assert (waiting(root), counted(root).warnings) == ([], [])
+            kill_at_deed(work, instant)
+            carried(root)
+            assert contents(root) == wanted, instant
+            assert carried(root) == CarriedOut(0, 0, 0, []), instant
+
+    def carried_quietly(root: Path) -> None:
+        carried(root)
