@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -97,7 +97,7 @@ class CarriedOut:
     restored: int
     unmoved: Sequence[tuple[str, str]]
     finished: int = 0
-    lapsed: Sequence[Lapse] = ()
+    lapsed: Sequence[Lapse] = field(default_factory=list)
 
 
 def intended(dataset: Dataset, catalog: Catalog, lines: Sequence[PlanLine]) -> Intended:
