@@ -180,7 +180,6 @@ def test_what_split_placed_of_a_relabelled_picture_goes_back_with_it(root: Path)
     assert placed(root) == stays | moved
     assert split(root).placement.removed == 0  # type: ignore[union-attr]
     assert placed(root) == stays | moved
-    assert command("verify", root).code == 0
 
 
 def test_what_split_placed_in_another_folder_is_said_to_need_a_split(root: Path, tmp_path: Path) -> None:
