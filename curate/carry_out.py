@@ -230,19 +230,18 @@ def note_carried_out(dataset: Dataset, catalog: Catalog, who: str) -> int:
     labels = defaultdict[str, set[str]](set)
     for picture in pictures:
         labels[picture.sha256].add(picture.label)
-    # A picture that was renamed first: by its content alone, where that has left, or lies in its new class
+    # Of a picture that was renamed first, the content alone tells that it has left
     for (_, sha256, reason), by_run in list(left.items()):
         if sha256 not in labels:
             left.setdefault(("", sha256, reason), by_run)
-    for (_, sha256, label), by_run in list(went.items()):
-        if labels[sha256] == {label}:
-            went.setdefault(("", sha256, label), by_run)
     done = []
     for key, row in waiting:
         runs = left if row.action == ASIDE else went
         run = runs.get((*key, row.value))
         if run is None and present.get(key.path) != key.sha256:
             run = runs.get(("", key.sha256, row.value))
+            if row.action == RELABEL and labels.get(key.sha256) == {row.value}:  # by us, or by hand
+                run = ""
         if row.action == RESTORE and key not in aside and present.get(key.path) == key.sha256:
             run = ""
         if run is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Final
 
 from curate.catalog.decisions import DecisionRow
@@ -57,6 +58,8 @@ class Lapses:
             return "" if key in self._aside or there == key.sha256 else "it lies in the quarantine no longer"
         if there == key.sha256 or standings.follower(row):
             return ""
+        if self._is_done(key, row):
+            return ""
         if key in self._aside:
             return f"it lies in the quarantine already ({self._aside[key]})"
         if there is not None:
@@ -66,6 +69,13 @@ class Lapses:
             return "the file has gone since"
         more = f" and {len(places) - 1:,} more" if len(places) > 1 else ""
         return f"it was moved or removed since, and the same picture lies at {places[0]}{more}, so decide there"
+
+    def _is_done(self, key: PictureKey, row: DecisionRow) -> bool:
+        """Whether the picture has left for this reason, or lies in this class, and nobody has put that on record yet."""
+        if row.action == ASIDE:
+            return self._aside.get(key) == row.value
+        places = self._standings.places_of(key.sha256)
+        return bool(places) and all(PurePosixPath(place).parent.name == row.value for place in places)
 
 
 def lapses_of(record: DecisionRecord, lapses: Lapses) -> list[Lapse]:

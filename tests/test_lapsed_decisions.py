@@ -9,7 +9,7 @@ import pytest
 
 from curate.carry_out import CarriedOut, Intended, carry_out, intended, note_carried_out
 from curate.catalog import Catalog
-from curate.catalog.decisions import LAPSE
+from curate.catalog.decisions import CARRY_OUT, LAPSE
 from curate.dataset import open_dataset
 from curate.decisions import ASIDE, RELABEL, RESTORE, DecisionRecord, Overtaken, decide, undo
 from curate.scan import scan
@@ -34,6 +34,13 @@ def counted(root: Path) -> Intended:
         scan(dataset, catalog)
         note_carried_out(dataset, catalog, "Ada")
         return intended(dataset, catalog, [])
+
+
+def begun(root: Path) -> int:
+    """How many pictures a run that was killed has yet to move, or to put down as moved."""
+    dataset = open_dataset(root)
+    with Catalog.open(dataset.catalog_path) as catalog:
+        return intended(dataset, catalog, []).unfinished
 
 
 def done(root: Path) -> CarriedOut:
@@ -129,6 +136,16 @@ def test_a_decision_goes_with_a_picture_whose_file_was_renamed(root: Path) -> No
     assert (waiting(root), counted(root).warnings) == ([], [])
 
 
+def test_what_was_moved_by_hand_to_the_class_that_was_said_is_done(root: Path) -> None:
+    say(root, ROSE, RELABEL, "", "tulip")
+    (root / ROSE).rename(root / "raw/tulip/new.jpg")
+    found = counted(root)
+    assert (found.decisions, found.lapses, found.warnings) == ([], [], [])
+    with Catalog.open(root / "catalog.sqlite") as catalog:
+        record = DecisionRecord.read(catalog)
+        assert record.batches[record.last].action == CARRY_OUT
+
+
 def test_no_last_copy_leaves_for_a_decision_on_another_file(root: Path) -> None:
     """The copy was to leave and is gone; the one that stays has the same bytes."""
     say(root, COPY, ASIDE, "duplicate", "duplicate")
@@ -208,16 +225,18 @@ if sys.platform != "win32":
         deeds = list_deeds(work)
         after = contents(root / "raw")
         moves = [at for at, deed in enumerate(deeds) if deed == "rename_exclusively"]
-        for instant, unfinished in ((moves[len(moves) // 4], 3), (moves[-1], 1)):
+        for instant in (moves[len(moves) // 4], moves[-1]):
             shutil.rmtree(root)
             shutil.copytree(before, root)
             assert kill_at_deed(work, instant)
+            unfinished = begun(root)
+            assert 1 <= unfinished <= 3
             if knows:
                 found = counted(root)
                 assert found.unfinished == unfinished
                 assert found.warnings[0].startswith(f"An earlier run was interrupted: {unfinished} picture")
                 out = carry_out(root, [], found.token, "Ada")
-                assert (out.moved, out.relabelled, out.finished) == (unfinished - 1, 1, unfinished)
+                assert (out.moved + out.relabelled, out.relabelled, out.finished) == (unfinished, 1, unfinished)
                 assert (out.unmoved, out.lapsed) == ([], [])
             else:
                 said = rf"An interrupted carry-out was finished: {unfinished} pictures? moved\. .* look again"

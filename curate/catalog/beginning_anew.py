@@ -91,13 +91,14 @@ def _begin_after_damage(path: Path) -> Path | None:
                 kept.enter(Catalog(path, made))
                 aside = _copy_aside(damaged, path)
                 made.backup(damaged)  # one transaction, whatever was there
+                return aside
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise
-            aside = put_aside(path)
-            with Catalog.open(path) as fresh:
-                kept.enter(fresh)
-    return aside
+    aside_whole = put_aside(path)
+    with Catalog.open(path) as fresh:
+        kept.enter(fresh)
+    return aside_whole
 
 
 def _readable(path: Path) -> _Kept | None:

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { openDialog } from "./dialogs.js";
 import { el } from "./dom.js";
-import { notice } from "./notices.js";
+import { clearNotices, notice } from "./notices.js";
 import { count, reasonTitle } from "./words.js";
 
 /** Count, ask and carry out; then the list is fetched anew, as pictures have moved. */
@@ -25,9 +25,12 @@ export async function carryOut(review) {
   notice("Carrying out…");
   try {
     const done = await api.carryOut({ dry: false, token: plan.token });
-    await openDialog({ title: "Carried out", body: told(done), buttons: [{ title: "Close", value: "", first: true }] });
+    clearNotices();
+    const close = [{ title: "Close", value: "", first: true }];
+    const closed = openDialog({ title: "Carried out", body: told(done), buttons: close });
     await review.loadOverview();
     await review.go(review.place, { step: false, anew: true });
+    await closed;
   } catch (error) {
     const again = { title: "Count anew", run: () => carryOut(review) };
     notice(error.message, { bad: true, action: error.status === 409 ? again : undefined });
@@ -69,11 +72,13 @@ function planned(plan, overview) {
 
 function told(done) {
   const unmoved = done.unmoved ?? [];
+  const lines = [
+    done.moved && `${count(done.moved, "picture")} moved to quarantine`,
+    done.relabelled && `${count(done.relabelled, "picture")} moved to another class`,
+    done.restored && `${count(done.restored, "picture")} brought back`,
+  ].filter(Boolean);
   return [
-    el("ul", {},
-      el("li", {}, `${count(done.moved, "picture")} moved to quarantine`),
-      el("li", {}, `${count(done.relabelled, "picture")} moved to another class`),
-      el("li", {}, `${count(done.restored, "picture")} brought back`)),
+    lines.length > 0 ? el("ul", {}, lines.map((line) => el("li", {}, line))) : el("p", {}, "No picture was moved."),
     done.finished > 0 && el("p", {}, `${count(done.finished, "picture")} of these had been left by a run that was interrupted.`),
     done.lapsed.length > 0 && el("p", { class: "warning" }, `${count(done.lapsed.length, "decision")} could not be carried out, and ${done.lapsed.length === 1 ? "is" : "are"} dropped:`),
     done.lapsed.length > 0 && el("ul", { class: "unmoved" }, done.lapsed.map((why) => el("li", {}, why))),

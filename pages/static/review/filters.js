@@ -51,7 +51,8 @@ export function drawFilters(review) {
     descending.textContent = place.descending === "1" ? "↓" : "↑";
     descending.setAttribute("aria-label", place.descending === "1" ? "Highest first" : "Lowest first");
     const scores = review.overview?.queues.find((queue) => queue.name === place.queue)?.scores;
-    byId("filter-scores").hidden = !scores && !place.score_min && !place.score_max;
+    const differ = scores && score(scores[0]) !== score(scores[1]);
+    byId("filter-scores").hidden = !differ && !place.score_min && !place.score_max;
     fields.score_min.placeholder = scores ? score(scores[0]) : "";
     fields.score_max.placeholder = scores ? score(scores[1]) : "";
     const set = NARROWING.filter((name) => place[name] !== START[name]);

@@ -25,6 +25,8 @@ export const ACTIONS = {
   relabel: { sign: "→", word: "relabelled", done: "relabelled" },
   keeper: { sign: "★", word: "stays in place of its copy", done: "put in its copy's place" },
   "carry-out": { sign: "⇥", word: "carried out", done: "carried out" },
+  accept: { sign: "✓", word: "accepted", done: "accepted" },
+  undo: { sign: "↶", word: "undone", done: "undone" },
   lapse: { sign: "–", word: "dropped", done: "dropped" },
   restore: { sign: "↩", word: "comes back", done: "brought back" },
 };
