@@ -71,7 +71,7 @@ class Lapses:
         return f"it was moved or removed since, and the same picture lies at {places[0]}{more}, so decide there"
 
     def _is_done(self, key: PictureKey, row: DecisionRow) -> bool:
-        """Whether the picture has left for this reason, or lies in this class, and nobody has put that on record yet."""
+        """Whether the picture has left for this reason, or lies in this class, and that is not on record yet."""
         if row.action == ASIDE:
             return self._aside.get(key) == row.value
         places = self._standings.places_of(key.sha256)
