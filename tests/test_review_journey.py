@@ -177,13 +177,13 @@ def test_a_reviewer_clears_a_queue_by_keyboard_and_nothing_is_lost(
             # A decision on a file that is removed behind the page's back is said to be dropped
             page.goto(address(server, "queue=all&sort=path&descending=0"))
             expect(page.locator(".details .path").first).to_contain_text("raw/46")
-            gone = data / current(page)
-            content = gone.read_bytes()
+            vanished = data / current(page)
+            content = vanished.read_bytes()
             page.keyboard.press("x")
             page.keyboard.type("ugly")
             page.keyboard.press("Enter")
             saved(page)
-            gone.unlink()
+            vanished.unlink()
             page.keyboard.press("Shift+C")
             page.get_by_role("button", name="Carry out: move 1 picture").click()
             page.get_by_role("button", name="Count anew").click()
@@ -191,7 +191,7 @@ def test_a_reviewer_clears_a_queue_by_keyboard_and_nothing_is_lost(
             page.get_by_role("button", name="Drop 1 decision").click()
             expect(page.locator("dialog")).to_contain_text("1 decision could not be carried out, and is dropped")
             page.keyboard.press("Enter")
-            gone.write_bytes(content)
+            vanished.write_bytes(content)
 
         source_of_swapped = swapped.replace("_copy", "")
         leaving = {path for path in before if path.endswith("_copy.jpg")} - {swapped, relabelled, kept}
