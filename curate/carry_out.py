@@ -208,9 +208,31 @@ def _pictures_of(
 
 def _let_go(catalog: Catalog, lapses: Sequence[Lapse], who: str) -> None:
     """Put on record that these decisions are no longer to be carried out."""
-    if lapses:
-        rows = [lapse.row._replace(value=lapse.why, replaced=lapse.row.batch) for lapse in lapses]
-        decide(catalog, DecisionRecord.read(catalog), who, LAPSE, lambda: rows)
+    _note_as_done(catalog, DecisionRecord.read(catalog), who, LAPSE, [(lapse.row, lapse.why) for lapse in lapses])
+
+
+def _note_as_done(
+    catalog: Catalog, record: DecisionRecord, who: str, action: str, done: Sequence[tuple[DecisionRow, str]]
+) -> int:
+    """Put on record, with a value each, that decisions are no longer open; the number of the batch, 0 for none.
+
+    What another window or command has put on record in the meantime is left out.
+    """
+
+    def rows() -> list[DecisionRow]:
+        still = [
+            row._replace(value=value, replaced=row.batch)
+            for row, value in done
+            if row in open_rows(record, PictureKey(row.path, row.sha256))
+        ]
+        if not still:
+            raise Overtaken("All of that is on record.")
+        return still
+
+    try:
+        return decide(catalog, record, who, action, rows) if done else 0
+    except Overtaken:
+        return 0
 
 
 def note_carried_out(dataset: Dataset, catalog: Catalog, who: str) -> int:
@@ -245,8 +267,8 @@ def note_carried_out(dataset: Dataset, catalog: Catalog, who: str) -> int:
         if row.action == RESTORE and key not in aside and present.get(key.path) == key.sha256:
             run = ""
         if run is not None:
-            done.append(row._replace(value=run, replaced=row.batch))
-    return decide(catalog, record, who, CARRY_OUT, lambda: done) if done else 0
+            done.append((row, run))
+    return _note_as_done(catalog, record, who, CARRY_OUT, done)
 
 
 def _placed(found: Intended) -> set[str]:

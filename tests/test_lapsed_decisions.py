@@ -4,6 +4,7 @@ import shutil
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -164,6 +165,27 @@ def test_what_a_person_brought_back_by_hand_is_no_longer_to_come(root: Path) -> 
     (root / "quarantine/ugly" / DARK).unlink()
     assert "is not brought back: it lies in the quarantine no longer." in counted(root).warnings[0]
     assert (done(root).restored, counted(root).warnings) == (0, [])
+
+
+def test_what_was_done_is_put_on_record_once_by_whoever_comes_first(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that asks while files move sees what was moved, and so does the run that moved it."""
+    say(root, DARK, ASIDE, "", "ugly")
+    dataset = open_dataset(root)
+
+    def after_another_window(*given: Any) -> int:
+        monkeypatch.undo()
+        with Catalog.open(dataset.catalog_path) as other:
+            assert note_carried_out(dataset, other, "Grace") > 0
+        return decide(*given)
+
+    token = counted(root).token
+    monkeypatch.setattr("curate.carry_out.decide", after_another_window)
+    assert carry_out(root, [], token, "Ada").moved == 1
+    with Catalog.open(dataset.catalog_path) as catalog:
+        batches = DecisionRecord.read(catalog).batches.values()
+    assert [batch.action for batch in batches] == [ASIDE, CARRY_OUT]
 
 
 def placed(folder: Path) -> dict[str, str]:
