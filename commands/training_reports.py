@@ -149,14 +149,14 @@ def plan(found: TrainingPlan) -> None:
             one.speed.backbone,
             "–" if isnan(one.speed.quality) else f"{one.speed.quality:.1f}",
             f"{1e3 * one.speed.answer(1):.0f} / {1e3 * one.speed.answer(4):.0f}",
-            *(f"{one.seconds[count]:,.0f}" for count in counts),
+            " / ".join(f"{one.seconds[count]:,.0f}" for count in counts),
             f"{one.speed.download:,.0f}" if one.speed.download else "",
             one.verdict,
         )
         for one in found.estimates
     ]
-    views = tuple(f"{count} view{'s' if count > 1 else ''}, s" for count in counts)
-    columns = ("backbone", "ImageNet", "an answer from 1 / 4 views, ms", *views, "of it download", "")
+    views = " / ".join(map(str, counts))
+    columns = ("backbone", "ImageNet, %", "answer, ms, 1 / 4 views", f"run, s, {views} views", "download, s", "outcome")
     table(f"A budget of {found.budget:,.0f} s, best first", columns, rows)
     for reason in found.why:
         say(reason)

