@@ -15,8 +15,8 @@ from curate.errors import UserError
 from tests.training_ground import TINY, grow
 from train import budget
 from train.budget import SIZES, VIEW_COUNTS, Speed, choose, parse_duration, plan_budget
-from train.candidates import CANDIDATES, Candidate, weights_at_hand
 from train.downloaded_weights import DownloadedWeights
+from train.known_backbones import KNOWN_BACKBONES, KnownBackbone, weights_at_hand
 from train.optimising.settings import FitSettings
 from train.training import TrainOptions, train_head
 
@@ -149,16 +149,16 @@ def test_what_the_bank_has_costs_nothing_more(garden: Path, tmp_path: Path) -> N
 
 
 def test_what_stands_side_by_side_costs_the_sum_and_has_no_other_size() -> None:
-    pair = Candidate("fast+slow", 85.0, 1.0)
+    pair = KnownBackbone("fast+slow", 85.0, 1.0)
     banked = replace(FAST, banked=1000)
-    both = Speed.side_by_side(pair, [banked, SLOW])
+    both = Speed.of_several(pair, [banked, SLOW])
     assert both.seconds(1000, 100, 1) == pytest.approx(1.5 + 100 * 0.03 + SLOW.seconds(1000, 100, 1))
     assert both.seconds(1000, 100, 4) == pytest.approx(banked.seconds(1000, 100, 4) + SLOW.seconds(1000, 100, 4))
     assert both.answer(1) == pytest.approx(2 * 0.01 + 0.02 + 0.2)
     assert both.answer(4) == pytest.approx(2 * (0.01 + 3 * 0.002) + 4 * (0.02 + 0.2))
     assert choose([FAST, SLOW, both], 1000, 100, 1_000).backbone == "fast+slow"
     # Too little for it at its own size: a single one is made smaller, the pair is not
-    assert choose([FAST, Speed.side_by_side(pair, [FAST, SLOW])], 1000, 100, 28).crop == 160
+    assert choose([FAST, Speed.of_several(pair, [FAST, SLOW])], 1000, 100, 28).crop == 160
     with pytest.raises(UserError, match=r"the least, fast\+slow at its own size with one view"):
         choose([both], 1000, 100, 28)
 
@@ -198,7 +198,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, network: float = 0.0) -> list[str]:
 
     def measure(name: str, *_: object) -> Speed:
         measured.append(name)
-        known = CANDIDATES[name]
+        known = KNOWN_BACKBONES[name]
         return replace(FAST, backbone=name, quality=known.top1, network=network * known.multiply_adds)
 
     monkeypatch.setattr(budget, "measure_speed", measure)

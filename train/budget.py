@@ -24,13 +24,13 @@ from curate.progress import Progress, silent
 from curate.splitting.since_split import open_current_split
 from train.backbone_names import networks_named
 from train.backbones import Backbone
-from train.candidates import CANDIDATES, Candidate, published_weights, side_by_side, weights_at_hand
 from train.device import one_thread
 from train.features.bank import CLEAN, FeatureBank
 from train.features.extract import bank_key
 from train.features.freeze import FrozenNetwork
 from train.features.views import Views
 from train.head import fit_head
+from train.known_backbones import KNOWN_BACKBONES, KnownBackbone, known_backbone, published_weights, weights_at_hand
 from train.options import weights_by_network
 from train.pictures import LabelledPicture
 from train.timm_networks import patch_of
@@ -71,7 +71,7 @@ class Speed:
     parts: tuple["Speed", ...] = ()
 
     @classmethod
-    def side_by_side(cls, candidate: Candidate, parts: Sequence["Speed"]) -> "Speed":
+    def of_several(cls, candidate: KnownBackbone, parts: Sequence["Speed"]) -> "Speed":
         """What several networks cost together: each decodes for itself, and a head's work goes with its width."""
         total = {
             name: sum(getattr(one, name) for one in parts)
@@ -170,11 +170,11 @@ def plan_budget(
     train, valid, labels = pictures_of(open_current_split(root))
     place = Place.of(options, None, progress)
     if candidates:
-        wanted, absent = [CANDIDATES.get(name) or side_by_side(name) for name in candidates], dict[str, str]()
+        wanted, absent = [KNOWN_BACKBONES.get(name) or known_backbone(name) for name in candidates], dict[str, str]()
     else:
-        absent = {name: reason for name in CANDIDATES if (reason := _not_to_be_had(name, offline=offline))}
+        absent = {name: reason for name in KNOWN_BACKBONES if (reason := _not_to_be_had(name, offline=offline))}
         wanted = sorted(
-            (one for name, one in CANDIDATES.items() if name not in absent), key=lambda one: one.multiply_adds
+            (one for name, one in KNOWN_BACKBONES.items() if name not in absent), key=lambda one: one.multiply_adds
         )
     networks = dict.fromkeys(network for candidate in wanted for network in candidate.networks)
     measured: dict[str, Speed] = {}
@@ -193,7 +193,7 @@ def plan_budget(
     speeds = [
         measured[one.name]
         if one.networks == [one.name]
-        else Speed.side_by_side(one, [measured[network] for network in one.networks])
+        else Speed.of_several(one, [measured[network] for network in one.networks])
         for one in wanted
         if all(network in measured for network in one.networks)
     ]
@@ -242,7 +242,7 @@ def measure_speed(
     (backbone,) = load_backbones(name, weights, seed=options.seed, cut=options.features)
     load = time.perf_counter() - started
     size = sum(value.numel() * value.element_size() for value in backbone.network.state_dict().values())
-    known = CANDIDATES.get(name)
+    known = KNOWN_BACKBONES.get(name)
     step = max(1, len(train) // _SAMPLE)
     sample = train[::step][:_SAMPLE]
     views = Views(max(VIEW_COUNTS), options.seed, options.augmentation)
@@ -284,11 +284,11 @@ def _not_to_be_had(name: str, *, offline: bool) -> str:
 
 def _least_seconds(name: str, measured: Mapping[str, Speed], train: int, valid: int) -> float:
     """What a backbone would take at the very least, by the multiply-adds of the dearest one measured so far."""
-    known = [one for one in measured if one in CANDIDATES]
-    if name not in CANDIDATES or not known:
+    known = [one for one in measured if one in KNOWN_BACKBONES]
+    if name not in KNOWN_BACKBONES or not known:
         return 0.0
-    dearest = max(known, key=lambda one: CANDIDATES[one].multiply_adds)
-    ratio = CANDIDATES[name].multiply_adds / CANDIDATES[dearest].multiply_adds / _GAIN
+    dearest = max(known, key=lambda one: KNOWN_BACKBONES[one].multiply_adds)
+    ratio = KNOWN_BACKBONES[name].multiply_adds / KNOWN_BACKBONES[dearest].multiply_adds / _GAIN
     return (train + valid) * measured[dearest].network * ratio * SIZES[-1] ** 2
 
 

@@ -10,7 +10,7 @@ from train.features.packaged_weights import PACKAGED
 
 
 @dataclass(frozen=True)
-class Candidate:
+class KnownBackbone:
     """One backbone, or several side by side, as --backbone takes it."""
 
     name: str
@@ -31,23 +31,23 @@ class Candidate:
 # features worse, not better (S. Kornblith et al., "Why do better loss functions lead to less transferable features?",
 # NeurIPS 2021). What stands side by side has no such figure: each further network takes away a share of the mistakes.
 _SINGLE: Final = (
-    Candidate("mobilenet_v3_large", 74.0, 0.22),
-    Candidate("efficientnet_lite0", 74.8, 0.39),
-    Candidate("efficientnet_b0", 77.7, 0.39),
-    Candidate("efficientnet_lite1", 76.7, 0.60),
-    Candidate("efficientnet_lite2", 77.5, 0.86),
-    Candidate("regnet_y_1_6gf", 78.0, 1.61),
-    Candidate("resnet50", 76.1, 4.09),
-    Candidate("convnext_tiny", 82.5, 4.46),
-    Candidate("vit_small_patch14_dinov2", 81.1, 6.1, broad=True),
-    Candidate("vit_small_patch16_dinov3", 81.4, 6.3, broad=True),
-    Candidate("resnet152", 78.3, 11.51),
-    Candidate("eva02_small_patch14_336", 85.8, 15.5),
-    Candidate("vit_base_patch16_siglip_224.v2_webli", 78.2, 17.7, broad=True),
-    Candidate("vit_base_patch14_dinov2", 84.5, 23.2, broad=True),
-    Candidate("vit_base_patch16_dinov3", 85.0, 23.6, broad=True),
-    Candidate("vit_large_patch14_dinov2", 86.3, 81.1, broad=True),
-    Candidate("vit_large_patch16_dinov3", 87.4, 82.4, broad=True),
+    KnownBackbone("mobilenet_v3_large", 74.0, 0.22),
+    KnownBackbone("efficientnet_lite0", 74.8, 0.39),
+    KnownBackbone("efficientnet_b0", 77.7, 0.39),
+    KnownBackbone("efficientnet_lite1", 76.7, 0.60),
+    KnownBackbone("efficientnet_lite2", 77.5, 0.86),
+    KnownBackbone("regnet_y_1_6gf", 78.0, 1.61),
+    KnownBackbone("resnet50", 76.1, 4.09),
+    KnownBackbone("convnext_tiny", 82.5, 4.46),
+    KnownBackbone("vit_small_patch14_dinov2", 81.1, 6.1, broad=True),
+    KnownBackbone("vit_small_patch16_dinov3", 81.4, 6.3, broad=True),
+    KnownBackbone("resnet152", 78.3, 11.51),
+    KnownBackbone("eva02_small_patch14_336", 85.8, 15.5),
+    KnownBackbone("vit_base_patch16_siglip_224.v2_webli", 78.2, 17.7, broad=True),
+    KnownBackbone("vit_base_patch14_dinov2", 84.5, 23.2, broad=True),
+    KnownBackbone("vit_base_patch16_dinov3", 85.0, 23.6, broad=True),
+    KnownBackbone("vit_large_patch14_dinov2", 86.3, 81.1, broad=True),
+    KnownBackbone("vit_large_patch16_dinov3", 87.4, 82.4, broad=True),
 )
 
 _MISTAKES_LEFT: Final = 0.85
@@ -56,15 +56,15 @@ _MISTAKES_LEFT: Final = 0.85
 _SIDE_BY_SIDE: Final = (OFFLINE,)
 
 
-def side_by_side(name: str) -> Candidate:
+def known_backbone(name: str) -> KnownBackbone:
     """What is known of the networks that `name` means, together."""
-    known = [CANDIDATES.get(one, Candidate(one, float("nan"), 0.0)) for one in networks_named(name)]
+    known = [KNOWN_BACKBONES.get(one, KnownBackbone(one, float("nan"), 0.0)) for one in networks_named(name)]
     mistakes = (100 - max(one.top1 for one in known)) * _MISTAKES_LEFT ** (len(known) - 1)
-    return Candidate(name, 100 - mistakes, sum(one.multiply_adds for one in known), any(one.broad for one in known))
+    return KnownBackbone(name, 100 - mistakes, sum(one.multiply_adds for one in known), any(one.broad for one in known))
 
 
-CANDIDATES: Final[dict[str, Candidate]] = {one.name: one for one in _SINGLE}
-CANDIDATES.update({name: side_by_side(name) for name in _SIDE_BY_SIDE})
+KNOWN_BACKBONES: Final[dict[str, KnownBackbone]] = {one.name: one for one in _SINGLE}
+KNOWN_BACKBONES.update({name: known_backbone(name) for name in _SIDE_BY_SIDE})
 
 
 def weights_at_hand(name: str) -> bool:
