@@ -18,7 +18,9 @@ from curate.errors import UserError
 from tests.training_ground import COLOURS, grow, picture, small_checkpoint
 from train.backbones import Backbone, load_backbone
 from train.checkpoint import load_checkpoint, save_checkpoint
+from train.explaining import heat_map
 from train.export import export
+from train.features.freeze import FrozenNetwork
 from train.optimising.layers import build_head
 from train.timm_networks import preprocessing_of
 from train.training import TrainOptions, train_head
@@ -176,6 +178,17 @@ def test_a_checkpoint_of_another_pooling_is_told_from_a_damaged_one(tmp_path: Pa
     del content["backbones"][0]["pooling"]
     torch.save(content, tmp_path / "old.pth")
     assert load_checkpoint(tmp_path / "old.pth").backbones[0].pooling == "own"
+
+
+@pytest.mark.parametrize("name", [DINOV2, REGISTERS, DINOV3])
+def test_a_heat_map_reaches_the_patches(name: str) -> None:
+    backbone = loaded(name)
+    head = build_head(backbone.dim, 3, seed=0).eval().requires_grad_(False)
+    network = FrozenNetwork(backbone.network, backbone.preprocessing, torch.device("cpu"), "float32")
+    image = picture((90, 60, 190), 3, (300, 260))
+    values = heat_map([network], head, [backbone.preprocessing.clean(image)[None]], image.size, "iris", 1).values
+    assert values.sum() == pytest.approx(1, abs=1e-4)
+    assert len(np.unique(values)) > 100  # places differ
 
 
 def test_a_vision_transformer_trains_at_a_size_of_its_own(tmp_path: Path) -> None:
