@@ -270,6 +270,15 @@ def test_what_cannot_fit_by_what_the_others_took_is_not_measured(
 
 
 @pytest.mark.usefixtures("nothing_here")
+def test_nothing_to_choose_from_is_said(garden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"weights of resnet50 are not at hand, and --offline allows no download"):
+        plan_budget(garden, 60, plain(tmp_path), candidates=["resnet50"], offline=True)
+    monkeypatch.setattr("train.features.packaged_weights.find_spec", lambda _: None)
+    with pytest.raises(UserError, match="No backbone is at hand, nor a way to download one"):
+        plan_budget(garden, 60, plain(tmp_path), offline=True)
+
+
+@pytest.mark.usefixtures("nothing_here")
 def test_speed_is_measured_with_random_weights_where_there_are_none(garden: Path, tmp_path: Path) -> None:
     """Nothing is downloaded to plan with: not even what a run would download."""
     found = plan_budget(garden, 600, plain(tmp_path), candidates=["mobilenet_v3_small"]).estimates[0].speed

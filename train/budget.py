@@ -176,15 +176,20 @@ def plan_budget(
         wanted = sorted(
             (one for name, one in KNOWN_BACKBONES.items() if name not in absent), key=lambda one: one.multiply_adds
         )
+    _require_candidates(wanted, options, offline=offline)
     networks = dict.fromkeys(network for candidate in wanted for network in candidate.networks)
     measured: dict[str, Speed] = {}
     why = []
     with progress("Measuring backbones", len(networks)) as advance:
         for name in networks:
             spent = time.perf_counter() - started
-            if measured and spent > _PLANNING * seconds:
+            if measured and not candidates and spent > _PLANNING * seconds:
                 why.append(f"{name} was not measured: measuring had taken {spent:.0f} s already.")
-            elif measured and (least := _least_seconds(name, measured, len(train), len(valid))) > seconds:
+            elif (
+                measured
+                and not candidates
+                and (least := _least_seconds(name, measured, len(train), len(valid))) > seconds
+            ):
                 why.append(f"{name} was not measured: it would take {least:.0f} s or more.")
             else:
                 own = weights_by_network(options.weights, list(networks)) if candidates else {name: "default"}
@@ -263,6 +268,21 @@ def measure_speed(
         broad=known is not None and known.broad,
         step=patch if (patch := patch_of(backbone.network)) > 1 else 16,
     )
+
+
+def _require_candidates(wanted: Sequence[KnownBackbone], options: TrainOptions, *, offline: bool) -> None:
+    """Raise UserError where there is nothing to choose from, or what is named would have to be downloaded."""
+    if not wanted:
+        raise UserError(
+            "No backbone is at hand, nor a way to download one: install Florilegium anew, which brings three, or name "
+            "one with --backbone NAME --weights FILE."
+        )
+    absent = [one.name for one in wanted if not weights_at_hand(one.name)]
+    if offline and absent and str(options.weights) == "default":
+        raise UserError(
+            f"The weights of {absent[0]} are not at hand, and --offline allows no download: leave one of the two out, "
+            "or pass --weights FILE."
+        )
 
 
 def _not_to_be_had(name: str, *, offline: bool) -> str:

@@ -80,7 +80,9 @@ def size_of_positions(network: nn.Module, state: Mapping[str, torch.Tensor]) -> 
     mine, theirs = (found.get("pos_embed") for found in (network.state_dict(), state))
     if mine is None or theirs is None or mine.shape == theirs.shape or mine.ndim != 3 or theirs.ndim != 3:
         return None
-    patches = int(network.patch_embed.num_patches)  # type: ignore[union-attr, arg-type]
+    patches = getattr(getattr(network, "patch_embed", None), "num_patches", None)
+    if patches is None:
+        return None
     side = (theirs.shape[1] - (mine.shape[1] - patches)) ** 0.5
     return int(side) * patch_of(network) if side == int(side) and side else None
 
@@ -102,7 +104,10 @@ def resize(network: nn.Module, size: int) -> None:
         )
     change = getattr(network, "set_input_size", None)
     if change is not None and not getattr(network, "dynamic_img_size", False):
-        change(img_size=(size, size))
+        try:
+            change(img_size=(size, size))
+        except (AssertionError, RuntimeError, TypeError) as error:
+            raise ValueError(f"{size} pixels a side do not fit its windows ({error})") from error
 
 
 def as_timm_names_it(network: nn.Module, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -112,7 +117,7 @@ def as_timm_names_it(network: nn.Module, state: Mapping[str, torch.Tensor]) -> d
         return dict(state)
     try:
         found = convert(dict(state), network)
-    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError):  # no file of that family
+    except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):  # no file of that family
         return dict(state)
     return {key: value for key, value in found.items() if isinstance(value, torch.Tensor)}
 
