@@ -177,22 +177,17 @@ def plan_budget(
             (one for name, one in KNOWN_BACKBONES.items() if name not in absent), key=lambda one: one.multiply_adds
         )
     _require_candidates(wanted, options, offline=offline)
-    networks = dict.fromkeys(network for candidate in wanted for network in candidate.networks)
+    networks = list(dict.fromkeys(network for candidate in wanted for network in candidate.networks))
+    own = weights_by_network(options.weights, networks) if candidates else dict.fromkeys(networks, "default")
     measured: dict[str, Speed] = {}
     why = []
     with progress("Measuring backbones", len(networks)) as advance:
         for name in networks:
-            spent = time.perf_counter() - started
-            if measured and not candidates and spent > _PLANNING * seconds:
-                why.append(f"{name} was not measured: measuring had taken {spent:.0f} s already.")
-            elif (
-                measured
-                and not candidates
-                and (least := _least_seconds(name, measured, len(train), len(valid))) > seconds
-            ):
-                why.append(f"{name} was not measured: it would take {least:.0f} s or more.")
+            spent, least = time.perf_counter() - started, _least_seconds(name, measured, len(train), len(valid))
+            if measured and not candidates and max(spent / _PLANNING, least) > seconds:
+                took = f"measuring had taken {spent:.0f} s already" if spent > _PLANNING * seconds else ""
+                why.append(f"{name} was not measured: {took or f'it would take {least:.0f} s or more'}.")
             else:
-                own = weights_by_network(options.weights, list(networks)) if candidates else {name: "default"}
                 measured[name] = measure_speed(name, train, len(labels), replace(options, weights=own[name]), place)
             advance(1)
     speeds = [
@@ -277,8 +272,9 @@ def _require_candidates(wanted: Sequence[KnownBackbone], options: TrainOptions, 
             "No backbone is at hand, nor a way to download one: install Florilegium anew, which brings three, or name "
             "one with --backbone NAME --weights FILE."
         )
-    absent = [one.name for one in wanted if not weights_at_hand(one.name)]
-    if offline and absent and str(options.weights) == "default":
+    if not offline or str(options.weights) != "default":
+        return
+    if absent := [one.name for one in wanted if not weights_at_hand(one.name)]:
         raise UserError(
             f"The weights of {absent[0]} are not at hand, and --offline allows no download: leave one of the two out, "
             "or pass --weights FILE."
