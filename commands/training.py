@@ -36,6 +36,7 @@ def train(
     names: Names = None,
     device: Device = DEFAULT_DEVICE,
     budget: Annotated[str | None, typer.Option(help="Pick backbone, size and views that fit: 60s, 5m, 1h.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="With --budget: count on no download.")] = False,
     folds: Annotated[int, typer.Option(min=0, help="Cross-validate within train instead; 5, say.")] = 0,
     sweep: Annotated[bool, typer.Option("--sweep", help="First choose rate, decay and balance by folds.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's event files too.")] = False,
@@ -53,6 +54,10 @@ def train(
 
         what = "--tensorboard has nothing to write" if tensorboard else "--sweep runs folds of its own"
         raise UserError(f"--folds measures and saves no run, so {what}: give one of the two.")
+    if offline and budget is None:
+        from curate.errors import UserError
+
+        raise UserError("--offline says what --budget may count on: without a budget, take --backbone offline.")
     labelled = names_of(data, names)
     tell_split(data)
     chosen = chosen_recipe(recipe, options, change or [])
@@ -63,7 +68,7 @@ def train(
     told = options_of(chosen, seed=options["seed"], models=models, device=device, names=labelled)
     told = replace(told, watch=training_reports.epoch)
     if budget is not None:
-        told = _within(data, budget, told, options["backbone"])
+        told = _within(data, budget, told, options["backbone"], offline=offline)
     if folds:
         _cross_validate(data, told, folds)
         following = command_line("train", data, *flags_again(recipe, options, change or [], models))
@@ -94,12 +99,14 @@ def flags_again(recipe: str, options: Mapping[str, Any], changes: list[str], mod
     return [*again, *(["--models", str(models)] if models != DEFAULT_MODELS else [])]
 
 
-def _within(data: Path, budget: str, options: TrainOptions, backbone: str | None) -> TrainOptions:
+def _within(data: Path, budget: str, options: TrainOptions, backbone: str | None, *, offline: bool) -> TrainOptions:
     from train.budget import parse_duration, plan_budget
 
-    plan = plan_budget(data, parse_duration(budget), options, candidates=backbone and [backbone], progress=console.bars)
-    for reason in plan.why:
-        console.say(reason)
+    plan = plan_budget(
+        data, parse_duration(budget), options, candidates=backbone and [backbone], offline=offline,
+        progress=console.bars,
+    )  # fmt: skip
+    training_reports.plan(plan)
     return plan.applied_to(options)
 
 

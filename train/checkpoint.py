@@ -32,9 +32,11 @@ from train.features.preprocessing import Preprocessing
 from train.features.weights import DamagedFile, fit_state, is_finite, load_safely, require_backed
 from train.metrics import Accuracy
 from train.optimising.layers import Head, describe_head, head_from_description, linears
+from train.timm_networks import POOLINGS
 
 FORMAT: Final = "florilegium checkpoint"
-VERSION: Final = 2  # 1 had no calibration: a reader of 1 would give other probabilities
+VERSION: Final = 3  # 1 had no calibration: a reader of 1 would give other probabilities; 2 knew one pooling alone
+_BEFORE_POOLING: Final = 2  # of checkpoints that older readers read right
 
 # What reading a foreign dict and building from it may raise.
 _RAISED_OF_DAMAGE = (
@@ -171,7 +173,7 @@ def _to_plain(checkpoint: Checkpoint) -> dict[str, Any]:
     """Dicts, lists, strings, numbers and tensors alone: whatever else would not load with weights_only=True."""
     return {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION if any(one.pooling != POOLINGS[0] for one in checkpoint.backbones) else _BEFORE_POOLING,
         "created": checkpoint.created,
         "backbones": [_backbone_to_plain(backbone) for backbone in checkpoint.backbones],
         "head": _head_to_plain(checkpoint.head),
@@ -200,6 +202,7 @@ def _backbone_to_plain(backbone: Backbone) -> dict[str, Any]:
         "library": backbone.library,
         "architecture": backbone.architecture,
         "cut": backbone.cut,
+        "pooling": backbone.pooling,
         "weights": backbone.weights,
         "weights_sha256": backbone.weights_sha256,
         "dim": backbone.dim,
@@ -212,12 +215,14 @@ def _backbone_from_plain(found: Mapping[str, Any], path: Path) -> Backbone:
     library = found["library"]
     if library not in LIBRARIES or found["cut"] not in CUTS:
         raise ValueError(f"no library is called {library!r}, or no cut {found['cut']!r}")
+    if (pooling := found.get("pooling", POOLINGS[0])) not in POOLINGS:  # older ones do not say it
+        raise ValueError(f"no pooling is called {pooling!r}")
     architecture, state = str(found["architecture"]), found["state"]
-    needed = bytes_of_network(library, architecture, found["cut"])
+    preprocessing = Preprocessing.from_dict(found["preprocessing"])
+    needed = bytes_of_network(library, architecture, found["cut"], crop=preprocessing.crop)
     if needed is not None and needed != sum(value.numel() * value.element_size() for value in state.values()):
         raise ValueError(f"the backbone's weights are not those of {architecture}")
-    preprocessing = Preprocessing.from_dict(found["preprocessing"])
-    network = empty_network(library, architecture, found["cut"])
+    network = empty_network(library, architecture, found["cut"], pooling=pooling, crop=preprocessing.crop)
     fit_state(network, state, network_name=architecture, source=path.name)
     freeze_parameters(network)
     if weights_digest(network) != found["weights_sha256"]:
@@ -234,6 +239,7 @@ def _backbone_from_plain(found: Mapping[str, Any], path: Path) -> Backbone:
         dim=int(found["dim"]),
         preprocessing=preprocessing,
         weights_sha256=str(found["weights_sha256"]),
+        pooling=pooling,
     )
 
 

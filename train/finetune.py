@@ -17,6 +17,7 @@ from curate.image import BrokenPicture
 from curate.memory import keep_freed_memory
 from curate.progress import Progress, silent
 from curate.splitting.since_split import open_current_split
+from train.backbone_names import networks_named
 from train.backbones import Backbone, freeze_parameters, weights_digest
 from train.calibration import Calibration, calibrate_confidence
 from train.evaluate import measure_head, side_by_side
@@ -162,7 +163,7 @@ def train_network(
 
 
 def _one_backbone(options: TrainOptions) -> Backbone:
-    if "+" in options.backbone:
+    if len(networks_named(options.backbone)) > 1:
         raise UserError(
             f"--unfreeze trains one network, not {options.backbone}: name one, or leave them frozen side by side."
         )

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from curate.defaults import DEFAULT_SEED, MOST_SEED
 from curate.errors import UserError
+from train.backbone_names import networks_named
 from train.limits import MAX_CROP, MOST_VIEWS
 from train.optimising.settings import FitSettings, Tuning
 from train.option_fields import Option, option, options_in, require_within, values_of
@@ -53,8 +54,8 @@ class LearningOptions:
     """
 
     backbone: str = option(
-        "resnet152", "a network of torchvision or timm, or scratch_cnn; several joined by + stand side by side",
-        heading="The network", flag="A network of torchvision or timm; a+b: both.",
+        "resnet152", "a network of torchvision or timm, scratch_cnn, or offline: no download; a+b stand side by side",
+        heading="The network", flag="A network of torchvision or timm, or offline; a+b: both.",
     )  # fmt: skip
     weights: str | Path = option(
         "default", "default (the library's choice), none (random), a library's tag, a file, or NAME=one of these,…",
@@ -98,7 +99,7 @@ class LearningOptions:
         Of a weights file the name alone: where it lay is nobody's business but the user's.
         """
         values = {name: _fact(value) for name, value in self.learning().items()}
-        names = [name.strip() for name in self.backbone.split("+")]
+        names = networks_named(self.backbone)
         own = {name: Path(value).name for name, value in weights_by_network(self.weights, names).items()}
         same = len(set(own.values())) == 1
         return {**values, "weights": own[names[0]] if same else ",".join(f"{name}={own[name]}" for name in names)}

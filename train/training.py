@@ -24,6 +24,7 @@ from curate.program import __version__
 from curate.progress import Progress, silent
 from curate.splitting.since_split import open_current_split
 from curate.splitting.unfinished import steady_split
+from train.backbone_names import networks_named
 from train.backbones import Backbone, load_backbone
 from train.calibration import Calibration, calibrate_confidence
 from train.checkpoint import Checkpoint, save_checkpoint
@@ -275,14 +276,12 @@ def load_backbones(
     squash: bool = False,
     normalise: Normalise = "weights",
 ) -> list[Backbone]:
-    """`load_backbone` for each of the names joined by "+", each with its weights of `weights_by_network`.
+    """`load_backbone` for each of `networks_named`, each with its weights of `weights_by_network`.
 
     `squash` and `normalise` change what its pictures look like, as `Preprocessing.as_asked` does. Raises UserError as
     these do.
     """
-    wanted = [name.strip() for name in names.split("+")]
-    if len(set(wanted)) < len(wanted):
-        raise UserError(f"--backbone {names} names one network twice: its features would say nothing new.")
+    wanted = networks_named(names)
     own = weights_by_network(weights, wanted)
     found = [load_backbone(name, own[name], seed=seed, cut=cut, crop=crop) for name in wanted]
     return [replace(one, preprocessing=one.preprocessing.as_asked(normalise, squash=squash)) for one in found]

@@ -106,7 +106,10 @@ def _read_safetensors(file: Path, checkpoint: Checkpoint) -> Runner:
     for parameter in classifier.head.parameters():
         parameter.zero_()
     for number, backbone in enumerate(checkpoint.backbones):
-        classifier.backbones[number] = empty_network(backbone.library, backbone.architecture, backbone.cut)
+        classifier.backbones[number] = empty_network(
+            backbone.library, backbone.architecture, backbone.cut,
+            pooling=backbone.pooling, crop=backbone.preprocessing.crop,
+        )  # fmt: skip
     classifier.load_state_dict(load_file(file), strict=True)
     return _torch_runner(classifier.eval())
 

