@@ -23,10 +23,9 @@ from train.ablating.flattery import FoldedPictures, fold_pictures, group_numbers
 from train.ablating.paired import Answers, mean_accuracy, paired_difference
 from train.ablating.pool import LearningPool, learning_pool
 from train.ablating.report import CLEANING, STEPS, AblationReport, AblationRow
-from train.device import one_thread
 from train.features.views import Views
-from train.folds import near_duplicate_groups
-from train.head import fit_head, require_room
+from train.fold_assignment import near_duplicate_groups
+from train.head import fit_head, require_room, threads_for
 from train.optimising.settings import FitSettings
 from train.predict import mean_probabilities
 from train.training import Place, TrainOptions, banked, load_backbones, pictures_of, require_every_class
@@ -94,7 +93,7 @@ def ablate(
     arms.setdefault(baseline.key, baseline)
     fits = len(arms) * seeds + (folded.fits if folded else 0)
     tell(_cost(arms, seeds, folded, fits))
-    with progress("Fitting heads", fits) as advance, one_thread():
+    with progress("Fitting heads", fits) as advance, threads_for(options.head):
         answers = {key: bench.answers(arm, advance) for key, arm in arms.items()}
         flattery = measure_flattery(folded, options.head, seed=options.seed, advance=advance) if folded else None
     rows = _rows(drawn.comparisons, answers, pool, measured.sha256, groups, options.seed)

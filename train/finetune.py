@@ -104,6 +104,11 @@ def train_network(
     Killed at any instant, the same call goes on from what was last kept in `<models>/unfinished`. The figures are
     those of the saved checkpoint, through the way that predicts. Raises UserError as `train_head` does.
     """
+    if options.head.head != "sgd" and not options.tuning.probe:
+        raise UserError(
+            f"head = {options.head.head} is fitted on a frozen network: with --unfreeze, --set probe=true begins with "
+            f"it, and --head sgd leaves it out."
+        )
     dataset = open_current_split(root)
     train, valid, labels = pictures_of(dataset)
     place = Place.of(options, processes, progress)
@@ -201,6 +206,7 @@ def _first_head(backbone: Backbone, data: _Data, options: TrainOptions, settings
     alone = FitSettings(
         hidden=settings.hidden, activation=settings.activation, dropout=settings.dropout,
         input_dropout=settings.input_dropout, balance=settings.balance, balance_by=settings.balance_by,
+        head=settings.head, strength=settings.strength,
     )  # fmt: skip
     targets = data.targets([data.learnt[position] for position in found.kept]).tolist()
     fitted = fit_head(
