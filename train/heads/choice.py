@@ -33,6 +33,9 @@ STRENGTHS: Final[Mapping[ConvexHead, tuple[float, ...]]] = {
 
 ADJUSTMENTS: Final = (0.0, 0.5, 1.0)
 
+COORDINATES: Final = (False, True)
+"""Features as they are, and their signed square roots."""
+
 _CLOSED: Final[Mapping[ConvexHead, Callable[[Moments, Sequence[float]], Iterator[LinearFit]]]] = {
     "ridge": ridge, "lda": discriminant
 }  # fmt: skip
@@ -112,7 +115,7 @@ def choose_head(
     jury = _Jury(targets, fold, classes, settings.balance)
     if not len(jury.held):
         return _without_folds(features, targets, jury, kinds[0], strengths[kinds[0]])
-    with progress("Choosing the head by folds", 2 * len(_CLOSED) + len(kinds)) as advance:
+    with progress("Choosing the head by folds", len(COORDINATES) * (1 + len(_CLOSED)) + len(kinds)) as advance:
         bench, found = _better_bench(features, targets, jury, advance)
         contenders = []
         for kind in kinds:
@@ -221,8 +224,9 @@ def _better_bench(
 ) -> tuple[_Bench, dict[ConvexHead, _Contender]]:
     """The coordinates in which a closed form does best, and what each does there."""
     best: tuple[float, _Bench, dict[ConvexHead, _Contender]] | None = None
-    for roots in (False, True):
+    for roots in COORDINATES:
         bench, found = _Bench(features, targets, jury, roots=roots), dict[ConvexHead, _Contender]()
+        advance(1)
         for kind in _CLOSED:
             found[kind] = _contender(bench, kind, STRENGTHS[kind], jury)
             advance(1)

@@ -30,6 +30,10 @@ class SignedSqrt(nn.Module):
         super().__init__()
         self.knee = knee
 
+    def extra_repr(self) -> str:
+        """What `print` shows of it."""
+        return f"knee={self.knee:g}"
+
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Features of any shape, float32, each by itself."""
         return features / torch.sqrt(features.abs() + self.knee)
