@@ -42,6 +42,7 @@ from train.training import (
     banked,
     dataset_facts,
     finished,
+    folds_for,
     load_backbones,
     pictures_of,
     require_every_class,
@@ -124,7 +125,7 @@ def train_network(
     source = PixelSource(data.all(), backbone.preprocessing, options.augmentation, options.seed, device=place.device)
     # Their processes are forked before anything else is begun: a bar's thread would forbid it, and a GPU delay it
     with source.at_work(settings.batch * settings.accumulate + 1, len(source.pictures) * settings.epochs):
-        head = _first_head(backbone, data, options, settings, place)
+        head = _first_head(backbone, data, dataset, options, settings, place)
         stages = unfreeze(backbone.network, options.tuning.unfreeze)
         if place.device.type == "cpu":
             keep_freed_memory()
@@ -193,7 +194,9 @@ def _readable(
     return _Data(learnt, measured, broken + broken_valid, labels)
 
 
-def _first_head(backbone: Backbone, data: _Data, options: TrainOptions, settings: FitSettings, place: Place) -> Head:
+def _first_head(
+    backbone: Backbone, data: _Data, dataset: Dataset, options: TrainOptions, settings: FitSettings, place: Place
+) -> Head:
     """A head of random values, or one that was fitted on the frozen network's features first."""
     if not options.tuning.probe:
         return build_head(
@@ -208,13 +211,15 @@ def _first_head(backbone: Backbone, data: _Data, options: TrainOptions, settings
         input_dropout=settings.input_dropout, balance=settings.balance, balance_by=settings.balance_by,
         head=settings.head, strength=settings.strength,
     )  # fmt: skip
-    targets = data.targets([data.learnt[position] for position in found.kept]).tolist()
+    targets = data.targets([data.learnt[position] for position in found.kept])
+    fold, _ = folds_for(alone, dataset, found.sha256, targets.numpy(), options.seed, place)
     fitted = fit_head(
         found.features,
-        targets,
+        targets.tolist(),
         len(data.labels),
         alone,
         seed=options.seed,
+        fold=fold,
         processes=place.processes,
         progress=place.progress,
     )

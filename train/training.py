@@ -155,7 +155,7 @@ def train_head(
     unfinished = unfinished_run(options, backbones, facts, place)
     index = {label: number for number, label in enumerate(labels)}
     targets = np.array([index[label] for label in train_labels], dtype=np.int64)
-    fold, told = _folds_for(settings, dataset, learnt.sha256, targets, options.seed, place)
+    fold, told = folds_for(settings, dataset, learnt.sha256, targets, options.seed, place)
     # One layer is fitted sooner on the CPU than its features reach a GPU
     with threads_for(settings):
         fitted = fit_head(
@@ -194,7 +194,7 @@ def train_head(
     )
 
 
-def _folds_for(
+def folds_for(
     settings: FitSettings,
     dataset: Dataset,
     sha256: Sequence[str],
@@ -202,7 +202,10 @@ def _folds_for(
     seed: int,
     place: Place,
 ) -> tuple[NDArray[np.int64] | None, list[str]]:
-    """(the fold of each picture (N,), notes), by which a head is chosen; None where it is not chosen by folds."""
+    """(the fold of each picture (N,), notes) by which a head is chosen; None where steps fit it, and folds do not choose.
+
+    `targets` (N,) are class indices of the contents `sha256`. Raises UserError as `near_duplicate_groups` does.
+    """
     if settings.head == "sgd":
         return None, []
     found = ""

@@ -27,7 +27,7 @@ from train.optimising.settings import ConvexHead, FitSettings
 STRENGTHS: Final[Mapping[ConvexHead, tuple[float, ...]]] = {
     "ridge": (0.3, 0.1, 0.03, 0.01),
     "lda": (0.97, 0.9, 0.8, 0.6),
-    "logistic": (0.01, 0.003, 0.001, 0.0003),
+    "logistic": (0.01, 0.003, 0.001),
 }
 """What is tried of each, strong to weak; `Candidate` says what the numbers are."""
 
@@ -36,10 +36,13 @@ ADJUSTMENTS: Final = (0.0, 0.5, 1.0)
 COORDINATES: Final = (False, True)
 """Features as they are, and their signed square roots."""
 
-_CLOSED: Final[Mapping[ConvexHead, Callable[[Moments, Sequence[float]], Iterator[LinearFit]]]] = {
+_CLOSED: Final[Mapping[ConvexHead, Callable[[Moments, Sequence[float], torch.dtype], Iterator[LinearFit]]]] = {
     "ridge": ridge, "lda": discriminant
 }  # fmt: skip
 _PRIORS: Final[Mapping[ConvexHead, float]] = {"ridge": 0.0, "lda": 1.0, "logistic": 0.0}  # what its logits lack of it
+_ROUGHLY: Final = 1e-4  # of the loss: where L-BFGS stops within folds
+_TELLING: Final = 500  # held-out pictures from which on only the better strengths of a kind go on
+_STAYING: Final = 2  # of these
 _TEMPERATURES: Final = (math.log(1e-3), math.log(1e3))
 
 
@@ -144,7 +147,10 @@ class _Jury:
         self.weights = weights / max(weights.sum(), np.finfo(np.float64).tiny)
 
     def tempered(self, logits: NDArray[np.float32], kind: ConvexHead) -> tuple[float, float]:
-        """(the temperature at which the weighted cross-entropy is least, that cross-entropy) of logits (M, classes)."""
+        """(the temperature at which the weighted cross-entropy is least, that cross-entropy) of logits (m, classes).
+
+        They are of the first m pictures that are held out.
+        """
         prior = _PRIORS[kind] * self.prior.astype(np.float32)
 
         def entropy(log_temperature: float) -> float:
@@ -155,8 +161,8 @@ class _Jury:
 
     def cross_entropy(self, logits: NDArray[np.float32]) -> float:
         """Weighted mean in nats."""
-        likely = log_softmax(logits, axis=1)[np.arange(len(logits)), self.truth]
-        return float(-(self.weights * likely).sum())
+        likely = log_softmax(logits, axis=1)[np.arange(len(logits)), self.truth[: len(logits)]]
+        return float(-np.average(likely, weights=self.weights[: len(logits)]))
 
 
 class _Bench:
@@ -171,26 +177,35 @@ class _Bench:
         self.total = Moments.total([*self.parts.values(), rest])
 
     def fits(self, kind: ConvexHead, strengths: Sequence[float], fold: int) -> Iterator[LinearFit]:
-        """Heads that never saw a fold, for each of the strengths."""
-        yield from self._fits(kind, strengths, self.total.without(self.parts[fold]), self.fold != fold)
+        """Heads that never saw a fold, for each of the strengths: exact enough to be compared."""
+        moments, pictures = self.total.without(self.parts[fold]), self.fold != fold
+        if kind in _CLOSED:
+            yield from _CLOSED[kind](moments, strengths, torch.float32)
+        else:
+            yield from logistic(*self._rows(pictures), moments, strengths, enough=_ROUGHLY)
 
     def fit_all(self, candidate: Candidate) -> LinearFit:
         """The head of all pictures."""
-        (fit,) = self._fits(candidate.kind, [candidate.strength], self.total, torch.ones_like(self.fold) > 0)
+        if candidate.kind in _CLOSED:
+            (fit,) = _CLOSED[candidate.kind](self.total, [candidate.strength], torch.float64)
+        else:
+            (fit,) = logistic(self.rows.values, self.rows.targets, self.total, [candidate.strength])
         return fit
 
-    def _fits(
-        self, kind: ConvexHead, strengths: Sequence[float], moments: Moments, pictures: torch.Tensor
-    ) -> Iterator[LinearFit]:
-        if kind in _CLOSED:
-            yield from _CLOSED[kind](moments, strengths)
-        else:
-            at = self.rows.of(torch.nonzero(pictures).flatten())
-            yield from logistic(self.rows.values[at], self.rows.targets[at], moments, strengths)
+    def clean(self, fold: int) -> torch.Tensor:
+        """The clean views of the pictures of a fold, (m, r)."""
+        return self.rows.clean(torch.nonzero(self.fold == fold).flatten())
+
+    def all_views(self, fold: int) -> torch.Tensor:
+        """All views of the pictures of a fold, (m · K, r)."""
+        return self._rows(self.fold == fold)[0]
+
+    def _rows(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        at = self.rows.of(torch.nonzero(pictures).flatten())
+        return self.rows.values[at], self.rows.targets[at]
 
     def _moments(self, pictures: torch.Tensor) -> Moments:
-        at = self.rows.of(torch.nonzero(pictures).flatten())
-        return Moments.of(self.rows.values[at], self.rows.targets[at], self.rows.classes)
+        return Moments.of(*self._rows(pictures), self.rows.classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,22 +216,30 @@ class _Contender:
     temperature: float
     cross_entropy: float
     logits: NDArray[np.float32]  # (M, classes), of the clean views of what is held out, at that temperature
-    fits: list[LinearFit]  # one for each fold
+    fits: list[LinearFit]  # one a fold
 
 
 def _contender(bench: _Bench, kind: ConvexHead, strengths: Sequence[float], jury: _Jury) -> _Contender:
-    fits = [list(bench.fits(kind, strengths, fold)) for fold in jury.folds]
-    clean = [bench.rows.clean(torch.nonzero(bench.fold == fold).flatten()) for fold in jury.folds]
-    best: _Contender | None = None
-    for own in zip(*fits, strict=True):
-        logits = torch.cat([fit.logits(rows) for fit, rows in zip(own, clean, strict=True)]).numpy()
-        temperature, entropy = jury.tempered(logits, kind)
-        if best is None or entropy < best.cross_entropy:
-            candidate = Candidate(kind, own[0].strength, bench.roots)
-            tempered = logits / np.float32(temperature) + _PRIORS[kind] * jury.prior.astype(np.float32)
-            best = _Contender(candidate, temperature, entropy, tempered, list(own))
-    assert best is not None
-    return best
+    """The strength that does best; once enough pictures have been held out, the two that did best alone go on."""
+    fits: dict[float, list[LinearFit]] = {strength: [] for strength in strengths}
+    logits: dict[float, list[torch.Tensor]] = {strength: [] for strength in strengths}
+    judged: dict[float, tuple[float, float]] = {}
+    running, held = list(strengths), 0
+    for fold in jury.folds:
+        rows = bench.clean(fold)
+        held += len(rows)
+        for fit in bench.fits(kind, running, fold):
+            fits[fit.strength].append(fit)
+            logits[fit.strength].append(fit.logits(rows))
+        if held >= _TELLING or fold == jury.folds[-1]:
+            judged = {one: jury.tempered(torch.cat(logits[one]).numpy(), kind) for one in running}
+            best = sorted(running, key=lambda one: judged[one][1])[:_STAYING]
+            running = [one for one in running if one in best]
+    first = min(running, key=lambda one: judged[one][1])
+    temperature, entropy = judged[first]
+    tempered = torch.cat(logits[first]).numpy() / np.float32(temperature)
+    tempered += np.float32(_PRIORS[kind]) * jury.prior.astype(np.float32)
+    return _Contender(Candidate(kind, first, bench.roots), temperature, entropy, tempered, fits[first])
 
 
 def _better_bench(
@@ -262,9 +285,9 @@ def _compared(contenders: Sequence[_Contender], jury: _Jury) -> Iterator[tuple[J
 def _combined(rows: Rows, fits: Sequence[LinearFit], judged: Judged, jury: _Jury) -> Head:
     """One layer for the mean of the fits' logits: of linear layers it is linear."""
     prior = torch.from_numpy(jury.prior)
-    weight, bias = torch.zeros_like(fits[0].weight), -judged.adjustment * prior
+    weight, bias = torch.zeros_like(fits[0].weight, dtype=torch.float64), -judged.adjustment * prior
     for fit, one, temperature in zip(fits, judged.members, judged.temperatures, strict=True):
-        weight += fit.weight / temperature / len(fits)
+        weight += fit.weight.double() / temperature / len(fits)
         bias += (fit.bias / temperature + _PRIORS[one.kind] * prior) / len(fits)
     return rows.head(weight, bias)
 
@@ -278,7 +301,7 @@ def _views_gain(
         return None
     right: list[NDArray[np.int64]] = []
     for number, fold in enumerate(jury.folds):
-        rows = bench.rows.values[bench.rows.of(torch.nonzero(bench.fold == fold).flatten())]
+        rows = bench.all_views(fold)
         logits = torch.zeros(len(rows), jury.classes)
         for one in members:
             prior = torch.from_numpy(_PRIORS[one.candidate.kind] * jury.prior)

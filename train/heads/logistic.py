@@ -12,25 +12,31 @@ from train.heads.closed_form import LinearFit, mean_variance
 from train.heads.moments import Moments
 
 _MOST_STEPS: Final = 100
-_ENOUGH: Final = 1e-6  # of the loss: a step that gains less is the last; sums in float32 tell no finer
 _REMEMBERED: Final = 8  # steps and gradients by which L-BFGS knows the curvature
 
 
 def logistic(
-    rows: torch.Tensor, targets: torch.Tensor, moments: Moments, strengths: Sequence[float], smoothing: float = 0.0
+    rows: torch.Tensor,
+    targets: torch.Tensor,
+    moments: Moments,
+    strengths: Sequence[float],
+    *,
+    smoothing: float = 0.0,
+    enough: float = 1e-6,
 ) -> Iterator[LinearFit]:
     """Mean cross-entropy of rows (n, r) plus a penalty, minimised for each of the strengths, each from the last one's.
 
     `moments` are those of the rows. A strength is the penalty's factor as a multiple of the rows' mean variance: ½ ·
     strength · variance · |weight|² is added; the bias goes free. `smoothing` is the share of each target that is spread
-    over all classes. The gradient, in float32, goes to L-BFGS (D. Liu, J. Nocedal, 1989) in weights that are whitened
-    by the curvature at zero, which is known in closed form: a third of the steps are then enough.
+    over all classes. A step that gains less than `enough` of the loss is the last; sums in float32 tell 1e-6. The
+    gradient goes to L-BFGS (D. Liu, J. Nocedal, 1989) in weights that are whitened by the curvature at zero, which is
+    known in closed form.
     """
     covariance = moments.covariance()
     scale, mean, share = mean_variance(covariance), moments.mean, moments.counts / moments.counts.sum()
     classes = len(share)
     centred = rows - mean.to(torch.float32)
-    found = torch.zeros(rows.shape[1], classes, dtype=torch.float64)
+    found = torch.zeros(rows.shape[1], classes)
     bias = torch.log(share.clamp(min=1 / (2 * len(rows))))
     for strength in strengths:
         penalty = strength * scale
@@ -41,36 +47,37 @@ def logistic(
             value, slope, slope_free = _cross_entropy(centred, targets, weight, free, smoothing)
             slope += penalty * weight
             white = torch.linalg.solve_triangular(root.T, slope, upper=False)
-            gradient = torch.cat([white.flatten(), slope_free * classes**0.5]).numpy()
-            return value + 0.5 * penalty * float(weight.square().sum()), gradient
+            gradient = torch.cat([white.flatten().double(), slope_free * classes**0.5]).numpy()
+            return value + 0.5 * penalty * float(weight.square().sum(dtype=torch.float64)), gradient
 
-        start = torch.cat([(root @ found).flatten(), bias / classes**0.5]).numpy()
-        settings = {"maxiter": _MOST_STEPS, "maxcor": _REMEMBERED, "ftol": _ENOUGH, "gtol": 0.0}
+        start = torch.cat([(root @ found).flatten().double(), bias / classes**0.5]).numpy()
+        settings = {"maxiter": _MOST_STEPS, "maxcor": _REMEMBERED, "ftol": enough, "gtol": 0.0}
         end = minimize(loss, start, jac=True, method="L-BFGS-B", options=settings)
         found, bias = _unpacked(end.x, root, classes)
-        yield LinearFit(found, bias - mean @ found, strength)
+        yield LinearFit(found, bias - mean @ found.double(), strength)
 
 
 def _root(curvature: torch.Tensor, penalty: float) -> torch.Tensor:
-    """The upper triangle whose square is the loss's curvature at zero, (r, r) float64."""
+    """The upper triangle whose square is the loss's curvature at zero, (r, r) float32: it need not be exact."""
     system = curvature.clone()
     system.diagonal().add_(penalty)
     factor, failed = torch.linalg.cholesky_ex(system, upper=True)
-    return torch.diag(system.diagonal().sqrt()) if bool(failed) else factor
+    root = torch.diag(system.diagonal().sqrt()) if bool(failed) else factor
+    return root.to(torch.float32)
 
 
 def _unpacked(flat: NDArray[np.float64], root: torch.Tensor, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(weight (r, classes), bias (classes,)), float64, of their whitened numbers."""
+    """(weight (r, classes) float32, bias (classes,) float64) of their whitened numbers."""
     numbers = torch.from_numpy(flat)
-    white = numbers[:-classes].reshape(-1, classes)
+    white = numbers[:-classes].reshape(-1, classes).to(torch.float32)
     return torch.linalg.solve_triangular(root, white, upper=True), numbers[-classes:] * classes**0.5
 
 
 def _cross_entropy(
     rows: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, smoothing: float
 ) -> tuple[float, torch.Tensor, torch.Tensor]:
-    """(mean, its gradient by the weight (r, classes), and by the bias (classes,)), float64; products in float32."""
-    logits = rows @ weight.to(torch.float32) + bias.to(torch.float32)
+    """(mean, its gradient by the weight (r, classes) float32, and by the bias (classes,) float64)."""
+    logits = rows @ weight + bias.to(torch.float32)
     likely = torch.log_softmax(logits, dim=1)
     own = likely.gather(1, targets[:, None]).double().sum() * (1 - smoothing)
     if smoothing:
@@ -78,4 +85,4 @@ def _cross_entropy(
     excess = likely.exp_().sub_(smoothing / logits.shape[1])
     excess.scatter_add_(1, targets[:, None], torch.full((len(targets), 1), smoothing - 1.0))
     n = len(rows)
-    return float(-own / n), (rows.T @ excess).double() / n, excess.double().sum(dim=0) / n
+    return float(-own / n), rows.T @ excess / n, excess.sum(dim=0, dtype=torch.float64) / n
