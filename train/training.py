@@ -202,7 +202,7 @@ def folds_for(
     seed: int,
     place: Place,
 ) -> tuple[NDArray[np.int64] | None, list[str]]:
-    """(the fold of each picture (N,), notes) by which a head is chosen; None where steps fit it, and folds do not choose.
+    """(the fold of each picture (N,), notes) by which a head is chosen; None where it is fitted in steps.
 
     `targets` (N,) are class indices of the contents `sha256`. Raises UserError as `near_duplicate_groups` does.
     """

@@ -137,7 +137,7 @@ class _Jury:
     """The pictures that are held out, and what a logit of theirs is worth."""
 
     def __init__(self, targets: NDArray[np.int64], fold: NDArray[np.int64], classes: int, balance: float) -> None:
-        self.fold, self.classes = fold, classes
+        self.fold, self.classes, self.balance = fold, classes, balance
         self.folds: list[int] = sorted(set(fold[fold >= 0].tolist()))
         self.held = np.concatenate([np.flatnonzero(fold == one) for one in self.folds] or [np.zeros(0, np.int64)])
         self.truth = targets[self.held]
@@ -151,7 +151,8 @@ class _Jury:
 
         They are of the first m pictures that are held out.
         """
-        prior = _PRIORS[kind] * self.prior.astype(np.float32)
+        # As pictures are weighted, a class is so likely before one is seen
+        prior = (_PRIORS[kind] - self.balance) * self.prior.astype(np.float32)
 
         def entropy(log_temperature: float) -> float:
             return self.cross_entropy(logits / np.float32(math.exp(log_temperature)) + prior)
@@ -160,9 +161,16 @@ class _Jury:
         return math.exp(float(found.x)), float(found.fun)
 
     def cross_entropy(self, logits: NDArray[np.float32]) -> float:
-        """Weighted mean in nats."""
-        likely = log_softmax(logits, axis=1)[np.arange(len(logits)), self.truth[: len(logits)]]
-        return float(-np.average(likely, weights=self.weights[: len(logits)]))
+        """Weighted mean in nats of logits (m, classes).
+
+        A picture more of a wrong answer is counted, as `fit_temperature` does: who made no mistake is not infallible.
+        """
+        m = len(logits)
+        likely = log_softmax(logits, axis=1)
+        true_class = likely[np.arange(m), self.truth[:m]]
+        others = (likely.sum(axis=1) - true_class) / max(1, self.classes - 1)
+        doubt = 1 / (m + 2)
+        return float(-np.average((1 - doubt) * true_class + doubt * others, weights=self.weights[:m]))
 
 
 class _Bench:

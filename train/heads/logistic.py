@@ -21,16 +21,14 @@ def logistic(
     moments: Moments,
     strengths: Sequence[float],
     *,
-    smoothing: float = 0.0,
     enough: float = 1e-6,
 ) -> Iterator[LinearFit]:
     """Mean cross-entropy of rows (n, r) plus a penalty, minimised for each of the strengths, each from the last one's.
 
     `moments` are those of the rows. A strength is the penalty's factor as a multiple of the rows' mean variance: ½ ·
-    strength · variance · |weight|² is added; the bias goes free. `smoothing` is the share of each target that is spread
-    over all classes. A step that gains less than `enough` of the loss is the last; sums in float32 tell 1e-6. The
-    gradient goes to L-BFGS (D. Liu, J. Nocedal, 1989) in weights that are whitened by the curvature at zero, which is
-    known in closed form.
+    strength · variance · |weight|² is added; the bias goes free. A step that gains less than `enough` of the loss is the
+    last; sums in float32 tell 1e-6. The gradient goes to L-BFGS (D. Liu, J. Nocedal, 1989) in weights that are whitened
+    by the curvature at zero, which is known in closed form.
     """
     covariance = moments.covariance()
     scale, mean, share = mean_variance(covariance), moments.mean, moments.counts / moments.counts.sum()
@@ -44,7 +42,7 @@ def logistic(
 
         def loss(flat: NDArray[np.float64], penalty: float = penalty, root: torch.Tensor = root) -> Any:
             weight, free = _unpacked(flat, root, classes)
-            value, slope, slope_free = _cross_entropy(centred, targets, weight, free, smoothing)
+            value, slope, slope_free = _cross_entropy(centred, targets, weight, free)
             slope += penalty * weight
             white = torch.linalg.solve_triangular(root.T, slope, upper=False)
             gradient = torch.cat([white.flatten().double(), slope_free * classes**0.5]).numpy()
@@ -74,15 +72,13 @@ def _unpacked(flat: NDArray[np.float64], root: torch.Tensor, classes: int) -> tu
 
 
 def _cross_entropy(
-    rows: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, smoothing: float
+    rows: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
 ) -> tuple[float, torch.Tensor, torch.Tensor]:
     """(mean, its gradient by the weight (r, classes) float32, and by the bias (classes,) float64)."""
     logits = rows @ weight + bias.to(torch.float32)
     likely = torch.log_softmax(logits, dim=1)
-    own = likely.gather(1, targets[:, None]).double().sum() * (1 - smoothing)
-    if smoothing:
-        own = own + likely.double().sum() * (smoothing / logits.shape[1])
-    excess = likely.exp_().sub_(smoothing / logits.shape[1])
-    excess.scatter_add_(1, targets[:, None], torch.full((len(targets), 1), smoothing - 1.0))
     n = len(rows)
-    return float(-own / n), rows.T @ excess / n, excess.sum(dim=0, dtype=torch.float64) / n
+    mean = -float(likely.gather(1, targets[:, None]).sum(dtype=torch.float64)) / n
+    excess = likely.exp_()
+    excess[torch.arange(n), targets] -= 1
+    return mean, rows.T @ excess / n, excess.sum(dim=0, dtype=torch.float64) / n
