@@ -75,4 +75,5 @@ def _solve(matrix: torch.Tensor, ball: float, right: torch.Tensor) -> torch.Tens
         return torch.cholesky_solve(right.to(matrix.dtype), factor)
     if matrix.dtype != torch.float64:
         return _solve(matrix.double(), ball, right)
-    return torch.linalg.lstsq(system, right, driver="gelsd").solution
+    solution: torch.Tensor = torch.linalg.lstsq(system, right, driver="gelsd").solution
+    return solution

@@ -26,9 +26,9 @@ def logistic(
     """Mean cross-entropy of rows (n, r) plus a penalty, minimised for each of the strengths, each from the last one's.
 
     `moments` are those of the rows. A strength is the penalty's factor as a multiple of the rows' mean variance: ½ ·
-    strength · variance · |weight|² is added; the bias goes free. A step that gains less than `enough` of the loss is the
-    last; sums in float32 tell 1e-6. The gradient goes to L-BFGS (D. Liu, J. Nocedal, 1989) in weights that are whitened
-    by the curvature at zero, which is known in closed form.
+    strength · variance · |weight|² is added; the bias goes free. A step that gains less than `enough` of the loss is
+    the last; sums in float32 tell 1e-6. The gradient goes to L-BFGS (D. Liu, J. Nocedal, 1989) in weights that are
+    whitened by the curvature at zero, which is known in closed form.
     """
     covariance = moments.covariance()
     scale, mean, share = mean_variance(covariance), moments.mean, moments.counts / moments.counts.sum()
