@@ -257,11 +257,13 @@ def open_to_write(
     `UserError` where another command is at work, and as `open_dataset` does; what fails inside because the folder was
     removed is said by `still_there`.
     """
-    with locked(open_dataset(root).home, f"{doing} {root}", wait=wait, progress=progress):
+    first = open_dataset(root)
+    # A folder that was removed in this instant is not made again.
+    make = first.home != first.root
+    with still_there(root), locked(first.home, f"{doing} {root}", wait=wait, progress=progress, make=make):
         dataset = open_dataset(root)  # once more: whoever was at work may have changed the layout
         remove_abandoned(dataset.home)
-        with still_there(root):
-            yield dataset
+        yield dataset
 
 
 @contextmanager

@@ -235,6 +235,12 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert {name for name in modules if name.split(".")[0] == "train"} == DECLARATIONS
 
 
+def test_what_answers_for_a_picture_does_without_scipy() -> None:
+    loaded = loaded_after("import train.predict")
+    assert "torch" in loaded
+    assert loaded & {"scipy", "sklearn", "pandas", "onnx"} == set()
+
+
 def test_clean_and_split_do_without_torch(tmp_path: Path) -> None:
     from PIL import Image
 

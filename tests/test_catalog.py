@@ -221,7 +221,7 @@ def test_many_processes_at_once(tmp_path: Path) -> None:
                     row = Picture(f"{who}/{number}", who, who, "", 1, 1, "00", "JPEG", 1, 1, 1, "", "present")
                     catalog.put([row])
     """
-    file = tmp_path / "new" / "c"
+    file = tmp_path / "new.florilegium" / "c"
     commands = [python(code, file, who) for who in range(6)]
     crowd = [
         subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -314,7 +314,7 @@ def test_damage_that_shows_later_is_told_too(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"The folder .*file cannot be written \(.*\)"):
+    with pytest.raises(UserError, match=r"The catalog .*catalog.sqlite cannot be read \(Not a directory\)"):
         Catalog.open(tmp_path / "file" / "catalog.sqlite")
 
 

@@ -4,12 +4,15 @@ import random
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 import pytest
 
+from curate.catalog import Catalog
 from curate.clean import clean
+from curate.dataset import open_to_write
 from curate.errors import UserError
 from curate.split import split
 from tests.pictures import dataset
@@ -77,3 +80,22 @@ def test_it_is_one_sentence(work: str, removal: str, start: Path, tmp_path: Path
     assert all("\n" not in sentence and sentence.endswith(".") for sentence in said)
     if removal != "half removed":
         assert any("is no longer there: it was removed or renamed meanwhile" in sentence for sentence in said)
+
+
+def opened(root: Path) -> None:
+    """What each command that writes does first."""
+    with open_to_write(root, "clean") as dataset, Catalog.open(dataset.catalog_path):
+        pass
+
+
+@pytest.mark.parametrize("removal", ["removed", "renamed"])
+def test_a_folder_that_goes_while_it_is_opened_is_not_made_again(removal: str, tmp_path: Path) -> None:
+    start = tmp_path / "start"
+    dataset(start / "raw", {"1": 1, "2": 1})
+    for name in ("imports", "count"):
+        looks = work_without(shutil.copytree(start, tmp_path / name / "data"), opened, 0, REMOVALS[removal])
+    for instant in range(1, looks):
+        root = shutil.copytree(start, tmp_path / str(instant) / "data")
+        with suppress(UserError):
+            work_without(root, opened, instant, REMOVALS[removal])
+        assert not root.exists(), instant

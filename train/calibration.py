@@ -7,8 +7,6 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import betaincinv, softmax
 
 from curate.errors import UserError
 from train.metrics import Interval, wilson_interval
@@ -98,6 +96,8 @@ class Abstention:
 
 def calibrate_confidence(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> Calibration:
     """Fit the temperature on logits (N, classes) of pictures that were not trained on, and note every first answer."""
+    from scipy.special import softmax
+
     temperature = fit_temperature(logits, truth)
     before = softmax(np.asarray(logits, dtype=np.float64), axis=1)
     after = softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1)
@@ -125,6 +125,9 @@ def fit_temperature(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64])
     (1999): a picture more of a wrong answer, so that a classifier that makes no mistake on valid is not declared
     infallible. In 1 / T the cross-entropy is convex, so the root of its slope is the one minimum; float64 throughout.
     """
+    from scipy.optimize import brentq  # takes a third of a second to import, which `predict` need not wait for
+    from scipy.special import softmax
+
     z = np.asarray(logits, dtype=np.float64)
     n, classes = z.shape
     if n == 0 or len(truth) != n:
@@ -186,6 +189,8 @@ def lower_bounds(right: NDArray[np.int64], n: NDArray[np.int64]) -> NDArray[np.f
     C. Clopper, E. Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial",
     Biometrika 26 (1934): exact, also where no mistake was seen: 50 of 50 show no more than 94.2%.
     """
+    from scipy.special import betaincinv
+
     bounds: NDArray[np.float64] = betaincinv(np.maximum(right, 1), n - right + 1, 1 - CONFIDENCE)
     return np.where(right > 0, bounds, 0.0)
 

@@ -12,6 +12,7 @@ from curate.catalog.files import cannot, connect_read_only, in_words, require_ow
 from curate.catalog.schema import check, is_empty, prepare
 from curate.catalog.sqlite_wal import LOCK_SECONDS
 from curate.errors import UserError
+from curate.folders import OUR_ENDING
 
 _ABOUT = "CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT"
 
@@ -26,10 +27,14 @@ class Database:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open or make the catalog. Raises `UserError` where it is damaged, not ours, newer than us, or unwritable."""
+        """Open or make the catalog. Raises `UserError` where it is damaged, not ours, newer than us, or unwritable.
+
+        The folder that is kept beside a dataset is made; the dataset itself is not: someone may just have removed it.
+        """
         with in_words(path):
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.parent.name.endswith(OUR_ENDING):
+                    path.parent.mkdir(exist_ok=True)
             except OSError as error:
                 raise UserError(f"The folder {path.parent} cannot be written ({error.strerror}).") from error
             require_own_files(path)

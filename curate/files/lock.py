@@ -11,7 +11,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,9 +39,15 @@ _held = threading.local()
 
 @contextmanager
 def locked(
-    folder: Path, doing: str, *, wait: float | None = 0.0, progress: Progress = silent, required: bool = True
+    folder: Path,
+    doing: str,
+    *,
+    wait: float | None = 0.0,
+    progress: Progress = silent,
+    required: bool = True,
+    make: bool = True,
 ) -> Iterator[None]:
-    """Hold a folder's lock; makes the folder. `doing` tells others what holds it: "clean flower_data".
+    """Hold a folder's lock; makes the folder, unless told not to. `doing` tells others what holds it: "clean data".
 
     `wait` is how many seconds to wait for another's lock, None for as long as it takes; meanwhile `progress` says for
     whom. A thread that has the lock may take it again. Raises `Busy` where another process has it, `UserError` where
@@ -56,7 +62,13 @@ def locked(
         yield
         return
     try:
-        lock = _acquired(file, wait, progress)
+        if make:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        with _watched(file.parent) as is_still_there:
+            lock = _acquired(file, wait, progress)
+            if lock is not None and not is_still_there():
+                _give_up(lock, file)
+                raise FileNotFoundError(errno.ENOENT, "it was removed or renamed meanwhile")
     except OSError as error:
         if required:
             raise _no_lock(folder, error) from error
@@ -78,7 +90,6 @@ def locked(
 
 def _acquired(file: Path, wait: float | None, progress: Progress) -> FileLock | None:
     """The lock; None where another process still has it. Raises `OSError`."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(file, fallback_to_soft=False, thread_local=False)
     with suppress(Timeout):
         lock.acquire(timeout=0)
@@ -88,6 +99,36 @@ def _acquired(file: Path, wait: float | None, progress: Progress) -> FileLock | 
             lock.acquire(timeout=-1 if wait is None else wait, poll_interval=_POLL_SECONDS)
             return lock
     return None
+
+
+@contextmanager
+def _watched(folder: Path) -> Iterator[Callable[[], bool]]:
+    """Yield whether the folder of this path is still the one that it is now. Raises `OSError`.
+
+    The folder is held open, where the system lets us, as another one could be given its number.
+    """
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY) if hasattr(os, "O_DIRECTORY") else None
+    before = folder.stat() if held is None else os.fstat(held)
+
+    def is_still_there() -> bool:
+        try:
+            return os.path.samestat(before, folder.stat())
+        except OSError:
+            return False
+
+    try:
+        yield is_still_there
+    finally:
+        if held is not None:
+            os.close(held)
+
+
+def _give_up(lock: FileLock, file: Path) -> None:
+    """Release a lock for which filelock has made a folder, in the place of one that went, and remove that folder."""
+    lock.release()
+    with suppress(OSError):
+        file.unlink()
+        file.parent.rmdir()
 
 
 def _no_lock(folder: Path, error: OSError) -> UserError:
