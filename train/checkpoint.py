@@ -31,10 +31,11 @@ from train.familiarity import Familiarity
 from train.features.preprocessing import Preprocessing
 from train.features.weights import DamagedFile, fit_state, is_finite, load_safely, require_backed
 from train.metrics import Accuracy
-from train.optimising.layers import Head, describe_head, head_from_description, linears
+from train.optimising.layers import Head, SignedSqrt, describe_head, head_from_description, linears
 
 FORMAT: Final = "florilegium checkpoint"
-VERSION: Final = 2  # 1 had no calibration: a reader of 1 would give other probabilities
+VERSION: Final = 3
+"""What is read. 1 had no calibration: a reader of 1 would give other probabilities. 2 knew no root before a layer."""
 
 # What reading a foreign dict and building from it may raise.
 _RAISED_OF_DAMAGE = (
@@ -171,7 +172,7 @@ def _to_plain(checkpoint: Checkpoint) -> dict[str, Any]:
     """Dicts, lists, strings, numbers and tensors alone: whatever else would not load with weights_only=True."""
     return {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION if any(isinstance(layer, SignedSqrt) for layer in checkpoint.head.modules()) else 2,
         "created": checkpoint.created,
         "backbones": [_backbone_to_plain(backbone) for backbone in checkpoint.backbones],
         "head": _head_to_plain(checkpoint.head),
