@@ -118,8 +118,8 @@ def _fit_at_once(
         number=1,
         loss=learnt.loss / learnt.n,
         train_accuracy=learnt.correct / learnt.n,
-        valid_accuracy=measured and measured.correct / measured.n,
-        valid_loss=measured and measured.loss / measured.n,
+        valid_accuracy=None if measured is None else measured.correct / measured.n,
+        valid_loss=None if measured is None else measured.loss / measured.n,
         plain_loss=learnt.loss / learnt.n,
     )
     if watch is not None:
