@@ -41,6 +41,7 @@ _CLOSED: Final[Mapping[ConvexHead, Callable[[Moments, Sequence[float], torch.dty
 }  # fmt: skip
 _PRIORS: Final[Mapping[ConvexHead, float]] = {"ridge": 0.0, "lda": 1.0, "logistic": 0.0}  # what its logits lack of it
 _ROUGHLY: Final = 1e-4  # of the loss: where L-BFGS stops within folds
+_ENOUGH: Final = 2_000  # held-out pictures from which on no further fold is held out: they tell half a point apart
 _TELLING: Final = 500  # held-out pictures from which on only the better strengths of a kind go on
 _STAYING: Final = 2  # of these
 _TEMPERATURES: Final = (math.log(1e-3), math.log(1e3))
@@ -108,7 +109,8 @@ def choose_head(
 ) -> ChosenHead:
     """Fit what `settings.head` names (auto: all) on features (N, K, dim) with each fold held out; the best on all.
 
-    `fold` (N,) counts from 0; a picture of a negative one is always learnt from. Of each kind that strength counts
+    `fold` (N,) counts from 0; a picture of a negative one is always learnt from. Of many pictures as many folds are
+    held out as tell enough. Of each kind that strength counts
     whose held-out cross-entropy is least at its best temperature; of these and their means the one that is right most
     often, pictures weighted as in `Judged`. Where nothing can be held out, a middle strength is taken. Raises UserError
     as `rows_of` does.
@@ -137,13 +139,16 @@ class _Jury:
     """The pictures that are held out, and what a logit of theirs is worth."""
 
     def __init__(self, targets: NDArray[np.int64], fold: NDArray[np.int64], classes: int, balance: float) -> None:
-        self.fold, self.classes, self.balance = fold, classes, balance
-        self.folds: list[int] = sorted(set(fold[fold >= 0].tolist()))
+        self.classes, self.balance = classes, balance
+        numbers, counts = np.unique(fold[fold >= 0], return_counts=True)
+        before = np.cumsum(counts) - counts
+        self.folds: list[int] = numbers[before < _ENOUGH].tolist()
+        self.fold = np.where(np.isin(fold, self.folds), fold, -1)  # (N,)
         self.held = np.concatenate([np.flatnonzero(fold == one) for one in self.folds] or [np.zeros(0, np.int64)])
         self.truth = targets[self.held]
-        counts = np.bincount(targets, minlength=classes)
-        self.prior = np.log(np.maximum(counts, 0.5) / len(targets))  # (classes,)
-        weights = np.asarray(counts, np.float64)[self.truth] ** -balance
+        sizes = np.bincount(targets, minlength=classes)
+        self.prior = np.log(np.maximum(sizes, 0.5) / len(targets))  # (classes,)
+        weights = np.asarray(sizes, np.float64)[self.truth] ** -balance
         self.weights = weights / max(weights.sum(), np.finfo(np.float64).tiny)
 
     def tempered(self, logits: NDArray[np.float32], kind: ConvexHead) -> tuple[float, float]:
