@@ -7,14 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from torch.nn import functional
 
-from train.heads.closed_form import LinearFit, mean_variance, ridge
+from train.heads.closed_form import LinearFit, mean_variance
 from train.heads.moments import Moments
 
 _MOST_STEPS: Final = 100
-_STARTING: Final = 0.1  # strength of the ridge regression that is begun with
-_SCALES: Final = (0.0, 4.0, 8.0, 16.0, 32.0)
 _REMEMBERED: Final = 8  # steps and gradients by which L-BFGS knows the curvature
 
 
@@ -38,7 +35,7 @@ def logistic(
     classes = len(share)
     centred = rows - mean.to(torch.float32)
     bias = torch.log(share.clamp(min=1 / (2 * len(rows))))
-    found = _start(centred, targets, moments, bias)
+    found = torch.zeros(rows.shape[1], classes)
     for strength in strengths:
         penalty = strength * scale
         root = _root(covariance / classes, penalty)
@@ -56,16 +53,6 @@ def logistic(
         end = minimize(loss, start, jac=True, method="L-BFGS-B", options=settings)
         found, bias = _unpacked(end.x, root, classes)
         yield LinearFit(found, bias - mean @ found.double(), strength)
-
-
-def _start(rows: torch.Tensor, targets: torch.Tensor, moments: Moments, bias: torch.Tensor) -> torch.Tensor:
-    """Weights (r, classes) to begin with: those of a ridge regression, as long as is likeliest of a few lengths."""
-    (fit,) = ridge(moments, [_STARTING], torch.float32)
-    logits = rows @ fit.weight
-    entropies = {
-        scale: float(functional.cross_entropy(scale * logits + bias.to(torch.float32), targets)) for scale in _SCALES
-    }
-    return fit.weight * min(_SCALES, key=lambda scale: entropies[scale])
 
 
 def _root(curvature: torch.Tensor, penalty: float) -> torch.Tensor:
