@@ -167,6 +167,7 @@ def restore(
     Example: cli.py restore flower_data --reason conflict
     """
     from curate.dataset import open_dataset
+    from curate.plurals import with_noun
     from curate.restore import restore as run_restore
 
     report = run_restore(
@@ -189,6 +190,12 @@ def restore(
         back += "; `clean` proposes none of them again for the same reason"
     if not (report.restored or report.occupied or report.called_off):
         back += f": nothing of that is in the quarantine {dataset.quarantine}"
+    if report.astray:
+        console.say(
+            f"{with_noun(len(report.astray), 'copy', 'copies')} placed by `split` still "
+            f"{'lies' if len(report.astray) == 1 else 'lie'} under the class that a picture has come back from "
+            f"({', '.join(report.astray[:3])}): run {command_line('split', data)}, as before."
+        )
     console.say(f"{back}. Next: {command_line('clean', data, '--dry-run')}")
     if report.occupied:
         raise typer.Exit(1)

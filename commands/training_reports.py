@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from commands.console import json_line, note, say, table
 from commands.report_lines import MOST_ROWS, unreadable
+from curate.plurals import with_noun
 
 _MOST_CONFUSED = 10
 
@@ -48,7 +49,8 @@ def training(report: TrainingReport) -> None:
         say(f"Note: {sentence}")
     seconds = ", ".join(f"{part} {spent:.1f} s" for part, spent in report.seconds.items())
     say(
-        f"{report.train_pictures:,} training pictures of {report.classes} classes in {report.views} view(s), through "
+        f"{with_noun(report.train_pictures, 'training picture')} of {with_noun(report.classes, 'class', 'classes')} in "
+        f"{with_noun(report.views, 'view')}, through "
         f"{' + '.join(report.backbones)} on {report.device} in {report.precision}; "
         f"an epoch shows {report.coverage:.0%} of them."
     )
@@ -135,7 +137,7 @@ def evaluation_in_words(report: SplitFigures) -> None:
             f"they make the accuracy {report.share_of_all:.2%}."
         )
     if report.openings:
-        say(f"Test has been opened {report.openings} time(s) with this checkpoint.")
+        say(f"Test has been opened {with_noun(report.openings, 'time')} with this checkpoint.")
     say(f"Accuracy: {accuracy_in_words(report.accuracy)}; top-5 {report.accuracy.top5:.2%}.")
 
 

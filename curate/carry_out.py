@@ -1,15 +1,15 @@
 """Decisions → deeds: what people decided about pictures is carried out as a plan of `clean` and by `restore`."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from curate.catalog import Catalog
 from curate.catalog.class_moves import class_moves_done
-from curate.catalog.decisions import CARRY_OUT, DecisionRow
+from curate.catalog.decisions import CARRY_OUT, LAPSE, DecisionRow
 from curate.catalog.overview import Glance, glances
 from curate.catalog.quarantine_moves import records_done
 from curate.clean import clean
@@ -27,13 +27,16 @@ from curate.decisions import (
     DecisionRecord,
     Overtaken,
     PictureKey,
-    PictureStanding,
     Standings,
     decide,
+    open_rows,
     restoring,
 )
+from curate.lapses import Lapse, Lapses, lapses_of
+from curate.plurals import with_noun
 from curate.progress import Progress, silent
 from curate.quarantine import Decision, Stored, finish_moves, stored_files
+from curate.quarantine import pending as pending_moves
 from curate.restore import restore
 from curate.scan import scan
 
@@ -44,13 +47,16 @@ _MOST_NAMED: Final = 5
 class Intended:
     """What carrying out would do: the decisions as a plan has them, placed copies too, and the files that come back.
 
-    `pictures` are the paths of the pictures proper among the decisions; `warnings` say in sentences what to think of
-    first; `token` is another one as soon as anything of this is.
+    `pictures` are the paths of the pictures proper among the decisions; `lapses` are decisions that will not be carried
+    out, and `unfinished` counts the pictures that a run which was interrupted has yet to move; `warnings` say in
+    sentences what to think of first; `token` is another one as soon as anything of this is.
     """
 
     decisions: Sequence[Decision]
     back: Sequence[Stored]
     pictures: frozenset[str]
+    lapses: Sequence[Lapse]
+    unfinished: int
     warnings: Sequence[str]
     token: str
 
@@ -63,15 +69,35 @@ class Intended:
         """Reason → how many pictures leave for it."""
         return Counter(one.reason for one in self.decisions if one.path in self.pictures and not one.move_to)
 
+    def is_part_of(self, other: "Intended", dataset: Dataset) -> bool:
+        """Whether nothing would be done that the other would not do too."""
+        return all(
+            set(mine) <= set(theirs)
+            for mine, theirs in (
+                (
+                    ((one.path, one.sha256, one.reason, dataset.label_in(one.move_to)) for one in found.decisions)
+                    for found in (self, other)
+                ),
+                ((file.stored for file in found.back) for found in (self, other)),
+                ((lapse.row for lapse in found.lapses) for found in (self, other)),
+            )
+        )
+
 
 @dataclass(frozen=True)
 class CarriedOut:
-    """How many pictures left, went to another class and came back; (path, why) of those that stayed where they were."""
+    """How many pictures left, went to another class and came back; (path, why) of those that stayed where they were.
+
+    `finished` says how many of them an interrupted run had begun to move; `lapsed` are decisions that are dropped, as
+    their pictures had changed, moved or gone.
+    """
 
     moved: int
     relabelled: int
     restored: int
     unmoved: Sequence[tuple[str, str]]
+    finished: int = 0
+    lapsed: Sequence[Lapse] = field(default_factory=list)
 
 
 def intended(dataset: Dataset, catalog: Catalog, lines: Sequence[PlanLine]) -> Intended:
@@ -104,10 +130,16 @@ def intended(dataset: Dataset, catalog: Catalog, lines: Sequence[PlanLine]) -> I
             replace(one, path=copy.path, detail=f"placed copy of {picture.path}: {one.detail}") for copy in together[1:]
         ]
     decisions += moves_to_classes(dataset, moving)
-    back = [file for file in stored_files(dataset, catalog) if restoring(record, PictureKey(file.path, file.sha256))]
-    warnings = [*_warnings(decisions, sources, orphaned)]
-    digest = hashlib.sha256(repr((record.last, decisions, back)).encode()).hexdigest()
-    return Intended(decisions, back, frozenset(picture.path for picture, _ in pending), warnings, digest)
+    stored = stored_files(dataset, catalog)
+    back = [file for file in stored if restoring(record, PictureKey(file.path, file.sha256))]
+    begun = pending_moves(catalog)
+    aside = {PictureKey(file.path, file.sha256): file.reason for file in stored}
+    lapses = lapses_of(record, Lapses(standings, aside, {PictureKey(one.path, one.sha256) for one in begun}))
+    unfinished = len(_pictures_of(dataset, begun))
+    warnings = [*_warnings(decisions, sources, orphaned, lapses, unfinished)]
+    digest = hashlib.sha256(repr((record.last, decisions, back, lapses)).encode()).hexdigest()
+    pictures = frozenset(picture.path for picture, _ in pending)
+    return Intended(decisions, back, pictures, lapses, unfinished, warnings, digest)
 
 
 def carry_out(
@@ -116,14 +148,21 @@ def carry_out(
     """Do what `intended` said, under the dataset's lock, and put on record that it was done.
 
     Raises `Overtaken` where anything of it has changed, `Busy` where another command is at work, and `UserError` as
-    `clean` and `restore` do. Safe to stop at any instant, as they are: what is left is carried out the next time.
+    `clean` and `restore` do. Safe to stop at any instant, as they are: what is left is carried out the next time. What
+    a run that was interrupted has yet to move is moved first, and counts as carried out.
     """
     with open_to_write(root, "review", progress=progress) as dataset, Catalog.open(dataset.catalog_path) as catalog:
-        finish_moves(dataset, catalog, progress)  # of a run that was stopped
+        begun = pending_moves(catalog)
+        agreed = intended(dataset, catalog, lines) if begun else None
+        finished = finish_moves(dataset, catalog, progress)
         scan(dataset, catalog, progress)
+        if begun:
+            note_carried_out(dataset, catalog, who)
         found = intended(dataset, catalog, lines)
-        if found.token != token:
-            raise Overtaken("Decisions or pictures have changed since you looked: look again at what is to be done.")
+        arrived = [_pictures_of(dataset, begun, paths) for paths in (finished.moved, finished.to_other_classes)]
+        is_agreed = agreed is not None and agreed.token == token and found.is_part_of(agreed, dataset)
+        if found.token != token and not is_agreed:
+            raise Overtaken(_overtaken(sum(map(len, arrived))))
         to_do, refused = part_plan([PlanLine(one, "It stays") for one in found.decisions], dataset, catalog)
         unmoved = [(decision.path, str(why)) for decision, why in refused]
         if to_do:
@@ -136,10 +175,64 @@ def carry_out(
                 for path in (brought.occupied if brought is not None else ())
             ]
         note_carried_out(dataset, catalog, who)
+        _let_go(catalog, found.lapses, who)
     stayed = {path for path, _ in unmoved}
     left, went = (len(set(found.paths(moving=moving)) - stayed) for moving in (False, True))
     came = len({file.path for file in found.back} - stayed)
-    return CarriedOut(left, went, came, [one for one in unmoved if one[0] not in _placed(found)])
+    return CarriedOut(
+        left + len(arrived[0]), went + len(arrived[1]), came, [one for one in unmoved if one[0] not in _placed(found)],
+        sum(map(len, arrived)), found.lapses,
+    )  # fmt: skip
+
+
+def _overtaken(finished: int) -> str:
+    """Why nothing was carried out; `finished` counts the pictures that an interrupted run had begun to move."""
+    done = f"An interrupted carry-out was finished: {with_noun(finished, 'picture')} moved. " if finished else ""
+    return f"{done}Decisions or pictures have changed since you looked: look again at what is to be done."
+
+
+def _pictures_of(
+    dataset: Dataset, decisions: Sequence[Decision], paths: Iterable[str] | None = None
+) -> set[tuple[str, str, str]]:
+    """What tells apart the pictures that these decisions are about, with `paths` those that lay there.
+
+    A picture and its placed copies are one: they have the same content, class and name.
+    """
+    wanted = None if paths is None else set(paths)
+    return {
+        (one.sha256, dataset.label_in(one.path), PurePosixPath(one.path).name)
+        for one in decisions
+        if wanted is None or one.path in wanted
+    }
+
+
+def _let_go(catalog: Catalog, lapses: Sequence[Lapse], who: str) -> None:
+    """Put on record that these decisions are no longer to be carried out."""
+    _note_as_done(catalog, DecisionRecord.read(catalog), who, LAPSE, [(lapse.row, lapse.why) for lapse in lapses])
+
+
+def _note_as_done(
+    catalog: Catalog, record: DecisionRecord, who: str, action: str, done: Sequence[tuple[DecisionRow, str]]
+) -> int:
+    """Put on record, with a value each, that decisions are no longer open; the number of the batch, 0 for none.
+
+    What another window or command has put on record in the meantime is left out.
+    """
+
+    def rows() -> list[DecisionRow]:
+        still = [
+            row._replace(value=value, replaced=row.batch)
+            for row, value in done
+            if row in open_rows(record, PictureKey(row.path, row.sha256))
+        ]
+        if not still:
+            raise Overtaken("All of that is on record.")
+        return still
+
+    try:
+        return decide(catalog, record, who, action, rows) if done else 0
+    except Overtaken:
+        return 0
 
 
 def note_carried_out(dataset: Dataset, catalog: Catalog, who: str) -> int:
@@ -148,21 +241,34 @@ def note_carried_out(dataset: Dataset, catalog: Catalog, who: str) -> int:
     The files say what was done, also by a run that was killed before it could write it down.
     """
     record = DecisionRecord.read(catalog)
-    waiting = [(key, row) for key in record.keys() for row in _undone(record, key)]  # noqa: SIM118 - no mapping
+    waiting = [(key, row) for key in record.keys() for row in open_rows(record, key)]  # noqa: SIM118 - no mapping
     if not waiting:
         return 0
     left = {(one.path, one.sha256, one.reason): one.run for one in records_done(catalog)}
     went = {(one.path, one.sha256, dataset.label_in(one.move_to)): one.run for one in class_moves_done(catalog)}
     aside = {(file.path, file.sha256) for file in stored_files(dataset, catalog)}
-    present = {picture.path: picture.sha256 for picture in glances(catalog)}
+    pictures = list(glances(catalog))
+    present = {picture.path: picture.sha256 for picture in pictures}
+    labels = defaultdict[str, set[str]](set)
+    for picture in pictures:
+        labels[picture.sha256].add(picture.label)
+    # Of a picture that was renamed first, the content alone tells that it has left
+    for (_, sha256, reason), by_run in list(left.items()):
+        if sha256 not in labels:
+            left.setdefault(("", sha256, reason), by_run)
     done = []
     for key, row in waiting:
-        run = (left if row.action == ASIDE else went).get((*key, row.value))
+        runs = left if row.action == ASIDE else went
+        run = runs.get((*key, row.value))
+        if run is None and present.get(key.path) != key.sha256:
+            run = runs.get(("", key.sha256, row.value))
+            if row.action == RELABEL and labels.get(key.sha256) == {row.value}:  # by us, or by hand
+                run = ""
         if row.action == RESTORE and key not in aside and present.get(key.path) == key.sha256:
             run = ""
         if run is not None:
-            done.append(row._replace(value=run, replaced=row.batch))
-    return decide(catalog, record, who, CARRY_OUT, lambda: done) if done else 0
+            done.append((row, run))
+    return _note_as_done(catalog, record, who, CARRY_OUT, done)
 
 
 def _placed(found: Intended) -> set[str]:
@@ -172,15 +278,6 @@ def _placed(found: Intended) -> set[str]:
 def _pending(record: DecisionRecord, standings: Standings, picture: Glance) -> DecisionRow | None:
     key = PictureKey(picture.path, picture.sha256)
     return standings.of(key).pending if record.about(key) else None
-
-
-def _undone(record: DecisionRecord, key: PictureKey) -> list[DecisionRow]:
-    """What was decided about a picture under this very path, and is not on record as done."""
-    standing = PictureStanding()
-    for row in record.about(key):
-        if row.path == key.path and record.holds(row):
-            standing.take(row, carried_out=record.is_carrying(row), is_own=True)
-    return [row for row in (standing.pending, standing.coming) if row is not None]
 
 
 def _chosen_instead(record: DecisionRecord, standings: Standings, pictures: Sequence[Glance]) -> dict[str, Glance]:
@@ -210,15 +307,29 @@ def _leaves(
     return Decision(picture.path, picture.sha256, row.value, f"{who} decided so")
 
 
-def _warnings(decisions: Sequence[Decision], pictures: Sequence[Glance], orphaned: int) -> Iterator[str]:
+def _warnings(
+    decisions: Sequence[Decision], pictures: Sequence[Glance], orphaned: int, lapses: Sequence[Lapse], unfinished: int
+) -> Iterator[str]:
+    if unfinished:
+        yield (
+            f"An earlier run was interrupted: {with_noun(unfinished, 'picture')} that it had begun to move "
+            f"{'comes' if unfinished == 1 else 'come'} first."
+        )
+    yield from map(str, lapses[:_MOST_NAMED])
+    if len(lapses) > _MOST_NAMED:
+        yield f"{with_noun(len(lapses) - _MOST_NAMED, 'more decision')} cannot be carried out, for such reasons."
     if orphaned:
-        yield f"{orphaned:,} pictures leave as copies, and so does the copy that was to stay in their place."
+        leave = "leaves as a copy" if orphaned == 1 else "leave as copies"
+        yield f"{with_noun(orphaned, 'picture')} {leave}, and so does the copy that was to stay."
     losses = losses_of(decisions, tally(decisions, pictures)) if decisions else []
     for loss in losses[:_MOST_NAMED]:
         yield f"{'Empties' if loss.empties else 'Takes more than a tenth of'} {loss}."
     if len(losses) > _MOST_NAMED:
-        yield f"{len(losses) - _MOST_NAMED:,} more classes lose more than a tenth of their pictures."
+        more = len(losses) - _MOST_NAMED
+        lose = "loses more than a tenth of its" if more == 1 else "lose more than a tenth of their"
+        yield f"{with_noun(more, 'more class', 'more classes')} {lose} pictures."
     leaving = {one.path for one in decisions if not one.move_to}
     held_out = sum(picture.path in leaving and picture.split in HELD_OUT for picture in pictures)
     if held_out:
-        yield f"{held_out:,} pictures leave valid or test, on which figures are measured."
+        leave = "leaves" if held_out == 1 else "leave"
+        yield f"{with_noun(held_out, 'picture')} {leave} valid or test, on which figures are measured."

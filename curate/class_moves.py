@@ -6,7 +6,8 @@ The companions of a picture go with it, each by a record of its own.
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 from curate.catalog import Catalog
 from curate.catalog.class_moves import (
@@ -16,6 +17,7 @@ from curate.catalog.class_moves import (
     note_class_moves,
     note_class_moves_back,
 )
+from curate.catalog.placements import IN_PLACE, placed_elsewhere, placed_in
 from curate.companions import COMPANION_OF
 from curate.dataset import Dataset
 from curate.files.inside import inside
@@ -79,10 +81,23 @@ def call_off_class_moves(dataset: Dataset, catalog: Catalog, is_wanted: Callable
     return dropped
 
 
+@dataclass(frozen=True)
+class TakenBack:
+    """Moves to another class that were taken back, and those that could not be, as another file took the place.
+
+    `astray` are copies that `split` has placed under the new class since, and that lie there still: the folder that
+    they are placed in, relative to the dataset's root, and their paths below it.
+    """
+
+    back: list[ClassMove]
+    occupied: list[ClassMove]
+    astray: list[tuple[str, str]]
+
+
 def take_back_class_moves(
     dataset: Dataset, catalog: Catalog, is_wanted: Callable[[ClassMove], bool], progress: Progress = silent
-) -> tuple[list[ClassMove], list[ClassMove]]:
-    """Move pictures to the class that they came from: those that are back, and those whose place another file took.
+) -> TakenBack:
+    """Move pictures to the class that they came from, with the copies of them that `split` has placed since.
 
     One that has left its new place meanwhile is none of ours to move. To be called by the holder of the dataset's lock.
     """
@@ -91,6 +106,8 @@ def take_back_class_moves(
     end_cut_short(places)
     back: list[ClassMove] = []
     occupied: list[ClassMove] = []
+    placed: list[ClassMove] = []
+    astray: list[tuple[str, str]] = []
     try:
         with progress("Restoring classes", len(chosen)) as advance:
             for found, (source, target) in zip(chosen, places, strict=True):
@@ -103,10 +120,49 @@ def take_back_class_moves(
                     else:
                         occupied.append(found)
                 advance(1)
+        placed, astray = _take_back_placed(dataset, catalog, back)
     finally:
-        note_class_moves_back(catalog, back)
-    _prune(dataset, [found.move_to for found in back])
-    return back, occupied
+        note_class_moves_back(catalog, [*placed, *back])
+    _prune(dataset, [found.move_to for found in (*back, *placed)])
+    return TakenBack(back, occupied, astray)
+
+
+def _take_back_placed(
+    dataset: Dataset, catalog: Catalog, back: Sequence[ClassMove]
+) -> tuple[list[ClassMove], list[tuple[str, str]]]:
+    """Move the copies that `split` has placed of these files under their new class to the class that they are back in.
+
+    A placed copy has the content and the name of what it is a copy of. Gives the moves that were taken back, as if a
+    run had made them, and the copies that stay: those in another folder than the dataset, which `split` places anew,
+    and those that were changed or whose place is taken.
+    """
+    if not back:
+        return [], []
+    own = {found.move_to for found in class_moves_done(catalog)}
+    returned = {
+        (found.sha256, dataset.label_in(found.move_to), PurePosixPath(found.move_to).name): found for found in back
+    }
+    files = [(IN_PLACE, path, sha256) for path, sha256 in placed_in(catalog, IN_PLACE).items() if path not in own]
+    taken: list[ClassMove] = []
+    astray: list[tuple[str, str]] = []
+    for out, path, sha256 in [*files, *placed_elsewhere(catalog)]:
+        label = path.split("/")[1] if out != IN_PLACE and path.count("/") > 1 else dataset.label_in(path)
+        found = returned.get((sha256, label, PurePosixPath(path).name))
+        if found is None:
+            continue
+        below = dataset.below_class(found.path)
+        to = f"{dataset.beside(path, dataset.label_in(found.path))}/{below}"
+        source, target = inside(dataset.root, path), inside(dataset.root, to)
+        if (
+            out == IN_PLACE
+            and os.path.lexists(source)
+            and is_unchanged(catalog, source, path, sha256)
+            and move(source, target) is Outcome.MOVED
+        ):
+            taken.append(found._replace(path=to, move_to=path))
+        elif out != IN_PLACE or os.path.lexists(source):
+            astray.append((out, path))
+    return taken, astray
 
 
 def _with_companions(moves: Sequence[ClassMove], is_wanted: Callable[[ClassMove], bool]) -> list[ClassMove]:

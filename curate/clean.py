@@ -12,8 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from curate.catalog import Catalog
+from curate.catalog.beginning_anew import begin_anew
 from curate.catalog.decisions import last_batch
-from curate.catalog.files import copy_catalog, put_aside
+from curate.catalog.files import copy_catalog
 from curate.cleaning.audit_scores import thresholds_of
 from curate.cleaning.clean_cache import found_if_clean, remember_clean
 from curate.cleaning.clean_options import CleanOptions
@@ -25,7 +26,7 @@ from curate.cleaning.planning import REASONS, CleaningPlan, make_plan
 from curate.cleaning.suspects import audit_in_words
 from curate.credits import refresh_credits
 from curate.dataset import Dataset, open_dataset, open_to_write, still_there
-from curate.decisions import Answers, carry_over, count_waiting
+from curate.decisions import Answers, count_waiting
 from curate.defaults import (
     DEFAULT_CONFLICTS,
     DEFAULT_ONLY,
@@ -40,7 +41,7 @@ from curate.not_copies import add_not_copies, read_not_copies
 from curate.progress import Progress, silent
 from curate.quarantine import Moves, finish_moves, set_aside
 from curate.scan import ScanReport, scan
-from curate.written import require_own, still_own
+from curate.written import require_own
 
 __all__ = ["REASONS", "CleanReport", "CleaningPlan", "clean", "make_plan", "part_placements"]
 
@@ -120,9 +121,7 @@ def clean(
         return _look(open_dataset(root), options, lines, save_plan, progress, force=force)
     with open_to_write(root, "clean", wait=wait, progress=progress) as dataset:
         if rebuild_catalog:
-            before = put_aside(dataset.catalog_path)
-            carry_over(before, dataset.catalog_path)
-            still_own(before, dataset.catalog_path)
+            begin_anew(dataset.catalog_path)
         add_not_copies(dataset, not_copies)
         if dry_run:
             return _look(dataset, options, lines, save_plan, progress, force=force)

@@ -10,17 +10,18 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Final, NamedTuple, Protocol
 
 from curate.catalog import Catalog
 from curate.catalog.decisions import (
     CARRY_OUT,
+    LAPSE,
     UNDO,
     DecisionBatch,
     DecisionRow,
     batches_since,
-    copy_decisions,
     deciding,
     decisions_since,
     enter_batch,
@@ -187,8 +188,8 @@ class DecisionRecord:
         return row.batch not in self.undone
 
     def is_carrying(self, row: DecisionRow) -> bool:
-        """Whether a row says that a picture was moved."""
-        return self.batches[row.batch].action == CARRY_OUT
+        """Whether a row says that a picture was moved, or no longer is to be."""
+        return self.batches[row.batch].action in (CARRY_OUT, LAPSE)
 
 
 class Standings:
@@ -204,12 +205,42 @@ class Standings:
         self._present = present
         self._origin = origin or {}
 
+    @cached_property
+    def _places(self) -> Mapping[str, list[str]]:
+        """sha256 → where it lies; a picture below raw/ and its placed copies are one place."""
+        found = defaultdict[str, dict[str, None]](dict)
+        for path, sha256 in self._present.items():
+            found[sha256][self._origin.get(path, path)] = None
+        return {sha256: list(paths) for sha256, paths in found.items()}
+
+    def content_at(self, path: str) -> str | None:
+        """The sha256 of the picture that lies there; None where there is none."""
+        return self._present.get(path)
+
+    def places_of(self, sha256: str) -> Sequence[str]:
+        """Where the pictures of one content lie."""
+        return self._places.get(sha256, ()) if sha256 else ()
+
+    def follower(self, row: DecisionRow) -> str:
+        """Where the picture lies now that a decision yet to be carried out goes with, its file renamed; "" for nowhere.
+
+        Its content lies in this one place alone. Not for a decision on copies, for which the one place may be that of
+        the copy that stays; and to another class only a picture goes that lies in the class in which it was seen.
+        """
+        places = self.places_of(row.sha256)
+        if len(places) != 1 or self._present.get(row.path) == row.sha256:
+            return ""
+        (place,) = places
+        if row.action == ASIDE:
+            return "" if COPY_CAUSES.intersection((row.value, *row.causes.split())) else place
+        return place if row.action == RELABEL and _folder(place) == _folder(row.path) else ""
+
     def of(self, key: PictureKey) -> PictureStanding:
         """What holds for one picture."""
         standing = PictureStanding()
         place = self._origin.get(key.path, key.path)
         for row in self.record.about(key):
-            is_own = self._origin.get(row.path, row.path) == place
+            is_own = self._origin.get(row.path, row.path) == place or self.follower(row) == place
             # What was said of a file of the same bytes that is still there is about that one.
             if (is_own or self._present.get(row.path) != key.sha256) and self.record.holds(row):
                 standing.take(row, carried_out=self.record.is_carrying(row), is_own=is_own)
@@ -309,6 +340,15 @@ def count_waiting(
     return sum(bool(record.about(key)) and standings.of(key).pending is not None for key in keys)
 
 
+def open_rows(record: DecisionRecord, key: PictureKey) -> list[DecisionRow]:
+    """What was decided about a picture under this very path, and is not on record as done."""
+    standing = PictureStanding()
+    for row in record.about(key):
+        if row.path == key.path and record.holds(row):
+            standing.take(row, carried_out=record.is_carrying(row), is_own=True)
+    return [row for row in (standing.pending, standing.coming) if row is not None]
+
+
 def restoring(record: DecisionRecord, key: PictureKey) -> DecisionRow | None:
     """The decision, not carried out yet, by which a picture comes back from the quarantine; None for none."""
     found = None
@@ -364,6 +404,13 @@ def _require_last(record: DecisionRecord, batch: int) -> None:
         for row in record.about(key):
             if row.batch > batch and row.path == key.path and record.holds(row):
                 later[key] = row.batch
+    restored = {key for key in keys if _came_back(record, key, batch)}
+    if restored:
+        names = ", ".join(sorted(key.path for key in restored)[:_MOST_NAMED])
+        raise Overtaken(
+            f"Batch {batch} was carried out, and `restore` has taken that back since, so nothing is left to undo: "
+            f"{names}.", sorted(restored),
+        )  # fmt: skip
     if later:
         names = ", ".join(sorted(key.path for key in later)[:_MOST_NAMED])
         carried = any(record.batches[number].action == CARRY_OUT for number in later.values())
@@ -373,23 +420,19 @@ def _require_last(record: DecisionRecord, batch: int) -> None:
         raise Overtaken(f"Batch {batch} {why}: {names}.", sorted(later))
 
 
+def _came_back(record: DecisionRecord, key: PictureKey, batch: int) -> bool:
+    """Whether a batch was carried out for this picture, and `restore` brought it back afterwards."""
+    left = False
+    for row in record.about(key):
+        if row.batch > batch and row.path == key.path:
+            action = record.batches[row.batch].action
+            left = left or action == CARRY_OUT
+            if left and action == RESTORE and row.action == KEEP:
+                return True
+    return False
+
+
 _MOST_NAMED: Final = 5
-
-
-def carry_over(before: Path | None, catalog: Path) -> None:
-    """Have people's decisions outlive a catalog that was put aside, as far as that one can be read.
-
-    Raises `UserError` where the new one cannot be written.
-    """
-    if before is None:
-        return
-    try:
-        with Catalog.open_read_only(before) as old:
-            batches, rows = batches_since(old), decisions_since(old)
-    except UserError:  # it is rebuilt because it cannot be read
-        return
-    with Catalog.open(catalog) as new:
-        copy_decisions(new, batches, rows)
 
 
 def person() -> str:
@@ -403,6 +446,11 @@ def person() -> str:
 def moment() -> str:
     """ISO 8601, in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _folder(path: str) -> str:
+    """The name of the folder that a file lies in."""
+    return PurePosixPath(path).parent.name
 
 
 def _content(row: DecisionRow) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from curate.catalog import Catalog
 from curate.catalog.class_moves import ClassMove, class_moves_done, class_moves_under_way, intend_class_moves
+from curate.catalog.placements import IN_PLACE
 from curate.catalog.quarantine_moves import (
     Move,
     MoveRecord,
@@ -95,12 +96,15 @@ class Moves:
 class RestoreReport:
     """Paths brought back; paths left in the quarantine because another file has taken their place; those of pictures
     that were about to leave, by a `clean` that was interrupted, and now stay; and of the companions that came back.
+    `astray` are copies, relative to the dataset, that `split` has placed under the class that a picture has come back
+    from, and that lie there until the next `split`.
     """
 
     restored: list[str]
     occupied: list[str]
     called_off: list[str] = field(default_factory=list)
     companions: list[str] = field(default_factory=list)
+    astray: list[str] = field(default_factory=list)
 
 
 def pending(catalog: Catalog) -> list[Decision]:
@@ -271,12 +275,13 @@ def restore_files(
     _prune(dataset.quarantine)
     still = [file.path for file in called_off if file.stored not in companions]
     # What left after it had gone to another class is there again by now, and goes back to the class before.
-    returned, taken = take_back_class_moves(dataset, catalog, is_wanted, progress)
+    returned = take_back_class_moves(dataset, catalog, is_wanted, progress)
     return RestoreReport(
-        [*restored, *_pictures(returned)],
-        [*occupied, *_pictures(taken)],
+        [*restored, *_pictures(returned.back)],
+        [*occupied, *_pictures(returned.occupied)],
         [*still, *_pictures(staying_in_class)],
-        [*brought, *_companions(returned)],
+        [*brought, *_companions(returned.back)],
+        [path if out == IN_PLACE else f"{out}/{path}" for out, path in returned.astray],
     )
 
 

@@ -5,12 +5,10 @@ a run that is stopped in between does not take its own file for the user's.
 """
 
 import hashlib
-from contextlib import suppress
 from pathlib import Path
 
 from curate.catalog import Catalog
-from curate.catalog.own_files import copy_written, note_intended, note_written, written_digests
-from curate.errors import UserError
+from curate.catalog.own_files import note_intended, note_written, written_digests
 from curate.files.ours import require_ours, write_ours
 from curate.files.reading import sha256_of
 
@@ -35,14 +33,6 @@ def write_own(catalog: Catalog, file: Path, text: str, *, force: bool = False) -
     require_ours(file, known=known, force=force)
     note_intended(catalog, file, hashlib.sha256(text.encode()).hexdigest())
     note_written(catalog, file, write_ours(file, text, known=known, force=force))
-
-
-def still_own(before: Path | None, catalog: Path) -> None:
-    """Have our files stay ours under a new catalog, as far as the one that was put aside can be read."""
-    if before is None:
-        return
-    with suppress(UserError), Catalog.open_read_only(before) as old, Catalog.open(catalog) as new:
-        copy_written(new, old)
 
 
 def _known(catalog: Catalog, file: Path) -> str | None:

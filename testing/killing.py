@@ -15,7 +15,7 @@ from types import FrameType
 
 from curate import clean, split
 
-_DEEDS = {"link", "unlink", "rename", "replace", "remove", "mkdir", "rmdir", "open", "execute", "executemany"}
+_DEEDS = {"link", "unlink", "rename", "replace", "remove", "mkdir", "rmdir", "open", "execute", "executemany", "backup"}
 """Calls that change a disk or a catalog. A kill before and after each shows every state that the two can be left in."""
 
 _RENAME = "rename_exclusively"

@@ -123,9 +123,17 @@ class Stage:
             "cluster_size": size, "source": "stage", "licence": "by", "decision": picture.decision,
         }  # fmt: skip
 
+    def scores(self, name: str) -> list[float] | None:
+        """The lowest and the highest score of a queue; None without scores."""
+        found = [self.pictures[one].score for one in self.queue(name, {"state": "any"})]
+        scores = [score for score in found if score is not None]
+        return [min(scores), max(scores)] if scores else None
+
     def queue(self, name: str, asked: Json) -> list[str]:
         """The ids of a queue, filtered and sorted."""
         state, text = asked.get("state", "open"), asked.get("text", "")
+        least, most = float(asked.get("score_min", 0)), float(asked.get("score_max", 1))
+        scored = "score_min" in asked or "score_max" in asked
 
         def fits(picture: Staged) -> bool:
             in_queue = name == "all" or picture.queue == name or (name == "proposals" and proposes(picture))
@@ -136,6 +144,7 @@ class Stage:
                 and asked.get("class", picture.label) == picture.label
                 and asked.get("reason", picture.reason) == picture.reason
                 and text in picture.path
+                and (not scored or (picture.score is not None and least <= picture.score <= most))
             )
 
         found = [picture for picture in self.pictures.values() if fits(picture)]
@@ -180,7 +189,7 @@ def application(stage: Stage) -> Starlette:  # noqa: C901 - a list of answers
                 "queues": [
                     {
                         "name": name, "title": name.capitalize(), "count": len(everything[name]),
-                        "open": len(opened[name]),
+                        "open": len(opened[name]), "scores": stage.scores(name),
                     }
                     for name in QUEUES
                 ],
@@ -299,12 +308,21 @@ def application(stage: Stage) -> Starlette:  # noqa: C901 - a list of answers
                 for one in stage.pictures.values()
                 if one.decision and one.decision["action"] == "aside"
             )
-            return JSONResponse({**counts, "by_reason": dict(reasons), "warnings": [], "token": str(stage.revision)})
+            return JSONResponse(
+                {
+                    **counts,
+                    "by_reason": dict(reasons),
+                    "warnings": [],
+                    "lapsed": 0,
+                    "unfinished": 0,
+                    "token": str(stage.revision),
+                }
+            )
         if body["token"] != str(stage.revision):
             return JSONResponse({"error": "Decisions changed since they were counted."}, 409)
         return JSONResponse(
             {"moved": done["aside"], "relabelled": done["relabel"], "restored": done["restore"], "unmoved": [],
-             "revision": stage.revision}
+             "finished": 0, "lapsed": [], "revision": stage.revision}
         )  # fmt: skip
 
     async def thumb(request: Request) -> Response:

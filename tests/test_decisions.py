@@ -1,5 +1,6 @@
 """What a person decided is respected from then on: by each plan, after a kill, under another name, in a new catalog."""
 
+import resource
 import shutil
 import sqlite3
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from curate.catalog import Catalog
+from curate.catalog.beginning_anew import begin_anew
 from curate.catalog.decisions import DecisionRow, decisions_since
 from curate.clean import CleanReport, clean
 from curate.cleaning.audit_scores import AuditedPicture, write_scores
@@ -238,6 +240,54 @@ def test_decisions_outlive_the_catalog(root: Path) -> None:
         assert (row.path, row.action, row.causes) == (COPY, KEEP, "duplicate")
 
 
+def spoil(catalog: Path) -> None:
+    """Damage the table of pictures, as a disk does; the decisions are on other pages."""
+    with closing(sqlite3.connect(catalog)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'pictures'").fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+    with catalog.open("r+b") as stream:
+        stream.seek((page - 1) * size)
+        stream.write(b"\xff" * size)
+
+
+def kept_in(catalog: Path) -> list[str]:
+    with Catalog.open_read_only(catalog, even_damaged=True) as opened:
+        return [row.path for row in decisions_since(opened)]
+
+
+def test_what_can_be_read_of_a_damaged_catalog_is_taken_over(root: Path) -> None:
+    """The decisions, and that the plan is ours; the damaged file is put aside as it is."""
+    say(root, COPY, KEEP, "duplicate")
+    spoil(root / "catalog.sqlite")
+    with pytest.raises(UserError, match="damaged"):
+        clean(root, dry_run=True)
+    assert command("clean", root, "--dry-run", "--rebuild-catalog").code == 0
+    assert COPY not in proposed(root)
+    (aside,) = root.glob("catalog-*.sqlite")
+    assert kept_in(aside) == [COPY]
+
+
+@pytest.mark.parametrize("room", [0, 8192, 40_000])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_full_disk_loses_no_decision_of_a_catalog_made_anew(root: Path, room: int, *, damaged: bool) -> None:
+    """The old catalog stays as it was, and nothing half lies beside it."""
+    say(root, COPY, KEEP, "duplicate")
+    if damaged:
+        spoil(root / "catalog.sqlite")
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        with pytest.raises(UserError, match=r"cannot be (written|read)"):
+            clean(root, rebuild_catalog=True, dry_run=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert kept_in(root / "catalog.sqlite") == [COPY]
+    assert not [path.name for path in root.iterdir() if path.name.startswith((".florilegium-", "catalog-"))]
+    assert command("clean", root, "--dry-run", "--rebuild-catalog").code == 0
+    assert COPY not in proposed(root)
+
+
 def test_a_catalog_without_decisions_opens_as_ever(root: Path) -> None:
     clean(root, dry_run=True)
     with closing(sqlite3.connect(root / "catalog.sqlite")) as db:
@@ -310,6 +360,37 @@ if sys.platform != "win32":
             came = {path for path in (COPY, SMALL) if (root / path).exists()}
             clean(root, yes=True)
             assert {path for path in came if not (root / path).exists()} == set(), instant
+
+    @pytest.mark.parametrize("damaged", [False, True])
+    def test_a_catalog_that_is_killed_while_it_begins_anew_has_the_decisions(
+        root: Path, tmp_path: Path, *, damaged: bool
+    ) -> None:
+        """At any instant the old or the new one is there, also while a page has the catalog open."""
+        clean(root, dry_run=True)
+        say(root, COPY, KEEP, "duplicate")
+        home, name = tmp_path / "home", "catalog.sqlite"
+        home.mkdir()
+        work = partial(begin_anew, home / name)
+
+        def lay_out() -> None:
+            shutil.rmtree(home)
+            home.mkdir()
+            shutil.copy(root / name, home / name)
+            if damaged:
+                spoil(home / name)
+
+        lay_out()
+        deeds = len(list_deeds(work))
+        for instant in sorted({round(step * (deeds - 1) / 11) for step in range(12)}):
+            lay_out()
+            with closing(sqlite3.connect(home / name)) as page:
+                page.execute("SELECT * FROM decisions").fetchall()
+                kill_at_deed(work, instant)
+            assert kept_in(home / name) == [COPY], instant
+            begin_anew(home / name)
+            with Catalog.open(home / name) as catalog:
+                assert [row.path for row in decisions_since(catalog)] == [COPY], instant
+                assert catalog.pictures() == []
 
 
 def test_a_catalog_made_anew_knows_the_plan_that_is_ours(root: Path) -> None:

@@ -51,7 +51,7 @@ def test_figures_on_test_come_from_an_evaluation_that_opened_it(walked: Walked, 
     printed = {**walked.printed, "evaluate": walked.printed["test"]}
     compare_with_commands(found, printed, {"data": walked.data, "evaluated": walked.place / "test"})
     assert any(line.startswith("On test, as evaluate wrote into") for line in found.lines["errors"])
-    assert "Test has been opened 1 time(s) with this checkpoint." in found.lines["errors"]
+    assert "Test has been opened 1 time with this checkpoint." in found.lines["errors"]
     assert record.read_bytes() == before, "a report has opened test"
 
 

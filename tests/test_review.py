@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -130,6 +131,54 @@ def test_a_catalog_that_was_rebuilt_has_the_decisions_and_takes_more(served: Ser
         assert [row.path for row in decisions_since(catalog)] == ["raw/rose/copy.jpg", "raw/rose/0.jpg"]
 
 
+@pytest.mark.parametrize("below_raw", [True, False])
+def test_a_dataset_that_is_renamed_under_the_page_is_left_alone(tmp_path: Path, *, below_raw: bool) -> None:
+    """410 in a sentence for all that is asked, nothing is written under the old name, and back again it goes on."""
+    root = garden(tmp_path / "data")
+    if not below_raw:  # the classes are the root's own, and the catalog stands beside the dataset
+        (root / "raw").rename(tmp_path / "classes")
+        root.rmdir()
+        (tmp_path / "classes").rename(root)
+    served = Served.start(root, "--as", "Ada")
+    moved = tmp_path / "elsewhere"
+    try:
+        first, second, third = list(served.queue("all").values())[:3]
+        batch = served.decide(first, "keep", "all")["batch"]
+        served.decide(third, "aside", "all", reason="ugly")
+        token = served.post("/api/carry-out", {"dry": True})["token"]
+        root.rename(moved)
+        before = contents(tmp_path)
+
+        def refused() -> None:
+            for path in ("/api/state", "/api/queue/all", "/api/ids/all", f"/api/picture/{second['id']}"):
+                assert served.ask(path).status == 410, path
+            for path in (f"/thumb/{second['id']}", f"/picture/{second['id']}"):
+                assert served.ask(path).status == 410, path
+            said = served.decide(second, "keep", "all", 410)["error"]
+            assert str(root) in said
+            assert "renamed or removed" in said
+            served.post("/api/undo", {"batch": batch}, 410)
+            for dry in (True, False):
+                served.post("/api/carry-out", {"dry": dry, "token": token}, 410)
+
+        refused()
+        assert contents(tmp_path) == before
+        assert not root.exists()
+        root.mkdir()  # another one has the name
+        shutil.copytree(moved / ("raw" if below_raw else "rose"), root / ("raw" if below_raw else "rose"))
+        before = contents(tmp_path)
+        refused()
+        assert contents(tmp_path) == before
+
+        shutil.rmtree(root)
+        moved.rename(root)
+        assert served.queue("all")[second["path"]]["decision"] is None
+        served.decide(second, "keep", "all")
+        assert served.post("/api/carry-out", {"dry": True})["aside"] == 1
+    finally:
+        assert served.stop() == 0
+
+
 def test_carrying_out_waits_for_no_other_command(served: Served, tmp_path: Path) -> None:
     """423 says who is at work; decisions are taken meanwhile."""
     items = served.queue("all")
@@ -199,6 +248,38 @@ def test_filters_and_orders(served: Served) -> None:
         assert served.ask(f"/api/queue/all?{wrong}").status == 400
 
 
+def test_a_queue_is_narrowed_by_score(served: Served) -> None:
+    """A bound counts for the score as the page shows it, in two decimals; what has no score passes no bound."""
+    found = {queue["name"]: queue["scores"] for queue in served.get("/api/state")["queues"]}
+    assert (found["all"], found["broken"]) == (None, None)
+    copies = served.queue("duplicate")
+    exact, small = copies["raw/rose/copy.jpg"]["score"], copies["raw/rose/small.jpg"]["score"]
+    assert found["duplicate"] == [min(exact, small), max(exact, small)]
+
+    dark = served.queue("quality")["raw/tulip/dark.jpg"]
+    shown = float(f"{dark['score']:.2f}")
+    everything = served.queue("quality")
+    for bounds in ({"score_min": shown}, {"score_max": shown}, {"score_min": shown, "score_max": f"{shown:.2f}"}):
+        listed = served.queue("quality", **bounds)
+        assert "raw/tulip/dark.jpg" in listed, bounds
+        assert {item["id"] for item in listed.values()} == set(served.get("/api/ids/quality", **bounds)["ids"])
+    below = served.queue("quality", score_max=round(shown - 0.01, 2))
+    assert set(below) | set(served.queue("quality", score_min=shown)) == set(everything)
+    assert "raw/tulip/dark.jpg" not in below
+
+    assert exact == 1.0  # copies of the same bytes
+    assert list(served.queue("duplicate", score_min=1))[:2] == ["raw/rose/1.jpg", "raw/rose/copy.jpg"]
+    assert served.get("/api/ids/duplicate", score_min=0, score_max=0)["ids"] == []
+    assert served.queue("all", score_min=0) == {}, "no picture of it has a score"
+    assert len(served.queue("all", score_min="", score_max="")) == 15
+    for wrong in ("nan", "inf", "-0.1", "1.01", "2", "1e0", "0x1", "0,5", "%D9%A1", ".", "0.5%0a", "0." + "1" * 40):
+        for path in ("/api/queue/quality", "/api/ids/quality"):
+            for name in ("score_min", "score_max"):
+                answer = served.ask(f"{path}?{name}={wrong}")
+                assert answer.status == 400, wrong
+                assert name in answer.json["error"]
+
+
 def test_what_is_known_of_copies_and_only_what_differs(served: Served) -> None:
     small = served.queue("duplicate")["raw/rose/small.jpg"]
     known = served.get(f"/api/picture/{small['id']}", queue="duplicate")
@@ -239,6 +320,47 @@ def test_thumbnails_are_kept_beside_the_catalog(served: Served, tmp_path: Path) 
     assert (data(tmp_path) / ".florilegium.thumbnails").exists(), "and no class for anybody"
 
 
+def test_a_decision_on_a_file_that_changed_or_was_renamed_since_is_shown_and_told(
+    served: Served, tmp_path: Path
+) -> None:
+    """A renamed picture has its decision; of one that changed the page says that nothing can be done, and drops it."""
+    items = served.queue("all")
+    changed, renamed = items["raw/rose/0.jpg"], items["raw/rose/4.jpg"]
+    batch = served.decide([changed, renamed], "aside", "all", reason="ugly")["batch"]
+    (data(tmp_path) / changed["path"]).write_bytes(encoded(scene(500)))
+    (data(tmp_path) / renamed["path"]).rename(data(tmp_path) / "raw/rose/new.jpg")
+    assert command("clean", data(tmp_path), "--dry-run", "--force").code == 0
+
+    state = served.get("/api/state")
+    assert state["decided"]["aside"] == 1
+    assert any(note.startswith("raw/rose/0.jpg: 1 decision is about a picture that changed") for note in state["notes"])
+    now = served.queue("all")
+    assert now["raw/rose/0.jpg"]["decision"] is None
+    assert now["raw/rose/new.jpg"]["decision"]["batch"] == batch
+    new = now["raw/rose/new.jpg"]["id"]
+    assert [row["batch"] for row in served.get(f"/api/picture/{new}")["history"]] == [batch]
+    taken_back = served.post("/api/undo", {"batch": batch})
+    assert [item["path"] for item in taken_back["items"]] == ["raw/rose/new.jpg"]
+    assert served.get("/api/state")["notes"] == [note for note in state["notes"] if "1 decision" not in note]
+    served.decide(now["raw/rose/0.jpg"] | {"decision": None}, "aside", "all", reason="ugly")
+    served.decide(now["raw/rose/new.jpg"] | {"decision": None}, "aside", "all", reason="ugly")
+    (data(tmp_path) / changed["path"]).unlink()
+    assert command("clean", data(tmp_path), "--dry-run", "--force").code == 0
+
+    dry = served.post("/api/carry-out", {"dry": True})
+    said = "raw/rose/0.jpg is not set aside (ugly): the file has gone since."
+    assert (dry["aside"], dry["lapsed"], dry["unfinished"], dry["warnings"][0]) == (1, 1, 0, said)
+    done = served.post("/api/carry-out", {"dry": False, "token": dry["token"]})
+    assert (done["moved"], done["finished"], done["unmoved"], done["lapsed"]) == (1, 0, [], [said])
+    assert (data(tmp_path) / "quarantine/ugly/raw/rose/new.jpg").exists()
+    state = served.get("/api/state")
+    assert (state["decided"]["aside"], [note for note in state["notes"] if "decision" in note]) == (0, [])
+    history = served.get("/api/picture/" + served.queue("quarantine")["raw/rose/new.jpg"]["id"])["history"]
+    assert [(one["action"], one["reason"]) for one in history][:2] == [("carry-out", ""), ("aside", "ugly")]
+    words = served.get("/api/history")["batches"][0]["words"]
+    assert words == "dropped raw/rose/0.jpg: changed, moved or gone since"
+
+
 def test_a_changed_file_is_not_kept_as_what_it_was(served: Served, tmp_path: Path) -> None:
     item = served.queue("all")["raw/rose/0.jpg"]
     file = data(tmp_path) / "raw/rose/0.jpg"
@@ -273,7 +395,10 @@ def test_a_plan_of_ones_own_is_reviewed(tmp_path: Path) -> None:
     served = Served.start(root)
     try:
         assert len(served.queue("duplicate")) == 4
-        assert any(note.startswith("1 lines of the plan") for note in served.get("/api/state")["notes"])
+        assert any(
+            note.startswith("1 line of the plan is about a picture that has gone")
+            for note in served.get("/api/state")["notes"]
+        )
     finally:
         served.stop()
 

@@ -174,6 +174,25 @@ def test_a_reviewer_clears_a_queue_by_keyboard_and_nothing_is_lost(
             (returned,) = set(pictures(data)) & set(before) - set(after)
             assert pictures(data)[returned] == before[returned]
 
+            # A decision on a file that is removed behind the page's back is said to be dropped
+            page.goto(address(server, "queue=all&sort=path&descending=0"))
+            expect(page.locator(".details .path").first).to_contain_text("raw/46")
+            vanished = data / current(page)
+            content = vanished.read_bytes()
+            page.keyboard.press("x")
+            page.keyboard.type("ugly")
+            page.keyboard.press("Enter")
+            saved(page)
+            vanished.unlink()
+            page.keyboard.press("Shift+C")
+            page.get_by_role("button", name="Carry out: move 1 picture").click()
+            page.get_by_role("button", name="Count anew").click()
+            expect(page.locator("dialog .warning")).to_contain_text("is not set aside (ugly): the file has gone since.")
+            page.get_by_role("button", name="Drop 1 decision").click()
+            expect(page.locator("dialog")).to_contain_text("1 decision could not be carried out, and is dropped")
+            page.keyboard.press("Enter")
+            vanished.write_bytes(content)
+
         source_of_swapped = swapped.replace("_copy", "")
         leaving = {path for path in before if path.endswith("_copy.jpg")} - {swapped, relabelled, kept}
         leaving.add(source_of_swapped)
@@ -228,6 +247,18 @@ def test_two_tabs_of_the_real_server_and_names_that_hold_markup(browser: Browser
         page.keyboard.press("Escape")
         page.keyboard.press("Shift+H")
         expect(page.locator("dialog .batches")).to_contain_text("Ada")
+        page.keyboard.press("Escape")
+
+        # A page that is opened anew undoes step by step what was decided before it, and not its own undoing
+        page.goto(address(server, "queue=duplicate&state=any"))
+        page.reload()
+        expect(page.locator("#grid [data-decided]")).to_have_count(2)
+        page.keyboard.press("u")
+        expect(page.locator("#grid [data-decided]")).to_have_count(1)
+        page.keyboard.press("u")
+        expect(page.locator("#grid [data-decided]")).to_have_count(0)
+        page.keyboard.press("u")
+        expect(page.locator(".notice").last).to_contain_text("There is nothing to undo.")
         assert page.locator("img[onerror]").count() == 0
         assert page.title() == f"Review: {data}"
 
@@ -293,3 +324,14 @@ def test_a_tab_that_was_left_open_goes_on_with_the_next_server(browser: Browser,
             beside.goto(address(server))
             expect(page.locator("#unsaved")).to_have_text("")
             assert [batch["action"] for batch in server.get("/api/history")["batches"]] == ["keep"]
+            expect(page.locator("#banner")).to_be_hidden()
+
+            # A dataset that is renamed under the page is said too, and what is decided meanwhile is kept
+            data.rename(data.with_name("elsewhere"))
+            expect(page.locator("#banner")).to_contain_text("was renamed or removed")
+            page.keyboard.press("a")
+            expect(page.locator("#banner")).to_contain_text("1 decision not saved yet; it is kept here")
+            data.with_name("elsewhere").rename(data)
+            expect(page.locator("#unsaved")).to_have_text("")
+            expect(page.locator("#banner")).to_be_hidden()
+            assert [batch["action"] for batch in server.get("/api/history")["batches"]] == ["accept", "keep"]

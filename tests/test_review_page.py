@@ -293,6 +293,38 @@ def test_a_list_is_narrowed_by_filters(browser: Browser) -> None:
         expect(page.locator("#shown")).to_contain_text("1 picture")
 
 
+def test_a_list_is_narrowed_by_score_and_all_that_it_shows_is_accepted(browser: Browser) -> None:
+    scored = [
+        Staged(f"raw/a/{at}.jpg", "a", "mislabelled", "mislabelled", at / 10, "Looks like b.", "b") for at in range(10)
+    ]
+    with served(Stage.of([*scored, Staged("raw/a/x.jpg", "a", "broken", "broken")])) as stage, a_tab(browser) as page:
+        opened(page, stage, "mislabelled")
+        lowest, highest = page.get_by_label("Score from"), page.get_by_label("Score up to")
+        expect(lowest).to_have_attribute("placeholder", "0.00")
+        expect(highest).to_have_attribute("placeholder", "0.90")
+        lowest.focus()
+        page.keyboard.type("0.6")
+        expect(page.locator("#shown")).to_contain_text("4 pictures")
+        page.keyboard.press("Tab")
+        page.keyboard.type("7")  # out of bounds: nothing is asked, and the field says so
+        page.keyboard.press("ArrowDown")
+        expect(highest).to_have_value("1")
+        page.keyboard.press("Backspace")
+        page.keyboard.type("0.8")
+        expect(page.locator("#shown")).to_contain_text("3 pictures")
+        expect(page.locator("#filters-set")).to_have_text("(2)")
+        page.keyboard.press("Escape")
+        page.reload()
+        expect(highest).to_have_value("0.8")
+        expect(page.locator("#button-accept")).to_have_text("Accept all shown (3)")
+        page.keyboard.press("Shift+A")
+        eventually(page, stage, {f"raw/a/{at}.jpg": "relabel" for at in (6, 7, 8)})
+        page.get_by_role("button", name="Clear filters").click()
+        expect(page.locator("#shown")).to_contain_text("7 open, 7 pictures")
+        page.locator("[data-queue=broken]").click()
+        expect(page.locator("#filter-scores")).to_be_hidden()
+
+
 def test_pictures_that_are_alike_are_one_key_away_and_the_queue_one_button(browser: Browser) -> None:
     with served(Stage.of(plain(30))) as stage, a_tab(browser) as page:
         opened(page, stage, "quality")

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from curate.catalog.files import cannot, connect_read_only, in_words, require_own_files
+from curate.catalog.files import cannot, connect_read_only, file_numbers, in_words, require_own_files
 from curate.catalog.schema import check, is_empty, prepare
 from curate.catalog.sqlite_wal import LOCK_SECONDS
 from curate.errors import UserError
@@ -24,6 +24,7 @@ class Database:
         self.path = path
         self.db = db
         self._held = held or ExitStack()
+        self._file = file_numbers(path)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -47,11 +48,12 @@ class Database:
         return cls(path, db)
 
     @classmethod
-    def open_read_only(cls, path: Path) -> Self:
+    def open_read_only(cls, path: Path, *, even_damaged: bool = False) -> Self:
         """Open the catalog to look at it: nothing is written beside it or into it, so its disk may be read-only.
 
         What is seen is whole, also while another process writes, and after one was killed. Raises `UserError` where
-        there is none, and where it is damaged, not ours, newer than us, or unreadable.
+        there is none, and where it is damaged, not ours, newer than us, or unreadable. One that is `even_damaged` is
+        opened where it is ours, to read of it what still can be read.
         """
         with in_words(path, "read"), ExitStack() as stack:
             try:
@@ -60,7 +62,7 @@ class Database:
                 raise cannot("read", path, error.strerror) from error
             if is_empty(path, db):
                 raise UserError(f"The catalog {path} is empty: any command that writes to it fills it.")
-            check(path, db)
+            check(path, db, even_damaged=even_damaged)
             return cls(path, db, stack.pop_all())
 
     def __enter__(self) -> Self:
@@ -87,6 +89,13 @@ class Database:
                 if self.db.in_transaction:  # a full disk has rolled it back already
                     self.db.execute("ROLLBACK")
                 raise
+
+    def require_in_place(self) -> None:
+        """Raise `UserError` where the file that is open has lost its name: what is written to it, nobody reads."""
+        if self._file != file_numbers(self.path):
+            raise UserError(
+                f"The catalog {self.path} was moved, removed or replaced meanwhile, so nothing was written: ask again."
+            )
 
     def has_table(self, name: str) -> bool:
         """Whether a table is there that is made when it is first needed."""

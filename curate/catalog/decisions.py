@@ -18,13 +18,16 @@ UNDO: Final = "undo"
 CARRY_OUT: Final = "carry-out"
 """The action of a batch that had files moved; `value` of a decision names the run that moved its picture."""
 
+LAPSE: Final = "lapse"
+"""The action of a batch of decisions that were not carried out, and no longer are to be; `value` says why."""
+
 _TABLES = (
     """
 CREATE TABLE IF NOT EXISTS decision_batches (
     batch   INTEGER PRIMARY KEY,
     made_at TEXT NOT NULL,          -- ISO 8601, UTC
     who     TEXT NOT NULL,
-    action  TEXT NOT NULL,          -- "keep", "aside", "relabel", "keeper", "restore", "undo" or "carry-out"
+    action  TEXT NOT NULL,          -- "keep", "aside", "relabel", "keeper", "restore", "undo", "carry-out", "lapse"
     undoes  INTEGER NOT NULL        -- the batch that an undo takes back; 0 for all others
 ) STRICT
 """,
@@ -93,13 +96,15 @@ def last_batch(catalog: Catalog) -> int:
 def deciding(catalog: Catalog) -> Iterator[None]:
     """A transaction that is on the disk when it ends: SQLite flushes its log before it returns (`synchronous = FULL`).
 
-    What was answered for then outlives a kill of this process, and a loss of power too.
+    What was answered for then outlives a kill of this process, and a loss of power too. Raises `UserError` where the
+    catalog is no longer what has its name.
     """
     catalog.db.execute("PRAGMA synchronous = FULL")
     try:
         with catalog.transaction() as db:
             for statement in _TABLES:
                 db.execute(statement)
+            catalog.require_in_place()  # others may have been waited for
             yield
     finally:
         catalog.db.execute("PRAGMA synchronous = NORMAL")

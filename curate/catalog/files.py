@@ -26,6 +26,10 @@ _PARTS = ("", "-wal", "-journal")
 """The files that a catalog consists of, by what follows its name; SQLite makes any other again by itself."""
 
 
+class OutOfReach(UserError):
+    """A catalog that may be whole, and cannot be read or written now: the disk, the rights or others forbid it."""
+
+
 def require_own_files(path: Path) -> None:
     """Raise `UserError` where the catalog, or a file beside it that SQLite would take for its log, is none of ours.
 
@@ -57,8 +61,7 @@ def put_aside(path: Path) -> Path | None:
     """
     if not os.path.lexists(path):
         return None
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
-    aside = path.with_name(f"{path.stem}-{stamp}{path.suffix}")
+    aside = name_aside(path)
     with in_words(path):
         try:
             # The database last: a log without one would stand in the way, and so would the index of the log, which lies
@@ -69,6 +72,21 @@ def put_aside(path: Path) -> Path | None:
         except OSError as error:
             raise cannot("written", path, error.strerror) from error
     return aside
+
+
+def file_numbers(path: Path) -> tuple[int, int] | None:
+    """What tells a file or a folder from another one of its name; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def name_aside(path: Path) -> Path:
+    """The name that a catalog gets when another one takes its place: its own with the time in it."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+    return path.with_name(f"{path.stem}-{stamp}{path.suffix}")
 
 
 def connect_read_only(path: Path, stack: ExitStack) -> sqlite3.Connection:
@@ -131,7 +149,7 @@ def _copied(path: Path, folder: Path) -> Path:
         if _state(path) == before:
             return copy
         if time.monotonic() > deadline:
-            raise UserError(f"The catalog {path} is in use by another process: wait for it to end.")
+            raise _in_use(path)
 
 
 def _state(path: Path) -> list[tuple[int, int, int] | None]:
@@ -157,18 +175,28 @@ def in_words(path: Path, doing: Literal["written", "read"] = "written") -> Itera
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _DAMAGED or "Could not decode" in str(error):  # a text that is no UTF-8 is not of our writing
+        if is_damage(error):
             raise damaged(path, error) from error
         if code == sqlite3.SQLITE_BUSY:
-            raise UserError(f"The catalog {path} is in use by another process: wait for it to end.") from error
+            raise _in_use(path) from error
         if code in _CANNOT_WRITE:
             raise cannot(doing, path, error) from error
         raise
 
 
-def cannot(doing: Literal["written", "read"], path: Path, reason: object) -> UserError:
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether SQLite says that the file is not as SQLite writes one, or holds what this program does not write."""
+    # a text that is no UTF-8 is not of our writing
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED or "Could not decode" in str(error)
+
+
+def _in_use(path: Path) -> OutOfReach:
+    return OutOfReach(f"The catalog {path} is in use by another process: wait for it to end.")
+
+
+def cannot(doing: Literal["written", "read"], path: Path, reason: object) -> OutOfReach:
     """The catalog cannot be read or written, for this reason."""
-    return UserError(f"The catalog {path} cannot be {doing} ({reason}): check the disk's free space and your rights.")
+    return OutOfReach(f"The catalog {path} cannot be {doing} ({reason}): check the disk's free space and your rights.")
 
 
 def damaged(path: Path, problem: object) -> UserError:

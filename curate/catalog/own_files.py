@@ -1,6 +1,7 @@
 """The files beside the pictures that are ours, by their digests: those that we may replace."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from curate.catalog.database import Database
@@ -35,9 +36,14 @@ def note_written(catalog: Database, file: Path, sha256: str) -> None:
         db.execute("DELETE FROM written WHERE path = ? AND sha256 != ?", (_beside(catalog, file), sha256))
 
 
-def copy_written(catalog: Database, other: Database) -> None:
+def written_files(catalog: Database) -> list[tuple[str, str]]:
+    """(path relative to the catalog, sha256) of all files that are ours."""
+    rows = catalog.db.execute("SELECT path, sha256 FROM written").fetchall() if catalog.has_table("written") else []
+    return [(path, sha256) for path, sha256 in rows if isinstance(path, str) and isinstance(sha256, str)]
+
+
+def copy_written(catalog: Database, rows: Sequence[tuple[str, str]]) -> None:
     """Put on record that the files are ours which another catalog in the same folder has as ours."""
-    rows = other.db.execute("SELECT path, sha256 FROM written").fetchall() if other.has_table("written") else []
     if rows:
         with catalog.transaction() as db:
             db.execute(_TABLE)

@@ -114,8 +114,7 @@ def prepare(path: Path, db: sqlite3.Connection) -> None:
         # process was faster, its tables are there when our turn comes.
         db.execute("BEGIN IMMEDIATE")
         if not db.execute("PRAGMA user_version").fetchone()[0]:
-            for statement in _SCHEMA.split(";\n"):
-                db.execute(statement)
+            create_tables(db)
             db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")
@@ -123,8 +122,22 @@ def prepare(path: Path, db: sqlite3.Connection) -> None:
     check(path, db)
 
 
-def check(path: Path, db: sqlite3.Connection) -> None:
-    """Raise `UserError` for a damaged file, and for tables or values that are not ours."""
+def create_tables(db: sqlite3.Connection) -> None:
+    """Make the tables that every catalog has, where there are none. Belongs inside a transaction."""
+    for statement in _SCHEMA.split(";\n"):
+        db.execute(statement)
+    for column in SCORE_COLUMNS:
+        db.execute(f"ALTER TABLE pictures ADD COLUMN {column} REAL")
+
+
+def check(path: Path, db: sqlite3.Connection, *, even_damaged: bool = False) -> None:
+    """Raise `UserError` for a damaged file, and for tables or values that are not ours.
+
+    With `even_damaged` only the tables are looked at.
+    """
+    if even_damaged:
+        require_our_schema(path, db, _SCHEMA)
+        return
     problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
         raise damaged(path, problem)

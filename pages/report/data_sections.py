@@ -17,6 +17,7 @@ from curate.dataset import SPLITS
 from curate.defaults import SUSPECT
 from curate.errors import UserError
 from curate.files.inside import inside
+from curate.plurals import with_noun
 from curate.quality import CHECKS, Check
 from curate.quarantine import Decision
 from curate.shell import as_command
@@ -102,7 +103,7 @@ def data_sections(found: ReportFindings, said: Mapping[str, SaidByCommand]) -> l
 
 def shown_of(some: int, of: int, what: str) -> str:
     """How many of how many are shown."""
-    return f"Shown: {some:,} of {of:,} {what}." if some < of else f"Shown: all {of:,} {what}."
+    return f"Shown: {some:,} of {of:,} {what}." if some < of else f"Shown: all {what} ({of:,})."
 
 
 def _classes(found: ReportFindings) -> Iterator[ReportBlock]:
@@ -198,11 +199,13 @@ def _set_aside(found: ReportFindings, places: PlacesOf) -> Iterator[ReportBlock]
     counts = Counter(one.reason for one in found.set_aside)
     rows = [BarRow(reason, [count]) for reason, count in counts.most_common()]
     if rows:
-        yield Words([f"In the quarantine lie {len(found.set_aside):,} pictures; `restore` brings any of them back."])
+        lie = "lies" if len(found.set_aside) == 1 else "lie"
+        aside = with_noun(len(found.set_aside), "picture")
+        yield Words([f"In the quarantine {lie} {aside}; `restore` brings any of them back."])
         table = table_of("Set aside", ("reason", "pictures"), [(row.name, f"{row.total:,}") for row in rows])
         yield ChartRow([lying_bars("set-aside-reasons", "Pictures set aside, by reason", rows, table=table)])
     if found.relabelled:
-        yield Words([f"Moved to another class: {len(found.relabelled):,} pictures."])
+        yield Words([f"Moved to another class: {with_noun(len(found.relabelled), 'picture')}."])
     chosen = _spread(found.set_aside, _PAIRS)
     groups = [_pair(one, places) for one in chosen]
     if groups:
@@ -242,7 +245,7 @@ def _pair(one: SetAsidePicture, places: PlacesOf) -> PictureGroup:
 
 def _to_clean(found: ReportFindings, said: Mapping[str, SaidByCommand], places: PlacesOf) -> Iterator[ReportBlock]:
     report = found.cleaning
-    yield Words(said["clean"].lines or [f"Nothing to set aside among {report.scan.files:,} files."])
+    yield Words(said["clean"].lines or [f"Nothing to set aside among {with_noun(report.scan.files, 'file')}."])
     yield from (TableBlock(table, folded=len(table.rows) > FOLDED) for table in said["clean"].tables)
     decisions = report.plan.decisions
     if decisions:
@@ -282,8 +285,8 @@ def _quality(found: ReportFindings, places: PlacesOf) -> Iterator[ReportBlock]:
         return
     flagged = found.cleaning.flagged
     told = ", ".join(f"{count:,} {flag}" for flag, count in flagged.items())
-    some = f"Of {len(judged):,} files with pixels are flagged: {told}."
-    lines = [some if told else f"None of {len(judged):,} files with pixels is flagged."]
+    files = f"{with_noun(len(judged), 'file')} with pixels"
+    lines = [f"Of {files} are flagged: {told}." if told else f"Of {files} none is flagged."]
     lines += [f"Files that give no pixels: {broken:,}."] if broken else []
     lines.append(
         "A flag is a hint: nothing leaves for it unless `clean --remove` names it. Scores run from 0 to 1, and lower "
@@ -300,7 +303,8 @@ def _quality(found: ReportFindings, places: PlacesOf) -> Iterator[ReportBlock]:
 def _distribution(check: Check, scores: NDArray[np.float64], flagged: int) -> ChartFigure:
     counts = np.histogram(scores, bins=_BINS, range=(0.0, 1.0))[0].tolist()
     title = f"{check.flag}: {flagged:,} flagged"
-    told = f"Scores of {len(scores):,} pictures; {flagged:,} lie below {check.threshold:g}: {check.means}."
+    below = f"{flagged:,} {'lies' if flagged == 1 else 'lie'} below {check.threshold:g}"
+    told = f"Scores of {with_noun(len(scores), 'file')}; {below}: {check.means}."
     drawn = histogram(
         f"quality-{check.flag}", title, counts, low=0.0, high=1.0, threshold=check.threshold, description=told
     )
@@ -381,8 +385,8 @@ def _split(found: ReportFindings, said: Mapping[str, SaidByCommand], places: Pla
     for number, proof in enumerate(proofs):
         rows = [BarRow(split, [count]) for split, count in proof.counts.items()]
         words = (
-            f"Pictures that cross splits: {len(proof.leaks):,} pairs leak, "
-            f"{len(proof.crossings) - len(proof.leaks):,} pairs are near and free to."
+            f"Pictures that cross splits: {with_noun(len(proof.leaks), 'pair leaks', 'pairs leak')}, "
+            f"{with_noun(len(proof.crossings) - len(proof.leaks), 'pair is', 'pairs are')} near and free to."
         )
         yield ChartRow([lying_bars(f"split-{number}", f"Pictures in {proof.folder}", rows, caption=words)])
         crossing = [

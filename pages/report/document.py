@@ -147,7 +147,7 @@ def _tiles(found: ReportFindings) -> list[ReportTile]:
     if found.set_aside:
         tiles.append(ReportTile("set aside", f"{len(found.set_aside):,}", "in the quarantine"))
     flagged = sum(found.cleaning.flagged.values())
-    tiles.append(ReportTile("quality flags", f"{flagged:,}"))
+    tiles.append(ReportTile("quality flags", f"{flagged:,}", "by file, placed copies too"))
     if found.audit is not None:
         tally = found.audit.tally
         tiles.append(ReportTile("suspects", f"{tally.irrelevant + tally.mislabelled:,}", "by the audit"))

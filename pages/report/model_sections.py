@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from curate.plurals import with_noun
 from curate.shell import as_command
 from pages.report.blocks import (
     ChartRow,
@@ -56,7 +57,7 @@ def _training(found: ReportFindings, model: ModelStory, said: Mapping[str, SaidB
         panels = curves_of([Epoch(**epoch) for epoch in model.checkpoint.history])
         yield ChartRow([curve_chart(f"curve-{at}", panel) for at, panel in enumerate(panels)], "Curves")
     times = len(model.openings)
-    opened = f"Test was opened {times:,} time{'s' if times > 1 else ''} with this checkpoint."
+    opened = f"Test was opened {with_noun(times, 'time')} with this checkpoint."
     never = "Test was never opened with this checkpoint, as far as the record beside it tells."
     lines = [opened if times else never]
     if not model.source:

@@ -21,7 +21,7 @@ from curate.errors import UserError
 from curate.files.lock import Busy
 from pages.guard import Access, Guard
 from pages.html import html, static_files
-from pages.review.desk import MOST_ITEMS, Desk, Gone
+from pages.review.desk import MOST_ITEMS, Departed, Desk, Gone
 from pages.review.likeness import Likeness
 from pages.review.requests import (
     BadRequest,
@@ -176,6 +176,7 @@ class Review:
             raise BadRequest('"dry" has to be true or false.')
         if values["dry"]:
             return await self._ask(self.desk.intended)
+        self.desk.require_here()
         token = text(values, "token")
         lines = await self._ask(lambda: self.desk.lines)
         work = partial(carry_out, self.desk.dataset.root, lines, token, self.desk.who)
@@ -189,6 +190,8 @@ class Review:
             "relabelled": done.relabelled,
             "restored": done.restored,
             "unmoved": done.unmoved,
+            "finished": done.finished,
+            "lapsed": [str(lapse) for lapse in done.lapsed],
             "revision": state["revision"],
         }
 
@@ -224,6 +227,7 @@ class Review:
         return await self._drawn(request, "whole", whole)
 
     async def _drawn(self, request: Request, what: str, draw: Callable[..., Drawn]) -> Response:
+        self.desk.require_here()
         place = self.desk.place_of(request.path_params["id"])
         etag = f'"{what}-{place.sha256[:32]}"'
         headers = {"cache-control": "private, max-age=86400", "etag": etag}
@@ -250,6 +254,8 @@ def _said(answer: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Aw
             return _sentence(error, 423)
         except Unprocessable as error:
             return _sentence(error, 422)
+        except Departed as error:
+            return _sentence(error, 410)
         except Gone as error:
             return _sentence(error, 404)
         except UserError as error:

@@ -67,8 +67,9 @@ class Deciding:
                 overtaken.append(number)
         if overtaken:
             names = ", ".join(self.view.gallery.pictures[number].path for number in overtaken[:3])
+            which = "this picture" if len(numbers) == 1 else f"{len(overtaken):,} of these pictures"
             raise Overtaken(
-                f"Somebody decided on {len(overtaken):,} of these pictures meanwhile ({names}): nothing was written.",
+                f"Somebody decided on {which} meanwhile ({names}): nothing was written.",
                 [self.view.gallery.key(number) for number in overtaken],
             )
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 from curate.carry_out import intended, note_carried_out
 from curate.catalog import Catalog
 from curate.catalog.decisions import DecisionRow
+from curate.catalog.files import file_numbers
 from curate.catalog.overview import changes_by_others, state_in_short
 from curate.cleaning.plan import PlanLine
 from curate.cleaning.planning import REASONS
@@ -31,8 +32,11 @@ from curate.decisions import (
     undo,
 )
 from curate.errors import UserError
+from curate.lapses import Lapses, lapses_of
 from curate.names import names_for
+from curate.plurals import with_noun
 from curate.quality import CHECKS
+from curate.quarantine import pending as pending_moves
 from pages.review.deciding import Ask, Deciding
 from pages.review.facts import credit_in_words, differing, facts_of
 from pages.review.gallery import ReviewGallery
@@ -60,6 +64,10 @@ class Gone(UserError):
     """There is no such picture, or no longer."""
 
 
+class Departed(UserError):
+    """The dataset no longer lies where this server found it: whatever is written would go astray."""
+
+
 @dataclass(frozen=True)
 class PicturePlace:
     """Where a picture is read from: `path` relative to `root`; whether it gives pixels."""
@@ -77,8 +85,9 @@ class Desk:
         self.dataset = dataset
         self.who = who
         self._find = find
+        self._folder = file_numbers(dataset.root)
         self._catalog = Catalog.open(dataset.catalog_path)
-        self._file = _numbers(dataset.catalog_path)
+        self._file = file_numbers(dataset.catalog_path)
         self._seen_others = changes_by_others(self._catalog)
         self.note_done()
         self.record = DecisionRecord.read(self._catalog)
@@ -87,6 +96,14 @@ class Desk:
     def note_done(self) -> None:
         """Put on record what was carried out without a word: by another command, or just before a kill."""
         note_carried_out(self.dataset, self._catalog, self.who)
+
+    def require_here(self) -> None:
+        """Raise `Departed` where the dataset was renamed or removed since. Safe to be called by any thread."""
+        if self._folder is None or file_numbers(self.dataset.root) != self._folder:
+            raise Departed(
+                f"The dataset {self.dataset.root} was renamed or removed, or another one has its name now: run "
+                "`review` where it lies."
+            )
 
     def close(self) -> None:
         """Close the catalog."""
@@ -113,18 +130,23 @@ class Desk:
         self._note(number for numbers in by_content.values() for number in numbers)
         self._used_reasons = {entry.reason for queue in self.queues.values() for entry in queue.entries} - {""}
         self._note_reasons(self.record.batches)
+        aside = {self.gallery.key(number): file.reason for number, file in self.gallery.stored.items()}
+        begun = {PictureKey(one.path, one.sha256) for one in pending_moves(catalog)}
+        self._lapses = Lapses(self.view.standings, aside, begun)
+        self._lapsed = {PictureKey(one.row.path, one.row.sha256) for one in lapses_of(self.record, self._lapses)}
         self._noted = self.record.last
         self._surroundings = self._look_round()
 
     def refresh(self) -> None:
-        """Read what other windows and commands have written since the last question."""
-        file = _numbers(self.dataset.catalog_path)
+        """Read what other windows and commands have written since the last question. Raises `Departed`."""
+        self.require_here()
+        file = file_numbers(self.dataset.catalog_path)
         if file is None:
             raise UserError(f"The catalog {self.dataset.catalog_path} is gone, or is just being rebuilt: ask again.")
         if file != self._file:  # it was put aside, and another stands in its place
             self._catalog.__exit__(None, None, None)
             self._catalog = Catalog.open(self.dataset.catalog_path)
-            self._file = _numbers(self.dataset.catalog_path)
+            self._file = file_numbers(self.dataset.catalog_path)
             self.record = DecisionRecord.read(self._catalog)
             self._read_pictures()
             return
@@ -145,8 +167,11 @@ class Desk:
         batches = list(takewhile(lambda number: number > self._noted, reversed(self.record.batches)))
         self._noted = self.record.last
         self._note_reasons(batches)
-        touched = self.view.numbers_of(self.record.touched(reversed(batches)))
+        keys = self.record.touched(reversed(batches))
+        touched = self.view.numbers_of(keys)
         self._note(touched)
+        self._lapsed.difference_update(keys)
+        self._lapsed.update(PictureKey(one.row.path, one.row.sha256) for one in self._lapses.of(keys))
         return touched
 
     def _note_reasons(self, batches: Iterable[int]) -> None:
@@ -180,11 +205,18 @@ class Desk:
         self.refresh()
         return {
             **self._surroundings,
+            "notes": [*self.notes, *self._lapsed_in_words()],
             "who": self.who,
             "revision": self.revision,
             "reasons": [{"name": name, "title": name.replace("-", " ")} for name in self._reasons()],
             "queues": [
-                {"name": name, "title": TITLES[name], "count": queue.proposing, "open": self._open(queue)}
+                {
+                    "name": name,
+                    "title": TITLES[name],
+                    "count": queue.proposing,
+                    "open": self._open(queue),
+                    "scores": queue.scores,
+                }
                 for name, queue in self.queues.items()
             ],
             "decided": dict.fromkeys(ACTIONS, 0) | Counter(self._actions.values()),
@@ -197,7 +229,6 @@ class Desk:
         counts = Counter(gallery.pictures[number].label for number in present)
         return {
             "dataset": str(self.dataset.root),
-            "notes": self.notes,
             "splits": sorted({gallery.split_of(number) for number in present} - {""}),
             "classes": [
                 {"name": label, "title": self.names.get(label) or label, "count": counts[label]}
@@ -206,6 +237,17 @@ class Desk:
             "sources": sorted({gallery.source_of(number) for number in present} - {""}),
             "licences": sorted({gallery.licence_of(number) for number in present} - {""}),
         }
+
+    def _lapsed_in_words(self) -> list[str]:
+        if not self._lapsed:
+            return []
+        are = "is about a picture" if len(self._lapsed) == 1 else "are about pictures"
+        which = f"{min(self._lapsed).path}: " if len(self._lapsed) == 1 else ""
+        said = (
+            f"{which}{with_noun(len(self._lapsed), 'decision')} {are} that changed, moved or went since, and cannot be "
+            "carried out: “Carry out” says why."
+        )
+        return [said]
 
     def _open(self, queue: Queue) -> int:
         decided = self._decided[queue.name]
@@ -280,6 +322,7 @@ class Desk:
         numbers = deciding.numbers()
 
         def rows() -> list[DecisionRow]:
+            self.require_here()  # others may have been waited for
             self._catch_up()
             deciding.require_seen(numbers)
             made = [row for number in numbers for row in deciding.rows_for(number)]
@@ -362,6 +405,8 @@ class Desk:
             "restore": len(found.back),
             "keep": sum(action == KEEP for action in self._actions.values()),
             "by_reason": found.by_reason,
+            "lapsed": len(found.lapses),
+            "unfinished": found.unfinished,
             "warnings": found.warnings,
             "token": found.token,
         }
@@ -370,12 +415,3 @@ class Desk:
     def lines(self) -> Sequence[PlanLine]:
         """Those of the plan, read anew. Raises `UserError` where it can no longer be read."""
         return self._find().lines
-
-
-def _numbers(file: Path) -> tuple[int, int] | None:
-    """What tells a file from another of its name."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from curate.catalog.decisions import CARRY_OUT, UNDO, DecisionRow
+from curate.catalog.decisions import CARRY_OUT, LAPSE, UNDO, DecisionRow
 from curate.decisions import ASIDE, KEEP, KEEPER, RELABEL, RESTORE, DecisionRecord
+from curate.plurals import with_noun
 from pages.review.deciding import ACCEPT
 
 
@@ -28,9 +29,13 @@ def _words(action: str, undoes: int, rows: Sequence[DecisionRow]) -> str:
     if action == UNDO:
         return f"took back batch {undoes}"
     if action == CARRY_OUT:
-        return "carried out 1 decision" if len(rows) == 1 else f"carried out {len(rows):,} decisions"
+        return f"carried out {with_noun(len(rows), 'decision')}"
+    if action == LAPSE:
+        return f"dropped {_named([row.path for row in rows])}: changed, moved or gone since"
     if not rows:
         return action
+    if action == RESTORE and all(row.action == KEEP for row in rows):  # by `restore`, as it brings them back
+        return f"keeps {_named([row.path for row in rows])}, brought back"
     if action == KEEPER:
         others = [row.path for row in rows if row.action != KEEPER]
         instead = f" in place of {_named(others)}" if others else ""

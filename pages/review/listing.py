@@ -1,5 +1,6 @@
 """Which entries of a queue are shown, and in which order."""
 
+import math
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,13 +21,19 @@ STATES: Final = ("open", "decided", "any")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked for: "" or None for all. `text` is a part of a path, without regard to case."""
+    """What is asked for: "" or None for all. `text` is a part of a path, without regard to case.
+
+    `least` and `most` bound the score, from 0 to 1, as it is shown, which is in two decimals; with either, what has no
+    score is left out.
+    """
 
     label: str | None = None
     split: str | None = None
     reason: str = ""
     source: str = ""
     licence: str = ""
+    least: float | None = None
+    most: float | None = None
     state: str = "any"
     text: str = ""
     sort: str = ""
@@ -72,7 +79,18 @@ def _is_wanted(entry: Entry, gallery: ReviewGallery, wanted: Wanted, decided: Ab
         and (not wanted.source or gallery.source_of(number) == wanted.source)
         and (not wanted.licence or gallery.licence_of(number) == wanted.licence)
         and (not wanted.text or wanted.text in picture.path.casefold())
+        and _is_within(entry.score, wanted)
     )
+
+
+def _is_within(score: float | None, wanted: Wanted) -> bool:
+    """Whether a score lies within the bounds that are asked for: as the page shows it, rounded half up."""
+    if wanted.least is None and wanted.most is None:
+        return True
+    if score is None:
+        return False
+    shown = math.floor(100 * score + 0.5) / 100
+    return (wanted.least is None or shown >= wanted.least) and (wanted.most is None or shown <= wanted.most)
 
 
 def _sorted(entries: Listing, gallery: ReviewGallery, wanted: Wanted) -> Listing:

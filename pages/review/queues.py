@@ -19,6 +19,7 @@ from curate.decisions import COPY_CAUSES
 from curate.defaults import DEFAULT_RADIUS, SUSPECT
 from curate.errors import UserError
 from curate.phash import pairs_within
+from curate.plurals import with_noun
 from curate.quality import CHECKS
 from pages.review.gallery import NO_NUMBER, ReviewGallery
 
@@ -96,6 +97,12 @@ class Queue:
         )
 
     @cached_property
+    def scores(self) -> tuple[float, float] | None:
+        """The lowest and the highest score; None in a queue without scores."""
+        found = [entry.score for entry in self.entries if entry.score is not None]
+        return (min(found), max(found)) if found else None
+
+    @cached_property
     def clusters(self) -> Mapping[str, list[Entry]]:
         """The name of each cluster → its entries; none in the queue of all proposals, which has each picture alone."""
         found: dict[str, list[Entry]] = defaultdict(list)
@@ -150,11 +157,13 @@ def _age(catalog: Catalog, file: Path, gone: int) -> list[str]:
         return []
     said = []
     if gone:
-        said.append(f"{gone:,} lines of the plan are about pictures that have gone or changed since, and are left out.")
+        lines = "line of the plan is about a picture that has", "lines of the plan are about pictures that have"
+        left = "is" if gone == 1 else "are"
+        said.append(f"{with_noun(gone, *lines)} gone or changed since, and {left} left out.")
     if changed:
         said.append(
-            f"{changed:,} pictures are newer than the plan {file.name}, and may be proposed for nothing yet: "
-            "`clean --dry-run` makes a new one."
+            f"{with_noun(changed, 'picture is', 'pictures are')} newer than the plan {file.name}, and may be proposed "
+            "for nothing yet: `clean --dry-run` makes a new one."
         )
     return said
 
@@ -288,9 +297,9 @@ def audited_pictures(gallery: ReviewGallery, notes: list[str] | None = None) -> 
         else:
             found.setdefault(number, line)
     if stale and notes is not None:
-        notes.append(
-            f"{stale:,} pictures of the audit have gone, changed or moved since, and are left out: `audit` judges anew."
-        )
+        have = with_noun(stale, "picture of the audit has", "pictures of the audit have")
+        left = "is" if stale == 1 else "are"
+        notes.append(f"{have} gone, changed or moved since, and {left} left out: `audit` judges anew.")
     return found
 
 

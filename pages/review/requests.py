@@ -22,6 +22,7 @@ _MOST_TEXT: Final = 1000
 _MOST_NAME: Final = 100
 _MOST_NUMBER: Final = 1 << 53
 _ID: Final = re.compile(r"[0-9a-f]{16}")
+_FRACTION: Final = re.compile(r"[0-9]?\.[0-9]{1,20}|[0-9]\.?")
 
 
 class BadRequest(UserError):
@@ -91,6 +92,8 @@ def wanted(query: QueryParams) -> Wanted:
         reason=query.get("reason", ""),
         source=query.get("source", ""),
         licence=query.get("licence", ""),
+        least=fraction(query, "score_min"),
+        most=fraction(query, "score_max"),
         state=state,
         text=query.get("text", "")[:_MOST_TEXT].casefold(),
         sort=sort,
@@ -104,6 +107,16 @@ def number(query: QueryParams, name: str, default: int, most: int = _MOST_NUMBER
     if not (found.isascii() and found.isdigit() and len(found) <= len(str(_MOST_NUMBER))) or int(found) > most:
         raise BadRequest(f'"{name}" has to be a whole number from 0 to {most}.')
     return int(found)
+
+
+def fraction(query: QueryParams, name: str) -> float | None:
+    """A number from 0 to 1 in an address; None where there is none, or an empty one."""
+    found = query.get(name, "")
+    if not found:
+        return None
+    if not _FRACTION.fullmatch(found) or float(found) > 1:
+        raise BadRequest(f'"{name}" has to be a number from 0 to 1, as 0.9.')
+    return float(found)
 
 
 def who_decides(name: str) -> str:

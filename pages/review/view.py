@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypedDict
 
-from curate.catalog.decisions import DecisionRow
+from curate.catalog.decisions import LAPSE, DecisionRow
 from curate.decisions import (
     COPY_CAUSES,
     KEEP,
@@ -44,7 +44,7 @@ class View:
         self.queues = queues
         self.record = record
         self.chosen: set[int] = set()
-        self._standings = Standings(record, gallery.contents, gallery.origin)
+        self.standings = Standings(record, gallery.contents, gallery.origin)
 
     def numbers_of(self, keys: Iterable[PictureKey]) -> list[int]:
         """The numbers of the pictures that decisions are about, in the dataset and in the quarantine."""
@@ -55,11 +55,17 @@ class View:
             if number is not None and self.gallery.pictures[number].sha256 == key.sha256:
                 found.append(number)
         found += [number for number in self.gallery.stored if self.gallery.key(number) in wanted]
+        found += [number for key in wanted for number in self._renamed(key)]
         return sorted(set(found))
+
+    def _renamed(self, key: PictureKey) -> list[int]:
+        """The picture with which a decision goes that was made on another path."""
+        rows = (row for row in self.record.about(key) if row.path == key.path)
+        return [self.gallery.number_at[place] for row in rows if (place := self.standings.follower(row))]
 
     def standing(self, number: int) -> PictureStanding:
         """What holds for a picture, of all that was decided about it."""
-        return self._standings.of(self.gallery.key(number))
+        return self.standings.of(self.gallery.key(number))
 
     def row(self, number: int, entry: Entry, queue: str) -> DecisionRow | None:
         """The decision that an entry of a queue shows; None for an open question."""
@@ -168,5 +174,16 @@ class View:
         """All that was decided about one picture, the newest first."""
         key = self.gallery.key(number)
         place = self.gallery.origin.get(key.path, key.path)
-        rows = [row for row in self.record.about(key) if self.gallery.origin.get(row.path, row.path) == place]
-        return [{**self._shown(row), "undone": not self.record.holds(row)} for row in reversed(rows)]
+        rows = [
+            row
+            for row in self.record.about(key)
+            if place in (self.gallery.origin.get(row.path, row.path), self.standings.follower(row))
+        ]
+        return [{**self._past(row), "undone": not self.record.holds(row)} for row in reversed(rows)]
+
+    def _past(self, row: DecisionRow) -> Mapping[str, Any]:
+        """A row as the history of its picture lists it: of what was carried out or dropped that, and no decision."""
+        if not self.record.is_carrying(row):
+            return self._shown(row)
+        action = self.record.batches[row.batch].action
+        return {**self._shown(row), "action": action, "reason": row.value if action == LAPSE else "", "label": ""}

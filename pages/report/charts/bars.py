@@ -6,6 +6,7 @@ from typing import Final
 
 from markupsafe import Markup
 
+from curate.plurals import with_noun
 from pages.report.charts.scale import in_short, whole_top
 from pages.report.charts.svg import ChartFigure, clipped, drawing, line, rect, text
 from pages.report.said import SaidTable
@@ -72,9 +73,11 @@ def class_sizes(name: str, title: str, rows: Sequence[BarRow], series: Sequence[
                 drawn.append(
                     rect(left + number * across, y, max(across - max(across * 0.12, 0.4), 0.6), tall, f"s{part}", tip)
                 )
-    drawn.append(text(left, top + height + 18, f"{len(ordered):,} classes, the largest first", "tick"))
+    classes = with_noun(len(ordered), "class", "classes")
+    drawn.append(text(left, top + height + 18, f"{classes}, the largest first", "tick"))
     sizes = [row.total for row in ordered] or [0]
-    told = f"{len(ordered):,} classes; the largest has {max(sizes):,} files, the smallest {min(sizes):,}."
+    files = with_noun(max(sizes), "file")
+    told = f"{classes}; the largest has {files}, the smallest {min(sizes):,}."
     svg = drawing(name, _WIDTH, top + height + below, title, told, drawn)
     return ChartFigure(svg, legend=tuple(series) if len(series) > 1 else ())
 

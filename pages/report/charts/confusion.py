@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from markupsafe import Markup
 
+from curate.plurals import with_noun
 from pages.report.charts.svg import ChartFigure, clipped, drawing, line, rect, text
 from pages.report.said import SaidTable
 from train.metrics import Accuracy
@@ -46,9 +47,8 @@ def confusion_chart(name: str, accuracy: Accuracy, names: Sequence[str], table: 
     drawn.append(text(left + side / 2, top + side + 18, "answer", anchor="middle"))
     drawn.append(text(14, top + side / 2, "true class", anchor="middle", turned=True))
     wrong = accuracy.n - accuracy.correct
-    told = (
-        f"{len(there):,} classes; {accuracy.correct:,} of {accuracy.n:,} answers lie on the diagonal, {wrong:,} off it."
-    )
+    classes, answers = with_noun(len(there), "class", "classes"), with_noun(accuracy.n, "answer")
+    told = f"{classes}; of {answers} {accuracy.correct:,} on the diagonal, {wrong:,} off it."
     svg = drawing(name, left + side + 16, top + side + 28, "Confusion matrix", told, drawn)
     return ChartFigure(
         svg, "Each row is a true class, each column an answer; on the diagonal they agree. The stronger a cell, the "

@@ -4,6 +4,7 @@ from typing import Final
 
 from markupsafe import Markup
 
+from curate.plurals import with_noun
 from pages.report.charts.scale import in_short
 from pages.report.charts.svg import ChartFigure, circle, drawing, line, polyline, text
 from train.curves_plot import RULES, Curve, CurvePanel, is_drawn
@@ -41,7 +42,7 @@ def curve_chart(name: str, panel: CurvePanel) -> ChartFigure:
 
 def _ends(what: str, curve: Curve) -> str:
     drawn = [value for value in curve if is_drawn(value)]
-    return f"{what} from {drawn[0]:.4g} to {drawn[-1]:.4g} in {len(curve)} epochs" if drawn else ""
+    return f"{what} from {drawn[0]:.4g} to {drawn[-1]:.4g} in {with_noun(len(curve), 'epoch')}" if drawn else ""
 
 
 def _across(number: int, count: int) -> float:

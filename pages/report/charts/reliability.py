@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from curate.plurals import with_noun
 from pages.report.charts.svg import ChartFigure, drawing, line, rect, text
 from pages.report.said import table_of
 from train.calibration import Bin
@@ -24,12 +25,13 @@ def reliability_diagram(name: str, bins: Sequence[Bin]) -> ChartFigure:
         if not one.n:
             continue
         x = _LEFT + at * across
-        tip = f"{one.low:.0%} to {one.high:.0%}: {one.n:,} answers, {one.accuracy:.1%} right, said {one.confidence:.1%}"
+        right = f"{one.accuracy:.1%} right, said {one.confidence:.1%}"
+        tip = f"{one.low:.0%} to {one.high:.0%}: {with_noun(one.n, 'answer')}, {right}"
         drawn.append(rect(x + 1, _TOP + _SIDE - _SIDE * one.accuracy, across - 2, _SIDE * one.accuracy, "s2", tip))
         low, high = sorted((one.accuracy, one.confidence))
         drawn.append(rect(x + 1, _TOP + _SIDE - _SIDE * high, across - 2, _SIDE * (high - low), "gap", tip))
         tall = max(34 * one.n / most, 1)
-        drawn.append(rect(x + 1, base - tall, across - 2, tall, "s3", f"{one.n:,} answers"))
+        drawn.append(rect(x + 1, base - tall, across - 2, tall, "s3", with_noun(one.n, "answer")))
     drawn.append(line(_LEFT, _TOP + _SIDE, _LEFT + _SIDE, _TOP, "threshold"))
     for number in range(5):
         drawn.append(text(_LEFT + _SIDE * number / 4, _TOP + _SIDE + 18, f"{25 * number}%", anchor="middle"))

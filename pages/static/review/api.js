@@ -3,7 +3,7 @@
 const PATIENCE = 30_000; // ms
 const LONG = 1_800_000; // files that are moved, a map that is made
 
-/** The server did not answer, or no longer knows this page: what was sent may be sent again. */
+/** The server did not answer, or no longer knows this page or finds its dataset: what was sent may be sent again. */
 export class Unreachable extends Error {}
 
 /** The server answered, and refused. */
@@ -44,7 +44,7 @@ async function ask(path, { body, signal, patience = PATIENCE } = {}) {
   if (answer.status === 401)
     throw new Unreachable("The server was started anew: open the address that it printed.");
   if (answer.status === 409) throw new Conflict(sentence, told.items ?? []);
-  if ([502, 503, 504].includes(answer.status)) throw new Unreachable(sentence);
+  if ([410, 502, 503, 504].includes(answer.status)) throw new Unreachable(sentence);
   throw new Refused(sentence, answer.status);
 }
 

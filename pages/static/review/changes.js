@@ -58,7 +58,9 @@ export class Changes {
         this.#gone = error.message;
         this.#tell();
       } else {
-        this.#revision = null; // the catalog is another one: begin anew
+        this.#revision = null; // the catalog may be another one: begin anew
+        if (error.message) this.#gone = error.message;
+        this.#tell();
       }
     }
     this.#again();

@@ -7,9 +7,9 @@ import { openDialog } from "./dialogs.js";
 import { isKeeper, proposes, underWay } from "./listing.js";
 import { announce, clearNotices, notice } from "./notices.js";
 import { Outbox } from "./outbox.js";
-import { classTitle, count, decided, fileName, moment, reasonTitle, sentence } from "./words.js";
+import { classTitle, count, decided, fileName, isUndoable, moment, reasonTitle, sentence } from "./words.js";
 
-const HISTORY = 200; // batches among which the last is looked for that is not undone
+const HISTORY = 200; // batches that are asked for at once, in search of the last that is not undone
 
 export class Decisions extends EventTarget {
   /** The batches that this page made: what others decided is told apart by them. */
@@ -130,8 +130,12 @@ export class Decisions extends EventTarget {
   async #undoEarlier() {
     await this.outbox.settled();
     try {
-      const told = await api.history(0, HISTORY);
-      const last = told.batches.find((one) => !one.undone);
+      let last;
+      for (let offset = 0, total = 1; !last && offset < total; offset += HISTORY) {
+        const told = await api.history(offset, HISTORY);
+        last = told.batches.find(isUndoable);
+        total = told.total;
+      }
       if (!last) return nothing("There is nothing to undo.");
       const entry = this.#undoBatch(last.batch);
       await entry.settled;

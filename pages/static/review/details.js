@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { byId, debounced, el, fill } from "./dom.js";
 import { isKeeper, stays } from "./listing.js";
-import { bytes, classTitle, count, decided, moment, number, reasonTitle, score } from "./words.js";
+import { bytes, classTitle, count, decided, isUndoable, moment, number, reasonTitle, score } from "./words.js";
 
 const WAIT = 70; // ms the cursor rests before more is asked for
 const KEPT = 60;
@@ -179,7 +179,7 @@ export class Details {
             { class: one.undone ? "undone" : null },
             `${decided(one, overview)} `,
             el("span", { class: "quiet" }, `${one.who}, ${moment(one.when)}${one.undone ? ", undone" : ""}`),
-            !one.undone &&
+            isUndoable(one) &&
               el(
                 "button",
                 { type: "button", class: "small", onclick: () => this.actions.undo(one.batch) },

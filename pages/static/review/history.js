@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { openDialog } from "./dialogs.js";
 import { el, fill } from "./dom.js";
-import { ACTIONS, count, moment } from "./words.js";
+import { ACTIONS, count, isUndoable, moment } from "./words.js";
 
 const PAGE = 50;
 
@@ -49,9 +49,8 @@ function line(batch, take) {
     el("span", { class: `sign ${batch.action}`, "aria-hidden": "true" }, sign),
     el("span", {}, batch.words || `${ACTIONS[batch.action]?.done ?? batch.action}: ${count(batch.count, "picture")}`),
     el("span", { class: "quiet" }, `${batch.who}, ${moment(batch.when)}${batch.undone ? ", undone" : ""}`),
-    batch.undone
-      ? null
-      : el("button", { type: "button", class: "small", onclick: () => take(batch.batch) },
-          "Undo", el("span", { class: "visually-hidden" }, ` ${batch.words}`)),
+    isUndoable(batch) &&
+      el("button", { type: "button", class: "small", onclick: () => take(batch.batch) },
+        "Undo", el("span", { class: "visually-hidden" }, ` ${batch.words}`)),
   );
 }

@@ -8,7 +8,7 @@ import { openLarge } from "./compare.js";
 import { Decisions } from "./decisions.js";
 import { Details } from "./details.js";
 import { byId, el, fill } from "./dom.js";
-import { drawFilters } from "./filters.js";
+import { NARROWING, drawFilters } from "./filters.js";
 import { Grid, SIZES } from "./grid.js";
 import { openHelp } from "./help.js";
 import { openHistory } from "./history.js";
@@ -16,7 +16,7 @@ import { listen } from "./keys.js";
 import { proposes } from "./listing.js";
 import { PictureMap } from "./map.js";
 import { announce, banner, notice } from "./notices.js";
-import { fromHash, lastPlace } from "./place.js";
+import { START, fromHash, lastPlace } from "./place.js";
 import { drawQueues } from "./queues.js";
 import { Review } from "./review.js";
 import { keepSetting, setting } from "./settings.js";
@@ -322,7 +322,7 @@ class Page {
 
   #nothing() {
     const { place } = this.review;
-    const filtered = ["class", "split", "reason", "source", "licence", "text"].some((name) => place[name]);
+    const filtered = NARROWING.some((name) => name !== "state" && place[name] !== START[name]);
     if (filtered) return "Nothing here fits the filters.";
     return place.state === "open" ? "Nothing is open here." : "Nothing is here.";
   }

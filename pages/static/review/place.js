@@ -3,11 +3,12 @@
 
 import { remember, remembered } from "./settings.js";
 
-export const FILTERS = ["class", "split", "reason", "source", "licence", "state", "text", "sort", "descending"];
+export const FILTERS = ["class", "split", "reason", "source", "licence", "score_min", "score_max", "state", "text", "sort",
+  "descending"];
 
 export const START = {
-  queue: "", class: "", split: "", reason: "", source: "", licence: "", state: "open", text: "", sort: "score",
-  descending: "1", layout: "grid", like: "", at: "",
+  queue: "", class: "", split: "", reason: "", source: "", licence: "", score_min: "", score_max: "", state: "open",
+  text: "", sort: "score", descending: "1", layout: "grid", like: "", at: "",
 };
 
 const MEMORY = "review.places";

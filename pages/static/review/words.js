@@ -25,13 +25,20 @@ export const ACTIONS = {
   relabel: { sign: "→", word: "relabelled", done: "relabelled" },
   keeper: { sign: "★", word: "stays in place of its copy", done: "put in its copy's place" },
   "carry-out": { sign: "⇥", word: "carried out", done: "carried out" },
+  accept: { sign: "✓", word: "accepted", done: "accepted" },
+  undo: { sign: "↶", word: "undone", done: "undone" },
+  lapse: { sign: "–", word: "dropped", done: "dropped" },
   restore: { sign: "↩", word: "comes back", done: "brought back" },
 };
+
+/** Whether a batch can be taken back, as a decision can: not what was carried out, which is `restore`'s to bring back. */
+export const isUndoable = ({ action, undone }) => !undone && action !== "carry-out" && action !== "undo";
 
 /** What was decided on one picture: "set aside (duplicate)", "relabelled to rose". */
 export function decided(decision, overview) {
   const said = ACTIONS[decision.action]?.word ?? decision.action;
   if (decision.action === "aside" && decision.reason) return `${said}: ${reasonTitle(overview, decision.reason)}`;
+  if (decision.action === "lapse" && decision.reason) return `${said}: ${decision.reason}`;
   if (decision.action === "relabel" && decision.label) return `${said}: ${classTitle(overview, decision.label)}`;
   return said;
 }
