@@ -27,7 +27,7 @@ from train.optimising.settings import ConvexHead, FitSettings
 STRENGTHS: Final[Mapping[ConvexHead, tuple[float, ...]]] = {
     "ridge": (0.3, 0.1, 0.03, 0.01),
     "lda": (0.97, 0.9, 0.8, 0.6),
-    "logistic": (0.003, 0.001, 0.0003, 0.0001),
+    "logistic": (0.003, 0.001, 0.0003, 0.0001, 0.00003),
 }
 """What is tried of each, strong to weak; `Candidate` says what the numbers are."""
 
