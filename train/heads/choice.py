@@ -250,8 +250,8 @@ def _contender(bench: _Bench, kind: ConvexHead, strengths: Sequence[float], jury
             running = [one for one in running if one in best]
     first = min(running, key=lambda one: judged[one][1])
     temperature, entropy = judged[first]
-    tempered: NDArray[np.float32] = torch.cat(logits[first]).numpy() / np.float32(temperature)
-    tempered += np.float32(_PRIORS[kind]) * jury.prior.astype(np.float32)
+    offset = torch.from_numpy(_PRIORS[kind] * jury.prior).to(torch.float32)
+    tempered: NDArray[np.float32] = (torch.cat(logits[first]) / temperature + offset).numpy()
     return _Contender(Candidate(kind, first, bench.roots), temperature, entropy, tempered, fits[first])
 
 
