@@ -35,7 +35,7 @@ from train.backbones import Backbone
 from train.checkpoint import load_checkpoint
 from train.device import fast_precision, one_thread, require_memory, resolve_device
 from train.evaluate import side_by_side
-from train.folds import NEVER, assign_folds, near_duplicate_groups
+from train.fold_assignment import NEVER, assign_folds, near_duplicate_groups
 from train.optimising.settings import require_seed
 from train.pictures import LabelledPicture
 from train.training import load_backbones
