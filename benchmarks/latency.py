@@ -1,4 +1,4 @@
-"""How long one picture waits for its answer: from a cold start and warm, by command, by `serve`, as ONNX, by plain code.
+"""How long one picture waits for its answer, from a cold start and warm: ours, plain code, ONNX Runtime.
 
     uv run benchmarks/latency.py --checkpoint models/model_88.37.pth --picture FILE [--before FOLDER]
 
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))

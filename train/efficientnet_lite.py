@@ -119,7 +119,8 @@ class _Inverted(nn.Module):
         y = functional.relu6(self.bn1(self.conv_pw(x)), inplace=True)
         y = functional.relu6(self.bn2(self.conv_dw(y)), inplace=True)
         y = self.bn3(self.conv_pwl(y))
-        return y + x if self.shortcut else y
+        found: torch.Tensor = y + x if self.shortcut else y
+        return found
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
