@@ -16,7 +16,8 @@ from torch import nn
 from curate.errors import UserError
 from curate.image import BrokenImage, load_pixels
 from tests.training_ground import picture, small_checkpoint
-from train.backbones import OFFLINE, load_backbone
+from train.backbone_names import OFFLINE_SET
+from train.backbones import load_backbone
 from train.calibration import Abstention, Calibration, abstention, answered_right
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.features.freeze import FrozenNetwork
@@ -157,7 +158,7 @@ def usual() -> Checkpoint:
     torch.manual_seed(3)
     small = small_checkpoint()
     return dataclasses.replace(
-        small, backbones=[load_backbone(OFFLINE)], head=nn.Linear(1280, 7).eval(), labels=list("abcdefg"),
+        small, backbones=[load_backbone(OFFLINE_SET[0])], head=nn.Linear(1280, 7).eval(), labels=list("abcdefg"),
         names=list("ABCDEFG"), metrics={"valid": measure_accuracy(np.eye(7), np.arange(7), 7)}, familiarity=None,
     )  # fmt: skip
 
