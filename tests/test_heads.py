@@ -21,7 +21,7 @@ from train.fold_assignment import deal_out
 from train.folds import LearningSet, fit_fold
 from train.head import fit_head
 from train.heads import choice, rows
-from train.heads.choice import Candidate, ChosenHead, choose_head
+from train.heads.choice import HeadCandidate, ChosenHead, choose_head
 from train.heads.closed_form import discriminant, ridge
 from train.heads.logistic import logistic
 from train.heads.moments import Moments
@@ -184,7 +184,7 @@ def test_the_head_is_that_of_all_pictures(kind: str) -> None:
     strength = 0.3
     found = chosen(features, labels, head=kind, strength=strength)
     best = found.best
-    assert best.members == (Candidate(kind, strength, best.members[0].roots),)  # type: ignore[arg-type]
+    assert best.members == (HeadCandidate(kind, strength, best.members[0].roots),)  # type: ignore[arg-type]
     on = rows_of(features, labels, 4, roots=best.members[0].roots)
     fitted = {
         "ridge": lambda: ridge(moments_of(on), [strength]),

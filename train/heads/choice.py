@@ -29,7 +29,7 @@ STRENGTHS: Final[Mapping[ConvexHead, tuple[float, ...]]] = {
     "lda": (0.97, 0.9, 0.8, 0.6),
     "logistic": (0.003, 0.001, 0.0003, 0.0001, 0.00003),
 }
-"""What is tried of each, strong to weak; `Candidate` says what the numbers are."""
+"""What is tried of each, strong to weak; `HeadCandidate` says what the numbers are."""
 
 ADJUSTMENTS: Final = (0.0, 0.5, 1.0)
 
@@ -48,7 +48,7 @@ _TEMPERATURES: Final = (math.log(1e-3), math.log(1e3))
 
 
 @dataclass(frozen=True)
-class Candidate:
+class HeadCandidate:
     """One way to fit a linear layer.
 
     `strength` is ridge's and logistic's penalty as a multiple of the rows' mean variance, and lda's share of a ball in
@@ -69,7 +69,7 @@ class Judged:
     `cross_entropy` (nats) weigh a picture one part in n**balance, n being the pictures of its class.
     """
 
-    members: tuple[Candidate, ...]
+    members: tuple[HeadCandidate, ...]
     temperatures: tuple[float, ...]
     adjustment: float
     accuracy: float
@@ -197,7 +197,7 @@ class _Bench:
         else:
             yield from logistic(*self._rows(pictures), moments, strengths, enough=_ROUGHLY)
 
-    def fit_all(self, candidate: Candidate) -> LinearFit:
+    def fit_all(self, candidate: HeadCandidate) -> LinearFit:
         """The head of all pictures."""
         if candidate.kind in _CLOSED:
             (fit,) = _CLOSED[candidate.kind](self.total, [candidate.strength], torch.float64)
@@ -225,7 +225,7 @@ class _Bench:
 class _Contender:
     """The best strength of one kind."""
 
-    candidate: Candidate
+    candidate: HeadCandidate
     temperature: float
     cross_entropy: float
     logits: NDArray[np.float32]  # (M, classes), of the clean views of what is held out, at that temperature
@@ -252,7 +252,7 @@ def _contender(bench: _Bench, kind: ConvexHead, strengths: Sequence[float], jury
     temperature, entropy = judged[first]
     offset = torch.from_numpy(_PRIORS[kind] * jury.prior).to(torch.float32)
     tempered: NDArray[np.float32] = (torch.cat(logits[first]) / temperature + offset).numpy()
-    return _Contender(Candidate(kind, first, bench.roots), temperature, entropy, tempered, fits[first])
+    return _Contender(HeadCandidate(kind, first, bench.roots), temperature, entropy, tempered, fits[first])
 
 
 def _better_bench(
@@ -334,6 +334,6 @@ def _without_folds(
 ) -> ChosenHead:
     """A middle strength, as it is: where each class has one picture, or all that it has are one group."""
     bench = _Bench(features, targets, jury, roots=False)
-    candidate = Candidate(kind, strengths[len(strengths) // 2], roots=False)
+    candidate = HeadCandidate(kind, strengths[len(strengths) // 2], roots=False)
     judged = Judged((candidate,), (1.0,), 0.0, math.nan, math.nan, 0, 0)
     return ChosenHead(_combined(bench.rows, [bench.fit_all(candidate)], judged, jury), [judged], None)
