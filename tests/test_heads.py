@@ -21,7 +21,7 @@ from train.fold_assignment import deal_out
 from train.folds import LearningSet, fit_fold
 from train.head import fit_head
 from train.heads import choice, rows
-from train.heads.choice import HeadCandidate, ChosenHead, choose_head
+from train.heads.choice import ChosenHead, HeadCandidate, choose_head
 from train.heads.closed_form import discriminant, ridge
 from train.heads.logistic import logistic
 from train.heads.moments import Moments
