@@ -11,7 +11,8 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from timm.data import create_transform, resolve_data_config
+from timm.data.config import resolve_data_config
+from timm.data.transforms_factory import create_transform
 from torch import nn
 
 from curate.errors import UserError
@@ -50,10 +51,22 @@ def loaded(name: str, weights: str | Path = "none", **options: Any) -> Backbone:
     return load_backbone(f"timm:{name}", weights, **options)
 
 
+def published(name: str) -> dict[str, Any]:
+    """What timm publishes of the weights of this name."""
+    found = timm.get_pretrained_cfg(name)
+    assert found is not None
+    return dict(found.to_dict())  # type: ignore[no-untyped-call]
+
+
+def data_config(name: str) -> dict[str, Any]:
+    """The pictures that timm gives to a network with these weights."""
+    return dict(resolve_data_config(pretrained_cfg=published(name)))  # type: ignore[no-untyped-call]
+
+
 def tokens(network: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     """What DINOv2's and DINOv3's own linear classifiers see."""
     found = network.forward_features(pixels)  # type: ignore[operator]
-    return torch.cat([found[:, 0], found[:, network.num_prefix_tokens :].mean(dim=1)], dim=1)  # type: ignore[misc]
+    return torch.cat([found[:, 0], found[:, network.num_prefix_tokens :].mean(dim=1)], dim=1)
 
 
 def own(network: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
@@ -80,7 +93,7 @@ def test_each_family_is_as_timm_has_it(
     backbone = loaded(name)
     shape = backbone.preprocessing
     assert (backbone.dim, (shape.resize, shape.crop)) == (dim, size)
-    settings = resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(name).to_dict())
+    settings = data_config(name)
     # Where the weights say 518 the size is the family's own, and all else still the weights'
     settings.update({"input_size": (3, size[1], size[1]), "crop_pct": size[1] / size[0]} if "dinov2" in name else {})
     image = picture((200, 40, 90), 7, (700, 531))
@@ -96,11 +109,10 @@ def test_each_family_is_as_timm_has_it(
 def test_all_weights_of_timm_are_given_the_pictures_that_they_were_made_for() -> None:
     squashed = 0
     for name in timm.list_pretrained():
-        config = timm.get_pretrained_cfg(name)
-        if config.custom_load or config.crop_mode not in {"center", "squash"} or "dinov2" in name:
+        config = published(name)
+        if config.get("custom_load") or config["crop_mode"] not in {"center", "squash"} or "dinov2" in name:
             continue
-        settings = resolve_data_config(pretrained_cfg=config.to_dict())
-        shape = preprocessing_of(name, config.to_dict())
+        settings, shape = data_config(name), preprocessing_of(name, config)
         height = settings["input_size"][1]
         assert (shape.mean, shape.std) == (tuple(settings["mean"]), tuple(settings["std"])), name
         assert (shape.crop, shape.interpolation) == (height, settings["interpolation"]), name
@@ -115,20 +127,20 @@ def test_all_weights_of_timm_are_given_the_pictures_that_they_were_made_for() ->
 def test_positions_are_interpolated_as_timm_does(name: str, tmp_path: Path) -> None:
     """The weights say 518 pixels; they are used at 224, or at what --crop says, from any file of theirs."""
     made_for_518 = shallow(name, num_classes=0).state_dict()
-    published = tmp_path / "dinov2.pth"
+    file = tmp_path / "dinov2.pth"
     # As its authors publish it, with what it was trained with beside it
-    torch.save({**made_for_518, "mask_token": torch.zeros(1, 384)}, published)
-    ours = loaded(name, published)
+    torch.save({**made_for_518, "mask_token": torch.zeros(1, 384)}, file)
+    ours = loaded(name, file)
     theirs = shallow(name, num_classes=0, img_size=224)
     convert = timm.models.vision_transformer.checkpoint_filter_fn
-    theirs.load_state_dict(convert(dict(made_for_518), theirs), strict=True)
+    theirs.load_state_dict(convert(dict(made_for_518), theirs), strict=True)  # type: ignore[arg-type]
     for key, value in theirs.state_dict().items():
         assert torch.equal(ours.network.state_dict()[key], value), key
     assert ours.preprocessing.crop == 224
-    smaller = loaded(name, published, crop=98)
+    smaller = loaded(name, file, crop=98)
     assert smaller.network(torch.zeros(1, 3, 98, 98)).shape == (1, 768)
     assert smaller.preprocessing.resize == 112
-    assert loaded(name, published, crop=518).network(torch.zeros(1, 3, 518, 518)).shape == (1, 768)
+    assert loaded(name, file, crop=518).network(torch.zeros(1, 3, 518, 518)).shape == (1, 768)
 
 
 @pytest.mark.parametrize(("name", "crop", "near"), [(DINOV2, 100, "98 or 112"), (DINOV3, 200, "192 or 208")])

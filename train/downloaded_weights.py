@@ -86,7 +86,8 @@ def of_timm(architecture: str) -> DownloadedWeights:
     found = timm.get_pretrained_cfg(architecture)
     if found is None or not (found.hf_hub_id or found.url or found.file):
         raise UserError(f"timm has no weights for {architecture}: give --weights FILE, or none.")
-    return DownloadedWeights(architecture, found.license, url=found.url or "", hub=found.hf_hub_id or "")
+    url = found.url[0] if isinstance(found.url, tuple) else found.url  # of several places the first is asked
+    return DownloadedWeights(architecture, found.license, url=url or "", hub=found.hf_hub_id or "")
 
 
 def fetched(what: DownloadedWeights, fetch: Callable[[], T]) -> T:
