@@ -62,7 +62,7 @@ def test_a_run_tells_its_story(garden: Path, tmp_path: Path) -> None:
     report, folder = train_in_folder(garden, options(recipe, tmp_path / "models"), recipe, runs=tmp_path / "runs")
     assert folder is not None
     assert folder.parent == tmp_path / "runs"
-    assert folder.name.endswith("_best")
+    assert folder.name.endswith("_last-layer")
     assert sorted(path.name for path in folder.iterdir()) == ["curves.csv", "curves.png", "log.jsonl", "recipe.toml"]
     lines = log(folder)
     assert [line["event"] for line in lines] == ["started", *["epoch"] * 3, "finished"]
