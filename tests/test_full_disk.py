@@ -145,7 +145,7 @@ def test_training_goes_on_without_its_story(root: Path, small_disk: Path, tmp_pa
     assert done.code == 0, done.err
     assert f"could not be written into {small_disk}" in done.out
     assert FULL in done.out
-    (run,) = small_disk.glob("*_best")
+    (run,) = small_disk.glob("*_last-layer")
     for line in (run / "log.jsonl").read_text().splitlines() if (run / "log.jsonl").exists() else ():
         assert line.startswith("{")
         assert line.endswith("}")
