@@ -145,8 +145,17 @@ def clean(
     elif report.merged:
         console.say(f"Nothing left {data}. To take it back: {take_back}. {_after_cleaning(data)}")
     else:
-        following = lacks_classes(data) or f"Next: {next_step(data)}"  # a split that was made stands
-        console.say(f"Nothing to set aside among {report.scan.files:,} files in {data}. {following}")
+        console.say(f"Nothing to set aside among {report.scan.files:,} files in {data}. {_as_it_stands(data)}")
+
+
+def _as_it_stands(data: Path) -> str:
+    """What comes next where nothing has moved: a split that was made stands; one that came along is yet to be proved."""
+    from curate.catalog.known_files import was_split
+    from curate.dataset import open_dataset
+
+    if not was_split(open_dataset(data).catalog_path):
+        return _after_cleaning(data)
+    return lacks_classes(data) or f"Next: {next_step(data)}"
 
 
 def _after_cleaning(data: Path) -> str:

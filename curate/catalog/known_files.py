@@ -58,6 +58,13 @@ def awaits_split(file: Path, out: str) -> bool:
     return bool(_read(file, "placements", query, UNLABELLED, out))
 
 
+def was_split(file: Path) -> bool:
+    """Whether the catalog knows a split that `split` drew, or took over from a dataset that came with one; it is only
+    read.
+    """
+    return bool(_read(file, "assignments", "SELECT 1 FROM assignments LIMIT 1"))
+
+
 def known_files(file: Path) -> dict[str, LastRead]:
     """Path → the present file as it was last read, from the catalog if there is one; it is only read.
 
