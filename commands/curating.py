@@ -149,7 +149,7 @@ def clean(
 
 
 def _as_it_stands(data: Path) -> str:
-    """What comes next where nothing has moved: a split that was made stands; one that came along is yet to be proved."""
+    """What comes next where nothing has moved: a split that was made stands; one that came along is yet to prove."""
     from curate.catalog.known_files import was_split
     from curate.dataset import open_dataset
 

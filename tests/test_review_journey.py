@@ -250,7 +250,7 @@ def test_two_tabs_of_the_real_server_and_names_that_hold_markup(browser: Browser
         page.keyboard.press("Escape")
 
         # A page that is opened anew undoes step by step what was decided before it, and not its own undoing
-        page.goto(address(server, "queue=duplicate&state=any"))
+        page.goto(address(server, "queue=duplicate&state=any&sort=path&descending=0"))
         page.reload()
         expect(page.locator("#grid [data-decided]")).to_have_count(2)
         page.keyboard.press("u")

@@ -177,6 +177,16 @@ def test_thumbnails_stay_within_their_bound(tmp_path: Path) -> None:
     assert [file.name for file in other.rglob("*")] == ["mine.txt"]
 
 
+def test_of_a_dataset_that_is_gone_no_thumbnail_is_kept(tmp_path: Path) -> None:
+    """Else its folder would be made again under the old name."""
+    home = tmp_path / "data"
+    home.mkdir()
+    kept = Thumbnails(home)
+    home.rename(tmp_path / "elsewhere")
+    kept._keep("b" * 64, 160, b"\xff\xd8\xff\xd9")
+    assert not home.exists()
+
+
 def test_small_answers_do_not_wait_for_nagle() -> None:
     """Asyncio turns Nagle's algorithm off where a socket says that it is TCP: else each small answer takes 40 ms."""
 

@@ -121,6 +121,7 @@ class Thumbnails:
         if file is None:
             return
         with suppress(OSError):
+            file.parent.mkdir(exist_ok=True)  # of a dataset that was renamed under the page nothing is made again
             write_cached(file, data)
             self._written += len(data)
         if self._written > self._most_bytes // 4:
