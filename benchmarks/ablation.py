@@ -27,7 +27,7 @@ from curate.dataset import open_dataset
 from curate.files.reading import sha256_of
 from train.ablate import ablate
 from train.ablating.report import AblationReport
-from train.folds import near_duplicate_groups
+from train.fold_assignment import near_duplicate_groups
 from train.training import TrainOptions
 
 EDITS = ("smaller", "lighter", "cut at the border", "saved anew")

@@ -36,7 +36,7 @@ from train.backbones import load_backbone
 from train.device import one_thread
 from train.features.extract import extract
 from train.features.prepare import PictureRef
-from train.folds import assign_folds
+from train.fold_assignment import assign_folds
 from train.head import fit_head
 from train.metrics import wilson_interval
 from train.predict import mean_probabilities

@@ -25,6 +25,7 @@ OFFLINE = "efficientnet_lite0"
 
 # Sizes at which two processors come to an end; a run of one's own takes none of them
 SHORT: dict[str, dict[str, Any]] = {
+    "last-layer": {"views": 2},
     "best": {"views": 2},
     "resnet152": {"views": 2},
     "inception-bottleneck": {"views": 2, "steps": 500},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from commands.console import say, table
 from commands.report_lines import MOST_CLASSES, MOST_ROWS, companions_in_words, unreadable
+from commands.shell import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +59,10 @@ def cleaning(report: CleanReport) -> None:
     if report.flagged:
         flags = ", ".join(f"{count:,} {flag}" for flag, count in report.flagged.items())
         say(f"Flagged, and left in place: {flags} (--remove {','.join(report.flagged)} sets them aside).")
+    if report.unaudited:
+        has = "1 picture has" if report.unaudited == 1 else f"{report.unaudited:,} pictures have"
+        again = command_line("audit", report.dataset.root)
+        say(f"{has} come or changed since the audit, which says nothing of them. To have them judged too: {again}")
     unreadable(report.unreadable)
     seen = companions_in_words(report.scan.companions)
     went = f"{report.companions:,} went with the pictures that left" if report.companions else ""

@@ -18,6 +18,7 @@ from typing import Final, Protocol, TextIO
 from curate.printable import printable
 
 _WHOLE_NAME: Final = 24  # letters
+_NO_WIDTH: Final = 1 << 20  # columns
 
 
 class ReportSink(Protocol):
@@ -60,7 +61,10 @@ def heading(text: str) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, last_is_total: bool = False) -> None:
-    """Print a table; columns whose cells are all numbers are set to the right."""
+    """Print a table; columns whose cells are all numbers are set to the right.
+
+    A terminal's width is kept to. A pipe and a file have none: there each row is one line, whole.
+    """
     page = _page.get()
     if page is not None:
         page.table(title, columns, rows, last_is_total=last_is_total)
@@ -70,7 +74,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
     from rich.text import Text
 
     cells = [[printable(str(cell)) for cell in row] for row in rows]
-    printed = Table(title=Text(printable(title), "bold"), title_justify="left", header_style="bold")
+    printed = Table(header_style="bold")
     for number, name in enumerate(columns):
         numeric = is_numeric(row[number] for row in cells)
         # What a row is called stays whole where it is no longer than names are; the other columns fold
@@ -88,8 +92,10 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
             printed.add_section()
         printed.add_row(*map(Text, row))
     console = Console()
-    # A pipe has no width: there, let each row keep to one line.
-    console.print(printed, soft_wrap=not console.is_terminal)
+    if not console.is_terminal:
+        console = Console(width=_NO_WIDTH)  # else it is taken for 80 columns, and a column has a letter a line
+    _print(title, style="bold")
+    console.print(printed)
 
 
 def is_numeric(cells: Iterable[str]) -> bool:

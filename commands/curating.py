@@ -145,11 +145,12 @@ def clean(
     elif report.merged:
         console.say(f"Nothing left {data}. To take it back: {take_back}. {_after_cleaning(data)}")
     else:
-        console.say(f"Nothing to set aside among {report.scan.files:,} files in {data}. {_after_cleaning(data)}")
+        following = lacks_classes(data) or f"Next: {next_step(data)}"  # a split that was made stands
+        console.say(f"Nothing to set aside among {report.scan.files:,} files in {data}. {following}")
 
 
 def _after_cleaning(data: Path) -> str:
-    """What comes next or, where there are not two classes yet, what is lacking."""
+    """What comes next where pictures have left or moved or, where there are not two classes yet, what is lacking."""
     return lacks_classes(data) or f"Next: {command_line('split', data)}"
 
 

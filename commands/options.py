@@ -40,11 +40,20 @@ def lay_out_by_label(data: Path, label_from: str | None, wait: bool) -> None:
 
 
 def next_step(data: Path) -> str:
-    """The command that a dataset is ready for: `train` where it has a train and a valid, else `split`."""
-    from curate.splitting.whereabouts import open_split
+    """The command that a dataset is ready for: `train` where it has a train and a valid with all its pictures, else
+    `split`.
+    """
+    from curate.catalog.known_files import awaits_split
+    from curate.catalog.placements import IN_PLACE
+    from curate.dataset import open_dataset
+    from curate.splitting.whereabouts import open_split, split_elsewhere
 
+    dataset = open_dataset(data)
     there = {folder.split for folder in open_split(data).class_folders()}
-    return command_line("train" if {"train", "valid"} <= there else "split", data)
+    is_split = {"train", "valid"} <= there and not awaits_split(
+        dataset.catalog_path, split_elsewhere(dataset) or IN_PLACE
+    )
+    return command_line("train" if is_split else "split", data)
 
 
 def lacks_classes(data: Path) -> str:

@@ -5,9 +5,15 @@ import signal
 import sys
 from contextlib import suppress
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
-SENTENCE = "Stopped. The same command goes on from there."
+GOES_ON: Final = "Stopped. The same command goes on from there."
+BEGINS_ANEW: Final = "Stopped. The same command begins anew."
+
+KEEP_WHAT_THEY_DID: Final = frozenset({
+    "download", "scrape", "clean", "restore", "split", "audit", "review", "train", "ablate", "evaluate", "report",
+})  # fmt: skip
+"""The commands that keep what they had done when they were stopped: files, facts, features, decisions, steps."""
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _SHOW_CURSOR = b"\x1b[?25h"
@@ -19,6 +25,12 @@ class _Watch:
     process = 0
     signal: int | None = None
     ended: int | None = None
+
+
+def sentence() -> str:
+    """What is said of a stop, by the command that was asked for: it may be that nothing has been parsed yet."""
+    name = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    return GOES_ON if name in KEEP_WHAT_THEY_DID else BEGINS_ANEW
 
 
 def leave_at_once() -> None:
@@ -77,7 +89,7 @@ def _leave(number: int, _: FrameType | None) -> NoReturn:
         os._exit(_Watch.ended)
     if os.getpid() == _Watch.process:
         with suppress(OSError):
-            os.write(2, (_SHOW_CURSOR if os.isatty(2) else b"") + f"{SENTENCE}\n".encode())
+            os.write(2, (_SHOW_CURSOR if os.isatty(2) else b"") + f"{sentence()}\n".encode())
     os._exit(128 + number)
 
 

@@ -45,9 +45,10 @@ def train(
     """Train the last layer and save a checkpoint.
 
     The checkpoint is named after its accuracy on valid. Each picture goes through the frozen
-    network once; a second run finds its features in the bank.
+    network once; a second run finds its features in the bank. With --head auto folds within
+    train choose how the layer is fitted, and how strongly.
 
-    Example: cli.py train flower_data --backbone efficientnet_lite0
+    Example: cli.py train flower_data --backbone efficientnet_lite0 --head auto
     """
     if folds and (tensorboard or sweep):
         from curate.errors import UserError

@@ -23,7 +23,7 @@ from curate.cleaning.merging import MERGE, merges_of, require_classes
 from curate.cleaning.placed_copies import part_placements
 from curate.cleaning.plan import PlanLine, check_plan, read_plan, write_plan
 from curate.cleaning.planning import REASONS, CleaningPlan, make_plan
-from curate.cleaning.suspects import audit_in_words
+from curate.cleaning.suspects import audit_in_words, count_unaudited
 from curate.credits import refresh_credits
 from curate.dataset import Dataset, open_dataset, open_to_write, still_there
 from curate.decisions import Answers, count_waiting
@@ -56,7 +56,8 @@ class CleanReport:
     run; `run` names it for `restore`, "" where nothing was moved; `plan_file` is where a dry run wrote the plan;
     `companions` counts the files that went with the pictures they belong to, and are not in `moved`; `unreadable` are
     (path, why) of files that may be whole and stay, though nothing here reads them; `waiting` counts the pictures that
-    are still to leave, or to change their class, because a person decided so on the review page.
+    are still to leave, or to change their class, because a person decided so on the review page; `unaudited` counts
+    those that have come or changed since the audit, where its scores were asked for.
     """
 
     dataset: Dataset
@@ -72,6 +73,7 @@ class CleanReport:
     companions: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     waiting: int = 0
+    unaudited: int = 0
 
 
 def clean(
@@ -174,7 +176,7 @@ def _found(
     planned = _plan(dataset, catalog, options, lines, progress)
     return CleanReport(
         dataset, scanned, planned, 0, 0, [], catalog.count_flags(), unreadable=catalog.unreadable(),
-        waiting=_waiting(catalog),
+        waiting=_waiting(catalog), unaudited=count_unaudited(dataset, catalog, thresholds_of(options.remove)),
     )  # fmt: skip
 
 
@@ -204,6 +206,7 @@ def _carry_out(
     if not confirmed:
         require_confirmed(dataset, planned)
     flagged = catalog.count_flags()
+    unaudited = count_unaudited(dataset, catalog, thresholds_of(options.remove))
     if lines is not None:
         resumed = finish_moves(dataset, catalog, progress)
     run = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -217,6 +220,7 @@ def _carry_out(
         companions=len(resumed.companions) + len(moves.companions),
         unreadable=catalog.unreadable(),
         waiting=_waiting(catalog),
+        unaudited=unaudited,
     )  # fmt: skip
 
 

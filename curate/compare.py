@@ -123,9 +123,10 @@ def compare_datasets(
     has said to be no copy, in either dataset, is none. Raises `UserError` for what the user can put right.
     """
     require_radius(radius)
-    sides = [_read(open_dataset(root), progress) for root in (first, second)]
+    datasets = [open_dataset(root) for root in (first, second)]
     if first.samefile(second):
         raise UserError(f"{first} and {second} are one folder: give two datasets.")
+    sides = [_read(dataset, progress) for dataset in datasets]
     pictures = [*sides[_FIRST].pictures, *sides[_SECOND].pictures]
     told = NotCopies(sides[_FIRST].told.pairs | sides[_SECOND].told.pairs)
     found = apart(find_near_duplicates(Path("/"), pictures, radius, progress), pictures, told)

@@ -45,7 +45,7 @@ DEFAULT_RUNS: Final = Path("runs")
 
 DEFAULT_REPORT: Final = Path("report.html")
 
-DEFAULT_RECIPE: Final = "best"
+DEFAULT_RECIPE: Final = "last-layer"
 
 DEFAULT_DEVICE: Final = "auto"
 

@@ -95,7 +95,9 @@ ARGUMENT_KINDS: Final[Mapping[str, ArgumentKind]] = {
     "Sequence[Image.Image]": ArgumentKind(_are_pictures, "a list of Pillow's pictures"),
     "Ratio": ArgumentKind(_are_numbers, "three numbers, such as (.8, .1, .1)"),
     "Dataset": ArgumentKind(_is_dataset, "a dataset that was opened"),
-    **dict.fromkeys(("PolicyName", "ConflictMode", "CopyKind", "Method", "Bind", "Mode", "Format"), _TEXT),
+    **dict.fromkeys(
+        ("PolicyName", "ConflictMode", "CopyKind", "Method", "Bind", "Mode", "Format", "HeadMethod"), _TEXT
+    ),
     "Literal['train', 'valid', 'test', 'raw']": _TEXT,
 }
 """Annotation of an argument → what it allows; several are joined by "|"."""

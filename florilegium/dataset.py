@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         SplitResult,
         VerifyResult,
     )
+    from train.optimising.settings import HeadMethod
 
 _SPLITS = ("raw", "train", "valid", "test")
 _MOST_ROWS = 40
@@ -366,6 +367,7 @@ class Dataset:
         weights: str | Path | None = None,
         views: int | None = None,
         unfreeze: int | str | None = None,
+        head: HeadMethod | None = None,
         balance: float | None = None,
         seed: int = DEFAULT_SEED,
         device: str = DEFAULT_DEVICE,
@@ -379,8 +381,9 @@ class Dataset:
 
         `recipe` is a recipe's name or TOML file, and all of its options can be given by name: `backbone`, a network
         of torchvision or timm; `weights`, "default", "none", a tag or a state dict's file; `views` of each training
-        picture; `unfreeze`, what trains besides the last layer; `balance` of the classes, 0 to 1; and, among
-        `options`, such as `learning_rate=0.01`. `names` is a JSON file: class folder → name. `device` is auto, cpu,
+        picture; `unfreeze`, what trains besides the last layer; `head`, how that is fitted: "sgd", "ridge", "lda",
+        "logistic", or "auto" for what folds choose; `balance` of the classes, 0 to 1; and, among `options`, such as
+        `learning_rate=0.01`. `names` is a JSON file: class folder → name. `device` is auto, cpu,
         cuda or mps. A second call with the same network finds its features in the bank, in `models`. Raises
         `UserError` for an option or weights that cannot be used, and where there is no split.
         """
@@ -394,7 +397,8 @@ class Dataset:
         root = self.split_root
         named = require_names(root, open_dataset(root).labels(), None if names is None else Path(names))
         given = {
-            "backbone": backbone, "weights": weights, "views": views, "unfreeze": unfreeze, "balance": balance
+            "backbone": backbone, "weights": weights, "views": views, "unfreeze": unfreeze, "head": head,
+            "balance": balance,
         }  # fmt: skip
         wanted = load_recipe(recipe, {**options, **{key: value for key, value in given.items() if value is not None}})
         chosen_options = options_of(wanted, seed=seed, models=Path(models), device=device, names=named)

@@ -1,10 +1,8 @@
 """What stands before every page: who may ask, from where, how much, and what the browser is told to allow."""
 
-import asyncio
 import hmac
 import secrets
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
@@ -12,8 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pages.html import static_text
+from pages.refusals import in_words, refused
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -30,8 +31,8 @@ _HEADERS: Final = {
     "permissions-policy": "camera=(self), geolocation=(), microphone=()",
 }
 
-_LINGERING_SECONDS: Final = 2.0
-_LINGERING_BYTES: Final = 16 << 20
+_ICON: Final = "/favicon.ico"
+"""Browsers ask for it beside whatever they show, and bring no token where they have none."""
 
 _CHANGES_NOTHING: Final = {"GET", "HEAD", "OPTIONS"}
 
@@ -70,17 +71,20 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # no page speaks WebSocket
+        send = in_words(scope, _with_headers(send))
         refusal = self._refusal(scope)
         if refusal is not None:
-            await refusal(scope, receive, _with_headers(send))
-            return
-        await self.app(scope, _limited(receive, self.access.most_bytes), _with_headers(send))
+            await refusal(scope, receive, send)
+        elif scope["path"] == _ICON and scope["method"] in {"GET", "HEAD"}:
+            await _icon()(scope, receive, send)
+        else:
+            await self.app(scope, _limited(receive, self.access.most_bytes), send)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "").lower()
         if len(headers.getlist("host")) != 1 or host not in self.access.hosts:
-            return refused(421, "The request is for another host.")
+            return refused(421, "The request is for another host: open the address that the command printed.")
         if scope["method"] not in _CHANGES_NOTHING and not _is_own(headers, host):
             return refused(403, "The request comes from a page of another site.")
         stated = headers.get("content-length", "0")
@@ -91,7 +95,7 @@ class Guard:
         return self._lacks_token(scope, headers, host)
 
     def _lacks_token(self, scope: Scope, headers: Headers, host: str) -> Response | None:
-        if not self.access.token or scope["path"] in self.access.open_paths:
+        if not self.access.token or scope["path"] in {_ICON, *self.access.open_paths}:
             return None
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
         if scope["method"] == "GET" and given and self._is_token(given[-1]):
@@ -106,7 +110,7 @@ class Guard:
             return None
         if self._is_token(_cookie(headers, cookie_name(host))):
             return None
-        return refused(401, "The token is wrong or missing: open the address that the command printed.")
+        return refused(401, "The token is wrong or missing: open the address that the command printed when it started.")
 
     def _is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), self.access.token.encode())
@@ -117,31 +121,10 @@ def cookie_name(host: str) -> str:
     return f"florilegium_{host.rpartition(':')[2]}"
 
 
-def refused(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
-    """A refusal, as JSON: `{"error": sentence}`. What is too large is not read to its end: the connection is closed."""
-    given = {"cache-control": "no-store", **(headers or {})}
-    if status != 413:
-        return JSONResponse({"error": sentence}, status, given)
-    return _Closing({"error": sentence}, status, {**given, "connection": "close"})
-
-
-class _Closing(JSONResponse):
-    """Is sent at once, and then reads on for a moment what the client sends.
-
-    A connection that is closed on unread bytes is reset, and who still sends would never see the answer.
-    """
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": True})
-        read, more = 0, scope["type"] == "http"
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LINGERING_SECONDS):
-                while more and read < _LINGERING_BYTES:
-                    message = await receive()
-                    read += len(message.get("body", b""))
-                    more = message["type"] == "http.request" and message.get("more_body", False)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+def _icon() -> Response:
+    return Response(
+        static_text("review/icon.svg"), media_type="image/svg+xml", headers={"cache-control": "max-age=86400"}
+    )
 
 
 def _too_large(most: int) -> str:

@@ -1,5 +1,7 @@
 """HTML from templates: every value is text, and a name that a template does not get is an error."""
 
+import base64
+import hashlib
 import mimetypes
 import re
 from functools import cache
@@ -62,3 +64,9 @@ def static_files() -> StaticFiles:
 def static_text(name: str) -> str:
     """One of those files, for a page that holds everything itself."""
     return (_PAGES / "static" / name).read_text(encoding="utf-8")
+
+
+def hash_source(text: str) -> str:
+    """What lets a style or a script stand in a page itself: its hash, as a Content-Security-Policy names it."""
+    digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+    return f"'sha256-{digest}'"

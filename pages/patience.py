@@ -1,6 +1,7 @@
 """The protocol of HTTP as uvicorn speaks it, with an end to patience: for heads that never come, and for crowds."""
 
 import asyncio
+import json
 from typing import Any, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -10,10 +11,17 @@ HEAD_SECONDS: Final = 10.0
 
 MOST_CONNECTIONS: Final = 512
 
-_CROWDED: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-type: application/json\r\n"
-    b'content-length: 44\r\n\r\n{"error": "Too many connections are open."}\n'
-)
+
+def _refusal(status: str, sentence: str, more: str = "") -> bytes:
+    """A whole answer, as everything else that is refused has it: the connection is closed after it."""
+    body = json.dumps({"error": sentence})
+    return (
+        f"HTTP/1.1 {status}\r\n{more}connection: close\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(body)}\r\n\r\n{body}"
+    ).encode("ascii")
+
+
+_CROWDED: Final = _refusal("503 Service Unavailable", "Too many connections are open.", "retry-after: 5\r\n")
 
 
 class PatientProtocol(H11Protocol):
@@ -39,6 +47,12 @@ class PatientProtocol(H11Protocol):
             self._end_waiting()
         elif self._head is None:
             self._wait()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP."""
+        if not self._is_answering():
+            self.transport.write(_refusal("400 Bad Request", msg))
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""

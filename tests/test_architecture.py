@@ -16,7 +16,8 @@ ORDER = ("florilegium", "cli", "commands", "demo", "testing", "pages", "train", 
 """Each may import those behind it and no other. `benchmarks` and `tests` may import all."""
 HEAVY = {"torch", "torchvision", "timm"}
 DECLARATIONS = {
-    "train", "train.limits", "train.option_fields", "train.options", "train.optimising", "train.optimising.settings"
+    "train", "train.backbone_names", "train.limits", "train.option_fields", "train.options", "train.optimising",
+    "train.optimising.settings",
 }  # fmt: skip
 """Of `train` what the help shows: the options, and nothing that does something."""
 MODULES = sorted(

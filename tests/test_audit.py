@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -19,6 +21,9 @@ from curate.errors import UserError
 from tests.commanding import Ended, command
 from tests.pictures import contents
 from tests.training_ground import COLOURS, grow, picture
+from tests.without_rights import needs_rights, read_only, without_privileges
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 NETWORK = "efficientnet_lite0"
 EACH = 14
@@ -159,6 +164,51 @@ def test_a_line_about_other_bytes_or_another_label_says_nothing(data: Path) -> N
     done = command("clean", data, "--remove", "mislabelled@0.5", "--dry-run")
     assert done.code == 0
     assert "mislabelled" not in (data / "plan.jsonl").read_text(encoding="utf-8")
+
+
+def test_what_the_audit_has_not_seen_is_counted(data: Path) -> None:
+    """New, other bytes, another class: `clean --remove` says of how many it knows nothing, and what to do."""
+    said = "since the audit, which says nothing of them"
+    whole = command("clean", data, "--remove", "mislabelled@0.5", "--dry-run")
+    assert said not in whole.out
+    picture(COLOURS["rose"], 992).save(data / ROSE / "new.jpg", quality=90)
+    one = command("clean", data, "--remove", "mislabelled@0.5", "--dry-run")
+    assert f"1 picture has come or changed {said}" in one.out
+    assert f"audit {data}" in one.out
+    picture(COLOURS["rose"], 993).save(data / IRIS / "a rose.jpg", quality=90)
+    (data / ROSE / "picture 3.jpg").rename(data / IRIS / "moved.jpg")
+    assert f"3 pictures have come or changed {said}" in command("clean", data, "--remove", "mislabelled@0.5").out
+    assert said not in command("clean", data, "--dry-run").out, "no score is asked for"
+    audited(data)
+    assert said not in command("clean", data, "--remove", "mislabelled@0.5", "--dry-run").out
+
+
+@needs_rights
+@pytest.mark.parametrize("has_catalog", [True, False])
+def test_a_read_only_dataset_is_audited_to_another_place(data: Path, tmp_path: Path, has_catalog: bool) -> None:
+    """A backup: nothing in it changes, and what is found is what is found of one that can be written."""
+    if not has_catalog:
+        for file in data.glob("*catalog.sqlite*"):
+            file.unlink()
+    out, plan = tmp_path / "out" / "scores.jsonl", tmp_path / "out" / "plan.jsonl"
+    expected = scores_of(data)
+    (data / "audit.jsonl").unlink()
+
+    def asked(*more: object) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, str(REPOSITORY / "cli.py"), "audit", data, *by(tmp_path), *more]
+        return subprocess.run(without_privileges(list(map(str, words))), cwd=tmp_path, capture_output=True, text=True)
+
+    before = contents(data)
+    with read_only(data):
+        refused = asked()
+        assert refused.returncode == 2
+        assert "give --out and --save-plan places elsewhere" in refused.stderr
+        done = asked("--out", out, "--save-plan", plan, "--at", "0.5")
+        assert done.returncode == 0, done.stderr
+        assert "the catalog was of no use" not in done.stdout
+    assert contents(data) == before
+    assert {line.path: line for line in read_scores(out)} == expected
+    assert f"{IRIS}/a rose.jpg" in plan.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_packaged_weights_are_whole_and_answer_as_timm_does(name: str, size: tup
     assert ((shape.resize, shape.crop), shape.interpolation) == (size, "bicubic")
     assert shape.mean == shape.std == (0.5, 0.5, 0.5)
     assert backbone.dim == 1280
-    whole = timm.create_model(PACKAGED[name].architecture).eval()
+    whole: Any = timm.create_model(PACKAGED[name].architecture).eval()
     whole.load_state_dict(dict(zip(whole.state_dict(), packaged.values(), strict=True)), strict=True)
     pixels = torch.randn(1, 3, shape.crop, shape.crop, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

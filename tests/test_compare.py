@@ -1,6 +1,8 @@
 """`compare` says what two datasets share, what leaks between them and which class is which; it writes nothing."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -113,6 +115,22 @@ def test_one_folder_is_no_two(pair: tuple[Path, Path]) -> None:
     for other in (pair[0], pair[0].with_name("link")):
         with pytest.raises(UserError, match="are one folder"):
             compare_datasets(pair[0], other)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_dataset_that_is_missing_is_said_before_the_other_is_read(pair: tuple[Path, Path], missing: int) -> None:
+    roots = [*pair]
+    roots[missing] = roots[missing].with_name("nowhere")
+    begun: list[str] = []
+
+    @contextmanager
+    def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+        begun.append(f"{description} ({total})")
+        yield lambda _done: None
+
+    with pytest.raises(UserError, match="nowhere"):
+        compare_datasets(*roots, progress=progress)
+    assert begun == []
 
 
 def test_in_the_terminal(pair: tuple[Path, Path]) -> None:

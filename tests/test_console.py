@@ -54,6 +54,23 @@ def test_json_stays_json(value: str) -> None:
     assert json.loads(line) == {"name": value}
 
 
+@pytest.mark.parametrize("columns", [{}, {"COLUMNS": "80"}])
+def test_a_row_is_one_line_where_no_terminal_is(columns: dict[str, str]) -> None:
+    """A pipe and a file have no width: whoever searches there finds a run, its accuracy and its file in one line."""
+    names = ["run", *(f"column {number}" for number in range(20)), "file"]
+    rows = [
+        [f"run-{row}", *(f"{row}.{number:03}" for number in range(20)), f"/a/{'long/' * 30}{row}"] for row in (1, 2)
+    ]
+    title = f"All of {'them, ' * 40}and no more"
+    code = "import json, sys\nfrom commands import console\nconsole.table(*json.loads(sys.argv[1]))"
+    command = [sys.executable, "-c", code, json.dumps([title, names, rows])]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, env={"PATH": "", **columns})
+    lines = done.stdout.decode().splitlines()
+    assert lines[0] == title
+    for row in (names, *rows):
+        assert sum(all(cell in line for cell in row) for line in lines) == 1, row
+
+
 def test_nothing_else_prints() -> None:
     """A `print` elsewhere would carry a stranger's file name to the terminal as it is."""
     found = []

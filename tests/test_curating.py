@@ -15,7 +15,7 @@ from curate.clean import clean
 from curate.dataset import open_dataset
 from curate.files.lock import locked
 from tests.commanding import command
-from tests.pictures import dataset, paint, save, write
+from tests.pictures import dataset, paint, save, scene, write
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -132,6 +132,32 @@ def test_what_to_run_next_can_be_pasted(flat: Path, tmp_path: Path) -> None:
     program = next(at for at, word in enumerate(words) if word.endswith("cli.py"))
     assert words[program + 1 : program + 3] == ["clean", str(flat)]
     assert subprocess.run(words, check=False, capture_output=True, cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("is_flat", [True, False])
+def test_after_a_split_comes_training_until_pictures_come(is_flat: bool, tmp_path: Path) -> None:
+    """`clean` that finds nothing leaves a split as it is: what comes next is what `split` said, too."""
+    root = tmp_path / "flowers"
+    pictures = root if is_flat else root / "raw"
+    for at, label in enumerate(("rose", "tulip")):
+        for number in range(8):
+            save(scene(100 * at + number), pictures / label / f"{number}.jpg")
+
+    def following(*words: object) -> str:
+        done = command(*words)
+        assert done.code == 0, done.err
+        return done.out.splitlines()[-1].rpartition("Next: ")[2].split("cli.py ")[-1].split()[0]
+
+    looks = [("clean", root, "--dry-run"), ("clean", root), ("show", root, "--out", tmp_path / "sheet.png")]
+    assert [following(*look) for look in looks] == ["split"] * 3
+    assert following("split", root) == "train"
+    assert [following(*look) for look in looks] == ["train"] * 3
+    write(pictures / "rose" / "broken.jpg", b"<html>")
+    assert following("clean", root, "--yes") == "split", "a file has left"
+    save(scene(4000), pictures / "rose" / "new.jpg")
+    assert [following(*look) for look in looks] == ["split"] * 3, "the new one is in no split"
+    assert following("split", root) == "train"
+    assert [following(*look) for look in looks] == ["train"] * 3
 
 
 @pytest.mark.parametrize("command", ["clean", "restore", "split"])

@@ -17,7 +17,8 @@ from curate.not_copies import add_not_copies
 from curate.split import split
 from curate.splitting.bonds import Bonds, write_bonds
 from tests.training_ground import TINY, grow, picture
-from train.folds import NEVER, assign_folds, cross_validate, learning_set, near_duplicate_groups
+from train.fold_assignment import NEVER, assign_folds, near_duplicate_groups
+from train.folds import cross_validate, learning_set
 from train.optimising.settings import FitSettings, Tuning
 from train.training import TrainOptions
 

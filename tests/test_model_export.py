@@ -4,6 +4,7 @@ import builtins
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,13 +16,14 @@ from PIL import Image
 
 from curate.errors import UserError
 from curate.progress import silent
-from tests.training_ground import TINY, grow, picture
+from tests.training_ground import TINY, grow, picture, small_checkpoint
 from train.backbones import load_backbone
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.export import _compare, export
 from train.exporting import export_formats
 from train.exporting.classifier import Classifier
 from train.exporting.export_formats import FORMATS, Versions
+from train.optimising.layers import SignedSqrt
 from train.optimising.settings import FitSettings
 from train.predict import Predictor
 from train.training import TrainOptions, train_head
@@ -64,6 +66,17 @@ def test_each_format_comes_back_with_the_same_probabilities(
     beside = json.loads(report.beside.read_text(encoding="utf-8"))
     assert beside["parity"]["largest_difference"] == report.largest_difference
     assert beside["labels"] == load_checkpoint(checkpoint).labels
+
+
+def test_a_root_before_the_layer_goes_with_it(garden: Path, tmp_path: Path) -> None:
+    """As `--head auto` may choose it, in the format whose operators are fewest."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    rooted = torch.nn.Sequential(SignedSqrt(0.01), torch.nn.Linear(96, 3)).eval().requires_grad_(False)
+    path = save_checkpoint(replace(small_checkpoint(), head=rooted), tmp_path)
+    report = export(path, "onnx", pictures(garden)[:4], out=tmp_path / "out")
+    assert report.same_answers == 4
+    assert report.largest_difference <= 1e-4
 
 
 def fed_by_the_words(beside: dict[str, Any], path: Path) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from itertools import islice, repeat
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from torch import nn
 from curate.errors import UserError
 from curate.image import BrokenImage, load_pixels
 from tests.training_ground import picture, small_checkpoint
+from train.backbone_names import OFFLINE_SET
 from train.backbones import load_backbone
 from train.calibration import Abstention, Calibration, abstention, answered_right
 from train.checkpoint import Checkpoint, save_checkpoint
+from train.features.freeze import FrozenNetwork
 from train.features.preprocessing import Preprocessing
 from train.features.views import Views
 from train.limits import MOST_VIEWS
@@ -147,6 +150,89 @@ class Noting(Views):
     def draw(self, picture: Image.Image, sha256: str, numbers: range, to: Preprocessing) -> NDArray[np.uint8]:  # type: ignore[override]
         self.contents.append(sha256)
         return super().draw(picture, sha256, numbers, to)
+
+
+@pytest.fixture(scope="module")
+def usual() -> Checkpoint:
+    """With the network that is used unless told, whose sums come out otherwise in batches of another size."""
+    torch.manual_seed(3)
+    small = small_checkpoint()
+    return dataclasses.replace(
+        small, backbones=[load_backbone(OFFLINE_SET[0])], head=nn.Linear(1280, 7).eval(), labels=list("abcdefg"),
+        names=list("ABCDEFG"), metrics={"valid": measure_accuracy(np.eye(7), np.arange(7), 7)}, familiarity=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("views", [1, 5])
+def test_an_answer_does_not_depend_on_its_company(usual: Checkpoint, tmp_path: Path, views: int) -> None:
+    """To the bit: alone, among few and among many, from memory and from files, whatever threads PyTorch has."""
+    paths = [tmp_path / f"{number}.png" for number in range(17 if views == 1 else 3)]
+    for number, path in enumerate(paths):
+        picture((13 * number, 200 - 7 * number, 90), number).save(path)
+    predictor = Predictor(usual, "cpu", views=views)
+    prepared = [predictor.prepare(path.read_bytes(), str(path)) for path in paths]
+    expected = [predictor.answer([one], top_k=7) for one in prepared]
+
+    def said() -> Iterator[list[Prediction | BrokenImage]]:
+        yield list(predictor.predict_files(paths, top_k=7))
+        yield predictor.answer(prepared, top_k=7)
+        yield [*predictor.answer(prepared[:2], top_k=7), *predictor.answer(prepared[2:], top_k=7)]
+
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            for answers in said():
+                assert answers == [one for (one,) in expected]
+            assert torch.get_num_threads() == count, "left as it was"
+    finally:
+        torch.set_num_threads(threads)
+    if views == 1:
+        rows = predictor.probabilities([load_pixels(path) for path in paths])
+        for row, (answer,) in zip(rows, expected, strict=True):
+            assert isinstance(answer, Prediction)
+            assert {guess.label: guess.probability for guess in answer.guesses} == dict(
+                zip("abcdefg", map(float, row), strict=True)
+            )
+
+
+def test_elsewhere_than_on_processors_batches_are_filled(
+    checkpoint: Checkpoint, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU's kernels are chosen by the size of a batch: it is the same for one picture and for many."""
+    expected = list(Predictor(checkpoint, "cpu").predict_files(files * 7))
+    predictor = Predictor(checkpoint, "cpu")
+    monkeypatch.setattr(predictor, "_alone", False)
+    monkeypatch.setattr(predictor, "_batch", 16)
+    monkeypatch.setattr(predictor, "together", 16)
+    (network,) = predictor._networks
+    sizes: list[int] = []
+    monkeypatch.setattr(predictor, "_networks", [Counting(network, sizes)])
+    answers = list(predictor.predict_files(files * 7))
+    assert sizes == [16, 16]
+    sizes.clear()
+    alone = [answer for file in files for answer in predictor.predict_files([file])]
+    assert sizes == [16, 16, 16]
+    for answer, other, known in zip(answers, alone * 7, expected, strict=True):
+        assert isinstance(answer, Prediction)
+        assert isinstance(other, Prediction)
+        assert isinstance(known, Prediction)
+        assert answer.path == other.path == known.path
+        assert answer == other
+        shares = [guess.probability for guess in known.guesses]
+        assert [guess.probability for guess in answer.guesses] == pytest.approx(shares, abs=1e-5)
+
+
+class Counting:
+    """A network that notes how many pictures it is given."""
+
+    def __init__(self, network: FrozenNetwork, sizes: list[int]) -> None:
+        self.network, self.sizes = network, sizes
+        self.preprocessing, self.device = network.preprocessing, network.device
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(pixels))
+        return self.network(pixels)
 
 
 @pytest.mark.parametrize("count", [2, 3])

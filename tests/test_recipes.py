@@ -1,5 +1,6 @@
 """The recipes: read strictly, explained line by line, and each doing what its authors meant."""
 
+import math
 import re
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def train(root: Path, models: Path, name: str, **overrides: Any) -> TrainingRepo
 
 
 def test_all_six_systems_are_there_and_the_default_comes_first() -> None:
-    assert recipe_names()[0] == "best"
+    assert recipe_names()[0] == "last-layer"
     assert set(OF_OTHERS) <= set(recipe_names())
     for recipe in list_recipes():
         assert recipe.summary
@@ -59,7 +60,8 @@ def test_every_option_is_one_line_that_says_what_it_means(name: str) -> None:
     text = (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
     meanings = dict(re.findall(r"^(\w+) = .*?  # (\S.*)$", text, re.MULTILINE))
     assert set(meanings) == set(tomllib.loads(text)) == set(load_recipe(name).to_dict())
-    default = dict(re.findall(r"^(\w+) = .*?  # (\S.*)$", (FOLDER / "best.toml").read_text("utf-8"), re.MULTILINE))
+    first = (FOLDER / "last-layer.toml").read_text("utf-8")
+    default = dict(re.findall(r"^(\w+) = .*?  # (\S.*)$", first, re.MULTILINE))
     assert meanings == default  # an option means the same everywhere
     assert text.startswith("# ")
 
@@ -113,7 +115,7 @@ def test_a_recipe_of_ones_own_needs_say_only_what_differs(tmp_path: Path) -> Non
     ("content", "words"),
     [
         ('base = "best"\nlabel_smothing = 0.1', ["mine.toml", "label_smothing", "did you mean label_smoothing?"]),
-        ("epochs = 3", ["mine.toml lacks summary", 'base = "best"']),
+        ("epochs = 3", ["mine.toml lacks summary", 'base = "last-layer"']),
         ('base = "bset"', ["did you mean best?"]),
         ("base = 3", ["no recipe's name as its base"]),
         ('base = "mine.toml"', ["no recipe's name as its base"]),
@@ -204,6 +206,7 @@ def test_each_recipe_trains_as_its_row_says() -> None:
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [
+        ("last-layer", {"backbone": TINY}),
         ("best", {"backbone": TINY}),
         ("resnet152", {"backbone": TINY}),
         pytest.param("inception-bottleneck", {"crop": 80, "steps": 30}, marks=pytest.mark.slow),
@@ -226,7 +229,8 @@ def test_each_recipe_runs_from_pictures_to_predictions(
     assert checkpoint.recipe["head"] == fit.to_dict()
     steps = fit.steps or fit.epochs
     assert 0 < len(checkpoint.history) <= steps
-    assert checkpoint.history[-1]["loss"] < checkpoint.history[0]["loss"]
+    started = checkpoint.history[0]["loss"] if fit.head == "sgd" else math.log(3)  # at once: from nothing
+    assert checkpoint.history[-1]["loss"] < started
     predictor = Predictor(checkpoint, "cpu")
     answers = list(predictor.predict_files(sorted((garden / "valid").rglob("*.jpg"))))
     right = [isinstance(one, Prediction) and one.guesses[0].label == Path(one.path).parent.name for one in answers]
@@ -309,6 +313,6 @@ def test_linears_are_found_in_order() -> None:
 
 
 def test_a_recipe_is_frozen_or_not() -> None:
-    frozen: list[Recipe] = [load_recipe("best", {"unfreeze": what}) for what in ("none", 0)]
+    frozen: list[Recipe] = [load_recipe("last-layer", {"unfreeze": what}) for what in ("none", 0)]
     assert all(recipe.frozen for recipe in frozen)
-    assert not any(load_recipe("best", {"unfreeze": what}).frozen for what in ("all", 1, "layer4"))
+    assert not any(load_recipe("last-layer", {"unfreeze": what}).frozen for what in ("all", 1, "layer4"))

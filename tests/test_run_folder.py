@@ -36,7 +36,7 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def quick(**changes: Any) -> Recipe:
-    return load_recipe("best", {"backbone": TINY, "weights": "none", "epochs": 3, "views": 1, **changes})
+    return load_recipe("last-layer", {"backbone": TINY, "weights": "none", "epochs": 3, "views": 1, **changes})
 
 
 def options(recipe: Recipe, models: Path) -> TrainOptions:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.stopping import SENTENCE
+from commands.stopping import BEGINS_ANEW, GOES_ON, KEEP_WHAT_THEY_DID
 from tests.conftest import Nest
 from tests.pictures import dataset
 
@@ -72,8 +72,8 @@ def test_a_stop_is_one_line_at_any_instant(name: str, seconds: float, data: Path
     if "has no catalog to compare with" in output:
         pytest.skip("it had come to its end")
     assert process.returncode == 128 + number, errors
-    assert errors.splitlines()[-1] == SENTENCE
-    assert errors.count(SENTENCE) == 1
+    assert errors.splitlines()[-1] == BEGINS_ANEW
+    assert errors.count(BEGINS_ANEW) == 1
     assert "Traceback" not in errors
     assert "Exception" not in errors
 
@@ -112,9 +112,34 @@ def test_a_stop_while_something_is_imported(module: str, data: Path) -> None:
     )  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 130
-    assert done.stderr.splitlines()[-1] == SENTENCE
+    assert done.stderr.splitlines()[-1] == BEGINS_ANEW
     assert len(done.stderr.splitlines()) <= 2  # a bar may have begun
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["predict", "a.jpg"], BEGINS_ANEW),
+        (["compare", "a", "b"], BEGINS_ANEW),
+        (["scrape", "rose"], GOES_ON),
+        ([], BEGINS_ANEW),
+    ],
+)
+def test_a_stop_says_whether_the_command_goes_on(arguments: list[str], told: str) -> None:
+    """`predict` keeps nothing of what it said; `scrape` fetches nothing twice."""
+    code = IMPORTING.format(
+        repository=str(REPOSITORY), module="typer", number=int(signal.SIGTERM), arguments=arguments,
+        cli=str(REPOSITORY / "cli.py"),
+    )  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (143, f"{told}\n")
+
+
+def test_commands_that_go_on_are_commands() -> None:
+    from cli import ROAD
+
+    assert {command.__name__.replace("_", "-") for command in ROAD} > KEEP_WHAT_THEY_DID
 
 
 def test_the_second_stop_does_not_wait(tmp_path: Path) -> None:
@@ -139,7 +164,7 @@ running.run(work)
     assert process.stdout.readline() == "putting in order\n"
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
-    assert (process.returncode, errors) == (130, f"{SENTENCE}\n")
+    assert (process.returncode, errors) == (130, f"{BEGINS_ANEW}\n")
 
 
 def test_what_its_starter_wants_ignored_stays_ignored(data: Path) -> None:
@@ -147,7 +172,7 @@ def test_what_its_starter_wants_ignored_stays_ignored(data: Path) -> None:
     done = shell("trap '' INT HUP; \"$@\" & pid=$!; sleep 0.7; kill -INT $pid; kill -HUP $pid; wait $pid",
                  "verify", data, cwd=data)  # fmt: skip
     assert done.returncode == 1
-    assert SENTENCE not in done.stderr
+    assert BEGINS_ANEW not in done.stderr
     assert "has no catalog" in done.stdout
 
 

@@ -23,7 +23,7 @@ from curate.splitting.picture_table import read_picture_table
 from curate.splitting.scenes import Alike, FindAlike, find_scenes
 from curate.verify import verify
 from tests.pictures import scene
-from train.folds import near_duplicate_groups
+from train.fold_assignment import near_duplicate_groups
 
 SHOTS = 4
 """Scenes of which each has two shots, in one class."""

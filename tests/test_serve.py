@@ -191,7 +191,8 @@ def test_the_description_holds(server: Served, pictures: dict[str, bytes]) -> No
         "Predictions": server.ask("/api/predict", body, headers),
         "Explanation": server.ask("/api/explain?format=json", pictures["a.jpg"]),
         "Classes": server.ask("/api/classes"),
-        "Error": server.ask("/api/predict", b"no picture"),
+        "Unread": server.ask("/api/predict", b"no picture"),
+        "Error": server.ask("/api/predict?top_k=0", b"no picture"),
     }
     for name, answer in answers.items():
         jsonschema.validate(answer.json, schema_of(description, name))
@@ -200,6 +201,89 @@ def test_the_description_holds(server: Served, pictures: dict[str, bytes]) -> No
     known = answers["Classes"].json
     assert [one["name"] for one in known["classes"]] == ["rose", "Ähre", "iris"]
     assert known["valid"]["pictures"] == 1000
+
+
+def media_types(answer: dict[str, Any], description: dict[str, Any]) -> dict[str, Any]:
+    """The schemas of a described answer, by media type."""
+    if "$ref" in answer:
+        answer = description["components"]["responses"][answer["$ref"].rpartition("/")[2]]
+    content: dict[str, Any] = answer["content"]
+    return {kind: {**one["schema"], "components": description["components"]} for kind, one in content.items()}
+
+
+def test_each_described_answer_is_given_as_described(
+    checkpoint: Path, pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Status by status of each path, to a program and in a tab; the description has none that is not given here."""
+    monkeypatch.setattr(uploads, "_SILENCE", 0.2)
+    given: set[tuple[str, str]] = set()
+    picture_ = pictures["a.jpg"]
+    with in_this_process(checkpoint, "secret") as (made, port):
+        asked = Served(None, port, "secret")  # type: ignore[arg-type]  # it is asked alone
+        description = asked.ask("/openapi.json").json
+
+        def given_for(path: str, body: bytes | None, headers: dict[str, str], query: str = "") -> None:
+            method = "get" if body is None else "post"
+            for accept in ("*/*", "text/html,*/*;q=0.8"):
+                answer = asked.ask(path + query, body, {**headers, "accept": accept})
+                described = description["paths"][path][method]["responses"]
+                assert str(answer.status) in described, (path, answer.status, answer.body)
+                kinds = media_types(described[str(answer.status)], description)
+                kind = answer.headers["content-type"].partition(";")[0]
+                assert kind in kinds, (path, answer.status, kind)
+                if kind == "application/json":
+                    jsonschema.validate(answer.json, kinds[kind])
+                if answer.status == 503 and method == "post":
+                    assert int(answer.headers["retry-after"]) >= 1
+                given.add((path, str(answer.status)))
+
+        reads = {"/api/predict": "?top_k=0", "/api/explain": "?class=no-such-class"}
+        for path, methods in description["paths"].items():
+            body = picture_ if "post" in methods else None
+            given_for(path, body, {})
+            given_for(path, body, {"host": "evil.example"})
+            given_for(path, body, {"content-length": f"{MEGABYTE + 1}"})
+            if path != "/healthz":
+                given_for(path, body, {"authorization": "Bearer wrong"})
+            if body is None:
+                given_for(path, None, {"content-length": "x"})
+            else:
+                given_for(path, body, {}, reads[path])
+                given_for(path, body, {"origin": "http://evil.example"})
+                given_for(path, b"no picture", {})
+                given_for(path, b"cut", {"content-length": "10"})
+            with monkeypatch.context() as crowd:
+                crowd.setattr(patience, "MOST_CONNECTIONS", 0)
+                given_for(path, None if body is None else b"", {})
+        given_for("/api/explain", picture_, {}, "?format=json")
+        several, form_headers = form([("a.jpg", picture_), ("b.txt", b"no picture")])
+        given_for("/api/predict", several, form_headers)
+        given_for("/api/explain", several, form_headers)
+        for path in reads:
+            with monkeypatch.context() as broken:
+                broken.setattr(made.predictor, "answer", lambda *_, **__: 1 / 0)
+                given_for(path, picture_, {})
+            made.room.pictures, room = 0, made.room.pictures
+            given_for(path, picture_, {})
+            made.room.pictures = room
+        with monkeypatch.context() as gone:
+            gone.setattr(type(made.answering), "is_alive", False)
+            given_for("/healthz", None, {})
+    described = {
+        (path, status)
+        for path, methods in description["paths"].items()
+        for one in methods.values()
+        for status in one["responses"]
+    }
+    assert described == given
+
+
+def test_what_is_no_http_is_refused_as_all_else_is(server: Served) -> None:
+    with server.connect() as connection:
+        connection.sendall(b"x y\r\n\r\n")
+        head, _, body = whole_answer(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body)["error"].endswith(".")
 
 
 def test_health_needs_no_token(server: Served) -> None:
@@ -414,12 +498,12 @@ def test_sigterm_loses_no_answer_that_was_begun(
 
 
 @contextmanager
-def in_this_process(checkpoint: Path) -> Iterator[tuple[PictureServer, int]]:
+def in_this_process(checkpoint: Path, token: str = "") -> Iterator[tuple[PictureServer, int]]:
     """The same application and protocol in a thread, so that its patience can be made short."""
     made = PictureServer(Predictor.from_checkpoint(checkpoint, "cpu"), checkpoint, UploadLimits(MEGABYTE, 4, 8))
     bound = socket.create_server(("127.0.0.1", 0))
     port = bound.getsockname()[1]
-    app = Guard(made.app(), Access({f"127.0.0.1:{port}"}))
+    app = Guard(made.app(), Access({f"127.0.0.1:{port}"}, token, MEGABYTE, ("/healthz",)))
     config = uvicorn.Config(app, http=patience.PatientProtocol, log_level="error", ws="none", lifespan="on")
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, args=([bound],))

@@ -173,7 +173,8 @@ def test_many_are_answered_and_what_is_too_large_is_said(browser: Browser, serve
         opened(page, server)
         files = [(f"{number}.jpg", "image/jpeg", photograph(number)) for number in range(9)]
         bring(page, "drop", *files, ("large.jpg", "image/jpeg", bytes(1_000_001)))
-        expect(page.locator("#status")).to_have_text("10 pictures are answered.", timeout=60_000)
+        said = "9 pictures are answered. 1 could not be: its card says why."
+        expect(page.locator("#status")).to_have_text(said, timeout=60_000)
         expect(page.locator("article .bars")).to_have_count(10)
         assert all(len(shares(card(page, f"{number}.jpg"))) == 3 for number in range(9))
         expect(card(page, "large.jpg").locator(".sentence")).to_contain_text("more than 1,000,000 bytes")
@@ -195,7 +196,10 @@ def test_what_is_left_out_is_named(browser: Browser, server: Served) -> None:
         )
         bring(page, "drop", ("empty.jpg", "image/jpeg", b""))
         expect(card(page, "empty.jpg").locator(".sentence")).to_have_text("The file is empty.")
-        expect(page.locator("#status")).to_have_text("3 pictures are answered.")
+        expect(page.locator("#status")).to_have_text("2 pictures are answered. 1 could not be: its card says why.")
+        bring(page, "drop", ("broken.jpg", "image/jpeg", b"no picture"))
+        said = "2 pictures are answered. 2 could not be: their cards say why."
+        expect(page.locator("#status")).to_have_text(said)
 
 
 def test_a_file_that_is_gone_is_not_blamed_on_the_server(browser: Browser, server: Served, tmp_path: Path) -> None:

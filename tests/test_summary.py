@@ -11,7 +11,7 @@ from train.run import options_of
 from train.summary import Summary, summarise
 
 
-def summary(recipe: str = "best", classes: int = 102, **changes: object) -> Summary:
+def summary(recipe: str = "last-layer", classes: int = 102, **changes: object) -> Summary:
     return summarise(options_of(load_recipe(recipe, {"backbone": "resnet18", **changes}), device="cpu"), classes)
 
 

@@ -9,7 +9,8 @@ import torch
 from curate.errors import UserError
 from tests.test_folds import options
 from tests.training_ground import grow
-from train.folds import FoldResult, LearningSet, assign_folds
+from train.fold_assignment import assign_folds
+from train.folds import FoldResult, LearningSet
 from train.metrics import measure_accuracy
 from train.optimising.settings import FitSettings
 from train.sweep import GRID, Trial, _paired, race, sweep

@@ -87,7 +87,7 @@ JOBS: dict[str, dict[str, Any]] = {
         **TINY_NETWORK, "recipe": "landmarks", "unfreeze": "all", "epochs": 8, "batch": 6, "backbone_rate": 1.0,
         "hidden": [16],
     },
-    "banked": {**TINY_NETWORK, "recipe": "best", "views": 2, "epochs": 6},
+    "banked": {**TINY_NETWORK, "recipe": "last-layer", "views": 2, "epochs": 6},
 }  # fmt: skip
 
 

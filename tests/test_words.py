@@ -93,15 +93,15 @@ def test_pretrained_is_a_switch_unless_weights_follow(tmp_path: Path) -> None:
     ],
 )
 def test_values_are_read_as_people_type_them(text: str, key: str, value: object) -> None:
-    found = load_recipe("best", parse_overrides([text])).to_dict()[key]
+    found = load_recipe("last-layer", parse_overrides([text])).to_dict()[key]
     assert (found, type(found)) == (value, type(value))
 
 
 @pytest.mark.parametrize("text", ["learning_rate=1e", "learning_rate=.", "learning_rate=١", "epochs=5.5", "probe=yes"])
 def test_a_value_that_is_none_is_said_of_who_gave_it(text: str) -> None:
     with pytest.raises(UserError, match=r"^(learning_rate|epochs|probe) = \S+ is not ") as raised:
-        load_recipe("best", parse_overrides([text]))
-    assert "best" not in str(raised.value)
+        load_recipe("last-layer", parse_overrides([text]))
+    assert "last-layer" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,13 @@ def test_others_words_are_keys_too(word: str, key: str) -> None:
 
 @pytest.mark.parametrize(("text", "units"), [("512", (512,)), ("[512, 64]", (512, 64)), ("512,64", (512, 64))])
 def test_hidden_layers_are_said_in_any_way(text: str, units: tuple[int, ...]) -> None:
-    assert load_recipe("best", parse_overrides([f"hidden={text}"])).options.head.hidden == units
+    assert load_recipe("last-layer", parse_overrides([f"hidden={text}"])).options.head.hidden == units
 
 
 @pytest.mark.parametrize("overrides", [{"qqq": 1}, {"optimizer": "zzz"}])
 def test_no_guess_is_wild(overrides: dict[str, object]) -> None:
     with pytest.raises(UserError) as raised:
-        load_recipe("best", overrides)
+        load_recipe("last-layer", overrides)
     assert "did you mean" not in str(raised.value)
 
 

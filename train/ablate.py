@@ -23,10 +23,9 @@ from train.ablating.flattery import FoldedPictures, fold_pictures, group_numbers
 from train.ablating.paired import Answers, mean_accuracy, paired_difference
 from train.ablating.pool import LearningPool, learning_pool
 from train.ablating.report import CLEANING, STEPS, AblationReport, AblationRow
-from train.device import one_thread
 from train.features.views import Views
-from train.folds import near_duplicate_groups
-from train.head import fit_head, require_room
+from train.fold_assignment import assign_folds, near_duplicate_groups
+from train.head import fit_head, require_room, threads_for
 from train.optimising.settings import FitSettings
 from train.predict import mean_probabilities
 from train.training import Place, TrainOptions, banked, load_backbones, pictures_of, require_every_class
@@ -83,7 +82,7 @@ def ablate(
     groups, said = near_duplicate_groups(dataset, progress)
     bench = _Bench(
         learnt.features, measured.features[:, :1], [valid[at].label for at in measured.kept], measured.sha256, labels,
-        options.head, [options.seed + number for number in range(seeds)],
+        options.head, [options.seed + number for number in range(seeds)], pool.sha256, groups,
     )  # fmt: skip
     drawn = draw_arms(
         pool, labels, removals, searched, decisions, steps=steps, balance=options.head.balance, views=options.views
@@ -94,7 +93,7 @@ def ablate(
     arms.setdefault(baseline.key, baseline)
     fits = len(arms) * seeds + (folded.fits if folded else 0)
     tell(_cost(arms, seeds, folded, fits))
-    with progress("Fitting heads", fits) as advance, one_thread():
+    with progress("Fitting heads", fits) as advance, threads_for(options.head):
         answers = {key: bench.answers(arm, advance) for key, arm in arms.items()}
         flattery = measure_flattery(folded, options.head, seed=options.seed, advance=advance) if folded else None
     rows = _rows(drawn.comparisons, answers, pool, measured.sha256, groups, options.seed)
@@ -129,6 +128,8 @@ class _Bench:
     labels: list[str]
     settings: FitSettings
     seeds: list[int]
+    sha256: list[str]  # (P,)
+    groups: Mapping[str, int]  # content → what it belongs with
 
     @property
     def truth(self) -> NDArray[np.int64]:
@@ -142,10 +143,19 @@ class _Bench:
         settings = replace(self.settings, balance=arm.balance)
         rows = []
         for seed in self.seeds:
-            fitted = fit_head(features, arm.targets.tolist(), len(self.labels), settings, seed=seed)
+            fitted = fit_head(
+                features, arm.targets.tolist(), len(self.labels), settings, seed=seed, fold=self._fold(arm, seed)
+            )
             rows.append(mean_probabilities(fitted.head, self.measured).argmax(axis=1) == self.truth)
             advance(1)
         return np.array(rows)
+
+    def _fold(self, arm: Arm, seed: int) -> NDArray[np.int64] | None:
+        """By which a head is chosen, (N,) of the arm's pictures; None where steps fit it."""
+        if self.settings.head == "sgd":
+            return None
+        sha256 = [self.sha256[at] for at in arm.positions.tolist()]
+        return assign_folds(sha256, arm.targets, self.groups, folds=DEFAULT_FOLDS, seed=seed)
 
 
 def _rows(

@@ -1,5 +1,6 @@
 """What does not belong, what is labelled wrong, and what each class is like, as a network's features tell."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from curate.catalog import Catalog
 from curate.catalog.known_files import known_files
+from curate.clean import catalog_to_look
 from curate.cleaning.audit_scores import AUDIT_FILE, AuditedPicture, as_written, write_scores
 from curate.cleaning.audit_tally import kept_by_people
 from curate.cleaning.losses import losses_of, tally
@@ -33,7 +35,7 @@ from train.backbones import Backbone
 from train.checkpoint import load_checkpoint
 from train.device import fast_precision, one_thread, require_memory, resolve_device
 from train.evaluate import side_by_side
-from train.folds import NEVER, assign_folds, near_duplicate_groups
+from train.fold_assignment import NEVER, assign_folds, near_duplicate_groups
 from train.optimising.settings import require_seed
 from train.pictures import LabelledPicture
 from train.training import load_backbones
@@ -89,15 +91,30 @@ def audit(
 
     By default these are audit.jsonl and audit-plan.jsonl beside the catalog. Features are read from the bank in
     `<models>/bank`, and computed as far as it lacks them. Nothing is moved: `clean --plan` carries the plan out.
-    A picture is judged by others alone: no near-duplicate and none of its origin is among them. Raises `UserError`
-    where there are not two classes of five pictures, and for files of somebody else in the places of ours.
+    A picture is judged by others alone: no near-duplicate and none of its origin is among them. The dataset may lie on
+    a read-only disk, with other places for `out` and `save_plan`. Raises `UserError` where there are not two classes of
+    five pictures, for files of somebody else in the places of ours, and for places that cannot be written.
     """
     dataset = open_dataset(root)
     file, plan_file = out or dataset.home / AUDIT_FILE, save_plan or dataset.home / PLAN_FILE
     _require_places(dataset, file, plan_file)
-    with Catalog.open(dataset.catalog_path) as catalog:
+    with catalog_to_look(dataset) as catalog:
         require_own(catalog, file, force=force)
         scan(dataset, catalog, progress)
+        return _audited(dataset, catalog, options, file, plan_file, progress, force=force)
+
+
+def _audited(
+    dataset: Dataset,
+    catalog: Catalog,
+    options: AuditOptions,
+    file: Path,
+    plan_file: Path,
+    progress: Progress,
+    *,
+    force: bool,
+) -> AuditReport:
+    """The audit of a dataset whose catalog is up to date."""
     started = time.perf_counter()
     pictures = _pictures(dataset)
     backbones = _backbones(options)
@@ -108,7 +125,7 @@ def audit(
         progress=progress, description="Extracting features",
     )  # fmt: skip
     features_at = time.perf_counter()
-    groups, notes = near_duplicate_groups(dataset, progress)
+    groups, notes = near_duplicate_groups(dataset, progress, catalog)
     if len(dataset.labels()) < FEW_CLASSES:
         notes.append(
             "Of so few classes what shows none of them is hardly told from an odd picture: look at those with an "
@@ -120,17 +137,16 @@ def audit(
     with one_thread():
         findings = _find(found.features[:, 0].float().numpy()[contents.first], contents, labels, options.seed, progress)
     lines = _lines(dataset, kept, contents, labels, findings)
-    with Catalog.open(dataset.catalog_path) as catalog:
-        write_scores(file, lines, catalog, force=force)
-        proposed = _paths_of_proposed(dataset, kept, contents, findings)
-        present = catalog.pictures()
-        answers = Answers.of(catalog, present, part_placements(present)[1])
-        decisions = plan_suspects(
-            dataset, catalog, lines, options.at, of_proposed=proposed, splits=options.splits, answers=answers
-        )
-        stay = kept_by_people(lines, answers)
-        losses = losses_of(decisions, tally(decisions, part_placements(present)[0])) if decisions else []
-        write_plan(plan_file, decisions, catalog, force=force)
+    write_scores(file, lines, catalog, force=force)
+    proposed = _paths_of_proposed(dataset, kept, contents, findings)
+    present = catalog.pictures()
+    answers = Answers.of(catalog, present, part_placements(present)[1])
+    decisions = plan_suspects(
+        dataset, catalog, lines, options.at, of_proposed=proposed, splits=options.splits, answers=answers
+    )
+    stay = kept_by_people(lines, answers)
+    losses = losses_of(decisions, tally(decisions, part_placements(present)[0])) if decisions else []
+    write_plan(plan_file, decisions, catalog, force=force)
     planned = {decision.path for decision in decisions}
     once = {(line.sha256, line.label): line for line in reversed(lines)}.values()
     suspects = [line for line in once if max(line.irrelevant, line.mislabelled) >= options.at and line.path not in stay]
@@ -158,6 +174,13 @@ def _require_places(dataset: Dataset, file: Path, plan_file: Path) -> None:
     for place in (file.resolve(), plan_file.resolve()):
         if place.name.startswith(CATALOG) or any(place.is_relative_to(folder) for folder in kept):
             raise UserError(f"{place} is a place of pictures or of the catalog: name a file elsewhere.")
+        if not os.access(_first_there(place.parent), os.W_OK):
+            raise UserError(f"{place} cannot be written: give --out and --save-plan places elsewhere.")
+
+
+def _first_there(folder: Path) -> Path:
+    """The folder or, where it has yet to be made, the one in which it will be."""
+    return next(one for one in (folder, *folder.parents) if one.exists())
 
 
 def _pictures(dataset: Dataset) -> list[LabelledPicture]:

@@ -17,6 +17,7 @@ from torch import nn
 from curate.errors import UserError
 from train.backbone_names import OFFLINE
 from train.downloaded_weights import fetched, of_timm, of_torchvision
+from train.efficientnet_lite import LITE, EfficientNetLite
 from train.features.packaged_weights import PACKAGED, packaged_file
 from train.features.preprocessing import IMAGENET, Preprocessing
 from train.features.weights import drop_keys, fit_state, in_order_of, preprocessing_in, state_for
@@ -227,6 +228,8 @@ def _is_classifier(library: Library, architecture: str) -> bool:
         return architecture == SCRATCH_CNN
     if library == "torchvision":
         return architecture in _torchvision_names()
+    if architecture in LITE:
+        return True
     import timm
 
     return re.fullmatch(r"[\w.-]+", architecture, re.ASCII) is not None and timm.is_model(architecture)
@@ -237,6 +240,8 @@ def _bare(library: Library, architecture: str, cut: Cut) -> nn.Module:
         return ScratchCNN()
     if library == "torchvision":
         return _torchvision_network(architecture, cut)[0]
+    if architecture in LITE:
+        return EfficientNetLite(architecture)
     import timm
 
     network: nn.Module = timm.create_model(architecture, pretrained=False, num_classes=0)

@@ -31,12 +31,15 @@ from train.familiarity import Familiarity
 from train.features.preprocessing import Preprocessing
 from train.features.weights import DamagedFile, fit_state, is_finite, load_safely, require_backed
 from train.metrics import Accuracy
-from train.optimising.layers import Head, describe_head, head_from_description, linears
+from train.optimising.layers import Head, SignedSqrt, describe_head, head_from_description, linears
 from train.timm_networks import POOLINGS
 
 FORMAT: Final = "florilegium checkpoint"
-VERSION: Final = 3  # 1 had no calibration: a reader of 1 would give other probabilities; 2 knew one pooling alone
-_BEFORE_POOLING: Final = 2  # of checkpoints that older readers read right
+VERSION: Final = 3
+"""What is read. 1 had no calibration: a reader of 1 would give other probabilities. 2 knew one pooling alone, and no
+root before a layer.
+"""
+_BEFORE: Final = 2  # of checkpoints that readers of 2 read right
 
 # What reading a foreign dict and building from it may raise.
 _RAISED_OF_DAMAGE = (
@@ -169,11 +172,16 @@ def read_checkpoint_facts(path: Path) -> CheckpointFacts:
         raise _damaged(path, error) from error
 
 
+def _is_new_to_older_readers(checkpoint: Checkpoint) -> bool:
+    pooled = any(backbone.pooling != POOLINGS[0] for backbone in checkpoint.backbones)
+    return pooled or any(isinstance(layer, SignedSqrt) for layer in checkpoint.head.modules())
+
+
 def _to_plain(checkpoint: Checkpoint) -> dict[str, Any]:
     """Dicts, lists, strings, numbers and tensors alone: whatever else would not load with weights_only=True."""
     return {
         "format": FORMAT,
-        "version": VERSION if any(one.pooling != POOLINGS[0] for one in checkpoint.backbones) else _BEFORE_POOLING,
+        "version": VERSION if _is_new_to_older_readers(checkpoint) else _BEFORE,
         "created": checkpoint.created,
         "backbones": [_backbone_to_plain(backbone) for backbone in checkpoint.backbones],
         "head": _head_to_plain(checkpoint.head),

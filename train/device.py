@@ -1,13 +1,17 @@
 """Where the network runs, and the precision that runs fast there."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Final
 
 import torch
 
 from curate.errors import UserError
+from curate.parallel import processors
 from train.options import Precision
+
+_MOST_ASKERS: Final = 4
 
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -115,17 +119,35 @@ class Arriving:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def with_threads(count: int) -> Iterator[None]:
+    """PyTorch computes with so many threads in the block, where this thread asks it."""
+    before = torch.get_num_threads()
+    if before == count:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def one_thread() -> AbstractContextManager[None]:
     """For steps as small as one layer's on a hundred pictures: threads would wait for each other longer than they work.
 
     On two processors that were busy besides, the same fit of one layer took 15 s with two threads and 0.5 s with one.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    return with_threads(1)
+
+
+def askers_of(device: torch.device) -> tuple[int, int]:
+    """How many threads ask a network at once, and how many of PyTorch's each computes with.
+
+    On processors several ask, each with its share of them: threads that compute one batch together wait for each other
+    at each layer, and for longer the more else there is to do. Any other device has one.
+    """
+    askers = min(_MOST_ASKERS, processors()) if device.type == "cpu" else 1
+    return askers, max(1, processors() // askers)
 
 
 def _cpu_computes_bfloat16() -> bool:

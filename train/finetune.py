@@ -43,6 +43,7 @@ from train.training import (
     banked,
     dataset_facts,
     finished,
+    folds_for,
     load_backbones,
     pictures_of,
     require_every_class,
@@ -105,6 +106,11 @@ def train_network(
     Killed at any instant, the same call goes on from what was last kept in `<models>/unfinished`. The figures are
     those of the saved checkpoint, through the way that predicts. Raises UserError as `train_head` does.
     """
+    if options.head.head != "sgd" and not options.tuning.probe:
+        raise UserError(
+            f"head = {options.head.head} is fitted on a frozen network: with --unfreeze, --set probe=true begins with "
+            f"it, and --head sgd leaves it out."
+        )
     dataset = open_current_split(root)
     train, valid, labels = pictures_of(dataset)
     place = Place.of(options, processes, progress)
@@ -120,7 +126,7 @@ def train_network(
     source = PixelSource(data.all(), backbone.preprocessing, options.augmentation, options.seed, device=place.device)
     # Their processes are forked before anything else is begun: a bar's thread would forbid it, and a GPU delay it
     with source.at_work(settings.batch * settings.accumulate + 1, len(source.pictures) * settings.epochs):
-        head = _first_head(backbone, data, options, settings, place)
+        head = _first_head(backbone, data, dataset, options, settings, place)
         stages = unfreeze(backbone.network, options.tuning.unfreeze)
         if place.device.type == "cpu":
             keep_freed_memory()
@@ -189,7 +195,9 @@ def _readable(
     return _Data(learnt, measured, broken + broken_valid, labels)
 
 
-def _first_head(backbone: Backbone, data: _Data, options: TrainOptions, settings: FitSettings, place: Place) -> Head:
+def _first_head(
+    backbone: Backbone, data: _Data, dataset: Dataset, options: TrainOptions, settings: FitSettings, place: Place
+) -> Head:
     """A head of random values, or one that was fitted on the frozen network's features first."""
     if not options.tuning.probe:
         return build_head(
@@ -202,14 +210,17 @@ def _first_head(backbone: Backbone, data: _Data, options: TrainOptions, settings
     alone = FitSettings(
         hidden=settings.hidden, activation=settings.activation, dropout=settings.dropout,
         input_dropout=settings.input_dropout, balance=settings.balance, balance_by=settings.balance_by,
+        head=settings.head, strength=settings.strength,
     )  # fmt: skip
-    targets = data.targets([data.learnt[position] for position in found.kept]).tolist()
+    targets = data.targets([data.learnt[position] for position in found.kept])
+    fold, _ = folds_for(alone, dataset, found.sha256, targets.numpy(), options.seed, place)
     fitted = fit_head(
         found.features,
-        targets,
+        targets.tolist(),
         len(data.labels),
         alone,
         seed=options.seed,
+        fold=fold,
         processes=place.processes,
         progress=place.progress,
     )

@@ -1,8 +1,6 @@
 """Cross-validation on the bank: folds within train that nothing crosses that `split` keeps together."""
 
-import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,31 +8,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from curate.catalog import Catalog
-from curate.dataset import Dataset
-from curate.defaults import DEFAULT_FOLDS, DEFAULT_RADIUS
+from curate.defaults import DEFAULT_FOLDS
 from curate.errors import UserError
 from curate.image import BrokenPicture
-from curate.lookalikes.cached_search import find_neighbours
-from curate.not_copies import neighbours_apart, read_not_copies
 from curate.progress import Progress, silent
-from curate.scan import scan
-from curate.splitting.bonds import read_bonds
-from curate.splitting.grouping import groups_of, links_of
-from curate.splitting.picture_table import read_picture_table
-from curate.splitting.scenes import find_scenes
 from curate.splitting.since_split import open_current_split
 from train.calibration import cross_entropy
-from train.device import one_thread
 from train.features.views import Views
-from train.head import fit_head, require_room
+from train.fold_assignment import NEVER, assign_folds, near_duplicate_groups
+from train.head import fit_head, require_room, threads_for
 from train.metrics import Accuracy, measure_accuracy
 from train.optimising.settings import FitSettings
 from train.predict import mean_probabilities
 from train.training import Place, TrainOptions, banked, load_backbones, pictures_of
-
-NEVER = -1
-"""The fold of pictures that are always learnt from: the only ones of their class, as far as groups can be told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,85 +133,18 @@ def learning_set(root: Path, options: TrainOptions, *, folds: int, progress: Pro
     return LearningSet(found.features, targets, labels, fold, folds, options.seed, found.broken, notes)
 
 
-def near_duplicate_groups(dataset: Dataset, progress: Progress = silent) -> tuple[dict[str, int], list[str]]:
-    """Number of the group of each content (sha256) that belongs with others, and notes.
-
-    What belongs together is what `split` keeps together: near-duplicates but for those that a person told apart, shots
-    of one scene that it knew of, pictures of one origin, and the groups that it was given. Where the dataset's catalog
-    can't be written, these groups and equal bytes are known, and a note says so. Raises UserError for a record of
-    groups that cannot be read.
-    """
-    bonds = read_bonds(dataset.root)
-    try:
-        with Catalog.open(dataset.catalog_path) as catalog:
-            scan(dataset, catalog, progress)
-            table = read_picture_table(dataset, catalog)
-            neighbours = find_neighbours(dataset, catalog, table, DEFAULT_RADIUS, progress)
-            told = read_not_copies(dataset).of(zip(table.paths, map(table.digest, range(len(table))), strict=True))
-            neighbours = neighbours_apart(neighbours, told)
-            scenes = find_scenes(dataset, catalog, table, None, bonds.scene_pairs())
-            links = links_of(table, catalog, neighbours, bonds.links(table), scenes).bound(bonds.bind)
-    except UserError as error:
-        known = {sha256: number for number, group in enumerate(bonds.groups.values()) for sha256 in group}
-        return known, [f"Near-duplicates may lie in different folds, because the catalog was of no use: {error}"]
-    unassigned = np.zeros(len(table.sha256), dtype=np.uint8)
-    return {
-        bytes(table.sha256[content]).decode(): number
-        for number, group in enumerate(groups_of(links, unassigned))
-        for content in group.contents
-    }, []
-
-
-def assign_folds(
-    sha256: Sequence[str], targets: NDArray[np.int64], groups: Mapping[str, int], *, folds: int, seed: int
-) -> NDArray[np.int64]:
-    """The fold of each picture, (N,): groups stay whole, every class is spread as evenly as they allow.
-
-    Groups are dealt out largest first, then in an order that depends on their content and the seed alone, each to
-    the fold that has least of its classes. Pictures whose class would be left without any to learn from get NEVER.
-    """
-    members: dict[str, list[int]] = defaultdict(list)
-    for position, sha in enumerate(sha256):
-        members[f"group {groups[sha]}" if sha in groups else sha].append(position)
-    keyed = [(-len(group), _draw(seed, min(sha256[at] for at in group)), group) for group in members.values()]
-    counts: list[Counter[int]] = [Counter() for _ in range(folds)]
-    fold = np.full(len(sha256), NEVER, dtype=np.int64)
-    for _, key, group in sorted(keyed):
-        classes = Counter(targets[group].tolist())
-        turn = int.from_bytes(key[:4], "big") % folds
-        best = min(
-            range(folds),
-            key=lambda one: (
-                sum(counts[one][target] * n for target, n in classes.items()),
-                counts[one].total(),
-                (one - turn) % folds,
-            ),
-        )
-        counts[best].update(classes)
-        fold[group] = best
-    total = Counter(targets.tolist())
-    for group in members.values():
-        own = fold[group[0]]
-        if any(counts[own][int(targets[at])] == total[int(targets[at])] for at in group):
-            fold[group] = NEVER
-    return fold
-
-
 def fit_fold(data: LearningSet, fold: int, settings: FitSettings) -> FoldResult:
     """Fit on every other fold and measure on the clean view of this one."""
     learnt, held = torch.from_numpy(data.fold != fold), torch.from_numpy(data.fold == fold)
     truth = data.targets[held.numpy()]
-    with one_thread():
+    with threads_for(settings):
         fitted = fit_head(
-            data.features[learnt], data.targets[learnt.numpy()].tolist(), len(data.labels), settings, seed=data.seed
-        )
+            data.features[learnt], data.targets[learnt.numpy()].tolist(), len(data.labels), settings, seed=data.seed,
+            fold=data.fold[learnt.numpy()],
+        )  # fmt: skip
         probabilities = mean_probabilities(fitted.head, data.features[held][:, :1])
     return FoldResult(
         accuracy=measure_accuracy(probabilities, truth, len(data.labels)),
         cross_entropy=cross_entropy(probabilities, truth),
         right=probabilities.argmax(axis=1) == truth,
     )
-
-
-def _draw(seed: int, key: str) -> bytes:
-    return hashlib.sha256(f"{seed}:{key}".encode()).digest()

@@ -1,18 +1,24 @@
-"""Fits the head on the bank's features: one layer or several, one of a picture's views at a time, one seed."""
+"""Fits the head on the bank's features: step by step, one layer or several; or one layer at once, as folds choose."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from curate.defaults import DEFAULT_FOLDS
 from curate.errors import UserError
 from curate.progress import Progress, silent
-from train.device import require_memory
+from train.device import one_thread, require_memory
+from train.fold_assignment import deal_out
+from train.heads.choice import Judged, choose_head
+from train.heads.sentences import sentences
 from train.optimising.distributed import Processes
 from train.optimising.fitting import Epoch, Fitting, Measured, Work
 from train.optimising.layers import Head, build_head, linears
@@ -33,6 +39,7 @@ class FittedHead:
     coverage: float  # mean share of the pictures that an epoch showed
     balanced: bool  # all classes were of one size, so balancing had nothing to do
     notes: list[str]
+    chosen: Judged | None = None  # by folds
 
 
 def fit_head(
@@ -43,13 +50,17 @@ def fit_head(
     *,
     seed: int = 0,
     valid: tuple[torch.Tensor, Sequence[int]] | None = None,
+    fold: NDArray[np.int64] | None = None,
     device: torch.device | None = None,
     processes: Processes | None = None,
     unfinished: UnfinishedRun | None = None,
     watch: Callable[[Epoch], None] | None = None,
     progress: Progress = silent,
 ) -> FittedHead:
-    """Train a head on features (N, K, dim), drawing one of K views of each sampled picture.
+    """Train a head on features (N, K, dim), drawing one of K views of each sampled picture, or of all views at once.
+
+    Where `settings.head` is fitted at once, `fold` (N,) says which pictures are held out together while its strength is
+    chosen, as `choose_head` takes it; None: each class is dealt out by the seed. The seed has no other part in it.
 
     `valid` is features (M, dim) and labels (M,): measured after every epoch, and used to choose one only where the
     settings ask for it (`keep`, `early_stop`, the plateau schedule). `seed` decides the first values, the pictures and
@@ -60,6 +71,8 @@ def fit_head(
     if settings.cutmix:
         raise UserError("cutmix cuts pictures, and the bank holds features: set cutmix to 0, or --unfreeze something.")
     device = device or torch.device("cpu")
+    if settings.head != "sgd":
+        return _fit_at_once(features, labels, classes, settings, seed, valid, fold, watch, progress)
     targets = torch.as_tensor(labels, dtype=torch.int64)
     bank = _Bank(features.detach().cpu(), settings, seed)
     head = build_head(
@@ -81,6 +94,54 @@ def fit_head(
     coverage = float(np.mean([fitting.sampler.coverage(number) for number in range(len(history))]))
     whole = bank.folded_into(head.cpu()).eval().requires_grad_(False)
     return FittedHead(whole, history, coverage, fitting.sampler.is_balanced, fitting.notes)
+
+
+def _fit_at_once(
+    features: torch.Tensor,
+    labels: Sequence[int],
+    classes: int,
+    settings: FitSettings,
+    seed: int,
+    valid: tuple[torch.Tensor, Sequence[int]] | None,
+    fold: NDArray[np.int64] | None,
+    watch: Callable[[Epoch], None] | None,
+    progress: Progress,
+) -> FittedHead:
+    """Choose by folds and fit on all; what comes of it is told as one epoch."""
+    targets = np.asarray(labels, dtype=np.int64)
+    if fold is None:
+        fold = deal_out(targets, DEFAULT_FOLDS, seed)
+    found = choose_head(features, targets, classes, settings, fold, progress)
+    learnt = _figures(found.head, features[:, 0], labels)
+    measured = None if valid is None or not len(valid[1]) else _figures(found.head, *valid)
+    epoch = Epoch(
+        number=1,
+        loss=learnt.loss / learnt.n,
+        train_accuracy=learnt.correct / learnt.n,
+        valid_accuracy=None if measured is None else measured.correct / measured.n,
+        valid_loss=None if measured is None else measured.loss / measured.n,
+        plain_loss=learnt.loss / learnt.n,
+    )
+    if watch is not None:
+        watch(epoch)
+    counts = np.bincount(targets, minlength=classes)
+    return FittedHead(
+        found.head, [epoch], 1.0, bool((counts == counts[0]).all()), sentences(found, settings.balance), found.best
+    )
+
+
+@torch.inference_mode()
+def _figures(head: Head, features: torch.Tensor, labels: Sequence[int]) -> Measured:
+    """Counts and the loss of a finished head on features (M, dim)."""
+    truth = torch.as_tensor(labels, dtype=torch.int64)
+    logits = torch.cat([head(block.to(torch.float32)) for block in torch.split(features, _BLOCK)])
+    correct = int((logits.argmax(dim=1) == truth).sum())
+    return Measured(len(truth), correct, float(functional.cross_entropy(logits, truth, reduction="sum")))
+
+
+def threads_for(settings: FitSettings) -> AbstractContextManager[None]:
+    """In which a head is fitted soonest on the CPU: one layer's steps by one thread, all else by all of them."""
+    return one_thread() if settings.head == "sgd" and not settings.hidden else nullcontext()
 
 
 def require_room(dim: int, classes: int, settings: FitSettings) -> None:

@@ -50,7 +50,7 @@ class AugmentationSettings:
 class LearningOptions:
     """All that decides what is learnt, besides the pictures. Raises UserError for values that make no sense.
 
-    The defaults are those of the recipe `best`.
+    The defaults are those of the default recipe, `last-layer`.
     """
 
     backbone: str = option(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from curate.parallel import ordered_map
 from curate.printable import shown
 from train.calibration import Abstention, abstention
 from train.checkpoint import Checkpoint, load_checkpoint
-from train.device import resolve_device
+from train.device import askers_of, resolve_device, with_threads
 from train.explaining import HeatMap, heat_map
 from train.familiarity import STRANGE
 from train.features.extract import forward_halving
@@ -28,8 +28,7 @@ from train.features.freeze import FrozenNetwork
 from train.features.views import prediction_views
 from train.optimising.layers import Head
 
-_BATCH = 32
-_VIEWS_AT_ONCE = 256  # of all pictures whose answers are computed together; several times MOST_VIEWS
+_TOGETHER: Final = 16  # views that a network is given at once: of one picture on processors, of several elsewhere
 
 # One picture's views for one network, (views, crop, crop, 3) 8-bit RGB
 Pixels = NDArray[np.uint8]
@@ -73,6 +72,11 @@ class PreparedPicture:
 class Predictor:
     """A checkpoint made ready. It computes in float32, as `evaluate` does, so both give the same probabilities.
 
+    What it says of a picture does not depend on which others are asked about with it, nor on how many: libraries choose
+    how they add up by the size of a batch and by the number of threads, so that features would differ by 1e-5. On
+    processors each picture is computed by itself, by as many threads as `askers_of` says; on any other device batches
+    are filled up to one size.
+
     With several `views` the probabilities are their mean. With `abstain`, a precision such as 0.98, answers less
     sure than the threshold that reached it on valid are marked `sure=False`.
     """
@@ -94,9 +98,11 @@ class Predictor:
             FrozenNetwork(backbone.network, backbone.preprocessing, self.device, "float32")
             for backbone in checkpoint.backbones
         ]
-        shapes = [backbone.preprocessing for backbone in checkpoint.backbones]
-        self._batch = min(shape.at_once(_BATCH) for shape in shapes)
-        self._group = min(shape.at_once(min(_BATCH, _VIEWS_AT_ONCE // views)) for shape in shapes)
+        self._alone = self.device.type == "cpu"
+        self.askers, self.threads = askers_of(self.device)
+        self.together = 1 if self._alone else max(1, _TOGETHER // views)
+        """Pictures whose answers are computed together to most purpose."""
+        self._batch = min(backbone.preprocessing.at_once(_TOGETHER) for backbone in checkpoint.backbones)
 
     @classmethod
     def from_checkpoint(
@@ -114,13 +120,17 @@ class Predictor:
     ) -> Iterator[Prediction | BrokenImage]:
         """One answer per file, in order: its `top_k` likeliest classes (all, if there are fewer), or why there is none.
 
-        Files are read as the answers are asked for, a batch ahead. What can't be read already is its own answer.
+        Files are read as the answers are asked for, a few ahead. What can't be read already is its own answer.
         Raises UserError for a `top_k` below 1.
         """
         if top_k < 1:
             raise UserError(f"--top-k {top_k} asks for no class at all: give 1 or more.")
         loaded = ordered_map(self._load, paths)
-        while group := list(islice(loaded, self._group)):
+        if self._alone:
+            with with_threads(self.threads):
+                yield from ordered_map(lambda found: self._answer_to(found, top_k), loaded, workers=self.askers)
+            return
+        while group := list(islice(loaded, self.together)):
             answers = iter(self.answer([found for found in group if not isinstance(found, BrokenImage)], top_k=top_k))
             for found in group:
                 yield found if isinstance(found, BrokenImage) else next(answers)
@@ -138,7 +148,7 @@ class Predictor:
     def answer(
         self, prepared: Sequence[PreparedPicture], *, top_k: int = DEFAULT_TOP_K
     ) -> list[Prediction | BrokenImage]:
-        """One answer per picture, in order, computed together. It may be called from several threads at once."""
+        """One answer per picture, in order. It may be called from several threads at once."""
         rows, known = self._probabilities([one.pixels for one in prepared])
         return [
             self._answer(one.path, row, familiarity, top_k)
@@ -173,6 +183,14 @@ class Predictor:
         except BrokenImage as broken:
             return broken
 
+    def _answer_to(self, found: PreparedPicture | BrokenImage, top_k: int) -> Prediction | BrokenImage:
+        """In a worker thread, which is given its share of PyTorch's threads."""
+        if isinstance(found, BrokenImage):
+            return found
+        torch.set_num_threads(self.threads)
+        (answer,) = self.answer([found], top_k=top_k)
+        return answer
+
     def _pixels(self, image: Image.Image) -> list[Pixels]:
         sha256 = hashlib.sha256(image.tobytes()).hexdigest() if self.views.count > 1 else ""
         numbers = range(self.views.count)
@@ -184,15 +202,45 @@ class Predictor:
         """(probabilities (N, classes), familiarity of each clean view; None where the checkpoint can't tell)."""
         if not pictures:
             return np.zeros((0, len(self.checkpoint.labels)), dtype=np.float32), []
-        parts = []
-        for number, network in enumerate(self._networks):
-            pixels = torch.from_numpy(np.concatenate([picture[number] for picture in pictures]))
-            features, self._batch = forward_halving(network, pixels, self._batch)
-            parts.append(features.cpu().reshape(len(pictures), self.views.count, -1))
-        found = torch.cat(parts, dim=2)
-        known = familiarities(self.checkpoint, found)
-        rows = mean_probabilities(self.checkpoint.head, found, self.checkpoint.temperature)
-        return rows, [None] * len(pictures) if known is None else known.tolist()
+        with with_threads(self.threads):
+            if self._alone and len(pictures) > 1:
+                found = list(ordered_map(self._of_one, pictures, workers=self.askers))
+            else:
+                # The last layer, too, adds up otherwise where it is given several pictures
+                found = [self._of_features(one) for one in self._features(pictures)]
+        return np.concatenate([rows for rows, _ in found]), [known for _, known in found]
+
+    def _of_one(self, picture: Sequence[Pixels]) -> tuple[NDArray[np.float32], float | None]:
+        """The same of one picture, in a worker thread, which is given its share of PyTorch's threads."""
+        torch.set_num_threads(self.threads)
+        (features,) = self._features([picture])
+        return self._of_features(features)
+
+    def _of_features(self, features: torch.Tensor) -> tuple[NDArray[np.float32], float | None]:
+        """The same of one picture's features (K, dim)."""
+        rows = mean_probabilities(self.checkpoint.head, features[None], self.checkpoint.temperature)
+        known = familiarities(self.checkpoint, features[None])
+        return rows, None if known is None else float(known[0])
+
+    def _features(self, pictures: Sequence[Sequence[Pixels]]) -> Iterator[torch.Tensor]:
+        """Each picture's features under all views, (K, dim), of the networks side by side."""
+        if self._alone:
+            for picture in pictures:
+                yield torch.cat([self._ask(network, [picture[at]]) for at, network in enumerate(self._networks)], dim=1)
+            return
+        sides = [
+            self._ask(network, [picture[at] for picture in pictures]).reshape(len(pictures), self.views.count, -1)
+            for at, network in enumerate(self._networks)
+        ]
+        yield from torch.cat(sides, dim=2)
+
+    def _ask(self, network: FrozenNetwork, views: Sequence[Pixels]) -> torch.Tensor:
+        """What a network says of views, (N, dim) in main memory."""
+        pixels = torch.from_numpy(np.concatenate(views))
+        lacking = 0 if self._alone else -len(pixels) % self._batch
+        filled = torch.cat([pixels, pixels.new_zeros(lacking, *pixels.shape[1:])]) if lacking else pixels
+        features, self._batch = forward_halving(network, filled, self._batch)
+        return features[: len(pixels)].cpu()
 
     def _answer(
         self, path: str, probabilities: NDArray[np.float32], familiarity: float | None, top_k: int

@@ -87,6 +87,8 @@ def sweep(
     names no setting, and as `learning_set` does.
     """
     given = options.head
+    if given.head != "sgd":
+        raise UserError(f"A sweep is for head = sgd: head = {given.head} is chosen by folds without one.")
     data = learning_set(root, options, folds=folds, progress=progress)
     axes, notes = _axes(grid or GRID, data)
     field = [given, *(settings for settings in _combinations(given, axes) if settings != given)]

@@ -1,10 +1,10 @@
 """The whole way from a split dataset to a checkpoint: features from the bank, the last layer, the figures, the file."""
 
+import json
 import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from curate.credits import licences_of
 from curate.dataset import Dataset, open_dataset
 from curate.decoding.formats import is_not_readable
-from curate.defaults import DEFAULT_DEVICE, DEFAULT_MODELS
+from curate.defaults import DEFAULT_DEVICE, DEFAULT_FOLDS, DEFAULT_MODELS
 from curate.errors import UserError
 from curate.image import BrokenPicture
 from curate.program import __version__
@@ -28,13 +29,14 @@ from train.backbone_names import networks_named
 from train.backbones import Backbone, load_backbone
 from train.calibration import Calibration, calibrate_confidence
 from train.checkpoint import Checkpoint, save_checkpoint
-from train.device import fast_precision, memory_notes, one_thread, resolve_device
+from train.device import fast_precision, memory_notes, resolve_device
 from train.evaluate import measure_head, side_by_side
 from train.familiarity import Familiarity, learn_familiarity
 from train.features.augmentation import Augmentation
 from train.features.extract import BATCH, Extraction
 from train.features.views import Views
-from train.head import fit_head, require_room
+from train.fold_assignment import assign_folds, near_duplicate_groups
+from train.head import fit_head, require_room, threads_for
 from train.metrics import Accuracy
 from train.optimising.distributed import Processes
 from train.optimising.fitting import Epoch, best_epoch
@@ -153,19 +155,19 @@ def train_head(
     facts = dataset_facts(open_dataset(root), content)
     unfinished = unfinished_run(options, backbones, facts, place)
     index = {label: number for number, label in enumerate(labels)}
-    # One layer is fitted sooner on the CPU than its features reach a GPU, and by one thread than by several
-    with nullcontext() if settings.hidden else one_thread():
+    targets = np.array([index[label] for label in train_labels], dtype=np.int64)
+    fold, told = folds_for(settings, dataset, learnt.sha256, targets, options.seed, place)
+    # One layer is fitted sooner on the CPU than its features reach a GPU
+    with threads_for(settings):
         fitted = fit_head(
-            learnt.features, [index[label] for label in train_labels], len(labels), settings, seed=options.seed,
+            learnt.features, targets.tolist(), len(labels), settings, seed=options.seed, fold=fold,
             valid=(measured.features[:, 0], [index[label] for label in valid_labels]),
             device=place.device if settings.hidden else None, processes=place.processes, unfinished=unfinished,
             watch=options.watch, progress=progress,
         )  # fmt: skip
     accuracy, truth, _ = measure_head(fitted.head, measured.features, valid_labels, labels)
     calibration = calibrate_confidence(head_logits(fitted.head, measured.features[:, 0]), truth)
-    familiarity = learn_familiarity(
-        learnt.features[:, 0], np.array([index[label] for label in train_labels]), len(labels), seed=options.seed
-    )
+    familiarity = learn_familiarity(learnt.features[:, 0], targets, len(labels), seed=options.seed)
     clock.lap("head")
     return finished(
         Trained(
@@ -183,13 +185,37 @@ def train_head(
             balanced=fitted.balanced,
             broken=learnt.broken + measured.broken,
             computed=learnt.computed + measured.computed,
-            notes=fitted.notes + _bank_notes(options, [learnt, measured]) + untaught_notes(dataset),
+            notes=told + fitted.notes + _bank_notes(options, [learnt, measured]) + untaught_notes(dataset),
+            chosen=fitted.chosen.facts() if fitted.chosen else [],
         ),
         options,
         place,
         unfinished,
         clock,
     )
+
+
+def folds_for(
+    settings: FitSettings,
+    dataset: Dataset,
+    sha256: Sequence[str],
+    targets: NDArray[np.int64],
+    seed: int,
+    place: Place,
+) -> tuple[NDArray[np.int64] | None, list[str]]:
+    """(the fold of each picture (N,), notes) by which a head is chosen; None where it is fitted in steps.
+
+    `targets` (N,) are class indices of the contents `sha256`. Raises UserError as `near_duplicate_groups` does.
+    """
+    if settings.head == "sgd":
+        return None, []
+    found = ""
+    if place.processes.first:  # it alone opens the catalog
+        groups, notes = near_duplicate_groups(dataset, place.progress)
+        fold = assign_folds(sha256, targets, groups, folds=DEFAULT_FOLDS, seed=seed)
+        found = json.dumps([fold.tolist(), notes])
+    told, notes = json.loads(place.processes.tell(found))
+    return np.array(told, dtype=np.int64), notes
 
 
 @dataclass(frozen=True)
@@ -212,6 +238,7 @@ class Trained:
     computed: int
     notes: list[str]
     trained: str = "the head"
+    chosen: list[dict[str, object]] = field(default_factory=list)  # the heads that folds chose, in plain types
 
 
 def finished(
@@ -224,7 +251,7 @@ def finished(
         head=trained.head,
         labels=labels,
         names=[options.names.get(label, label) for label in labels],
-        recipe=recipe_facts(options, place.precision),
+        recipe={**recipe_facts(options, place.precision), **({"chosen": trained.chosen} if trained.chosen else {})},
         metrics={"valid": trained.accuracy},
         history=[vars(epoch) for epoch in trained.history],
         dataset=trained.dataset,
@@ -425,13 +452,14 @@ def data_notes(
     """
     notes = []
     if balanced and settings.balance:
+        by = settings.balance_by if settings.head == "sgd" else "logits"
         how = {
             "sampling": "balanced sampling changes no class's share; it draws with replacement all the same, so an "
             "epoch shows some pictures twice and others not",
             "weights": "weighing them changes nothing",
             "logits": "adjusting their logits changes nothing",
         }
-        notes.append(f"All classes have the same number of training pictures, so {how[settings.balance_by]}.")
+        notes.append(f"All classes have the same number of training pictures, so {how[by]}.")
     unmeasured = [label for label in labels if label not in set(valid)]
     if unmeasured:
         notes.append(f"{len(unmeasured)} of {len(labels)} classes have no valid picture, so nothing is known of them.")

@@ -12,6 +12,7 @@ from curate.catalog.own_facts import place_of
 from curate.catalog.pictures import LastRead, Stamp
 from curate.catalog.placements import IN_PLACE
 from curate.errors import UserError
+from curate.layout import UNLABELLED
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -46,6 +47,17 @@ def split_record(file: Path, out: str) -> SplitRecord:
     return SplitRecord({str(path): (Stamp(*stamp), str(sha256)) for path, *stamp, sha256 in rows}, placed)
 
 
+def awaits_split(file: Path, out: str) -> bool:
+    """Whether the catalog knows intact pictures with a label that lie in no split, and that the split in the folder
+    `out`, as the catalog names it, does not have; it is only read.
+    """
+    query = (
+        "SELECT 1 FROM pictures WHERE state = 'present' AND broken = '' AND split = '' AND label != ? "
+        "AND sha256 NOT IN (SELECT sha256 FROM placements WHERE out = ?) LIMIT 1"
+    )
+    return bool(_read(file, "placements", query, UNLABELLED, out))
+
+
 def known_files(file: Path) -> dict[str, LastRead]:
     """Path → the present file as it was last read, from the catalog if there is one; it is only read.
 
@@ -70,7 +82,7 @@ def placed_folders(file: Path) -> PlacedFolders:
     return PlacedFolders(tuple(map(str, folders)), str(identity[0][0]) if identity else "")
 
 
-def _read(file: Path, table: str, query: str) -> list[tuple[Any, ...]]:
+def _read(file: Path, table: str, query: str, *values: str) -> list[tuple[Any, ...]]:
     if not file.is_file():
         return []
     try:
@@ -79,6 +91,6 @@ def _read(file: Path, table: str, query: str) -> list[tuple[Any, ...]]:
             db.execute("PRAGMA trusted_schema = OFF")
             if not db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone():
                 return []  # a view of that name may run without end
-            return db.execute(query).fetchall()
+            return db.execute(query, values).fetchall()
     except (sqlite3.Error, OSError, UserError):  # damaged, or of another version: the files tell the same, only slower
         return []

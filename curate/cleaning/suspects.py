@@ -48,6 +48,22 @@ def suspects_among(
                 break
 
 
+def count_unaudited(dataset: Dataset, catalog: Catalog, thresholds: Mapping[str, float]) -> int:
+    """How many pictures that `suspects_among` would judge the audit on record does not speak of: they came later, or
+    have other bytes or another class now. 0 where no threshold is asked for.
+    """
+    if not thresholds:
+        return 0
+    known = {line.path: line for line in read_scores(dataset.home / AUDIT_FILE)}
+    sources, placed = part_placements(catalog.intact())
+    return sum(
+        picture.label != UNLABELLED
+        and not ((line := known.get(picture.path)) and speaks_of(line, picture))
+        and not is_held_out(picture, placed.get(picture.path, ()), frozenset())
+        for picture in sources
+    )
+
+
 def plan_suspects(
     dataset: Dataset,
     catalog: Catalog,

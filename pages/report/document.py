@@ -1,7 +1,5 @@
 """The report as one HTML file: its sections, the pictures in them, their credits, and a policy that allows no more."""
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +14,7 @@ from curate.files.ours import is_signed, require_ours, signed, write_ours
 from curate.files.reading import sha256_of
 from curate.program import __version__
 from curate.progress import Progress, silent
-from pages.html import html, static_text
+from pages.html import hash_source, html, static_text
 from pages.report.blocks import PictureGallery, ReportSection, ShownPicture
 from pages.report.data_sections import data_sections
 from pages.report.findings import ReportFindings
@@ -121,14 +119,9 @@ def _pictures(sections: Sequence[ReportSection]) -> list[ShownPicture]:
 def _policy(style: str, script: str) -> str:
     """The Content-Security-Policy: this style, this script and pictures in the page; nothing from anywhere."""
     return (
-        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; "
-        "form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src {hash_source(style)}; script-src {hash_source(script)}; "
+        "base-uri 'none'; form-action 'none'"
     )
-
-
-def _hash(text: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-    return f"'sha256-{digest}'"
 
 
 def _web(url: str) -> str:

@@ -23,12 +23,6 @@ from train.predict import Prediction, Predictor, PreparedPicture
 
 _SIDE: Final = 768  # pixels of a drawn map's longer side at most
 _QUALITY: Final = 90  # of the JPEG that a drawn map is
-_MOST_ASKERS: Final = 4
-_TOGETHER: Final = 4
-"""Pictures that a thread of a processor computes together: what eight need leaves its caches. A picture of
-EfficientNet-Lite0 took 16 ms of processor time in batches of 1 to 4, 24 to 27 ms in batches of 8 and 16.
-"""
-_TOGETHER_ON_DEVICE: Final = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +54,9 @@ class _Task:
 class BatchedPredictor:
     """A predictor that many ask at once, between `start` and `stop`, from one event loop.
 
-    What is decoded while the network is at work is computed in its next batch. The network waits for a picture that is
+    As many threads ask it as `train.device.askers_of` says. On processors each asks about one picture at a time. A GPU
+    computes several together: what is decoded while it is at work is its next batch, and it waits for a picture that is
     being decoded, for `patience` seconds at most, and for nothing else: who asks alone is answered at once.
-
-    On processors several threads ask the network, each for a batch of its own and with its share of the processors:
-    threads that compute one batch together wait for each other at each layer, and for longer the more else there is to
-    do. A GPU has one thread.
     """
 
     def __init__(
@@ -73,16 +64,14 @@ class BatchedPredictor:
     ) -> None:
         """`most` pictures are computed together; 0 of them, `askers` or `decoders` is what the machine is made for."""
         self.predictor = predictor
-        on_processors = predictor.device.type == "cpu"
-        self.most, self.patience = most or (_TOGETHER if on_processors else _TOGETHER_ON_DEVICE), patience
-        if not askers:
-            askers = min(_MOST_ASKERS, processors()) if on_processors else 1
-        self._threads = max(1, processors() // askers)  # of PyTorch's, for each
+        self.most, self.patience = most or predictor.together, patience
         self._queue: SimpleQueue[_Asked | _Task | None] = SimpleQueue()
         self._decoding = 0  # pictures that will be in the queue soon; changed under the lock
         self._lock = threading.Lock()
         self._decoders = ThreadPoolExecutor(decoders or processors(), thread_name_prefix="decode")
-        self._askers = [threading.Thread(target=self._ask, name="network", daemon=True) for _ in range(askers)]
+        self._askers = [
+            threading.Thread(target=self._ask, name="network", daemon=True) for _ in range(askers or predictor.askers)
+        ]
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
@@ -147,7 +136,7 @@ class BatchedPredictor:
 
     def _ask(self) -> None:
         """A thread that asks the network."""
-        torch.set_num_threads(self._threads)  # this thread's
+        torch.set_num_threads(self.predictor.threads)  # this thread's
         waiting: deque[_Asked | _Task | None] = deque()
         while True:
             first = waiting.popleft() if waiting else self._queue.get()

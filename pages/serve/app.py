@@ -19,8 +19,8 @@ from curate.errors import UserError
 from curate.image import FORMATS, MAX_PIXELS, BrokenImage
 from curate.printable import shown
 from curate.program import __version__
-from pages.guard import refused
 from pages.html import html, static_files, static_text
+from pages.refusals import refused, refused_with
 from pages.serve.answering import BatchedPredictor, Explained
 from pages.serve.room import BusyError, Held, Room
 from pages.serve.uploads import Upload, pass_over, uploads_of
@@ -111,7 +111,7 @@ class PictureServer:
                 answers = [await one for one in asked]
             found = [_as_json(one.name, said) for one, said in zip(uploads, answers, strict=True)]
             if all("error" in one for one in found):
-                return JSONResponse({"error": found[0]["error"], "pictures": found}, 422)
+                return self._unread(found)
             return JSONResponse({"checkpoint": self.file.name, "pictures": found})
 
         return await self._read(request, self.limits.most_pictures, answer)
@@ -130,10 +130,14 @@ class PictureServer:
                 try:
                     found = await self.answering.explain(upload.data, upload.name, label, DEFAULT_TOP_K)
                 except BrokenImage as broken:
-                    raise HTTPException(422, _sentence(broken)) from broken
+                    return self._unread([_as_json(upload.name, broken)])
             return self._explained(upload, found, as_numbers=form == "json")
 
         return await self._read(request, 1, answer)
+
+    def _unread(self, found: list[dict[str, Any]]) -> Response:
+        """Nothing of what was sent could be read."""
+        return refused_with({"error": found[0]["error"], "checkpoint": self.file.name, "pictures": found}, 422)
 
     def _explained(self, upload: Upload, found: Explained, *, as_numbers: bool) -> Response:
         if not as_numbers:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from train.ablating.paired import mean_accuracy, paired_difference
 from train.ablating.report import LeakFlattery
-from train.folds import NEVER, LearningSet, assign_folds, fit_fold
+from train.fold_assignment import NEVER, assign_folds
+from train.folds import LearningSet, fit_fold
 from train.optimising.settings import FitSettings
 
 

@@ -8,6 +8,8 @@ from curate.errors import UserError
 from train.option_fields import option, require_within, values_of
 
 Activation = Literal["relu", "leaky_relu", "gelu"]
+ConvexHead = Literal["ridge", "lda", "logistic"]
+HeadMethod = Literal["sgd", "auto", "ridge", "lda", "logistic"]
 Optimizer = Literal["adamw", "adam", "sgd"]
 ScheduleName = Literal["cosine", "constant", "exponential", "plateau"]
 BalanceBy = Literal["sampling", "weights", "logits"]
@@ -26,9 +28,16 @@ class FitSettings:
     network. Raises UserError for values that make no sense.
     """
 
-    hidden: tuple[int, ...] = option(
-        (), "units of hidden layers between the features and the classes", heading="The head"
-    )
+    head: HeadMethod = option(
+        "sgd", "sgd: in steps, as below; on the bank also at once: ridge, lda, logistic, or auto: what folds choose",
+        heading="The head", flag="sgd, ridge, lda, logistic; auto: folds choose.",
+    )  # fmt: skip
+    strength: float = option(
+        0.0,
+        "ridge, logistic: penalty, in mean variances; lda: share of a ball in the covariance; 0: folds choose",
+        least=0, most=1000,
+    )  # fmt: skip
+    hidden: tuple[int, ...] = option((), "units of hidden layers between the features and the classes")
     activation: Activation = option("relu", "after each hidden layer: relu, leaky_relu or gelu")
     dropout: float = option(
         0.0, "share of inputs dropped before every layer but the first, or before the only one", least=0, most=0.99
@@ -89,8 +98,20 @@ class FitSettings:
                 f"A head of {len(self.hidden)} hidden layers of up to {max(self.hidden)} units can't be fitted: give "
                 f"hidden at most {_MOST_LAYERS} layers of {_MOST_UNITS:,}."
             )
+        if self.head != "sgd":
+            self._require_linear()
         if min(self.hidden, default=1) < 1:
             raise UserError(f"A hidden layer has at least one unit: hidden = {list(self.hidden)} can't be built.")
+
+    def _require_linear(self) -> None:
+        if self.hidden:
+            raise UserError(
+                f"head = {self.head} fits one layer, and hidden layers want head = sgd: give one of the two."
+            )
+        if self.strength and self.head == "auto":
+            raise UserError("head = auto chooses a strength for each kind of head: name one of them, or no strength.")
+        if self.strength > 1 and self.head == "lda":
+            raise UserError(f"strength = {self.strength:g} is no share of a covariance: give lda one from 0 to 1.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types alone."""

@@ -17,6 +17,7 @@ const waiting = [];
 let underWay = 0;
 let asked = 0;
 let answered = 0;
+let failed = 0;
 let leftOut = [];
 
 /** Ask about every file that is a picture by its type, or by nothing that speaks against it. */
@@ -39,10 +40,12 @@ function ask(files) {
 function tell() {
   const besides = leftOut.length === 1 ? ` ${leftOut[0].name} is no picture, and was left out.`
     : leftOut.length > 1 ? ` ${leftOut.length} files are no pictures, and were left out: such as ${leftOut[0].name}.` : "";
-  if (asked === answered) {
-    status.textContent = (answered === 1 ? "1 picture is answered." : `${answered} pictures are answered.`) + besides;
+  const without = failed === 0 ? "" : failed === 1 ? " 1 could not be: its card says why."
+    : ` ${failed} could not be: their cards say why.`;
+  if (asked === answered + failed) {
+    status.textContent = (answered === 1 ? "1 picture is answered." : `${answered} pictures are answered.`) + without + besides;
   } else {
-    status.textContent = `${answered} of ${asked} pictures are answered…${besides}`;
+    status.textContent = `${answered} of ${asked} pictures are answered…${without}${besides}`;
   }
 }
 
@@ -50,9 +53,10 @@ function goOn() {
   while (underWay < AT_ONCE && waiting.length > 0) {
     const [file, card] = waiting.shift();
     underWay += 1;
-    predict(file, card).finally(() => {
+    predict(file, card).then((isAnswered) => {
       underWay -= 1;
-      answered += 1;
+      answered += isAnswered ? 1 : 0;
+      failed += isAnswered ? 0 : 1;
       tell();
       goOn();
     });
@@ -75,25 +79,24 @@ function showUnshown(card, unshown) {
   card.querySelector(".unshown").hidden = !unshown;
 }
 
+/** Fill a card; whether with an answer, and not with why there is none. */
 async function predict(file, card) {
   if (file.size === 0) {
-    fail(card, "The file is empty.");
-    return;
+    return fail(card, "The file is empty.");
   }
   if (file.size > settings.most_bytes) {
-    fail(card, `It has more than ${settings.most_bytes.toLocaleString("en")} bytes.`);
-    return;
+    return fail(card, `It has more than ${settings.most_bytes.toLocaleString("en")} bytes.`);
   }
   try {
     const answer = await post(`/api/predict?top_k=${settings.top_k}`, file, card);
     const found = await answer.json();
-    if (answer.ok) {
-      show(file, card, found.pictures[0]);
-    } else {
-      fail(card, found.error);
+    if (!answer.ok) {
+      return fail(card, found.error);
     }
+    show(file, card, found.pictures[0]);
+    return true;
   } catch {
-    fail(card, await whyUnasked(file));
+    return fail(card, await whyUnasked(file));
   }
 }
 
@@ -127,6 +130,7 @@ async function post(path, file, card) {
 function fail(card, sentence) {
   card.classList.add("failed");
   card.querySelector(".sentence").textContent = sentence;
+  return false;
 }
 
 function show(file, card, picture) {
