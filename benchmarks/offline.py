@@ -6,7 +6,7 @@ FILE is a state dict, such as ../shared/weights/resnet50_imagenet_fp16.pth; with
 alone. The first table has every set of networks, judged twice: by folds inside train, which is what a choice may be
 made by, and on valid, which nothing is chosen on. The set that `--backbone offline` means is the smallest whose share
 right over the folds is within a standard error of the best. The second table goes from a rough linear head on
-EfficientNet-Lite0 to that set, and each line adds what it names to the line above: its share. Heads are fitted from
+the first network of that set, and each line adds what it names to the line above: its share. Heads are fitted from
 `--seeds` seeds on one set of views. ± beside a share is the spread over seeds; beside a difference it is the standard
 error of its mean over the pictures, each answered both ways. The head is the recipe's, so `--recipe NAME` and
 `--set KEY=VALUE` judge another. Features lie in a bank in `--models`: a run that was stopped goes on where it was.
@@ -100,7 +100,7 @@ def main() -> None:
         f"{options.views} views, PyTorch {torch.__version__}."
     )
     sets = [networks for size in range(1, len(PACKAGED) + 1) for networks in combinations(PACKAGED, size)]
-    sets += [combined for name in files for combined in ((name,), ("efficientnet_lite0", name), (*PACKAGED, name))]
+    sets += [combined for name in files for combined in ((name,), (next(iter(PACKAGED)), name), (*PACKAGED, name))]
     lines = [Line(" + ".join(map(short, one)), one, options.head, options.views) for one in sets]
     results = dict(zip(sets, measured(features, lines, told.seeds), strict=True))
     print_sets(lines, list(results.values()))

@@ -46,8 +46,8 @@ def test_packaged_weights_are_whole_and_answer_as_timm_does(name: str, size: tup
     whole.load_state_dict(dict(zip(whole.state_dict(), packaged.values(), strict=True)), strict=True)
     pixels = torch.randn(1, 3, shape.crop, shape.crop, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        tokens = whole.forward_features(pixels)  # type: ignore[operator]
-        assert torch.equal(whole.forward_head(tokens, pre_logits=True), backbone.network(pixels))  # type: ignore[operator]
+        tokens = whole.forward_features(pixels)
+        assert torch.equal(whole.forward_head(tokens, pre_logits=True), backbone.network(pixels))
 
 
 def test_a_package_that_is_missing_or_damaged_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
