@@ -34,7 +34,7 @@ from train.evaluate import side_by_side
 from train.features.packaged_weights import PACKAGED
 from train.features.views import prediction_views
 from train.folds import LearningSet, fit_fold, learning_set
-from train.head import fit_head
+from train.head import fit_head, threads_for
 from train.metrics import wilson_interval
 from train.optimising.settings import FitSettings
 from train.predict import mean_probabilities
@@ -160,7 +160,8 @@ def measured(features: Features, lines: Sequence[Line], seeds: int) -> list[Resu
                 advance(1)
             right = []
             for seed in range(seeds):
-                fitted = fit_head(data.features, data.targets.tolist(), len(data.labels), line.settings, seed=seed)
+                with threads_for(line.settings):
+                    fitted = fit_head(data.features, data.targets.tolist(), len(data.labels), line.settings, seed=seed)
                 right.append(mean_probabilities(fitted.head, asked).argmax(axis=1) == features.truth)
                 advance(1)
             per_class = confusion.diagonal() / np.maximum(confusion.sum(axis=1), 1)
