@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, expect
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from tests.browsing import SETTINGS, a_browser, a_tab, screenshot, serious_faults
 from tests.review_stage import Stage, Staged, identity, served
@@ -237,6 +237,34 @@ def test_pictures_are_selected_by_range_rectangle_and_key(browser: Browser) -> N
         ))  # fmt: skip
         page.keyboard.press("Control+a")
         expect(page.locator("#chosen")).to_have_text("40 selected")
+
+
+def test_what_was_decided_a_moment_ago_is_saved_before_it_is_counted(browser: Browser) -> None:
+    def late(route: Route) -> None:
+        saving.append(route)
+
+    saving: list[Route] = []
+    with served(Stage.of(plain(5))) as stage, a_tab(browser) as page:
+        opened(page, stage, "quality")
+        page.route("**/api/decide", late)
+        page.keyboard.press("a")
+        page.keyboard.press("Shift+C")
+        page.keyboard.press("Shift+C")
+        page.wait_for_timeout(200)
+        assert len(saving) == 1
+        expect(page.locator("dialog")).to_have_count(0)
+        saving[0].continue_()
+        expect(page.locator("dialog")).to_contain_text("1 picture goes to quarantine")
+        expect(page.locator("dialog")).to_have_count(1)
+
+        # Where the server does not answer, nothing is counted
+        page.keyboard.press("Escape")
+        page.unroute("**/api/decide", late)
+        page.route("**/api/decide", lambda route: route.abort())
+        page.keyboard.press("a")
+        page.keyboard.press("Shift+C")
+        expect(page.locator(".notice.bad")).to_contain_text("not saved yet")
+        expect(page.locator("dialog")).to_have_count(0)
 
 
 def test_what_was_decided_since_it_was_counted_is_not_carried_out_unseen(browser: Browser) -> None:

@@ -7,6 +7,7 @@ import { Changes } from "./changes.js";
 import { openLarge } from "./compare.js";
 import { Decisions } from "./decisions.js";
 import { Details } from "./details.js";
+import { isOpen } from "./dialogs.js";
 import { byId, el, fill } from "./dom.js";
 import { NARROWING, drawFilters } from "./filters.js";
 import { Grid, SIZES } from "./grid.js";
@@ -31,6 +32,7 @@ class Page {
   #hovered = -1;
   #hover = 0;
   #started = false;
+  #counting = false;
 
   constructor() {
     this.review = new Review();
@@ -275,10 +277,17 @@ class Page {
     this.decisions.accept(open, this.#proposalsLeft());
   }
 
-  carryOut() {
-    if (this.decisions.outbox.entries.length)
-      return notice("Some decisions are not saved yet: they come first.", { bad: true });
-    return carryOut(this.review);
+  /** What was decided a moment ago is saved first, so that it is counted too. */
+  async carryOut() {
+    if (this.#counting) return;
+    this.#counting = true;
+    try {
+      if (!(await this.decisions.outbox.emptied()))
+        notice("Some decisions are not saved yet: they come first.", { bad: true });
+      else if (!isOpen()) await carryOut(this.review); // what was refused opens a dialog of its own
+    } finally {
+      this.#counting = false;
+    }
   }
 
   #showOverview() {

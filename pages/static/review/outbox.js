@@ -48,6 +48,22 @@ export class Outbox extends EventTarget {
     return true;
   }
 
+  /** Resolves to true once nothing waits, to false where the server does not answer. */
+  emptied() {
+    return new Promise((resolve) => {
+      const watch = new AbortController();
+      const { signal } = watch;
+      const end = (empty) => {
+        watch.abort();
+        resolve(empty);
+      };
+      const look = () => this.entries.length || end(true);
+      this.addEventListener("change", look, { signal });
+      this.addEventListener("unreachable", () => end(false), { signal });
+      look();
+    });
+  }
+
   /** Resolves once all that is on its way now is answered. */
   settled() {
     return Promise.all(this.entries.map((entry) => entry.settled));
