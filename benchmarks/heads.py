@@ -44,7 +44,7 @@ from train.features.views import Views
 from train.fold_assignment import deal_out
 from train.head import fit_head, threads_for
 from train.heads.choice import choose_head
-from train.heads.sentences import sentences
+from train.heads.sentences import choice_in_words
 from train.optimising.settings import FitSettings
 from train.pictures import labelled_pictures
 from train.predict import head_logits
@@ -122,13 +122,13 @@ def measure_speed(options: argparse.Namespace) -> None:
     laps.lap()
     kinds = ["ridge", "lda", "logistic"] if options.head == "auto" else [options.head]
     parts = [f"{what}{where}" for where in ("", ", on roots") for what in ("rows and products", "ridge", "lda")]
-    parts += [f"{kind}, in the better" for kind in kinds] + ["on all pictures, and views"]
+    parts += [f"{kind}, in the better" for kind in kinds] + ["on all pictures"]
     rows = [(part, f"{wall:.1f}", f"{spent:.1f}") for part, (wall, spent) in zip(parts, laps.found, strict=True)]
     total = ("all", *(f"{sum(column):.1f}" for column in zip(*laps.found, strict=True)))
     title = f"{options.pictures:,} pictures, {options.views} views, {options.dim:,} features, {options.classes} classes"
     table(title, ("part", "s", "processor s"), [*rows, total], last_is_total=True)
     say(f"Memory: {(peak_rss() - held) / 1e9:.1f} GB at most beside the {features.nbytes / 1e9:.1f} GB of the bank.")
-    say(f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}. {sentences(found, DEFAULT.balance)[0]}")
+    say(f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}. {choice_in_words(found, DEFAULT.balance)}")
 
 
 def drawn_bank(options: argparse.Namespace) -> tuple[torch.Tensor, Ints]:

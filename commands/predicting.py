@@ -22,7 +22,6 @@ from commands.options import (
 )
 from commands.shell import command_line
 from curate.defaults import (
-    DEFAULT_ASKED_VIEWS,
     DEFAULT_CARD_LICENSE,
     DEFAULT_DATA,
     DEFAULT_DEVICE,
@@ -41,7 +40,9 @@ Split = Literal["test", "valid", "val", "validation", "train"]
 AnyFormat = Literal[Format, "onnx", "torchscript", "safetensors", "pt2"]
 
 TopK = Annotated[int, typer.Option(min=1, help="How many classes to name.")]
-Views = Annotated[int, typer.Option(min=1, help="Look at each picture so often, and take the mean.")]
+Views = Annotated[
+    int | None, typer.Option(min=1, help="Views of a picture to take the mean of.  [default: the checkpoint's]")
+]
 Plot = Annotated[Path | None, typer.Option(help="Draw pictures and probabilities into this PNG.")]
 Explain = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="Draw there what in each picture spoke for its first guess.")
@@ -61,7 +62,7 @@ def evaluate(
     plain: Annotated[
         Path | None, typer.Option("--data", help="Measure on all of this folder of class folders, split or not.")
     ] = None,
-    views: Views = DEFAULT_ASKED_VIEWS,
+    views: Views = None,
     abstain: Abstain = None,
     out: Annotated[Path | None, typer.Option(help="A folder for all figures, as JSON and CSV.")] = None,
     force: Force = False,
@@ -103,7 +104,7 @@ def predict(
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
     top_k: TopK = DEFAULT_TOP_K,
-    views: Views = DEFAULT_ASKED_VIEWS,
+    views: Views = None,
     abstain: Abstain = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
     plot: Plot = None,
@@ -123,6 +124,7 @@ def predict(
 
         require_place(plot)
     from curate.image import BrokenImage
+    from train.answer_time import timed
     from train.inputs import expand
     from train.predict import Predictor
     from train.prediction_plot import MOST, LabelledPrediction
@@ -136,12 +138,14 @@ def predict(
     predictor = Predictor.from_checkpoint(file, device, views=views, abstain=abstain)
     failures = training_reports.Failures()
     drawn: list[LabelledPrediction] = []
+    views, spent = predictor.views.count, 0.0
     with console.counter("Predicting") as advance:
-        for answer in predictor.predict_files(expand(files), top_k=top_k):
+        for answer, seconds in timed(predictor.predict_files(expand(files), top_k=top_k)):
+            spent += seconds
             drawing = maps.draw(predictor, answer) if maps and not isinstance(answer, BrokenImage) else None
             place, heat = drawing or (None, None)
             if as_json:
-                training_reports.prediction_as_json(answer, file, place)
+                training_reports.prediction_as_json(answer, file, place, views=views, seconds=seconds)
             else:
                 training_reports.prediction(answer, place)
             failures.note(answer)
@@ -151,6 +155,9 @@ def predict(
     if plot:
         _plot(drawn, plot)
     if not as_json and failures.answers > len(failures.broken):
+        if views > 1:
+            each = 1e3 * spent / failures.answers
+            console.say(f"Each answer is the mean of {views} views: {each:,.0f} ms a picture. --views 1 looks once.")
         console.say(f"That is what {file} says, which knows {training_reports.classes_in_words(predictor.checkpoint)}.")
     failures.end()
 
@@ -265,6 +272,8 @@ def export(
         chosen_checkpoint(checkpoint, models, data), format_, pictures, out=out, force=force, opset=opset,
         ir_version=ir_version, progress=console.bars,
     )  # fmt: skip
+    if written.remark:
+        console.say(f"Note: {written.remark}")
     console.say(
         f"Wrote {written.file} and {written.beside}; on {written.pictures} pictures its probabilities differ from the "
         f"checkpoint's by {written.largest_difference:.1e} at most."

@@ -141,7 +141,8 @@ def _training(model: ModelStory) -> None:
         f"{f', from {learnt} pictures' if learnt else ''}."
     )
     if valid := checkpoint.metrics.get("valid"):
-        console.say(f"Valid, when it was made: {training_reports.accuracy_in_words(valid)}.")
+        figure = training_reports.accuracy_in_words(valid)
+        console.say(f"Valid, when it was made: {figure}{training_reports.from_views(checkpoint.asked_views)}.")
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import typer
 from commands import console, training_reports
 from commands.options import Checkpoint, Device, Models, chosen_checkpoint
 from curate.defaults import (
-    DEFAULT_ASKED_VIEWS,
     DEFAULT_DEVICE,
     DEFAULT_HOST,
     DEFAULT_MODELS,
@@ -35,9 +34,9 @@ def serve(
     most_waiting: Annotated[
         int, typer.Option(min=1, max=10_000, help="Pictures under way; beyond that, clients are told to come again.")
     ] = DEFAULT_MOST_WAITING,
-    views: Annotated[int, typer.Option(min=1, help="Look at each picture so often, and take the mean.")] = (
-        DEFAULT_ASKED_VIEWS
-    ),
+    views: Annotated[
+        int | None, typer.Option(min=1, help="Views of a picture to take the mean of.  [default: the checkpoint's]")
+    ] = None,
     abstain: Annotated[float | None, typer.Option(help="Precision wanted, such as .98; below it: not sure.")] = None,
     device: Device = DEFAULT_DEVICE,
 ) -> None:
@@ -67,7 +66,10 @@ def serve(
     ending = f"?token={secret}" if secret else ""
 
     def tell() -> None:
-        console.say(f"{file}, which knows {training_reports.classes_in_words(predictor.checkpoint)}, answers at")
+        count = predictor.views.count
+        views_told = f" from {count} views of each picture" if count > 1 else ""
+        knows = training_reports.classes_in_words(predictor.checkpoint)
+        console.say(f"{file}, which knows {knows}, answers{views_told} at")
         for url in listening.urls:
             console.say(f"  {url}{ending}")
         if not token and not listening.is_loopback:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from train.evaluate import SplitFigures
     from train.features.bank_shelf import ShelvedBank
     from train.folds import CrossValidation
+    from train.heads.held_out import ViewsGain
     from train.metrics import Accuracy
     from train.optimising.fitting import Epoch
     from train.optimising.unfinished import KeptRun
@@ -57,7 +58,30 @@ def training(report: TrainingReport) -> None:
         f"an epoch shows {report.coverage:.0%} of them."
     )
     say(f"Time: {seconds}.")
-    say(f"Valid: {accuracy_in_words(report.valid)}.")
+    if report.views_gain is not None:
+        say(_views_in_words(report.views_gain, report.answer_seconds))
+    say(f"Valid: {accuracy_in_words(report.valid)}{from_views(report.asked_views)}.")
+
+
+def from_views(views: int) -> str:
+    """What follows a figure of answers that are each the mean of several views."""
+    return "" if views == 1 else f", each answer the mean of {views} views"
+
+
+def _views_in_words(found: ViewsGain, seconds: tuple[float, float] | None) -> str:
+    """What more views at prediction gained on held-out pictures, what becomes of it, and what it costs."""
+    gained = (
+        f"{found.views} views answered right {found.gain:+.1%} ± {found.error:.1%} more often than one, on "
+        f"{with_noun(found.pictures, 'held-out picture')}"
+    )
+    if not found.pays:
+        return f"{gained}: no more than chance gives, so answers come from one."
+    assert seconds is not None
+    one, several = seconds
+    return (
+        f"{gained}: {1e3 * several:,.0f} ms a picture in place of {1e3 * one:,.0f}. Answers come from {found.views}, "
+        f"unless --views says otherwise."
+    )
 
 
 def epoch(figures: Epoch) -> None:
@@ -118,6 +142,8 @@ def evaluation_in_words(report: SplitFigures) -> None:
         taken = [(report.names[pair.truth], report.names[pair.answer], pair.count) for pair in pairs]
         table("Most often confused", ("true", "taken for", "pictures"), taken)
     _left_out(report.broken)
+    if report.views > 1:
+        say(_views_computed(report))
     trust = report.reliance
     say(
         f"Calibration: expected error {trust.error:.3f} at temperature {trust.temperature:.2f} "
@@ -141,6 +167,20 @@ def evaluation_in_words(report: SplitFigures) -> None:
     if report.openings:
         say(f"Test has been opened {with_noun(report.openings, 'time')} with this checkpoint.")
     say(f"Accuracy: {accuracy_in_words(report.accuracy)}; top-5 {report.accuracy.top5:.2%}.")
+
+
+def _views_computed(report: SplitFigures) -> str:
+    """How many views an answer is the mean of, and what they cost where that was measured."""
+    asked = f"Each answer is the mean of {report.views} views"
+    if report.computed is None or report.seconds is None:
+        return f"{asked}."
+    if not report.computed:
+        return f"{asked}, all of which the bank had."
+    each = 1e3 * report.seconds / report.computed
+    return (
+        f"{asked}; {report.computed:,} went through a network, in {report.seconds:.1f} s: {each:,.0f} ms each. "
+        f"--views 1 looks once."
+    )
 
 
 def plan(found: TrainingPlan) -> None:
@@ -261,20 +301,24 @@ def prediction(answer: Prediction | BrokenImage, heat_map: Path | None = None) -
 def classes_in_words(checkpoint: Checkpoint) -> str:
     """How many classes a checkpoint knows, and how it fared on valid."""
     valid = checkpoint.metrics.get("valid")
-    figure = f"; on valid {valid.percent()}% of {valid.n:,}" if valid else ""
+    figure = f"; on valid {valid.percent()}% of {valid.n:,}{from_views(checkpoint.asked_views)}" if valid else ""
     return f"{len(checkpoint.labels):,} classes{figure}"
 
 
-def prediction_as_json(answer: Prediction | BrokenImage, checkpoint: Path, heat_map: Path | None = None) -> None:
+def prediction_as_json(
+    answer: Prediction | BrokenImage, checkpoint: Path, heat_map: Path | None = None, *, views: int, seconds: float
+) -> None:
     """One JSON object on a line, with the file that answers; a broken file has `error` in place of `guesses`.
 
-    Where a heat map was drawn, `heat_map` is its file.
+    Where a heat map was drawn, `heat_map` is its file. An answer that is the mean of several `views` has the `seconds`
+    that it was waited for, too.
     """
     if isinstance(answer, Exception):
         line: dict[str, object] = {"path": answer.path, "error": answer.reason}
     else:
         line = {"path": answer.path, "guesses": [asdict(guess) for guess in answer.guesses], "sure": answer.sure}
         line |= {"familiarity": answer.familiarity, "like_no_class": answer.is_stranger}
+        line |= {"views": views, **({"seconds": round(seconds, 4)} if views > 1 else {})}
         line |= {"heat_map": str(heat_map)} if heat_map else {}
     json_line({**line, "checkpoint": str(checkpoint)})
 

@@ -107,7 +107,7 @@ DEFAULT_SHOWN_SEED: Final = 0
 
 DEFAULT_TOP_K: Final = 5
 DEFAULT_ASKED_VIEWS: Final = 1
-"""Views of a picture that a prediction is the mean of."""
+"""Views of a picture that an answer is the mean of, where neither the checkpoint nor anybody says otherwise."""
 
 DEFAULT_FOLDS: Final = 5
 

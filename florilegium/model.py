@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, overload
 
 from commands import training_reports
 from commands.console import onto, say
-from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_DEVICE, DEFAULT_MODELS, DEFAULT_TOP_K
+from curate.defaults import DEFAULT_DEVICE, DEFAULT_MODELS, DEFAULT_TOP_K
 from curate.errors import UserError
 from curate.image import BrokenImage
 from curate.printable import printable
@@ -92,7 +92,7 @@ class Model:
         dataset: Dataset | str | Path | None = None,
         *,
         split: str | None = None,
-        views: int = DEFAULT_ASKED_VIEWS,
+        views: int | None = None,
         abstain: float | None = None,
         device: str | None = None,
         progress: Watch = AUTO,
@@ -100,10 +100,10 @@ class Model:
         """Measure on one split of a dataset: by default of the one it was trained on in this session, on test or, where
         there is none, on valid; of a folder that is not split on all pictures.
 
-        The probabilities are the mean over `views` of each picture. `abstain` is a precision, such as 0.98: the
-        answers less sure than the threshold that reached it on valid are counted as none. Each look at test is noted
-        beside the checkpoint. Features are kept in `bank/` beside the checkpoint. Raises `UserError` where the split
-        is missing or has a class that the checkpoint lacks.
+        The probabilities are the mean over `views` of each picture, by default as many as the checkpoint answers from.
+        `abstain` is a precision, such as 0.98: the answers less sure than the threshold that reached it on valid are
+        counted as none. Each look at test is noted beside the checkpoint. Features are kept in `bank/` beside the
+        checkpoint. Raises `UserError` where the split is missing or has a class that the checkpoint lacks.
         """
         from train.evaluate import evaluate
 
@@ -118,7 +118,7 @@ class Model:
         self,
         *pictures: str | Path,
         top_k: int = DEFAULT_TOP_K,
-        views: int = DEFAULT_ASKED_VIEWS,
+        views: int | None = None,
         abstain: float | None = None,
         device: str | None = None,
     ) -> Predictions:
@@ -151,18 +151,20 @@ class Model:
 
         picture, _ = draw_held_out(open_current_split(self._root_of(dataset)), seed)
         (picture,) = spelt_as(self._checkpoint.labels, [picture])
-        (found,) = self._predictor(None, 1, None).predict_files([picture.path], top_k=top_k)
+        (found,) = self._predictor(None, None, None).predict_files([picture.path], top_k=top_k)
         return Predictions([found], [(picture.label, self._checkpoint.name_of(picture.label))])
 
     @checked
     def probabilities(self, images: Sequence[Image.Image], *, device: str | None = None) -> NDArray[np.float32]:
         """Probabilities of decoded RGB pictures in memory: (len(images), classes), each row sums to 1.
 
+        They are the mean of as many views as the checkpoint answers from.
+
         Raises `UserError` for a picture of another mode or without pixels, and for a device that this machine has not.
         """
         for at, image in enumerate(images):
             _require_pixels(image, at)
-        return self._predictor(device, 1, None).probabilities(images)
+        return self._predictor(device, None, None).probabilities(images)
 
     @checked
     def export(
@@ -201,19 +203,20 @@ class Model:
             raise UserError(f"{self.path} was not trained in this session: say which dataset is meant.")
         return self._dataset
 
-    def _predictor(self, device: str | None, views: int, abstain: float | None) -> Predictor:
+    def _predictor(self, device: str | None, views: int | None, abstain: float | None) -> Predictor:
         from train.predict import Predictor
 
-        key = (device or self._device, views, abstain)
+        key = (device or self._device, self._checkpoint.views_for(views), abstain)
         if key not in self._predictors:
-            self._predictors[key] = Predictor(self._checkpoint, key[0], views=views, abstain=abstain)
+            self._predictors[key] = Predictor(self._checkpoint, key[0], views=key[1], abstain=abstain)
         return self._predictors[key]
 
     @property
     def _summary(self) -> str:
         names = " + ".join(backbone.name for backbone in self._checkpoint.backbones)
         valid = training_reports.accuracy_in_words(self.valid)
-        return f"{names}, {len(self.labels):,} classes, on valid {valid}"
+        views = training_reports.from_views(self._checkpoint.asked_views)
+        return f"{names}, {len(self.labels):,} classes, on valid {valid}{views}"
 
     def __repr__(self) -> str:
         return printable(f"Model({str(self.path)!r}): {self._summary}")
@@ -278,6 +281,8 @@ class ModelExportResult(Result, ModelExportReport):
     def report(self) -> None:
         """Say how many pictures have the same first answer."""
         say(f"Same first answers: {self.same_answers:,} of {self.pictures:,}.")
+        if self.remark:
+            say(f"Note: {self.remark}")
 
 
 class Predictions(Sequence[Prediction | BrokenImage]):

@@ -46,6 +46,14 @@ def test_an_estimate_worked_by_hand() -> None:
     assert FAST.seconds(100, 10, 3) == pytest.approx(1.5 + 1.1 + 200 * 0.002 + 300 * 0.01 + 0.2)
     # half the pixels a side is a quarter of the network's work
     assert FAST.seconds(100, 10, 1, 0.5) == pytest.approx(1.5 + 1.1 + (1.0 + 0.2) / 4)
+    # 100 held-out pictures and 10 of valid are decoded again, and have three views more each
+    asking = replace(FAST, asked=4)
+    assert asking.seconds(100, 10, 1) == pytest.approx(
+        FAST.seconds(100, 10, 1) + 110 * 0.01 + 330 * 0.002 + 300 * 0.01 + 30 * 0.02
+    )
+    assert asking.seconds(5000, 10, 1) - FAST.seconds(5000, 10, 1) == pytest.approx(
+        1010 * 0.01 + 3030 * 0.002 + 3000 * 0.01 + 30 * 0.02
+    )
     beside = replace(FAST, overlap=True)
     assert beside.seconds(100, 10, 1) == pytest.approx(1.5 + 1.2)  # the longer of 1.1 and 1.2
     banked = replace(FAST, banked=100)

@@ -169,6 +169,35 @@ def test_logits_of_any_size_are_taken() -> None:
     assert huge == pytest.approx(20 * expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("scale", [0.05, 1.0, 30.0])
+def test_the_temperature_of_several_views_is_the_best_for_their_mean(scale: float) -> None:
+    """By a row of ten thousand temperatures; and of views that are all alike it is that of one."""
+    source = np.random.default_rng(3)
+    truth = source.integers(4, size=80)
+    logits = scale * (np.eye(4)[truth][:, None] * 1.2 + source.normal(size=(80, 3, 4)))
+    doubt = 1 / 82
+    targets = np.full((80, 4), doubt / 3)
+    targets[np.arange(80), truth] = 1 - doubt
+
+    def loss(temperature: float) -> float:
+        return float(-(targets * np.log(softmax(logits / temperature, axis=2).mean(axis=1))).sum(axis=1).mean())
+
+    found = fit_temperature(logits, truth)
+    assert loss(found) <= min(loss(one) for one in np.geomspace(0.011, 99, 10_000)) + 1e-9
+    assert abs(np.log(found / fit_temperature(logits[:, 0], truth))) > 0.05  # the clean view's would be another
+    alike = np.repeat(logits[:, :1], 3, axis=1)
+    assert fit_temperature(alike, truth) == pytest.approx(fit_temperature(logits[:, 0], truth), rel=1e-4)
+    assert fit_temperature(logits[:, :1], truth) == fit_temperature(logits[:, 0], truth)
+    noted = calibrate_confidence(logits, truth)
+    assert noted.temperature == found
+    mean = softmax(logits / found, axis=2).mean(axis=1)
+    np.testing.assert_allclose(noted.confidence, np.sort(mean.max(axis=1))[::-1], rtol=1e-5)
+    assert noted.right.sum() == (mean.argmax(axis=1) == truth).sum()
+    assert fit_temperature(np.zeros((80, 3, 4)), truth) == 1.0
+    with pytest.raises(ValueError, match="do not belong to 79 labels"):
+        fit_temperature(logits, truth[:79])
+
+
 # Not subnormal numbers: divided by a temperature they vanish, and no network in float32 tells them from zero.
 LOGITS = st.floats(-30, 30, allow_subnormal=False)
 

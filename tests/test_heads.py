@@ -26,7 +26,6 @@ from train.heads.closed_form import discriminant, ridge
 from train.heads.logistic import logistic
 from train.heads.moments import Moments
 from train.heads.rows import Rows, rows_of
-from train.heads.sentences import sentences
 from train.optimising.layers import SignedSqrt, describe_head, head_from_description
 from train.optimising.settings import FitSettings, Tuning
 from train.predict import Prediction, Predictor, head_logits
@@ -172,7 +171,6 @@ def test_the_choice_and_the_head_are_the_same_every_time() -> None:
     np.random.seed(3)
     two = chosen(features, labels)
     assert one.judged == two.judged
-    assert one.views == two.views
     assert len(one.judged) == 7 * len(choice.ADJUSTMENTS)  # three kinds, and each mean of them
     for name, value in one.head.state_dict().items():
         assert torch.equal(value, two.head.state_dict()[name])
@@ -240,22 +238,6 @@ def test_skewed_features_are_fitted_on_their_roots_and_others_as_they_are() -> N
         roots.append(found.best.members[0].roots)
         assert any(isinstance(layer, SignedSqrt) for layer in found.head.modules()) == roots[-1]
     assert roots == [False, True]
-
-
-def test_views_that_help_are_told_of() -> None:
-    """Views that differ much, of a picture that is far from its class: all together see more than the clean one."""
-    source = np.random.default_rng(0)
-    targets = np.arange(240) % 4
-    pictures = np.random.default_rng(1).normal(size=(4, 10))[targets]
-    features = torch.from_numpy(pictures[:, None] + source.normal(size=(240, 8, 10)) * 1.2).float()
-    found = chosen(features, targets.tolist())
-    assert found.views is not None
-    assert found.views[0] > found.views[1] > 0
-    told = sentences(found, 1.0)
-    assert "classes counted alike" in told[0]
-    assert "--views N" in told[1]
-    assert "N times the network's time" in told[1]
-    assert chosen(features[:, :1], targets.tolist()).views is None
 
 
 # ---- odd data

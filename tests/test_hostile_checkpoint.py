@@ -155,6 +155,11 @@ ODD: dict[str, Change] = {
     "a fingerprint of other signs": lambda c: put(c, "dataset", "fingerprint", value="`; rm"),
     "lists in lists without end": lists_of_lists,
     "400 lists in each other": deep,
+    "no view to answer from": lambda c: put(c, "asked_views", value=0),
+    "more views than may be": lambda c: put(c, "asked_views", value=65),
+    "half a view": lambda c: put(c, "asked_views", value=1.5),
+    "views that are true": lambda c: put(c, "asked_views", value=True),
+    "views that are a text": lambda c: put(c, "asked_views", value="4"),
     "a version that is no number": lambda c: put(c, "version", value="1"),
     "a temperature of 0": lambda c: put(
         c, "calibration", value={"temperature": 0.0, "confidence": torch.zeros(1), "right": torch.zeros(1) > 1,

@@ -30,6 +30,7 @@ from train.features.extract import bank_key
 from train.features.freeze import FrozenNetwork
 from train.features.views import Views
 from train.head import fit_head
+from train.heads.held_out import MOST_ASKED
 from train.known_backbones import KNOWN_BACKBONES, KnownBackbone, known_backbone, published_weights, weights_at_hand
 from train.options import weights_by_network
 from train.pictures import LabelledPicture
@@ -68,6 +69,7 @@ class Speed:
     download: float = 0.0  # of the weights, which are not at hand
     broad: bool = False  # its weights were learnt from a hundred million pictures or more
     step: int = 16  # pixels by which its size may change
+    asked: int = 1  # views that answers are tried from, on held-out pictures and then on valid
     parts: tuple["Speed", ...] = ()
 
     @classmethod
@@ -99,9 +101,12 @@ class Speed:
             return sum(part.seconds(train, valid, views, size) for part in self.parts)
         fresh = train - (self.banked if size == 1.0 else 0)
         more = train * (views - 1)
+        held_out, further = min(train, MOST_ASKED), self.asked - 1
+        again = held_out + valid if further else 0
         # A further view of a picture whose clean one is banked has to decode it again
-        pixels = ((train if more else fresh) + valid) * self.decode + more * self.draw
-        computed = ((fresh + more) * self.network + valid * self.exact) * size * size
+        pixels = ((train if more else fresh) + valid + again) * self.decode + (more + again * further) * self.draw
+        learnt, measured = fresh + more + held_out * further, valid * self.asked
+        computed = (learnt * self.network + measured * self.exact) * size * size
         return self.download + self.load + self.head + (max(pixels, computed) if self.overlap else pixels + computed)
 
     def answer(self, views: int) -> float:
@@ -262,6 +267,7 @@ def measure_speed(
         download=size / _DOWNLOAD if absent else 0.0,
         broad=known is not None and known.broad,
         step=patch if (patch := patch_of(backbone.network)) > 1 else 16,
+        asked=1 if options.head.head == "sgd" else options.asked_views,
     )
 
 

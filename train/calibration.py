@@ -15,6 +15,7 @@ BINS: Final = 15
 
 # Bounds of 1 / temperature: above the first every confidence is 1, below the second all classes are equally likely.
 _SHARPEST, _FLATTEST = 100.0, 0.01
+_TEMPERATURES: Final = 25  # between them, each half as large again as the last or nearly so
 
 CONFIDENCE: Final = 0.95
 _HAIR: Final = 1e-4  # of a probability: more than roundings differ by
@@ -95,12 +96,12 @@ class Abstention:
 
 
 def calibrate_confidence(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> Calibration:
-    """Fit the temperature on logits (N, classes) of pictures that were not trained on, and note every first answer."""
-    from scipy.special import softmax
+    """Fit the temperature on logits of pictures that were not trained on, and note every first answer.
 
+    They are (N, classes), or (N, K, classes) of K views, of which an answer is the mean probability.
+    """
     temperature = fit_temperature(logits, truth)
-    before = softmax(np.asarray(logits, dtype=np.float64), axis=1)
-    after = softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1)
+    before, after = _mean_softmax(logits, 1.0), _mean_softmax(logits, temperature)
     confidence = after.max(axis=1).astype(np.float32)
     right = after.argmax(axis=1) == truth
     order = np.argsort(-confidence, kind="stable")
@@ -121,14 +122,18 @@ def calibrate_probabilities(probabilities: NDArray[np.floating[Any]], truth: NDA
 def fit_temperature(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> float:
     """The T for which softmax(logits / T) has the least cross-entropy; logits (N, classes), truth (N,), N ≥ 1.
 
+    Of logits (N, K, classes) of K views it is the mean of their softmaxes that has.
     C. Guo et al., "On calibration of modern neural networks", ICML 2017. Targets are not quite one-hot but J. Platt's
     (1999): a picture more of a wrong answer, so that a classifier that makes no mistake on valid is not declared
     infallible. In 1 / T the cross-entropy is convex, so the root of its slope is the one minimum; float64 throughout.
+    That of a mean need not be: there the best of a row of temperatures is looked for, and the least around it.
     """
     from scipy.optimize import brentq  # takes a third of a second to import, which `predict` need not wait for
     from scipy.special import softmax
 
-    z = np.asarray(logits, dtype=np.float64)
+    if logits.ndim == 3 and logits.shape[1] > 1:
+        return _fit_temperature_of_views(logits, truth)
+    z = np.asarray(logits, dtype=np.float64).reshape(len(logits), logits.shape[-1])
     n, classes = z.shape
     if n == 0 or len(truth) != n:
         raise ValueError(f"logits of shape {z.shape} do not belong to {len(truth)} labels")
@@ -147,6 +152,37 @@ def fit_temperature(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64])
     if slope(_SHARPEST) <= 0:
         return 1 / _SHARPEST
     return 1 / float(brentq(slope, _FLATTEST, _SHARPEST, xtol=1e-9, rtol=1e-12))
+
+
+def _fit_temperature_of_views(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> float:
+    from scipy.optimize import minimize_scalar
+
+    n, _, classes = logits.shape
+    if n == 0 or len(truth) != n:
+        raise ValueError(f"logits of shape {logits.shape} do not belong to {len(truth)} labels")
+    z = logits - logits.max(axis=2, keepdims=True)
+    if not z.any():
+        return 1.0
+    doubt = 1 / (n + 2)
+
+    def entropy(log_temperature: float) -> float:
+        likely = np.log(np.maximum(_mean_softmax(z, math.exp(log_temperature)), np.finfo(np.float64).tiny))
+        true_class = likely[np.arange(n), truth]
+        others = (likely.sum(axis=1) - true_class) / (classes - 1)
+        return float(-((1 - doubt) * true_class + doubt * others).mean())
+
+    row = np.linspace(-math.log(_SHARPEST), -math.log(_FLATTEST), _TEMPERATURES)
+    best = int(np.argmin([entropy(one) for one in row]))
+    around = row[max(0, best - 1)], row[min(len(row) - 1, best + 1)]
+    return math.exp(float(minimize_scalar(entropy, bounds=around, method="bounded", options={"xatol": 1e-6}).x))
+
+
+def _mean_softmax(logits: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.float64]:
+    """Probabilities (N, classes) of logits (N, classes), or their mean over the views of (N, K, classes)."""
+    from scipy.special import softmax
+
+    each: NDArray[np.float64] = softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=-1)
+    return each if each.ndim == 2 else each.mean(axis=1)
 
 
 def cross_entropy(probabilities: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> float:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
+from curate.defaults import DEFAULT_ASKED_VIEWS
 from curate.errors import UserError
 from curate.files.atomic import file_under_way, fsync_file, fsync_folder
 from curate.files.lock import locked
@@ -26,7 +27,7 @@ from train.backbones import (
     weights_digest,
 )
 from train.calibration import Calibration
-from train.checkpoint_facts import dataset_of, labels_and_names, metrics_of, plain
+from train.checkpoint_facts import asked_views_of, dataset_of, labels_and_names, metrics_of, plain
 from train.familiarity import Familiarity
 from train.features.preprocessing import Preprocessing
 from train.features.weights import DamagedFile, fit_state, is_finite, load_safely, require_backed
@@ -35,11 +36,10 @@ from train.optimising.layers import Head, SignedSqrt, describe_head, head_from_d
 from train.timm_networks import POOLINGS
 
 FORMAT: Final = "florilegium checkpoint"
-VERSION: Final = 3
+VERSION: Final = 4
 """What is read. 1 had no calibration: a reader of 1 would give other probabilities. 2 knew one pooling alone, and no
-root before a layer.
+root before a layer. 3 answered from one view. Each checkpoint is written as the least of these that reads it right.
 """
-_BEFORE: Final = 2  # of checkpoints that readers of 2 read right
 
 # What reading a foreign dict and building from it may raise.
 _RAISED_OF_DAMAGE = (
@@ -65,13 +65,18 @@ class Checkpoint:
     dataset: dict[str, Any]  # fingerprint, pictures by split
     versions: dict[str, str]
     created: str  # ISO 8601, UTC
-    calibration: Calibration | None = None  # learnt from valid; None where nothing was
+    calibration: Calibration | None = None  # learnt from valid, from `asked_views`; None where nothing was
     familiarity: Familiarity | None = None  # learnt from train; None where there was too little
+    asked_views: int = DEFAULT_ASKED_VIEWS  # that an answer is the mean of, as valid's figures are
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by before the softmax; it makes no answer another one."""
+        """What logits are divided by before the softmax; of one view it makes no answer another one."""
         return self.calibration.temperature if self.calibration else 1.0
+
+    def views_for(self, asked: int | None) -> int:
+        """How many views an answer is the mean of: as many as were `asked` for, or as it says itself."""
+        return self.asked_views if asked is None else asked
 
     def name_of(self, label: str) -> str:
         """The human name of a class folder; a folder that was not trained on stands for itself."""
@@ -134,6 +139,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             familiarity=Familiarity.from_dict(found, dim=linears(head)[0].in_features, classes=len(labels))
             if (found := content.get("familiarity"))
             else None,
+            asked_views=asked_views_of(content.get("asked_views", DEFAULT_ASKED_VIEWS)),  # older ones do not say it
         )
     except _RAISED_OF_DAMAGE as error:
         raise _damaged(path, error) from error
@@ -172,16 +178,19 @@ def read_checkpoint_facts(path: Path) -> CheckpointFacts:
         raise _damaged(path, error) from error
 
 
-def _is_new_to_older_readers(checkpoint: Checkpoint) -> bool:
+def _least_version(checkpoint: Checkpoint) -> int:
+    """The least `VERSION` whose readers give its own answers."""
+    if checkpoint.asked_views != DEFAULT_ASKED_VIEWS:
+        return 4
     pooled = any(backbone.pooling != POOLINGS[0] for backbone in checkpoint.backbones)
-    return pooled or any(isinstance(layer, SignedSqrt) for layer in checkpoint.head.modules())
+    return 3 if pooled or any(isinstance(layer, SignedSqrt) for layer in checkpoint.head.modules()) else 2
 
 
 def _to_plain(checkpoint: Checkpoint) -> dict[str, Any]:
     """Dicts, lists, strings, numbers and tensors alone: whatever else would not load with weights_only=True."""
     return {
         "format": FORMAT,
-        "version": VERSION if _is_new_to_older_readers(checkpoint) else _BEFORE,
+        "version": _least_version(checkpoint),
         "created": checkpoint.created,
         "backbones": [_backbone_to_plain(backbone) for backbone in checkpoint.backbones],
         "head": _head_to_plain(checkpoint.head),
@@ -194,6 +203,7 @@ def _to_plain(checkpoint: Checkpoint) -> dict[str, Any]:
         "versions": plain(checkpoint.versions),
         "calibration": checkpoint.calibration.to_dict() if checkpoint.calibration else None,
         "familiarity": checkpoint.familiarity.to_dict() if checkpoint.familiarity else None,
+        "asked_views": checkpoint.asked_views,
     }
 
 

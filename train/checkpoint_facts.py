@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from curate.dataset import SPLITS
-from train.limits import MOST_CLASSES
+from train.limits import MOST_CLASSES, MOST_VIEWS
 from train.metrics import Accuracy
 
 _LONGEST: Final = 4096  # characters of a name
@@ -52,6 +52,13 @@ def metrics_of(found: object, classes: int) -> dict[str, Accuracy]:
         if int(one.confusion.sum()) != one.n or int(np.trace(one.confusion)) != one.correct:
             raise ValueError("its figures do not add up")
     return metrics
+
+
+def asked_views_of(found: object) -> int:
+    """The views that an answer is the mean of; raises ValueError for what is no such number."""
+    if type(found) is not int or not 1 <= found <= MOST_VIEWS:
+        raise ValueError("it answers from a number of views that there is not")
+    return found
 
 
 def dataset_of(found: object) -> dict[str, Any]:

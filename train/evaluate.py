@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from curate.dataset import Dataset
-from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_DEVICE
+from curate.defaults import DEFAULT_DEVICE
 from curate.errors import UserError
 from curate.image import BrokenPicture
 from curate.progress import Progress, silent
@@ -19,7 +19,9 @@ from train.backbones import Backbone
 from train.calibration import (
     Abstention,
     Bin,
+    Calibration,
     answered_right,
+    calibrate_confidence,
     cross_entropy,
     expected_calibration_error,
     reliability,
@@ -42,7 +44,7 @@ from train.pictures import (
     spelt_as,
     untaught_among,
 )
-from train.predict import familiarities, mean_probabilities, require_abstention
+from train.predict import familiarities, head_logits, mean_probabilities, require_abstention
 from train.test_log import Opening, complete_opening, content_of, note_opening, now
 
 
@@ -75,7 +77,9 @@ class SplitFigures:
     labels: list[str]  # in index order
     names: list[str]
     broken: list[BrokenPicture]
-    views: int
+    views: int  # that each answer is the mean of
+    seconds: float | None  # that reading, drawing and computing took; None where that is not on record
+    computed: int | None  # views that went through a network, each network's counted; the rest came from the bank
     reliance: Reliance
     strangers: int | None  # pictures that are like none of the classes; None where the checkpoint can't tell
     abstaining: Abstaining | None
@@ -98,7 +102,6 @@ class Evaluation(SplitFigures):
     paths: list[str]  # (M,) of the pictures that were measured
     truth: NDArray[np.int64]  # (M,) class indices
     probabilities: NDArray[np.float32]  # (M, classes), the mean over views at the checkpoint's temperature
-    seconds: float
 
 
 def evaluate(
@@ -109,13 +112,14 @@ def evaluate(
     plain: bool = False,
     device: str = DEFAULT_DEVICE,
     bank: Path | None = None,
-    views: int = DEFAULT_ASKED_VIEWS,
+    views: int | None = None,
     abstain: float | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Measure a checkpoint on one split of a dataset folder: by default test or, where there is none, valid.
 
     A folder of class folders that is not split is measured as it is, and with `plain` any folder is.
+    An answer is the mean of `views`, None: of as many as the checkpoint answers from.
     `bank` is a folder of feature banks to read from and add to; without one, features are kept nowhere. A look at
     test is noted beside the checkpoint before it is taken. Pictures of a class that the dataset's train lacks can't be
     named right: they are left out and counted apart. Raises UserError where the split is missing or has another class
@@ -125,11 +129,11 @@ def evaluate(
     loaded = load_checkpoint(checkpoint)
     pictures, untaught = _answerable(loaded, spelt_as(loaded.labels, pictures), open_split(root) if split else None)
     require_answers_for(checkpoint, loaded, (picture.label for picture in pictures))
-    prediction_views(views)  # what is wrong is said before test is opened
+    asked = prediction_views(loaded.views_for(views))  # what is wrong is said before test is opened
     require_abstention(loaded, abstain, views)
     openings, opening = 0, None
     if split == "test":
-        opening = Opening(content_of(loaded), now(), len(pictures), "", views)
+        opening = Opening(content_of(loaded), now(), len(pictures), "", asked.count)
         openings = note_opening(checkpoint, opening)
     found = evaluate_pictures(
         loaded, pictures, device=device, bank=bank, views=views, abstain=abstain, progress=progress
@@ -161,7 +165,7 @@ def evaluate_pictures(
     *,
     device: str = DEFAULT_DEVICE,
     bank: Path | None = None,
-    views: int = DEFAULT_ASKED_VIEWS,
+    views: int | None = None,
     abstain: float | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
@@ -169,7 +173,7 @@ def evaluate_pictures(
     pictures = spelt_as(checkpoint.labels, pictures)
     labels_asked = {picture.label for picture in pictures}
     require_known(labels_asked, checkpoint.labels, where="The data", owner="the checkpoint")
-    wanted, threshold = prediction_views(views), require_abstention(checkpoint, abstain, views)
+    wanted, threshold = prediction_views(checkpoint.views_for(views)), require_abstention(checkpoint, abstain, views)
     with tempfile.TemporaryDirectory(prefix="florilegium-") as temporary:
         found = side_by_side(
             checkpoint.backbones,
@@ -197,8 +201,9 @@ def evaluate_pictures(
         truth=truth,
         probabilities=probabilities,
         broken=found.broken,
+        views=wanted.count,
         seconds=found.seconds,
-        views=views,
+        computed=found.computed,
         reliance=Reliance(
             temperature=checkpoint.temperature,
             error=expected_calibration_error(probabilities, truth),
@@ -213,6 +218,22 @@ def evaluate_pictures(
         else None,
         fingerprint=fingerprint((label, "", sha256) for label, sha256 in zip(labels, found.sha256, strict=True)),
     )
+
+
+def measure_valid(
+    head: Head, features: torch.Tensor, labels: Sequence[str], order: Sequence[str]
+) -> tuple[Accuracy, Calibration]:
+    """What a head is worth on valid's features (M, K, dim), and how sure it may be, answering from all K views.
+
+    Of several views the temperature has a say in the answer, so the figures are of answers at it. Raises UserError as
+    `measure_head` does.
+    """
+    _, truth, _ = measure_head(head, features, labels, order)
+    calibration = calibrate_confidence(
+        head_logits(head, features.flatten(0, 1)).reshape(*features.shape[:2], len(order)), truth
+    )
+    accuracy, _, _ = measure_head(head, features, labels, order, temperature=calibration.temperature)
+    return accuracy, calibration
 
 
 def measure_head(

@@ -133,6 +133,8 @@ def evaluation_figures(evaluation: Evaluation) -> dict[str, Any]:
         "split": evaluation.split,
         **accuracy,
         "views": evaluation.views,
+        "seconds": evaluation.seconds,
+        "computed_views": evaluation.computed,
         "fingerprint": evaluation.fingerprint,
         "test_opened": evaluation.openings,
         "calibration": {
@@ -185,6 +187,8 @@ def _figures_of(figures: dict[str, Any]) -> SplitFigures:
         names=names,
         broken=[BrokenPicture(str(one["path"]), str(one["reason"])) for one in figures["broken"]],
         views=int(figures["views"]),
+        seconds=None if (seconds := figures.get("seconds")) is None else float(seconds),  # older ones do not say it
+        computed=None if (computed := figures.get("computed_views")) is None else int(computed),
         reliance=Reliance(
             temperature=float(calibration["temperature"]),
             error=float(calibration["expected_calibration_error"]),

@@ -49,6 +49,22 @@ class ModelExportReport:
     same_answers: int  # pictures whose first answer is the same
     size: int  # bytes
     seconds: float
+    figures_from_views: int  # that each answer of the checkpoint's figures is the mean of; the file computes one
+
+    @property
+    def remark(self) -> str:
+        """What is to be said of these views; "" where they are one."""
+        return _of_one_view(self.figures_from_views)
+
+
+def _of_one_view(views: int) -> str:
+    """How a file that computes one view differs from a checkpoint that answers from several; "" where it does not."""
+    if views == 1:
+        return ""
+    return (
+        f"The file computes one view of a picture. The checkpoint's own answers are the mean of {views} views, and its "
+        f"figures and its temperature are of these."
+    )
 
 
 def export(
@@ -67,7 +83,8 @@ def export(
     An `out` that ends as the format's files do, such as model.onnx, is the file itself. ONNX has the operator set
     `opset` and the format's version `ir_version`, or those that PyTorch takes where these are 0; the JSON says which.
 
-    The file is read back and run on up to 64 of `pictures`, spread evenly; where any probability is off by more than
+    The file computes one view, whatever the checkpoint answers from.
+    It is read back and run on up to 64 of `pictures`, spread evenly; where any probability is off by more than
     1e-4 nothing is left. Raises UserError for that, for an unknown format, where a package is missing, and where a
     file is in the way that this did not write, unless `force` says that it may go.
     """
@@ -92,7 +109,7 @@ def export(
             more = write(classifier, stream, json.dumps(description, ensure_ascii=False), Versions(opset, ir_version))
             fsync_file(stream)
             run = read(temporary, loaded)
-            found = _compare(run, classifier.geometries, Predictor(loaded, "cpu"), images, progress)
+            found = _compare(run, classifier.geometries, Predictor(loaded, "cpu", views=1), images, progress)
         difference, same = found
         if not difference <= TOLERANCE:
             raise UserError(
@@ -108,7 +125,7 @@ def export(
         write_whole(beside, signed_json(facts, {file.name: [digest]}))
     return ModelExportReport(
         file=file, beside=beside, format=format_, pictures=len(images), largest_difference=difference,
-        same_answers=same, size=size, seconds=time.perf_counter() - started,
+        same_answers=same, size=size, seconds=time.perf_counter() - started, figures_from_views=loaded.asked_views,
     )  # fmt: skip
 
 
@@ -142,6 +159,10 @@ def describe(checkpoint: Checkpoint, classifier: Classifier, name: str, format_:
         "output": {
             "name": "probabilities", "dtype": "float32", "shape": ["batch", len(checkpoint.labels)],
             "meaning": "they sum to 1; temperature and softmax are inside the model",
+        },
+        "views": {
+            "computed": 1, "figures_from": checkpoint.asked_views,
+            **({"meaning": remark} if (remark := _of_one_view(checkpoint.asked_views)) else {}),
         },
         "temperature": checkpoint.temperature,
         "labels": checkpoint.labels,

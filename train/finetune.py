@@ -19,8 +19,8 @@ from curate.progress import Progress, silent
 from curate.splitting.since_split import open_current_split
 from train.backbone_names import networks_named
 from train.backbones import Backbone, freeze_parameters, weights_digest
-from train.calibration import Calibration, calibrate_confidence
-from train.evaluate import measure_head, side_by_side
+from train.calibration import Calibration
+from train.evaluate import measure_valid, side_by_side
 from train.familiarity import Familiarity, learn_familiarity
 from train.features.pixels import PixelSource, Readable, readable_pictures
 from train.features.views import Views
@@ -33,7 +33,6 @@ from train.optimising.optimiser import discriminative_groups, parameter_groups
 from train.optimising.settings import FitSettings
 from train.optimising.unfreeze import Stage, set_train_mode, unfreeze
 from train.pictures import LabelledPicture, untaught_notes
-from train.predict import head_logits
 from train.training import (
     Clock,
     Place,
@@ -48,6 +47,7 @@ from train.training import (
     pictures_of,
     require_every_class,
     unfinished_run,
+    untried_views,
 )
 
 
@@ -153,12 +153,13 @@ def train_network(
             history=history,
             dataset=facts,
             valid_labels=[one.label for one in data.measured],
+            valid_paths=[one.path for one in data.measured],
             views=len(history),
             coverage=float(np.mean([fitting.sampler.coverage(number) for number in range(len(history))])),
             balanced=fitting.sampler.is_balanced,
             broken=data.broken,
             computed=len(fitting.sampler) * len(history),
-            notes=fitting.notes + untaught_notes(dataset),
+            notes=fitting.notes + untried_views(options) + untaught_notes(dataset),
             trained=f"the head and {_told(stages)}",
         ),
         options,
@@ -287,10 +288,10 @@ def _figures(
             for pictures, title in ((data.measured, "Valid pictures"), (data.learnt, "Training pictures once more"))
         )  # fmt: skip
     labels = [data.measured[position].label for position in found.kept]
-    accuracy, truth, _ = measure_head(head, found.features, labels, data.labels)
+    accuracy, calibration = measure_valid(head, found.features, labels, data.labels)
     targets = data.targets([data.learnt[position] for position in learnt.kept]).numpy()
     familiarity = learn_familiarity(learnt.features[:, 0], targets, len(data.labels))
-    return accuracy, calibrate_confidence(head_logits(head, found.features[:, 0]), truth), familiarity
+    return accuracy, calibration, familiarity
 
 
 def _tuned(backbone: Backbone) -> Backbone:

@@ -18,7 +18,8 @@ from curate.progress import Progress, silent
 from train.device import one_thread, require_memory
 from train.fold_assignment import deal_out
 from train.heads.choice import Judged, choose_head
-from train.heads.sentences import sentences
+from train.heads.held_out import HeldOutHeads
+from train.heads.sentences import choice_in_words
 from train.optimising.distributed import Processes
 from train.optimising.fitting import Epoch, Fitting, Measured, Work
 from train.optimising.layers import Head, build_head, linears
@@ -40,6 +41,7 @@ class FittedHead:
     balanced: bool  # all classes were of one size, so balancing had nothing to do
     notes: list[str]
     chosen: Judged | None = None  # by folds
+    held_out: HeldOutHeads | None = None  # the same without each fold, where that was asked for
 
 
 def fit_head(
@@ -51,6 +53,7 @@ def fit_head(
     seed: int = 0,
     valid: tuple[torch.Tensor, Sequence[int]] | None = None,
     fold: NDArray[np.int64] | None = None,
+    with_held_out: bool = False,
     device: torch.device | None = None,
     processes: Processes | None = None,
     unfinished: UnfinishedRun | None = None,
@@ -61,6 +64,7 @@ def fit_head(
 
     Where `settings.head` is fitted at once, `fold` (N,) says which pictures are held out together while its strength is
     chosen, as `choose_head` takes it; None: each class is dealt out by the seed. The seed has no other part in it.
+    `with_held_out` asks for the heads without each fold, too.
 
     `valid` is features (M, dim) and labels (M,): measured after every epoch, and used to choose one only where the
     settings ask for it (`keep`, `early_stop`, the plateau schedule). `seed` decides the first values, the pictures and
@@ -72,7 +76,9 @@ def fit_head(
         raise UserError("cutmix cuts pictures, and the bank holds features: set cutmix to 0, or --unfreeze something.")
     device = device or torch.device("cpu")
     if settings.head != "sgd":
-        return _fit_at_once(features, labels, classes, settings, seed, valid, fold, watch, progress)
+        if fold is None:
+            fold = deal_out(np.asarray(labels, dtype=np.int64), DEFAULT_FOLDS, seed)
+        return _fit_at_once(features, labels, classes, settings, valid, fold, with_held_out, watch, progress)
     targets = torch.as_tensor(labels, dtype=torch.int64)
     bank = _Bank(features.detach().cpu(), settings, seed)
     head = build_head(
@@ -101,17 +107,15 @@ def _fit_at_once(
     labels: Sequence[int],
     classes: int,
     settings: FitSettings,
-    seed: int,
     valid: tuple[torch.Tensor, Sequence[int]] | None,
-    fold: NDArray[np.int64] | None,
+    fold: NDArray[np.int64],
+    with_held_out: bool,
     watch: Callable[[Epoch], None] | None,
     progress: Progress,
 ) -> FittedHead:
     """Choose by folds and fit on all; what comes of it is told as one epoch."""
     targets = np.asarray(labels, dtype=np.int64)
-    if fold is None:
-        fold = deal_out(targets, DEFAULT_FOLDS, seed)
-    found = choose_head(features, targets, classes, settings, fold, progress)
+    found = choose_head(features, targets, classes, settings, fold, progress, with_held_out=with_held_out)
     learnt = _figures(found.head, features[:, 0], labels)
     measured = None if valid is None or not len(valid[1]) else _figures(found.head, *valid)
     epoch = Epoch(
@@ -126,8 +130,9 @@ def _fit_at_once(
         watch(epoch)
     counts = np.bincount(targets, minlength=classes)
     return FittedHead(
-        found.head, [epoch], 1.0, bool((counts == counts[0]).all()), sentences(found, settings.balance), found.best
-    )
+        found.head, [epoch], 1.0, bool((counts == counts[0]).all()), [choice_in_words(found, settings.balance)],
+        found.best, found.held_out,
+    )  # fmt: skip
 
 
 @torch.inference_mode()

@@ -193,6 +193,9 @@ def _figures(facts: _Facts) -> Iterator[str]:
             f"{interval.high:.1%} | | |"
         )
     yield ""
+    yield f"On valid each answer is {_mean_of(checkpoint.asked_views)}, as `predict` answers unless `--views` is given."
+    if first and first.correct is not None and first.views != checkpoint.asked_views:
+        yield f"On test each answer was {_mean_of(first.views)}."
     times = len(facts.openings)
     if times:
         yield f"Test was opened {times} time{'s' if times > 1 else ''} with this checkpoint; the first figure is shown."
@@ -207,6 +210,10 @@ def _figures(facts: _Facts) -> Iterator[str]:
             f"calibration error (15 bins) on those same pictures is {calibration.error_after:.3f}; without the "
             f"temperature it would be {calibration.error_before:.3f}."
         )
+
+
+def _mean_of(views: int) -> str:
+    return "that of one view of the picture" if views == 1 else f"the mean of {views} views of the picture"
 
 
 def _limits(facts: _Facts) -> Iterator[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from curate.defaults import DEFAULT_SEED, MOST_SEED
+from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_SEED, MOST_SEED
 from curate.errors import UserError
 from train.backbone_names import networks_named
 from train.limits import MAX_CROP, MOST_VIEWS
@@ -77,6 +77,11 @@ class LearningOptions:
     views: int = option(
         4, "on the bank: views of each training picture, the clean one among them; unfrozen: each draw is a new one",
         least=1, most=MOST_VIEWS, heading="The pictures", flag="Views of each training picture; 1: the clean one.",
+    )  # fmt: skip
+    asked_views: int = option(
+        DEFAULT_ASKED_VIEWS,
+        "views that an answer may be the mean of: folds that choose the head try them, and say if they pay; 1: untried",
+        least=1, most=MOST_VIEWS,
     )  # fmt: skip
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     head: FitSettings = field(default_factory=FitSettings)

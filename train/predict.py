@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_DEVICE, DEFAULT_TOP_K
+from curate.defaults import DEFAULT_DEVICE, DEFAULT_TOP_K
 from curate.errors import UserError
 from curate.files.reading import read_file
 from curate.image import BrokenImage
@@ -77,8 +77,8 @@ class Predictor:
     processors each picture is computed by itself, by as many threads as `askers_of` says; on any other device batches
     are filled up to one size.
 
-    With several `views` the probabilities are their mean. With `abstain`, a precision such as 0.98, answers less
-    sure than the threshold that reached it on valid are marked `sure=False`.
+    With several `views` the probabilities are their mean; None: as many as the checkpoint answers from. With `abstain`,
+    a precision such as 0.98, answers less sure than the threshold that reached it on valid are marked `sure=False`.
     """
 
     def __init__(
@@ -86,13 +86,13 @@ class Predictor:
         checkpoint: Checkpoint,
         device: str = DEFAULT_DEVICE,
         *,
-        views: int = DEFAULT_ASKED_VIEWS,
+        views: int | None = None,
         abstain: float | None = None,
     ) -> None:
         """Raises UserError for a device, a number of views or a precision that can't be had."""
         self.checkpoint = checkpoint
         self.device = resolve_device(device)
-        self.views = prediction_views(views)
+        self.views = prediction_views(checkpoint.views_for(views))
         self.abstention = require_abstention(checkpoint, abstain, views)
         self._networks = [
             FrozenNetwork(backbone.network, backbone.preprocessing, self.device, "float32")
@@ -100,13 +100,13 @@ class Predictor:
         ]
         self._alone = self.device.type == "cpu"
         self.askers, self.threads = askers_of(self.device)
-        self.together = 1 if self._alone else max(1, _TOGETHER // views)
+        self.together = 1 if self._alone else max(1, _TOGETHER // self.views.count)
         """Pictures whose answers are computed together to most purpose."""
         self._batch = min(backbone.preprocessing.at_once(_TOGETHER) for backbone in checkpoint.backbones)
 
     @classmethod
     def from_checkpoint(
-        cls, path: Path, device: str = DEFAULT_DEVICE, *, views: int = DEFAULT_ASKED_VIEWS, abstain: float | None = None
+        cls, path: Path, device: str = DEFAULT_DEVICE, *, views: int | None = None, abstain: float | None = None
     ) -> Self:
         """Load the file and nothing else; raises UserError as `load_checkpoint` does."""
         return cls(load_checkpoint(path), device, views=views, abstain=abstain)
@@ -256,17 +256,20 @@ class Predictor:
         return replace(answer, sure=sure)
 
 
-def require_abstention(
-    checkpoint: Checkpoint, precision: float | None, views: int = DEFAULT_ASKED_VIEWS
-) -> Abstention | None:
-    """The threshold for a precision, from what the checkpoint knows of valid; UserError where it can't tell."""
+def require_abstention(checkpoint: Checkpoint, precision: float | None, views: int | None = None) -> Abstention | None:
+    """The threshold for a precision, from what the checkpoint knows of valid; UserError where it can't tell.
+
+    `views` are those that are asked about, None: as many as the checkpoint answers from. No others have its threshold.
+    """
     if precision is None:
         return None
     if checkpoint.calibration is None:
         raise UserError("This checkpoint knows nothing of its answers on valid, so --abstain has no threshold: train.")
-    if views != 1:
+    known, asked = checkpoint.asked_views, checkpoint.views_for(views)
+    if asked != known:
+        found_with = "one view" if known == 1 else f"{known} views"
         raise UserError(
-            f"The threshold of --abstain was found with one view and says nothing of {views}: use --views 1."
+            f"The threshold of --abstain was found with {found_with} and says nothing of {asked}: use --views {known}."
         )
     return abstention(checkpoint.calibration, precision)
 

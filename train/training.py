@@ -18,25 +18,27 @@ from numpy.typing import NDArray
 from curate.credits import licences_of
 from curate.dataset import Dataset, open_dataset
 from curate.decoding.formats import is_not_readable
-from curate.defaults import DEFAULT_DEVICE, DEFAULT_FOLDS, DEFAULT_MODELS
+from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_DEVICE, DEFAULT_FOLDS, DEFAULT_MODELS
 from curate.errors import UserError
 from curate.image import BrokenPicture
 from curate.program import __version__
 from curate.progress import Progress, silent
 from curate.splitting.since_split import open_current_split
 from curate.splitting.unfinished import steady_split
+from train.answer_time import PICTURES_TIMED, seconds_of_answer
 from train.backbone_names import networks_named
 from train.backbones import Backbone, load_backbone
-from train.calibration import Calibration, calibrate_confidence
+from train.calibration import Calibration
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.device import fast_precision, memory_notes, resolve_device
-from train.evaluate import measure_head, side_by_side
+from train.evaluate import measure_valid, side_by_side
 from train.familiarity import Familiarity, learn_familiarity
 from train.features.augmentation import Augmentation
 from train.features.extract import BATCH, Extraction
-from train.features.views import Views
+from train.features.views import Views, prediction_views
 from train.fold_assignment import assign_folds, near_duplicate_groups
 from train.head import fit_head, require_room, threads_for
+from train.heads.held_out import HeldOutHeads, ViewsGain
 from train.metrics import Accuracy
 from train.optimising.distributed import Processes
 from train.optimising.fitting import Epoch, best_epoch
@@ -53,7 +55,6 @@ from train.pictures import (
     untaught_among,
     untaught_notes,
 )
-from train.predict import head_logits
 
 _MOST_AT_ONCE = 65_536
 
@@ -99,6 +100,9 @@ class TrainingReport:
     seconds: dict[str, float]  # "load", "features", "head", "save"
     trained: str = "the head"  # and what else
     recipe: str | None = None
+    asked_views: int = DEFAULT_ASKED_VIEWS  # that the checkpoint answers from, as on valid
+    views_gain: ViewsGain | None = None  # what more views gain on held-out pictures; None where that was not tried
+    answer_seconds: tuple[float, float] | None = None  # of a picture from one view, and from `asked_views`, if several
 
 
 @dataclass(frozen=True)
@@ -161,14 +165,27 @@ def train_head(
     with threads_for(settings):
         fitted = fit_head(
             learnt.features, targets.tolist(), len(labels), settings, seed=options.seed, fold=fold,
+            with_held_out=options.asked_views > 1,
             valid=(measured.features[:, 0], [index[label] for label in valid_labels]),
             device=place.device if settings.hidden else None, processes=place.processes, unfinished=unfinished,
             watch=options.watch, progress=progress,
         )  # fmt: skip
-    accuracy, truth, _ = measure_head(fitted.head, measured.features, valid_labels, labels)
-    calibration = calibrate_confidence(head_logits(fitted.head, measured.features[:, 0]), truth)
     familiarity = learn_familiarity(learnt.features[:, 0], targets, len(labels), seed=options.seed)
     clock.lap("head")
+    gain, computed = None, learnt.computed + measured.computed
+    if fitted.held_out is not None:
+        gain, more = _gain_of_views(fitted.held_out, backbones, train, learnt, options, place)
+        computed += more
+    if gain is not None and gain.pays:
+        asked = prediction_views(gain.views)
+        measured = banked(backbones, valid, options, place.exact(), asked, f"Valid pictures, {gain.views} views")
+        computed += measured.computed
+        valid_labels = _labels_of(valid, measured)
+        # A picture may have changed since
+        facts = dataset_facts(open_dataset(root), [content[0], ("valid", measured.sha256, valid_labels)])
+    if gain is not None:
+        clock.lap("views")
+    accuracy, calibration = measure_valid(fitted.head, measured.features, valid_labels, labels)
     return finished(
         Trained(
             backbones=backbones,
@@ -180,19 +197,63 @@ def train_head(
             history=fitted.history,
             dataset=facts,
             valid_labels=valid_labels,
+            valid_paths=[valid[position].path for position in measured.kept],
             views=options.views,
             coverage=fitted.coverage,
             balanced=fitted.balanced,
             broken=learnt.broken + measured.broken,
-            computed=learnt.computed + measured.computed,
-            notes=told + fitted.notes + _bank_notes(options, [learnt, measured]) + untaught_notes(dataset),
+            computed=computed,
+            notes=told
+            + fitted.notes
+            + ([] if gain else untried_views(options))
+            + _bank_notes(options, [learnt, measured])
+            + untaught_notes(dataset),
             chosen=fitted.chosen.facts() if fitted.chosen else [],
+            views_gain=gain,
         ),
         options,
         place,
         unfinished,
         clock,
     )
+
+
+def _gain_of_views(
+    held_out: HeldOutHeads,
+    backbones: Sequence[Backbone],
+    pictures: Sequence[LabelledPicture],
+    learnt: Extraction,
+    options: TrainOptions,
+    place: Place,
+) -> tuple[ViewsGain | None, int]:
+    """(what answers from `options.asked_views` gain on some of the training pictures, views that were computed for it).
+
+    `learnt` tells of those pictures. The views are those of a prediction, in the precision that the head was chosen in:
+    the clean ones are banked. The gain is None where no picture can be read any more.
+    """
+    drawn = held_out.drawn(options.seed)
+    found = banked(
+        backbones, [pictures[learnt.kept[at]] for at in drawn], options, place, prediction_views(options.asked_views),
+        f"Held-out pictures, {options.asked_views} views",
+    )  # fmt: skip
+    same = [
+        number
+        for number, (at, sha256) in enumerate(zip(drawn[found.kept], found.sha256, strict=True))
+        if learnt.sha256[at] == sha256
+    ]
+    gain = held_out.gain(drawn[found.kept][same], found.features[same]) if same else None
+    return gain, found.computed
+
+
+def untried_views(options: TrainOptions) -> list[str]:
+    """What is said where more views were to be tried for answers, and could not be."""
+    if options.asked_views == 1:
+        return []
+    found = (
+        f"Answers from {options.asked_views} views were not tried: folds say what they gain, where these choose a head "
+        f"(--head auto, ridge, lda, logistic) on a frozen network and hold pictures out."
+    )
+    return [found]
 
 
 def folds_for(
@@ -231,6 +292,7 @@ class Trained:
     history: list[Epoch]
     dataset: dict[str, Any]  # as `dataset_facts` gives it
     valid_labels: list[str]
+    valid_paths: list[Path]
     views: int  # that were shown of a training picture
     coverage: float
     balanced: bool
@@ -239,6 +301,12 @@ class Trained:
     notes: list[str]
     trained: str = "the head"
     chosen: list[dict[str, object]] = field(default_factory=list)  # the heads that folds chose, in plain types
+    views_gain: ViewsGain | None = None  # what more views gain on held-out pictures; None where that was not tried
+
+    @property
+    def asked_views(self) -> int:
+        """The views that its answers are the mean of."""
+        return self.views_gain.views if self.views_gain and self.views_gain.pays else DEFAULT_ASKED_VIEWS
 
 
 def finished(
@@ -251,7 +319,11 @@ def finished(
         head=trained.head,
         labels=labels,
         names=[options.names.get(label, label) for label in labels],
-        recipe={**recipe_facts(options, place.precision), **({"chosen": trained.chosen} if trained.chosen else {})},
+        recipe={
+            **recipe_facts(options, place.precision),
+            **({"chosen": trained.chosen} if trained.chosen else {}),
+            **({"views_gain": trained.views_gain.facts()} if trained.views_gain else {}),
+        },
         metrics={"valid": trained.accuracy},
         history=[vars(epoch) for epoch in trained.history],
         dataset=trained.dataset,
@@ -259,10 +331,12 @@ def finished(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         calibration=trained.calibration,
         familiarity=trained.familiarity,
+        asked_views=trained.asked_views,
     )
     path = save_first(checkpoint, options.models, place.processes)
     unfinished.discard()
     clock.lap("save")
+    answer_seconds = _answer_seconds(checkpoint, trained.valid_paths, options, place)
     return TrainingReport(
         checkpoint=path,
         valid=trained.accuracy,
@@ -290,7 +364,27 @@ def finished(
         seconds=clock.laps,
         trained=trained.trained,
         recipe=options.recipe,
+        asked_views=trained.asked_views,
+        views_gain=trained.views_gain,
+        answer_seconds=answer_seconds,
     )
+
+
+def _answer_seconds(
+    checkpoint: Checkpoint, files: Sequence[Path], options: TrainOptions, place: Place
+) -> tuple[float, float] | None:
+    """Seconds of a picture's answer from one view, and from as many as the checkpoint answers from; None of one."""
+    if checkpoint.asked_views == 1:
+        return None
+    found = ""
+    if place.processes.first:  # beside others that compute, it would tell of them
+        one, several = (
+            seconds_of_answer(checkpoint, files[:PICTURES_TIMED], views, options.device)
+            for views in (1, checkpoint.asked_views)
+        )
+        found = json.dumps([one, several])
+    one, several = json.loads(place.processes.tell(found))
+    return one, several
 
 
 def load_backbones(

@@ -97,6 +97,7 @@ class PictureServer:
             "valid": None if valid is None else {
                 "accuracy": valid.top1, "pictures": valid.n, "low": valid.interval.low, "high": valid.interval.high,
             },
+            "views": self.predictor.views.count,
             "networks": [one.name for one in checkpoint.backbones],
             "created": checkpoint.created,
         })  # fmt: skip

@@ -18,6 +18,7 @@ from scipy.special import log_softmax
 
 from curate.progress import Progress, silent
 from train.heads.closed_form import LinearFit, discriminant, ridge
+from train.heads.held_out import HeldOutHeads
 from train.heads.logistic import logistic
 from train.heads.moments import Moments
 from train.heads.rows import Rows, rows_of
@@ -91,7 +92,7 @@ class ChosenHead:
 
     head: Head
     judged: list[Judged]
-    views: tuple[float, float] | None  # what answers from all views gain, in weighted share right, and its error
+    held_out: HeldOutHeads | None = None  # the same without each fold, where that was asked for
 
     @property
     def best(self) -> Judged:
@@ -106,14 +107,16 @@ def choose_head(
     settings: FitSettings,
     fold: NDArray[np.int64],
     progress: Progress = silent,
+    *,
+    with_held_out: bool = False,
 ) -> ChosenHead:
     """Fit what `settings.head` names (auto: all) on features (N, K, dim) with each fold held out; the best on all.
 
     `fold` (N,) counts from 0; a picture of a negative one is always learnt from. Of many pictures as many folds are
     held out as tell enough. Of each kind that strength counts
     whose held-out cross-entropy is least at its best temperature; of these and their means the one that is right most
-    often, pictures weighted as in `Judged`. Where nothing can be held out, a middle strength is taken. Raises UserError
-    as `rows_of` does.
+    often, pictures weighted as in `Judged`. Where nothing can be held out, a middle strength is taken. `with_held_out`
+    asks for the heads of the folds, too. Raises UserError as `rows_of` does.
     """
     kinds: tuple[ConvexHead, ...] = get_args(ConvexHead) if settings.head == "auto" else (settings.head,)
     strengths = {kind: (settings.strength,) if settings.strength else STRENGTHS[kind] for kind in kinds}
@@ -131,7 +134,9 @@ def choose_head(
     best, members = judged[0]
     fits = [bench.fit_all(member.candidate) for member in members]
     return ChosenHead(
-        _combined(bench.rows, fits, best, jury), [one for one, _ in judged], _views_gain(bench, members, best, jury)
+        _combined(bench.rows, fits, best, jury),
+        [one for one, _ in judged],
+        _held_out(bench.rows, members, best, targets, jury) if with_held_out else None,
     )
 
 
@@ -208,10 +213,6 @@ class _Bench:
     def clean(self, fold: int) -> torch.Tensor:
         """The clean views of the pictures of a fold, (m, r)."""
         return self.rows.clean(torch.nonzero(self.fold == fold).flatten())
-
-    def all_views(self, fold: int) -> torch.Tensor:
-        """All views of the pictures of a fold, (m · K, r)."""
-        return self._rows(self.fold == fold)[0]
 
     def _rows(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         at = self.rows.of(torch.nonzero(pictures).flatten())
@@ -305,28 +306,15 @@ def _combined(rows: Rows, fits: Sequence[LinearFit], judged: Judged, jury: _Jury
     return rows.head(weight, bias)
 
 
-def _views_gain(
-    bench: _Bench, members: Sequence[_Contender], judged: Judged, jury: _Jury
-) -> tuple[float, float] | None:
-    """What the mean of all views' probabilities gains over the clean view; None where there is one view."""
-    views = bench.rows.views
-    if views == 1:
-        return None
-    right: list[NDArray[np.int64]] = []
-    for number, fold in enumerate(jury.folds):
-        rows = bench.all_views(fold)
-        logits = torch.zeros(len(rows), jury.classes)
-        for one in members:
-            prior = torch.from_numpy(_PRIORS[one.candidate.kind] * jury.prior)
-            logits += (one.fits[number].logits(rows) / one.temperature + prior.float()) / len(members)
-        logits -= torch.from_numpy(judged.adjustment * jury.prior).float()
-        mean = torch.softmax(logits, dim=1).reshape(-1, views, jury.classes).mean(dim=1)
-        truth = torch.from_numpy(jury.truth[jury.fold[jury.held] == fold])
-        clean = logits[::views].argmax(dim=1) == truth
-        right.append(((mean.argmax(dim=1) == truth).long() - clean.long()).numpy())
-    gain = np.concatenate(right)
-    mean_gain = float((jury.weights * gain).sum())
-    return mean_gain, float(np.sqrt((jury.weights**2 * (gain - mean_gain) ** 2).sum()))
+def _held_out(
+    rows: Rows, members: Sequence[_Contender], judged: Judged, targets: NDArray[np.int64], jury: _Jury
+) -> HeldOutHeads:
+    """What was judged, as heads for raw features: each fold's was fitted on the other folds."""
+    heads = {
+        fold: _combined(rows, [member.fits[number] for member in members], judged, jury)
+        for number, fold in enumerate(jury.folds)
+    }
+    return HeldOutHeads(heads, jury.fold, targets, jury.balance)
 
 
 def _without_folds(
@@ -336,4 +324,4 @@ def _without_folds(
     bench = _Bench(features, targets, jury, roots=False)
     candidate = HeadCandidate(kind, strengths[len(strengths) // 2], roots=False)
     judged = Judged((candidate,), (1.0,), 0.0, math.nan, math.nan, 0, 0)
-    return ChosenHead(_combined(bench.rows, [bench.fit_all(candidate)], judged, jury), [judged], None)
+    return ChosenHead(_combined(bench.rows, [bench.fit_all(candidate)], judged, jury), [judged])

@@ -1,28 +1,20 @@
-"""What is said of a head that folds chose: which it is, against which others, and what more views would answer."""
+"""What is said of a head that folds chose: which it is, and against which others."""
 
 from collections.abc import Sequence
 
 from train.heads.choice import ChosenHead, Judged
 
 
-def sentences(found: ChosenHead, balance: float) -> list[str]:
+def choice_in_words(found: ChosenHead, balance: float) -> str:
     """For the report of a run; `balance` says how the pictures were weighted that it was judged by."""
     best = found.best
     if not best.held_out:
-        return [f"No picture could be held out, so nothing was chosen: the head is {_in_words(best)}."]
+        return f"No picture could be held out, so nothing was chosen: the head is {_in_words(best)}."
     weighted = {0.0: "", 1.0: ", classes counted alike"}.get(balance, f", balanced by {balance:g}")
-    first = (
+    return (
         f"Folds within train chose {_in_words(best)}: {best.accuracy:.1%} of {best.held_out:,} held-out pictures were "
         f"right{weighted}{_beside(best, found.judged)}."
     )
-    if found.views is None or found.views[0] <= found.views[1]:
-        return [first]
-    gain, error = found.views
-    more = (
-        f"Held-out pictures were right more often when all their views answered together ({gain:+.1%} ± {error:.1%}): "
-        f"`predict --views N` and `evaluate --views N` ask so, at N times the network's time."
-    )
-    return [first, more]
 
 
 def _in_words(judged: Judged) -> str:
