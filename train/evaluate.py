@@ -78,8 +78,8 @@ class SplitFigures:
     names: list[str]
     broken: list[BrokenPicture]
     views: int  # that each answer is the mean of
-    seconds: float | None  # that reading, drawing and computing took; None where that is not on record
-    computed: int | None  # views that went through a network, each network's counted; the rest came from the bank
+    seconds: float | None = None  # that reading, drawing and computing took; None where that is not on record
+    computed: int | None = None  # views that went through a network, of each network; the bank had the rest
     reliance: Reliance
     strangers: int | None  # pictures that are like none of the classes; None where the checkpoint can't tell
     abstaining: Abstaining | None

@@ -242,7 +242,9 @@ def _gain_of_views(
         if learnt.sha256[at] == sha256
     ]
     gain = held_out.gain(drawn[found.kept][same], found.features[same]) if same else None
-    return gain, found.computed
+    # Where processes round otherwise, all do as the first says
+    told = json.loads(place.processes.tell(json.dumps(gain.facts() if gain else None)))
+    return ViewsGain(**told) if told else None, found.computed
 
 
 def untried_views(options: TrainOptions) -> list[str]:
