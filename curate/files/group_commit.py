@@ -51,7 +51,7 @@ class GroupCommit:
         return await self._brought(spool.path, finish)
 
     async def _brought(self, part: Path, finish: Callable[[], Path]) -> Path:
-        done = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Path] = asyncio.get_running_loop().create_future()
         self._waiting.append(((part, finish), done))
         if not self._under_way:
             self._begin()
