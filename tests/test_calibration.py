@@ -180,7 +180,8 @@ def test_the_temperature_of_several_views_is_the_best_for_their_mean(scale: floa
     targets[np.arange(80), truth] = 1 - doubt
 
     def loss(temperature: float) -> float:
-        return float(-(targets * np.log(softmax(logits / temperature, axis=2).mean(axis=1))).sum(axis=1).mean())
+        mean = softmax(logits / temperature, axis=2).mean(axis=1)
+        return float(-(targets * np.log(np.maximum(mean, 1e-300))).sum(axis=1).mean())
 
     found = fit_temperature(logits, truth)
     assert loss(found) <= min(loss(one) for one in np.geomspace(0.011, 99, 10_000)) + 1e-9
