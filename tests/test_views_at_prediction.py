@@ -150,8 +150,8 @@ def wide(root: Path, counts: dict[str, int]) -> Path:
                 draw = ImageDraw.Draw(image)
                 for left in (0, 320):
                     for _ in range(6):
-                        x, y = left + source.integers(10, 100), source.integers(0, 110)
-                        draw.ellipse((x, y, x + 50, y + 50), fill=tuple(int(one) for one in colour))
+                        x, y = left + int(source.integers(10, 100)), int(source.integers(0, 110))
+                        draw.ellipse((x, y, x + 50, y + 50), fill=colour)
                 image.save(root / split / label / f"picture {number}.png")
     return root
 
