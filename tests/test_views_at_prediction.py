@@ -67,7 +67,7 @@ def test_a_fold_is_asked_by_the_head_that_never_saw_it(monkeypatch: pytest.Monke
     assert (answers == targets[own]).mean() > 0.8
 
     drawn = found.drawn(seed=3, most=50)
-    seen = features[drawn].repeat(1, 2, 1) + torch.randn(
+    seen = features[drawn].repeat(1, 2, 1) + 4 * torch.randn(
         50, 4, features.shape[2], generator=torch.Generator().manual_seed(0)
     )
     gain = found.gain(drawn, seen)
