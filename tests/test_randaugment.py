@@ -71,7 +71,9 @@ def test_what_is_drawn_is_what_torchvision_might_have_drawn(photograph: Image.Im
     drawn = [randaugment(photograph, random.Random(seed), 1, 9).tobytes() for seed in range(400)]
     assert set(drawn) == set(might)
     once = {one: Image.frombytes("RGB", photograph.size, one) for one in might}
-    twice = {theirs(name, first, 9, sign).tobytes() for first in once.values() for name in OPERATIONS for sign in (1, -1)}
+    twice = {
+        theirs(name, first, 9, sign).tobytes() for first in once.values() for name in OPERATIONS for sign in (1, -1)
+    }
     assert {randaugment(photograph, random.Random(seed), 2, 9).tobytes() for seed in range(60)} <= twice
 
 

@@ -75,7 +75,9 @@ class LearningOptions:
     precision: Literal["auto", Precision] = option(
         "auto", "auto (bfloat16 where the processor computes in it), float32 or bfloat16"
     )
-    compiled: bool = option(False, "on the bank: torch.compile the network first: 10 s, which pay beyond 5,000 views")
+    compiled: bool = option(
+        False, "torch.compile the network first: 10 s, which pay beyond 5,000 views; unfrozen: its steps too, a minute"
+    )
     views: int = option(
         4, "on the bank: views of each training picture, the clean one among them; unfrozen: each draw is a new one",
         least=1, most=MOST_VIEWS, heading="The pictures", flag="Views of each training picture; 1: the clean one.",

@@ -76,7 +76,9 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "TranslateX": Operation(_translated_across, most=_TRANSLATED, signed=True),
     "TranslateY": Operation(_translated_down, most=_TRANSLATED, signed=True),
     "Rotate": Operation(_rotated, most=30.0, signed=True),  # degrees
-    "Brightness": Operation(lambda picture, by: ImageEnhance.Brightness(picture).enhance(1 + by), most=0.9, signed=True),
+    "Brightness": Operation(
+        lambda picture, by: ImageEnhance.Brightness(picture).enhance(1 + by), most=0.9, signed=True
+    ),
     "Color": Operation(lambda picture, by: ImageEnhance.Color(picture).enhance(1 + by), most=0.9, signed=True),
     "Contrast": Operation(lambda picture, by: ImageEnhance.Contrast(picture).enhance(1 + by), most=0.9, signed=True),
     "Sharpness": Operation(lambda picture, by: ImageEnhance.Sharpness(picture).enhance(1 + by), most=0.9, signed=True),
