@@ -14,12 +14,11 @@ random, which costs the same. Pictures are those of `--flowers`, copied with ano
 pictures decoded in processes, for ResNet152 also in those of a server (as in a notebook, and after compiling) and in
 threads; and the pictures without any network. `finetuning` is `train_network` with the recipe `finetune`, in pictures a
 second of its last epoch, its valid pictures included; likewise with its steps compiled, with RandAugment, and with its
-last epoch at `--final-crop` pixels. Beside it stand steps on pixels that the device has already;
-its views without a network, as they are and with RandAugment; timm's `train.py`, where `--timm-train` names that file, in the same number of workers as
-there are processors, bfloat16 and channels last (the mean over its last epoch, which it prints itself); and the loop
-that everyone writes, once with timm's network and loader (`create_loader`) and once with torchvision's
-(RandomResizedCrop, a flip), a worker for each processor. `tests` runs those that take a device, with
-`--device`.
+last epoch at `--final-crop` pixels. Beside it stand steps on pixels that the device has already; its views without a
+network, as they are and with RandAugment; timm's `train.py`, where `--timm-train` names that file, in the same number
+of workers as there are processors, bfloat16 and channels last (the mean over its last epoch, which it prints itself);
+and the loop that everyone writes, once with timm's network and loader (`create_loader`) and once with torchvision's
+(RandomResizedCrop, a flip), a worker for each processor. `tests` runs those that take a device, with `--device`.
 """
 
 import argparse
@@ -285,7 +284,7 @@ def tuned(
     from train.recipe import load_recipe
     from train.run import options_of, train_recipe
 
-    told = {"weights": "none", "epochs": options.epochs, "views": 1, "backbone": name, **changes}
+    told = {"weights": "none", "epochs": options.epochs, "views": 1, "backbone": name, "final_crop": 0, **changes}
     recipe = load_recipe("finetune", told)
     with tempfile.TemporaryDirectory() as models:
         chosen = options_of(recipe, models=Path(models), device=options.device)

@@ -5,8 +5,10 @@ import time
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +18,8 @@ from tests.training_ground import TINY, grow
 from train import budget
 from train.budget import SIZES, VIEW_COUNTS, Speed, choose, parse_duration, plan_budget
 from train.downloaded_weights import DownloadedWeights
+from train.head import fit_head
+from train.heads.operations import operations_of
 from train.known_backbones import KNOWN_BACKBONES, KnownBackbone, weights_at_hand
 from train.optimising.settings import FitSettings
 from train.training import TrainOptions, train_head
@@ -190,6 +194,54 @@ def test_the_table_has_each_candidate_and_what_came_of_it(
     assert "fast │ 70.0 │ 30 / 96 │ 24 / 36 / 60 / 108 │ │ taken, 4 views" in printed
     assert "slow │ 80.0 │ 210 / 816 │ 140 / 242 / 446 / 854 │ 7 │ takes too long" in printed
     assert "slow │ – │ 210 / 816 │ 132 / 234 / 438 / 846 │ │ takes too long" in printed
+
+
+AT_ONCE = FitSettings(head="logistic")
+
+
+def test_a_head_that_is_fitted_at_once_has_no_epochs() -> None:
+    """Ten times as many cost ten times as much of a head in steps, and nothing more of one that has none."""
+    steps = [budget._time_head(64, 500, 5, TrainOptions(head=FitSettings(epochs=epochs)))[0] for epochs in (20, 400)]
+    assert steps[1] > 5 * steps[0]
+    settings = [replace(AT_ONCE, epochs=epochs) for epochs in (20, 400)]
+    assert len({operations_of(500, 4, 64, 5, one) for one in settings}) == 1
+    once = [budget._time_head(64, 500, 5, TrainOptions(head=one))[0] for one in settings]
+    assert once[1] < 5 * once[0]
+
+
+def test_steps_end_a_fit_before_its_epochs_do() -> None:
+    short = FitSettings(epochs=1000, steps=20, batch=100)
+    long = replace(short, steps=0)
+    taken = [budget._time_head(64, 1000, 5, TrainOptions(head=settings))[0] for settings in (short, long)]
+    assert taken[0] < taken[1] / 50
+
+
+def test_all_views_are_learnt_from_at_once_and_side_by_side_is_wide() -> None:
+    told = TrainOptions(head=AT_ONCE)
+    head, head_view = budget._time_head(512, 6000, 100, told)
+    assert head > head_view > 0
+    assert budget._time_head(512, 6000, 100, TrainOptions())[1] == 0  # each epoch draws one view of a picture
+    speed = replace(FAST, head=head, head_view=head_view, dim=512)
+    assert speed.seconds(1000, 100, 3) == pytest.approx(FAST.seconds(1000, 100, 3) - FAST.head + head + 2 * head_view)
+    pair = KnownBackbone("fast+fast", 85.0, 1.0)
+    both = budget._of_several(pair, [speed, speed], 6000, 100, told)
+    assert (both.dim, both.head) == (1024, budget._time_head(1024, 6000, 100, told)[0])
+    assert both.head > 2.5 * head  # a system of equations goes with the cube of its width
+    one = speed.seconds(1000, 100, 2) - head - head_view
+    assert both.seconds(1000, 100, 2) == pytest.approx(2 * one + both.head + both.head_view)
+
+
+@pytest.mark.parametrize("head", ["auto", "ridge"])
+def test_what_is_estimated_of_a_head_at_once_is_near_what_it_takes(head: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By processor time, as other programs run beside; at four times the rows and twice the features."""
+    monkeypatch.setattr(budget.time, "perf_counter", time.process_time)
+    budget._seconds_an_operation.cache_clear()
+    settings = FitSettings(head=head)
+    estimated = sum(budget._time_head(1024, 1024, 40, TrainOptions(head=settings)))
+    features, labels = budget._random_features(1024, 1024, 40)
+    started = time.process_time()
+    fit_head(torch.cat([features, 0.9 * features], dim=1), labels, 40, settings)
+    assert 1 / 4 < estimated / (time.process_time() - started) < 4
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, network: float = 0.0) -> list[str]:

@@ -171,8 +171,7 @@ def train_network(
             broken=data.broken,
             computed=len(fitting.sampler) * len(history),
             notes=fitting.notes + untaught_notes(dataset),
-            trained=f"the head and {_told(stages)}"
-            + (f", the last {len(history) - since} epochs at {final.crop} pixels" if final else ""),
+            trained=f"the head and {_told(stages)}{_told_last(len(history) - since, final)}",
         ),
         options,
         place,
@@ -329,3 +328,9 @@ def _tuned(backbone: Backbone, preprocessing: Preprocessing) -> Backbone:
 
 def _told(stages: Sequence[Stage]) -> str:
     return stages[0].name if len(stages) == 1 else f"{len(stages)} stages from {stages[0].name} on"
+
+
+def _told_last(epochs: int, final: Preprocessing | None) -> str:
+    if final is None:
+        return ""
+    return f", the last {'epoch' if epochs == 1 else f'{epochs} epochs'} at {final.crop} pixels"
