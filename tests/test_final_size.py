@@ -213,7 +213,7 @@ def test_an_epoch_of_another_size_is_not_offered() -> None:
 @pytest.mark.parametrize(
     ("name", "size", "larger"),
     [
-        (VIT, 160, 96), ("timm:test_vit", 160, 96), ("timm:test_vit_relpos", 160, 192), ("timm:test_maxvit", 160, 192),
+        (VIT, 160, 96), ("timm:test_vit", 160, 96), ("timm:test_vit_relpos", 160, 192),
         ("timm:swin_tiny_patch4_window7_224", 224, 112), ("timm:eva02_tiny_patch14_224", 224, 98), (TINY, 160, 96),
     ],
 )  # fmt: skip
