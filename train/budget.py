@@ -65,7 +65,7 @@ class Speed:
     network: float  # one view through the network in the precision of training
     exact: float  # and in float32, as valid is measured
     overlap: bool  # decoding goes on beside the network: it runs on another processor
-    head: float  # fitting the head, all of it, on one view
+    head: float  # fitting the head, all of it
     load: float  # loading the weights
     banked: int = 0  # of the training pictures, how many need no more than the bank has for one view
     download: float = 0.0  # of the weights, which are not at hand
@@ -73,14 +73,14 @@ class Speed:
     step: int = 16  # pixels by which its size may change
     parts: tuple["Speed", ...] = ()
     dim: int = 0  # features of a view
-    head_view: float = 0.0  # fitting the head, for each view more: where all of them are learnt from at once
+    heads: Mapping[int, float] | None = None  # the same by views, of VIEW_COUNTS, where all are learnt from at once
 
     @classmethod
     def of_several(cls, candidate: KnownBackbone, parts: Sequence["Speed"]) -> "Speed":
         """What several networks cost together: each decodes for itself, and a head's work goes with its width."""
         total = {
             name: sum(getattr(one, name) for one in parts)
-            for name in ("decode", "draw", "network", "exact", "head", "load", "download", "dim", "head_view")
+            for name in ("decode", "draw", "network", "exact", "head", "load", "download", "dim")
         }
         return cls(
             backbone=candidate.name, quality=candidate.top1, broad=candidate.broad, parts=tuple(parts),
@@ -100,7 +100,7 @@ class Speed:
 
     def seconds(self, train: int, valid: int, views: int, size: float = 1.0) -> float:
         """What a run takes by estimate: the network's part goes with the square of the size."""
-        return self._features(train, valid, views, size) + self.head + (views - 1) * self.head_view
+        return self._features(train, valid, views, size) + (self.heads[views] if self.heads else self.head)
 
     def _features(self, train: int, valid: int, views: int, size: float) -> float:
         if self.parts:
@@ -254,7 +254,7 @@ def measure_speed(
     step = max(1, len(train) // _SAMPLE)
     sample = train[::step][:_SAMPLE]
     views = Views(max(VIEW_COUNTS), options.seed, options.augmentation)
-    head, head_view = _time_head(backbone.dim, len(train), classes, options)
+    heads = _time_head(backbone.dim, len(train), classes, options)
     one, several = (_time_pixels(backbone, sample, views, count) for count in (1, 4))
     return Speed(
         backbone=name,
@@ -265,8 +265,8 @@ def measure_speed(
         network=_time_network(FrozenNetwork(backbone.network, backbone.preprocessing, place.device, place.precision)),
         exact=_time_network(FrozenNetwork(backbone.network, backbone.preprocessing, place.device, "float32")),
         overlap=place.device.type != "cpu",
-        head=head,
-        head_view=head_view,
+        head=heads[1],
+        heads=heads,
         dim=backbone.dim,
         load=load,
         banked=_banked(backbone, train, options, place),
@@ -283,8 +283,8 @@ def _of_several(
     found = Speed.of_several(candidate, parts)
     if options.head.head == "sgd":
         return found
-    head, head_view = _time_head(found.dim, train, classes, options)
-    return replace(found, head=head, head_view=head_view)
+    heads = _time_head(found.dim, train, classes, options)
+    return replace(found, head=heads[1], heads=heads)
 
 
 def _require_candidates(wanted: Sequence[KnownBackbone], options: TrainOptions, *, offline: bool) -> None:
@@ -360,14 +360,13 @@ def _time_network(network: FrozenNetwork) -> float:
     return min(once(), once())
 
 
-def _time_head(dim: int, pictures: int, classes: int, options: TrainOptions) -> tuple[float, float]:
-    """Seconds to fit a head on one view of each picture, and how many more each further view makes it."""
+def _time_head(dim: int, pictures: int, classes: int, options: TrainOptions) -> dict[int, float]:
+    """Seconds to fit a head, by views of each picture."""
     settings = options.head
     if settings.head == "sgd":
-        return _time_steps(dim, pictures, classes, settings, options.seed), 0.0
+        return dict.fromkeys(VIEW_COUNTS, _time_steps(dim, pictures, classes, settings, options.seed))
     each = _seconds_an_operation(classes, settings)
-    once, twice = (each * operations_of(pictures, views, dim, classes, settings) for views in (1, 2))
-    return once, twice - once
+    return {views: each * operations_of(pictures, views, dim, classes, settings) for views in VIEW_COUNTS}
 
 
 def _time_steps(dim: int, pictures: int, classes: int, settings: FitSettings, seed: int) -> float:

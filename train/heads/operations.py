@@ -4,7 +4,7 @@ from typing import Final, get_args
 
 from curate.defaults import DEFAULT_FOLDS
 from train.heads.choice import COORDINATES, ENOUGH, STAYING, STRENGTHS, TELLING
-from train.heads.rows import MOST_COLUMNS
+from train.heads.rows import MOST_COLUMNS, WIDE
 from train.optimising.settings import ConvexHead, FitSettings
 
 # What a kind of work costs beside a product of matrices in float32, for each of its multiply-adds: on two processors.
@@ -19,13 +19,15 @@ _SOFTMAX: Final = 40.0  # of a logit, its gradient included
 def operations_of(pictures: int, views: int, dim: int, classes: int, settings: FitSettings) -> float:
     """About so many multiply-adds does `choose_head` take for features (pictures, views, dim).
 
-    Those of the moments and of logistic regression grow with the rows, those of the systems of equations do not.
+    Those of the moments and of logistic regression grow with the rows, which are all views; those of the systems of
+    equations only where there are more features than rows.
     """
     rows = pictures * views
-    width = min(dim, rows) if dim > MOST_COLUMNS else dim
+    wide = dim > min(MOST_COLUMNS, WIDE * rows)
+    width = rows if wide else dim
     own = pictures / DEFAULT_FOLDS
     folds = sum(1 for number in range(DEFAULT_FOLDS) if number * own < ENOUGH)
-    span = _SPAN * rows**3 + rows**2 * dim if dim > MOST_COLUMNS else 0.0
+    span = len(COORDINATES) * (_SPAN * rows**3 + 2 * rows**2 * dim) if wide else 0.0
     system = _SOLVING * width**3 / 6 + width**2 * classes
     tried = {kind: _tried(kind, own, folds, settings) for kind in get_args(ConvexHead)}
     # Both closed forms are tried in any case: they tell which coordinates are better
