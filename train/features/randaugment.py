@@ -70,7 +70,7 @@ def _rotated(picture: Image.Image, degrees: float) -> Image.Image:
 
 OPERATIONS: Final[dict[str, Operation]] = {
     "Identity": Operation(lambda picture, _: picture),
-    # The level is the tangent of the angle
+    # The level is the tangent of the angle, about the upper left corner
     "ShearX": Operation(lambda picture, level: _moved(picture, (1, level, 0, 0, 1, 0)), most=0.3, signed=True),
     "ShearY": Operation(lambda picture, level: _moved(picture, (1, 0, 0, level, 1, 0)), most=0.3, signed=True),
     "TranslateX": Operation(_translated_across, most=_TRANSLATED, signed=True),
