@@ -37,11 +37,11 @@ RECIPE = "the recipe"
 LINES: dict[str, dict[str, Any]] = {
     "the head alone": {"unfreeze": "none", "mixup": 0.0, "cutmix": 0.0},
     RECIPE: {},
-    "RandAugment, 1 of 5": {"randaugment": 1, "magnitude": 5},
-    "RandAugment, 2 of 9": {"randaugment": 2, "magnitude": 9},
+    "RandAugment 1 of 5": {"randaugment": 1, "magnitude": 5},
+    "RandAugment 2 of 9": {"randaugment": 2, "magnitude": 9},
     "larger at last": {"final_epochs": 2},
     "larger throughout": {},
-    "no mixup, no cutmix": {"mixup": 0.0, "cutmix": 0.0},
+    "no mixing": {"mixup": 0.0, "cutmix": 0.0},
     "no average of weights": {"ema": 0.0},
 }
 
