@@ -251,8 +251,8 @@ def finetuning(options: argparse.Namespace, device: torch.device, _limit: float)
             for title, changes in VARIANTS.items():
                 forget(device)
                 changed = {**changes, "final_crop": options.final_crop} if "final_epochs" in changes else changes
-                rate, _, words = tuned(name, root, options, device, changed)
-                line(f"  ours, {title}", rate, device, "")
+                reached, _, words = tuned(name, root, options, device, changed)
+                line(f"  ours, {title}", reached, device, "")
                 say(f"  {words}")
             if timms == next(iter(TUNED.values())):
                 line("  our views alone", views_alone(root, batch, {}), device, "")

@@ -236,7 +236,7 @@ def test_what_is_estimated_of_a_head_at_once_is_near_what_it_takes(
     head: Any, dim: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By processor time, as other programs run beside; with more rows and features than were timed."""
-    monkeypatch.setattr(budget.time, "perf_counter", time.process_time)
+    monkeypatch.setattr("train.budget.time.perf_counter", time.process_time)
     budget._seconds_an_operation.cache_clear()
     settings = FitSettings(head=head)
     estimated = head_seconds(settings, dim, 1024, 40)[2]

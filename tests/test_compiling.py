@@ -167,7 +167,7 @@ def fitting(
             torch.nn.Linear(800, 2),
         )
     work = Work(
-        model=model.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        model=model.to(memory_format=torch.channels_last),
         groups=parameter_groups(model.parameters(), weight_decay=0.01),
         loader=Pictures(stop_before),
         targets=torch.arange(20) % 2,

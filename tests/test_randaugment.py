@@ -41,7 +41,7 @@ def photograph() -> Image.Image:
 def theirs(name: str, image: Image.Image, level: float) -> Image.Image:
     """What torchvision's RandAugment makes of it."""
     found: Image.Image = _apply_op(  # it takes pictures of Pillow's as well
-        image, name, level, InterpolationMode.BILINEAR, [float(one) for one in FILL]  # type: ignore[arg-type]
+        image, name, level, InterpolationMode.BILINEAR, [float(one) for one in FILL]
     )  # fmt: skip
     return found
 
@@ -91,8 +91,8 @@ def test_every_operation_is_drawn_with_either_sign(photograph: Image.Image) -> N
     drawn = Counter(randaugment(photograph, random.Random(seed), 1, 9).tobytes() for seed in range(1400))
     assert set(drawn) == set(might)
     by_name = Counter(dict.fromkeys(OPERATIONS, 0))
-    for one, count in drawn.items():
-        by_name[might[one]] += count
+    for pixels, count in drawn.items():
+        by_name[might[pixels]] += count
     assert all(50 < count < 160 for count in by_name.values())  # 100 each, with a deviation of 10
     for name, one in OPERATIONS.items():
         if one.signed:

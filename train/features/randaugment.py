@@ -7,6 +7,7 @@ E. Cubuk, B. Zoph, J. Shlens, Q. Le, "RandAugment: Practical automated data augm
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 from PIL import Image, ImageEnhance, ImageOps
@@ -85,7 +86,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     # Bits of each colour that stay
     "Posterize": Operation(lambda picture, bits: ImageOps.posterize(picture, round(bits)), least=8.0, most=4.0),
     # From this value on, of 0 to 255, it is inverted
-    "Solarize": Operation(lambda picture, value: ImageOps.solarize(picture, value), least=255.0, most=0.0),
+    "Solarize": Operation(lambda picture, value: ImageOps.solarize(picture, ceil(value)), least=255.0, most=0.0),
     "AutoContrast": Operation(lambda picture, _: ImageOps.autocontrast(picture)),
     "Equalize": Operation(lambda picture, _: ImageOps.equalize(picture)),
 }

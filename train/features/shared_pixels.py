@@ -33,7 +33,8 @@ class SharedPixels:
 
     def at(self, number: int, count: int, crop: int = 0) -> NDArray[np.uint8]:
         """Room for the first `count` views of picture `number`: (count, crop, crop, 3), of a smaller `crop` too."""
-        place = self._pixels[number % len(self._pixels)]
+        place: NDArray[np.uint8] = self._pixels[number % len(self._pixels)]
         if not crop:
-            return place[:count]
-        return place.reshape(-1)[: count * crop * crop * 3].reshape(count, crop, crop, 3)
+            crop = place.shape[1]
+        found: NDArray[np.uint8] = place.reshape(-1)[: count * crop * crop * 3].reshape(count, crop, crop, 3)
+        return found
