@@ -56,13 +56,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--views", type=int, default=2, help="that the first head is fitted on")
     parser.add_argument("--folds", type=int, default=1, help="of five, how many are held out in turn")
+    parser.add_argument("--classes", type=int, default=0, help="so many of the classes alone; 0: all")
     parser.add_argument("--only", default="", help="of the lines, these, by commas")
     options = parser.parse_args()
     wanted = [name for name in LINES if name == RECIPE or not options.only or name in options.only.split(",")]
     right: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in wanted}
     taken = dict.fromkeys(wanted, 0.0)
     with tempfile.TemporaryDirectory() as folder:
-        fold, pictures = folds_of(options.flowers)
+        fold, pictures = folds_of(options.flowers, options.classes)
         for held in range(options.folds):
             root = laid_out(pictures, fold, held, Path(folder) / f"data {held}")
             for name in wanted:
@@ -85,12 +86,13 @@ def row(name: str, right: NDArray[np.bool_], other: NDArray[np.bool_], taken: fl
     return [name, f"{right.mean():.2%}", told, f"{taken:.0f}"]
 
 
-def folds_of(flowers: Path) -> tuple[NDArray[np.int64], list[LabelledPicture]]:
-    """The fold of each picture of train, and the pictures."""
+def folds_of(flowers: Path, classes: int) -> tuple[NDArray[np.int64], list[LabelledPicture]]:
+    """The fold of each picture of train, and the pictures; of so many classes, 0: all."""
     from curate.files.reading import sha256_of
 
     dataset = open_dataset(flowers)
-    pictures, labels = labelled_pictures(dataset, "train"), class_folder_labels(dataset, "train")
+    labels = class_folder_labels(dataset, "train")[: classes or None]
+    pictures = [one for one in labelled_pictures(dataset, "train") if one.label in labels]
     groups, notes = near_duplicate_groups(dataset)
     for note in notes:
         say(note)
