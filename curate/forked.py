@@ -33,7 +33,7 @@ R = TypeVar("R")
 _WORTH_FORKING = 8  # items, of some milliseconds each: to fork takes about as long as one of them
 _WORTH_SERVING = 4000  # likewise, where a server has to be started first: it imports what we have imported
 _IN_HAND = 2  # items that a process holds, so that it need not wait for us
-_MOST_IN_HAND = 64  # likewise, where we may be away for long; a pipe takes about four times as many, either way
+_MOST_IN_HAND = 64  # likewise, where we may be away for long: a pipe takes four times as many before it makes us wait
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _KEPT = 4 << 20  # bytes; a larger block goes back to the system as soon as it is free
 
@@ -85,8 +85,14 @@ def ordered_results_of(
 class Standing(Protocol):
     """Who answers one list of items after another."""
 
-    def ordered(self, items: Sequence[Any], lost: Callable[[Any, int], Any], *, ahead: int) -> Iterator[Any]:
-        """The results of `items`, in order, as `ordered_results_of` gives them; `lost` has to raise."""
+    def ordered(
+        self, items: Sequence[Any], lost: Callable[[Any, int], Any], *, ahead: int, eager: bool = False
+    ) -> Iterator[Any]:
+        """The results of `items`, in order, as `ordered_results_of` gives them; `lost` has to raise.
+
+        What is begun is begun when a result is asked for, two items a process. Where whoever asks waits long for
+        something else in between, `eager` gives each its whole share of what may be `ahead`.
+        """
         ...
 
 
@@ -325,12 +331,14 @@ class _Crew:
 class _StandingCrew(_Crew):
     """A crew that is sent its items, list after list, and lives until the end of the `with`."""
 
-    def ordered(self, items: Sequence[Any], lost: Callable[[Any, int], Any], *, ahead: int) -> Iterator[Any]:
+    def ordered(
+        self, items: Sequence[Any], lost: Callable[[Any, int], Any], *, ahead: int, eager: bool = False
+    ) -> Iterator[Any]:
         """As `Standing.ordered`."""
         self._drop_what_is_in_hand()
         self._items, self._ahead = items, ahead
-        # Whoever asks computes in between, and hands nothing out meanwhile: what is to be ahead is with them by then
-        self._in_hand = max(_IN_HAND, min(_MOST_IN_HAND, ceil(ahead / max(1, len(self._workers)))))
+        share = ceil(ahead / max(1, len(self._workers)))
+        self._in_hand = max(_IN_HAND, min(_MOST_IN_HAND, share)) if eager else _IN_HAND
         self._left, self._open, self._done = list(range(len(items))), 0, set()
         return _in_order(self.results(lost))
 

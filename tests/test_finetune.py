@@ -277,7 +277,9 @@ def noted(source, position, *asked):
     return found
 
 PixelSource._view = noted
-source = PixelSource(readable, load_backbone(TINY, "none", crop=64).preprocessing, Augmentation(), seed=3)
+to = load_backbone(TINY, "none", crop=64).preprocessing
+elsewhere = torch.device("meta")  # what computes beside the processors, as a GPU does
+source = PixelSource(readable, to, Augmentation(), seed=3, device=elsewhere)
 order, found = torch.arange(len(files)), []
 with source.at_work(8, len(files)):
     for _ in source.inputs(0, order, torch.split(order, 8)):

@@ -134,7 +134,9 @@ class PixelSource:
             return
         assert self._room is not None
         items: list[Item] = [(number, *draw, is_last) for number, draw in enumerate(draws)]
-        done = self._crew.ordered(items, self._lost, ahead=self._ahead)
+        # Processors that compute the network too would draw in its way: its threads wait for each other
+        eager = self.device.type != "cpu"
+        done = self._crew.ordered(items, self._lost, ahead=self._ahead, eager=eager)
         crop = self._to(is_last=is_last).crop
         staging = PixelStaging(self.device, self._most, crop)
         start = 0
