@@ -442,6 +442,9 @@ class _Threads:
     def __init__(self, function: Callable[[Any], Any], workers: int) -> None:
         self._function, self._workers = function, workers
 
-    def ordered(self, items: Sequence[Any], _lost: Callable[[Any, int], Any], *, ahead: int) -> Iterator[Any]:
-        """As `Standing.ordered`."""
+    def ordered(
+        self, items: Sequence[Any], _lost: Callable[[Any, int], Any], *, ahead: int, eager: bool = True
+    ) -> Iterator[Any]:
+        """As `Standing.ordered`; threads go on in any case."""
+        del eager
         return ordered_map(self._function, items, workers=self._workers, ahead=ahead)
