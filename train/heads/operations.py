@@ -10,7 +10,7 @@ from train.optimising.settings import ConvexHead, FitSettings
 # What a kind of work costs beside a product of matrices in float32, for each of its multiply-adds: on two processors.
 _SOLVING: Final = 2.0  # a triangle, and all else in a system of equations
 _DOUBLE: Final = 2.0  # float64
-_SPAN: Final = 25.0  # eigenvectors, each number of theirs
+_SPAN: Final = 4.0  # eigenvectors, each number of theirs
 _STEPS: Final = 25  # of L-BFGS for each strength in each fold
 _LAST_STEPS: Final = 60  # and on all pictures, to the end
 _SOFTMAX: Final = 40.0  # of a logit, its gradient included
