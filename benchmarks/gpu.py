@@ -13,12 +13,12 @@ random, which costs the same. Pictures are those of `--flowers`, copied with ano
 `--compiled` through torch.compile. `extraction` is `extract` into an empty bank after a first run that warmed up, with
 pictures decoded in processes, for ResNet152 also in those of a server (as in a notebook, and after compiling) and in
 threads; and the pictures without any network. `finetuning` is `train_network` with the recipe `finetune`, in pictures a
-second of its last epoch, its valid pictures included. Beside it stand its steps on pixels that the device has already;
-its views without a network; timm's `train.py`, where `--timm-train` names that file, in the same number of workers as
-there are processors, bfloat16 and channels last (the mean over its last epoch, which it prints itself); and the loop
-that everyone writes, once with timm's network and loader (`create_loader`) and once with torchvision's
-(RandomResizedCrop, a flip), a worker for each processor. `tests` runs those that take a device, with
-`--device`.
+second of its last epoch, its valid pictures included; likewise with its steps compiled, with RandAugment, and with its
+last epoch at `--final-crop` pixels. Beside it stand steps on pixels that the device has already; its views without a
+network, as they are and with RandAugment; timm's `train.py`, where `--timm-train` names that file, in the same number
+of workers as there are processors, bfloat16 and channels last (the mean over its last epoch, which it prints itself);
+and the loop that everyone writes, once with timm's network and loader (`create_loader`) and once with torchvision's
+(RandomResizedCrop, a flip), a worker for each processor. `tests` runs those that take a device, with `--device`.
 """
 
 import argparse
@@ -30,7 +30,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,11 @@ SHAPES = {
     "ViT-L/16": "vit_large_patch16_224",
 }
 PLACES = ("processes", "those of a server", "threads")
+VARIANTS: dict[str, dict[str, Any]] = {
+    "compiled": {"compiled": True},
+    "RandAugment": {"randaugment": 2, "magnitude": 9},
+    "larger at last": {"final_epochs": 1},
+}
 TUNED = {"resnet50": "resnet50", "timm:vit_base_patch16_224": "vit_base_patch16_224"}  # ours, and timm's name
 
 
@@ -75,7 +80,8 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="timm's test networks for all, to try this on a processor")
     parser.add_argument("--tuned", default="", help="of the networks that `finetuning` takes, those alone")
     parser.add_argument("--timm-train", type=Path, help="timm's train.py")
-    parser.add_argument("--epochs", type=int, default=2, help="of fine-tuning")
+    parser.add_argument("--epochs", type=int, default=2, help="of fine-tuning, 2 or more")
+    parser.add_argument("--final-crop", type=int, default=384, help="pixels a side of fine-tuning's last epoch")
     parser.add_argument("--side", type=int, default=8192, help="of the matrices of the limit")
     options = parser.parse_args()
     if options.tiny:
@@ -239,11 +245,18 @@ def finetuning(options: argparse.Namespace, device: torch.device, _limit: float)
             if options.tuned and name not in options.tuned.split(","):
                 continue
             forget(device)
-            ours, batch, words = tuned(name, root, options, device)
+            ours, batch, words = tuned(name, root, options, device, {})
             line(f"{name}: ours, batches of {batch}", ours, device, "")
             say(f"  {words}")
+            for title, changes in VARIANTS.items():
+                forget(device)
+                changed = {**changes, "final_crop": options.final_crop} if "final_epochs" in changes else changes
+                reached, _, words = tuned(name, root, options, device, changed)
+                line(f"  ours, {title}", reached, device, "")
+                say(f"  {words}")
             if timms == next(iter(TUNED.values())):
-                line("  our views alone", views_alone(root, batch), device, "")
+                line("  our views alone", views_alone(root, batch, {}), device, "")
+                line("  with RandAugment", views_alone(root, batch, VARIANTS["RandAugment"]), device, "")
             steps = plain_step(timms, device)
             forget(device)
             line("  a plain step, no pictures", alone(steps, batch, device), device)
@@ -264,12 +277,15 @@ def line(title: str, rate: float, device: torch.device, memory: str | None = Non
     say(f"{title:48}{rate:12,.0f}{peak(device) if memory is None else memory:>13}")
 
 
-def tuned(name: str, root: Path, options: argparse.Namespace, device: torch.device) -> tuple[float, int, str]:
-    """Pictures a second of the last epoch, the batch, and what else there is to say."""
+def tuned(
+    name: str, root: Path, options: argparse.Namespace, device: torch.device, changes: Mapping[str, Any]
+) -> tuple[float, int, str]:
+    """Pictures a second of the last epoch, the batch, and what else there is to say; `changes` are of the recipe."""
     from train.recipe import load_recipe
     from train.run import options_of, train_recipe
 
-    recipe = load_recipe("finetune", {"weights": "none", "epochs": options.epochs, "views": 1, "backbone": name})
+    told = {"weights": "none", "epochs": options.epochs, "views": 1, "backbone": name, "final_crop": 0, **changes}
+    recipe = load_recipe("finetune", told)
     with tempfile.TemporaryDirectory() as models:
         chosen = options_of(recipe, models=Path(models), device=options.device)
         ends = [time.perf_counter()]
@@ -279,14 +295,14 @@ def tuned(name: str, root: Path, options: argparse.Namespace, device: torch.devi
     return rate, recipe.options.head.batch, f"{parts}; {report.precision}; peak memory {peak(device)}"
 
 
-def views_alone(root: Path, batch: int) -> float:
-    """The views that fine-tuning draws, without a network."""
+def views_alone(root: Path, batch: int, changes: Mapping[str, Any]) -> float:
+    """The views that fine-tuning draws, without a network; `changes` are of the recipe."""
     from train.features.augmentation import Augmentation
     from train.features.pixels import PixelSource, Readable
     from train.recipe import load_recipe
 
     files = sorted((root / "train").glob("*/*.jpg"))
-    drawn = Augmentation(**load_recipe("finetune", {}).options.augmentation.to_dict())
+    drawn = Augmentation(**load_recipe("finetune", changes).options.augmentation.to_dict())
     pictures = [Readable(file, file.parent.name, file.stem) for file in files]
     source = PixelSource(pictures, load_backbone("resnet50", "none").preprocessing, drawn, 1)
     everything, parts = torch.arange(len(files)), torch.split(torch.arange(len(files)), batch)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from math import ceil
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from selectors import EVENT_READ, DefaultSelector
@@ -32,6 +33,7 @@ R = TypeVar("R")
 _WORTH_FORKING = 8  # items, of some milliseconds each: to fork takes about as long as one of them
 _WORTH_SERVING = 4000  # likewise, where a server has to be started first: it imports what we have imported
 _IN_HAND = 2  # items that a process holds, so that it need not wait for us
+_MOST_IN_HAND = 64  # likewise, where we may be away for long: a pipe takes four times as many before it makes us wait
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _KEPT = 4 << 20  # bytes; a larger block goes back to the system as soon as it is free
 
@@ -83,8 +85,14 @@ def ordered_results_of(
 class Standing(Protocol):
     """Who answers one list of items after another."""
 
-    def ordered(self, items: Sequence[Any], lost: Callable[[Any, int], Any], *, ahead: int) -> Iterator[Any]:
-        """The results of `items`, in order, as `ordered_results_of` gives them; `lost` has to raise."""
+    def ordered(
+        self, items: Sequence[Any], lost: Callable[[Any, int], Any], *, ahead: int, eager: bool = False
+    ) -> Iterator[Any]:
+        """The results of `items`, in order, as `ordered_results_of` gives them; `lost` has to raise.
+
+        What is begun is begun when a result is asked for, two items a process. Where whoever asks waits long for
+        something else in between, `eager` gives each its whole share of what may be `ahead`.
+        """
         ...
 
 
@@ -245,12 +253,13 @@ class _Crew:
     def _hand_out(self) -> None:
         """Give each worker that has space the next items, in turn; end a worker that has none when all are given."""
         there = [worker for worker in self._workers.values() if not worker.ours.closed]
-        for room in range(1, self._in_hand + 1):
-            for worker in there:
-                if len(worker.in_hand) < room and self._left and self._left[0] < self._open + self._ahead:
-                    worker.in_hand.append(heappop(self._left))
-                    with suppress(ConnectionError):  # it has died, which shows when its answer is read
-                        worker.ours.send(self._message(worker.in_hand[-1]))
+        while there and self._left and self._left[0] < self._open + self._ahead:
+            worker = min(there, key=lambda one: len(one.in_hand))
+            if len(worker.in_hand) >= self._in_hand:
+                break
+            worker.in_hand.append(heappop(self._left))
+            with suppress(ConnectionError):  # it has died, which shows when its answer is read
+                worker.ours.send(self._message(worker.in_hand[-1]))
         for worker in there:
             if not self._left and not worker.in_hand:
                 self._let_go(worker)
@@ -322,10 +331,14 @@ class _Crew:
 class _StandingCrew(_Crew):
     """A crew that is sent its items, list after list, and lives until the end of the `with`."""
 
-    def ordered(self, items: Sequence[Any], lost: Callable[[Any, int], Any], *, ahead: int) -> Iterator[Any]:
+    def ordered(
+        self, items: Sequence[Any], lost: Callable[[Any, int], Any], *, ahead: int, eager: bool = False
+    ) -> Iterator[Any]:
         """As `Standing.ordered`."""
         self._drop_what_is_in_hand()
         self._items, self._ahead = items, ahead
+        share = ceil(ahead / max(1, len(self._workers)))
+        self._in_hand = max(_IN_HAND, min(_MOST_IN_HAND, share)) if eager else _IN_HAND
         self._left, self._open, self._done = list(range(len(items))), 0, set()
         return _in_order(self.results(lost))
 
@@ -429,6 +442,9 @@ class _Threads:
     def __init__(self, function: Callable[[Any], Any], workers: int) -> None:
         self._function, self._workers = function, workers
 
-    def ordered(self, items: Sequence[Any], _lost: Callable[[Any, int], Any], *, ahead: int) -> Iterator[Any]:
-        """As `Standing.ordered`."""
+    def ordered(
+        self, items: Sequence[Any], _lost: Callable[[Any, int], Any], *, ahead: int, eager: bool = True
+    ) -> Iterator[Any]:
+        """As `Standing.ordered`; threads go on in any case."""
+        del eager
         return ordered_map(self._function, items, workers=self._workers, ahead=ahead)

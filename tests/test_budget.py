@@ -5,8 +5,10 @@ import time
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +18,8 @@ from tests.training_ground import TINY, grow
 from train import budget
 from train.budget import SIZES, VIEW_COUNTS, Speed, choose, parse_duration, plan_budget
 from train.downloaded_weights import DownloadedWeights
+from train.head import fit_head
+from train.heads.operations import operations_of
 from train.known_backbones import KNOWN_BACKBONES, KnownBackbone, weights_at_hand
 from train.optimising.settings import FitSettings
 from train.training import TrainOptions, train_head
@@ -198,6 +202,56 @@ def test_the_table_has_each_candidate_and_what_came_of_it(
     assert "fast │ 70.0 │ 30 / 96 │ 24 / 36 / 60 / 108 │ │ taken, 4 views" in printed
     assert "slow │ 80.0 │ 210 / 816 │ 140 / 242 / 446 / 854 │ 7 │ takes too long" in printed
     assert "slow │ – │ 210 / 816 │ 132 / 234 / 438 / 846 │ │ takes too long" in printed
+
+
+AT_ONCE = FitSettings(head="logistic")
+
+
+def head_seconds(settings: FitSettings, dim: int = 64, pictures: int = 500, classes: int = 5) -> dict[int, float]:
+    return budget._time_head(dim, pictures, classes, TrainOptions(head=settings))
+
+
+def test_a_head_that_is_fitted_at_once_has_no_epochs() -> None:
+    """Twenty times as many cost so much more of a head in steps, and nothing of one that has none."""
+    steps = [head_seconds(FitSettings(epochs=epochs))[1] for epochs in (20, 400)]
+    assert steps[1] > 5 * steps[0]
+    once = [head_seconds(replace(AT_ONCE, epochs=epochs))[1] for epochs in (20, 400)]
+    assert once[1] < 5 * once[0]
+    assert len({operations_of(500, 4, 64, 5, replace(AT_ONCE, epochs=epochs)) for epochs in (20, 400)}) == 1
+
+
+def test_steps_end_a_fit_before_its_epochs_do() -> None:
+    short = FitSettings(epochs=1000, steps=20, batch=100)
+    assert head_seconds(short, pictures=1000)[1] < head_seconds(replace(short, steps=0), pictures=1000)[1] / 50
+
+
+def test_all_views_are_learnt_from_at_once_and_side_by_side_is_wide() -> None:
+    told = TrainOptions(head=AT_ONCE)
+    heads = head_seconds(AT_ONCE, 512, 6000, 100)
+    assert heads[1] < heads[2] < heads[4] < heads[8] < 8 * heads[1]
+    assert len(set(head_seconds(FitSettings(), 512, 6000, 100).values())) == 1  # each epoch draws one view of a picture
+    speed = replace(FAST, head=heads[1], heads=heads, dim=512)
+    assert speed.seconds(1000, 100, 4) == pytest.approx(FAST.seconds(1000, 100, 4) - FAST.head + heads[4])
+    both = budget._of_several(KnownBackbone("fast+fast", 85.0, 1.0), [speed, speed], 6000, 100, told)
+    wider = head_seconds(AT_ONCE, 1024, 6000, 100)
+    assert (both.dim, both.head, both.heads) == (1024, wider[1], wider)
+    assert wider[1] > 2.2 * heads[1]  # a system of equations goes with the cube of its width
+    assert both.seconds(1000, 100, 2) == pytest.approx(2 * (speed.seconds(1000, 100, 2) - heads[2]) + wider[2])
+
+
+@pytest.mark.parametrize(("head", "dim"), [("auto", 640), ("ridge", 1024), ("lda", 2048)])
+def test_what_is_estimated_of_a_head_at_once_is_near_what_it_takes(
+    head: Any, dim: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By processor time, as other programs run beside; with more rows and features than were timed."""
+    monkeypatch.setattr("train.budget.time.perf_counter", time.process_time)
+    budget._seconds_an_operation.cache_clear()
+    settings = FitSettings(head=head)
+    estimated = head_seconds(settings, dim, 600, 40)[2]
+    features, labels = budget._random_features(600, dim, 40)
+    started = time.process_time()
+    fit_head(torch.cat([features, 0.9 * features], dim=1), labels, 40, settings)
+    assert 1 / 4 < estimated / (time.process_time() - started) < 4
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, network: float = 0.0) -> list[str]:

@@ -1,5 +1,7 @@
 """More than the last layer: what is frozen stays, what trains learns, and every switch does what it says."""
 
+import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +14,7 @@ import torch
 from PIL import Image
 
 from curate.errors import UserError
+from tests.forking import Forks
 from tests.training_ground import TINY, grow
 from train.backbones import Backbone, load_backbone
 from train.checkpoint import Checkpoint, load_checkpoint
@@ -253,6 +256,77 @@ def test_a_view_follows_from_seed_picture_and_epoch_alone(garden: Path) -> None:
     # A pause in the epoch: the later parts alone give the same views
     parts = torch.split(torch.arange(6), 2)
     assert torch.equal(torch.cat(list(source.inputs(0, torch.tensor(drawn), parts[1:]))), one[2:])
+
+
+AHEAD = """
+import json, mmap, os, sys, time
+from pathlib import Path
+import torch
+from tests.training_ground import TINY
+from train.backbones import load_backbone
+from train.features.augmentation import Augmentation
+from train.features.pixels import PixelSource, Readable
+
+files = sorted(Path(sys.argv[1]).rglob("*.jpg"))
+readable = [Readable(file, file.parent.name, file.stem) for file in files]
+drawn, view = mmap.mmap(-1, len(files)), PixelSource._view  # a byte a view, which every process sees
+
+def noted(source, position, *asked):
+    found = view(source, position, *asked)
+    drawn[position] = 1
+    return found
+
+PixelSource._view = noted
+to = load_backbone(TINY, "none", crop=64).preprocessing
+elsewhere = torch.device("meta")  # what computes beside the processors, as a GPU does
+source = PixelSource(readable, to, Augmentation(), seed=3, device=elsewhere)
+order, found = torch.arange(len(files)), []
+with source.at_work(8, len(files)):
+    for _ in source.inputs(0, order, torch.split(order, 8)):
+        wanted = min(len(files), 8 * (len(found) + 1) + 24)
+        deadline = time.monotonic() + 20
+        while sum(drawn[:]) < wanted and time.monotonic() < deadline:  # a step of the network: nothing is asked for
+            time.sleep(0.01)
+        time.sleep(0.05)
+        found.append([wanted, sum(drawn[:])])
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_three_batches_are_drawn_while_the_network_computes_one(tmp_path: Path, forks: Forks) -> None:
+    """So that it finds them drawn when it is done, however long it took: no batch waits for a step."""
+    root = grow(tmp_path / "data", {"train": 20})
+    done = forks.start(AHEAD, root).wait()
+    assert done.returncode == 0, done.stderr
+    for wanted, drawn in json.loads(done.stdout):
+        assert drawn == wanted
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bfloat16", torch.bfloat16), ("float32", torch.float32)])
+@pytest.mark.parametrize("mixed", [0.0, 0.3])
+def test_a_step_computes_channels_last_in_the_precision_that_is_asked_for(
+    precision: Any, dtype: torch.dtype, mixed: float, garden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, bool, torch.dtype, torch.dtype]] = []
+
+    def noted(model: PixelClassifier, pictures: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = model.head(model.network(pictures))
+        weight = model.network.get_parameter("layer1.0.conv1.weight")
+        last = torch.channels_last
+        seen.append(
+            (
+                pictures.is_contiguous(memory_format=last),
+                weight.is_contiguous(memory_format=last),
+                logits.dtype,
+                weight.dtype,
+            )
+        )
+        return logits
+
+    monkeypatch.setattr(PixelClassifier, "logits", noted)
+    train(garden, tmp_path, replace(SMALL, epochs=1, mixup=mixed, cutmix=mixed), precision=precision)
+    assert set(seen) == {(True, True, dtype, torch.float32)}  # the weights themselves are exact
 
 
 def test_a_picture_that_vanishes_is_named(tmp_path: Path) -> None:

@@ -177,7 +177,8 @@ def train(root, models, save_every=0.0):
         clip=1.0, warmup=1, keep="best", hidden=(8,), dropout=0.3, label_smoothing=0.1, balance=0.5)
     return train_network(Path(root), TrainOptions(
         backbone=TINY, weights="none", views=1, crop=48, device="cpu", models=Path(models), head=settings,
-        tuning=Tuning(unfreeze="layer2", backbone_rate=0.5, rate_decay=0.8), save_every=save_every,
+        tuning=Tuning(unfreeze="layer2", backbone_rate=0.5, rate_decay=0.8, final_crop=64, final_epochs=2),
+        save_every=save_every,
         augmentation=Augmentation(20, 0.6, 0.5, 0.2)))
 
 def in_a_child(work):

@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -113,9 +113,7 @@ def load_backbone(
         network, preprocessing, label = _from_timm(architecture, weights, file, seed, cut)
     preprocessing = (preprocessing_in(file, architecture) if file else None) or preprocessing
     if crop:
-        preprocessing = replace(
-            preprocessing, crop=crop, resize=round(preprocessing.resize * crop / preprocessing.crop)
-        )
+        preprocessing = preprocessing.at(crop)
     pooling: Pooling = "own"
     if library == "timm":
         pooling = pooling_of(architecture, network)

@@ -8,8 +8,8 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -24,14 +24,16 @@ from curate.progress import Progress, silent
 from curate.splitting.since_split import open_current_split
 from train.backbone_names import networks_named
 from train.backbones import Backbone
-from train.device import one_thread
 from train.features.bank import CLEAN, FeatureBank
 from train.features.extract import bank_key
 from train.features.freeze import FrozenNetwork
 from train.features.views import Views
-from train.head import fit_head
+from train.head import fit_head, threads_for
 from train.heads.held_out import MOST_ASKED
+from train.heads.operations import operations_of
 from train.known_backbones import KNOWN_BACKBONES, KnownBackbone, known_backbone, published_weights, weights_at_hand
+from train.optimising.fitting import epochs_of
+from train.optimising.settings import FitSettings
 from train.options import weights_by_network
 from train.pictures import LabelledPicture
 from train.timm_networks import patch_of
@@ -45,6 +47,7 @@ _SAMPLE = 16  # pictures that are decoded and computed to measure a speed
 _MARGIN = 0.85  # of the budget is planned for: the rest is for what a moment's measurement does not show
 _PLANNING = 0.2  # of the budget at most goes into measuring
 _DOWNLOAD = 4e6  # bytes a second that a download is taken to have: none is made to measure
+_HEAD = 512  # pictures, and features of them, by which a head that is fitted at once is timed
 _GAIN = 4.0  # how much faster, at best, a multiply-add of a larger network may run than one of a smaller
 
 
@@ -71,13 +74,15 @@ class Speed:
     step: int = 16  # pixels by which its size may change
     asked: int = 1  # views that answers are tried from, on held-out pictures and then on valid
     parts: tuple["Speed", ...] = ()
+    dim: int = 0  # features of a view
+    heads: Mapping[int, float] | None = None  # the same by views, of VIEW_COUNTS, where all are learnt from at once
 
     @classmethod
     def of_several(cls, candidate: KnownBackbone, parts: Sequence["Speed"]) -> "Speed":
         """What several networks cost together: each decodes for itself, and a head's work goes with its width."""
         total = {
             name: sum(getattr(one, name) for one in parts)
-            for name in ("decode", "draw", "network", "exact", "head", "load", "download")
+            for name in ("decode", "draw", "network", "exact", "head", "load", "download", "dim")
         }
         return cls(
             backbone=candidate.name, quality=candidate.top1, broad=candidate.broad, parts=tuple(parts),
@@ -97,8 +102,11 @@ class Speed:
 
     def seconds(self, train: int, valid: int, views: int, size: float = 1.0) -> float:
         """What a run takes by estimate: the network's part goes with the square of the size."""
+        return self._features(train, valid, views, size) + (self.heads[views] if self.heads else self.head)
+
+    def _features(self, train: int, valid: int, views: int, size: float) -> float:
         if self.parts:
-            return sum(part.seconds(train, valid, views, size) for part in self.parts)
+            return sum(part._features(train, valid, views, size) for part in self.parts)
         fresh = train - (self.banked if size == 1.0 else 0)
         more = train * (views - 1)
         held_out, further = min(train, MOST_ASKED), self.asked - 1
@@ -107,7 +115,7 @@ class Speed:
         pixels = ((train if more else fresh) + valid + again) * self.decode + (more + again * further) * self.draw
         learnt, measured = fresh + more + held_out * further, valid * self.asked
         computed = (learnt * self.network + measured * self.exact) * size * size
-        return self.download + self.load + self.head + (max(pixels, computed) if self.overlap else pixels + computed)
+        return self.download + self.load + (max(pixels, computed) if self.overlap else pixels + computed)
 
     def answer(self, views: int) -> float:
         """Seconds that a picture takes to be predicted from so many views."""
@@ -198,7 +206,7 @@ def plan_budget(
     speeds = [
         measured[one.name]
         if one.networks == [one.name]
-        else Speed.of_several(one, [measured[network] for network in one.networks])
+        else _of_several(one, [measured[network] for network in one.networks], len(train), len(labels), options)
         for one in wanted
         if all(network in measured for network in one.networks)
     ]
@@ -251,6 +259,7 @@ def measure_speed(
     step = max(1, len(train) // _SAMPLE)
     sample = train[::step][:_SAMPLE]
     views = Views(max(VIEW_COUNTS), options.seed, options.augmentation)
+    heads = _time_head(backbone.dim, len(train), classes, options)
     one, several = (_time_pixels(backbone, sample, views, count) for count in (1, 4))
     return Speed(
         backbone=name,
@@ -261,7 +270,9 @@ def measure_speed(
         network=_time_network(FrozenNetwork(backbone.network, backbone.preprocessing, place.device, place.precision)),
         exact=_time_network(FrozenNetwork(backbone.network, backbone.preprocessing, place.device, "float32")),
         overlap=place.device.type != "cpu",
-        head=_time_head(backbone.dim, len(train), classes, options),
+        head=heads[1],
+        heads=heads,
+        dim=backbone.dim,
         load=load,
         banked=_banked(backbone, train, options, place),
         download=size / _DOWNLOAD if absent else 0.0,
@@ -269,6 +280,17 @@ def measure_speed(
         step=patch if (patch := patch_of(backbone.network)) > 1 else 16,
         asked=1 if options.head.head == "sgd" else options.asked_views,
     )
+
+
+def _of_several(
+    candidate: KnownBackbone, parts: Sequence[Speed], train: int, classes: int, options: TrainOptions
+) -> Speed:
+    """`Speed.of_several`; what a head that is fitted at once takes does not go with its width, and is asked anew."""
+    found = Speed.of_several(candidate, parts)
+    if options.head.head == "sgd":
+        return found
+    heads = _time_head(found.dim, train, classes, options)
+    return replace(found, head=heads[1], heads=heads)
 
 
 def _require_candidates(wanted: Sequence[KnownBackbone], options: TrainOptions, *, offline: bool) -> None:
@@ -344,16 +366,43 @@ def _time_network(network: FrozenNetwork) -> float:
     return min(once(), once())
 
 
-def _time_head(dim: int, pictures: int, classes: int, options: TrainOptions) -> float:
-    """One epoch on random features of at most 1,000 pictures, scaled to the whole."""
+def _time_head(dim: int, pictures: int, classes: int, options: TrainOptions) -> dict[int, float]:
+    """Seconds to fit a head, by views of each picture."""
+    settings = options.head
+    if settings.head == "sgd":
+        return dict.fromkeys(VIEW_COUNTS, _time_steps(dim, pictures, classes, settings, options.seed))
+    each = _seconds_an_operation(classes, settings)
+    return {views: each * operations_of(pictures, views, dim, classes, settings) for views in VIEW_COUNTS}
+
+
+def _time_steps(dim: int, pictures: int, classes: int, settings: FitSettings, seed: int) -> float:
+    """One epoch on random features of at most 1,000 pictures, scaled to the whole: each draws one view of a picture."""
     count = min(1000, pictures)
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(count, 1, dim, generator=generator)
-    labels = [number % classes for number in range(count)]
+    features, labels = _random_features(count, dim, classes)
     started = time.perf_counter()
-    with nullcontext() if options.head.hidden else one_thread():
-        fit_head(features, labels, classes, replace(options.head, epochs=1, steps=0), seed=options.seed)
-    return (time.perf_counter() - started) * pictures / count * options.head.epochs
+    with threads_for(settings):
+        fit_head(features, labels, classes, replace(settings, epochs=1, steps=0), seed=seed)
+    return (time.perf_counter() - started) * pictures / count * epochs_of(pictures, settings)
+
+
+@lru_cache(maxsize=8)
+def _seconds_an_operation(classes: int, settings: FitSettings) -> float:
+    """Of those of a head that is fitted at once: it has no epochs, so that a small one of all its parts is timed."""
+    classes = min(classes, _HEAD // 4)  # so that each has pictures in several folds
+    features, labels = _random_features(_HEAD, _HEAD, classes)
+    started = time.perf_counter()
+    with threads_for(settings):
+        fit_head(features, labels, classes, settings)
+    return (time.perf_counter() - started) / operations_of(_HEAD, 1, _HEAD, classes, settings)
+
+
+def _random_features(count: int, dim: int, classes: int) -> tuple[torch.Tensor, list[int]]:
+    """Features (count, 1, dim) in clusters, rectified as pooled ones are, and a class of each."""
+    generator = torch.Generator().manual_seed(0)
+    labels = [number % classes for number in range(count)]
+    centres = torch.randn(classes, dim, generator=generator)
+    features = (centres[labels] + torch.randn(count, dim, generator=generator)).relu_()
+    return features[:, None], labels
 
 
 def _banked(backbone: Backbone, train: Sequence[LabelledPicture], options: TrainOptions, place: Place) -> int:

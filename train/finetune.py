@@ -22,12 +22,15 @@ from train.backbones import Backbone, freeze_parameters, weights_digest
 from train.calibration import Calibration
 from train.evaluate import measure_valid, side_by_side
 from train.familiarity import Familiarity, learn_familiarity
+from train.features.compiling import CompiledSteps
 from train.features.pixels import PixelSource, Readable, readable_pictures
+from train.features.preprocessing import Preprocessing
 from train.features.views import Views
+from train.final_size import final_preprocessing, see_pictures_of
 from train.head import fit_head, require_room
 from train.metrics import Accuracy
 from train.optimising.distributed import Processes
-from train.optimising.fitting import Fitting, Measured, Work
+from train.optimising.fitting import Change, Fitting, Measured, Work, epochs_of
 from train.optimising.layers import Head, build_head
 from train.optimising.optimiser import discriminative_groups, parameter_groups
 from train.optimising.settings import FitSettings
@@ -62,7 +65,11 @@ class PixelClassifier(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Logits (N, classes) of pixels (N, crop, crop, 3), with a gradient where it is asked for."""
-        logits: torch.Tensor = self.head(self.network(self.preprocessing.normalise(pixels)))
+        return self.logits(self.preprocessing.normalise(pixels))
+
+    def logits(self, pictures: torch.Tensor) -> torch.Tensor:
+        """The same of normalised pictures (N, 3, crop, crop)."""
+        logits: torch.Tensor = self.head(self.network(pictures))
         return logits
 
     def train(self, mode: bool = True) -> Self:
@@ -117,13 +124,18 @@ def train_network(
     clock = Clock()
     backbone = _one_backbone(options)
     require_room(backbone.dim, len(labels), options.head)
+    final = final_preprocessing(backbone, options, len(train))
     clock.lap("load")
     data = _readable(train, valid, labels, backbone.preprocessing.resize, place.progress)
     clock.lap("features")
     settings = options.head
     facts = data.facts(open_dataset(root))
     unfinished = unfinished_run(options, [backbone], facts, place)
-    source = PixelSource(data.all(), backbone.preprocessing, options.augmentation, options.seed, device=place.device)
+    since = epochs_of(len(data.learnt), settings) - options.tuning.final_epochs if final else 0
+    source = PixelSource(
+        data.all(), backbone.preprocessing, options.augmentation, options.seed, device=place.device, last=final,
+        since=since,
+    )  # fmt: skip
     # Their processes are forked before anything else is begun: a bar's thread would forbid it, and a GPU delay it
     with source.at_work(settings.batch * settings.accumulate + 1, len(source.pictures) * settings.epochs):
         head = _first_head(backbone, data, dataset, options, settings, place)
@@ -140,7 +152,7 @@ def train_network(
         )
         history = fitting.run(place.progress)
     clock.lap("head")
-    tuned, head = _tuned(backbone), head.cpu().requires_grad_(False)
+    tuned, head = _tuned(backbone, model.preprocessing), head.cpu().requires_grad_(False)
     accuracy, calibration, familiarity = _figures(tuned, head, data, place)
     return finished(
         Trained(
@@ -160,7 +172,7 @@ def train_network(
             broken=data.broken,
             computed=len(fitting.sampler) * len(history),
             notes=fitting.notes + untried_views(options) + untaught_notes(dataset),
-            trained=f"the head and {_told(stages)}",
+            trained=f"the head and {_told(stages)}{_told_last(len(history) - since, final)}",
         ),
         options,
         place,
@@ -243,7 +255,8 @@ def _work(
         """Measure this process's share of valid."""
         mine = place.processes.share(torch.arange(len(truth)))
         correct, loss = 0, 0.0
-        batches = source.clean((len(data.learnt) + mine).tolist(), settings.batch)
+        is_last = model.preprocessing == source.last
+        batches = source.clean((len(data.learnt) + mine).tolist(), settings.batch, is_last=is_last)
         for places, pixels in zip(torch.split(mine, settings.batch), batches, strict=len(mine) > 0):
             with torch.autocast(place.device.type, torch.bfloat16, enabled=place.precision == "bfloat16"):
                 logits = classifier(pixels).to(torch.float32)
@@ -251,6 +264,14 @@ def _work(
             correct += int((logits.argmax(dim=1) == wanted).sum())
             loss += float(functional.cross_entropy(logits, wanted, reduction="sum"))
         return Measured(len(mine), correct, loss)
+
+    def change(classifier: nn.Module) -> None:
+        assert isinstance(classifier, PixelClassifier)
+        classifier.preprocessing = source.last
+        see_pictures_of(classifier.network, source.last.crop)
+
+    def normalised(pixels: torch.Tensor) -> torch.Tensor:
+        return model.preprocessing.normalise(pixels)
 
     groups = parameter_groups(model.head.parameters(), weight_decay=settings.weight_decay) + discriminative_groups(
         [stage.parameters for stage in stages],
@@ -268,6 +289,8 @@ def _work(
         device=place.device,
         precision=place.precision,
         title=f"Training the head and {_told(stages)}",
+        compiled=CompiledSteps(model.logits, normalised) if place.compiled else None,
+        change=Change(source.since, change) if source.since else None,
     )
 
 
@@ -294,12 +317,21 @@ def _figures(
     return accuracy, calibration, familiarity
 
 
-def _tuned(backbone: Backbone) -> Backbone:
-    """The backbone with the weights it has now, frozen again, on the CPU."""
+def _tuned(backbone: Backbone, preprocessing: Preprocessing) -> Backbone:
+    """The backbone with the weights and the pictures it has now, frozen again, on the CPU."""
     network = backbone.network.cpu().to(memory_format=torch.contiguous_format)
     freeze_parameters(network)
-    return replace(backbone, weights=f"{backbone.weights}, trained on", weights_sha256=weights_digest(network))
+    return replace(
+        backbone, weights=f"{backbone.weights}, trained on", weights_sha256=weights_digest(network),
+        preprocessing=preprocessing,
+    )  # fmt: skip
 
 
 def _told(stages: Sequence[Stage]) -> str:
     return stages[0].name if len(stages) == 1 else f"{len(stages)} stages from {stages[0].name} on"
+
+
+def _told_last(epochs: int, final: Preprocessing | None) -> str:
+    if final is None:
+        return ""
+    return f", the last {'epoch' if epochs == 1 else f'{epochs} epochs'} at {final.crop} pixels"

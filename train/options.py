@@ -23,7 +23,7 @@ Normalise = Literal["weights", "imagenet", "half"]
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """How far a view may depart from the picture. No corner is ever invented."""
+    """How far a view may depart from the picture. No corner is ever invented, but by RandAugment."""
 
     rotation: float = option(20.0, "degrees either way", least=0, most=180)
     smallest: float = option(
@@ -37,6 +37,8 @@ class AugmentationSettings:
     hue: float = option(
         0.0, "how far colours may turn either way, as a share of the whole circle of colours", least=0, most=0.5
     )
+    randaugment: int = option(0, "RandAugment (Cubuk et al. 2019): operations on a view; 0: none", least=0, most=14)
+    magnitude: int = option(9, "of all of them, 0 to 30", least=0, most=30)
 
     def __post_init__(self) -> None:
         require_within(self)
@@ -73,7 +75,9 @@ class LearningOptions:
     precision: Literal["auto", Precision] = option(
         "auto", "auto (bfloat16 where the processor computes in it), float32 or bfloat16"
     )
-    compiled: bool = option(False, "on the bank: torch.compile the network first: 10 s, which pay beyond 5,000 views")
+    compiled: bool = option(
+        False, "torch.compile the network first: 10 s, which pay beyond 5,000 views; unfrozen: its steps too, a minute"
+    )
     views: int = option(
         4, "on the bank: views of each training picture, the clean one among them; unfrozen: each draw is a new one",
         least=1, most=MOST_VIEWS, heading="The pictures", flag="Views of each training picture; 1: the clean one.",

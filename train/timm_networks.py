@@ -2,6 +2,7 @@
 
 import re
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
@@ -105,7 +106,9 @@ def resize(network: nn.Module, size: int) -> None:
     change = getattr(network, "set_input_size", None)
     if change is not None and not getattr(network, "dynamic_img_size", False):
         try:
-            change(img_size=(size, size))
+            with warnings.catch_warnings():  # of how its own interpolation calls PyTorch
+                warnings.simplefilter("ignore", UserWarning)
+                change(img_size=(size, size))
         except (AssertionError, RuntimeError, TypeError) as error:
             raise ValueError(f"{size} pixels a side do not fit its windows ({error})") from error
 

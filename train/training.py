@@ -138,6 +138,11 @@ def train_head(
     on, with nothing written but the bank.
     """
     options = options or TrainOptions()
+    if options.tuning.final_crop:
+        raise UserError(
+            f"final_crop = {options.tuning.final_crop} is for a network that trains, and the bank has features of one "
+            f"size: set crop instead, or --unfreeze something."
+        )
     dataset = open_current_split(root)
     train, valid, labels = pictures_of(dataset)
     place = Place.of(options, processes, progress)
@@ -359,7 +364,7 @@ def finished(
             labels,
             trained.valid_labels,
             balanced=trained.balanced,
-            history=trained.history,
+            history=trained.history[-options.tuning.final_epochs :] if options.tuning.final_crop else trained.history,
             authors_kept=options.authors_kept,
         )
         + memory_notes(place.device),
@@ -528,7 +533,7 @@ def _offer(history: Sequence[Epoch], authors_kept: Keep) -> str | None:
     )
     as_who = "" if authors_kept == "last" else ", as the recipe's authors did"
     return (
-        f"Epoch {better.number} of {len(history)} was {found} on valid: --set keep={keep} keeps that "
+        f"Epoch {better.number} of {history[-1].number} was {found} on valid: --set keep={keep} keeps that "
         f"epoch{as_who}; its figure on valid is then flattered."
     )
 

@@ -1,4 +1,4 @@
-"""Other views of a training picture: turned, cropped and mirrored, each drawn from its own seed."""
+"""Other views of a training picture: turned, cropped, mirrored and changed, each drawn from its own seed."""
 
 import hashlib
 import json
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from train.features.preprocessing import INTERPOLATIONS, Preprocessing
+from train.features.randaugment import FILL, randaugment
 from train.options import AugmentationSettings
 
 # Raised when the pixels of a view change for the same seed, so that no bank keeps features of the old ones.
 VIEWS_VERSION: Final = 1
 
-_LATER: Final = {"flip_vertical", "hue"}
+_LATER: Final = {"flip_vertical", "hue", "randaugment", "magnitude"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Augmentation(AugmentationSettings):
     def digest(self) -> str:
         """Eight hex digits that name this recipe for views, and the code that draws them."""
         # What came later is left out where it does nothing: the views are those from before
-        settings = {key: value for key, value in self.to_dict().items() if value or key not in _LATER}
+        told = self.to_dict() if self.randaugment else {**self.to_dict(), "magnitude": 0}
+        settings = {key: value for key, value in told.items() if value or key not in _LATER}
         text = json.dumps([VIEWS_VERSION, settings], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -61,6 +63,7 @@ class Augmentation(AugmentationSettings):
             turned = _hue_turned(turned, source.uniform(-self.hue, self.hue))
         if self.flip_vertical and source.random() < self.flip_vertical:
             turned = turned.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+        turned = randaugment(turned, source, self.randaugment, self.magnitude)
         return np.asarray(turned, dtype=np.uint8)
 
 
@@ -95,5 +98,5 @@ def _turn(square: Image.Image, angle: float, crop: int, side: float, *, mirrored
         mirror * sine, cosine, middle - mirror * sine * half - cosine * half,
     )  # fmt: skip
     return square.transform(
-        (crop, crop), Image.Transform.AFFINE, matrix, resample=Image.Resampling.BICUBIC, fillcolor=(124, 116, 104)
+        (crop, crop), Image.Transform.AFFINE, matrix, resample=Image.Resampling.BICUBIC, fillcolor=FILL
     )

@@ -58,11 +58,17 @@ def readable_pictures(
     return good, broken
 
 
+Item = tuple[int, int, str | None, bool]
+"""What a process is sent: a view's number, the picture's position, the view's name or None for the clean one, and
+whether it is of the last size.
+"""
+
+
 class PixelSource:
     """Views of pictures as 8-bit pixels (N, crop, crop, 3) on `device`.
 
-    A view follows from (seed, the picture's sha256, epoch, how often the epoch has drawn the picture before) alone:
-    neither batches, nor workers, nor processes, nor a pause change it.
+    A view follows from (seed, the picture's sha256, epoch, how often the epoch has drawn the picture before) and the
+    epoch's size alone: neither batches, nor workers, nor processes, nor a pause change it.
     """
 
     def __init__(
@@ -72,8 +78,13 @@ class PixelSource:
         augmentation: Augmentation,
         seed: int,
         device: torch.device | None = None,
+        *,
+        last: Preprocessing | None = None,
+        since: int = 0,
     ) -> None:
+        """From epoch `since` on, counted from 0, views are those of `last`, where it is given."""
         self.pictures, self.preprocessing = pictures, preprocessing
+        self.last, self.since = last or preprocessing, since
         self.augmentation, self.seed = augmentation, seed
         self.device = device or torch.device("cpu")
         self._crew: Standing | None = None
@@ -87,7 +98,7 @@ class PixelSource:
         They are forked on entering: a progress bar that is opened later has a thread, and beside one nothing is forked.
         """
         self._most, self._ahead = most, max(_BATCHES_AHEAD * most, 4 * processors())
-        self._room = SharedPixels(min(2 * self._ahead, expected), 1, self.preprocessing.crop)
+        self._room = SharedPixels(min(2 * self._ahead, expected), 1, max(self.preprocessing.crop, self.last.crop))
         try:
             with standing_crew(self._draw, expected) as crew:
                 self._crew = crew
@@ -103,56 +114,67 @@ class PixelSource:
         """
         repeats = _repeats(drawn)
         draws = [(int(drawn[place]), f"{epoch}/{repeats[place]}") for part in parts for place in part.tolist()]
-        return self._batches(draws, [len(part) for part in parts])
+        return self._batches(draws, [len(part) for part in parts], is_last=epoch >= self.since)
 
-    def clean(self, positions: Sequence[int], batch: int) -> Iterator[torch.Tensor]:
-        """The clean views at `positions`, in batches, uint8 (n, crop, crop, 3); raises as `inputs` does."""
+    def clean(self, positions: Sequence[int], batch: int, *, is_last: bool = False) -> Iterator[torch.Tensor]:
+        """The clean views at `positions`, in batches, uint8 (n, crop, crop, 3); raises as `inputs` does.
+
+        Of the last size, where `is_last` says so.
+        """
         counts = [min(batch, len(positions) - start) for start in range(0, len(positions), batch)]
-        return self._batches([(position, None) for position in positions], counts)
+        return self._batches([(position, None) for position in positions], counts, is_last=is_last)
 
-    def _batches(self, draws: Sequence[tuple[int, str | None]], counts: Sequence[int]) -> Iterator[torch.Tensor]:
+    def _batches(
+        self, draws: Sequence[tuple[int, str | None]], counts: Sequence[int], *, is_last: bool
+    ) -> Iterator[torch.Tensor]:
         """The pixels of `draws` in their order, (picture, view) or (picture, None) for its clean one, by `counts`."""
         if self._crew is None:
             with self.at_work(max(counts, default=0), len(draws)):
-                yield from self._batches(draws, counts)
+                yield from self._batches(draws, counts, is_last=is_last)
             return
         assert self._room is not None
-        items = [(number, *draw) for number, draw in enumerate(draws)]
-        done = self._crew.ordered(items, self._lost, ahead=self._ahead)
-        staging = PixelStaging(self.device, self._most, self.preprocessing.crop)
+        items: list[Item] = [(number, *draw, is_last) for number, draw in enumerate(draws)]
+        # Processors that compute the network too would draw in its way: its threads wait for each other
+        eager = self.device.type != "cpu"
+        done = self._crew.ordered(items, self._lost, ahead=self._ahead, eager=eager)
+        crop = self._to(is_last=is_last).crop
+        staging = PixelStaging(self.device, self._most, crop)
         start = 0
         for count in counts:
             pixels = staging.room()
             for place in range(count):
                 next(done)
-                pixels[place] = self._room.at(start + place, 1)[0]
+                pixels[place] = self._room.at(start + place, 1, crop)[0]
             start += count
             yield staging.send(count)
 
-    def _draw(self, item: tuple[int, int, str | None]) -> None:
+    def _to(self, *, is_last: bool) -> Preprocessing:
+        return self.last if is_last else self.preprocessing
+
+    def _draw(self, item: Item) -> None:
         """Write one view where it is looked for."""
-        number, position, view = item
+        number, position, view, is_last = item
         assert self._room is not None
-        self._room.at(number, 1)[0] = self._view((position, view))
+        to = self._to(is_last=is_last)
+        self._room.at(number, 1, to.crop)[0] = self._view(position, view, to)
 
-    def _view(self, draw: tuple[int, str | None]) -> NDArray[np.uint8]:
-        position, view = draw
-        picture = self._picture(position)
+    def _view(self, position: int, view: str | None, to: Preprocessing) -> NDArray[np.uint8]:
+        picture = self._picture(position, to.resize)
         if view is None:
-            return self.preprocessing.clean(picture)
+            return to.clean(picture)
         drawn = view_draw(self.seed, self.pictures[position].sha256, f"epoch {view}")
-        return self.augmentation.view(picture, self.preprocessing, drawn)
+        return self.augmentation.view(picture, to, drawn)
 
-    def _lost(self, item: tuple[int, int, str | None], exit_code: int) -> None:
+    def _lost(self, item: Item, exit_code: int) -> None:
         path = self.pictures[item[1]].path
         if is_crash(exit_code):
             raise UserError(f"The picture {path} crashes whatever decodes it: take it out of the dataset.")
         raise UserError(killed_at(path, exit_code))
 
-    def _picture(self, position: int) -> Image.Image:
+    def _picture(self, position: int, at_least: int) -> Image.Image:
         path = self.pictures[position].path
         try:
-            return decode(read_file(path), path=str(path), at_least=self.preprocessing.resize).pixels
+            return decode(read_file(path), path=str(path), at_least=at_least).pixels
         except (OSError, BrokenImage) as error:
             raise UserError(
                 f"The picture {path} can no longer be read: it was changed while it was learnt from."

@@ -108,6 +108,10 @@ class Preprocessing:
         mean, std = _NORMALISATIONS.get(normalise, (self.mean, self.std))
         return replace(self, mean=mean, std=std, squash=squash or self.squash)
 
+    def at(self, crop: int) -> "Preprocessing":
+        """The same for a crop of so many pixels a side: as much of a picture is shown, larger or smaller."""
+        return replace(self, crop=crop, resize=round(self.resize * crop / self.crop))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types alone, as a checkpoint and a bank's key keep it; what is not bent does not say so."""
         plain = {**asdict(self), "mean": list(self.mean), "std": list(self.std)}

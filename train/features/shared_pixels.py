@@ -31,7 +31,10 @@ class SharedPixels:
         self._shape, self._memory = state
         self._pixels = np.frombuffer(self._memory.bytes, np.uint8).reshape(self._shape)
 
-    def at(self, number: int, count: int) -> NDArray[np.uint8]:
-        """Room for the first `count` views of picture `number`: (count, crop, crop, 3)."""
-        found: NDArray[np.uint8] = self._pixels[number % len(self._pixels), :count]
+    def at(self, number: int, count: int, crop: int = 0) -> NDArray[np.uint8]:
+        """Room for the first `count` views of picture `number`: (count, crop, crop, 3), of a smaller `crop` too."""
+        place: NDArray[np.uint8] = self._pixels[number % len(self._pixels)]
+        if not crop:
+            crop = place.shape[1]
+        found: NDArray[np.uint8] = place.reshape(-1)[: count * crop * crop * 3].reshape(count, crop, crop, 3)
         return found

@@ -42,9 +42,9 @@ _CLOSED: Final[Mapping[ConvexHead, Callable[[Moments, Sequence[float], torch.dty
 }  # fmt: skip
 _PRIORS: Final[Mapping[ConvexHead, float]] = {"ridge": 0.0, "lda": 1.0, "logistic": 0.0}  # what its logits lack of it
 _ROUGHLY: Final = 1e-4  # of the loss: where L-BFGS stops within folds
-_ENOUGH: Final = 2_000  # held-out pictures from which on no further fold is held out: they tell half a point apart
-_TELLING: Final = 500  # held-out pictures from which on only the better strengths of a kind go on
-_STAYING: Final = 2  # of these
+ENOUGH: Final = 2_000  # held-out pictures from which on no further fold is held out: they tell half a point apart
+TELLING: Final = 500  # held-out pictures from which on only the better strengths of a kind go on
+STAYING: Final = 2  # of these
 _TEMPERATURES: Final = (math.log(1e-3), math.log(1e3))
 
 
@@ -147,7 +147,7 @@ class _Jury:
         self.classes, self.balance = classes, balance
         numbers, counts = np.unique(fold[fold >= 0], return_counts=True)
         before = np.cumsum(counts) - counts
-        self.folds: list[int] = numbers[before < _ENOUGH].tolist()
+        self.folds: list[int] = numbers[before < ENOUGH].tolist()
         self.fold = np.where(np.isin(fold, self.folds), fold, -1)  # (N,)
         self.held = np.concatenate([np.flatnonzero(fold == one) for one in self.folds] or [np.zeros(0, np.int64)])
         self.truth = targets[self.held]
@@ -245,9 +245,9 @@ def _contender(bench: _Bench, kind: ConvexHead, strengths: Sequence[float], jury
         for fit in bench.fits(kind, running, fold):
             fits[fit.strength].append(fit)
             logits[fit.strength].append(fit.logits(rows))
-        if held >= _TELLING or fold == jury.folds[-1]:
+        if held >= TELLING or fold == jury.folds[-1]:
             judged = {one: jury.tempered(torch.cat(logits[one]).numpy(), kind) for one in running}
-            best = sorted(running, key=lambda one: judged[one][1])[:_STAYING]
+            best = sorted(running, key=lambda one: judged[one][1])[:STAYING]
             running = [one for one in running if one in best]
     first = min(running, key=lambda one: judged[one][1])
     temperature, entropy = judged[first]

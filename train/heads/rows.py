@@ -19,7 +19,7 @@ from train.optimising.layers import Head, SignedSqrt
 MOST_COLUMNS: Final = 8_192
 """Of the rows' matrix of products: with more, each strength in each fold would take minutes."""
 
-_WIDE: Final = 1.5  # features a row, from which on eigenvectors of the rows' products cost less than they save
+WIDE: Final = 1.5  # features a row, from which on eigenvectors of the rows' products cost less than they save
 
 _BLOCK: Final = 4_096  # rows whose products are summed in float32; the sums of blocks are float64
 _NOTHING: Final = 1e-10  # of the largest eigenvalue: less is rounding
@@ -70,7 +70,7 @@ def rows_of(features: torch.Tensor, targets: Sequence[int], classes: int, *, roo
             f"A head can't be fitted at once on {count:,} views of {dim:,} features: fit it step by step, with --head "
             f"sgd, or give fewer --views."
         )
-    wide = dim > min(MOST_COLUMNS, _WIDE * count)
+    wide = dim > min(MOST_COLUMNS, WIDE * count)
     columns = count if wide else dim
     require_memory(4 * count * dim + 24 * columns**2, "Fitting the head", "give fewer --views")
     values = features.detach().cpu().reshape(count, dim).to(torch.float32, copy=True)

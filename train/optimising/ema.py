@@ -41,6 +41,11 @@ class WeightAverage:
         """For good."""
         _copy(self._means, self.parameters)
 
+    def replace(self, old: torch.nn.Parameter, new: torch.nn.Parameter, mean: torch.Tensor) -> None:
+        """Go on with `new` in the place of `old`, from `mean`, of its shape."""
+        at = next(number for number, one in enumerate(self.parameters) if one is old)
+        self.parameters[at], self._means[at] = new, mean.detach().clone()
+
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain types alone."""
         return {"steps": self._steps, "means": [mean.cpu() for mean in self._means]}

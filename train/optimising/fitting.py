@@ -1,7 +1,9 @@
 """The loop that fits a classifier, step by step; stopped at any instant, it goes on bit for bit."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, Protocol
@@ -13,12 +15,13 @@ from torch.nn import functional
 from curate.errors import UserError
 from curate.progress import Progress, silent
 from train.device import Arriving, is_out_of_memory
+from train.features.compiling import CompiledSteps
 from train.optimising.balance import Objective
 from train.optimising.distributed import Processes
 from train.optimising.ema import WeightAverage
 from train.optimising.graphed_step import Batch, GraphedStep
 from train.optimising.mixing import Mix, draw_mix
-from train.optimising.optimiser import ParameterGroup, make_optimizer, set_rates
+from train.optimising.optimiser import ParameterGroup, make_optimizer, replace_parameter, set_rates
 from train.optimising.sampler import ClassBalancedSampler
 from train.optimising.schedule import Schedule
 from train.optimising.settings import FitSettings, Keep
@@ -75,6 +78,17 @@ class InputLoader(Protocol):
 
 
 @dataclass(frozen=True)
+class Change:
+    """What happens to the model before an epoch, once: its inputs have another size from then on.
+
+    `make`(model) does it, and may put other parameters in the place of some, under the same names.
+    """
+
+    since: int  # epochs before it, 1 or more
+    make: Callable[[nn.Module], None]
+
+
+@dataclass(frozen=True)
 class Work:
     """What is to be fitted, on what, and where."""
 
@@ -87,6 +101,8 @@ class Work:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: Precision = "float32"
     title: str = "Training"
+    compiled: CompiledSteps | None = None  # of the model: what the batches of a whole step go through
+    change: Change | None = None
 
 
 class Fitting:
@@ -112,9 +128,10 @@ class Fitting:
         self.watch = watch
         power = settings.balance if settings.balance_by == "sampling" else 0.0
         self.sampler = ClassBalancedSampler(work.targets.tolist(), seed=seed, balance=power)
-        self.steps_an_epoch = len(_steps_of(len(self.sampler), settings))
+        steps = _steps_of(len(self.sampler), settings)
+        self.steps_an_epoch, self._whole = len(steps), len(steps[0])
         self.steps = settings.steps or settings.epochs * self.steps_an_epoch
-        self.epochs = math.ceil(self.steps / self.steps_an_epoch)
+        self.epochs = epochs_of(len(self.sampler), settings)
         self.optimizer = make_optimizer(work.groups, settings)
         self.schedule = Schedule(settings, self.steps_an_epoch, self.steps)
         counts = torch.bincount(work.targets, minlength=work.classes)
@@ -131,6 +148,7 @@ class Fitting:
         self._ahead = on_cuda and self.processes.count == 1
         self._graphed = GraphedStep(self._compute, self.parameters, work.device) if on_cuda else None
         self._best: dict[str, torch.Tensor] = {}
+        self._changed = False
 
     def run(self, progress: Progress = silent) -> list[Epoch]:
         """Fit to the end, leave the model in eval mode with the weights to keep, and return every epoch's figures."""
@@ -262,17 +280,28 @@ class Fitting:
         Returns the sums of the losses, of the right answers and of the plain cross-entropies, (3,) on the device.
         """
         inputs, targets, samples, *mixed = batch
-        with torch.autocast(self.work.device.type, torch.bfloat16, enabled=self.work.precision == "bfloat16"):
-            logits = self.work.model(inputs)
-        losses = self.objective(logits, targets)
-        if mixed:
-            others, kept = mixed
-            losses = kept * losses + (1 - kept) * self.objective(logits, others)
-        torch.autograd.backward(losses.sum() / samples)
+        compiled = self.work.compiled if len(inputs) in self._sizes() else None
+        with compiled.compiling() if compiled else nullcontext():
+            with torch.autocast(self.work.device.type, torch.bfloat16, enabled=self.work.precision == "bfloat16"):
+                logits = (compiled or self.work.model)(inputs)
+            losses = self.objective(logits, targets)
+            if mixed:
+                others, kept = mixed
+                losses = kept * losses + (1 - kept) * self.objective(logits, others)
+            torch.autograd.backward(losses.sum() / samples)
         said = logits.detach().to(torch.float32)
         right = (said.argmax(dim=1) == targets).sum()
         plain = functional.cross_entropy(said, targets, reduction="sum")
         return torch.stack([losses.detach().sum(), right.to(losses.dtype), plain.to(losses.dtype)])
+
+    def _sizes(self) -> set[int]:
+        """Of the batches that a whole step goes through in; those of a shorter one are not worth compiling for.
+
+        They follow from the settings and from what has fitted into memory, not from what came first: a run that goes on
+        in the middle of an epoch compiles what the undisturbed one would have.
+        """
+        mine = len(self.processes.share(torch.arange(self._whole)))
+        return {rows.stop - rows.start for rows in _slices(mine, self.pictures_at_once)}
 
     def _end_epoch(self, rate: float) -> None:
         loss, right, samples, plain = self._sums
@@ -283,8 +312,37 @@ class Fitting:
         )
         self.schedule.end_epoch(valid_loss)
         self._epoch, self._step, self._sums = self._epoch + 1, 0, [0.0, 0.0, 0.0, 0.0]
+        self._change_for(self._epoch)
         if self.watch and self.processes.first:
             self.watch(self.history[-1])
+
+    def _change_for(self, epoch: int) -> None:
+        """Make the work's change, if it is due by this epoch; what is kept of a run is always of after it."""
+        change = self.work.change
+        if change is None or self._changed or epoch < change.since:
+            return
+        before, averaged = dict(self.work.model.named_parameters()), dict[str, nn.Parameter]()
+        if self.average:
+            with self.average.in_place():
+                twin = copy.deepcopy(self.work.model)
+            change.make(twin)
+            averaged = dict(twin.named_parameters())
+        change.make(self.work.model)
+        for name, new in self.work.model.named_parameters():
+            if new is before[name]:
+                continue
+            new.requires_grad_(before[name].requires_grad)
+            if new.requires_grad:
+                self._put_in_place_of(before[name], new, averaged.get(name))
+        self._changed, self._best = True, {}
+        if self._graphed:
+            self._graphed.forget()
+
+    def _put_in_place_of(self, old: nn.Parameter, new: nn.Parameter, mean: torch.Tensor | None) -> None:
+        replace_parameter(self.optimizer, old, new)
+        self.parameters[next(at for at, one in enumerate(self.parameters) if one is old)] = new
+        if self.average and mean is not None:
+            self.average.replace(old, new, mean)
 
     @torch.no_grad()
     def _measure(self) -> tuple[float | None, float | None]:
@@ -305,7 +363,9 @@ class Fitting:
         if not n:
             return None, None
         keep = self.settings.keep
-        before = (_merit(keep, epoch.valid_accuracy, epoch.valid_loss) for epoch in self.history)
+        # What was measured at another size is no figure of these weights' kind
+        alike = self.history[self.work.change.since if self.work.change and self._changed else 0 :]
+        before = (_merit(keep, epoch.valid_accuracy, epoch.valid_loss) for epoch in alike)
         if keep != "last" and _merit(keep, correct / n, loss / n) > max(before, default=-math.inf):
             self._best = {name: value.detach().cpu().clone() for name, value in self._changing().items()}
         return correct / n, loss / n
@@ -351,6 +411,7 @@ class Fitting:
             ) from error
 
     def _go_on_from(self, state: dict[str, Any]) -> None:
+        self._change_for(state["epoch"])
         self._restore(state["model"])
         self._best = state["best"]
         self.optimizer.load_state_dict(state["optimizer"])
@@ -377,6 +438,11 @@ class _Figures:
 
     sums: Arriving  # (3,): of losses, right answers and plain cross-entropies, of this process's samples
     samples: int  # of all processes
+
+
+def epochs_of(samples: int, settings: FitSettings) -> int:
+    """How many epochs a fit has, the last of which `steps` may cut short, where an epoch draws so many samples."""
+    return math.ceil(settings.steps / len(_steps_of(samples, settings))) if settings.steps else settings.epochs
 
 
 def _steps_of(samples: int, settings: FitSettings) -> list[torch.Tensor]:

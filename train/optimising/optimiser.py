@@ -29,6 +29,13 @@ def set_rates(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["scale"]
 
 
+def replace_parameter(optimizer: torch.optim.Optimizer, old: nn.Parameter, new: nn.Parameter) -> None:
+    """Have `new` moved in the place of `old`; what was known of its gradients does not fit it, and is let go."""
+    for group in optimizer.param_groups:
+        group["params"] = [new if one is old else one for one in group["params"]]
+    optimizer.state.pop(old, None)
+
+
 def parameter_groups(
     parameters: Iterable[nn.Parameter], *, weight_decay: float, scale: float = 1.0
 ) -> list[ParameterGroup]:

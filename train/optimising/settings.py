@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from curate.defaults import MOST_SEED
 from curate.errors import UserError
+from train.limits import MAX_CROP
 from train.option_fields import option, require_within, values_of
 
 Activation = Literal["relu", "leaky_relu", "gelu"]
@@ -141,6 +142,11 @@ class Tuning:
         1.0, "rate of each unfrozen stage, as a share of the next one's towards the head", least=1e-6, most=1
     )
     backbone_weight_decay: float = option(0.01, "weight decay of what is unfrozen", least=0, most=1000)
+    # H. Touvron et al., "Fixing the train-test resolution discrepancy", 2019
+    final_crop: int = option(
+        0, "unfrozen: pixels a side in the last epochs, and from then on; 0: as before", least=0, most=MAX_CROP
+    )
+    final_epochs: int = option(2, "how many these are", least=1, most=100_000)
 
     def __post_init__(self) -> None:
         require_within(self)
