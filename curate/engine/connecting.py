@@ -1,0 +1,144 @@
+"""A connection to Ray for the time of a `with`: to a cluster that runs, or to one of this machine that ends with it."""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from curate.engine.process_tree import ProcessKey, children_of, with_descendants
+from curate.errors import UserError
+from curate.extras import require_extra
+from curate.printable import shown
+
+ANY_CLUSTER: Final = "auto"
+"""The address of whichever cluster runs on this machine."""
+
+_ENVIRONMENT: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Else Ray sees `uv run` above us, packs the working folder, pictures and all, and has each worker unpack it
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what a task without a GPU sees of GPUs is not changed, nor warned of
+}
+_LONGEST_FOLDER: Final = 32  # bytes: below it Ray's sockets lie, whose paths end at 107
+_ANSWER_SECONDS: Final = 5.0
+_END_SECONDS: Final = 10.0
+_LOOK_SECONDS: Final = 0.05
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Ray can be asked within the block: the cluster at `address` ("HOST:PORT", or "auto" for whichever runs on this
+    machine) or, where it is None, one of this machine alone, all of whose processes have ended after it.
+
+    Whoever is connected already stays so. Nothing is reported to Ray's makers. A cluster of our own writes below the
+    system's temporary folder alone, and nothing stays there. The environment of this process, and what it does on
+    SIGTERM, are afterwards as before. Raises `UserError` where Ray is not installed, where nothing of Ray's answers at
+    the address, and where no cluster can be started.
+    """
+    require_extra("ray", "The engine 'ray' needs", "ray[data]", "ray")
+    environment, on_sigterm = dict(os.environ), signal.getsignal(signal.SIGTERM)
+    try:
+        os.environ.update(_ENVIRONMENT)
+        import ray
+
+        if ray.is_initialized():
+            yield
+            return
+        with _own_cluster() if address is None else _cluster_at(address):
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, on_sigterm)
+            yield
+    finally:
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+
+
+@contextmanager
+def _own_cluster() -> Iterator[None]:
+    """One of this machine, in a folder for the time being."""
+    import ray
+
+    before, started = children_of(os.getpid()), set[ProcessKey]()
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir=_place()))
+    try:
+        # Its workers import this program from where it is imported here
+        os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        try:
+            _init(ray, address="local", include_dashboard=False, _temp_dir=str(folder))
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            raise UserError(f"Ray can't be started on this machine: {_first_line(error)}.") from error
+        finally:
+            started = children_of(os.getpid()) - before
+        yield
+    finally:
+        _end(ray, started)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _cluster_at(address: str) -> Iterator[None]:
+    import ray
+
+    _require_answer(address)
+    try:
+        try:
+            _init(ray, address=address)
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            raise UserError(
+                f"The Ray cluster at {shown(address)} can't be joined ({_first_line(error)}): run this on one of its "
+                f"machines, with the versions of Ray and Python that it runs."
+            ) from error
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _init(ray: Any, **options: Any) -> None:
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+
+
+def _require_answer(address: str) -> None:
+    """Raise `UserError` where nobody listens: Ray itself would wait for a minute, and then end this process."""
+    if address == ANY_CLUSTER:
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS):
+            pass
+    except (OSError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"No Ray cluster answers at {shown(address)} ({_first_line(error)}): start one with `ray start --head`, or "
+            f"give the address of one, as ray:HOST:PORT."
+        ) from error
+
+
+def _place() -> str:
+    """The folder for the time being in which a cluster's own lies: the system's, unless its path is too long."""
+    usual = tempfile.gettempdir()
+    return usual if len(os.fsencode(usual)) <= _LONGEST_FOLDER or not Path("/tmp").is_dir() else "/tmp"  # noqa: S108
+
+
+def _end(ray: Any, started: set[ProcessKey]) -> None:
+    """Disconnect, and see to it that the processes `started`, and all that they have started, have ended."""
+    processes = with_descendants(started)
+    ray.shutdown()
+    until = time.monotonic() + _END_SECONDS
+    while (left := {one for one in processes if one.is_alive()}) and time.monotonic() < until:
+        time.sleep(_LOOK_SECONDS)
+    for one in left:
+        with suppress(OSError):
+            os.kill(one.pid, signal.SIGKILL)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".:")
