@@ -12,7 +12,7 @@ from curate.engine.actors import ActorPool
 from curate.engine.engines import current_engine
 from curate.engine.parts import ordered_parts
 from curate.engine.ray_engine import RayEngine, require_seen
-from curate.forked import map_isolated
+from curate.forked import map_guarded
 from curate.image import BrokenImage
 from train.calibration import Abstention
 from train.checkpoint import Checkpoint
@@ -86,7 +86,7 @@ def _decode(
     load: Callable[[File], PreparedPicture | BrokenImage] = partial(
         load_picture, views=views, preprocessings=preprocessings
     )
-    found = map_isolated(load, part, _crashed)
+    found = map_guarded(load, part, _crashed)
     broken = [one if isinstance(one, BrokenImage) else None for one in found]
     return broken, [one for one in found if not isinstance(one, BrokenImage)]
 

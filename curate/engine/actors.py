@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from curate.engine.ray_engine import RayEngine
 
 _IN_HAND: Final = 2  # calls that an actor holds, so that it need not wait for us
-_DEATHS: Final = 5  # of actors that one call may outlive
+_DEATHS: Final = 5  # that a call may outlive, or an actor before it is ready
 
 
 class Holder:
@@ -62,6 +62,7 @@ class _Call:
 class _Actor:
     handle: Any
     is_ready: bool = False
+    deaths: int = 0  # since it was ready last
     in_hand: set[Any] = field(default_factory=set)  # references of its calls that are not done
 
 
@@ -170,7 +171,7 @@ class ActorPool:
             if not is_result:
                 raise found
             if call is None:
-                actor.is_ready = True
+                actor.is_ready, actor.deaths = True, 0
             else:
                 self._done.append((call.key, found))
         self._hand_out()
@@ -184,13 +185,14 @@ class ActorPool:
 
     def _mourn(self, actor: _Actor, call: _Call | None) -> None:
         """An actor has died, which Ray starts anew: what it was asked others are asked, and first of all."""
+        counted = actor if call is None else call
+        counted.deaths += 1
+        if counted.deaths > _DEATHS:
+            raise UserError(
+                "The processes that hold the network on Ray die again and again, as happens where memory runs out: give "
+                "them more, and run the command again, which goes on from there."
+            )
         if call is not None:
-            call.deaths += 1
-            if call.deaths > _DEATHS:
-                raise UserError(
-                    "The processes that compute features on Ray are killed again and again, as happens where memory "
-                    "runs out: give them more, and run the command again, which goes on from there."
-                )
             self._waiting.appendleft(call)
         if actor.is_ready or call is None:
             self._make_ready(actor)

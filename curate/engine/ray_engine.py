@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from curate.engine.connecting import connected
 from curate.errors import UserError
-from curate.forked import map_isolated
+from curate.forked import map_guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -108,7 +108,7 @@ class BlockWork:
     def _answers(self, items: list[Any]) -> list[tuple[bool, Any]]:
         try:
             enter(self.here, *self.folders)
-            return map_isolated(self._answer, items, lambda item, code: (True, self.lost(item, code)))
+            return map_guarded(self._answer, items, lambda item, code: (True, self.lost(item, code)))
         except Exception as error:
             return [(False, error)]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from curate.deadly import crash_at
 from curate.files.reading import MAX_BYTES, read_file, sha256_of
-from curate.forked import map_isolated, ordered_results_of
+from curate.forked import map_guarded, ordered_results_of
 from curate.image import BrokenImage
 from curate.parallel import ordered_map, processors
 from curate.progress import Progress, silent
@@ -121,7 +121,7 @@ def prepared_part(
     forked for it: a picture that kills it costs no other. Raises UserError as `prepared` does.
     """
     room = SharedPixels(len(pictures), views.count, to.crop)
-    found = map_isolated(_Work(views, to, lacking, room), list(enumerate(pictures)), _crashed)
+    found = map_guarded(_Work(views, to, lacking, room), list(enumerate(pictures)), _crashed)
     drawn = [room.at(at, 0 if isinstance(one, BrokenImage) else len(one[1])) for at, one in enumerate(found)]
     return found, np.concatenate(drawn)
 
