@@ -189,8 +189,8 @@ class ActorPool:
         counted.deaths += 1
         if counted.deaths > _DEATHS:
             raise UserError(
-                "The processes that hold the network on Ray die again and again, as happens where memory runs out: give "
-                "them more, and run the command again, which goes on from there."
+                "The processes that hold the network on Ray die again and again, as happens where memory runs out: "
+                "give them more, and run the command again, which goes on from there."
             )
         if call is not None:
             self._waiting.appendleft(call)
