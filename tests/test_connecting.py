@@ -61,8 +61,10 @@ def test_where_no_cluster_runs_there_is_none_to_be_found(monkeypatch: pytest.Mon
     pytest.importorskip("ray")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    with pytest.raises(
-        UserError, match="The Ray cluster at 'auto' can't be joined .*: run this on one of its machines"
+    with (
+        pytest.raises(
+            UserError, match=r"The Ray cluster at 'auto' can't be joined .*: run this on one of its machines"
+        ),
+        connected("auto"),
     ):
-        with connected("auto"):
-            raise AssertionError("there is nothing to be connected to")
+        raise AssertionError("there is nothing to be connected to")
