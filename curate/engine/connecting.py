@@ -66,7 +66,7 @@ def _own_cluster(ray: Any) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir=_place()))
     try:
         try:
-            with _for_ray(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=_token()):
+            with _for_ray(RAY_AUTH_TOKEN=_token()):
                 ray.init(
                     "local", num_cpus=processors(), include_dashboard=False, _temp_dir=str(folder),
                     _node_ip_address=_THIS_MACHINE, **_SILENT,
