@@ -68,7 +68,7 @@ class RayEngine:
 
         Ray Data's `map_batches` gives the same, and cannot promise what is asked here: a block at which its worker dies
         it begins again as a whole, as often as it may, and then ends the job or drops the block; which picture it was
-        nobody learns. Besides, each of its jobs starts three actors and a thread that plans, where nothing is to plan.
+        nobody learns. It also starts three actors and a thread of its own, to plan what needs no plan.
         """
         ray = self.ray() if items else None
         with ray_in_words(ray), closing(self._results(ItemWork(function, lost, folders, Path.cwd()), items)) as results:
@@ -86,7 +86,7 @@ class RayEngine:
         kept = ray.put(work)
         once = ray.remote(_answer).options(num_cpus=1, max_retries=0)
         apart = ray.remote(_answer_apart).options(num_cpus=1, max_retries=_DEATHS)
-        left, running = iter(items), dict[Any, bytes]()
+        left, running = iter(items), dict[Any, bytes | None]()  # None: it is asked for apart
         while True:
             for item in islice(left, most - len(running)):
                 packed = pickle.dumps(item)
@@ -103,7 +103,9 @@ class RayEngine:
                     ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.ObjectLostError,
                     ray.exceptions.NodeDiedError,
                 ):  # fmt: skip
-                    running[apart.remote(kept, packed)] = packed
+                    if packed is None:
+                        raise
+                    running[apart.remote(kept, packed)] = None
                     continue
                 if not is_result:
                     raise answer
