@@ -18,6 +18,9 @@ Checkpoint = Annotated[
 Models = Annotated[Path, typer.Option(help="Where checkpoints are looked for.")]
 Bank = Annotated[Path, typer.Option("--models", help="The folder whose bank/ is meant.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Engine = Annotated[
+    str, typer.Option(metavar="ENGINE", help="Where work runs: local, ray, or ray:HOST:PORT for a cluster.")
+]
 Names = Annotated[Path | None, typer.Option(help="JSON: class folder → name.  [default: DATA's own, or Oxford's]")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for another command that is at work in DATA.")]
 Radius = Annotated[int, typer.Option(min=0, max=MAX_RADIUS, help="Bits in which near-duplicates' pHashes may differ.")]

@@ -49,6 +49,28 @@ DEFAULT_RECIPE: Final = "last-layer"
 
 DEFAULT_DEVICE: Final = "auto"
 
+EngineName = Literal["local", "ray"]
+"""Where pictures are read and features computed: in processes of this machine, or on Ray."""
+
+DEFAULT_ENGINE: Final = "local"
+
+
+def parse_engine(text: str) -> tuple[EngineName, str | None]:
+    """The engine that `local`, `ray` or `ray:ADDRESS` names, and the address, HOST:PORT or "auto"; None for none.
+
+    Raises `UserError` for anything else.
+    """
+    name, colon, address = text.partition(":")
+    if name == "local" and not colon:
+        return "local", None
+    if name == "ray" and not colon:
+        return "ray", None
+    host, _, port = address.rpartition(":")
+    if name == "ray" and (address == "auto" or (host and "/" not in host and port.isdecimal())):
+        return "ray", address
+    raise UserError(f"No engine is called {text!r}: give local, ray, ray:HOST:PORT, or ray:auto.")
+
+
 PolicyName = Literal["best", "largest", "sharpest", "first-seen", "most-credited"]
 """Which of several copies stays."""
 
