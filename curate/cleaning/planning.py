@@ -13,6 +13,7 @@ import numpy as np
 
 from curate.catalog import Catalog, Picture
 from curate.cleaning.audit_scores import thresholds_of
+from curate.cleaning.choosing import LOCAL_PLANNING, Choice, PlanEngine
 from curate.cleaning.clean_options import CleanOptions
 from curate.cleaning.conflicts import ClassPair, Conflict, class_pairs, counterparts, find_conflicts, within_labels
 from curate.cleaning.keepers import POLICIES, Evidence, Policy
@@ -23,10 +24,11 @@ from curate.cleaning.suspects import suspects_among
 from curate.dataset import SPLITS, UNLABELLED, Dataset, natural_key
 from curate.decisions import Answers
 from curate.decoding.formats import is_not_readable
-from curate.duplicates import NearDuplicates, find_same_bytes, looks_at
+from curate.duplicates import NearDuplicates, find_same_bytes
 from curate.lookalikes.cached_search import find_copies
-from curate.lookalikes.clusters import Cluster, Copy, clusters
+from curate.lookalikes.clusters import Cluster, Copy
 from curate.lookalikes.fingerprint import VARIANTS
+from curate.lookalikes.search_engine import SearchEngine
 from curate.not_copies import NotCopies, apart, read_not_copies
 from curate.progress import Progress, silent
 from curate.quality import CHECKS
@@ -78,8 +80,12 @@ def make_plan(
     catalog: Catalog,
     options: CleanOptions | None = None,
     progress: Progress = silent,
+    engine: PlanEngine = LOCAL_PLANNING,
 ) -> CleaningPlan:
-    """Decide from the catalog what leaves. Moves that an interrupted run left undone are decided already."""
+    """Decide from the catalog what leaves. Moves that an interrupted run left undone are decided already.
+
+    The plan does not depend on the `engine`.
+    """
     options = options or CleanOptions()
     policy = POLICIES[options.keep]
     merges = merges_of(options.merge)
@@ -97,11 +103,11 @@ def make_plan(
     leaving = {decision.path for decision in poor}
     intact = [picture for picture in sources if not picture.broken and picture.path not in leaving]
     told = read_not_copies(dataset).of((picture.path, picture.sha256) for picture in everything)
-    found = apart(_search(dataset, catalog, intact, options, progress), intact, told)
+    found = apart(_search(dataset, catalog, intact, options, progress, engine), intact, told)
     in_split = {origin: max((copy.split for copy in copies), key=SPLITS.index) for origin, copies in placed.items()}
     evidence = Evidence.gather(dataset.root, catalog, in_split, _bordered(found, intact))
     chosen = answers.chosen(intact)
-    planner = _Planner(dataset.root, intact, found, policy, options.conflicts, evidence, told, chosen)
+    planner = _Planner(dataset.root, intact, found, policy, options.conflicts, evidence, told, chosen, engine)
     lost = [picture for picture in sources if picture.broken and not is_not_readable(picture.broken)]
     proposed = [*(Decision(it.path, it.sha256, "broken", it.broken) for it in lost), *planner.decisions()]
     conflicts = find_conflicts(found, intact)
@@ -145,13 +151,18 @@ def _nobody_said(_path: str, _sha256: str, _cause: str) -> bool:
 
 
 def _search(
-    dataset: Dataset, catalog: Catalog, intact: Sequence[Picture], options: CleanOptions, progress: Progress
+    dataset: Dataset,
+    catalog: Catalog,
+    intact: Sequence[Picture],
+    options: CleanOptions,
+    progress: Progress,
+    engine: SearchEngine,
 ) -> NearDuplicates:
     """The copies among intact pictures, of the kind that is asked for."""
     if options.only == "exact":
         return find_same_bytes(intact)
     # A split looks at no turned pictures, for there a mirrored copy is another one: so that search is another, too.
-    return find_copies(dataset, catalog, intact, options.radius, progress, geometry=options.geometry)
+    return find_copies(dataset, catalog, intact, options.radius, progress, geometry=options.geometry, engine=engine)
 
 
 def _poor(picture: Picture, remove: Sequence[str], stays: Callable[[str, str, str], bool]) -> Decision | None:
@@ -230,23 +241,15 @@ class _Planner:
         evidence: Evidence,
         told: NotCopies,
         chosen: Mapping[int, int],
+        engine: PlanEngine,
     ) -> None:
         self.pictures = pictures
         self.policy = policy
         self.chosen = chosen
         self.evidence = evidence
         joined = within_labels(found, pictures) if mode == "report" else found
-        self.clusters = _without_told_apart(
-            clusters(
-                joined,
-                lambda at: policy.rank(pictures[at], evidence),
-                looks_at(root, pictures, joined.contents),
-                by_source=policy.by_source,
-                chosen=chosen,
-            ),
-            pictures,
-            told,
-        )
+        choice = Choice(root, pictures, joined, policy.name, evidence, chosen)
+        self.clusters = _without_told_apart(engine.keepers(choice), pictures, told)
         self.variants = _variants(found)
         seen = {content for pair in self.variants for content in pair}
         self.content = {at: content for content in seen for at in found.contents[content]}

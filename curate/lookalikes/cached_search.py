@@ -19,7 +19,6 @@ from curate.catalog.hashes import hashes_of_intact
 from curate.catalog.searches import enter_search, recall_search
 from curate.dataset import Dataset
 from curate.duplicates import NearDuplicates, hashed_contents, in_pictures, path_of_contents
-from curate.files.reading import read_file
 from curate.lookalikes.alignment import Alignment, turn_of
 from curate.lookalikes.contents import Contents
 from curate.lookalikes.flat import is_flat_copy
@@ -27,6 +26,7 @@ from curate.lookalikes.looks import Looks
 from curate.lookalikes.method import search_method
 from curate.lookalikes.neighbours import Neighbours
 from curate.lookalikes.search import search
+from curate.lookalikes.search_engine import LOCAL_SEARCH, SearchEngine
 from curate.lookalikes.second_look import COPY, look_closer
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
@@ -38,7 +38,13 @@ _MOST_BYTES = 900 << 20  # what SQLite takes in one value is a little more
 
 
 def find_neighbours(
-    dataset: Dataset, catalog: Catalog, table: PictureTable, radius: int, progress: Progress = silent
+    dataset: Dataset,
+    catalog: Catalog,
+    table: PictureTable,
+    radius: int,
+    progress: Progress = silent,
+    *,
+    engine: SearchEngine = LOCAL_SEARCH,
 ) -> Neighbours:
     """What a search at this radius finds among the contents of a table: recalled, completed, and remembered."""
     first = np.unique(table.content, return_index=True)[1]
@@ -49,7 +55,7 @@ def find_neighbours(
     def path(content: int) -> Path:
         return dataset.root / table.paths[int(first[content])]
 
-    return _found(catalog, table.sha256, contents, lambda _: path, radius, progress)
+    return _found(catalog, table.sha256, contents, lambda _: path, radius, progress, engine)
 
 
 def find_copies(
@@ -60,6 +66,7 @@ def find_copies(
     progress: Progress = silent,
     *,
     geometry: bool = False,
+    engine: SearchEngine = LOCAL_SEARCH,
 ) -> NearDuplicates:
     """What `find_near_duplicates` finds among intact pictures of the catalog: recalled, completed, and remembered.
 
@@ -78,6 +85,7 @@ def find_copies(
         path,
         radius,
         progress,
+        engine,
         geometry=geometry,
         believing=False,
     )
@@ -91,6 +99,7 @@ def _found(
     path: Callable[[Contents], Callable[[int], Path]],
     radius: int,
     progress: Progress,
+    engine: SearchEngine,
     *,
     geometry: bool = False,
     believing: bool = True,
@@ -101,31 +110,17 @@ def _found(
     if among is not None and believing:
         return among
     there = contents()
-    unread: set[int] = set()
-    looks = Looks(_reading(path(there), unread))
+    looks = Looks.at_files(path(there))
     if known and not believing and not _holds(known.onto(sha256).found, looks):
         known = among = None
     if among and not _groups_agree(among):
         among = None
     if among is None:
-        among = search(there, looks, radius, geometry=geometry, known=known, progress=progress)
+        among = search(there, looks, radius, geometry=geometry, known=known, engine=engine, progress=progress)
         # What could not be read was told apart from all, and is as good as new when it can be read again.
-        read = np.delete(among.sha256, sorted(unread))
-        keep(catalog, among.onto(read).found if unread else among, radius, geometry=geometry)
+        read = np.delete(among.sha256, sorted(looks.unread))
+        keep(catalog, among.onto(read).found if looks.unread else among, radius, geometry=geometry)
     return among
-
-
-def _reading(path: Callable[[int], Path], unread: set[int]) -> Callable[[int], bytes]:
-    """Reads contents by their numbers, and puts down those that cannot be read."""
-
-    def read(content: int) -> bytes:
-        try:
-            return read_file(path(content))
-        except OSError:
-            unread.add(content)
-            raise
-
-    return read
 
 
 def _holds(known: Neighbours, looks: Looks) -> bool:
