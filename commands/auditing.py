@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from commands import audit_reports, console
+from commands.option_flags import on_an_engine
 from commands.options import Checkpoint, Data, Device, judge_of, names_of, tell_layout
 from commands.shell import command_line
 from curate.defaults import (
@@ -21,6 +22,7 @@ from curate.defaults import (
 )
 
 
+@on_an_engine
 def audit(
     data: Data = DEFAULT_DATA,
     *,

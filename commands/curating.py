@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from commands import cleaning_reports, comparing_reports, console, splitting_reports, verifying_reports
+from commands.option_flags import on_an_engine
 from commands.options import (
     Bank,
     Data,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 RATIO = ",".join(f"{share:g}".removeprefix("0") for share in DEFAULT_RATIO)
 
 
+@on_an_engine
 def clean(
     data: Data = DEFAULT_DATA,
     *,
@@ -211,6 +213,7 @@ def restore(
         raise typer.Exit(1)
 
 
+@on_an_engine
 def split(
     data: Data = DEFAULT_DATA,
     *,
@@ -307,6 +310,7 @@ def _after_splitting(data: Path, report: SplitReport, out: Path | None) -> str:
     return following
 
 
+@on_an_engine
 def verify(data: Data = DEFAULT_DATA, *, radius: Radius = DEFAULT_RADIUS) -> None:
     """Read every file again and prove the split anew.
 

@@ -1,15 +1,20 @@
-"""Flags made of the options of training: those that have words for the help. `--set` takes all others by name."""
+"""Flags that are given to commands: those of the options of training that have words for the help (`--set` takes all
+others by name), and the engine that a command's work is done by.
+"""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar, get_args
+from typing import Annotated, Any, Final, TypeVar, cast, get_args
 
 import typer
 
+from commands.options import Engine
+from curate.defaults import DEFAULT_ENGINE
 from train.option_fields import Option
 from train.options import OPTIONS
 
@@ -36,6 +41,25 @@ def takes(*names: str) -> Callable[[Command], Command]:
         return command
 
     return give
+
+
+def on_an_engine(command: Command) -> Command:
+    """Give a command the flag `--engine`, and have all that it does be done by the engine that is named."""
+
+    @wraps(command)
+    def run(*arguments: Any, engine: str, **options: Any) -> None:
+        from curate.engine.engines import on_engine
+
+        with on_engine(engine):
+            command(*arguments, **options)
+
+    signature = inspect.signature(command, eval_str=True)
+    parameters = list(signature.parameters.values())
+    at = len(parameters) - (parameters[-1].kind is inspect.Parameter.VAR_KEYWORD)
+    flag = inspect.Parameter("engine", inspect.Parameter.KEYWORD_ONLY, default=DEFAULT_ENGINE, annotation=Engine)
+    parameters.insert(at, flag)
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return cast(Command, run)
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:

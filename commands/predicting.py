@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import typer
 
 from commands import console, training_reports
+from commands.option_flags import on_an_engine
 from commands.options import (
     Checkpoint,
     Data,
@@ -50,6 +51,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace files that are not
 Abstain = Annotated[float | None, typer.Option(help="Precision wanted, such as .98; below it: not sure.")]
 
 
+@on_an_engine
 def evaluate(
     data: Data = DEFAULT_DATA,
     *,
@@ -97,6 +99,7 @@ def evaluate(
     console.say(f"That is {file} on {measured} of {data}. Next: {following}")
 
 
+@on_an_engine
 def predict(
     files: Annotated[list[str], typer.Argument(metavar="FILES…", help="Pictures, folders, or - for paths on stdin.")],
     *,

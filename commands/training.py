@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from commands import console, training_reports
-from commands.option_flags import WITH_FLAG, flags_of, given, takes
+from commands.option_flags import WITH_FLAG, flags_of, given, on_an_engine, takes
 from commands.options import Bank, Data, Device, Names, names_of, on_default_data, tell_split
 from commands.shell import command_line
 from curate.defaults import DEFAULT_DATA, DEFAULT_DEVICE, DEFAULT_MODELS, DEFAULT_RECIPE, DEFAULT_RUNS
@@ -26,6 +26,7 @@ Changes = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of t
 
 
 @takes(*WITH_FLAG)
+@on_an_engine
 def train(
     data: Data = DEFAULT_DATA,
     *,

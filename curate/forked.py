@@ -115,6 +115,11 @@ def map_isolated(function: Callable[[T], R], items: Sequence[T], lost: Callable[
         return [result for _, result in crew.results(lost)]
 
 
+def map_guarded(function: Callable[[T], R], items: Sequence[T], lost: Callable[[T, int], R]) -> list[R]:
+    """`map_isolated` on Linux; elsewhere, where a fork beside other threads is not safe, in this process."""
+    return map_isolated(function, items, lost) if sys.platform == "linux" else list(map(function, items))
+
+
 def is_crash(exit_code: int) -> bool:
     """Whether a process ended by a mistake of what ran in it, and was not killed from outside, as for its memory."""
     return -exit_code in {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}

@@ -14,10 +14,12 @@ from curate.catalog import Catalog, Picture
 from curate.catalog.own_facts import forget_foreign
 from curate.catalog.pictures import Stamp
 from curate.dataset import ClassFolder, Dataset, Listing
+from curate.deadly import crash_at
 from curate.decoding.formats import readers
+from curate.engine.engines import current_engine
 from curate.errors import UserError
 from curate.files.reading import MAX_BYTES, NotAPlainFile, open_file
-from curate.forked import is_crash, map_isolated, results_of
+from curate.forked import map_isolated
 from curate.inspect import Facts, import_decoders, inspect_many
 from curate.lookalikes.method import facts_method
 from curate.parallel import processors
@@ -72,7 +74,9 @@ def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Sca
         import_decoders()
     checked = 0
     with (
-        results_of(partial(_read_chunk, dataset.root), chunks, partial(_read_apart, dataset.root)) as results,
+        current_engine().results_of(
+            partial(_read_chunk, dataset.root), chunks, partial(_read_apart, dataset.root), folders=[dataset.root]
+        ) as results,
         progress("Reading pictures", len(changed)) as advance,
     ):
         for batch in _by_time(results, advance):
@@ -193,16 +197,12 @@ def _read_apart(root: Path, chunk: list[_File], _: int) -> list[_Found]:
     """
 
     def deadly(file: _File, exit_code: int) -> list[_Found]:
-        if not is_crash(exit_code):
-            raise UserError(
-                f"The process that read {root / file.path} was killed (exit code {exit_code}), as happens where memory "
-                f"runs out: make some free and run the command again, which goes on from there."
-            )
+        reason = crash_at(root / file.path, exit_code)
         found = _read(root, file)
         if isinstance(found, _Found):
             return [found]
         file, data = found
-        return [_Found(file, file.broken("whatever decodes it crashes", hashlib.sha256(data).hexdigest()))]
+        return [_Found(file, file.broken(reason, hashlib.sha256(data).hexdigest()))]
 
     alone = map_isolated(lambda file: _read_chunk(root, [file]), chunk, deadly)
     return [row for rows in alone for row in rows]

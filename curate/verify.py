@@ -10,6 +10,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations, product
 from pathlib import Path
 from typing import Literal
@@ -18,16 +19,18 @@ from curate.catalog import Picture
 from curate.catalog.recorded import Recorded, read_recorded
 from curate.companions import is_picture
 from curate.dataset import SPLITS, Dataset, open_dataset
+from curate.deadly import crash_at
 from curate.decoding.formats import is_not_readable
 from curate.defaults import DEFAULT_RADIUS, require_radius
 from curate.duplicates import find_near_duplicates
+from curate.engine.engines import current_engine
 from curate.errors import UserError
-from curate.files.reading import NotAPlainFile, read_file
+from curate.files.reading import MAX_BYTES, NotAPlainFile, read_file, sha256_of
+from curate.forked import map_isolated
 from curate.image import BrokenPicture
-from curate.inspect import Facts, inspect
+from curate.inspect import Facts, import_decoders, inspect
 from curate.not_copies import NotCopies, apart, read_not_copies
 from curate.origins import origins_of
-from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 from curate.splitting.bonds import read_bonds
 from curate.splitting.unfinished import unfinished_in
@@ -209,15 +212,39 @@ def _read(root: Path, files: Sequence[_File], progress: Progress) -> list[Facts]
         except OSError:
             read_as.append(at)
     wanted = sorted(set(read_as))
-    chunks = [wanted[start : start + _CHUNK] for start in range(0, len(wanted), _CHUNK)]
+    named = [(at, files[at].path) for at in wanted]
+    chunks = [named[start : start + _CHUNK] for start in range(0, len(named), _CHUNK)]
+    if chunks:
+        import_decoders()
+    folders = [root / out for out in sorted({file.out for file in files})]
     facts: dict[int, Facts] = {}
-    with progress("Reading pictures again", len(wanted)) as advance:
-        for chunk, found in zip(
-            chunks, ordered_map(lambda chunk: [read_facts(root / files[at].path) for at in chunk], chunks), strict=True
-        ):
-            facts.update(zip(chunk, found, strict=True))
-            advance(len(chunk))
+    with (
+        current_engine().results_of(
+            partial(_read_chunk, root), chunks, partial(_read_apart, root), folders=folders
+        ) as results,
+        progress("Reading pictures again", len(wanted)) as advance,
+    ):
+        for found in results:
+            facts.update(found)
+            advance(len(found))
     return [facts[at] for at in read_as]
+
+
+def _read_chunk(root: Path, chunk: Sequence[tuple[int, str]]) -> list[tuple[int, Facts]]:
+    """(place, facts) of each of some files, (place, path)."""
+    return [(at, read_facts(root / path)) for at, path in chunk]
+
+
+def _read_apart(root: Path, chunk: Sequence[tuple[int, str]], _: int) -> list[tuple[int, Facts]]:
+    """`_read_chunk` after a process has ended at one of these files: each by itself, so that it is known at which."""
+
+    def deadly(file: tuple[int, str], exit_code: int) -> list[tuple[int, Facts]]:
+        at, path = file
+        reason = crash_at(root / path, exit_code)
+        return [(at, replace(inspect(b""), sha256=sha256_of(root / path, MAX_BYTES), broken=reason))]
+
+    alone = map_isolated(lambda file: _read_chunk(root, [file]), chunk, deadly)
+    return [found for one in alone for found in one]
 
 
 def read_facts(path: Path) -> Facts:

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING
 from curate.errors import UserError
 from curate.program import __version__
 from florilegium.dataset import Dataset, open, scrape  # noqa: A004  (it is read as `fl.open`)
+from florilegium.engine import on_engine
 from florilegium.garden import draw_garden
 
 if TYPE_CHECKING:
     from florilegium.model import Model, load
 
-__all__ = ["Dataset", "Model", "UserError", "__version__", "draw_garden", "load", "open", "scrape"]
+__all__ = ["Dataset", "Model", "UserError", "__version__", "draw_garden", "load", "on_engine", "open", "scrape"]
 
 
 def __getattr__(name: str) -> object:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.defaults import DEFAULT_ASKED_VIEWS, DEFAULT_DEVICE, DEFAULT_TOP_K
+from curate.engine.engines import current_engine
 from curate.errors import UserError
 from curate.files.reading import read_file
 from curate.image import BrokenImage
@@ -25,7 +26,8 @@ from train.explaining import HeatMap, heat_map
 from train.familiarity import STRANGE
 from train.features.extract import forward_halving
 from train.features.freeze import FrozenNetwork
-from train.features.views import prediction_views
+from train.features.preprocessing import Preprocessing
+from train.features.views import Views, prediction_views
 from train.optimising.layers import Head
 
 _TOGETHER: Final = 16  # views that a network is given at once: of one picture on processors, of several elsewhere
@@ -98,6 +100,7 @@ class Predictor:
             FrozenNetwork(backbone.network, backbone.preprocessing, self.device, "float32")
             for backbone in checkpoint.backbones
         ]
+        self.preprocessings = [network.preprocessing for network in self._networks]
         self._alone = self.device.type == "cpu"
         self.askers, self.threads = askers_of(self.device)
         self.together = 1 if self._alone else max(1, _TOGETHER // views)
@@ -125,6 +128,11 @@ class Predictor:
         """
         if top_k < 1:
             raise UserError(f"--top-k {top_k} asks for no class at all: give 1 or more.")
+        if current_engine().name == "ray":
+            from train.predict_on_ray import answers_on_ray
+
+            yield from answers_on_ray(self, paths, top_k)
+            return
         loaded = ordered_map(self._load, paths)
         if self._alone:
             with with_threads(self.threads):
@@ -140,10 +148,7 @@ class Predictor:
 
         It may be called from several threads at once. Raises BrokenImage.
         """
-        sha256 = hashlib.sha256(data).hexdigest()
-        numbers = range(self.views.count)
-        pixels = [self.views.pixels(data, path, sha256, numbers, network.preprocessing) for network in self._networks]
-        return PreparedPicture(path, pixels)
+        return prepared_picture(data, path, self.views, self.preprocessings)
 
     def answer(
         self, prepared: Sequence[PreparedPicture], *, top_k: int = DEFAULT_TOP_K
@@ -172,16 +177,8 @@ class Predictor:
         return max(network.preprocessing.resize for network in self._networks)
 
     def _load(self, file: Path | BrokenImage) -> PreparedPicture | BrokenImage:
-        """Read, decode and draw in a worker thread."""
-        if isinstance(file, BrokenImage):
-            return file
-        path = str(file)
-        try:
-            return self.prepare(read_file(file), path)
-        except OSError as error:
-            return BrokenImage(path, f"cannot be read ({error.strerror})")
-        except BrokenImage as broken:
-            return broken
+        """In a worker thread."""
+        return load_picture(file, self.views, self.preprocessings)
 
     def _answer_to(self, found: PreparedPicture | BrokenImage, top_k: int) -> Prediction | BrokenImage:
         """In a worker thread, which is given its share of PyTorch's threads."""
@@ -254,6 +251,27 @@ class Predictor:
         wanted = self.abstention
         sure = wanted is None or (guesses[0].probability >= wanted.threshold and not answer.is_stranger)
         return replace(answer, sure=sure)
+
+
+def prepared_picture(data: bytes, path: str, views: Views, preprocessings: Sequence[Preprocessing]) -> PreparedPicture:
+    """Decode a file's bytes and draw its views for each of some networks. Raises BrokenImage."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    return PreparedPicture(path, [views.pixels(data, path, sha256, range(views.count), to) for to in preprocessings])
+
+
+def load_picture(
+    file: Path | BrokenImage, views: Views, preprocessings: Sequence[Preprocessing]
+) -> PreparedPicture | BrokenImage:
+    """Read a file, decode it and draw its views; or why there are none."""
+    if isinstance(file, BrokenImage):
+        return file
+    path = str(file)
+    try:
+        return prepared_picture(read_file(file), path, views, preprocessings)
+    except OSError as error:
+        return BrokenImage(path, f"cannot be read ({error.strerror})")
+    except BrokenImage as broken:
+        return broken
 
 
 def require_abstention(

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -18,6 +17,7 @@ from curate.engine.process_tree import ProcessKey, children_of, with_descendants
 from curate.errors import UserError
 from curate.extras import require_extra
 from curate.printable import shown
+from curate.program import INSTALLED
 
 ANY_CLUSTER: Final = "auto"
 """The address of whichever cluster runs on this machine."""
@@ -28,7 +28,8 @@ _ENVIRONMENT: Final = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what a task without a GPU sees of GPUs is not changed, nor warned of
 }
-_LONGEST_FOLDER: Final = 32  # bytes: below it Ray's sockets lie, whose paths end at 107
+_THIS_MACHINE: Final = "127.0.0.1"  # then Ray listens to nobody else
+_LONGEST_FOLDER: Final = 26  # bytes: below it Ray's sockets lie, whose paths end at 103 on macOS
 _ANSWER_SECONDS: Final = 5.0
 _END_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.05
@@ -41,40 +42,29 @@ def connected(address: str | None) -> Iterator[None]:
 
     Whoever is connected already stays so. Nothing is reported to Ray's makers. A cluster of our own writes below the
     system's temporary folder alone, and nothing stays there. The environment of this process, and what it does on
-    SIGTERM, are afterwards as before. Raises `UserError` where Ray is not installed, where nothing of Ray's answers at
-    the address, and where no cluster can be started.
+    SIGTERM, are as they were. Raises `UserError` where Ray is not installed, where nothing of Ray's answers at the
+    address, and where no cluster can be started.
     """
     require_extra("ray", "The engine 'ray' needs", "ray[data]", "ray")
-    environment, on_sigterm = dict(os.environ), signal.getsignal(signal.SIGTERM)
-    try:
-        os.environ.update(_ENVIRONMENT)
+    with _for_ray():
         import ray
-
-        if ray.is_initialized():
-            yield
-            return
-        with _own_cluster() if address is None else _cluster_at(address):
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, on_sigterm)
-            yield
-    finally:
-        for name in os.environ.keys() - environment.keys():
-            del os.environ[name]
-        os.environ.update(environment)
+    if ray.is_initialized():
+        yield
+        return
+    with _own_cluster(ray) if address is None else _cluster_at(ray, address):
+        yield
 
 
 @contextmanager
-def _own_cluster() -> Iterator[None]:
+def _own_cluster(ray: Any) -> Iterator[None]:
     """One of this machine, in a folder for the time being."""
-    import ray
-
     before, started = children_of(os.getpid()), set[ProcessKey]()
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir=_place()))
     try:
-        # Its workers import this program from where it is imported here
-        os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         try:
-            _init(ray, address="local", include_dashboard=False, _temp_dir=str(folder))
+            _init(
+                ray, address="local", include_dashboard=False, _temp_dir=str(folder), _node_ip_address=_THIS_MACHINE
+            )  # fmt: skip
         except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise UserError(f"Ray can't be started on this machine: {_first_line(error)}.") from error
         finally:
@@ -86,9 +76,7 @@ def _own_cluster() -> Iterator[None]:
 
 
 @contextmanager
-def _cluster_at(address: str) -> Iterator[None]:
-    import ray
-
+def _cluster_at(ray: Any, address: str) -> Iterator[None]:
     _require_answer(address)
     try:
         try:
@@ -104,7 +92,26 @@ def _cluster_at(address: str) -> Iterator[None]:
 
 
 def _init(ray: Any, **options: Any) -> None:
-    ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    with _for_ray():
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+
+
+@contextmanager
+def _for_ray() -> Iterator[None]:
+    """The environment that Ray and its processes are to have, and afterwards what was before."""
+    environment, on_sigterm = dict(os.environ), signal.getsignal(signal.SIGTERM)
+    os.environ.update(_ENVIRONMENT)
+    if not INSTALLED:  # its workers import this program from where it is imported here
+        here = str(Path(__file__).resolve().parents[2])
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, environment.get("PYTHONPATH")]))
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def _require_answer(address: str) -> None:

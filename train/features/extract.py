@@ -1,14 +1,18 @@
 """Pictures → features through the bank: what it has is read, what it lacks is decoded once, computed and kept."""
 
 import time
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from curate.engine.engines import current_engine
 from curate.errors import UserError
 from curate.image import BrokenImage, BrokenPicture
 from curate.progress import Progress, silent
@@ -16,7 +20,7 @@ from train.backbones import Backbone
 from train.device import DTYPES, Arriving, is_out_of_memory, require_memory
 from train.features.bank import BankKey, FeatureBank
 from train.features.freeze import FrozenNetwork, is_fused
-from train.features.prepare import Lacking, PictureRef, Prepared, prepared, with_their_content
+from train.features.prepare import Lacking, PictureRef, prepared, with_their_content
 from train.features.staging import PixelStaging
 from train.features.views import Views
 from train.options import Precision
@@ -84,16 +88,13 @@ def extract(
     with FeatureBank(bank, bank_key(backbone, precision, device, compiled=compiled)) as store:
         computed = 0
         for _ in range(2):  # reading may find damaged rows, which the second pass computes again
-            run = _Run(backbone, store, views, device, together, known=store.views_of(names))
-            checked = with_their_content(pictures, run.lacking, progress)
+            run = _pass(backbone, store, views, device, together)
+            checked = run.checked(pictures, progress)
             # First the processes, then the bar: it has a thread, and beside one nothing is forked.
             with (
-                prepared(
-                    checked, views, backbone.preprocessing, run.lacking,
-                    ahead=2 * run.batch // views.count, workers=workers,
-                ) as results,
+                run.prepared(checked, workers) as results,
                 progress(description, len(pictures)) as advance,
-            ):  # fmt: skip
+            ):
                 for position, found in enumerate(results):
                     run.take(position, found, str(pictures[position].path))
                     advance(1)
@@ -117,8 +118,93 @@ def extract(
         )
 
 
-class _Run:
-    """One pass over the pictures: gathers decoded views into batches, computes them and hands them to the bank."""
+def _pass(backbone: Backbone, store: FeatureBank, views: Views, device: torch.device, batch: int) -> "FeaturePass":
+    """A pass on the engine that works; its bank has what it has now."""
+    known = store.views_of(views.names())
+    if current_engine().name == "local":
+        return _Run(backbone, store, views, device, batch, known)
+    from train.features.extract_on_ray import RayPass
+
+    return RayPass(backbone, store, views, device, batch, known)
+
+
+class PreparedViews(Protocol):
+    """A picture's content, which views of it are wanted, and the pixels of these, or where they are."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the very bytes that were decoded."""
+        ...
+
+    @property
+    def numbers(self) -> list[int]:
+        """Which views these are."""
+        ...
+
+    @property
+    def pixels(self) -> Iterable[Any]:
+        """One for each of them."""
+        ...
+
+
+class FeaturePass(ABC):
+    """One pass over the pictures: accounts for each in order, has its views computed, and hands them to the bank."""
+
+    def __init__(self, store: FeatureBank, views: Views, batch: int, known: dict[str, set[str]]) -> None:
+        self.store, self.views, self.batch = store, views, batch
+        self.names = views.names()
+        self.lacking = Lacking(self.names, known)
+        self.sha256: list[str | None] = []
+        self.broken: list[BrokenPicture] = []
+        self.computed = 0
+        self._rows: list[tuple[str, str, torch.Tensor]] = []
+        self._committed = time.monotonic()
+
+    def checked(self, pictures: Sequence[PictureRef], progress: Progress) -> list[PictureRef]:
+        """As `with_their_content`."""
+        return with_their_content(pictures, self.lacking, progress)
+
+    @abstractmethod
+    def prepared(
+        self, pictures: Sequence[PictureRef], workers: int | None
+    ) -> AbstractContextManager[Iterator[PreparedViews | BrokenImage]]:
+        """Each picture's lacking views, as `train.features.prepare.prepared` gives them."""
+
+    def take(self, position: int, found: PreparedViews | BrokenImage, path: str) -> None:
+        """Account for one picture, in order; has the network compute whenever a batch is full."""
+        assert position == len(self.sha256)
+        if isinstance(found, BrokenImage):
+            self.broken.append(BrokenPicture(path, found.reason))
+            self.sha256.append(None)
+            return
+        self.sha256.append(found.sha256)
+        for number, view in zip(found.numbers, found.pixels, strict=True):
+            self._add(found.sha256, self.names[number], view)
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Compute what is left, and commit."""
+
+    @abstractmethod
+    def _add(self, sha256: str, view: str, pixels: Any) -> None:
+        """Put one view into the batch that is gathered."""
+
+    def _note(self, names: Sequence[tuple[str, str]], features: torch.Tensor) -> None:
+        """The features (N, dim) of N views (sha256, view) have come."""
+        self._rows += [(sha, view, row) for (sha, view), row in zip(names, features, strict=True)]
+        self.computed += len(names)
+
+    def _commit_by_time(self) -> None:
+        if time.monotonic() - self._committed > _COMMIT_SECONDS:
+            self._commit()
+
+    def _commit(self) -> None:
+        self.store.put(self._rows)
+        self._rows, self._committed = [], time.monotonic()
+
+
+class _Run(FeaturePass):
+    """The pass of this machine: other processes decode, and this one computes."""
 
     def __init__(
         self,
@@ -129,54 +215,42 @@ class _Run:
         batch: int,
         known: dict[str, set[str]],
     ) -> None:
-        self.backbone, self.store, self.views = backbone, store, views
-        self.device = device
-        self.batch = batch
-        self.names = views.names()
-        self.lacking = Lacking(self.names, known)
-        self.sha256: list[str | None] = []
-        self.broken: list[BrokenPicture] = []
-        self.computed = 0
+        super().__init__(store, views, batch, known)
+        self.backbone, self.device = backbone, device
         self._network: FrozenNetwork | None = None
         self._staging = PixelStaging(device, batch, backbone.preprocessing.crop)
         self._pixels: NDArray[np.uint8] | None = None  # no GPU is woken before the processes are forked
         self._waiting: list[tuple[str, str]] = []  # (sha256, view) of what is in _pixels, from the first on
         self._given: tuple[list[tuple[str, str]], Arriving, Arriving] | None = None  # and of what the device has
-        self._rows: list[tuple[str, str, torch.Tensor]] = []
-        self._committed = time.monotonic()
 
-    def take(self, position: int, found: Prepared | BrokenImage, path: str) -> None:
-        """Account for one picture, in order; runs the network whenever a batch is full."""
-        assert position == len(self.sha256)
-        if isinstance(found, BrokenImage):
-            self.broken.append(BrokenPicture(path, found.reason))
-            self.sha256.append(None)
-            return
-        self.sha256.append(found.sha256)
-        for number, view in zip(found.numbers, found.pixels, strict=True):
-            if self._pixels is None:
-                self._pixels = self._staging.room()
-            self._pixels[len(self._waiting)] = view
-            self._waiting.append((found.sha256, self.names[number]))
-            if len(self._waiting) == len(self._pixels):
-                self._compute()
+    def prepared(
+        self, pictures: Sequence[PictureRef], workers: int | None
+    ) -> AbstractContextManager[Iterator[PreparedViews | BrokenImage]]:
+        """As `FeaturePass.prepared`: in processes."""
+        return prepared(
+            pictures, self.views, self.backbone.preprocessing, self.lacking,
+            ahead=2 * self.batch // self.views.count, workers=workers,
+        )  # fmt: skip
+
+    def _add(self, sha256: str, view: str, pixels: NDArray[np.uint8]) -> None:
+        if self._pixels is None:
+            self._pixels = self._staging.room()
+        self._pixels[len(self._waiting)] = pixels
+        self._waiting.append((sha256, view))
+        if len(self._waiting) == len(self._pixels):
+            self._compute()
 
     def finish(self) -> None:
-        """Compute what is left, and commit."""
+        """As `FeaturePass.finish`."""
         if self._waiting:
             self._compute()
         self._collect()
-        self.store.put(self._rows)
-        self._rows = []
+        self._commit()
 
     def _compute(self) -> None:
         """Set the device to work on what waits, and meanwhile see to what it gave for the batch before."""
         if self._network is None:
-            key = self.store.key
-            self._network = FrozenNetwork(
-                self.backbone.network, self.backbone.preprocessing, self.device, key.precision,
-                compiled_for=self.batch if key.compiled else 0, batch=self.batch,
-            )  # fmt: skip
+            self._network = frozen(self.backbone, self.store.key, self.device, self.batch)
         pixels = self._staging.send(len(self._waiting))
         self._pixels = None
         features, self.batch = forward_halving(self._network, pixels, self.batch)
@@ -184,20 +258,30 @@ class _Run:
         fetched = Arriving(features), Arriving(torch.isfinite(features).all())
         self._collect()
         self._given, self._waiting = (self._waiting, *fetched), []
-        if time.monotonic() - self._committed > _COMMIT_SECONDS:
-            self.store.put(self._rows)
-            self._rows, self._committed = [], time.monotonic()
+        self._commit_by_time()
 
     def _collect(self) -> None:
         """Fetch the features of the batch that was computed last; raises UserError for what no number is."""
         if self._given is None:
             return
         waited, features, finite = self._given
-        if not bool(finite.wait()):
-            raise UserError("The backbone gives features that are not finite numbers: it needs other weights.")
-        self._rows += [(sha, view, row) for (sha, view), row in zip(waited, features.wait(), strict=True)]
-        self.computed += len(waited)
+        require_finite(finite.wait())
+        self._note(waited, features.wait())
         self._given = None
+
+
+def frozen(backbone: Backbone, key: BankKey, device: torch.device, batch: int) -> FrozenNetwork:
+    """The network that computes a bank's features on a device, in batches of up to `batch` views."""
+    return FrozenNetwork(
+        backbone.network, backbone.preprocessing, device, key.precision,
+        compiled_for=batch if key.compiled else 0, batch=batch,
+    )  # fmt: skip
+
+
+def require_finite(finite: torch.Tensor) -> None:
+    """Raise UserError where a batch's features, of which `finite` () bool tells, are not all numbers."""
+    if not bool(finite):
+        raise UserError("The backbone gives features that are not finite numbers: it needs other weights.")
 
 
 def forward_halving(network: FrozenNetwork, pixels: torch.Tensor, batch: int) -> tuple[torch.Tensor, int]:

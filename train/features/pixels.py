@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from curate.deadly import crash_at, killed_at
 from curate.errors import UserError
 from curate.files.reading import read_file
 from curate.forked import Standing, is_crash, ordered_results_of, standing_crew
@@ -20,7 +21,6 @@ from curate.image import BrokenImage, BrokenPicture, decode
 from curate.parallel import processors
 from curate.progress import Progress, silent
 from train.features.augmentation import Augmentation, view_draw
-from train.features.prepare import crashed_at, killed_at
 from train.features.preprocessing import Preprocessing
 from train.features.shared_pixels import SharedPixels
 from train.features.staging import PixelStaging
@@ -171,7 +171,7 @@ def _read(picture: LabelledPicture, at_least: int) -> str | BrokenImage:
 
 
 def _lost(picture: LabelledPicture, exit_code: int) -> BrokenImage:
-    return crashed_at(picture.path, exit_code)
+    return BrokenImage(str(picture.path), crash_at(picture.path, exit_code))
 
 
 def _repeats(drawn: torch.Tensor) -> list[int]:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.errors import UserError
+from curate.deadly import crash_at
 from curate.files.reading import MAX_BYTES, read_file, sha256_of
-from curate.forked import is_crash, ordered_results_of
+from curate.forked import map_guarded, ordered_results_of
 from curate.image import BrokenImage
 from curate.parallel import ordered_map, processors
 from curate.progress import Progress, silent
@@ -50,14 +50,15 @@ def with_their_content(
     trusted = [at for at, picture in enumerate(pictures) if picture.sha256 is not None and not lacking(picture.sha256)]
     checked = [replace(picture, sha256=None) for picture in pictures]
     with progress("Checking contents", len(trusted)) as advance:
-        for at, same in zip(trusted, ordered_map(lambda at: _has_content(pictures[at]), trusted), strict=True):
+        for at, same in zip(trusted, ordered_map(lambda at: has_content(pictures[at]), trusted), strict=True):
             if same:
                 checked[at] = pictures[at]
             advance(1)
     return checked
 
 
-def _has_content(picture: PictureRef) -> bool:
+def has_content(picture: PictureRef) -> bool:
+    """Whether the file has the content that is known of it, as it is now."""
     try:
         return sha256_of(picture.path, MAX_BYTES) == picture.sha256
     except OSError:  # whoever decodes it says what is wrong with it
@@ -93,7 +94,7 @@ def prepared(
     known and lacks nothing is not read. Raises UserError where a process is killed from outside.
     """
     workers = workers or processors()
-    whole = [_known_whole(picture, lacking) for picture in pictures]
+    whole = [known_whole(picture, lacking) for picture in pictures]
     unknown = [picture for picture, known in zip(pictures, whole, strict=True) if known is None]
     ahead = max(ahead, 2 * workers)
     room = SharedPixels(min(2 * ahead, len(unknown)), views.count, to.crop)
@@ -109,6 +110,20 @@ def prepared(
             return found if isinstance(found, BrokenImage) else Prepared(*found, room.at(place, len(found[1])))
 
         yield map(given, whole)
+
+
+def prepared_part(
+    pictures: Sequence[PictureRef], views: Views, to: Preprocessing, lacking: Callable[[str], list[int]]
+) -> tuple[list[tuple[str, list[int]] | BrokenImage], NDArray[np.uint8]]:
+    """(sha256 and numbers of its views, or why there are none, for each picture; all these views as pixels).
+
+    The pixels are (views of all pictures, crop, crop, 3), one picture's after the other's. All is done in one process,
+    forked for it: a picture that kills it costs no other. Raises UserError as `prepared` does.
+    """
+    room = SharedPixels(len(pictures), views.count, to.crop)
+    found = map_guarded(_Work(views, to, lacking, room), list(enumerate(pictures)), _crashed)
+    drawn = [room.at(at, 0 if isinstance(one, BrokenImage) else len(one[1])) for at, one in enumerate(found)]
+    return found, np.concatenate(drawn)
 
 
 @dataclass(frozen=True)
@@ -137,26 +152,13 @@ class _Work:
         return sha256, numbers
 
 
-def _known_whole(picture: PictureRef, lacking: Callable[[str], list[int]]) -> Prepared | None:
+def known_whole(picture: PictureRef, lacking: Callable[[str], list[int]]) -> Prepared | None:
+    """What stands for a picture that need not be read: its content is known, and lacks nothing. None for any other."""
     if picture.sha256 is None or lacking(picture.sha256):
         return None
     return Prepared(picture.sha256, [], np.empty((0, 0, 0, 3), np.uint8))
 
 
 def _crashed(item: tuple[int, PictureRef], exit_code: int) -> BrokenImage:
-    return crashed_at(item[1].path, exit_code)
-
-
-def crashed_at(path: Path, exit_code: int) -> BrokenImage:
-    """What stands in for a picture at which a process ended; raises UserError where that was not its doing."""
-    if not is_crash(exit_code):
-        raise UserError(killed_at(path, exit_code))
-    return BrokenImage(str(path), "whatever decodes it crashes")
-
-
-def killed_at(path: Path, exit_code: int) -> str:
-    """What is said of a process that was killed from outside while it read `path`."""
-    return (
-        f"The process that read {path} was killed (exit code {exit_code}), as happens where memory runs out: make some "
-        f"free and run the command again, which goes on from there."
-    )
+    path = item[1].path
+    return BrokenImage(str(path), crash_at(path, exit_code))
