@@ -26,6 +26,7 @@ HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
 
 import curate.lookalikes.looks
+import curate.lookalikes.search_engine
 from benchmarks.pairs import Hashes, real_coefficients, resample
 from curate.catalog import Catalog, Picture
 from curate.dataset import Dataset, open_dataset
@@ -34,8 +35,7 @@ from curate.lookalikes.candidates import CandidatePairs
 from curate.lookalikes.edits import cropped, encode
 from curate.lookalikes.fingerprint import VARIANTS
 from curate.lookalikes.looks import Looks
-from curate.lookalikes.search_engine import LocalSearch
-from curate.lookalikes.second_look import Verdicts
+from curate.lookalikes.second_look import Verdicts, look_again
 from curate.progress import Progress
 from curate.quality import CHECKS
 from curate.scan import scan
@@ -65,16 +65,16 @@ def search(dataset: Dataset, catalog: Catalog) -> tuple[float, int]:
     table = read_picture_table(dataset, catalog)
     looked = []
 
-    class Counted(LocalSearch):
-        """Puts down how many candidates it looks at."""
-
-        def verdicts(self, candidates: CandidatePairs, looks: Looks, progress: Progress) -> Verdicts:
-            looked.append(len(candidates))
-            return super().verdicts(candidates, looks, progress)
+    def count(candidates: CandidatePairs, looks: Looks, progress: Progress) -> Verdicts:
+        looked.append(len(candidates))
+        return look_again(candidates, looks, progress)
 
     began = time.perf_counter()
-    with patch.object(curate.lookalikes.looks, "read_file", lambda _: b""):
-        find_neighbours(dataset, catalog, table, RADIUS, engine=Counted())
+    with (
+        patch.object(curate.lookalikes.search_engine, "look_again", count),
+        patch.object(curate.lookalikes.looks, "read_file", lambda _: b""),
+    ):
+        find_neighbours(dataset, catalog, table, RADIUS)
     return time.perf_counter() - began, sum(looked)
 
 

@@ -6,7 +6,6 @@ are compared grows with its square. What a row and a comparison cost is measured
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from curate.engine.ray_join import block_for, class_bits_for
 from curate.lookalikes.band_join import LONGEST_TILE, JoinPlan, deal, plan_join, verified
+from curate.lookalikes.bands import band_count
 from curate.phash import Hashes, pairs_within
 
 Counts = NDArray[np.float64]
@@ -136,10 +136,11 @@ def rows_and_comparisons(keys: Counts) -> tuple[float, float]:
     return float(keys.sum()), float((keys * (keys - 1)).sum() / 2)
 
 
-def forecast(sample: Hashes, found: int, hashes: float, radius: int, machine: Machine, cluster: Cluster) -> Forecast:
-    """What a join of so many hashes takes that are like the sample, in which there are `found` pairs."""
+def forecast(sample: Hashes, hashes: float, radius: int, machine: Machine, cluster: Cluster) -> Forecast:
+    """What a join of so many hashes takes that are like the sample."""
+    found = len(pairs_within(sample, radius).first)
     scale = hashes / len(sample)
-    bits = class_bits_for(int(hashes), cluster.machines * cluster.processors)
+    bits = class_bits_for(int(hashes), cluster.machines * cluster.processors, band_count(radius))
     plan = replace(plan_join(sample, radius, bits, hot_from=max(2, math.ceil(HOT / scale))), class_bits=bits)
     pieces = len(plan.pieces)
     blocks = math.ceil(hashes / block_for(int(hashes), cluster.machines * cluster.processors, pieces))
@@ -183,8 +184,3 @@ def visitors(plan: JoinPlan, band: int, values: Counts) -> Counts:
         near[plan.hot[band][plan.hot[band] <= value]] = False
         found.append(values[near].sum())
     return np.array(found, np.float64)
-
-
-def growth(sizes: Sequence[int], seconds: Sequence[float]) -> float:
-    """The power of the size that the seconds grow with."""
-    return math.log(seconds[-1] / seconds[0]) / math.log(sizes[-1] / sizes[0])

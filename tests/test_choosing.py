@@ -3,17 +3,19 @@
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from PIL import ImageOps
 
 from curate.catalog import Catalog
 from curate.cleaning import choosing, keepers
-from curate.cleaning.choosing import Choice, LocalPlanning
+from curate.cleaning.choosing import Choice, LocalCopies
 from curate.cleaning.clean_options import CleanOptions
 from curate.cleaning.planning import CleaningPlan, make_plan
 from curate.dataset import open_dataset
 from curate.defaults import PolicyName
+from curate.engine.engines import LocalEngine
 from curate.lookalikes.clusters import Cluster
 from curate.scan import scan
 from tests.pictures import encoded, save, scene, write
@@ -41,7 +43,7 @@ def dataset_of_copies(root: Path) -> Path:
     return root
 
 
-class InParts(LocalPlanning):
+class InParts(LocalCopies):
     """Chooses for some clusters at a time, from what is left of a part when it is sent and comes back."""
 
     def __init__(self) -> None:
@@ -57,11 +59,15 @@ class InParts(LocalPlanning):
         return found
 
 
-def planned(root: Path, options: CleanOptions, engine: LocalPlanning) -> CleaningPlan:
+def planned(root: Path, options: CleanOptions, copies: LocalCopies | None = None) -> CleaningPlan:
+    """The plan, where this chooses among copies."""
     data = open_dataset(root)
-    with Catalog.open(data.catalog_path) as catalog:
+    with (
+        Catalog.open(data.catalog_path) as catalog,
+        patch.object(LocalEngine, "copies", lambda _: copies or LocalCopies()),
+    ):
         scan(data, catalog)
-        return make_plan(data, catalog, options, engine=engine)
+        return make_plan(data, catalog, options)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +83,7 @@ def test_a_choice_in_parts_is_the_choice(
     monkeypatch.setattr(choosing, "_CONTENTS", contents)
     engine = InParts()
     plan = planned(root, CleanOptions(keep=policy), engine)
-    assert plan == planned(root, CleanOptions(keep=policy), LocalPlanning())
+    assert plan == planned(root, CleanOptions(keep=policy))
     assert len(engine.whole) == 6
     assert len(engine.parts) == {1: 6, 4: 4, 256: 1}[contents]
     sent = [picture.path for part in engine.parts for picture in part.pictures]
@@ -88,7 +94,7 @@ def test_a_choice_in_parts_is_the_choice(
 def test_what_a_part_has_read_is_not_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver of a cluster would else read each copy once more, to say why it leaves."""
 
-    class Sent(LocalPlanning):
+    class Sent(LocalCopies):
         def keepers(self, choice: Choice) -> list[Cluster]:
             parts = [(part, part.keepers()) for part in choice.parts()]
             monkeypatch.setattr(keepers, "read_file", unreadable)

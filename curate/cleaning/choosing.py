@@ -90,23 +90,20 @@ class Choice:
         )
 
 
-class PlanEngine(SearchEngine, Protocol):
-    """Where a plan's heavy parts run: the search, and the choice among copies."""
+class CopyEngine(SearchEngine, Protocol):
+    """Where the heavy parts run of what is done about copies: the search for them, and the choice among them."""
 
     def keepers(self, choice: Choice) -> list[Cluster]:
         """As `Choice.keepers`."""
         ...
 
 
-class LocalPlanning(LocalSearch):
+class LocalCopies(LocalSearch):
     """All on this machine."""
 
     def keepers(self, choice: Choice) -> list[Cluster]:
         """Of each picture's copies one stays."""
         return choice.keepers()
-
-
-LOCAL_PLANNING: Final[PlanEngine] = LocalPlanning()
 
 
 def _parted(found: NearDuplicates) -> tuple[list[NDArray[np.intp]], NDArray[np.intp]]:

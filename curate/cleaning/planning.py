@@ -13,7 +13,7 @@ import numpy as np
 
 from curate.catalog import Catalog, Picture
 from curate.cleaning.audit_scores import thresholds_of
-from curate.cleaning.choosing import LOCAL_PLANNING, Choice, PlanEngine
+from curate.cleaning.choosing import Choice
 from curate.cleaning.clean_options import CleanOptions
 from curate.cleaning.conflicts import ClassPair, Conflict, class_pairs, counterparts, find_conflicts, within_labels
 from curate.cleaning.keepers import POLICIES, Evidence, Policy
@@ -25,10 +25,10 @@ from curate.dataset import SPLITS, UNLABELLED, Dataset, natural_key
 from curate.decisions import Answers
 from curate.decoding.formats import is_not_readable
 from curate.duplicates import NearDuplicates, find_same_bytes
+from curate.engine.engines import current_engine
 from curate.lookalikes.cached_search import find_copies
 from curate.lookalikes.clusters import Cluster, Copy
 from curate.lookalikes.fingerprint import VARIANTS
-from curate.lookalikes.search_engine import SearchEngine
 from curate.not_copies import NotCopies, apart, read_not_copies
 from curate.progress import Progress, silent
 from curate.quality import CHECKS
@@ -80,12 +80,8 @@ def make_plan(
     catalog: Catalog,
     options: CleanOptions | None = None,
     progress: Progress = silent,
-    engine: PlanEngine = LOCAL_PLANNING,
 ) -> CleaningPlan:
-    """Decide from the catalog what leaves. Moves that an interrupted run left undone are decided already.
-
-    The plan does not depend on the `engine`.
-    """
+    """Decide from the catalog what leaves. Moves that an interrupted run left undone are decided already."""
     options = options or CleanOptions()
     policy = POLICIES[options.keep]
     merges = merges_of(options.merge)
@@ -103,11 +99,11 @@ def make_plan(
     leaving = {decision.path for decision in poor}
     intact = [picture for picture in sources if not picture.broken and picture.path not in leaving]
     told = read_not_copies(dataset).of((picture.path, picture.sha256) for picture in everything)
-    found = apart(_search(dataset, catalog, intact, options, progress, engine), intact, told)
+    found = apart(_search(dataset, catalog, intact, options, progress), intact, told)
     in_split = {origin: max((copy.split for copy in copies), key=SPLITS.index) for origin, copies in placed.items()}
     evidence = Evidence.gather(dataset.root, catalog, in_split, _bordered(found, intact))
     chosen = answers.chosen(intact)
-    planner = _Planner(dataset.root, intact, found, policy, options.conflicts, evidence, told, chosen, engine)
+    planner = _Planner(dataset.root, intact, found, policy, options.conflicts, evidence, told, chosen)
     lost = [picture for picture in sources if picture.broken and not is_not_readable(picture.broken)]
     proposed = [*(Decision(it.path, it.sha256, "broken", it.broken) for it in lost), *planner.decisions()]
     conflicts = find_conflicts(found, intact)
@@ -151,18 +147,13 @@ def _nobody_said(_path: str, _sha256: str, _cause: str) -> bool:
 
 
 def _search(
-    dataset: Dataset,
-    catalog: Catalog,
-    intact: Sequence[Picture],
-    options: CleanOptions,
-    progress: Progress,
-    engine: SearchEngine,
+    dataset: Dataset, catalog: Catalog, intact: Sequence[Picture], options: CleanOptions, progress: Progress
 ) -> NearDuplicates:
     """The copies among intact pictures, of the kind that is asked for."""
     if options.only == "exact":
         return find_same_bytes(intact)
     # A split looks at no turned pictures, for there a mirrored copy is another one: so that search is another, too.
-    return find_copies(dataset, catalog, intact, options.radius, progress, geometry=options.geometry, engine=engine)
+    return find_copies(dataset, catalog, intact, options.radius, progress, geometry=options.geometry)
 
 
 def _poor(picture: Picture, remove: Sequence[str], stays: Callable[[str, str, str], bool]) -> Decision | None:
@@ -241,7 +232,6 @@ class _Planner:
         evidence: Evidence,
         told: NotCopies,
         chosen: Mapping[int, int],
-        engine: PlanEngine,
     ) -> None:
         self.pictures = pictures
         self.policy = policy
@@ -249,7 +239,7 @@ class _Planner:
         self.evidence = evidence
         joined = within_labels(found, pictures) if mode == "report" else found
         choice = Choice(root, pictures, joined, policy.name, evidence, chosen)
-        self.clusters = _without_told_apart(engine.keepers(choice), pictures, told)
+        self.clusters = _without_told_apart(current_engine().copies().keepers(choice), pictures, told)
         self.variants = _variants(found)
         seen = {content for pair in self.variants for content in pair}
         self.content = {at: content for content in seen for at in found.contents[content]}

@@ -13,18 +13,32 @@ Ray Data's `Dataset.join` would do it too, with every row a record that is writt
 the workers and is called experimental.
 """
 
+from __future__ import annotations
+
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from curate.engine.ray_tasks import TRIES, processors_of_cluster, results_in_any_order
-from curate.lookalikes.band_join import LONGEST_TILE, JoinPlan, deal, plan_join, tile_pairs, verified, verified_tile
-from curate.lookalikes.pair_search import FoundPairs
-from curate.phash import Hashes, Pairs, gathered, pairs_of, require_search
+from curate.engine.ray_engine import in_words
+from curate.engine.streams import streaming, yielded
+from curate.lookalikes.band_join import LONGEST_TILE, deal, plan_join, tile_pairs, verified, verified_tile
+from curate.lookalikes.bands import band_count
+from curate.phash import gathered, pairs_of, require_search
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from curate.engine.ray_engine import RayEngine
+    from curate.lookalikes.band_join import JoinPlan
+    from curate.lookalikes.pair_search import FoundPairs
+    from curate.phash import Hashes, Pairs
+
+BYTES: Final = 8
+"""Of a hash, where it is held and sent."""
 
 _LEAST_BLOCK: Final = 1 << 18  # hashes of a block: with fewer, a task is over before another begins
 _LARGEST_BLOCK: Final = 1 << 24  # of which a task makes parts in less than a gigabyte
@@ -56,14 +70,18 @@ class JoinCost:
     pairs: int
 
 
-def join_on_ray(hashes: Hashes, radius: int, *, hot_from: int | None = None) -> tuple[Pairs, JoinCost]:
+def join_on_ray(
+    engine: RayEngine, hashes: Hashes, radius: int, *, hot_from: int | None = None
+) -> tuple[Pairs, JoinCost]:
     """Find what `curate.phash.pairs_within` finds of hashes, uint64[n], and tell what it took.
 
     `hot_from` is how many hashes of one value of a band are too many for a task. Raises ValueError as that does.
     """
     require_search(hashes, radius)
     unique, inverse = np.unique(hashes, return_inverse=True)
-    join = _Join(unique, radius, hot_from)
+    if len(unique) < 2 or radius == 0:
+        return pairs_of(unique, inverse, np.empty(0, np.uint64)), JoinCost(len(unique), 0, 0, 0, 0, 0)
+    join = _Join(engine, unique, radius, hot_from)
     found = [np.empty(0, np.uint64)]
     for pairs in join.pairs():
         places = np.sort(np.searchsorted(unique, pairs), axis=1).astype(np.uint64)
@@ -72,25 +90,24 @@ def join_on_ray(hashes: Hashes, radius: int, *, hot_from: int | None = None) -> 
     return pairs_of(unique, inverse, packed), join.cost(len(packed))
 
 
-def joined_between(few: Hashes, many: Hashes, radius: int) -> FoundPairs:
+def joined_between(engine: RayEngine, few: Hashes, many: Hashes, radius: int) -> FoundPairs:
     """Find what `curate.phash.pairs_between` finds: all pairs of one of a few hashes, uint64[k], and one of many.
 
-    Each of the few is sent to each block of the many: they are held against them tile by tile.
+    Each tile of the few is sent to each block of the many.
     """
-    import ray
-
     require_search(few, radius)
     require_search(many, radius)
-    task = ray.remote(num_cpus=1, max_retries=TRIES, num_returns="streaming")(_between)
-    sides = [
+    if not len(few) or not len(many):
+        return
+    ray, task = engine.ray(), streaming(engine, _between)
+    tiles, blocks = (
         [(start, ray.put(side[start : start + size])) for start in range(0, len(side), size)]
         for side, size in ((few, LONGEST_TILE), (many, _LEAST_BLOCK))
-    ]
-    begun = (task.remote(top, one, left, other, radius) for left, other in sides[1] for top, one in sides[0])
-    yield from results_in_any_order(begun)
+    )
+    yield from yielded(engine, (task.remote(*tile, *block, radius) for block in blocks for tile in tiles))
 
 
-def class_bits_for(hashes: int, processors: int, bands: int = 3) -> int:
+def class_bits_for(hashes: int, processors: int, bands: int) -> int:
     """The bits of a class: so many that no class has more rows than a task should, and each processor has a class."""
     rows = hashes * (64 / bands + 1)
     wanted = max(rows / _MOST_ROWS, processors / bands, 1)
@@ -106,51 +123,51 @@ def block_for(hashes: int, processors: int, pieces: int) -> int:
 class _Join:
     """One search: what its tasks share, and the references to what they have cut."""
 
-    def __init__(self, unique: Hashes, radius: int, hot_from: int | None) -> None:
-        import ray
-
-        self._ray = ray
-        processors = processors_of_cluster()
+    def __init__(self, engine: RayEngine, unique: Hashes, radius: int, hot_from: int | None) -> None:
+        self._engine, self._ray = engine, engine.ray()
+        processors = max(1, engine.count("CPU"))
         options = {} if hot_from is None else {"hot_from": hot_from}
-        self._plan = plan_join(unique, radius, class_bits_for(len(unique), processors), **options)
-        self._shared = ray.put(self._plan)
+        class_bits = class_bits_for(len(unique), processors, band_count(radius))
+        self._plan = plan_join(unique, radius, class_bits, **options)
+        self._shared = self._ray.put(self._plan)
         block = block_for(len(unique), processors, len(self._plan.pieces))
         self._blocks = [unique[start : start + block] for start in range(0, len(unique), block)]
-        self._parts: list[list[Any]] = []
-        self._sizes = np.zeros((0, 0), np.int64)
-        self._hashes, self._tasks, self._fetched = len(unique), 0, 0
+        self._parts: list[list[Any]] = []  # references, of each block
+        self._sizes = np.empty((0, 0), np.int64)  # of the same
+        self._tasks, self._fetched = 0, 0
 
     def pairs(self) -> Iterator[Hashes]:
-        """The pairs of different hashes within the radius, each once: uint64[p, 2], some at once."""
-        if self._hashes > 1 and self._plan.radius:
-            self._deal()
-            yield from results_in_any_order(self._started())
+        """The pairs of hashes within the radius, each once: uint64[p, 2], some at once."""
+        self._deal()
+        yield from yielded(self._engine, self._begun_tasks())
 
     def cost(self, pairs: int) -> JoinCost:
         """What it took, once all pairs were given."""
         plan = self._plan
         of_band = self._sizes[:, : len(plan.pieces)].reshape(-1, len(plan.hot), plan.classes).sum(axis=(0, 2))
         rows = sum(int(size) * (width + 1) for size, width in zip(of_band, plan.bands.widths, strict=True))
-        return JoinCost(self._hashes, rows, self._tasks, 8 * int(self._sizes.sum()), 8 * self._fetched, pairs)
+        hashes, held = sum(map(len, self._blocks)), int(self._sizes.sum())
+        return JoinCost(hashes, rows, self._tasks, BYTES * held, BYTES * self._fetched, pairs)
 
     def _deal(self) -> None:
         """Have all blocks cut; wait until it is known how large the parts are."""
         count = 1 + len(self._plan.pieces) + 2 * len(self._plan.hot_values)
-        task = self._ray.remote(num_cpus=1, max_retries=TRIES, num_returns=count)(_cut)
+        task = self._ray.remote(_cut).options(num_cpus=1, num_returns=count, max_retries=-1)
         cut = [task.remote(self._shared, self._ray.put(block)) for block in self._blocks]
         self._tasks += len(cut)
         self._parts = [parts for _, *parts in cut]
-        self._sizes = np.array(self._ray.get([sizes for sizes, *_ in cut]), np.int64)
+        with in_words(self._ray):
+            self._sizes = np.array(self._ray.get([sizes for sizes, *_ in cut]), np.int64)
 
-    def _started(self) -> Iterator[Any]:
+    def _begun_tasks(self) -> Iterator[Any]:
         """The tasks that find pairs, each begun when it is asked for."""
-        task = self._ray.remote(num_cpus=1, max_retries=TRIES, num_returns="streaming")(_verify)
+        task = streaming(self._engine, _verify)
         for band, number in self._plan.pieces:
             columns = [band * self._plan.classes + other for other in self._plan.needed(number)]
             needed = [[_Slice(block, column, 0, size) for block, size in self._full(column)] for column in columns]
             if any(needed):
                 yield self._begun(task, band, needed)
-        task = self._ray.remote(num_cpus=1, max_retries=TRIES, num_returns="streaming")(_verify_tile)
+        task = streaming(self._engine, _verify_tile)
         for at, (band, _) in enumerate(self._plan.hot_values):
             column = len(self._plan.pieces) + 2 * at
             tiles, visitors = self._tiles(column), self._tiles(column + 1)

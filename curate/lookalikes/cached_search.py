@@ -26,7 +26,6 @@ from curate.lookalikes.looks import Looks
 from curate.lookalikes.method import search_method
 from curate.lookalikes.neighbours import Neighbours
 from curate.lookalikes.search import search
-from curate.lookalikes.search_engine import LOCAL_SEARCH, SearchEngine
 from curate.lookalikes.second_look import COPY, look_closer
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
@@ -38,13 +37,7 @@ _MOST_BYTES = 900 << 20  # what SQLite takes in one value is a little more
 
 
 def find_neighbours(
-    dataset: Dataset,
-    catalog: Catalog,
-    table: PictureTable,
-    radius: int,
-    progress: Progress = silent,
-    *,
-    engine: SearchEngine = LOCAL_SEARCH,
+    dataset: Dataset, catalog: Catalog, table: PictureTable, radius: int, progress: Progress = silent
 ) -> Neighbours:
     """What a search at this radius finds among the contents of a table: recalled, completed, and remembered."""
     first = np.unique(table.content, return_index=True)[1]
@@ -55,7 +48,7 @@ def find_neighbours(
     def path(content: int) -> Path:
         return dataset.root / table.paths[int(first[content])]
 
-    return _found(catalog, table.sha256, contents, lambda _: path, radius, progress, engine)
+    return _found(catalog, table.sha256, contents, lambda _: path, radius, progress)
 
 
 def find_copies(
@@ -66,7 +59,6 @@ def find_copies(
     progress: Progress = silent,
     *,
     geometry: bool = False,
-    engine: SearchEngine = LOCAL_SEARCH,
 ) -> NearDuplicates:
     """What `find_near_duplicates` finds among intact pictures of the catalog: recalled, completed, and remembered.
 
@@ -85,7 +77,6 @@ def find_copies(
         path,
         radius,
         progress,
-        engine,
         geometry=geometry,
         believing=False,
     )
@@ -99,7 +90,6 @@ def _found(
     path: Callable[[Contents], Callable[[int], Path]],
     radius: int,
     progress: Progress,
-    engine: SearchEngine,
     *,
     geometry: bool = False,
     believing: bool = True,
@@ -116,7 +106,7 @@ def _found(
     if among and not _groups_agree(among):
         among = None
     if among is None:
-        among = search(there, looks, radius, geometry=geometry, known=known, engine=engine, progress=progress)
+        among = search(there, looks, radius, geometry=geometry, known=known, progress=progress)
         # What could not be read was told apart from all, and is as good as new when it can be read again.
         read = np.delete(among.sha256, sorted(looks.unread))
         keep(catalog, among.onto(read).found if looks.unread else among, radius, geometry=geometry)

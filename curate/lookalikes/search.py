@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.engine.engines import current_engine
 from curate.lookalikes.candidates import CandidatePairs, Hashed, candidates_among, candidates_of
 from curate.lookalikes.contents import Contents
 from curate.lookalikes.crowds import crowds_of
@@ -20,7 +21,7 @@ from curate.lookalikes.flat import group_flat
 from curate.lookalikes.looks import Looks
 from curate.lookalikes.neighbours import NOTHING, Neighbours, pair_of
 from curate.lookalikes.pair_search import PairSearch
-from curate.lookalikes.search_engine import LOCAL_SEARCH, SearchEngine
+from curate.lookalikes.search_engine import SearchEngine
 from curate.lookalikes.second_look import DIFFERENT, Verdicts
 from curate.progress import Progress, silent
 
@@ -37,14 +38,15 @@ def search(
     framed: bool = True,
     geometry: bool = False,
     known: Neighbours | None = None,
-    engine: SearchEngine = LOCAL_SEARCH,
+    engine: SearchEngine | None = None,
     progress: Progress = silent,
 ) -> Neighbours:
     """Find all copies and near pictures among the contents; `looks` are at these, by their numbers.
 
     `known` is what a search with the same options found among others, of which some may be there still. The answer does
-    not depend on the `engine`.
+    not depend on the `engine`, by default that of `on_engine`.
     """
+    engine = engine or current_engine().copies()
     moved = (known or NOTHING).onto(contents.sha256)
     before = moved.found
     structured = contents.structured

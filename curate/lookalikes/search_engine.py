@@ -1,6 +1,6 @@
 """Where the heavy parts of a search run: on this machine, or wherever the same functions give the same answers."""
 
-from typing import Final, Protocol
+from typing import Protocol
 
 from curate.lookalikes.candidates import CandidatePairs
 from curate.lookalikes.looks import Looks
@@ -23,6 +23,3 @@ class LocalSearch(LocalPairSearch):
     def verdicts(self, candidates: CandidatePairs, looks: Looks, progress: Progress) -> Verdicts:
         """The verdict on each candidate."""
         return look_again(candidates, looks, progress)
-
-
-LOCAL_SEARCH: Final[SearchEngine] = LocalSearch()

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from curate.catalog import Catalog
-from curate.cleaning.choosing import LOCAL_PLANNING, PlanEngine
 from curate.cleaning.clean_options import CleanOptions
 from curate.cleaning.planning import CleaningPlan, make_plan
 from curate.dataset import Dataset, open_dataset
-from curate.engine import ray_join, ray_planning
+from curate.engine import ray_copies, ray_join
 from curate.engine.connecting import connected
+from curate.engine.engines import on_engine
 from curate.engine.process_tree import ProcessKey, children_of, with_descendants
+from curate.engine.ray_engine import RayEngine
 from curate.engine.ray_join import block_for, class_bits_for, join_on_ray, joined_between
-from curate.engine.ray_planning import RayPlanning
 from curate.lookalikes import cached_search
 from curate.lookalikes.cached_search import find_neighbours
 from curate.lookalikes.neighbours import Neighbours
@@ -34,10 +34,11 @@ from tests.test_search import shelf
 pytest.importorskip("ray")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _cluster() -> Iterator[None]:
-    with connected(None):
-        yield
+@pytest.fixture(scope="module")
+def engine() -> Iterator[RayEngine]:
+    """One cluster for all tests here; `on_engine("ray")` finds it connected."""
+    with connected(None), RayEngine(None) as engine:
+        yield engine
 
 
 @pytest.fixture
@@ -60,11 +61,11 @@ def check(found: Pairs, wanted: Pairs) -> None:
 
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize(("kind", "radius"), [(scattered, 8), (planted, 8), (planted, 12), (flat, 6)])
-def test_the_join_finds_what_one_machine_finds(kind: object, radius: int) -> None:
+def test_the_join_finds_what_one_machine_finds(engine: RayEngine, kind: object, radius: int) -> None:
     assert callable(kind)
     hashes = kind(np.random.default_rng(4), 12_000)
     wanted = pairs_within(hashes, radius)
-    found, cost = join_on_ray(hashes, radius, hot_from=40)
+    found, cost = join_on_ray(engine, hashes, radius, hot_from=40)
     check(found, wanted)
     assert cost.hashes == len(wanted.unique)
     assert cost.pairs == len(wanted.first)
@@ -79,14 +80,15 @@ def test_the_join_finds_what_one_machine_finds(kind: object, radius: int) -> Non
 
 
 @pytest.mark.parametrize("hashes", [[], [7], [7, 7]], ids=["none", "one", "one twice"])
-def test_too_few_for_a_pair_start_no_task(hashes: list[int]) -> None:
-    found, cost = join_on_ray(np.array(hashes, np.uint64), 8)
+def test_too_few_for_a_pair_need_no_cluster(hashes: list[int]) -> None:
+    with RayEngine("nobody:1") as nobody:
+        found, cost = join_on_ray(nobody, np.array(hashes, np.uint64), 8)
     check(found, pairs_within(np.array(hashes, np.uint64), 8))
     assert (cost.tasks, cost.fetched_bytes) == (0, 0)
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_a_few_and_many_are_held_against_each_other_as_on_one_machine() -> None:
+def test_a_few_and_many_are_held_against_each_other_as_on_one_machine(engine: RayEngine) -> None:
     rng = np.random.default_rng(9)
     many = planted(rng, 9_000)
     few = np.concatenate([many[:400], scattered(rng, 300), many[:20]])
@@ -94,14 +96,15 @@ def test_a_few_and_many_are_held_against_each_other_as_on_one_machine() -> None:
     def listed(found: FoundPairs) -> list[tuple[int, ...]]:
         return sorted(row for part in found for row in zip(*(column.tolist() for column in part), strict=True))
 
-    assert listed(joined_between(few, many, 8)) == listed(pairs_between(few, many, 8))
+    assert listed(joined_between(engine, few, many, 8)) == listed(pairs_between(few, many, 8))
 
 
-@pytest.mark.parametrize("search", [lambda it: join_on_ray(it, 8), lambda it: list(joined_between(it, it, 8))])
-def test_other_arrays_are_refused(search: object) -> None:
-    assert callable(search)
+def test_other_arrays_are_refused(engine: RayEngine) -> None:
+    signed = np.zeros(2, np.int64)
     with pytest.raises(ValueError, match="uint64"):
-        search(np.zeros(2, np.int64))
+        join_on_ray(engine, signed, 8)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="uint64"):
+        list(joined_between(engine, signed, signed, 8))  # type: ignore[arg-type]
 
 
 def workers(name: str) -> set[ProcessKey]:
@@ -118,7 +121,9 @@ def workers(name: str) -> set[ProcessKey]:
 
 
 @pytest.mark.parametrize("task", ["_cut", "_verify"])
-def test_a_killed_task_runs_again_and_the_pairs_are_the_same(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_task_runs_again_and_the_pairs_are_the_same(
+    engine: RayEngine, task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ray_join, "_LEAST_BLOCK", 60_000)
     hashes = planted(np.random.default_rng(1), 240_000)
     killed = list[int]()
@@ -135,7 +140,7 @@ def test_a_killed_task_runs_again_and_the_pairs_are_the_same(task: str, monkeypa
     thread = threading.Thread(target=kill)
     thread.start()
     try:
-        found, _ = join_on_ray(hashes, 8)
+        found, _ = join_on_ray(engine, hashes, 8)
     finally:
         over.set()
         thread.join()
@@ -156,38 +161,45 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return open_dataset(root)
 
 
-def searched(data: Dataset, engine: PlanEngine, monkeypatch: pytest.MonkeyPatch) -> Neighbours:
-    """What the search finds that `split` and training ask, made anew."""
+@pytest.fixture
+def anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each search is made from scratch, and by tasks however few its hashes are."""
     monkeypatch.setattr(cached_search, "recall_search", lambda *_, **__: None)
-    with Catalog.open(data.catalog_path) as catalog:
+    monkeypatch.setattr(ray_copies, "WORTH_SENDING", 0)
+
+
+def searched(data: Dataset, engine: str) -> Neighbours:
+    """What the search finds that `split` and training ask for."""
+    with Catalog.open(data.catalog_path) as catalog, on_engine(engine):
         scan(data, catalog)
-        return find_neighbours(data, catalog, read_picture_table(data, catalog), 8, engine=engine)
+        return find_neighbours(data, catalog, read_picture_table(data, catalog), 8)
 
 
-@pytest.mark.usefixtures("small_pieces")
-def test_the_search_of_split_is_that_of_one_machine(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = searched(data, LOCAL_PLANNING, monkeypatch)
-    found = searched(data, RayPlanning(worth_sending=0), monkeypatch)
+@pytest.mark.usefixtures("engine", "small_pieces", "anew")
+def test_the_search_of_split_is_that_of_one_machine(data: Dataset) -> None:
+    wanted = searched(data, "local")
+    found = searched(data, "ray")
     assert {int(wanted.gathered.max()), len(np.unique(wanted.verdict)), bool(len(wanted.crowd))} == {0, 2, True}
     for column in fields(Neighbours):
         assert np.array_equal(getattr(found, column.name), getattr(wanted, column.name)), column.name
 
 
+@pytest.mark.usefixtures("engine", "anew")
 def test_a_file_that_cannot_be_read_is_known_to_the_driver(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the search would be remembered as if the picture had been told from all others."""
     kept = list[Neighbours]()
     monkeypatch.setattr(cached_search, "keep", lambda _, found, *__, **___: kept.append(found))
-    monkeypatch.setattr(cached_search, "recall_search", lambda *_, **__: None)
     with Catalog.open(data.catalog_path) as catalog:
         scan(data, catalog)
         table = read_picture_table(data, catalog)
-        pair = find_neighbours(data, catalog, table, 8, engine=LOCAL_PLANNING)
+        pair = find_neighbours(data, catalog, table, 8)
         gone = int(pair.first[np.flatnonzero(pair.gathered[pair.first] < 0)[0]])
         path = data.root / table.paths[int(np.flatnonzero(table.content == gone)[0])]
         content = path.read_bytes()
         path.unlink()
         try:
-            find_neighbours(data, catalog, table, 8, engine=RayPlanning())
+            with on_engine("ray"):
+                find_neighbours(data, catalog, table, 8)
         finally:
             path.write_bytes(content)
     assert pair.sha256[gone] in kept[0].sha256
@@ -195,23 +207,22 @@ def test_a_file_that_cannot_be_read_is_known_to_the_driver(data: Dataset, monkey
     assert len(kept[1].sha256) == len(kept[0].sha256) - 1
 
 
-def planned(data: Dataset, engine: PlanEngine, monkeypatch: pytest.MonkeyPatch, *, geometry: bool) -> CleaningPlan:
-    monkeypatch.setattr(cached_search, "recall_search", lambda *_, **__: None)
-    with Catalog.open(data.catalog_path) as catalog:
+def planned(data: Dataset, engine: str, *, geometry: bool) -> CleaningPlan:
+    with Catalog.open(data.catalog_path) as catalog, on_engine(engine):
         scan(data, catalog)
-        return make_plan(data, catalog, CleanOptions(geometry=geometry), engine=engine)
+        return make_plan(data, catalog, CleanOptions(geometry=geometry))
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("engine", "small_pieces", "anew")
 @pytest.mark.parametrize("geometry", [False, True])
 def test_the_plan_of_clean_is_that_of_one_machine(
     data: Dataset, monkeypatch: pytest.MonkeyPatch, *, geometry: bool
 ) -> None:
-    wanted = planned(data, LOCAL_PLANNING, monkeypatch, geometry=geometry)
+    wanted = planned(data, "local", geometry=geometry)
     monkeypatch.setattr("curate.cleaning.choosing._CONTENTS", 2)
-    monkeypatch.setattr(ray_planning, "_FEWEST_CANDIDATES", 50)
+    monkeypatch.setattr(ray_copies, "_FEWEST_CANDIDATES", 50)
     assert len(wanted.decisions) > 8
-    assert planned(data, RayPlanning(worth_sending=0), monkeypatch, geometry=geometry) == wanted
+    assert planned(data, "ray", geometry=geometry) == wanted
 
 
 # ---- how a join is cut
@@ -219,7 +230,7 @@ def test_the_plan_of_clean_is_that_of_one_machine(
 
 @pytest.mark.parametrize(("hashes", "processors"), [(10**5, 2), (10**6, 64), (10**8, 1600), (10**9, 1600)])
 def test_a_join_is_cut_into_tasks_that_fit_in_memory_and_parts_that_ray_can_count(hashes: int, processors: int) -> None:
-    bits = class_bits_for(hashes, processors)
+    bits = class_bits_for(hashes, processors, 3)
     pieces = 3 << bits
     assert hashes * 67 / pieces <= 1.1 * 2**25
     assert pieces >= min(processors, 3)
