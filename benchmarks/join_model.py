@@ -20,7 +20,7 @@ Counts = NDArray[np.float64]
 
 LONG_RUN = 8_192  # hashes under one key, from which on they are searched and not compared each with each
 HOT = 4_096  # hashes of one value, from which on it is hot
-MOST_HOT = 64
+SURE = 8  # of them in the sample
 BYTES = 8  # of a hash
 
 
@@ -141,7 +141,9 @@ def forecast(sample: Hashes, hashes: float, radius: int, machine: Machine, clust
     found = len(pairs_within(sample, radius).first)
     scale = hashes / len(sample)
     bits = class_bits_for(int(hashes), cluster.machines * cluster.processors, band_count(radius))
-    plan = replace(plan_join(sample, radius, bits, hot_from=max(2, math.ceil(HOT / scale))), class_bits=bits)
+    plan = replace(
+        plan_join(sample, radius, bits, hot_from=max(SURE if scale > 1 else 1, math.ceil(HOT / scale))), class_bits=bits
+    )
     pieces = len(plan.pieces)
     blocks = math.ceil(hashes / block_for(int(hashes), cluster.machines * cluster.processors, pieces))
     rows = comparisons = searched = held = fetched = hottest_value = hottest_key = 0.0

@@ -91,9 +91,7 @@ def print_one_machine(taken: dict[tuple[str, int], float], sizes: list[int], tar
         seconds = [taken[kind, n] for n in sizes]
         power = math.log(seconds[-1] / seconds[0]) / math.log(sizes[-1] / sizes[0]) if len(sizes) > 1 else 1.0
         hours = [f"{n:.0e} in {seconds[-1] * (n / sizes[-1]) ** power / 3600:,.1f} h" for n in targets]
-        print(
-            f"\nThis machine alone, {kind}: the time grows with the hashes to the power of {power:.2f}; {', '.join(hours)}."
-        )
+        print(f"\nThis machine alone, {kind}: as the hashes to the power of {power:.2f}; {', '.join(hours)}.")
 
 
 def print_model(machine: Machine, rows: list[tuple[str, Forecast]], cluster: Cluster) -> None:
@@ -104,14 +102,16 @@ def print_model(machine: Machine, rows: list[tuple[str, Forecast]], cluster: Clu
         f"{machine.searched * 1e6:.1f} µs to search\na hash in a tile; on the driver {machine.unique * 1e9:.0f} ns a "
         f"hash and {machine.lookup * 1e9:.0f} ns a pair.\n"
     )
-    names = "hashes | | rows | hottest value | hottest key | hot values | comparisons | pairs | held, GB | fetched, GB"
-    times = "tasks | largest task, s | processor hours | tasks, s | fetching, s | driver, s | **in all, s**"
+    names = "hashes | | rows | hottest value | hottest key | hot values | comparisons | pairs | held, GB"
+    times = (
+        "fetched, GB | tasks | largest task, s | processor hours | tasks, s | fetching, s | driver, s | **in all, s**"
+    )
     print(f"| {names} | {times} |\n|---:|:---{'|---:' * 15}|")
     for kind, it in rows:
         print(
             f"| {it.hashes:.0e} | {kind} | {it.rows:.1e} | {it.hottest_value:,.0f} | {it.hottest_key:,.0f} "
-            f"| {it.hot_values} | {it.comparisons:.1e} | {it.pairs:.1e} | {it.held / 1e9:,.1f} | {it.fetched / 1e9:,.0f} "
-            f"| {it.tasks:,} | {it.largest_task:,.1f} | {it.processor_seconds / 3600:,.1f} | {it.tasks_wall:,.1f} "
+            f"| {it.hot_values} | {it.comparisons:.1e} | {it.pairs:.1e} | {it.held / 1e9:,.1f} "
+            f"| {it.fetched / 1e9:,.0f} | {it.tasks:,} | {it.largest_task:,.1f} | {it.processor_seconds / 3600:,.1f} | {it.tasks_wall:,.1f} "
             f"| {it.fetch_wall:,.1f} | {it.driver_wall:,.0f} | **{it.wall:,.0f}** |"
         )
 
