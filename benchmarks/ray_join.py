@@ -96,9 +96,9 @@ def print_one_machine(taken: dict[tuple[str, int], float], sizes: list[int], tar
 
 def print_model(machine: Machine, rows: list[tuple[str, Forecast]], cluster: Cluster) -> None:
     print(
-        f"\n{cluster.machines} machines of {cluster.processors} processors, {cluster.busy:.0%} of the time at work, and "
-        f"{8 * cluster.bytes_a_second / 1e9:.0f} Gbit/s each.\nOne thread here: {machine.deal * 1e9:.0f} ns to deal a "
-        f"hash, {machine.row * 1e9:.1f} ns a row, {machine.comparison * 1e9:.2f} ns a comparison, "
+        f"\n{cluster.machines} machines of {cluster.processors} processors, {cluster.busy:.0%} of the time at work, "
+        f"and {8 * cluster.bytes_a_second / 1e9:.0f} Gbit/s.\nOne thread here: {machine.deal * 1e9:.0f} ns to deal "
+        f"a hash, {machine.row * 1e9:.1f} ns a row, {machine.comparison * 1e9:.2f} ns a comparison, "
         f"{machine.searched * 1e6:.1f} µs to search\na hash in a tile; on the driver {machine.unique * 1e9:.0f} ns a "
         f"hash and {machine.lookup * 1e9:.0f} ns a pair.\n"
     )
@@ -111,7 +111,8 @@ def print_model(machine: Machine, rows: list[tuple[str, Forecast]], cluster: Clu
         print(
             f"| {it.hashes:.0e} | {kind} | {it.rows:.1e} | {it.hottest_value:,.0f} | {it.hottest_key:,.0f} "
             f"| {it.hot_values} | {it.comparisons:.1e} | {it.pairs:.1e} | {it.held / 1e9:,.1f} "
-            f"| {it.fetched / 1e9:,.0f} | {it.tasks:,} | {it.largest_task:,.1f} | {it.processor_seconds / 3600:,.1f} | {it.tasks_wall:,.1f} "
+            f"| {it.fetched / 1e9:,.0f} | {it.tasks:,} | {it.largest_task:,.1f} "
+            f"| {it.processor_seconds / 3600:,.1f} | {it.tasks_wall:,.1f} "
             f"| {it.fetch_wall:,.1f} | {it.driver_wall:,.0f} | **{it.wall:,.0f}** |"
         )
 

@@ -1,5 +1,6 @@
 """A plan made on Ray is that of one machine: the same pairs, verdicts and keepers, whatever is killed meanwhile."""
 
+import json
 import os
 import signal
 import threading
@@ -28,8 +29,11 @@ from curate.phash import Hashes, Pairs, pairs_between, pairs_within
 from curate.scan import scan
 from curate.splitting.picture_table import read_picture_table
 from tests.pictures import write
+from tests.raying import TWO_NODES, Place, place
 from tests.test_phash import clumped, equal, planted, scattered
 from tests.test_search import shelf
+
+__all__ = ["place"]
 
 pytest.importorskip("ray")
 
@@ -146,6 +150,58 @@ def test_a_killed_task_runs_again_and_the_pairs_are_the_same(
         thread.join()
     assert killed
     check(found, pairs_within(hashes, 8))
+
+
+NODE_KILLED = f"""
+    {TWO_NODES}
+    import json, threading
+    from dataclasses import fields
+    from pathlib import Path
+    import numpy as np
+    from curate.engine import ray_join
+    from curate.engine.ray_engine import RayEngine
+    from curate.phash import Pairs, pairs_within
+    from tests.test_phash import planted
+
+    ray_join._LEAST_BLOCK = 50_000
+    hashes = planted(np.random.default_rng(1), 400_000)
+    killed, over = [], threading.Event()
+
+    def titles():
+        for process in with_descendants(second):
+            try:
+                yield Path(f"/proc/{{process.pid}}/cmdline").read_bytes()
+            except OSError:
+                pass
+
+    def watch():
+        while not over.wait(0.002) and not killed:
+            if any(title.startswith(b"ray::_verify") for title in titles()):
+                kill(second)
+                killed.append(True)
+
+    with RayEngine(cluster.address) as engine:
+        engine.ray()
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            found, _ = ray_join.join_on_ray(engine, hashes, 8)
+        finally:
+            over.set()
+            thread.join()
+    cluster.shutdown()
+    wanted = pairs_within(hashes, 8)
+    same = [np.array_equal(getattr(found, it.name), getattr(wanted, it.name)) for it in fields(Pairs)]
+    print(json.dumps([killed, same, len(wanted.first)]))
+"""
+
+
+def test_a_node_that_is_killed_takes_parts_with_it_and_the_pairs_are_the_same(place: Place) -> None:
+    killed, same, pairs = json.loads(place.run(NODE_KILLED).splitlines()[-1])
+    assert killed == [True]
+    assert same == [True] * 5
+    assert pairs > 10_000
+    assert place.processes() == []
 
 
 # ---- the whole way
