@@ -59,7 +59,8 @@ class Place:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         environment |= {
             "HOME": str(self.home), "TMPDIR": str(self.temporary), "RAY_TMPDIR": str(self.temporary),
-            "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "10000",
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
+            "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "10000",
         }  # fmt: skip
         done = subprocess.run(
             command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=timeout, check=False

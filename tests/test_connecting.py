@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +55,16 @@ def test_an_address_where_nobody_answers_is_said_at_once(monkeypatch: pytest.Mon
         raise AssertionError("there is nothing to be connected to")
     assert "RAY_USAGE_STATS_ENABLED" not in os.environ
     assert signal.getsignal(signal.SIGTERM) == on_sigterm
+
+
+def test_where_no_cluster_runs_there_is_none_to_be_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    with (
+        pytest.raises(
+            UserError, match=r"The Ray cluster at 'auto' can't be joined .*: run this on one of its machines"
+        ),
+        connected("auto"),
+    ):
+        raise AssertionError("there is nothing to be connected to")

@@ -1,6 +1,7 @@
 """The fetcher against real servers on loopback: what it brings, whom it asks first, and how hard it presses."""
 
 import asyncio
+import gc
 import hashlib
 import itertools
 import ssl
@@ -340,3 +341,11 @@ class secure_server:  # noqa: N801
             writer.write(link.data_to_send())
             await writer.drain()
         writer.close()
+
+
+def test_python_looks_for_garbage_as_before_once_the_fetching_ends(web: LocalWeb, tmp_path: Path) -> None:
+    before = gc.get_threshold(), gc.get_freeze_count()
+    fetch(web.network(), url(web, 3), tmp_path / "out")
+    with pytest.raises(FetchFailed):
+        fetch(web.network(), url(web, 99), tmp_path / "out")
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before

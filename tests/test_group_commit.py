@@ -1,6 +1,7 @@
 """Written files get their names in groups: all of one turn, each once, and a failure is that of its file alone."""
 
 import asyncio
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,15 @@ async def name_all(folder: Path, count: int, *missing: int) -> list[BaseExceptio
     outcomes = await asyncio.gather(*named, return_exceptions=True)
     commits.close()
     return outcomes
+
+
+def spooled(path: Path, content: bytes) -> Spool:
+    """Written in parts, and closed."""
+    spool = Spool(path)
+    for at in range(0, len(content), 100_000):
+        spool.write(content[at : at + 100_000])
+    spool.close()
+    return spool
 
 
 @pytest.fixture
@@ -99,11 +109,11 @@ def test_nobody_waits_for_a_file_that_was_given_up(tmp_path: Path) -> None:
 def test_what_is_held_in_memory_is_written_with_its_group(tmp_path: Path) -> None:
     """To make a file waits for the disk: the thread of the group makes it. One that cannot be made fails alone."""
 
-    async def work() -> list[BaseException | None]:
+    async def work() -> list[Path | BaseException]:
         commits = GroupCommit()
         places = [tmp_path, tmp_path / "nowhere", tmp_path]
         named = [
-            commits.name(place / f"{number}.part", place / f"{number}.jpg", bytes([number]) * 9)
+            commits.store(spooled(place / f"{number}.part", bytes([number]) * 9), place.joinpath)
             for number, place in enumerate(places)
         ]
         outcomes = await asyncio.gather(*named, return_exceptions=True)
@@ -111,17 +121,19 @@ def test_what_is_held_in_memory_is_written_with_its_group(tmp_path: Path) -> Non
         return outcomes
 
     first, lost, last = asyncio.run(work())
-    assert first is last is None
     assert isinstance(lost, FileNotFoundError)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"0.jpg": bytes(9), "2.jpg": b"\x02" * 9}
+    for path, content in ((first, bytes(9)), (last, b"\x02" * 9)):
+        assert isinstance(path, Path)
+        assert path.name == hashlib.sha256(content).hexdigest()
+        assert path.read_bytes() == content
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize("size", [0, 1, HELD - 1, HELD, HELD + 1, 3 * HELD])
 def test_a_spool_keeps_every_byte(tmp_path: Path, size: int) -> None:
     whole = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
-    spool = Spool(tmp_path / "part")
-    for at in range(0, size, 100_000):
-        spool.write(whole[at : at + 100_000])
-    spool.close()
-    assert (spool.path.exists(), spool.content is None) == (size > HELD,) * 2
-    assert (spool.path.read_bytes() if spool.content is None else spool.content) == whole
+    spool = spooled(tmp_path / "part", whole)
+    assert spool.path.exists() == (size > HELD)
+    spool.finish()
+    assert spool.path.read_bytes() == whole
+    assert spool.sha256 == hashlib.sha256(whole).hexdigest()

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ from train.heads.moments import Moments
 from train.heads.rows import Rows, rows_of
 from train.heads.sentences import sentences
 from train.optimising.layers import SignedSqrt, describe_head, head_from_description
-from train.optimising.settings import FitSettings, Tuning
+from train.optimising.settings import ConvexHead, FitSettings, Tuning
 from train.predict import Prediction, Predictor, head_logits
 from train.sweep import sweep
 from train.training import TrainingReport, TrainOptions, train_head
@@ -39,7 +39,7 @@ Doubles = NDArray[np.float64]
 
 
 def moments_of(found: Rows) -> Moments:
-    return Moments.of(found.values, found.targets, found.classes)
+    return Moments.of(found.values, found.targets, found.classes, len(found.mean))
 
 
 def prepared(**changes: Any) -> tuple[Rows, Doubles, NDArray[np.int64]]:
@@ -108,27 +108,41 @@ def test_logistic_regression_is_at_its_minimum() -> None:
 def test_what_other_folds_say_follows_by_subtraction() -> None:
     found, _, _ = prepared()
     part, rest = slice(0, 100), slice(100, None)
-    own, others = (Moments.of(found.values[at], found.targets[at], 4) for at in (part, rest))
+    own, others = (Moments.of(found.values[at], found.targets[at], 4, len(found.mean)) for at in (part, rest))
     left = moments_of(found).without(own)
     for mine, theirs in zip(vars(left).values(), vars(others).values(), strict=True):
-        np.testing.assert_allclose(mine.numpy(), theirs.numpy(), atol=1e-3)
+        np.testing.assert_allclose(np.asarray(mine), np.asarray(theirs), atol=1e-3)
 
 
-def test_more_features_than_rows_give_the_same_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    features, labels = clusters(n=30, dim=90)
-    wide = rows_of(features, labels, 4)
-    monkeypatch.setattr(rows, "MOST_COLUMNS", 70)
-    narrow = rows_of(features, labels, 4)
-    assert wide.values.shape == (60, 90)
-    assert len(narrow.values) == 60 >= narrow.values.shape[1]
-    new, _ = clusters(n=20, dim=90, seed=3, views=1)
+@pytest.mark.parametrize("kind", get_args(ConvexHead))
+@pytest.mark.parametrize(("dim", "most"), [(90, 70), (200, 8192)])
+def test_more_features_than_rows_give_the_same_head(
+    dim: int, most: int, kind: ConvexHead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In coordinates along the rows, of the same strength."""
+    features, labels = clusters(n=30, dim=dim)
+    monkeypatch.setattr(rows, "_WIDE", math.inf)
+    plain = rows_of(features, labels, 4)
+    monkeypatch.undo()
+    monkeypatch.setattr(rows, "MOST_COLUMNS", most)
+    along = rows_of(features, labels, 4)
+    assert plain.values.shape == (60, dim)
+    assert len(along.values) == 60 >= along.values.shape[1]
+    new, _ = clusters(n=20, dim=dim, seed=3, views=1)
     answers = []
-    for found in (wide, narrow):
-        # A multiple of the mean variance is one of the sum here: the columns differ in number
-        strength = 0.1 * found.values.shape[1] / 90
-        (fit,) = ridge(moments_of(found), [strength])
-        answers.append(head_logits(found.head(fit.weight, fit.bias), new[:, 0]))
-    np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
+    for found in (plain, along):
+        moments = moments_of(found)
+        if kind == "logistic":
+            (fit,) = logistic(found.values, found.targets, moments, [0.01])
+        else:
+            (fit,) = {"ridge": ridge, "lda": discriminant}[kind](moments, [0.1])
+        answers.append(head_logits(found.head(fit.weight.double(), fit.bias), new[:, 0]))
+    near = 1e-2 if kind == "logistic" else 1e-4  # L-BFGS stops near its minimum, not at it
+    np.testing.assert_allclose(answers[0], answers[1], atol=near * np.abs(answers[0]).max())
+
+
+def test_what_is_too_wide_and_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = clusters(n=30, dim=90)
     monkeypatch.setattr(rows, "MOST_COLUMNS", 50)
     with pytest.raises(UserError, match=r"60 views of 90 features.*--head sgd"):
         rows_of(features, labels, 4)

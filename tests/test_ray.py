@@ -35,7 +35,7 @@ def test_a_command_on_ray_plans_the_same_and_leaves_no_file_and_no_process(tmp_p
     plans = [[json.loads(line) for line in plan_of(root).read_text().splitlines()] for root in (here, there)]
     assert len(plans[0]) >= 5
     assert without_times(plans[0]) == without_times(plans[1])
-    assert "Nothing was moved" in said
+    assert "nothing was moved" in said
     assert place.processes() == []
     assert place.files() == []
     assert set(Path("/tmp").glob("ray*")) == before
@@ -160,6 +160,28 @@ def test_what_kills_its_process_costs_itself_alone_and_a_folder_unseen_is_said(p
     assert "does not see the folder /nowhere: put the pictures where all its machines see them" in said[1]
     assert place.processes() == []
     assert place.files() == []
+
+
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    from curate.engine.engines import current_engine, on_engine
+    from tests.test_ray import alone, dies_at_seven
+
+    with on_engine("ray"):
+        with current_engine().results_of(dies_at_seven, [[1], [2]], alone, folders=[]) as results:
+            assert sorted(results) == [[(1, "read")], [(2, "read")]]
+        print("at work", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_a_program_that_is_killed_leaves_no_process(place: Place) -> None:
+    with pytest.raises(AssertionError):
+        place.run(KILLED)
+    assert place.files() != [], "there was nothing at work"
+    assert place.processes(30) == []
 
 
 FEATURES = """

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from curate.engine.ray_engine import in_words
+from curate.engine.ray_engine import ray_in_words
 from curate.errors import UserError
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class ActorPool:
         actor, call = self._running.pop(reference)
         actor.in_hand.discard(reference)
         try:
-            with in_words(self._ray):
+            with ray_in_words(self._ray):
                 is_result, found = self._answer(reference)
         except _Died:
             self._mourn(actor, call)
@@ -189,8 +189,8 @@ class ActorPool:
         counted.deaths += 1
         if counted.deaths > _DEATHS:
             raise UserError(
-                "The processes that hold the network on Ray die again and again, as happens where memory runs out: give "
-                "them more, and run the command again, which goes on from there."
+                "The processes that hold the network on Ray die again and again, as happens where memory runs out: "
+                "give them more, and run the command again, which goes on from there."
             )
         if call is not None:
             self._waiting.appendleft(call)

@@ -16,6 +16,7 @@ from typing import Any, Final
 from curate.engine.process_tree import ProcessKey, children_of, with_descendants
 from curate.errors import UserError
 from curate.extras import require_extra
+from curate.parallel import processors
 from curate.printable import shown
 from curate.program import INSTALLED
 
@@ -63,7 +64,8 @@ def _own_cluster(ray: Any) -> Iterator[None]:
     try:
         try:
             _init(
-                ray, address="local", include_dashboard=False, _temp_dir=str(folder), _node_ip_address=_THIS_MACHINE
+                ray, address="local", num_cpus=processors(), include_dashboard=False, _temp_dir=str(folder),
+                _node_ip_address=_THIS_MACHINE,
             )  # fmt: skip
         except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise UserError(f"Ray can't be started on this machine: {_first_line(error)}.") from error

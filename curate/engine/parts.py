@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from curate.engine.ray_engine import enter, in_words
+from curate.engine.ray_engine import enter, ray_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +32,7 @@ def ordered_parts(
     running = deque(task.remote(work, part) for part in islice(left, ahead))
     while running:
         told, held = running.popleft()
-        with in_words(ray):
+        with ray_in_words(ray):
             is_result, found = ray.get(told)
         running.extend(task.remote(work, part) for part in islice(left, 1))
         if not is_result:

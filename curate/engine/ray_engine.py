@@ -81,7 +81,7 @@ class RayEngine:
         ray = self.ray()
         import ray.data as ray_data
 
-        with _quiet(ray_data), in_words(ray):
+        with _quiet(ray_data), ray_in_words(ray):
             blocks = min(len(items), _BLOCKS_EACH * max(self.count("CPU"), 1))
             rows = [{"item": pickle.dumps(item)} for item in items]
             answers = ray_data.from_items(rows, override_num_blocks=blocks).map_batches(
@@ -146,7 +146,7 @@ def require_seen(path: Path, reason: str) -> None:
 
 
 @contextmanager
-def in_words(ray: Any) -> Iterator[None]:
+def ray_in_words(ray: Any) -> Iterator[None]:
     """What Ray itself raises within the block is a `UserError`."""
     try:
         yield

@@ -51,8 +51,8 @@ _TEMPERATURES: Final = (math.log(1e-3), math.log(1e3))
 class HeadCandidate:
     """One way to fit a linear layer.
 
-    `strength` is ridge's and logistic's penalty as a multiple of the rows' mean variance, and lda's share of a ball in
-    the covariance. With `roots` it is fitted on the features' signed square roots.
+    `strength` is ridge's and logistic's penalty as a multiple of the features' mean variance, and lda's share of a ball
+    in the covariance. With `roots` it is fitted on the features' signed square roots.
     """
 
     kind: ConvexHead
@@ -218,7 +218,7 @@ class _Bench:
         return self.rows.values[at], self.rows.targets[at]
 
     def _moments(self, pictures: torch.Tensor) -> Moments:
-        return Moments.of(*self._rows(pictures), self.rows.classes)
+        return Moments.of(*self._rows(pictures), self.rows.classes, len(self.rows.mean))
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,14 +24,14 @@ class LinearFit:
 def ridge(moments: Moments, strengths: Sequence[float], precision: torch.dtype = torch.float64) -> Iterator[LinearFit]:
     """Least squares to one-hot targets with an L2 penalty, for each of the strengths in turn.
 
-    A strength is the penalty as a multiple of the rows' mean variance. The equations are solved in `precision`.
+    A strength is the penalty as a multiple of the features' mean variance. The equations are solved in `precision`.
     A. Hoerl, R. Kennard, "Ridge regression: biased estimation for nonorthogonal problems", 1970.
     """
     n = moments.counts.sum()
     mean, share = moments.mean, moments.counts / n
     covariance = moments.covariance()
     towards = moments.sums.T / n - torch.outer(mean, share)  # (r, classes): covariance of rows and targets
-    scale = mean_variance(covariance)
+    scale = moments.mean_variance(covariance)
     covariance = covariance.to(precision)
     for strength in strengths:
         weight = _solve(covariance, strength * scale, towards)
@@ -50,17 +50,12 @@ def discriminant(
     within = moments.within()
     centre = moments.mean
     means = moments.class_means() - centre
-    scale = mean_variance(within)
+    scale = moments.mean_variance(within)
     within = within.to(precision)
     for strength in strengths:
         weight = _solve((1 - strength) * within, strength * scale, means.T)
         bias = -0.5 * (means.T * weight).sum(dim=0) - centre @ weight.double()
         yield LinearFit(weight, bias, strength)
-
-
-def mean_variance(covariance: torch.Tensor) -> float:
-    """Mean of the diagonal; 1 where nothing varies, so that there is a solution."""
-    return float(covariance.diagonal().mean().clamp(min=0)) or 1.0
 
 
 def _solve(matrix: torch.Tensor, ball: float, right: torch.Tensor) -> torch.Tensor:

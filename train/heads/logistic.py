@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from train.heads.closed_form import LinearFit, mean_variance
+from train.heads.closed_form import LinearFit
 from train.heads.moments import Moments
 
 _MOST_STEPS: Final = 100
@@ -25,13 +25,13 @@ def logistic(
 ) -> Iterator[LinearFit]:
     """Mean cross-entropy of rows (n, r) plus a penalty, minimised for each of the strengths, each from the last one's.
 
-    `moments` are those of the rows. A strength is the penalty's factor as a multiple of the rows' mean variance: ½ ·
-    strength · variance · |weight|² is added; the bias goes free. A step that gains less than `enough` of the loss is
-    the last; sums in float32 tell 1e-6. The gradient goes to L-BFGS (D. Liu, J. Nocedal, 1989) in weights that are
+    `moments` are those of the rows. A strength is the penalty's factor as a multiple of the features' mean variance:
+    ½ · strength · variance · |weight|² is added; the bias goes free. A step that gains less than `enough` of the loss
+    is the last; sums in float32 tell 1e-6. The gradient goes to L-BFGS (D. Liu, J. Nocedal, 1989) in weights that are
     whitened by the curvature at zero, which is known in closed form.
     """
     covariance = moments.covariance()
-    scale, mean, share = mean_variance(covariance), moments.mean, moments.counts / moments.counts.sum()
+    scale, mean, share = moments.mean_variance(covariance), moments.mean, moments.counts / moments.counts.sum()
     classes = len(share)
     centred = rows - mean.to(torch.float32)
     bias = torch.log(share.clamp(min=1 / (2 * len(rows))))

@@ -14,18 +14,19 @@ from train.heads.rows import products
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Of some rows of r numbers, in float64."""
+    """Of some rows of r numbers, in float64. The numbers may be coordinates of more features than r."""
 
     counts: torch.Tensor  # (classes,) rows
     sums: torch.Tensor  # (classes, r)
     products: torch.Tensor  # (r, r), of the rows with themselves
+    features: int
 
     @classmethod
-    def of(cls, rows: torch.Tensor, targets: torch.Tensor, classes: int) -> Self:
-        """Those of rows (n, r) float32 and their class indices (n,)."""
+    def of(cls, rows: torch.Tensor, targets: torch.Tensor, classes: int, features: int) -> Self:
+        """Those of rows (n, r) float32, coordinates of so many features, and their class indices (n,)."""
         sums = torch.zeros(classes, rows.shape[1], dtype=torch.float64)
         sums.index_add_(0, targets, rows.double())
-        return cls(torch.bincount(targets, minlength=classes).double(), sums, products(rows))
+        return cls(torch.bincount(targets, minlength=classes).double(), sums, products(rows), features)
 
     @classmethod
     def total(cls, parts: Sequence[Self]) -> Self:
@@ -36,12 +37,12 @@ class Moments:
             counts += part.counts
             sums += part.sums
             squares += part.products
-        return cls(counts, sums, squares)
+        return cls(counts, sums, squares, first.features)
 
     def without(self, part: Self) -> Self:
         """Of all rows but those of a part."""
-        rest = (self.counts - part.counts, self.sums - part.sums, self.products - part.products)
-        return type(self)(*rest)
+        counts, sums = self.counts - part.counts, self.sums - part.sums
+        return type(self)(counts, sums, self.products - part.products, self.features)
 
     @property
     def mean(self) -> torch.Tensor:
@@ -53,6 +54,10 @@ class Moments:
         means = self.sums / self.counts.clamp(min=1)[:, None]
         means[self.counts == 0] = self.mean
         return means
+
+    def mean_variance(self, covariance: torch.Tensor) -> float:
+        """Of a feature, by the covariance (r, r) of its coordinates; 1 where nothing varies."""
+        return max(0.0, float(covariance.diagonal().sum())) / self.features or 1.0
 
     def covariance(self) -> torch.Tensor:
         """Of all rows about their mean, (r, r)."""

@@ -1,7 +1,7 @@
 """The bank's features as the rows that a head is fitted on: centred, of one scale, in few columns.
 
 Each view of a picture is a row. Whatever is fitted here has an L2 penalty, so it lies in the span of the rows; where
-there are far more features than rows, the same head is found in coordinates along that span (the representer theorem:
+there are more features than rows, the same head is found in coordinates along that span (the representer theorem:
 B. Schölkopf, R. Herbrich, A. Smola, "A generalized representer theorem", COLT 2001).
 """
 
@@ -18,6 +18,8 @@ from train.optimising.layers import Head, SignedSqrt
 
 MOST_COLUMNS: Final = 8_192
 """Of the rows' matrix of products: with more, each strength in each fold would take minutes."""
+
+_WIDE: Final = 1.5  # features a row, from which on eigenvectors of the rows' products cost less than they save
 
 _BLOCK: Final = 4_096  # rows whose products are summed in float32; the sums of blocks are float64
 _NOTHING: Final = 1e-10  # of the largest eigenvalue: less is rounding
@@ -68,9 +70,9 @@ def rows_of(features: torch.Tensor, targets: Sequence[int], classes: int, *, roo
             f"A head can't be fitted at once on {count:,} views of {dim:,} features: fit it step by step, with --head "
             f"sgd, or give fewer --views."
         )
-    require_memory(
-        4 * count * dim + 24 * min(dim, max(count, MOST_COLUMNS)) ** 2, "Fitting the head", "give fewer --views"
-    )
+    wide = dim > min(MOST_COLUMNS, _WIDE * count)
+    columns = count if wide else dim
+    require_memory(4 * count * dim + 24 * columns**2, "Fitting the head", "give fewer --views")
     values = features.detach().cpu().reshape(count, dim).to(torch.float32, copy=True)
     root = None
     if roots:
@@ -81,7 +83,7 @@ def rows_of(features: torch.Tensor, targets: Sequence[int], classes: int, *, roo
     deviation = _mean_square(values) ** 0.5 or 1.0
     values /= deviation
     basis = None
-    if dim > MOST_COLUMNS:
+    if wide:
         values, basis = _along_span(values)
     repeated = torch.as_tensor(targets, dtype=torch.int64).repeat_interleave(views)
     return Rows(values, repeated, views, classes, mean, deviation, basis, root)
