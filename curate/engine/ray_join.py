@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from curate.engine.ray_engine import in_words
+from curate.engine.ray_engine import ray_in_words
 from curate.engine.streams import streaming, yielded
 from curate.lookalikes.band_join import LONGEST_TILE, deal, plan_join, tile_pairs, verified, verified_tile
 from curate.lookalikes.bands import band_count
@@ -156,7 +156,7 @@ class _Join:
         cut = [task.remote(self._shared, self._ray.put(block)) for block in self._blocks]
         self._tasks += len(cut)
         self._parts = [parts for _, *parts in cut]
-        with in_words(self._ray):
+        with ray_in_words(self._ray):
             self._sizes = np.array(self._ray.get([sizes for sizes, *_ in cut]), np.int64)
 
     def _begun_tasks(self) -> Iterator[Any]:

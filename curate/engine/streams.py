@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from curate.engine.ray_engine import in_words
+from curate.engine.ray_engine import ray_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -29,7 +29,7 @@ def yielded(engine: RayEngine, tasks: Iterable[Any]) -> Iterator[Any]:
     left = iter(tasks)
     running = list(islice(left, _AHEAD * max(engine.count("CPU"), 1)))
     while running:
-        with in_words(ray):
+        with ray_in_words(ray):
             (ready, *_), _ = ray.wait(running, num_returns=1)
             reference = next(ready, None)
             result = None if reference is None else ray.get(reference)
