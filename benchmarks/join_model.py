@@ -1,16 +1,19 @@
 """A model of the distributed join at sizes that no benchmark here has room for: by the keys of resampled hashes.
 
-How many hashes lie under each key is counted on a sample, and grows with the number of hashes; how many pairs of them
-are compared grows with its square. What a row and a comparison cost is measured on this machine, one thread of it.
+How many hashes lie under each key is counted on a sample, and grows with the number of hashes; how many of them are
+compared, and how many strangers lie within the radius, grows with its square. What the pieces of the join cost is
+measured on this machine, in time of one thread, and what Ray costs for each task and each of its arguments.
 """
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.engine.ray_engine import RayEngine
 from curate.engine.ray_join import block_for, class_bits_for
 from curate.lookalikes.band_join import LONGEST_TILE, JoinPlan, deal, plan_join, verified
 from curate.lookalikes.bands import band_count
@@ -26,8 +29,9 @@ BYTES = 8  # of a hash
 
 @dataclass(frozen=True)
 class Machine:
-    """What one thread does, in seconds: to deal a hash, sort a row, compare two hashes, search a hash among 2**17 of
-    them, and on the driver to find out the different hashes, for each, and to look up a pair.
+    """What one thread takes, in seconds: to deal a hash, make and sort a row, compare two hashes, search a hash among
+    2**17 of them; and on the driver to tell the different hashes, for each, to look up a pair, to begin a task, and for
+    each of its arguments.
     """
 
     deal: float
@@ -36,6 +40,8 @@ class Machine:
     searched: float
     unique: float
     lookup: float
+    task: float
+    argument: float
 
 
 @dataclass(frozen=True)
@@ -79,34 +85,72 @@ class Forecast:
         return self.driver_wall + max(self.tasks_wall, self.fetch_wall)
 
 
-def measured(hashes: Hashes, radius: int) -> Machine:
-    """Time the pieces of the join on a million hashes or so, and on a quarter of them."""
+def measured(hashes: Hashes, radius: int, engine: RayEngine) -> Machine:
+    """Time the pieces of the join on so many hashes, and on an eighth of them."""
     whole = np.unique(hashes)
+    plan = plan_join(whole, radius, 2, hot_from=len(whole) + 1)
     times, amounts = [], []
-    dealt_in = 0.0
-    for some in (whole[::4].copy(), whole):
-        plan = plan_join(some, radius, 2, hot_from=len(some) + 1)
-        begun = time.perf_counter()
+    for some in (whole[::8].copy(), whole):
         parts = deal(some, plan).parts
-        dealt_in = (time.perf_counter() - begun) / len(some)
-        begun = time.perf_counter()
-        for band, number in plan.pieces:
-            needed = [parts[band * plan.classes + other] for other in plan.needed(number)]
-            for _ in verified(plan, band, needed):
-                pass
-        times.append(time.perf_counter() - begun)
+        times.append(seconds_of(lambda parts=parts: verify_all(plan, parts)))
         amounts.append(np.sum([rows_and_comparisons(keys) for keys, _ in key_counts(some, plan)], axis=0))
     row, comparison = np.linalg.solve(np.array(amounts, float), np.array(times))
-    begun = time.perf_counter()
-    pairs_within(whole[:: max(1, len(whole) // LONGEST_TILE)][:LONGEST_TILE], radius, workers=1)
-    searched = (time.perf_counter() - begun) / min(len(whole), LONGEST_TILE)
-    begun = time.perf_counter()
-    np.unique(hashes, return_inverse=True)
-    unique = (time.perf_counter() - begun) / len(hashes)
+    tile = whole[:: max(1, len(whole) // LONGEST_TILE)][:LONGEST_TILE].copy()
     asked = np.random.default_rng(0).choice(whole, 1 << 20)
-    begun = time.perf_counter()
-    np.searchsorted(whole, asked)
-    return Machine(dealt_in, row, comparison, searched, unique, (time.perf_counter() - begun) / len(asked))
+    return Machine(
+        seconds_of(lambda: deal(whole, plan)) / len(whole),
+        float(row),
+        float(comparison),
+        seconds_of(lambda: pairs_within(tile, radius, workers=1)) / len(tile),
+        seconds_of(lambda: np.unique(hashes, return_inverse=True)) / len(hashes),
+        seconds_of(lambda: np.searchsorted(whole, asked)) / len(asked),
+        *task_and_argument(engine),
+    )
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Of this thread's own time, the least of two runs: others on the machine take theirs."""
+    found = []
+    for _ in range(2):
+        begun = time.thread_time()
+        work()
+        found.append(time.thread_time() - begun)
+    return min(found)
+
+
+def verify_all(plan: JoinPlan, parts: list[Hashes]) -> None:
+    for band, number in plan.pieces:
+        needed = [parts[band * plan.classes + other] for other in plan.needed(number)]
+        for _ in verified(plan, band, needed):
+            pass
+
+
+def task_and_argument(engine: RayEngine, tasks: int = 40, arguments: int = 1_000) -> tuple[float, float]:
+    """Seconds from a task's beginning to its end, where many are under way, and those that one more argument adds."""
+    ray = engine.ray()
+    task = ray.remote(len_of).options(num_cpus=1)
+    some = [ray.put(np.zeros(1)) for _ in range(arguments)]
+    found = []
+    for given in ([], some):
+        ray.get(task.remote(*given))
+        begun = time.perf_counter()
+        ray.get([task.remote(*given) for _ in range(tasks)])
+        found.append((time.perf_counter() - begun) / tasks)
+    return found[0], max(0.0, found[1] - found[0]) / arguments
+
+
+def len_of(*arguments: object) -> int:
+    return len(arguments)
+
+
+def strangers_of(make: Callable[[int], Hashes], n: int, radius: int) -> tuple[float, float]:
+    """Pairs within the radius for each hash, and for each two of them, as hashes are made: what is planted grows with
+    their number, and what meets by chance with its square.
+    """
+    sizes = np.array([n // 8, n], float)
+    found = [len(pairs_within(make(int(size)), radius).first) for size in sizes]
+    of_each, of_two = np.linalg.solve(np.column_stack([sizes, sizes**2 / 2]), found)
+    return float(of_each), max(0.0, float(of_two))
 
 
 def key_counts(hashes: Hashes, plan: JoinPlan) -> list[tuple[Counts, Counts]]:
@@ -136,9 +180,8 @@ def rows_and_comparisons(keys: Counts) -> tuple[float, float]:
     return float(keys.sum()), float((keys * (keys - 1)).sum() / 2)
 
 
-def forecast(sample: Hashes, hashes: float, radius: int, machine: Machine, cluster: Cluster) -> Forecast:
-    """What a join of so many hashes takes that are like the sample."""
-    found = len(pairs_within(sample, radius).first)
+def forecast(sample: Hashes, pairs: float, hashes: float, radius: int, machine: Machine, cluster: Cluster) -> Forecast:
+    """What a join of so many hashes takes that are like the sample, and in which so many pairs are found."""
     scale = hashes / len(sample)
     bits = class_bits_for(int(hashes), cluster.machines * cluster.processors, band_count(radius))
     plan = replace(
@@ -169,8 +212,8 @@ def forecast(sample: Hashes, hashes: float, radius: int, machine: Machine, clust
         seconds += float(of_key.sum())
         largest = max(largest, float(of_class.max()), tile if len(hot) else 0.0)
     seconds += searched + hashes * 3 * machine.deal
-    pairs = found * scale**2
-    driver = hashes * machine.unique + 2 * pairs * machine.lookup
+    driver = hashes * machine.unique + pairs * machine.lookup * 2
+    driver += tasks * machine.task + len(plan.pieces) * (1 + bits) * blocks * machine.argument
     return Forecast(
         hashes, bits, tasks, rows, hottest_value, hottest_key, sum(map(len, plan.hot)), comparisons, pairs, held,
         fetched, largest, seconds, max(seconds / cluster.threads, largest),

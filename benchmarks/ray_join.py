@@ -16,6 +16,7 @@ import math
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
 
 from benchmarks import million, pairs
-from benchmarks.join_model import Cluster, Forecast, Machine, forecast, measured
+from benchmarks.join_model import Cluster, Forecast, Machine, forecast, measured, strangers_of
 from benchmarks.pairs import Floats, Hashes, real_coefficients
 from benchmarks.peak import forget_peak_rss, peak_rss
 from curate.defaults import parse_engine
@@ -100,7 +101,8 @@ def print_model(machine: Machine, rows: list[tuple[str, Forecast]], cluster: Clu
         f"and {8 * cluster.bytes_a_second / 1e9:.0f} Gbit/s.\nOne thread here: {machine.deal * 1e9:.0f} ns to deal "
         f"a hash, {machine.row * 1e9:.1f} ns a row, {machine.comparison * 1e9:.2f} ns a comparison, "
         f"{machine.searched * 1e6:.1f} µs to search\na hash in a tile; on the driver {machine.unique * 1e9:.0f} ns a "
-        f"hash and {machine.lookup * 1e9:.0f} ns a pair.\n"
+        f"hash, {machine.lookup * 1e9:.0f} ns a look-up, {machine.task * 1e3:.1f} ms a task and "
+        f"{machine.argument * 1e6:.0f} µs an argument.\n"
     )
     names = "hashes | | rows | hottest value | hottest key | hot values | comparisons | pairs | held, GB"
     times = (
@@ -133,16 +135,17 @@ def main() -> None:
     with RayEngine(parse_engine(args.engine)[1]) as engine:
         engine.ray()
         taken = print_comparison(engine, real, sizes, args.radius)
-    if targets:
+        if not targets:
+            return
         print_one_machine(taken, sizes, targets)
-        samples = {kind: make(real, SAMPLE) for kind, make in KINDS.items()}
-        machine, cluster = measured(samples["structured"], args.radius), Cluster(args.machines)
-        rows = [
-            (kind, forecast(sample, n, args.radius, machine, cluster))
-            for kind, sample in samples.items()
-            for n in targets
-        ]
-        print_model(machine, rows, cluster)
+        machine = measured(million.make_hashes(real, SAMPLE), args.radius, engine)
+    rows, cluster = [], Cluster(args.machines)
+    for kind, make in KINDS.items():
+        sample = make(real, SAMPLE)
+        each, two = strangers_of(partial(make, real), SAMPLE, args.radius)
+        found = {n: each * n + two * n * n / 2 for n in targets}
+        rows += [(kind, forecast(sample, found[n], n, args.radius, machine, cluster)) for n in targets]
+    print_model(machine, rows, cluster)
 
 
 if __name__ == "__main__":
