@@ -10,7 +10,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final
 
 from curate.engine.process_tree import ProcessKey, children_of, with_descendants
@@ -31,6 +33,7 @@ _ENVIRONMENT: Final = {
 }
 _THIS_MACHINE: Final = "127.0.0.1"  # then Ray listens to nobody else
 _LONGEST_FOLDER: Final = 26  # bytes: below it Ray's sockets lie, whose paths end at 103 on macOS
+_SILENT: Final[dict[str, Any]] = {"log_to_driver": False, "logging_level": logging.ERROR}
 _ANSWER_SECONDS: Final = 5.0
 _END_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.05
@@ -63,10 +66,11 @@ def _own_cluster(ray: Any) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir=_place()))
     try:
         try:
-            _init(
-                ray, address="local", num_cpus=processors(), include_dashboard=False, _temp_dir=str(folder),
-                _node_ip_address=_THIS_MACHINE,
-            )  # fmt: skip
+            with _for_ray(RAY_AUTH_TOKEN=_token()):
+                ray.init(
+                    "local", num_cpus=processors(), include_dashboard=False, _temp_dir=str(folder),
+                    _node_ip_address=_THIS_MACHINE, **_SILENT,
+                )  # fmt: skip
         except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise UserError(f"Ray can't be started on this machine: {_first_line(error)}.") from error
         finally:
@@ -77,12 +81,19 @@ def _own_cluster(ray: Any) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@cache
+def _token() -> str:
+    """What our own clusters ask for before they obey. Ray would keep one in the user's home, and reads it once."""
+    return os.environ.get("RAY_AUTH_TOKEN") or token_hex(32)
+
+
 @contextmanager
 def _cluster_at(ray: Any, address: str) -> Iterator[None]:
     _require_answer(address)
     try:
         try:
-            _init(ray, address=address)
+            with _for_ray():
+                ray.init(address, **_SILENT)
         except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise UserError(
                 f"The Ray cluster at {shown(address)} can't be joined ({_first_line(error)}): run this on one of its "
@@ -93,16 +104,11 @@ def _cluster_at(ray: Any, address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _init(ray: Any, **options: Any) -> None:
-    with _for_ray():
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-
-
 @contextmanager
-def _for_ray() -> Iterator[None]:
-    """The environment that Ray and its processes are to have, and afterwards what was before."""
+def _for_ray(**more: str) -> Iterator[None]:
+    """The environment that Ray and its processes are to have, `more` of it too, and afterwards what was before."""
     environment, on_sigterm = dict(os.environ), signal.getsignal(signal.SIGTERM)
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update(_ENVIRONMENT | more)
     if not INSTALLED:  # its workers import this program from where it is imported here
         here = str(Path(__file__).resolve().parents[2])
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, environment.get("PYTHONPATH")]))

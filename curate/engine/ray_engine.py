@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 import platform
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -16,7 +16,7 @@ from curate.errors import UserError
 from curate.forked import map_guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from curate.cleaning.choosing import CopyEngine
     from curate.defaults import EngineName
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-_BLOCKS_EACH: Final = 64  # for each processor: the last ones are done together, and Ray has few to keep in mind
-_DEATHS: Final = 20  # of machines and processes that one block may outlive
+_IN_HAND: Final = 3  # tasks for each processor, so that none need wait for us
+_PART_OF_WAITING: Final = 32  # to ask Ray about thousands of tasks takes longer than one of them
+_WAIT_SECONDS: Final = 0.1
+_DEATHS: Final = 20  # of machines and workers that an item may outlive
 
 
 class RayEngine:
@@ -69,33 +71,58 @@ class RayEngine:
     def results_of(
         self, function: Callable[[T], R], items: Sequence[T], lost: Callable[[T, int], R], *, folders: Sequence[Path]
     ) -> Iterator[Iterator[R]]:
-        """As `Engine.results_of`, by Ray Data's `map_batches` over the items, which are paths and not pictures.
+        """As `Engine.results_of`, by a task of Ray's for each item, which is some paths and no picture.
 
-        What decodes is a process that Ray's worker forks for each block, so a picture that kills it kills no worker:
-        Ray would begin the whole block again, and again. A block whose machine has died Ray does begin again; its
-        results are what they were, and none has been given.
+        Ray Data's `map_batches` gives the same, and cannot promise what is asked here: a block at which its worker dies
+        it begins again as a whole, as often as it may, and then ends the job or drops the block; which picture it was
+        nobody learns. It also starts three actors and a thread of its own, to plan what needs no plan.
+        """
+        ray = self.ray() if items else None
+        with ray_in_words(ray), closing(self._results(ItemWork(function, lost, folders, Path.cwd()), items)) as results:
+            yield results
+
+    def _results(self, work: ItemWork, items: Sequence[Any]) -> Generator[Any, None, None]:
+        """The results, as they come.
+
+        A task is not begun again by Ray. What was lost, with its worker, its machine or the memory that held its
+        answer, is asked for apart: in a process that may die without its worker, so that it is known of what.
         """
         if not items:
-            yield iter(())
             return
-        ray = self.ray()
-        import ray.data as ray_data
-
-        with _quiet(ray_data), ray_in_words(ray):
-            blocks = min(len(items), _BLOCKS_EACH * max(self.count("CPU"), 1))
-            rows = [{"item": pickle.dumps(item)} for item in items]
-            answers = ray_data.from_items(rows, override_num_blocks=blocks).map_batches(
-                BlockWork(function, lost, folders, Path.cwd()), batch_size=None, batch_format="numpy", num_cpus=1,
-                max_retries=_DEATHS,
-            )  # fmt: skip
-            yield _given(answers.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=1))
+        ray, most = self.ray(), _IN_HAND * max(self.count("CPU"), 1)
+        kept = ray.put(work)
+        once = ray.remote(_answer).options(num_cpus=1, max_retries=0)
+        apart = ray.remote(_answer_apart).options(num_cpus=1, max_retries=_DEATHS)
+        left, running = iter(items), dict[Any, bytes | None]()  # None: it is asked for apart
+        while True:
+            for item in islice(left, most - len(running)):
+                packed = pickle.dumps(item)
+                running[once.remote(kept, packed)] = packed
+            if not running:
+                return
+            at_once = max(1, len(running) // _PART_OF_WAITING)
+            done, _ = ray.wait(list(running), num_returns=at_once, timeout=None if at_once == 1 else _WAIT_SECONDS)
+            for reference in done:
+                packed = running.pop(reference)
+                try:
+                    is_result, answer = pickle.loads(ray.get(reference))  # noqa: S301  our own worker has packed it
+                except (
+                    ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.ObjectLostError,
+                    ray.exceptions.NodeDiedError,
+                ):  # fmt: skip
+                    if packed is None:
+                        raise
+                    running[apart.remote(kept, packed)] = None
+                    continue
+                if not is_result:
+                    raise answer
+                yield answer
 
 
 @dataclass(frozen=True)
-class BlockWork:
-    """What one of Ray's workers does for a block of items.
-
-    `function`, `lost` and `folders` are as in `Engine.results_of`; `here` is the working folder of whoever asks.
+class ItemWork:
+    """What Ray's workers do for each item: `function`, `lost` and `folders` are as in `Engine.results_of`; `here` is
+    the working folder of whoever asks.
     """
 
     function: Callable[[Any], Any]
@@ -103,24 +130,24 @@ class BlockWork:
     folders: Sequence[Path]
     here: Path
 
-    def __call__(self, block: Mapping[str, Any]) -> dict[str, Any]:
-        """Column "item" of pickled items → column "answer" of pickled (whether it is a result, result or error)."""
-        import numpy as np
 
-        answers = self._answers([pickle.loads(item) for item in block["item"]])  # noqa: S301  we have packed them
-        column = np.empty(len(answers), dtype=object)
-        column[:] = [pickle.dumps(answer) for answer in answers]
-        return {"answer": column}
+def _answer(work: ItemWork, packed: bytes) -> bytes:
+    """Pickled: (whether it is a result, the result or what was raised)."""
+    try:
+        enter(work.here, *work.folders)
+        return pickle.dumps((True, work.function(pickle.loads(packed))))  # noqa: S301  we have packed it
+    except Exception as error:
+        return pickle.dumps((False, error))
 
-    def _answers(self, items: list[Any]) -> list[tuple[bool, Any]]:
-        try:
-            enter(self.here, *self.folders)
-            return map_guarded(self._answer, items, lambda item, code: (True, self.lost(item, code)))
-        except Exception as error:
-            return [(False, error)]
 
-    def _answer(self, item: Any) -> tuple[bool, Any]:
-        return True, self.function(item)
+def _answer_apart(work: ItemWork, packed: bytes) -> bytes:
+    """The same after something has died of it, or with it."""
+    try:
+        enter(work.here, *work.folders)
+        (found,) = map_guarded(work.function, [pickle.loads(packed)], work.lost)  # noqa: S301  as above
+        return pickle.dumps((True, found))
+    except Exception as error:
+        return pickle.dumps((False, error))
 
 
 def enter(here: Path, *folders: Path) -> None:
@@ -147,7 +174,10 @@ def require_seen(path: Path, reason: str) -> None:
 
 @contextmanager
 def ray_in_words(ray: Any) -> Iterator[None]:
-    """What Ray itself raises within the block is a `UserError`."""
+    """What Ray itself raises within the block is a `UserError`; `ray` is None where it is not asked for anything."""
+    if ray is None:
+        yield
+        return
     try:
         yield
     except ray.exceptions.RayError as error:
@@ -158,27 +188,3 @@ def ray_in_words(ray: Any) -> Iterator[None]:
                 f"all of its machines."
             ) from error
         raise UserError(f"Ray has given up: {reason}. The same command goes on from there.") from error
-
-
-def _given(blocks: Iterator[Mapping[str, Any]]) -> Iterator[Any]:
-    """The results of blocks as they come; what a function raised is raised here."""
-    for block in blocks:
-        for packed in block["answer"]:
-            is_result, answer = pickle.loads(packed)  # noqa: S301  our own worker has packed it
-            if not is_result:
-                raise answer
-            yield answer
-
-
-@contextmanager
-def _quiet(ray_data: Any) -> Iterator[None]:
-    """Ray Data shows no bars and tells nothing of its progress within the block: the commands show their own."""
-    logger, context = logging.getLogger("ray.data"), ray_data.DataContext.get_current()
-    before = logger.level, context.enable_progress_bars
-    logger.setLevel(logging.ERROR)
-    context.enable_progress_bars = False
-    try:
-        yield
-    finally:
-        logger.setLevel(before[0])
-        context.enable_progress_bars = before[1]
