@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from curate.engine.ray_engine import ray_in_words
-from curate.engine.streams import streaming, yielded
+from curate.engine.streams import DEATHS, streaming, yielded
 from curate.lookalikes.band_join import LONGEST_TILE, deal, plan_join, tile_pairs, verified, verified_tile
 from curate.lookalikes.bands import band_count
 from curate.phash import gathered, pairs_of, require_search
@@ -152,7 +152,7 @@ class _Join:
     def _deal(self) -> None:
         """Have all blocks cut; wait until it is known how large the parts are."""
         count = 1 + len(self._plan.pieces) + 2 * len(self._plan.hot_values)
-        task = self._ray.remote(_cut).options(num_cpus=1, num_returns=count, max_retries=-1)
+        task = self._ray.remote(_cut).options(num_cpus=1, num_returns=count, max_retries=DEATHS)
         cut = [task.remote(self._shared, self._ray.put(block)) for block in self._blocks]
         self._tasks += len(cut)
         self._parts = [parts for _, *parts in cut]

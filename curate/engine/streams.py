@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 
     from curate.engine.ray_engine import RayEngine
 
+DEATHS: Final = 20
+"""Of machines and processes that one task may outlive."""
+
 _AHEAD: Final = 4  # tasks begun for each processor, whose results were not asked for yet
 
 
 def streaming(engine: RayEngine, function: Callable[..., Iterator[Any]]) -> Any:
     """`function` as what begins such a task: call its `remote`. It is to yield the same for the same arguments."""
-    return engine.ray().remote(function).options(num_cpus=1, num_returns="streaming", max_retries=-1)
+    return engine.ray().remote(function).options(num_cpus=1, num_returns="streaming", max_retries=DEATHS)
 
 
 def yielded(engine: RayEngine, tasks: Iterable[Any]) -> Iterator[Any]:
