@@ -155,11 +155,15 @@ def verified(plan: JoinPlan, band: int, needed: Sequence[Hashes]) -> Iterator[ND
     """
     everything = np.concatenate(needed)
     values = plan.bands.values(everything, band)
-    changes = _changes(plan, band, [len(part) for part in needed])
-    rows = sum((part.stop - part.start) * len(bits) for part, bits in changes)
-    slices = -(-rows // _ROWS)
+    changes = _changes(plan, band)
+    rows = sum(len(part) * len(masks) for part, masks in zip(needed, changes, strict=True))
+    slices = 1 << max(0, -(-rows // _ROWS) - 1).bit_length()
+    ends = np.cumsum([0, *map(len, needed)]).tolist()
+    parts = [_Sliced.of(values, begin, end, slices) for begin, end in pairwise(ends)]
     for at in range(slices):
-        keys, places = _rows(values, changes, slices, at)
+        keys, places = _rows(parts, changes, at)
+        if not len(keys):
+            continue
         ranked = everything[places]
         for i, j in gathered(_met(ranked, keys, plan.radius)):
             counts = counted_at(values[places[i]], values[places[j]]) == keys[i]
@@ -186,37 +190,44 @@ def _given(plan: JoinPlan, band: int, first: Hashes, second: Hashes) -> Iterator
         yield np.column_stack([plan.bands.restored(side[counts]) for side in (first, second)])
 
 
-Change = tuple[slice, list[int]]
-"""Some hashes, and what in their values is changed for each key that they are put under."""
+@dataclass(frozen=True)
+class _Sliced:
+    """Values of a part, uint32[n], and their places among all hashes, in order of the slice of their lowest bits, whose
+    ends are `bounds`. These bits differ most (`curate.lookalikes.bands`), so slices are of about one size.
+    """
+
+    values: Values
+    places: NDArray[np.uint64]
+    bounds: list[int]
+
+    @classmethod
+    def of(cls, values: Values, begin: int, end: int, slices: int) -> "_Sliced":
+        some = values[begin:end]
+        number = (some & np.uint32(slices - 1)).astype(np.uint16)
+        order = np.argsort(number, kind="stable")
+        bounds = np.cumsum([0, *np.bincount(number, minlength=slices)])
+        return cls(some[order], (order + begin).astype(np.uint64), bounds.tolist())
 
 
-def _changes(plan: JoinPlan, band: int, sizes: Sequence[int]) -> list[Change]:
-    ends = np.cumsum([0, *sizes]).tolist()
-    held = [slice(begin, end) for begin, end in pairwise(ends)]
+def _changes(plan: JoinPlan, band: int) -> list[list[int]]:
+    """For each part that a class needs, what is changed in its values for each key that its hashes are put under."""
     if not plan.class_bits:
-        return [(held[0], [0, *(1 << bit for bit in range(plan.bands.widths[band]))])]
-    of_others = [[1 << bit for bit in plan.group(band, number)] for number in range(plan.class_bits)]
-    return list(zip(held, [[0], *of_others], strict=True))
+        return [[0, *(1 << bit for bit in range(plan.bands.widths[band]))]]
+    return [[0], *([1 << bit for bit in plan.group(band, number)] for number in range(plan.class_bits))]
 
 
-def _rows(values: Values, changes: Sequence[Change], slices: int, at: int) -> tuple[Values, NDArray[np.uint32]]:
+def _rows(parts: Sequence[_Sliced], changes: Sequence[list[int]], at: int) -> tuple[Values, NDArray[np.uint32]]:
     """The keys of one slice of a class, ascending, uint32[r], and for each the place of a hash put under it."""
     packed = []
-    for part, masks in changes:
-        places = np.arange(part.start, part.stop, dtype=np.uint64)
+    for part, masks in zip(parts, changes, strict=True):
         for mask in masks:
-            keys = values[part] ^ np.uint32(mask)
-            rows = keys.astype(np.uint64) << np.uint64(32) | places
-            packed.append(rows if slices == 1 else rows[_sliced(keys, slices) == at])
+            number = at ^ mask & (len(part.bounds) - 2)
+            begin, end = part.bounds[number], part.bounds[number + 1]
+            keys = (part.values[begin:end] ^ np.uint32(mask)).astype(np.uint64)
+            packed.append(keys << np.uint64(32) | part.places[begin:end])
     everything = np.concatenate(packed)
     everything.sort()
     return (everything >> np.uint64(32)).astype(np.uint32), everything.astype(np.uint32)
-
-
-def _sliced(keys: Values, slices: int) -> NDArray[np.uint32]:
-    """The slice of each key: neighbouring keys are far from one another (Knuth's multiplicative hash)."""
-    found: NDArray[np.uint32] = (keys * np.uint32(2_654_435_769) >> np.uint32(8)) % np.uint32(slices)
-    return found
 
 
 def _met(ranked: Hashes, keys: Values, radius: int) -> Places:
