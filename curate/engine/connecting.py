@@ -49,7 +49,7 @@ def connected(address: str | None) -> Iterator[None]:
     SIGTERM, are as they were. Raises `UserError` where Ray is not installed, where nothing of Ray's answers at the
     address, and where no cluster can be started.
     """
-    require_extra("ray", "The engine 'ray' needs", "ray[data]", "ray")
+    require_extra("ray", "The engine 'ray' needs", "ray", "ray")
     with _for_ray():
         import ray
     if ray.is_initialized():

@@ -21,6 +21,7 @@ from curate.engine.engines import current_engine
 from curate.engine.parts import ordered_parts
 from curate.engine.ray_engine import RayEngine, require_seen
 from curate.image import BrokenImage
+from curate.parallel import processors
 from curate.progress import Progress
 from train.backbones import Backbone
 from train.features.bank import BankKey, FeatureBank
@@ -100,7 +101,8 @@ class RayPass(FeaturePass):
             return
         engine = cast(RayEngine, current_engine())
         make = partial(NetworkAtWork, self._backbone, self.store.key, self._device.type, self.batch)
-        with ActorPool(engine, make, on_gpus=self._device.type == "cuda") as self._pool:
+        threads = 1 if self._device.type == "cpu" else processors()  # an Apple GPU is the only one of its machine
+        with ActorPool(engine, make, on_gpus=self._device.type == "cuda", threads=threads) as self._pool:
             decoded = self._decoded(engine, unknown, ahead=_PARTS_AHEAD * self._pool.size)
             yield (known if known is not None else next(decoded) for known in whole)
         self._pool = None
