@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +93,7 @@ def measured(hashes: Hashes, radius: int, engine: RayEngine) -> Machine:
     times, amounts = [], []
     for some in (whole[::8].copy(), whole):
         parts = deal(some, plan).parts
-        times.append(seconds_of(lambda parts=parts: verify_all(plan, parts)))
+        times.append(seconds_of(partial(verify_all, plan, parts)))
         amounts.append(np.sum([rows_and_comparisons(keys) for keys, _ in key_counts(some, plan)], axis=0))
     row, comparison = np.linalg.solve(np.array(amounts, float), np.array(times))
     tile = whole[:: max(1, len(whole) // LONGEST_TILE)][:LONGEST_TILE].copy()

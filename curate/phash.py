@@ -469,8 +469,8 @@ def pairs_in_runs(
                 i, j = _unpack(packed[c : c + _GATHER])
                 yield start + i, start + j
         else:
-            for i, j in _compare_run(run, radius):
-                yield start + i, start + j
+            for row, column in _compare_run(run, radius):
+                yield start + row, start + column
     while end:
         longest = int(sizes[end - 1])
         # Runs of about the same length go together: those much shorter would be padded in vain.

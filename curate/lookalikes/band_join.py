@@ -260,9 +260,9 @@ def tile_pairs(left: Hashes, right: Hashes | None, radius: int) -> Places:
     for top in range(0, len(left), side):
         for begin in range(top if right is None else 0, len(others), side):
             for i, j, _ in pairs_between(left[top : top + side], others[begin : begin + side], radius):
-                i, j = i.astype(np.intp) + top, j.astype(np.intp) + begin
-                once = (i < j) | (right is not None)
-                yield i[once], j[once]
+                row, column = i.astype(np.intp) + top, j.astype(np.intp) + begin
+                once = (row < column) | (right is not None)
+                yield row[once], column[once]
 
 
 def _are_few(left: Hashes, right: Hashes, radius: int) -> bool:
@@ -271,7 +271,8 @@ def _are_few(left: Hashes, right: Hashes, radius: int) -> bool:
     some, others = left[:: -(-len(left) // side)], right[:: -(-len(right) // side)]
     near = np.count_nonzero(np.bitwise_count(some[:, None] ^ others) <= radius)
     itself = len(some) if left is right else 0
-    return (near - itself) / (len(some) * len(others)) * len(left) * len(right) <= _HELD
+    share = float(near - itself) / (len(some) * len(others))
+    return share * len(left) * len(right) <= _HELD
 
 
 def _near(hot: Values, width: int) -> NDArray[np.bool_]:

@@ -93,7 +93,8 @@ class Bands:
         differing = first ^ second
         here = np.ones(len(first), np.bool_)
         for earlier in range(band):
-            here &= np.bitwise_count(self.values(differing, earlier)) > MOST_APART
+            apart: NDArray[np.uint8] = np.bitwise_count(self.values(differing, earlier))
+            here &= apart > MOST_APART
         return here
 
 
@@ -101,7 +102,7 @@ def counted_at(first: Values, second: Values) -> Values:
     """The key under which pairs count whose values in a band, uint32[p] each, differ in at most 2 bits: uint32[p]."""
     differing = first ^ second
     without_lowest = differing & (differing - np.uint32(1))
-    highest = np.where(without_lowest, without_lowest, differing)
+    highest = np.where(without_lowest > 0, without_lowest, differing)
     key: Values = np.maximum(first, second) & ~highest
     return key
 
