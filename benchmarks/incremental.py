@@ -25,8 +25,8 @@ from PIL import Image
 HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
 
-import curate.lookalikes.cached_search
-import curate.lookalikes.search
+import curate.lookalikes.looks
+import curate.lookalikes.search_engine
 from benchmarks.pairs import Hashes, real_coefficients, resample
 from curate.catalog import Catalog, Picture
 from curate.dataset import Dataset, open_dataset
@@ -71,8 +71,8 @@ def search(dataset: Dataset, catalog: Catalog) -> tuple[float, int]:
 
     began = time.perf_counter()
     with (
-        patch.object(curate.lookalikes.search, "look_again", count),
-        patch.object(curate.lookalikes.cached_search, "read_file", lambda _: b""),
+        patch.object(curate.lookalikes.search_engine, "look_again", count),
+        patch.object(curate.lookalikes.looks, "read_file", lambda _: b""),
     ):
         find_neighbours(dataset, catalog, table, RADIUS)
     return time.perf_counter() - began, sum(looked)

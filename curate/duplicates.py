@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from curate.catalog import Picture
 from curate.defaults import DEFAULT_RADIUS
-from curate.files.reading import read_file
 from curate.lookalikes.alignment import Alignment, turn_of
 from curate.lookalikes.contents import Contents
 from curate.lookalikes.looks import Looks
@@ -90,7 +89,7 @@ def find_near_duplicates(
     """
     contents = hashed_contents(pictures)
     path = path_of_contents(pictures, contents)
-    looks = Looks(lambda content: read_file(root / path(content)))
+    looks = Looks.at_files(lambda content: root / path(content))
     found = search(contents, looks, radius, framed=framed, geometry=geometry, progress=progress)
     return in_pictures(found, pictures)
 
@@ -135,7 +134,7 @@ def find_same_bytes(pictures: Sequence[Picture]) -> NearDuplicates:
 
 def looks_at(root: Path, pictures: Sequence[Picture], contents: Sequence[Sequence[int]]) -> Looks:
     """Looks at the first picture of each content."""
-    return Looks(lambda content: read_file(root / pictures[contents[content][0]].path))
+    return Looks.at_files(lambda content: root / pictures[contents[content][0]].path)
 
 
 def _by_bytes(pictures: Sequence[Picture]) -> list[list[int]]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import combinations, pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from curate.parallel import ordered_map, processors
 
 Hashes = NDArray[np.uint64]
 Indices = NDArray[np.intp]
+T = TypeVar("T", bound=np.generic)
 
 # What one step of the search costs in nanoseconds, for choosing between plans; only the proportions matter.
 _SORT_NS, _COMPARE_NS, _TABLE_NS = 9.0, 0.8, 300_000.0
@@ -143,7 +145,7 @@ def _flat_ranges(lengths: Indices, batch: int) -> Iterator[tuple[Indices, Indice
         yield row, flat - (ends[row] - lengths[row])
 
 
-def pairs_within(hashes: Hashes, radius: int) -> Pairs:
+def pairs_within(hashes: Hashes, radius: int, *, workers: int | None = None) -> Pairs:
     """Find every pair of 64-bit hashes, uint64[n], at a Hamming distance of at most `radius`, 0 to 12.
 
     Exact. Time grows about linearly on hashes of real pictures, and memory is O(n) besides the result, which
@@ -153,14 +155,22 @@ def pairs_within(hashes: Hashes, radius: int) -> Pairs:
     permuted tables (Manku, Jain, Das Sarma, WWW 2007). Cut the bits into radius + k blocks: two hashes within
     the radius agree in at least k of them. So for each choice of k blocks: bring these to the top, sort, and
     compare within each run of equal tops. A pair counts only in the first choice that finds it, so no set of
-    found pairs is needed. k is chosen by what it would cost on a sample of these very hashes.
+    found pairs is needed. k is chosen by what it would cost on a sample of these very hashes. `workers` are the threads
+    that search, as many as there are processors where it is None.
 
     Raises ValueError for another radius, dtype or number of dimensions.
     """
-    _require(hashes, radius)
+    require_search(hashes, radius)
     unique, inverse = np.unique(hashes, return_inverse=True)
-    packed = _search(unique, radius, workers=processors())
-    packed.sort()  # the promised order, whatever the threads did
+    return pairs_of(unique, inverse, _search(unique, radius, workers=workers or processors()))
+
+
+def pairs_of(unique: Hashes, inverse: Indices, packed: NDArray[np.uint64]) -> Pairs:
+    """The result of a search, from what it found: first · 2³² + second of each pair of places in `unique`, each once.
+
+    `packed` is sorted in place.
+    """
+    packed.sort()  # the promised order, whatever threads or tasks did
     first, second = _unpack(packed)
     distance = np.empty(len(packed), np.uint8)
     for c in range(0, len(packed), _CHUNK):
@@ -180,8 +190,8 @@ def pairs_between(
 
     Raises ValueError as `pairs_within` does.
     """
-    _require(few, radius)
-    _require(many, radius)
+    require_search(few, radius)
+    require_search(many, radius)
     if len(few) * len(many) <= _FEW_CELLS:
         yield from _compare_all(few, many, radius)
         return
@@ -197,7 +207,8 @@ def pairs_between(
             yield orders[0][starts[0][u] + across], orders[1][starts[1][v] + down], distance[pair]
 
 
-def _require(hashes: Hashes, radius: int) -> None:
+def require_search(hashes: Hashes, radius: int) -> None:
+    """Raise ValueError for a radius, dtype or number of dimensions that no search takes."""
     if not 0 <= radius <= MAX_RADIUS:
         raise ValueError(f"radius is {radius}, but must lie between 0 and {MAX_RADIUS}")
     if hashes.dtype != np.uint64 or hashes.ndim != 1:
@@ -328,7 +339,7 @@ def _search(hashes: Hashes, radius: int, workers: int = 1) -> Hashes:
         lifted = _lift(begun, chosen[-1:])
         lifted.sort()
         packed = [np.empty(0, np.uint64)]
-        for a, b in _gathered(_scan(lifted, sum(width for _, width in chosen), radius)):
+        for a, b in gathered(_scan(lifted, sum(width for _, width in chosen), radius)):
             a, b = _lower(a, chosen), _lower(b, chosen)
             # The blocks left out before the table's last must differ: else an earlier table has this pair.
             new = np.ones(len(a), bool)
@@ -429,7 +440,19 @@ def _scan(lifted: Hashes, key_bits: int, radius: int) -> Iterator[tuple[Hashes, 
         bounds = np.concatenate([[0], changes, [len(lifted)]])
     else:
         bounds = np.array([0, len(lifted)])
-    starts, sizes = bounds[:-1], np.diff(bounds)
+    split_run = _SPLIT_RUN if key_bits else len(lifted)
+    for i, j in pairs_in_runs(lifted, bounds[:-1], np.diff(bounds), radius, split_run=split_run):
+        yield lifted[i], lifted[j]
+
+
+def pairs_in_runs(
+    hashes: Hashes, starts: Indices, sizes: Indices, radius: int, *, split_run: int | None = None
+) -> Iterator[tuple[Indices, Indices]]:
+    """Give the pairs within the radius of each run of hashes, uint64[n], which are different within a run.
+
+    Run r is the `sizes[r]` hashes from `starts[r]` on. i and j intp are places in `hashes`, a few thousand at once, in
+    no defined order. A run beyond `split_run` is searched as a set of its own, whose pairs are all held at once.
+    """
     several = np.flatnonzero(sizes > 1)
     # By length; and runs of one length stay in the order they lie in memory. 16 bits are sorted by radix.
     several = several[np.argsort(np.minimum(sizes[several], 0xFFFF).astype(np.uint16), kind="stable")]
@@ -438,23 +461,25 @@ def _scan(lifted: Hashes, key_bits: int, radius: int) -> Iterator[tuple[Hashes, 
     end = len(sizes)
     while end and sizes[end - 1] > _WIDE_RUN:
         end -= 1
-        run = lifted[starts[end] : starts[end] + sizes[end]]
-        if key_bits and len(run) > _SPLIT_RUN:
+        start = starts[end]
+        run = hashes[start : start + sizes[end]]
+        if split_run is not None and len(run) > split_run:
             packed = _search(run, radius)
             for c in range(0, len(packed), _GATHER):
                 i, j = _unpack(packed[c : c + _GATHER])
-                yield run[i], run[j]
+                yield start + i, start + j
         else:
-            yield from _compare_run(run, radius)
+            for row, column in _compare_run(run, radius):
+                yield start + row, start + column
     while end:
         longest = int(sizes[end - 1])
         # Runs of about the same length go together: those much shorter would be padded in vain.
         begin = max(end - max(1, _CELLS // longest), int(np.searchsorted(sizes, longest * 4 // 5)))
-        yield from _compare_runs(lifted, starts[begin:end], sizes[begin:end], radius)
+        yield from _compare_runs(hashes, starts[begin:end], sizes[begin:end], radius)
         end = begin
 
 
-def _gathered(parts: Iterator[tuple[Hashes, Hashes]]) -> Iterator[tuple[Hashes, Hashes]]:
+def gathered(parts: Iterator[tuple[NDArray[T], NDArray[T]]]) -> Iterator[tuple[NDArray[T], NDArray[T]]]:
     """Join small parts into few, none so large that what is made of it would not fit in memory."""
     held, size = [], 0
     for first, second in parts:
@@ -467,8 +492,8 @@ def _gathered(parts: Iterator[tuple[Hashes, Hashes]]) -> Iterator[tuple[Hashes, 
         yield np.concatenate([a for a, _ in held]), np.concatenate([b for _, b in held])
 
 
-def _compare_run(run: Hashes, radius: int) -> Iterator[tuple[Hashes, Hashes]]:
-    """Compare all hashes of one run, in tiles."""
+def _compare_run(run: Hashes, radius: int) -> Iterator[tuple[Indices, Indices]]:
+    """Compare all hashes of one run, in tiles: places in it."""
     rows = 64
     columns = _CELLS // rows
     for top in range(0, len(run), rows):
@@ -477,7 +502,7 @@ def _compare_run(run: Hashes, radius: int) -> Iterator[tuple[Hashes, Hashes]]:
             column = run[left : left + columns]
             i, j = divmod(np.flatnonzero(np.bitwise_count(row[:, None] ^ column) <= radius), len(column))
             once = i + top < j + left
-            yield row[i[once]], column[j[once]]
+            yield i[once] + top, j[once] + left
 
 
 @cache
@@ -485,8 +510,8 @@ def _triangle(size: int) -> tuple[Indices, Indices]:
     return np.triu_indices(size, 1)
 
 
-def _compare_runs(lifted: Hashes, starts: Indices, sizes: Indices, radius: int) -> Iterator[tuple[Hashes, Hashes]]:
-    """Compare the hashes within each of several runs, all runs at once; `sizes` is in ascending order."""
+def _compare_runs(lifted: Hashes, starts: Indices, sizes: Indices, radius: int) -> Iterator[tuple[Indices, Indices]]:
+    """Compare the hashes within each of several runs, all runs at once: places in `lifted`. `sizes` is ascending."""
     longest = int(sizes[-1])
     # Column r holds run r; below its end lie hashes of its neighbours, whose pairs are dropped.
     runs = np.empty((longest, len(starts)), np.uint64)
@@ -508,5 +533,5 @@ def _compare_runs(lifted: Hashes, starts: Indices, sizes: Indices, radius: int) 
                 first, second = (side[done:][row] for side in _triangle(longest))
                 inside = second < sizes[run]
                 first, second, run = first[inside], second[inside], run[inside]
-                yield runs[first, run], runs[second, run]
+                yield starts[run] + first, starts[run] + second
             done, filled = done + filled, 0

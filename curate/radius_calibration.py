@@ -144,7 +144,7 @@ def _strangers(root: Path, pictures: Sequence[Picture], progress: Progress) -> t
     hashes = np.array([picture.phash for picture in pictures], dtype=np.uint64)
     prints = [picture.fingerprint for picture in pictures]
     candidates = find_candidates(hashes, prints, MAX_RADIUS, progress=progress)
-    looks = Looks(lambda at: read_file(root / pictures[at].path))
+    looks = Looks.at_files(lambda at: root / pictures[at].path)
     return candidates, look_again(candidates, looks, progress)
 
 

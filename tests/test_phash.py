@@ -420,13 +420,13 @@ def test_pairs_are_given_a_million_at_once() -> None:
 def test_small_parts_are_joined_and_none_grows_beyond_what_was_found_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_GATHER", 50)
     parts = [(np.full(20, at, np.uint64), np.full(20, -at % 97, np.uint64)) for at in range(7)]
-    joined = list(module._gathered(iter(parts)))
+    joined = list(module.gathered(iter(parts)))
     assert [len(a) for a, _ in joined] == [60, 60, 20]
     for side in (0, 1):
         assert np.array_equal(np.concatenate([part[side] for part in joined]), np.concatenate([p[side] for p in parts]))
     exact = [(np.zeros(size, np.uint64),) * 2 for size in (49, 1, 50, 49, 1)]
-    assert [len(a) for a, _ in module._gathered(iter(exact))] == [50, 50, 50]
-    assert list(module._gathered(iter([]))) == []
+    assert [len(a) for a, _ in module.gathered(iter(exact))] == [50, 50, 50]
+    assert list(module.gathered(iter([]))) == []
 
 
 def test_threads_are_for_large_sets_and_more_than_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:

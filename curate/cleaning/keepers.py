@@ -1,9 +1,10 @@
 """Which copy of a picture stays: named policies, each a list of criteria that also say in words why it won."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -31,6 +32,8 @@ _SHARPNESS_SIDE = 512
 _BORDER_SIDE = 96
 _HELD_OUT = ("test", "valid", "train", "")
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -56,6 +59,26 @@ class Evidence:
         origins = known_of_origins(catalog)
         fetched = {known.sha256: _seconds(known.fetched_at) for known in origins if _seconds(known.fetched_at)}
         return cls(root, {known.sha256: known.facts for known in origins}, fetched, home, bordered)
+
+    def of(self, pictures: Iterable[Picture]) -> "Evidence":
+        """What is known of some pictures alone."""
+        contents, paths = {picture.sha256 for picture in pictures}, {picture.path for picture in pictures}
+
+        def among(known: Mapping[str, T], wanted: set[str]) -> dict[str, T]:
+            return {key: known[key] for key in wanted & known.keys()}
+
+        return Evidence(
+            self.root,
+            among(self.credit, contents), among(self.fetched, contents), among(self.home, paths),
+            self.bordered & contents,
+            among(self._sharpness, contents), among(self._inside, contents), among(self._encoded, contents),
+        )  # fmt: skip
+
+    def learn(self, other: "Evidence") -> None:
+        """Take over what was seen of pictures' pixels and bytes."""
+        self._sharpness.update(other._sharpness)
+        self._inside.update(other._inside)
+        self._encoded.update(other._encoded)
 
     def split(self, picture: Picture) -> str:
         """The split that a picture is in, by its own place or by that of its copy; "" for none."""

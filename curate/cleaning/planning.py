@@ -13,6 +13,7 @@ import numpy as np
 
 from curate.catalog import Catalog, Picture
 from curate.cleaning.audit_scores import thresholds_of
+from curate.cleaning.choosing import Choice
 from curate.cleaning.clean_options import CleanOptions
 from curate.cleaning.conflicts import ClassPair, Conflict, class_pairs, counterparts, find_conflicts, within_labels
 from curate.cleaning.keepers import POLICIES, Evidence, Policy
@@ -23,9 +24,10 @@ from curate.cleaning.suspects import suspects_among
 from curate.dataset import SPLITS, UNLABELLED, Dataset, natural_key
 from curate.decisions import Answers
 from curate.decoding.formats import is_not_readable
-from curate.duplicates import NearDuplicates, find_same_bytes, looks_at
+from curate.duplicates import NearDuplicates, find_same_bytes
+from curate.engine.engines import current_engine
 from curate.lookalikes.cached_search import find_copies
-from curate.lookalikes.clusters import Cluster, Copy, clusters
+from curate.lookalikes.clusters import Cluster, Copy
 from curate.lookalikes.fingerprint import VARIANTS
 from curate.not_copies import NotCopies, apart, read_not_copies
 from curate.progress import Progress, silent
@@ -236,17 +238,8 @@ class _Planner:
         self.chosen = chosen
         self.evidence = evidence
         joined = within_labels(found, pictures) if mode == "report" else found
-        self.clusters = _without_told_apart(
-            clusters(
-                joined,
-                lambda at: policy.rank(pictures[at], evidence),
-                looks_at(root, pictures, joined.contents),
-                by_source=policy.by_source,
-                chosen=chosen,
-            ),
-            pictures,
-            told,
-        )
+        choice = Choice(root, pictures, joined, policy.name, evidence, chosen)
+        self.clusters = _without_told_apart(current_engine().copies().keepers(choice), pictures, told)
         self.variants = _variants(found)
         seen = {content for pair in self.variants for content in pair}
         self.content = {at: content for content in seen for at in found.contents[content]}

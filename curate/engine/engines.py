@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from curate.cleaning.choosing import CopyEngine
     from curate.defaults import EngineName
 
 T = TypeVar("T")
@@ -37,6 +38,10 @@ class Engine(Protocol):
         """
         ...
 
+    def copies(self) -> CopyEngine:
+        """What searches for copies, and chooses among them."""
+        ...
+
 
 class LocalEngine:
     """Processes of this machine, forked from this one."""
@@ -49,6 +54,12 @@ class LocalEngine:
         """As `Engine.results_of`."""
         del folders  # they are here
         return results_of(function, items, lost)
+
+    def copies(self) -> CopyEngine:
+        """As `Engine.copies`."""
+        from curate.cleaning.choosing import LocalCopies  # imports us, by what it searches with
+
+        return LocalCopies()
 
 
 _current: ContextVar[Engine] = ContextVar("_current", default=LocalEngine())  # noqa: B039  it holds nothing

@@ -18,6 +18,7 @@ from curate.forked import map_guarded
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
+    from curate.cleaning.choosing import CopyEngine
     from curate.defaults import EngineName
 
 T = TypeVar("T")
@@ -59,6 +60,12 @@ class RayEngine:
     def count(self, resource: str) -> int:
         """How many there are in the cluster of a resource, "CPU" or "GPU"."""
         return int(self.ray().cluster_resources().get(resource, 0))
+
+    def copies(self) -> CopyEngine:
+        """As `Engine.copies`."""
+        from curate.engine.ray_copies import RayCopies  # imports us
+
+        return RayCopies(self)
 
     @contextmanager
     def results_of(

@@ -19,7 +19,6 @@ from curate.catalog.hashes import hashes_of_intact
 from curate.catalog.searches import enter_search, recall_search
 from curate.dataset import Dataset
 from curate.duplicates import NearDuplicates, hashed_contents, in_pictures, path_of_contents
-from curate.files.reading import read_file
 from curate.lookalikes.alignment import Alignment, turn_of
 from curate.lookalikes.contents import Contents
 from curate.lookalikes.flat import is_flat_copy
@@ -101,8 +100,7 @@ def _found(
     if among is not None and believing:
         return among
     there = contents()
-    unread: set[int] = set()
-    looks = Looks(_reading(path(there), unread))
+    looks = Looks.at_files(path(there))
     if known and not believing and not _holds(known.onto(sha256).found, looks):
         known = among = None
     if among and not _groups_agree(among):
@@ -110,22 +108,9 @@ def _found(
     if among is None:
         among = search(there, looks, radius, geometry=geometry, known=known, progress=progress)
         # What could not be read was told apart from all, and is as good as new when it can be read again.
-        read = np.delete(among.sha256, sorted(unread))
-        keep(catalog, among.onto(read).found if unread else among, radius, geometry=geometry)
+        read = np.delete(among.sha256, sorted(looks.unread))
+        keep(catalog, among.onto(read).found if looks.unread else among, radius, geometry=geometry)
     return among
-
-
-def _reading(path: Callable[[int], Path], unread: set[int]) -> Callable[[int], bytes]:
-    """Reads contents by their numbers, and puts down those that cannot be read."""
-
-    def read(content: int) -> bytes:
-        try:
-            return read_file(path(content))
-        except OSError:
-            unread.add(content)
-            raise
-
-    return read
 
 
 def _holds(known: Neighbours, looks: Looks) -> bool:

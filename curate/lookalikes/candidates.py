@@ -1,6 +1,6 @@
 """Pairs of pictures worth a second look: those of which any hash of one lies near the other's, and how."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from curate.lookalikes.crowds import most_alike
 from curate.lookalikes.fingerprint import FRAMED, VARIANTS, Luma, unpack_hashes
-from curate.phash import Hashes, pairs_between, pairs_within
+from curate.lookalikes.pair_search import LOCAL_PAIRS, FoundPairs, PairSearch
+from curate.phash import Hashes
 from curate.progress import Progress, silent
 
 WHOLE = -1
@@ -115,20 +116,21 @@ def candidates_among(
     luma: Callable[[int], Luma | None] = lambda _: None,
     framed: bool = True,
     geometry: bool = False,
+    pairs: PairSearch = LOCAL_PAIRS,
     progress: Progress = silent,
 ) -> CandidatePairs:
     """All candidates among the pictures, as `find_candidates` gives them.
 
     `crowd` int32[n] is the crowd that each is in, -1 for none; of a crowd's pairs those are given that look most alike
-    (`curate.lookalikes.crowds`), as `luma` says, which gives a picture's reduced luma.
+    (`curate.lookalikes.crowds`), as `luma` says, which gives a picture's reduced luma. `pairs` searches the hashes.
     """
     crowd = np.full(len(hashed), -1, np.int32) if crowd is None else crowd
-    found = [_of_wholes(hashed, radius, crowd, luma)]
+    found = [_of_wholes(hashed, radius, crowd, luma, pairs)]
     variants = _variants(framed=framed, geometry=geometry)
     with progress("Searching for copies", 1 + len(variants)) as advance:
         advance(1)
         for variant in variants:
-            found.append(_of_variant(hashed, variant, min(radius, VARIANT_RADIUS), crowd))
+            found.append(_of_variant(hashed, variant, min(radius, VARIANT_RADIUS), crowd, pairs))
             advance(1)
     return _sorted(found)
 
@@ -140,18 +142,19 @@ def candidates_of(
     *,
     framed: bool = True,
     geometry: bool = False,
+    pairs: PairSearch = LOCAL_PAIRS,
     progress: Progress = silent,
 ) -> CandidatePairs:
     """Of all candidates, those of the pictures that were added, bool[n], none of which is in a crowd.
 
     The pictures that were there before do not meet each other again.
     """
-    found = [_added_wholes(added, hashed.wholes, radius)]
+    found = [_added_wholes(added, hashed.wholes, radius, pairs)]
     variants = _variants(framed=framed, geometry=geometry) if added.any() else []
     with progress("Searching for copies", 1 + len(variants)) as advance:
         advance(1)
         for variant in variants:
-            found.append(_added_variant(added, hashed, variant, min(radius, VARIANT_RADIUS)))
+            found.append(_added_variant(added, hashed, variant, min(radius, VARIANT_RADIUS), pairs))
             advance(1)
     return _sorted(found)
 
@@ -170,12 +173,12 @@ def _sorted(found: Sequence[CandidatePairs]) -> CandidatePairs:
 
 
 def _of_wholes(
-    hashed: Hashed, radius: int, crowd: NDArray[np.int32], luma: Callable[[int], Luma | None]
+    hashed: Hashed, radius: int, crowd: NDArray[np.int32], luma: Callable[[int], Luma | None], pairs: PairSearch
 ) -> CandidatePairs:
     """All pairs, but of the crowds' only those that look most alike."""
     hashes = hashed.wholes
     apart = np.flatnonzero(crowd < 0).astype(np.int32)
-    i, j, _ = _concatenated(pairs_within(hashes[apart], radius).expand())
+    i, j, _ = _concatenated(pairs.within(hashes[apart], radius).expand())
     crowds = [np.flatnonzero(crowd == number) for number in np.unique(crowd[crowd >= 0]).tolist()]
     thin = [(apart[i], apart[j]), *(most_alike(members, hashes, radius, hashed.small, luma) for members in crowds)]
     i, j = (np.concatenate(side) for side in zip(*thin, strict=True))
@@ -186,17 +189,19 @@ def _wholes(i: NDArray[np.int32], j: NDArray[np.int32], distance: NDArray[np.uin
     return CandidatePairs(i, j, np.full(len(i), WHOLE, np.int8), np.zeros(len(i), np.bool_), distance)
 
 
-def _added_wholes(added: NDArray[np.bool_], hashes: Hashes, radius: int) -> CandidatePairs:
+def _added_wholes(added: NDArray[np.bool_], hashes: Hashes, radius: int, pairs: PairSearch) -> CandidatePairs:
     """The pairs that hold an added picture."""
     fresh = np.flatnonzero(added).astype(np.int32)
-    i, j, distance = _concatenated(pairs_between(hashes[fresh], hashes, radius))
+    i, j, distance = _concatenated(pairs.between(hashes[fresh], hashes, radius))
     first = fresh[i]
     chosen = (first != j) & ~(added[j] & (first > j))  # two that were both added meet twice
     low, high = np.minimum(first, j), np.maximum(first, j)
     return _wholes(low[chosen], high[chosen], distance[chosen])
 
 
-def _of_variant(hashed: Hashed, variant: int, radius: int, crowd: NDArray[np.int32]) -> CandidatePairs:
+def _of_variant(
+    hashed: Hashed, variant: int, radius: int, crowd: NDArray[np.int32], pairs: PairSearch
+) -> CandidatePairs:
     """Whole against variant, and variant against variant but for turned pictures, where that says what the wholes say.
 
     Not within a crowd, where the wholes are near already.
@@ -205,7 +210,7 @@ def _of_variant(hashed: Hashed, variant: int, radius: int, crowd: NDArray[np.int
     n = len(hashed)
     owner = np.concatenate([np.arange(n, dtype=np.int32), known])
     batches = []
-    for i, j, distance in pairs_within(np.concatenate([hashed.wholes, windows]), radius).expand():
+    for i, j, distance in pairs.within(np.concatenate([hashed.wholes, windows]), radius).expand():
         chosen = (j >= n) & (owner[i] != owner[j])
         chosen &= (crowd[owner[i]] != crowd[owner[j]]) | (crowd[owner[i]] < 0)
         if variant >= len(FRAMED):
@@ -215,7 +220,9 @@ def _of_variant(hashed: Hashed, variant: int, radius: int, crowd: NDArray[np.int
     return CandidatePairs(owner[i], owner[j], np.full(len(i), variant, np.int8), i >= n, distance)
 
 
-def _added_variant(added: NDArray[np.bool_], hashed: Hashed, variant: int, radius: int) -> CandidatePairs:
+def _added_variant(
+    added: NDArray[np.bool_], hashed: Hashed, variant: int, radius: int, pairs: PairSearch
+) -> CandidatePairs:
     """The same of the pictures that were added: their wholes and windows against all windows, then the wholes of the
     others against their windows.
     """
@@ -226,13 +233,13 @@ def _added_variant(added: NDArray[np.bool_], hashed: Hashed, variant: int, radiu
     few = np.concatenate([hashed.wholes[fresh], windows[of_fresh][: len(mine)]])
     owner = np.concatenate([fresh, mine])
     batches = []
-    for i, j, distance in pairs_between(few, windows, radius):
+    for i, j, distance in pairs.between(few, windows, radius):
         first, second, both = owner[i], known[j], i >= len(fresh)
         # Two windows that were both added meet twice.
         chosen = (first != second) & ~(both & added[second] & (first > second))
         first, second = _swapped(first, second, both & (first > second))
         batches.append((first[chosen], second[chosen], both[chosen], distance[chosen]))
-    for i, j, distance in pairs_between(windows[of_fresh], hashed.wholes[there], radius):
+    for i, j, distance in pairs.between(windows[of_fresh], hashed.wholes[there], radius):
         batches.append((there[j], known[of_fresh][i], np.zeros(len(i), np.bool_), distance))
     columns = [np.concatenate(column) for column in zip(_NO_BATCH, *batches, strict=True)]
     first, second, both, distance = columns
@@ -258,7 +265,7 @@ def _seen_as(hashed: Hashed, variant: int) -> tuple[NDArray[np.int32], Hashes]:
 
 
 def _concatenated(
-    batches: Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]],
+    batches: FoundPairs,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]:
     held = list(batches)
     return (

@@ -3,11 +3,13 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import Generic, TypeVar
 
 import numpy as np
 
+from curate.files.reading import read_file
 from curate.image import BrokenImage, decode, encoding_of
 from curate.lookalikes.close_look import CloseLook, look_closely
 from curate.lookalikes.colour import Chroma, chroma
@@ -75,13 +77,21 @@ class Looks:
     """Looks at pictures by their position. `read` gives a picture's bytes, or raises OSError.
 
     Each look is None for a picture that can no longer be read or decoded. Safe to be used by several threads.
+    `unread` are the pictures that could not be read, and `path` gives the file of each, where they have files.
     """
 
-    def __init__(self, read: Callable[[int], bytes]) -> None:
+    def __init__(self, read: Callable[[int], bytes], path: Callable[[int], Path] | None = None) -> None:
+        self.unread: set[int] = set()
+        self.path = path
         self._read = read
         self._close: _Kept[CloseLook] = _Kept(_CLOSE_KEPT)
         self._plain: dict[int, Plain | None] = {}
         self._full: _Kept[FullLook] = _Kept(_FULL_KEPT)
+
+    @classmethod
+    def at_files(cls, path: Callable[[int], Path]) -> "Looks":
+        """At the pictures in these files."""
+        return cls(lambda at: read_file(path(at)), path)
 
     def coarse(self, at: int) -> Look | None:
         """At 64 × 64; not kept."""
@@ -107,7 +117,12 @@ class Looks:
 
     def _seen(self, at: int, look: Callable[[bytes], T | None]) -> T | None:
         try:
-            return look(self._read(at))
+            data = self._read(at)
+        except OSError:
+            self.unread.add(at)
+            return None
+        try:
+            return look(data)
         except (BrokenImage, OSError):
             return None
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.engine.engines import current_engine
 from curate.lookalikes.candidates import CandidatePairs, Hashed, candidates_among, candidates_of
 from curate.lookalikes.contents import Contents
 from curate.lookalikes.crowds import crowds_of
@@ -19,8 +20,9 @@ from curate.lookalikes.fingerprint import Luma
 from curate.lookalikes.flat import group_flat
 from curate.lookalikes.looks import Looks
 from curate.lookalikes.neighbours import NOTHING, Neighbours, pair_of
-from curate.lookalikes.second_look import DIFFERENT, Verdicts, look_again
-from curate.phash import pairs_within
+from curate.lookalikes.pair_search import PairSearch
+from curate.lookalikes.search_engine import SearchEngine
+from curate.lookalikes.second_look import DIFFERENT, Verdicts
 from curate.progress import Progress, silent
 
 _MANY = 4  # with more than one picture in so many new, all are searched and what is known is left out
@@ -36,18 +38,21 @@ def search(
     framed: bool = True,
     geometry: bool = False,
     known: Neighbours | None = None,
+    engine: SearchEngine | None = None,
     progress: Progress = silent,
 ) -> Neighbours:
     """Find all copies and near pictures among the contents; `looks` are at these, by their numbers.
 
-    `known` is what a search with the same options found among others, of which some may be there still.
+    `known` is what a search with the same options found among others, of which some may be there still. The answer does
+    not depend on the `engine`, by default that of `on_engine`.
     """
+    engine = engine or current_engine().copies()
     moved = (known or NOTHING).onto(contents.sha256)
     before = moved.found
     structured = contents.structured
     hashed = contents.hashed(structured)
     crowd = np.full(len(contents.sha256), -1, np.int32)
-    crowd[structured] = crowds_of(pairs_within(hashed.wholes, radius))
+    crowd[structured] = crowds_of(engine.within(hashed.wholes, radius))
     changed = _changed(before.gathered, moved.lost, crowd)
 
     def luma(at: int) -> Luma | None:
@@ -56,7 +61,7 @@ def search(
 
     candidates = _candidates(
         hashed, radius, moved.added[structured], changed[structured], crowd[structured], luma,
-        framed=framed, geometry=geometry, progress=progress,
+        framed=framed, geometry=geometry, pairs=engine, progress=progress,
     ).of(structured)  # fmt: skip
 
     # What was told of a pair of one crowd, by its wholes alone, holds while both are in one crowd.
@@ -67,7 +72,7 @@ def search(
     listed = np.concatenate([before.pair()[told(before.first, before.second)], pair_of(*before.apart.T)])
     sought = candidates.pair()
     todo = candidates.take(np.flatnonzero(~np.isin(sought, listed) | ~told(candidates.first, candidates.second)))
-    verdicts = look_again(todo, looks, progress)
+    verdicts = engine.verdicts(todo, looks, progress)
     kept = ~anew | (told(before.first, before.second) & np.isin(before.pair(), sought))
     groups, flat = group_flat(contents, looks, before.flat)
     found = _merged(before.take(np.flatnonzero(kept)), _decided(contents.sha256, todo, verdicts))
@@ -105,22 +110,24 @@ def _candidates(
     *,
     framed: bool,
     geometry: bool,
+    pairs: PairSearch,
     progress: Progress,
 ) -> CandidatePairs:
     """The candidates within what changed in crowds, and those of the pictures that were added beside."""
     fresh = added & ~changed
     if np.count_nonzero(fresh) * _MANY > len(hashed):
         found = candidates_among(
-            hashed, radius, crowd=crowd, luma=luma, framed=framed, geometry=geometry, progress=progress
+            hashed, radius, crowd=crowd, luma=luma, framed=framed, geometry=geometry, pairs=pairs, progress=progress
         )
         of_fresh = fresh[found.first] | fresh[found.second]
         return found.take(np.flatnonzero(of_fresh | changed[found.first] & changed[found.second]))
     members = np.flatnonzero(changed)
     again = candidates_among(
         hashed.take(members), radius, crowd=crowd[members], luma=lambda at: luma(int(members[at])),
-        framed=framed, geometry=geometry,
+        framed=framed, geometry=geometry, pairs=pairs,
     ).of(members.astype(np.int32))  # fmt: skip
-    return again.joined(candidates_of(fresh, hashed, radius, framed=framed, geometry=geometry, progress=progress))
+    others = candidates_of(fresh, hashed, radius, framed=framed, geometry=geometry, pairs=pairs, progress=progress)
+    return again.joined(others)
 
 
 def _decided(sha256: NDArray[np.bytes_], candidates: CandidatePairs, found: Verdicts) -> Neighbours:

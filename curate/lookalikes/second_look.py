@@ -1,6 +1,6 @@
 """The second look at candidate pairs: lay the pictures over each other, coarsely, then closely; give the verdict."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,8 @@ from curate.lookalikes.small_pictures import are_equal
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 
-_CHUNK = 8_192  # candidates whose pictures are held at once: at most 64 MiB of luma
+CANDIDATES_AT_ONCE = 8_192
+"""Candidates whose pictures are held at once: at most 64 MiB of luma."""
 
 
 DIFFERENT, NEAR, COPY = range(3)
@@ -49,16 +50,30 @@ class Verdicts:
         return copies
 
 
-def look_again(candidates: CandidatePairs, looks: Looks, progress: Progress = silent) -> Verdicts:
+Looking = Callable[[Iterable[CandidatePairs]], Iterable[Verdicts]]
+"""Gives the verdicts on parts of the candidates, in the order of the parts, as `look_at_part` does."""
+
+
+def look_again(
+    candidates: CandidatePairs,
+    looks: Looks,
+    progress: Progress = silent,
+    *,
+    looking: Looking | None = None,
+    at_once: int = CANDIDATES_AT_ONCE,
+) -> Verdicts:
     """The verdict on each candidate. Once a pair is a copy, its other guesses are not looked at.
 
     A picture is decoded once at each scale, unless the web of candidates that it belongs to is larger than memory
-    should be. A picture that cannot be decoded is different from all.
+    should be. A picture that cannot be decoded is different from all. `at_once` candidates are looked at together, by
+    `look_at_part` or by whom `looking` gives them to.
     """
     verdicts = _undecided(len(candidates))
     with progress("Comparing look-alikes", len(candidates)) as advance:
-        for chunk in _chunks(candidates):
-            found = _look_at(candidates.take(chunk), looks)
+        chunks = list(_chunks(candidates, at_once))
+        parts = (candidates.take(chunk) for chunk in chunks)
+        results = (look_at_part(part, looks) for part in parts) if looking is None else looking(parts)
+        for chunk, found in zip(chunks, results, strict=True):
             verdicts.verdict[chunk], verdicts.detail[chunk] = found.verdict, found.detail
             verdicts.placement[chunk] = found.placement
             advance(len(chunk))
@@ -71,7 +86,7 @@ def _undecided(n: int) -> Verdicts:
     )
 
 
-def _chunks(candidates: CandidatePairs) -> Iterator[NDArray[np.intp]]:
+def _chunks(candidates: CandidatePairs, size: int) -> Iterator[NDArray[np.intp]]:
     """Cut into chunks that share few pictures, each pair's guesses in order.
 
     What hangs together stays together; and within a crowd pictures are numbered so that neighbours have like numbers
@@ -89,11 +104,12 @@ def _chunks(candidates: CandidatePairs) -> Iterator[NDArray[np.intp]]:
     number = np.empty(len(pictures), np.intp)
     number[reverse_cuthill_mckee(graph.tocsr(), symmetric_mode=True)] = np.arange(len(pictures))
     order = np.lexsort((np.maximum(number[first], number[second]), np.minimum(number[first], number[second])))
-    for start in range(0, len(order), _CHUNK):
-        yield order[start : start + _CHUNK]
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
 
 
-def _look_at(candidates: CandidatePairs, looks: Looks) -> Verdicts:
+def look_at_part(candidates: CandidatePairs, looks: Looks) -> Verdicts:
+    """The verdict on each of some candidates, which hold all guesses of their pairs, the nearest of each pair first."""
     pictures = np.unique(np.concatenate([candidates.first, candidates.second]))
     coarse = dict(zip(pictures.tolist(), ordered_map(looks.coarse, pictures.tolist()), strict=True))
     seen = np.array([coarse[a] is not None and coarse[b] is not None for a, b in _ends(candidates)], np.bool_)
