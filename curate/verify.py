@@ -23,6 +23,7 @@ from curate.defaults import DEFAULT_RADIUS, require_radius
 from curate.duplicates import find_near_duplicates
 from curate.errors import UserError
 from curate.files.reading import NotAPlainFile, read_file
+from curate.fixed.split_view import as_split
 from curate.image import BrokenPicture
 from curate.inspect import Facts, inspect
 from curate.not_copies import NotCopies, apart, read_not_copies
@@ -123,6 +124,7 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
     dataset = open_dataset(root)
     if not dataset.catalog_path.exists() and (owner := dataset_split_into(dataset.root)):
         dataset = open_dataset(owner)
+    dataset = as_split(dataset)
     files = [_File(file.path, file.label, file.split or "", ".") for file in dataset.files()]
     known = Recorded()
     no_catalog = ""
@@ -148,7 +150,7 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
         new=[file.path for file in files if file.path not in known.sha256],
         broken=[damage for damage in damages if not is_not_readable(damage.reason)],
         splits=[
-            _prove(dataset.root, out, pictures, radius, origins, told, progress)
+            _prove(dataset, out, pictures, radius, origins, told, progress)
             for out, pictures in _by_folder(files, facts).items()
         ],
         no_catalog=no_catalog,
@@ -243,7 +245,7 @@ def _by_folder(files: Sequence[_File], facts: Sequence[Facts]) -> dict[str, list
 
 
 def _prove(
-    root: Path,
+    dataset: Dataset,
     out: str,
     pictures: list[Picture],
     radius: int,
@@ -252,7 +254,8 @@ def _prove(
     progress: Progress,
 ) -> SplitProof:
     counts = Counter(picture.split for picture in pictures)
-    bonds = read_bonds(root / out)
+    root, in_place = dataset.root, out == "."
+    bonds = read_bonds(dataset.split_home if in_place else root / out)
     groups = ((sha256, name) for name, group in bonds.groups.items() for sha256 in group)
     there = {picture.sha256 for picture in pictures}
     scenes = [pair for pair in bonds.scenes if there.issuperset(pair)]
@@ -263,7 +266,7 @@ def _prove(
         *_together(pictures, groups, "group"),
     ]
     return SplitProof(
-        folder=Path(os.path.normpath(root / out)),
+        folder=root if in_place else Path(os.path.normpath(root / out)),
         counts={split: counts[split] for split in SPLITS},
         crossings=sorted(crossings, key=lambda crossing: (crossing.kind, crossing.first, crossing.second)),
         group_by=bonds.group_by,
