@@ -21,6 +21,7 @@ from commands import (
     reviewing,
     running,
     serving,
+    sharing,
     showing,
     touring,
     training,
@@ -62,6 +63,7 @@ ROAD = (
     predicting.predict_random,
     serving.serve,
     predicting.export,
+    sharing.import_facts,
     predicting.model_card,
     reporting.report,
 )

@@ -43,6 +43,7 @@ from curate.defaults import (
     Mode,
     PolicyName,
 )
+from curate.files.addresses import located
 
 if TYPE_CHECKING:
     from curate.split import SplitReport
@@ -79,8 +80,10 @@ def clean(
     yes: Annotated[
         bool, typer.Option("--yes", help="Also where that empties a class, or takes over a tenth of one.")
     ] = False,
-    plan: Annotated[Path | None, typer.Option(help="Carry out this plan, edited or not.")] = None,
-    save_plan: Annotated[Path | None, typer.Option(help="Where --dry-run writes the plan, as JSON Lines.")] = None,
+    plan: Annotated[Path | None, typer.Option(parser=located, help="Carry out this plan, edited or not.")] = None,
+    save_plan: Annotated[
+        Path | None, typer.Option(parser=located, help="Where --dry-run writes the plan, as JSON Lines.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write the plan over a file that is no plan of ours.")] = False,
     rebuild: Annotated[
         bool, typer.Option("--rebuild-catalog", help="Put the catalog aside; make it anew from the files.")
@@ -140,9 +143,9 @@ def clean(
         )
         raise typer.Exit(1)
     if moved:
+        how = "Noted as left in" if report.dataset.is_fixed else "Moved to"
         console.say(
-            f"Moved to {report.dataset.quarantine}: {moved:,} files. To take it back: {take_back}. "
-            f"{_after_cleaning(data)}"
+            f"{how} {report.dataset.quarantine}: {moved:,} files. To take it back: {take_back}. {_after_cleaning(data)}"
         )
     elif report.merged:
         console.say(f"Nothing left {data}. To take it back: {take_back}. {_after_cleaning(data)}")
@@ -217,7 +220,10 @@ def restore(
 def split(
     data: Data = DEFAULT_DATA,
     *,
-    out: Annotated[Path | None, typer.Option(help="Where train/, valid/ and test/ go.  [default: DATA itself]")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=located, help="Where train/, valid/ and test/ go.  [default: DATA itself]"),
+    ] = None,
     ratio: Annotated[str, typer.Option(help="Shares of train, valid and test.")] = RATIO,
     seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Another seed draws another split.")] = DEFAULT_SEED,
     freeze: Annotated[str | None, typer.Option(help="Splits that take nothing new, such as valid,test.")] = None,
@@ -285,8 +291,13 @@ def split(
     if dry_run:
         console.say(f"Nothing was placed. Next: {command_line('split', data)}")
         return
+    if report.placement is None:
+        also = f" and to {out}" if out else ""
+        following = _after_splitting(data, report, None)
+        console.say(f"Wrote split.parquet to {report.out}{also}; no file was moved. {following}")
+        return
     following = _after_splitting(data, report, out)
-    if report.placement and (report.placement.linked or report.placement.copied or report.placement.symlinked):
+    if report.placement.linked or report.placement.copied or report.placement.symlinked:
         console.say(f"Wrote train/, valid/ and test/ in {report.out}. {following}")
     else:
         console.say(f"Every picture in {report.out} is in its place. {following}")

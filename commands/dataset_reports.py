@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
 def layout_in_words(data: Path) -> str:
     """Which folders were taken for what, and which were passed over; "" where their names say it."""
+    from curate.fixed.opening import is_fixed_place
     from curate.labelling.arrangement import arranged_from
     from curate.layout import read_layout
     from curate.layout_reading import reading_of
 
+    if is_fixed_place(data):
+        return ""
     arranged = arranged_from(data)
     root = arranged[0] if arranged else data
     try:
@@ -39,7 +42,7 @@ def former_home_in_words(data: Path) -> str:
 
     try:
         dataset = open_dataset(data)
-        home = home_of_former_name(dataset)
+        home = None if dataset.is_fixed else home_of_former_name(dataset)
     except UserError:  # whoever opens the dataset says why
         return ""
     if home is None:

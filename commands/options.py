@@ -10,8 +10,14 @@ import typer
 from commands import console, dataset_reports
 from commands.shell import command_line
 from curate.defaults import DEFAULT_DATA, MAX_RADIUS
+from curate.files.addresses import located
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="The dataset folder: <class>/, raw/<class>/ or train/…")]
+Data = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA", parser=located, help="The dataset: <class>/, raw/<class>/ or train/…, in a folder or at s3://…"
+    ),
+]
 Checkpoint = Annotated[
     Path | None, typer.Option("--checkpoint", help="A checkpoint.  [default: of --models, for these classes]")
 ]
@@ -53,8 +59,8 @@ def next_step(data: Path) -> str:
 
     dataset = open_dataset(data)
     there = {folder.split for folder in open_split(data).class_folders()}
-    is_split = {"train", "valid"} <= there and not awaits_split(
-        dataset.catalog_path, split_elsewhere(dataset) or IN_PLACE
+    is_split = {"train", "valid"} <= there and (
+        dataset.is_fixed or not awaits_split(dataset.catalog_path, split_elsewhere(dataset) or IN_PLACE)
     )
     return command_line("train" if is_split else "split", data)
 

@@ -31,6 +31,7 @@ from curate.defaults import (
     MOST_SEED,
     Format,
 )
+from curate.files.addresses import is_remote, located
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from train.prediction_plot import LabelledPrediction
 
 Split = Literal["test", "valid", "val", "validation", "train"]
-AnyFormat = Literal[Format, "onnx", "torchscript", "safetensors", "pt2"]
+AnyFormat = Literal[Format, "facts", "onnx", "torchscript", "safetensors", "pt2"]
 
 TopK = Annotated[int, typer.Option(min=1, help="How many classes to name.")]
 Views = Annotated[
@@ -226,8 +227,10 @@ def _plot(answers: Sequence[LabelledPrediction], file: Path) -> None:
 def export(
     data: Data = DEFAULT_DATA,
     *,
-    format_: Annotated[AnyFormat, typer.Option("--format", help="The first three: DATA; the rest: a checkpoint.")],
-    out: Annotated[Path | None, typer.Option(help="A folder, or a checkpoint's file.  [default: beside it]")] = None,
+    format_: Annotated[AnyFormat, typer.Option("--format", help="The first four: DATA; the rest: a checkpoint.")],
+    out: Annotated[
+        Path | None, typer.Option(parser=located, help="A folder, or a checkpoint's file.  [default: beside it]")
+    ] = None,
     checkpoint: Checkpoint = None,
     models: Models = DEFAULT_MODELS,
     names: Names = None,
@@ -242,17 +245,20 @@ def export(
     """Write the dataset, or a checkpoint, for other tools.
 
     A checkpoint's file is read back and compared on pictures of DATA before it is kept.
+    `--format facts` writes what is known of each picture as Parquet, and `import-facts` takes it.
 
     Example: cli.py export flower_data --format onnx
     """
+    if format_ == "facts":
+        from curate.facts import export_facts
+
+        facts = export_facts(data, _beside(data, out, format_), wait=patience(wait), progress=console.bars)
+        console.say(f"Wrote the facts of {facts.pictures:,} files to {facts.out}: {facts.files:,} Parquet files.")
+        return
     if format_ in get_args(Format):
-        from curate.errors import UserError
         from curate.export import export as export_dataset
 
-        resolved = data.resolve()
-        if out is None and not resolved.name:
-            raise UserError(f"Beside {resolved} there is no place for an export: give one with --out.")
-        target = out or resolved.with_name(f"{resolved.name}_{format_}")
+        target = _beside(data, out, format_)
         report = export_dataset(
             data, target, format=format_, names=names, convert=convert, wait=patience(wait),  # type: ignore[arg-type]
             progress=console.bars,
@@ -281,6 +287,16 @@ def export(
         f"Wrote {written.file} and {written.beside}; on {written.pictures} pictures its probabilities differ from the "
         f"checkpoint's by {written.largest_difference:.1e} at most."
     )
+
+
+def _beside(data: Path, out: Path | None, format_: str) -> Path:
+    """Where an export of a dataset goes: where it was asked for, or beside the dataset."""
+    from curate.errors import UserError
+
+    resolved = data.resolve()
+    if out is None and (not resolved.name or (is_remote(data) and len(data.parts) < 3)):
+        raise UserError(f"Beside {resolved} there is no place for an export: give one with --out.")
+    return out or resolved.with_name(f"{resolved.name}_{format_}")
 
 
 def model_card(

@@ -37,6 +37,7 @@ from curate.defaults import (
     PolicyName,
 )
 from curate.errors import UserError
+from curate.files.addresses import is_remote, located
 from curate.not_copies import add_not_copies, read_not_copies
 from curate.progress import Progress, silent
 from curate.quarantine import Moves, finish_moves, set_aside
@@ -149,7 +150,7 @@ def _look(
     """Scan and plan, and move nothing. Needs no lock: it changes nothing but what the catalog knows, and the plan."""
     with still_there(dataset.root), catalog_to_look(dataset) as catalog:
         file = _plan_file(dataset, save_plan)
-        if file:
+        if file and not is_remote(file):
             require_own(catalog, file, force=force)
         found = _found(dataset, catalog, options, lines, progress)
         if file:
@@ -269,7 +270,7 @@ def _plan_file(dataset: Dataset, file: Path | None) -> Path | None:
     """Where the plan goes: nowhere, for a dataset on a read-only disk and no other place named."""
     if file is None and not os.access(dataset.home, os.W_OK):
         return None
-    return file or dataset.home / "plan.jsonl"
+    return located(file or dataset.home / "plan.jsonl")
 
 
 @contextmanager

@@ -37,13 +37,14 @@ def read_credits(catalog: Catalog) -> list[Credit]:
 def licences_of(dataset: Dataset, contents: Collection[str]) -> list[tuple[str, str, int]]:
     """(source, licence, pictures) of those of these contents, by sha256, that were found on the web, most first.
 
-    Nothing where the dataset has no catalog that can be read.
+    Of a dataset without a catalog that can be read, what came with its pictures is known.
     """
+    known = dict(dataset.credits_along)
     try:
         with Catalog.open_read_only(dataset.catalog_path) as catalog:
-            known = first_credits(catalog)
+            known |= first_credits(catalog)
     except UserError:
-        return []
+        pass
     source, licence = FIELDS.index("source"), FIELDS.index("license")
     counted = Counter((known[one][source], known[one][licence]) for one in contents if one in known)
     return [(*which, count) for which, count in sorted(counted.items(), key=lambda one: (-one[1], one[0]))]
@@ -114,7 +115,10 @@ def refresh_credits(dataset: Dataset, catalog: Catalog) -> None:
     """Have CREDITS.md and each metadata.csv follow the pictures, which came, went or changed their class.
 
     Of these only what is there, and as we wrote it, is written again: what somebody has edited or removed stays so.
+    Nothing is written into a dataset whose files stay as they lie.
     """
+    if dataset.is_fixed:
+        return
     names = names_on_record(catalog)
     if _is_there(dataset.root / CREDITS) and is_signed(dataset.root / CREDITS):
         write_credits(dataset, catalog, names)
@@ -139,12 +143,12 @@ def names_on_record(catalog: Catalog) -> dict[str, str]:
 
 
 def scraped_names(dataset: Dataset) -> dict[str, str]:
-    """The same of a dataset whose catalog is not open; nothing where it has none that can be read."""
+    """The same of a dataset whose catalog is not open, and the names that came with its pictures."""
     try:
         with Catalog.open_read_only(dataset.catalog_path) as catalog:
-            return names_on_record(catalog)
+            return {**dataset.names_along, **names_on_record(catalog)}
     except UserError:
-        return {}
+        return dict(dataset.names_along)
 
 
 def _tops(dataset: Dataset) -> set[str]:

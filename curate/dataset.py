@@ -4,7 +4,7 @@ import errno
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,11 +12,13 @@ from pathlib import Path
 
 from curate.companions import APPLE_DOUBLE, contents_of, is_hidden
 from curate.errors import UserError
+from curate.files.addresses import is_remote, located
 from curate.files.atomic import remove_abandoned
 from curate.files.disk import disk_in_words
 from curate.files.inside import is_text
 from curate.files.lock import locked
 from curate.files.ours import CATALOG
+from curate.files.shards import LABELS
 from curate.folders import (
     OUR_ENDING,
     has_pictures_in,
@@ -31,6 +33,9 @@ from curate.progress import Progress, silent
 from curate.undecodable import undecodable_in
 
 __all__ = ["SPLITS", "UNLABELLED", "natural_key"]
+
+_WITHOUT_MOVES = {"clean", "restore", "split", "export", "import-facts"}
+"""What can be done with a dataset whose files stay as they lie."""
 
 
 @dataclass(frozen=True, order=True)
@@ -81,9 +86,29 @@ class Dataset:
     home: Path
 
     @property
+    def is_fixed(self) -> bool:
+        """Whether its files stay as they lie, as `curate.fixed` has them: manifests say what leaves and is split."""
+        return False
+
+    @property
+    def names_along(self) -> Mapping[str, str]:
+        """Label → the name that came with the pictures; none for a folder, whose catalog and names file have them."""
+        return {}
+
+    @property
+    def credits_along(self) -> Mapping[str, tuple[str, ...]]:
+        """sha256 → the credit that came with a picture, as `curate.catalog.credits.FIELDS` has it; none likewise."""
+        return {}
+
+    @property
     def catalog_path(self) -> Path:
         """The catalog's file."""
         return self.home / CATALOG
+
+    @property
+    def split_home(self) -> Path:
+        """The folder that holds what a split of its own was bound by."""
+        return self.root
 
     @property
     def quarantine(self) -> Path:
@@ -213,11 +238,16 @@ class Dataset:
 
 def open_dataset(root: Path) -> Dataset:
     """Find out a folder's layout. A dataset that lies in it, in the one folder with pictures, is opened in its place,
-    and so is the folder in which its pictures lie by their labels.
+    and so is the folder in which its pictures lie by their labels. An export in shards is a dataset, too.
 
     Raises `UserError` where there is no folder, or no class folder in it.
     """
-    root = Path(root)
+    root = located(root)
+    if _may_be_fixed(root):
+        from curate.fixed.opening import open_fixed  # which is made of what stands here
+
+        if (fixed := open_fixed(root)) is not None:
+            return fixed
     try:
         if not root.exists():
             raise UserError(f"There is no folder {root}: give the folder that holds your class folders.")
@@ -225,7 +255,7 @@ def open_dataset(root: Path) -> Dataset:
             raise UserError(f"{root} is a file: give the folder that holds your class folders.")
         arranged = arranged_from(root)
         layout = read_layout(arranged[0] if arranged else root)
-        dataset = Dataset(layout.root, layout.kind, _home(layout.root, layout.kind))
+        dataset = Dataset(layout.root, layout.kind, home_for(layout.root, layout.kind))
         folders = dataset.class_folders()
     except PermissionError as error:
         raise UserError(f"The folder {error.filename} cannot be read: give yourself the right to.") from error
@@ -242,9 +272,17 @@ def open_dataset(root: Path) -> Dataset:
             f"{root} holds no class folders: put each class's pictures into a folder of their own, "
             f"{root}/<class>/ or {root}/raw/<class>/."
         )
-    _refuse_twins(folders)
+    refuse_twins(folders)
     _ = dataset.is_by_class  # as it is now: a class may lose all its pictures
     return dataset
+
+
+def _may_be_fixed(root: Path) -> bool:
+    """Whether a place is worth a look for a dataset whose files stay as they lie."""
+    try:
+        return is_remote(root) or (root / LABELS).is_file()
+    except (OSError, ValueError):  # whoever opens the folder says why
+        return False
 
 
 @contextmanager
@@ -257,9 +295,14 @@ def open_to_write(
     `UserError` where another command is at work, and as `open_dataset` does; what fails inside because the folder was
     removed is said by `still_there`.
     """
+    root = located(root)
     first = open_dataset(root)
     # A folder that was removed in this instant is not made again.
     make = first.home != first.root
+    if first.is_fixed and doing not in _WITHOUT_MOVES:
+        raise UserError(
+            f"{root} stays as it is, so `{doing}` has no place for files there: give a folder, or unpack it into one."
+        )
     with still_there(root), locked(first.home, f"{doing} {root}", wait=wait, progress=progress, make=make):
         dataset = open_dataset(root)  # once more: whoever was at work may have changed the layout
         remove_abandoned(dataset.home)
@@ -272,6 +315,7 @@ def still_there(root: Path) -> Iterator[None]:
 
     A file that fails while the folder is being removed is named, in a `UserError` too.
     """
+    root = located(root)
     failed: OSError | UserError | None = None
     try:
         with disk_in_words(root):
@@ -284,7 +328,7 @@ def still_there(root: Path) -> Iterator[None]:
         raise failed
 
 
-def _refuse_twins(folders: list[ClassFolder]) -> None:
+def refuse_twins(folders: list[ClassFolder]) -> None:
     """Raise `UserError` where one class seems to be spelt in two ways.
 
     Two spellings that people cannot tell apart (é may be one code point or two) are one class in two splits, and are
@@ -313,7 +357,11 @@ def _twins(first: ClassFolder, other: ClassFolder, how: str) -> UserError:
     )
 
 
-def _home(root: Path, layout: LayoutKind) -> Path:
+def home_for(root: Path, layout: LayoutKind) -> Path:
+    """Where the catalog of a dataset belongs: in its folder, or for a flat one in a folder beside it.
+
+    Raises `UserError` for a link, and for a file, in that folder's place.
+    """
     if layout != "flat":
         return root
     resolved = root.resolve()

@@ -1,9 +1,7 @@
 """A dataset for the tools that people use next: its splits as an image folder, as webdataset shards, or as parquet."""
 
-import os
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
@@ -11,17 +9,17 @@ from typing import get_args
 from curate.catalog import Catalog
 from curate.catalog.credits import Credit
 from curate.credits import CREDITS, credits_text, names_on_record
-from curate.dataset import Dataset, natural_key, open_to_write
+from curate.dataset import natural_key, open_to_write
 from curate.decoding.formats import is_not_readable
 from curate.defaults import DEFAULT_FORMAT, Format
 from curate.errors import UserError
 from curate.exporting.converting import converted, is_read_downstream
 from curate.exporting.examples import Examples, Writer, read_examples
 from curate.exporting.imagefolder import count_companions, renamed_labels
-from curate.files.atomic import abandoned_in, fsync_below, fsync_folder, temporary_name
-from curate.files.disk import disk_in_words
-from curate.files.moving import move_folder
-from curate.files.ours import WorkFolder
+from curate.exporting.publishing import published, require_free
+from curate.extras import require_pyarrow
+from curate.files.addresses import is_remote, located
+from curate.files.shards import SHARDS
 from curate.names import names_for
 from curate.progress import Progress, silent
 from curate.quarantine import finish_moves
@@ -29,7 +27,7 @@ from curate.scan import scan
 from curate.splitting.since_split import require_current
 from curate.splitting.unfinished import steady_split
 
-_PARTIAL, _CONVERTED = "partial", "converted"
+_CONVERTED = "converted"
 
 
 @dataclass(frozen=True)
@@ -111,11 +109,12 @@ def export(
     """
     if format not in get_args(Format):
         raise UserError(f"There is no format {format!r}: choose among {', '.join(get_args(Format))}.")
-    out = Path(out).resolve()
+    out = located(out).resolve()
+    if is_remote(out) and format == "imagefolder":
+        raise UserError(f"Single pictures are not written to {out}: export as webdataset or parquet, or to a folder.")
     with open_to_write(root, "export", wait=wait, progress=progress) as dataset, steady_split(dataset):
         require_current(dataset)
-        _require_free(dataset, out)
-        work = WorkFolder(temporary_name(out))  # of our own: another dataset may be on its way to the same place
+        require_free(dataset, out)
         write, count = _writer(format)
         labels = dataset.labels()
         with Catalog.open(dataset.catalog_path) as catalog:
@@ -128,28 +127,26 @@ def export(
         counts = {split: len(members) for split, members in examples.splits.items()}
         if not counts:
             raise UserError(f"{root} holds no intact picture: add pictures, or look at `clean {root} --dry-run`.")
-        with progress("Exporting", sum(counts.values())) as advance, disk_in_words(out):
-            _remove_left_over(out.parent)
-            partial = work.make() / _PARTIAL
-            partial.mkdir()
-            by_name = format == "imagefolder"
-            unread = _unread(examples, by_name=by_name)
-            try:
-                if convert and unread:
-                    examples = _converted(examples, work.make() / _CONVERTED, by_name=by_name)
-                write(examples, partial, advance)
-                _write_credits(examples, partial)
-                written = count(partial)
-                _require_all(counts, written, out)
-                fsync_below(partial)
-                _publish(partial, out)
-                fsync_folder(out.parent)
-            finally:
-                work.remove()
-    files = sum(len(names) for _, _, names in os.walk(out))
+        by_name = format == "imagefolder"
+        unread = _unread(examples, by_name=by_name)
+        with progress("Exporting", sum(counts.values())) as advance, published(out, dataset.home) as publication:
+            written: Counter[str] = Counter()
+
+            def whole(file: Path) -> None:
+                if is_remote(out):  # it is gone from here when all are counted
+                    written.update(count(publication.folder))
+                    publication.send(file)
+
+            if convert and unread:
+                examples = _converted(examples, publication.aside(_CONVERTED), by_name=by_name)
+            write(examples, publication.folder, advance, whole)
+            _write_credits(examples, publication.folder)
+            written.update(count(publication.folder))
+            _require_all(counts, written, out)
+            files = publication.appear(SHARDS)
     beside = count_companions(out) if by_name else 0
     return DatasetExportReport(
-        out, format, written, len(examples.labels), files, broken,
+        out, format, dict(written), len(examples.labels), files, broken,
         renamed_labels(examples.labels) if by_name else {}, unreadable, _lacking(examples),
         [label for label in labels if label not in examples.labels], {} if convert else unread,
         sum(unread.values()) if convert else 0, beside, bool(scanned.companions and not by_name),
@@ -195,37 +192,6 @@ def _lacking(examples: Examples) -> dict[str, list[str]]:
     return lacking
 
 
-def _require_free(dataset: Dataset, out: Path) -> None:
-    """Raise `UserError` where `out` is taken, or overlaps with the dataset."""
-    for folder in (dataset.root.resolve(), dataset.home.resolve()):
-        if out == folder or folder in out.parents or out in folder.parents:
-            raise UserError(f"The output folder {out} and the dataset {folder} overlap: give another folder.")
-    with disk_in_words(out):
-        empty = out.is_dir() and not any(out.iterdir())
-        if os.path.lexists(out) and not empty:
-            raise _taken(out)
-
-
-def _publish(partial: Path, out: Path) -> None:
-    """Give a complete export its name, unless another has taken it meanwhile: then raises `UserError`."""
-    with suppress(OSError):
-        out.rmdir()  # only an empty folder goes
-    try:
-        move_folder(partial, out)
-    except FileExistsError as error:
-        raise _taken(out) from error
-
-
-def _remove_left_over(parent: Path) -> None:
-    """Remove the work folders of exports whose process is gone."""
-    for left in abandoned_in(parent):
-        WorkFolder(left).remove()
-
-
-def _taken(out: Path) -> UserError:
-    return UserError(f"{out} is there already: remove it, or give a folder that is not there yet.")
-
-
 def _require_all(expected: dict[str, int], written: dict[str, int], out: Path) -> None:
     """Raise `UserError` where the disk holds fewer pictures than were written to it."""
     for split, count in expected.items():
@@ -250,5 +216,5 @@ def _writer(chosen: Format) -> tuple[Writer, Callable[[Path], dict[str, int]]]:
         case "parquet":
             from curate.exporting import parquet
 
-            parquet.require_pyarrow()
+            require_pyarrow()
             return parquet.write_parquet, parquet.count_pictures

@@ -1,6 +1,7 @@
 """Packages that only one source or one format needs: what to do where one is not installed."""
 
 from importlib.util import find_spec
+from typing import Any
 
 from curate.errors import UserError
 from curate.program import INSTALLED
@@ -21,3 +22,13 @@ def not_installed(purpose: str, package: str, extra: str, otherwise: str = "") -
     how = f"{by_hand} in Florilegium's environment" if INSTALLED else f"`uv sync --extra {extra}`, or with {by_hand}"
     end = f", or {otherwise}." if otherwise else "."
     return UserError(f"{purpose} the package {package}, which is not installed: add it with {how}{end}")
+
+
+def require_pyarrow() -> tuple[Any, Any]:
+    """Pyarrow and its module for Parquet. Raises `UserError` where it is not installed."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise not_installed("Parquet files need", "pyarrow", "parquet") from error
+    return pyarrow, parquet

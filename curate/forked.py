@@ -128,6 +128,18 @@ def map_guarded(function: Callable[[T], R], items: Sequence[T], lost: Callable[[
     return map_isolated(function, items, lost) if sys.platform == "linux" else list(map(function, items))
 
 
+def done_apart(function: Callable[[T], R], item: T) -> R:
+    """`function` of one item, from a process of its own where one can be forked: threads it begins are none of ours.
+
+    Beside those of a library nothing could be forked any more. Raises what `function` raises.
+    """
+
+    def lost(_: T, exit_code: int) -> R:
+        raise OSError(f"the process that was to do it ended with exit code {exit_code}")
+
+    return map_isolated(function, [item], lost)[0] if _may_fork() else function(item)
+
+
 def is_crash(exit_code: int) -> bool:
     """Whether a process ended by a mistake of what ran in it, and was not killed from outside, as for its memory."""
     return -exit_code in {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curate.errors import UserError
+from curate.files.addresses import is_remote
 from curate.files.reading import read_file
 from curate.layout import top_folders
 from curate.printable import printable
@@ -152,7 +153,9 @@ def _lookup(names: Mapping[str, str], label: str) -> str | None:
 def _oxford_labels(root: Path, labels: Sequence[str]) -> set[str]:
     """The labels that are Oxford's numbers; none, where nothing says that they are."""
     numbers = _OXFORD_LABELS.intersection(labels)
-    if len(numbers) == len(_OXFORD_LABELS) or any(
+    if len(numbers) == len(_OXFORD_LABELS):
+        return set(numbers)
+    if not is_remote(root) and any(
         (match := _OXFORD_PICTURE.fullmatch(picture.name)) and 1 <= int(match[1]) <= _OXFORD_PICTURES
         for label in sorted(numbers)
         for folder in (label, f"raw/{label}", *(top.class_folder(label) for top in top_folders(root)))

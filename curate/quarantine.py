@@ -126,8 +126,13 @@ def set_aside(
     """Move pictures into the quarantine or to another class; to be called by the holder of the dataset's lock.
 
     A file that changed or vanished since it was decided upon is left alone, and so is one whose place is taken.
-    Companions go with the picture, if no other of theirs stays. Raises `UserError` where a file cannot be moved.
+    Companions go with the picture, if no other of theirs stays. Raises `UserError` where a file cannot be moved. Where
+    the dataset's files stay as they lie, a manifest says what left.
     """
+    if dataset.is_fixed:
+        from curate.fixed.leaving import leave_out
+
+        return leave_out(dataset, catalog, decisions, run)
     _record_restored(dataset, catalog)
     leaving = {decision.path for decision in decisions} | {decision.path for decision in pending(catalog)}
     following = _following(dataset, decisions, leaving)
@@ -155,6 +160,10 @@ def set_aside(
 
 def finish_moves(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Moves:
     """Carry out every move that is on record and not yet done; to be called by the holder of the dataset's lock."""
+    if dataset.is_fixed:
+        from curate.fixed.leaving import finish_leaving
+
+        return finish_leaving(dataset, catalog)
     moved, unmoved = _finish_leaving(dataset, catalog, progress)
     went, stayed = finish_class_moves(dataset, catalog, progress)
     return Moves(_pictures(moved), _pictures([*unmoved, *stayed]), _pictures(went), _companions([*moved, *went]))
@@ -227,13 +236,7 @@ def restore_files(
     an interrupted run has yet to make is called off. To be called by the holder of the dataset's lock. Raises
     `UserError`, before anything is moved, for a picture that is neither in the quarantine nor back in its place.
     """
-    _require_own_place(dataset, catalog)
-    _record_arrived(dataset, catalog)
-    files, coming = stored_files(dataset, catalog), _pending_files(dataset, catalog)
-    elsewhere = {found.path for found in (*class_moves_done(catalog), *class_moves_under_way(catalog))}
-    if paths is not None:
-        paths = set(paths)
-        _check_paths(dataset, {*elsewhere, *(file.path for file in (*files, *coming))}, paths)
+    paths = None if paths is None else set(paths)
     wanted = [(set(values) if values is not None else None) for values in (reasons, paths, labels)]
     exact = None if stored is None else set(stored)
 
@@ -243,6 +246,16 @@ def restore_files(
         values = zip((file.reason, file.path, _label(dataset, file.path)), wanted, strict=True)
         return all(some is None or value in some for value, some in values) and run in (None, file.run)
 
+    if dataset.is_fixed:
+        from curate.fixed.leaving import take_back
+
+        return take_back(dataset, catalog, is_wanted, paths, settle)
+    _require_own_place(dataset, catalog)
+    _record_arrived(dataset, catalog)
+    files, coming = stored_files(dataset, catalog), _pending_files(dataset, catalog)
+    elsewhere = {found.path for found in (*class_moves_done(catalog), *class_moves_under_way(catalog))}
+    if paths is not None:
+        _check_paths(dataset, {*elsewhere, *(file.path for file in (*files, *coming))}, paths)
     called_off = _with_companions(dataset, coming, is_wanted, wanted[1])
     chosen = _with_companions(dataset, files, is_wanted, wanted[1])
     companions = {file.stored for file in [*called_off, *chosen] if _is_companion(dataset, file)}
@@ -287,6 +300,10 @@ def restore_files(
 
 def stored_files(dataset: Dataset, catalog: Catalog) -> list[Stored]:
     """Every file that is in the quarantine now, in order of path; of one name that left twice, the last first."""
+    if dataset.is_fixed:
+        from curate.fixed.leaving import left_files
+
+        return left_files(dataset, catalog)
     recorded = {record.stored: _stored(dataset, record) for record in records_done(catalog)}
     found = []
     for folder, _, names in os.walk(dataset.quarantine):

@@ -18,16 +18,18 @@ from curate.deadly import crash_at
 from curate.decoding.formats import readers
 from curate.engine.engines import current_engine
 from curate.errors import UserError
-from curate.files.reading import MAX_BYTES, NotAPlainFile, open_file
+from curate.files.addresses import is_remote
+from curate.files.reading import MAX_BYTES, NotAPlainFile, is_file_of_its_own, open_file, read_file
 from curate.forked import map_isolated
 from curate.inspect import Facts, import_decoders, inspect_many
 from curate.lookalikes.method import facts_method
-from curate.parallel import processors
+from curate.parallel import ordered_map, processors
 from curate.progress import Progress, silent
 
 # Pictures read at a time: many cost less each, and few large ones take long enough.
 _FEWEST, _MOST, _BYTES = 4, 96, 4 << 20
 _COMMIT_SECONDS = 0.2
+_AT_ONCE = 16  # files beyond the disk, by each process
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,10 @@ def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Sca
     if chunks:
         import_decoders()
     checked = 0
+    here = [] if is_remote(dataset.root) else [dataset.root]
     with (
         current_engine().results_of(
-            partial(_read_chunk, dataset.root), chunks, partial(_read_apart, dataset.root), folders=[dataset.root]
+            partial(_read_chunk, dataset.root), chunks, partial(_read_apart, dataset.root), folders=here
         ) as results,
         progress("Reading pictures", len(changed)) as advance,
     ):
@@ -171,8 +174,7 @@ def _read_chunk(root: Path, chunk: list[_File]) -> list[_Found]:
     opened: dict[int, _File] = {}
 
     def contents() -> Iterator[tuple[bytes, str]]:
-        for place, file in enumerate(chunk):
-            found = _read(root, file)
+        for place, (file, found) in enumerate(zip(chunk, _read_each(root, chunk), strict=True)):
             if isinstance(found, _Found):
                 rows[place] = found
                 continue
@@ -208,10 +210,19 @@ def _read_apart(root: Path, chunk: list[_File], _: int) -> list[_Found]:
     return [row for rows in alone for row in rows]
 
 
+def _read_each(root: Path, files: list[_File]) -> Iterator[tuple[_File, bytes] | _Found]:
+    """`_read` each of some files; beyond the disk several at once, for each has to be waited for."""
+    if is_remote(root):
+        return ordered_map(partial(_read, root), files, workers=_AT_ONCE)
+    return map(partial(_read, root), files)
+
+
 def _read(root: Path, file: _File) -> tuple[_File, bytes] | _Found:
     """The file as it is now and its bytes; or the row of one that is broken or gone before it is decoded."""
     path = root / file.path
     try:
+        if not is_file_of_its_own(path):  # what tells it apart is what its listing said
+            return file, read_file(path)
         with open_file(path) as opened:
             # Size and time are of the very file that is read: one that changes meanwhile is read again next time.
             status = os.fstat(opened.fileno())

@@ -34,6 +34,7 @@ from curate.defaults import (
 )
 from curate.errors import UserError
 from curate.extras import require_extra
+from curate.files.addresses import located
 from curate.files.atomic import remove_abandoned
 from curate.files.lock import locked
 from curate.lookalikes.cached_search import find_neighbours
@@ -140,7 +141,9 @@ def split(
 
     `wait` is how long to wait for another command that is at work in the dataset, in seconds; None for as long as it
     takes. Safe to stop at any instant: the same command then finishes the same split, and until it has, `train` refuses
-    it. Raises `UserError` for what the user can put right.
+    it. Of a dataset whose files stay as they lie, a manifest says the split, and `out` is where that is written once
+    more.
+    Raises `UserError` for what the user can put right.
     """
     _check(ratio, min_per_class, seed, method, mode)
     _check_bonds(radius, bind, group_by)
@@ -150,16 +153,19 @@ def split(
     options = _Options(ratio, seed, freeze, min_per_class, method, radius, bind, group_by, mode, alike)
     if dry_run:
         dataset = open_dataset(root)
-        out = out and check_output(dataset, out)
+        out = _wanted_output(dataset, out)
         with still_there(root), Catalog.open(dataset.catalog_path) as catalog:
             drawn = _draw_up(dataset, catalog, out, options, progress)
             return _report(options, drawn, prove(drawn.table, drawn.links, drawn.assigned), None)
     with open_to_write(root, "split", wait=wait, progress=progress) as dataset:
         command = options.command(root, out)
-        out = out and check_output(dataset, out)
+        also, out = out, _wanted_output(dataset, out)
         with Catalog.open(dataset.catalog_path) as catalog:
             finish_moves(dataset, catalog)
             drawn = _draw_up(dataset, catalog, out, options, progress)
+            if dataset.is_fixed:
+                _write_down(dataset, catalog, also, options, drawn)
+                return _report(options, drawn, prove(drawn.table, drawn.links, drawn.assigned), None)
             out = drawn.out
             # Another dataset's split may be on its way to the same place.
             with locked(out, command, wait=wait, progress=progress):
@@ -272,6 +278,30 @@ def _draw_up(dataset: Dataset, catalog: Catalog, out: Path | None, options: _Opt
         out, table, links, bonds, groups.without(table), before, subfolders, rules, adopted, had, assigned, held_back,
         scanned.companions, tuple(SPLITS[split] for split in lacking) if carves else (), asked,
     )  # fmt: skip
+
+
+def _write_down(dataset: Dataset, catalog: Catalog, also: Path | None, options: _Options, drawn: _Drawn) -> None:
+    """Write the split as a manifest, here and where else it is wanted."""
+    from curate.fixed.fixed_dataset import FixedDataset
+    from curate.fixed.manifest import copy_manifest
+    from curate.fixed.split_manifest import write_split
+
+    assert isinstance(dataset, FixedDataset)
+    write_bonds(dataset.home, drawn.bonds)
+    _remember(dataset, catalog, drawn.out, options, drawn)
+    write_split(dataset, drawn.table, drawn.assigned, drawn.held_back)
+    if also is not None:
+        copy_manifest(dataset.split_manifest, located(also))
+
+
+def _wanted_output(dataset: Dataset, out: Path | None) -> Path | None:
+    """Where a split is asked to go, checked; None for where it goes by itself.
+
+    The manifest of one whose files stay as they lie is kept where its catalog is.
+    """
+    if dataset.is_fixed:
+        return dataset.home
+    return out and check_output(dataset, out)
 
 
 def _remember(dataset: Dataset, catalog: Catalog, out: Path, options: _Options, drawn: _Drawn) -> None:

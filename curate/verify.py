@@ -26,6 +26,7 @@ from curate.duplicates import find_near_duplicates
 from curate.engine.engines import current_engine
 from curate.errors import UserError
 from curate.files.reading import MAX_BYTES, NotAPlainFile, read_file, sha256_of
+from curate.fixed.split_view import as_split
 from curate.forked import map_isolated
 from curate.image import BrokenPicture
 from curate.inspect import Facts, import_decoders, inspect
@@ -126,6 +127,7 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
     dataset = open_dataset(root)
     if not dataset.catalog_path.exists() and (owner := dataset_split_into(dataset.root)):
         dataset = open_dataset(owner)
+    dataset = as_split(dataset)
     files = [_File(file.path, file.label, file.split or "", ".") for file in dataset.files()]
     known = Recorded()
     no_catalog = ""
@@ -151,7 +153,7 @@ def verify(root: Path, *, radius: int = DEFAULT_RADIUS, progress: Progress = sil
         new=[file.path for file in files if file.path not in known.sha256],
         broken=[damage for damage in damages if not is_not_readable(damage.reason)],
         splits=[
-            _prove(dataset.root, out, pictures, radius, origins, told, progress)
+            _prove(dataset, out, pictures, radius, origins, told, progress)
             for out, pictures in _by_folder(files, facts).items()
         ],
         no_catalog=no_catalog,
@@ -270,7 +272,7 @@ def _by_folder(files: Sequence[_File], facts: Sequence[Facts]) -> dict[str, list
 
 
 def _prove(
-    root: Path,
+    dataset: Dataset,
     out: str,
     pictures: list[Picture],
     radius: int,
@@ -279,7 +281,8 @@ def _prove(
     progress: Progress,
 ) -> SplitProof:
     counts = Counter(picture.split for picture in pictures)
-    bonds = read_bonds(root / out)
+    root, in_place = dataset.root, out == "."
+    bonds = read_bonds(dataset.split_home if in_place else root / out)
     groups = ((sha256, name) for name, group in bonds.groups.items() for sha256 in group)
     there = {picture.sha256 for picture in pictures}
     scenes = [pair for pair in bonds.scenes if there.issuperset(pair)]
@@ -290,7 +293,7 @@ def _prove(
         *_together(pictures, groups, "group"),
     ]
     return SplitProof(
-        folder=Path(os.path.normpath(root / out)),
+        folder=root if in_place else Path(os.path.normpath(root / out)),
         counts={split: counts[split] for split in SPLITS},
         crossings=sorted(crossings, key=lambda crossing: (crossing.kind, crossing.first, crossing.second)),
         group_by=bonds.group_by,

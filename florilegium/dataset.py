@@ -149,7 +149,7 @@ def scrape(
 
 
 class Dataset:
-    """A folder of class folders, and each stage as a method. `root` is the folder.
+    """A folder of class folders, and each stage as a method. `root` is the folder, or the address of one.
 
     It holds nothing but the folder's name: every method looks at the disk anew. In a notebook it draws itself as a
     table of its classes with some of its pictures.
@@ -159,8 +159,9 @@ class Dataset:
     def __init__(self, root: str | Path) -> None:
         """Raises `UserError` where there is no such folder, or no class folder in it."""
         from curate.dataset import open_dataset
+        from curate.files.addresses import located
 
-        self.root = Path(root)
+        self.root = located(root)
         open_dataset(self.root)
 
     @property
@@ -283,6 +284,7 @@ class Dataset:
         are the dataset's own, `<root>_split` beside it. `dry_run` places nothing. `radius` as in `clean`, `wait` as
         in `scrape`. Raises `UserError` for shares, a seed or a place that cannot be used.
         """
+        from curate.files.addresses import located
         from curate.split import split as run
         from florilegium.results import SplitResult
         from train.alike import alike_in
@@ -290,7 +292,7 @@ class Dataset:
         bars = chosen(progress)
         alike = alike_in(Path(models) / "bank", self.root, bind=bind, network=features, progress=bars)
         report = run(
-            self.root, out=None if out is None else Path(out), ratio=ratio, seed=seed, freeze=_listed(freeze),
+            self.root, out=None if out is None else located(out), ratio=ratio, seed=seed, freeze=_listed(freeze),
             min_per_class=min_per_class, method=method, radius=radius, bind=bind,
             group_by=None if group_by is None else str(group_by), mode=mode, alike=alike, dry_run=dry_run, wait=wait,
             progress=bars,
@@ -537,10 +539,11 @@ class Dataset:
         missing.
         """
         from curate.export import export as run
+        from curate.files.addresses import located
         from florilegium.results import ExportResult
 
         resolved = self.root.resolve()
-        target = resolved.with_name(f"{resolved.name}_{format}") if out is None else Path(out)
+        target = resolved.with_name(f"{resolved.name}_{format}") if out is None else located(out)
         report = run(
             self.root, target, format=format, names=None if names is None else Path(names), convert=convert,
             wait=wait, progress=chosen(progress),

@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 COMMANDS = (
     "demo", "download", "scrape", "clean", "restore", "split", "verify", "compare", "show", "summary", "train",
     "ablate", "runs", "recipes", "bank", "evaluate", "predict", "predict-random", "export", "model-card",
-    "report",
+    "report", "import-facts",
 )  # fmt: skip
 OFFLINE = (
     "import socket\ndef refuse(*_a, **_k):\n    raise OSError('no network here')\nsocket.socket.connect = refuse\n"

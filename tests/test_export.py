@@ -139,7 +139,12 @@ def members(shards: list[Path]) -> dict[str, dict[str, bytes]]:
 
 def test_webdataset_holds_picture_class_and_credit(root: Path, tmp_path: Path) -> None:
     report = export(root, tmp_path / "out", format="webdataset")
-    assert report.files == 4
+    assert report.files == 5
+    listed = json.loads((tmp_path / "out" / "shards.json").read_text())
+    assert {one["file"]: one["pictures"] for one in listed} == {
+        "train-00000.tar": 24, "validation-00000.tar": 3, "test-00000.tar": 3,
+    }  # fmt: skip
+    assert all((tmp_path / "out" / one["file"]).stat().st_size == one["bytes"] for one in listed)
     labels = [entry["label"] for entry in json.loads((tmp_path / "out" / "labels.json").read_text())]
     assert labels == ["2", "10", 'ünïcödé, "rose"']
     for theirs, ours in SPLITS.items():
@@ -313,8 +318,8 @@ def test_no_picture_takes_the_place_of_another_on_any_disk(tmp_path: Path, forma
 
 
 def test_what_the_disk_lost_is_no_export(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def lossy(examples: Any, folder: Path, advance: Any) -> None:
-        write_imagefolder(examples, folder, advance)
+    def lossy(examples: Any, folder: Path, *told: Any) -> None:
+        write_imagefolder(examples, folder, *told)
         next((folder / "train").glob("*/*.jpg")).unlink()
 
     monkeypatch.setattr("curate.exporting.imagefolder.write_imagefolder", lossy)

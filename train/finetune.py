@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from curate.dataset import Dataset, open_dataset
 from curate.errors import UserError
+from curate.files.shards import shard_of
 from curate.image import BrokenPicture
 from curate.memory import keep_freed_memory
 from curate.progress import Progress, silent
@@ -130,7 +131,8 @@ def train_network(
     clock.lap("features")
     settings = options.head
     facts = data.facts(open_dataset(root))
-    unfinished = unfinished_run(options, [backbone], facts, place)
+    dealt = 1 if _shards(data.learnt) is None else place.processes.count
+    unfinished = unfinished_run(options, [backbone], facts, place, dealt)
     since = epochs_of(len(data.learnt), settings) - options.tuning.final_epochs if final else 0
     source = PixelSource(
         data.all(), backbone.preprocessing, options.augmentation, options.seed, device=place.device, last=final,
@@ -291,7 +293,17 @@ def _work(
         title=f"Training the head and {_told(stages)}",
         compiled=CompiledSteps(model.logits, normalised) if place.compiled else None,
         change=Change(source.since, change) if source.since else None,
+        shards=_shards(data.learnt),
     )
+
+
+def _shards(pictures: Sequence[Readable]) -> torch.Tensor | None:
+    """The number of the shard of each picture, int64 (N,); None where not all lie in shards."""
+    names = [shard_of(one.path) for one in pictures]
+    if None in names:
+        return None
+    number = {name: at for at, name in enumerate(sorted(set(map(str, names))))}
+    return torch.tensor([number[str(name)] for name in names], dtype=torch.int64)
 
 
 def _labelled(pictures: Sequence[Readable]) -> list[LabelledPicture]:

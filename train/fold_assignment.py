@@ -36,7 +36,7 @@ def near_duplicate_groups(
     if it is open already. Where that is of no use, these groups and equal bytes are known, and a note says so. Raises
     UserError for a record of groups that cannot be read.
     """
-    bonds = read_bonds(dataset.root)
+    bonds = read_bonds(dataset.split_home)
     try:
         with nullcontext(catalog) if catalog else catalog_to_look(dataset) as known:
             scan(dataset, known, progress)

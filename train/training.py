@@ -495,15 +495,19 @@ def dataset_facts(dataset: Dataset, content: Sequence[tuple[str, Sequence[str], 
 
 
 def unfinished_run(
-    options: TrainOptions, backbones: Sequence[Backbone], dataset: Mapping[str, Any], place: Place
+    options: TrainOptions, backbones: Sequence[Backbone], dataset: Mapping[str, Any], place: Place, dealt: int = 1
 ) -> UnfinishedRun:
-    """Where this run is kept while it is not finished: the same call on the same pictures and weights finds it."""
+    """Where this run is kept while it is not finished: the same call on the same pictures and weights finds it.
+
+    `dealt` is the number of processes that the pictures are dealt out to: by another number an epoch has another order.
+    """
     identity = {
         "recipe": recipe_facts(options, place.precision),
         "weights": [backbone.weights_sha256 for backbone in backbones],
         "dataset": dataset["fingerprint"],
         "device": place.device.type,
         "versions": versions(),
+        **({"dealt": dealt} if dealt > 1 else {}),
     }
     return UnfinishedRun(options.models / "unfinished", identity, every=options.save_every)
 

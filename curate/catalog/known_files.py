@@ -47,6 +47,19 @@ def split_record(file: Path, out: str) -> SplitRecord:
     return SplitRecord({str(path): (Stamp(*stamp), str(sha256)) for path, *stamp, sha256 in rows}, placed)
 
 
+def left_out(file: Path) -> dict[str, Stamp | None]:
+    """Path → stamp of each file that was set aside by a manifest, if there is a catalog; it is only read.
+
+    The stamp is None where the catalog's facts are to be read anew, so that nothing but the path tells the file.
+    """
+    query = (
+        "SELECT pictures.path, size, mtime_ns, inode, ctime_ns FROM pictures JOIN quarantine USING (path, sha256) "
+        "WHERE quarantine.state = 'moved' AND pictures.state = 'quarantined'"
+    )
+    rows = _read(file, "quarantine", query)
+    return {str(path): None if stamp[1] == -1 else Stamp(*stamp) for path, *stamp in rows}
+
+
 def awaits_split(file: Path, out: str) -> bool:
     """Whether the catalog knows intact pictures with a label that lie in no split, and that the split in the folder
     `out`, as the catalog names it, does not have; it is only read.

@@ -149,7 +149,7 @@ class Catalog(Database):
 
     def _where(self, condition: str) -> list[Picture]:
         query = f"SELECT {_COLUMNS} FROM pictures WHERE {condition} ORDER BY path"
-        return [_picture(row) for row in self.db.execute(query)]
+        return [picture_of_row(row) for row in self.db.execute(query)]
 
     def folders(self) -> list[str]:
         """Every class folder that any picture lay in."""
@@ -252,13 +252,19 @@ class Catalog(Database):
         self.db.execute("UPDATE pictures SET state = ? WHERE path = ?", (state, path))
 
 
+def picture_columns() -> str:
+    """The columns of `pictures`, in the order in which `picture_of_row` takes their values."""
+    return _COLUMNS
+
+
 def _row(picture: Picture) -> list[object]:
     values = list(_values(picture))
     values[_PHASH] = picture.phash - (1 << 64) if picture.phash >> 63 else picture.phash
     return values + list(picture.scores or [None] * len(SCORE_COLUMNS))
 
 
-def _picture(row: tuple[Any, ...]) -> Picture:
+def picture_of_row(row: tuple[Any, ...]) -> Picture:
+    """A picture of the values of `picture_columns`."""
     values = list(row[: len(_NAMES)])
     values[_PHASH] %= 1 << 64
     for place in _SHARED:  # SQLite gives each of a million rows a string of its own

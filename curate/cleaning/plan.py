@@ -30,9 +30,11 @@ from typing import Any
 from curate.catalog import Catalog
 from curate.dataset import Dataset
 from curate.errors import UserError
+from curate.files.addresses import is_remote
 from curate.files.inside import inside, is_plain
 from curate.files.json_lines import read_json_lines
-from curate.files.reading import MAX_BYTES, sha256_of
+from curate.files.reading import MAX_BYTES, is_file_of_its_own, sha256_of
+from curate.files.remote import write_remote
 from curate.quarantine import Decision, stored_files
 from curate.written import write_own
 
@@ -56,14 +58,28 @@ def write_plan(file: Path, decisions: Sequence[Decision], catalog: Catalog, *, f
     Raises `UserError` as `write_own` does: a plan that was edited by hand is not replaced either.
     """
     lines = [json.dumps(_values(decision), ensure_ascii=False) for decision in decisions]
+    if is_remote(file):
+        _write_beyond(file, "".join(f"{line}\n" for line in lines))
+        return
     if file.exists() and not force and not file.resolve().is_relative_to(catalog.path.resolve().parent):
         read_plan(file)  # what a catalog from elsewhere says of files outside is not enough: it has to be a plan
     write_own(catalog, file, "".join(f"{line}\n" for line in lines), force=force)
 
 
+def _write_beyond(file: Path, text: str) -> None:
+    """Write a plan beyond the disk, over nothing but a plan."""
+    try:
+        if file.is_file():
+            read_plan(file)
+        write_remote(file, text.encode())
+    except OSError as error:
+        raise UserError(f"The plan {file} cannot be written ({error.strerror}): look at the address.") from error
+
+
 def read_plan(file: Path) -> list[PlanLine]:
     """Read a plan. Raises `UserError`, naming the line, for what is no decision."""
-    written = file.stat().st_mtime if file.exists() else None  # before it is read: what changes then is no newer
+    at_hand = is_file_of_its_own(file) and file.exists()
+    written = file.stat().st_mtime if at_hand else None  # before it is read: what changes then is no newer
     read = read_json_lines(file, what="a plan", remedy="correct it, or write one with --dry-run")
     lines: list[PlanLine] = []
     seen: dict[str, str] = {}

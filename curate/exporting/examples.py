@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate.catalog import Catalog, Picture
@@ -13,6 +13,7 @@ from curate.dataset import SPLITS, UNLABELLED, Dataset, open_dataset
 from curate.errors import UserError
 from curate.files.inside import inside
 from curate.files.reading import read_file
+from curate.fixed.split_view import as_split
 from curate.printable import printable
 from curate.splitting.unfinished import belongs_to, require_finished
 from curate.splitting.whereabouts import split_folder
@@ -74,8 +75,15 @@ class Examples:
         return known | dict(zip(FIELDS, example.credit, strict=True))
 
 
-Writer = Callable[[Examples, Path, Callable[[int], None]], None]
-"""Writes all examples into an empty folder, and says how many were done."""
+Whole = Callable[[Path], None]
+"""Is told of each large file when it is whole."""
+
+Writer = Callable[[Examples, Path, Callable[[int], None], Whole], None]
+"""Writes all examples into an empty folder, and says how many were done, and which files are whole."""
+
+
+def untold(_file: Path) -> None:
+    """Nobody wants to know which files are whole."""
 
 
 def read_examples(dataset: Dataset, catalog: Catalog, labels: Sequence[str], names: Sequence[str]) -> Examples:
@@ -83,11 +91,11 @@ def read_examples(dataset: Dataset, catalog: Catalog, labels: Sequence[str], nam
     that `split` placed elsewhere; where there is no split at all, everything is train. Of the labels those are kept
     that have a picture in one of the splits. Raises `UserError` where several were placed.
     """
-    credit_of, pages = first_credits(catalog), author_pages(catalog)
+    credit_of, pages = {**dataset.credits_along, **first_credits(catalog)}, author_pages(catalog)
     found: dict[str, list[Example]] = {SPLIT_NAMES[split]: [] for split in SPLITS}
     pictures = [picture for picture in catalog.intact() if picture.label != UNLABELLED]
-    places = _in_splits(dataset, pictures)
-    if not places or split_folder(dataset) is not None:
+    places = _in_view(dataset, pictures) if dataset.is_fixed else _in_splits(dataset, pictures)
+    if not dataset.is_fixed and (not places or split_folder(dataset) is not None):
         places = _placed(dataset, catalog, pictures) or places or _all(dataset, pictures)
     # A class without any picture is none: it could be learnt nowhere, and torchvision refuses its empty folder.
     used = {place.label for place in places}
@@ -132,6 +140,19 @@ def plan_shards(sizes: Sequence[int], most: int) -> list[range]:
 
 def _in_splits(dataset: Dataset, pictures: Sequence[Picture]) -> list[_Place]:
     return [place for place in _all(dataset, pictures, "") if place.split]
+
+
+def _in_view(dataset: Dataset, pictures: Sequence[Picture]) -> list[_Place]:
+    """The pictures of a dataset whose files stay as they lie, by the split of its manifest, where it has one."""
+    view = as_split(dataset)
+    places = [
+        _Place(
+            view.split_of(one.path) or "", dataset.label_in(one.path), dataset.below_class(one.path),
+            inside(dataset.root, one.path), one,
+        )
+        for one in pictures
+    ]  # fmt: skip
+    return [one for one in places if one.split] or [replace(one, split="train") for one in places]
 
 
 def _all(dataset: Dataset, pictures: Sequence[Picture], unsplit: str = "train") -> list[_Place]:

@@ -12,8 +12,9 @@ from pathlib import Path
 from curate.companions import renamed
 from curate.decoding.formats import is_named_as_picture
 from curate.exporting.converting import exported_name
-from curate.exporting.examples import Examples
+from curate.exporting.examples import Examples, Whole, untold
 from curate.file_names import FreeNames
+from curate.files.reading import is_file_of_its_own
 
 METADATA = "metadata.jsonl"
 """Not CSV: there Hugging Face guesses types split by split, and refuses a dataset in which only one split has a credit,
@@ -25,7 +26,7 @@ LABELS = "labels.json"
 _METADATA_NAMES = {"metadata.csv", "metadata.jsonl", "metadata.parquet"}  # Hugging Face reads labels from these
 
 
-def write_imagefolder(examples: Examples, folder: Path, advance: Callable[[int], None]) -> None:
+def write_imagefolder(examples: Examples, folder: Path, advance: Callable[[int], None], _whole: Whole = untold) -> None:
     """Copy every picture, and tell of each in `<split>/metadata.jsonl`.
 
     Where there is such a file, Hugging Face takes labels from it and not from the folders, so it has them too.
@@ -44,7 +45,8 @@ def write_imagefolder(examples: Examples, folder: Path, advance: Callable[[int],
                 taken = names[example.label].take(wanted, example.sha256, room)
                 target = folder / split / folders[example.label] / taken
                 target.write_bytes(example.read())
-                shutil.copystat(example.file, target)
+                if is_file_of_its_own(example.file):
+                    shutil.copystat(example.file, target)
                 _copy_companions(own, companions, target)
                 row = {"file_name": f"{folders[example.label]}/{taken}", **examples.row(example)}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")

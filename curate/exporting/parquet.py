@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.catalog.credits import FIELDS
-from curate.exporting.examples import Example, Examples, plan_shards
-from curate.extras import not_installed
+from curate.exporting.examples import Example, Examples, Whole, plan_shards, untold
+from curate.extras import require_pyarrow
 
 MOST_BYTES = 256 << 20
 """Of pictures in one file, unless a single one is larger."""
@@ -18,12 +18,17 @@ _TEXT = ("name", "sha256", *FIELDS)
 
 
 def write_parquet(
-    examples: Examples, folder: Path, advance: Callable[[int], None], most_bytes: int = MOST_BYTES
+    examples: Examples,
+    folder: Path,
+    advance: Callable[[int], None],
+    whole: Whole = untold,
+    *,
+    most_bytes: int = MOST_BYTES,
 ) -> None:
     """Write `data/<split>-00000-of-00002.parquet` and so on, as the Hub names them. A picture is a struct of its bytes
     and its name, a label a number whose class folder the schema tells; the rest is text.
     """
-    pyarrow, parquet = _pyarrow()
+    pyarrow, parquet = require_pyarrow()
     schema = _schema(pyarrow, examples.labels)
     (folder / "data").mkdir()
     for split, members in examples.splits.items():
@@ -36,29 +41,16 @@ def write_parquet(
                 for group in plan_shards([example.size for example in part], _ROW_GROUP):
                     writer.write_table(_table(pyarrow, schema, examples, [part[at] for at in group]))
                     advance(len(group))
+            whole(file)
 
 
 def count_pictures(folder: Path) -> dict[str, int]:
     """The pictures of each split as they lie on the disk."""
-    _, parquet = _pyarrow()
+    _, parquet = require_pyarrow()
     counts = Counter[str]()
     for file in sorted((folder / "data").glob("*.parquet")):
         counts[file.name.partition("-")[0]] += parquet.read_metadata(file).num_rows
     return dict(counts)
-
-
-def require_pyarrow() -> None:
-    """Raises `UserError` where the extra is not installed."""
-    _pyarrow()
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise not_installed("Parquet files need", "pyarrow", "parquet") from error
-    return pyarrow, parquet
 
 
 def _schema(pyarrow: Any, labels: Sequence[str]) -> Any:

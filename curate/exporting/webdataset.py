@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from curate.exporting.examples import Example, Examples, plan_shards
+from curate.exporting.examples import Example, Examples, Whole, plan_shards, untold
+from curate.files.shards import LABELS, SHARDS
 
 MOST_BYTES = 256 << 20
 """No shard is larger, unless a single picture is."""
@@ -16,10 +17,16 @@ _END = tarfile.RECORDSIZE  # two empty blocks, and what fills the last record
 
 
 def write_webdataset(
-    examples: Examples, folder: Path, advance: Callable[[int], None], most_bytes: int = MOST_BYTES
+    examples: Examples,
+    folder: Path,
+    advance: Callable[[int], None],
+    whole: Whole = untold,
+    *,
+    most_bytes: int = MOST_BYTES,
 ) -> None:
     """Write `<split>-00000.tar` and so on, uncompressed, with nothing in them of this machine or this hour: the same
-    pictures give the same bytes. labels.json says which class each number in a `.cls` is.
+    pictures give the same bytes. labels.json says which class each number in a `.cls` is, and shards.json which shards
+    there are.
 
     Every picture has the same suffix, because Hugging Face wants the same fields of all; decoders look at the bytes.
     """
@@ -29,17 +36,22 @@ def write_webdataset(
         {"class": at, "label": label, "name": name}
         for at, (label, name) in enumerate(zip(examples.labels, examples.names, strict=True))
     ]
-    (folder / "labels.json").write_text(json.dumps(listed, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    _write_json(folder / LABELS, listed)
+    shards = []
     for split, members in examples.splits.items():
         costs = [sum(_cost(size) for size in (it.size, *map(len, _told(examples, it).values()))) for it in members]
         for number, part in enumerate(plan_shards(costs, most_bytes - _END)):
-            with tarfile.open(folder / f"{split}-{number:05}.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+            shard = folder / f"{split}-{number:05}.tar"
+            with tarfile.open(shard, "w", format=tarfile.PAX_FORMAT) as tar:
                 for at in part:
                     for ending, data in ((suffix, members[at].read()), *_told(examples, members[at]).items()):
                         member = tarfile.TarInfo(f"{at:09}.{ending}")  # no time, no owner
                         member.size = len(data)
                         tar.addfile(member, io.BytesIO(data))
                     advance(1)
+            shards.append({"file": shard.name, "pictures": len(part), "bytes": shard.stat().st_size})
+            whole(shard)
+    _write_json(folder / SHARDS, shards)
 
 
 def count_pictures(folder: Path) -> dict[str, int]:
@@ -49,6 +61,10 @@ def count_pictures(folder: Path) -> dict[str, int]:
         with tarfile.open(shard) as tar:
             counts[shard.name.rpartition("-")[0]] += sum(member.name.endswith(".cls") for member in tar)
     return dict(counts)
+
+
+def _write_json(file: Path, value: object) -> None:
+    file.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def _told(examples: Examples, example: Example) -> dict[str, bytes]:

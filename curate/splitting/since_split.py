@@ -14,6 +14,7 @@ from curate.catalog.placements import IN_PLACE
 from curate.dataset import UNLABELLED, Dataset, open_dataset
 from curate.errors import UserError
 from curate.files.reading import MAX_BYTES, NotAPlainFile, sha256_of
+from curate.fixed.split_view import as_split
 from curate.names import composed
 from curate.shell import command_line
 from curate.splitting.whereabouts import dataset_split_into, split_elsewhere, split_folder
@@ -36,6 +37,8 @@ def open_current_split(root: Path) -> Dataset:
     Raises `UserError` as that does, and as `require_current` does.
     """
     dataset = open_dataset(root)
+    if dataset.is_fixed:
+        return as_split(dataset)
     require_current(dataset)
     folder = split_folder(dataset)
     return dataset if folder is None else open_dataset(folder)

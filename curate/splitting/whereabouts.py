@@ -6,6 +6,7 @@ from pathlib import Path
 from curate.catalog.known_files import placed_folders
 from curate.dataset import Dataset, open_dataset
 from curate.errors import UserError
+from curate.fixed.split_view import as_split
 from curate.splitting.unfinished import belongs_to, marked_at, marked_of
 
 
@@ -16,6 +17,8 @@ def open_split(root: Path) -> Dataset:
     newest counts. Raises `UserError` as `open_dataset` does.
     """
     dataset = open_dataset(root)
+    if dataset.is_fixed:
+        return as_split(dataset)
     elsewhere = split_folder(dataset)
     return dataset if elsewhere is None else open_dataset(elsewhere)
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from curate.deadly import crash_at, killed_at
 from curate.errors import UserError
-from curate.files.reading import read_file
+from curate.files.reading import read_file, readers_for
 from curate.forked import Standing, is_crash, ordered_results_of, standing_crew
 from curate.image import BrokenImage, BrokenPicture, decode
 from curate.parallel import processors
@@ -45,8 +45,9 @@ def readable_pictures(
     good: list[Readable] = []
     broken: list[BrokenPicture] = []
     read = partial(_read, at_least=at_least)
+    workers = readers_for([picture.path for picture in pictures[:1]])
     with (
-        ordered_results_of(read, pictures, _lost, ahead=8 * processors()) as results,
+        ordered_results_of(read, pictures, _lost, ahead=8 * workers, workers=workers) as results,
         progress(description, len(pictures)) as advance,
     ):
         for picture, found in zip(pictures, results, strict=True):
@@ -100,7 +101,9 @@ class PixelSource:
         self._most, self._ahead = most, max(_BATCHES_AHEAD * most, 4 * processors())
         self._room = SharedPixels(min(2 * self._ahead, expected), 1, max(self.preprocessing.crop, self.last.crop))
         try:
-            with standing_crew(self._draw, expected) as crew:
+            with standing_crew(
+                self._draw, expected, workers=readers_for([one.path for one in self.pictures[:1]])
+            ) as crew:
                 self._crew = crew
                 yield self
         finally:

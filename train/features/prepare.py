@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.deadly import crash_at
-from curate.files.reading import MAX_BYTES, read_file, sha256_of
+from curate.files.reading import MAX_BYTES, read_file, readers_for, sha256_of
 from curate.forked import map_guarded, ordered_results_of
 from curate.image import BrokenImage
-from curate.parallel import ordered_map, processors
+from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 from train.features.preprocessing import Preprocessing
 from train.features.shared_pixels import SharedPixels
@@ -49,8 +49,11 @@ def with_their_content(
     """
     trusted = [at for at, picture in enumerate(pictures) if picture.sha256 is not None and not lacking(picture.sha256)]
     checked = [replace(picture, sha256=None) for picture in pictures]
+    workers = readers_for([picture.path for picture in pictures[:1]])
     with progress("Checking contents", len(trusted)) as advance:
-        for at, same in zip(trusted, ordered_map(lambda at: has_content(pictures[at]), trusted), strict=True):
+        for at, same in zip(
+            trusted, ordered_map(lambda at: has_content(pictures[at]), trusted, workers=workers), strict=True
+        ):
             if same:
                 checked[at] = pictures[at]
             advance(1)
@@ -93,7 +96,7 @@ def prepared(
     About `ahead` pictures, and two for each worker, are decoded before they are asked for. A picture whose content is
     known and lacks nothing is not read. Raises UserError where a process is killed from outside.
     """
-    workers = workers or processors()
+    workers = workers or readers_for([picture.path for picture in pictures[:1]])
     whole = [known_whole(picture, lacking) for picture in pictures]
     unknown = [picture for picture, known in zip(pictures, whole, strict=True) if known is None]
     ahead = max(ahead, 2 * workers)

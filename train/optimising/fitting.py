@@ -17,6 +17,7 @@ from curate.progress import Progress, silent
 from train.device import Arriving, is_out_of_memory
 from train.features.compiling import CompiledSteps
 from train.optimising.balance import Objective
+from train.optimising.dealing import deal_shards, dealt
 from train.optimising.distributed import Processes
 from train.optimising.ema import WeightAverage
 from train.optimising.graphed_step import Batch, GraphedStep
@@ -103,6 +104,7 @@ class Work:
     title: str = "Training"
     compiled: CompiledSteps | None = None  # of the model: what the batches of a whole step go through
     change: Change | None = None
+    shards: torch.Tensor | None = None  # (N,) int64 number of the shard of each sample, where they lie in shards
 
 
 class Fitting:
@@ -185,8 +187,16 @@ class Fitting:
         shares = [epoch.valid_accuracy for epoch in self.history if epoch.valid_accuracy is not None]
         return bool(patience and shares and len(shares) - 1 - shares.index(max(shares)) >= patience)
 
+    def _drawn(self, epoch: int) -> torch.Tensor:
+        """The positions of an epoch's samples, int64 (M,), in the order in which they are taken."""
+        drawn, shards, count = self.sampler.draw(epoch), self.work.shards, self.processes.count
+        if shards is None or count == 1:
+            return drawn
+        owner = torch.tensor(deal_shards(torch.bincount(shards).tolist(), count))[shards]
+        return dealt(drawn, owner, _steps_of(len(drawn), self.settings), count)
+
     def _run_epoch(self, advance: Callable[[int], None]) -> None:
-        drawn = self.sampler.draw(self._epoch)
+        drawn = self._drawn(self._epoch)
         steps = _steps_of(len(drawn), self.settings)[: self.steps - self._epoch * self.steps_an_epoch]
         parts = [self.processes.share(step) for step in steps[self._step :]]
         self.work.model.train()
