@@ -1,6 +1,8 @@
-"""An S3 server on this machine, behind a proxy that cuts connections in the middle."""
+"""Buckets for tests: one in memory, and one on an S3 server of this machine, behind a proxy that cuts connections."""
 
+import hashlib
 import re
+import shutil
 import socket
 import threading
 from collections import Counter
@@ -9,7 +11,116 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from curate.files.addresses import located
+from tests.pictures import dataset, write
+from tests.training_ground import TINY
+from train.checkpoint import load_checkpoint
+from train.optimising.settings import FitSettings
+from train.training import TrainingReport, TrainOptions, train_head
+
+ADDRESS = "s3://bucket/flowers"
+THERE = located(ADDRESS)
+
 KEY, SECRET = "AKIAOFNOBODY", "secretthatnobodyshallread"
+
+
+def plant_flowers(root: Path) -> Path:
+    """Two classes of ten pictures on this disk, one of them twice; and a file that is broken, and one that is none."""
+    dataset(root, {"lily of Ünïcödé 百合": 10, "rose": 10})
+    shutil.copy(root / "rose" / "picture 1.jpg", root / "rose" / "the same.jpg")
+    write(root / "rose" / "broken.jpg", b"no picture")
+    write(root / "rose" / "notes.txt", b"no picture, and not called like one")
+    return root
+
+
+def rows_of(name: str) -> dict[str, dict[str, str]]:
+    """Path → the row of a manifest that is kept in the working folder, as any tool reads it."""
+    from pyarrow import parquet
+
+    (file,) = Path.cwd().glob(f"flowers-*.florilegium/{name}.parquet")
+    return {row["path"]: row for row in parquet.read_table(file).to_pylist()}
+
+
+def train_quickly(root: str | Path, models: Path) -> TrainingReport:
+    """A few epochs on the tiny network."""
+    options = TrainOptions(
+        backbone=TINY, weights="none", models=models, device="cpu", views=1, head=FitSettings(epochs=5)
+    )
+    return train_head(located(root), options)
+
+
+def head_of(report: TrainingReport) -> dict[str, torch.Tensor]:
+    """The weights of the head in a checkpoint."""
+    return dict(load_checkpoint(report.checkpoint).head.state_dict())
+
+
+class MemoryBucket:
+    """fsspec's own file system in memory, under addresses of s3://, with tags as a bucket has them.
+
+    Processes that are forked read what is there at that time.
+    """
+
+    def __init__(self) -> None:
+        from fsspec.implementations.memory import MemoryFileSystem
+
+        self._files = MemoryFileSystem()
+        self._files.store.clear()
+        self._files.pseudo_dirs[:] = [""]
+
+    def fill(self, root: Path, prefix: str) -> None:
+        """Upload a folder."""
+        for file in sorted(root.rglob("*")):
+            if file.is_file():
+                self.put(f"{prefix}/{file.relative_to(root).as_posix()}", file.read_bytes())
+
+    def put(self, key: str, data: bytes) -> None:
+        self._files.pipe_file(f"/bucket/{key}", data)
+
+    def delete(self, key: str) -> None:
+        self._files.rm_file(f"/bucket/{key}")
+
+    def get(self, key: str) -> bytes:
+        data: bytes = self._files.cat_file(f"/bucket/{key}")
+        return data
+
+    def tags(self, prefix: str = "") -> dict[str, str]:
+        """Key → ETag of every object."""
+        found = self.find("s3://bucket") if self._files.exists("/bucket") else {}
+        keys = {name.removeprefix("bucket/"): about["ETag"] for name, about in found.items()}
+        return {key: tag for key, tag in keys.items() if key.startswith(prefix)}
+
+    # What `curate.files.remote` asks a file system for
+
+    def _strip_protocol(self, name: str) -> str:
+        return name.removeprefix("s3://").rstrip("/")
+
+    def _place(self, name: str) -> str:
+        return f"/{self._strip_protocol(name)}"
+
+    def info(self, name: str) -> dict[str, Any]:
+        about = dict(self._files.info(self._place(name)))
+        if about["type"] == "file":
+            about["ETag"] = hashlib.md5(self._files.cat_file(self._place(name))).hexdigest()
+            about["LastModified"] = about["created"]
+        return about
+
+    def find(self, name: str, **_: bool) -> dict[str, dict[str, Any]]:
+        return {one.lstrip("/"): self.info(one.lstrip("/")) for one in self._files.find(self._place(name))}
+
+    def isdir(self, name: str) -> bool:
+        return bool(self._files.isdir(self._place(name)))
+
+    def cat_file(self, name: str, start: int | None = None, end: int | None = None) -> bytes:
+        data: bytes = self._files.cat_file(self._place(name), start=start, end=end)
+        return data
+
+    def pipe_file(self, name: str, data: bytes) -> None:
+        self._files.pipe_file(self._place(name), data)
+
+    def put_file(self, file: str, name: str) -> None:
+        self.pipe_file(name, Path(file).read_bytes())
 
 
 class CuttingProxy:

@@ -1,7 +1,7 @@
 """What an export is made of: the pictures of each split, with their labels and where they come from."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from curate.companions import read_contents
 from curate.dataset import SPLITS, UNLABELLED, Dataset, open_dataset
 from curate.errors import UserError
 from curate.files.inside import inside
-from curate.files.reading import read_file
+from curate.files.reading import is_file_of_its_own, read_file, readers_for
 from curate.fixed.split_view import as_split
+from curate.parallel import ordered_map
 from curate.printable import printable
 from curate.splitting.unfinished import belongs_to, require_finished
 from curate.splitting.whereabouts import split_folder
@@ -125,6 +126,13 @@ class _Place:
     name: str
     file: Path
     picture: Picture
+
+
+def contents_in_turn(examples: Sequence[Example]) -> Iterator[bytes]:
+    """The bytes of each example, in order; beyond the disk some are read ahead. Raises as `Example.read` does."""
+    readers = readers_for([example.file for example in examples[:1]])
+    is_waited_for = bool(examples) and not is_file_of_its_own(examples[0].file)
+    yield from ordered_map(Example.read, examples, workers=readers) if is_waited_for else map(Example.read, examples)
 
 
 def plan_shards(sizes: Sequence[int], most: int) -> list[range]:

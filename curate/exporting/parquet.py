@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.catalog.credits import FIELDS
-from curate.exporting.examples import Example, Examples, Whole, plan_shards, untold
+from curate.exporting.examples import Example, Examples, Whole, contents_in_turn, plan_shards, untold
 from curate.extras import require_pyarrow
 
 MOST_BYTES = 256 << 20
@@ -65,7 +65,10 @@ def _schema(pyarrow: Any, labels: Sequence[str]) -> Any:
 def _table(pyarrow: Any, schema: Any, examples: Examples, members: Sequence[Example]) -> Any:
     rows = [examples.row(example) for example in members]
     columns: dict[str, list[object]] = {
-        "image": [{"bytes": example.read(), "path": example.name} for example in members],
+        "image": [
+            {"bytes": content, "path": example.name}
+            for example, content in zip(members, contents_in_turn(members), strict=True)
+        ],
         "label": [example.label for example in members],
     }
     columns |= {name: [row[name] for row in rows] for name in _TEXT}

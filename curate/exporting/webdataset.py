@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from curate.exporting.examples import Example, Examples, Whole, plan_shards, untold
+from curate.exporting.examples import Example, Examples, Whole, contents_in_turn, plan_shards, untold
 from curate.files.shards import LABELS, SHARDS
 
 MOST_BYTES = 256 << 20
@@ -42,9 +42,10 @@ def write_webdataset(
         costs = [sum(_cost(size) for size in (it.size, *map(len, _told(examples, it).values()))) for it in members]
         for number, part in enumerate(plan_shards(costs, most_bytes - _END)):
             shard = folder / f"{split}-{number:05}.tar"
+            contents = contents_in_turn([members[at] for at in part])
             with tarfile.open(shard, "w", format=tarfile.PAX_FORMAT) as tar:
-                for at in part:
-                    for ending, data in ((suffix, members[at].read()), *_told(examples, members[at]).items()):
+                for at, content in zip(part, contents, strict=True):
+                    for ending, data in ((suffix, content), *_told(examples, members[at]).items()):
                         member = tarfile.TarInfo(f"{at:09}.{ending}")  # no time, no owner
                         member.size = len(data)
                         tar.addfile(member, io.BytesIO(data))

@@ -52,14 +52,16 @@ class RemotePath(_Native):
     def is_file(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002
         """Whether a file is there. Raises `UserError` where nobody answers."""
         from curate.files.remote import remote_stat
+        from curate.forked import done_apart
 
-        return remote_stat(self) is not None
+        return done_apart(remote_stat, self) is not None
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002
         """Whether files lie below; of the web nobody can say, and it is taken for granted. Raises `UserError`."""
         from curate.files.remote import has_files_below
+        from curate.forked import done_apart
 
-        return has_files_below(self)
+        return done_apart(has_files_below, self)
 
 
 def is_remote(path: Path) -> bool:

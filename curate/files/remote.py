@@ -32,6 +32,7 @@ _PACKAGES = {
     "http": ("aiohttp", "remote"),
     "https": ("aiohttp", "remote"),
 }
+_NO_ADDRESS = {"ParamValidationError", "ValueError", "InvalidURL"}
 _CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "NoAuthTokenError", "DefaultCredentialsError"}
 
 
@@ -228,6 +229,8 @@ def _with_patience(path: Path, ask: Callable[[Any, str], T]) -> T:
                 raise UserError(
                     f"There are no credentials for {name}: put them into the environment, as docs/remote.md says."
                 ) from error
+            if type(error).__name__ in _NO_ADDRESS:
+                raise UserError(f"{name} is no address that anything can lie at: correct it.") from error
             last = error
     raise UserError(
         f"The connection to {name} failed {_TRIES} times ({type(last).__name__}): run the same command again when it "
