@@ -170,6 +170,7 @@ def test_predictions_are_the_command_lines(story: Story) -> None:
             "sure": one.sure,
             "familiarity": one.familiarity,
             "like_no_class": one.is_stranger,
+            "views": 1,
             "checkpoint": str(story.model.path),
         }
         for one in story.predictions[:-1]

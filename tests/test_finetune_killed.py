@@ -319,7 +319,7 @@ FULL = (
 root, models = sys.argv[1:]
 report = train(root, models)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_FSIZE, (800_000, resource.RLIM_INFINITY))
 try:
     train(root, models)
 except UserError as error:

@@ -120,7 +120,7 @@ def test_more_features_than_rows_give_the_same_head(
 ) -> None:
     """In coordinates along the rows, of the same strength."""
     features, labels = clusters(n=30, dim=dim)
-    monkeypatch.setattr(rows, "_WIDE", math.inf)
+    monkeypatch.setattr(rows, "WIDE", math.inf)
     plain = rows_of(features, labels, 4)
     monkeypatch.undo()
     monkeypatch.setattr(rows, "MOST_COLUMNS", most)
