@@ -144,16 +144,6 @@ def len_of(*arguments: object) -> int:
     return len(arguments)
 
 
-def strangers_of(make: Callable[[int], Hashes], n: int, radius: int) -> tuple[float, float]:
-    """Pairs within the radius for each hash, and for each two of them, as hashes are made: what is planted grows with
-    their number, and what meets by chance with its square.
-    """
-    sizes = np.array([n // 8, n], float)
-    found = [len(pairs_within(make(int(size)), radius).first) for size in sizes]
-    of_each, of_two = np.linalg.solve(np.column_stack([sizes, sizes**2 / 2]), found)
-    return float(of_each), max(0.0, float(of_two))
-
-
 def key_counts(hashes: Hashes, plan: JoinPlan) -> list[tuple[Counts, Counts]]:
     """Of each band: how many hashes lie under each key, and how many have each value, float64[2 to the power of width].
 

@@ -16,7 +16,6 @@ import math
 import os
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +24,8 @@ HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent))
 
 from benchmarks import million, pairs
-from benchmarks.join_model import Cluster, Forecast, Machine, forecast, measured, strangers_of
-from benchmarks.pairs import Floats, Hashes, real_coefficients
+from benchmarks.join_model import Cluster, Forecast, Machine, forecast, measured
+from benchmarks.pairs import PLANTED, Floats, Hashes, real_coefficients
 from benchmarks.peak import forget_peak_rss, peak_rss
 from curate.defaults import parse_engine
 from curate.engine.process_tree import children_of, with_descendants
@@ -95,6 +94,14 @@ def print_one_machine(taken: dict[tuple[str, int], float], sizes: list[int], tar
         print(f"\nThis machine alone, {kind}: as the hashes to the power of {power:.2f}; {', '.join(hours)}.")
 
 
+def pairs_among(n: int, found: int, radius: int) -> float:
+    """The pairs within the radius of so many hashes, of which so many were found in the sample: those that are planted
+    (at 0 to 12 bits) grow with the hashes, and those that meet by chance with their square.
+    """
+    planted = PLANTED * (radius + 1) / 13
+    return planted * n + max(0.0, found - planted * SAMPLE) * (n / SAMPLE) ** 2
+
+
 def print_model(machine: Machine, rows: list[tuple[str, Forecast]], cluster: Cluster) -> None:
     print(
         f"\n{cluster.machines} machines of {cluster.processors} processors, {cluster.busy:.0%} of the time at work, "
@@ -142,9 +149,11 @@ def main() -> None:
     rows, cluster = [], Cluster(args.machines)
     for kind, make in KINDS.items():
         sample = make(real, SAMPLE)
-        each, two = strangers_of(partial(make, real), SAMPLE, args.radius)
-        found = {n: each * n + two * n * n / 2 for n in targets}
-        rows += [(kind, forecast(sample, found[n], n, args.radius, machine, cluster)) for n in targets]
+        found = len(pairs_within(sample, args.radius).first)
+        rows += [
+            (kind, forecast(sample, pairs_among(n, found, args.radius), n, args.radius, machine, cluster))
+            for n in targets
+        ]
     print_model(machine, rows, cluster)
 
 

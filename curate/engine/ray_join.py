@@ -45,6 +45,7 @@ _LARGEST_BLOCK: Final = 1 << 24  # of which a task makes parts in less than a gi
 _MOST_ROWS: Final = 1 << 25  # rows of a class on average, of hashes that it fetches: 120 MB
 _MOST_PARTS: Final = 1 << 18  # objects that Ray is to look after at once
 _MOST_CLASS_BITS: Final = 12
+_TASKS_EACH: Final = 2  # classes for each processor, where none is too large
 
 
 class _Slice(NamedTuple):
@@ -108,15 +109,15 @@ def joined_between(engine: RayEngine, few: Hashes, many: Hashes, radius: int) ->
 
 
 def class_bits_for(hashes: int, processors: int, bands: int) -> int:
-    """The bits of a class: so many that no class has more rows than a task should, and each processor has a class."""
+    """The bits of a class: so many that no class has more rows than a task should, and each processor has several."""
     rows = hashes * (64 / bands + 1)
-    wanted = max(rows / _MOST_ROWS, processors / bands, 1)
+    wanted = max(rows / _MOST_ROWS, _TASKS_EACH * processors / bands, 1)
     return min(_MOST_CLASS_BITS, math.ceil(math.log2(wanted)))
 
 
 def block_for(hashes: int, processors: int, pieces: int) -> int:
     """The hashes of a block: two blocks a processor, unless these are too small or large, or make too many parts."""
-    wanted = min(-(-hashes // (2 * processors)), _LARGEST_BLOCK)
+    wanted = min(-(-hashes // (_TASKS_EACH * processors)), _LARGEST_BLOCK)
     return max(wanted, _LEAST_BLOCK, -(-hashes * pieces // _MOST_PARTS))
 
 

@@ -103,8 +103,7 @@ def counted_at(first: Values, second: Values) -> Values:
     differing = first ^ second
     without_lowest = differing & (differing - np.uint32(1))
     highest = np.where(without_lowest > 0, without_lowest, differing)
-    key: Values = np.maximum(first, second) & ~highest
-    return key
+    return (np.maximum(first, second) & ~highest).astype(np.uint32)
 
 
 def _permuted(hashes: Hashes, order: tuple[int, ...]) -> Hashes:
