@@ -84,7 +84,7 @@ def test_nothing_runs_without_a_dataset_and_a_place_for_results(recorded: Path, 
     given = {"DATASET": "s3://bucket/flowers", "RESULTS": "s3://bucket/models"}
     told = run_script(recorded, **{**given, missing: ""})
     assert told.returncode != 0
-    assert f"set it to {given[missing]}" in told.stderr
+    assert f"set it to {given[missing].replace('bucket', 'your-bucket')}" in told.stderr
     assert not (recorded / "calls").exists()
 
 
