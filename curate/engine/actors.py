@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -16,30 +17,28 @@ if TYPE_CHECKING:
     from curate.engine.ray_engine import RayEngine
 
 _IN_HAND: Final = 2  # calls that an actor holds, so that it need not wait for us
+_REST_SECONDS: Final = 0.5
 _DEATHS: Final = 5  # that a call may outlive, or an actor before it is ready
 
 
 class Holder:
-    """What runs in an actor's process: it makes what it holds when it is first asked, and then calls it."""
+    """What runs in an actor's process: it holds what it was told to make, and calls it."""
 
-    def __init__(self, make: Callable[[], Callable[..., Any]]) -> None:
-        self._make = make
+    def __init__(self) -> None:
         self._held: Callable[..., Any] | None = None
 
-    def ready(self) -> tuple[bool, Any]:
-        """Make what is to be held. As `call` does, it gives what is raised as a value: (False, error)."""
+    def ready(self, make: Callable[[], Callable[..., Any]]) -> tuple[bool, Any]:
+        """Make what is to be held: (True, None) or, as `call` does, what is raised as a value: (False, error)."""
         try:
-            self._held = self._held or self._make()
+            self._held = self._held or make()
         except Exception as error:
             return False, error
         return True, None
 
-    def call(self, *arguments: Any) -> tuple[bool, Any]:
-        """(True, what the held thing gives for `arguments`)."""
-        made = self.ready()
-        if not made[0]:
-            return made
-        assert self._held is not None
+    def call(self, *arguments: Any) -> tuple[bool | None, Any]:
+        """(True, what the held thing gives for `arguments`); (None, None) where a new process holds nothing yet."""
+        if self._held is None:
+            return None, None
         try:
             return True, self._held(*arguments)
         except Exception as error:
@@ -47,7 +46,11 @@ class Holder:
 
 
 class _Died(Exception):
-    """An actor died before it had answered."""
+    """An actor died before it had answered, or is out of reach; `for_good` tells which, as far as Ray knows yet."""
+
+    def __init__(self, *, for_good: bool) -> None:
+        super().__init__()
+        self.for_good = for_good
 
 
 @dataclass(eq=False)
@@ -83,6 +86,7 @@ class ActorPool:
         self._make = self._ray.put(make)
         self._actors: list[_Actor] = []
         self._running: dict[Any, tuple[_Actor, _Call | None]] = {}  # by reference; None: it is made ready
+        self._resting: list[tuple[float, _Actor]] = []  # (when to ask again, one that was out of reach)
         self._waiting = deque[_Call]()
         self._done = deque[tuple[Hashable, Any]]()
         for options in self._places(on_gpus=on_gpus, threads=threads):
@@ -139,13 +143,13 @@ class ActorPool:
 
     def _hire(self, options: dict[str, Any]) -> None:
         holder = self._ray.remote(Holder).options(num_cpus=0, max_restarts=-1, max_task_retries=0, **options)
-        actor = _Actor(holder.remote(self._make))
+        actor = _Actor(holder.remote())
         self._actors.append(actor)
         self._make_ready(actor)
 
     def _make_ready(self, actor: _Actor) -> None:
         actor.is_ready = False
-        self._running[actor.handle.ready.remote()] = actor, None
+        self._running[actor.handle.ready.remote(self._make)] = actor, None
 
     def _hand_out(self) -> None:
         """Give what waits to those that have the least in hand."""
@@ -159,41 +163,64 @@ class ActorPool:
             self._running[reference] = actor, call
 
     def _wait(self) -> None:
-        """Wait until something is done, or has failed, and see to it."""
-        (reference,), _ = self._ray.wait(list(self._running), num_returns=1)
-        actor, call = self._running.pop(reference)
-        actor.in_hand.discard(reference)
+        """Wait until something is done, or has failed, or is to be asked again, and see to it."""
+        now = time.monotonic()
+        for due, actor in self._resting:
+            if due <= now:
+                self._make_ready(actor)
+        self._resting = [(due, actor) for due, actor in self._resting if due > now]
+        if not self._running:
+            time.sleep(_REST_SECONDS)
+            return
+        timeout = _REST_SECONDS if self._resting else None
+        done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=timeout)
+        for reference in done:
+            actor, call = self._running.pop(reference)
+            actor.in_hand.discard(reference)
+            self._take(actor, call, reference)
+        self._hand_out()
+
+    def _take(self, actor: _Actor, call: _Call | None, reference: Any) -> None:
+        """Note an answer; raises what the held thing raised."""
         try:
             with ray_in_words(self._ray):
                 is_result, found = self._answer(reference)
-        except _Died:
-            self._mourn(actor, call)
+        except _Died as death:
+            self._mourn(actor, call, for_good=death.for_good)
+            return
+        if is_result is None:
+            self._mourn(actor, call, for_good=True)
+        elif not is_result:
+            raise found
+        elif call is None:
+            actor.is_ready, actor.deaths = True, 0
         else:
-            if not is_result:
-                raise found
-            if call is None:
-                actor.is_ready, actor.deaths = True, 0
-            else:
-                self._done.append((call.key, found))
-        self._hand_out()
+            self._done.append((call.key, found))
 
-    def _answer(self, reference: Any) -> tuple[bool, Any]:
+    def _answer(self, reference: Any) -> tuple[bool | None, Any]:
         try:
-            answer: tuple[bool, Any] = self._ray.get(reference)
+            answer: tuple[bool | None, Any] = self._ray.get(reference)
+        except self._ray.exceptions.ActorUnavailableError as error:
+            raise _Died(for_good=False) from error
         except self._ray.exceptions.RayActorError as error:
-            raise _Died from error
+            raise _Died(for_good=True) from error
         return answer
 
-    def _mourn(self, actor: _Actor, call: _Call | None) -> None:
-        """An actor has died, which Ray starts anew: what it was asked others are asked, and first of all."""
-        counted = actor if call is None else call
-        counted.deaths += 1
-        if counted.deaths > _DEATHS:
-            raise UserError(
-                "The processes that hold the network on Ray die again and again, as happens where memory runs out: "
-                "give them more, and run the command again, which goes on from there."
-            )
+    def _mourn(self, actor: _Actor, call: _Call | None, *, for_good: bool) -> None:
+        """An actor is gone, which Ray starts anew: what it was asked others are asked, and first of all.
+
+        Until Ray knows that a machine is dead, its actors are out of reach; they are asked again after a while.
+        """
+        if for_good:
+            counted = actor if call is None else call
+            counted.deaths += 1
+            if counted.deaths > _DEATHS:
+                raise UserError(
+                    "The processes that hold the network on Ray die again and again, as happens where memory runs out: "
+                    "give them more, and run the command again, which goes on from there."
+                )
         if call is not None:
             self._waiting.appendleft(call)
         if actor.is_ready or call is None:
-            self._make_ready(actor)
+            actor.is_ready = False
+            self._resting.append((time.monotonic() + _REST_SECONDS, actor))
