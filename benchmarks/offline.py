@@ -9,7 +9,9 @@ right over the folds is within a standard error of the best. The second table go
 the first network of that set, and each line adds what it names to the line above: its share. Heads are fitted from
 `--seeds` seeds on one set of views. ± beside a share is the spread over seeds; beside a difference it is the standard
 error of its mean over the pictures, each answered both ways. The head is the recipe's, so `--recipe NAME` and
-`--set KEY=VALUE` judge another. Features lie in a bank in `--models`: a run that was stopped goes on where it was.
+`--set KEY=VALUE` judge another. `--recipe best` chooses its heads by folds of its own, which takes minutes for each
+set; with `--valid-only` they are not judged by folds once more, and only the sets that have a goal are fitted. Features
+lie in a bank in `--models`: a run that was stopped goes on where it was.
 """
 
 import argparse
@@ -36,6 +38,7 @@ from train.features.views import prediction_views
 from train.folds import LearningSet, fit_fold, learning_set
 from train.head import fit_head, threads_for
 from train.metrics import wilson_interval
+from train.optimising.layers import Head
 from train.optimising.settings import FitSettings
 from train.predict import mean_probabilities
 from train.recipe import load_recipe, parse_overrides
@@ -76,7 +79,7 @@ class Features:
 class Result:
     """What came of one line: right answers of pictures that were held out of train, and of valid from each seed."""
 
-    held_out: NDArray[np.bool_]  # (N,)
+    held_out: NDArray[np.bool_] | None  # (N,); None: not asked
     held_out_per_class: float
     right: NDArray[np.bool_]  # (seeds, M)
 
@@ -99,15 +102,20 @@ def main() -> None:
         f"{told.seeds} seeds; one picture of valid is {100 / n:.2f} points. Recipe {recipe.name}, "
         f"{options.views} views, PyTorch {torch.__version__}."
     )
+    first, whole, bench = next(iter(PACKAGED)), tuple(PACKAGED), Bench(features, told.seeds, folds=not told.valid_only)
     sets = [networks for size in range(1, len(PACKAGED) + 1) for networks in combinations(PACKAGED, size)]
-    sets += [combined for name in files for combined in ((name,), (next(iter(PACKAGED)), name), (*PACKAGED, name))]
+    sets += [combined for name in files for combined in ((name,), (first, name), (*PACKAGED, name))]
+    if told.valid_only:
+        sets = [one for one in sets if one in {(first,), whole} or (one[-1] in files and len(one) > 1)]
     lines = [Line(" + ".join(map(short, one)), one, options.head, options.views) for one in sets]
-    results = dict(zip(sets, measured(features, lines, told.seeds), strict=True))
+    results = dict(zip(sets, bench.measured(lines), strict=True))
     print_sets(lines, list(results.values()))
-    chosen = preferred({one: results[one] for one in sets if set(one) <= set(PACKAGED)})
-    say(f"By folds inside train, `--backbone offline` is {' + '.join(map(short, chosen))}.")
+    chosen = whole
+    if not told.valid_only:
+        chosen = preferred({one: results[one] for one in sets if set(one) <= set(PACKAGED)})
+        say(f"By folds inside train, `--backbone offline` is {' + '.join(map(short, chosen))}.")
     steps = shares(chosen, tuple(files), options)
-    print_shares(steps, measured(features, steps, told.seeds))
+    print_shares(steps, bench.measured(steps))
     say(f"Features {extracted:.0f} s, heads and figures {time.perf_counter() - started - extracted:.0f} s.")
 
 
@@ -118,6 +126,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--recipe", default=DEFAULT_RECIPE, help="whose head and views are taken")
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of the recipe; repeatable")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--valid-only", action="store_true", help="judge by valid alone, and fewer sets")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--models", type=Path, default=Path("models"), help="where the feature bank lies")
     return parser.parse_args()
@@ -146,36 +155,57 @@ def features_of(root: Path, options: TrainOptions) -> Features:
     )
 
 
-def measured(features: Features, lines: Sequence[Line], seeds: int) -> list[Result]:
-    found = []
-    with console.bars("Fitting", len(lines) * (FOLDS + seeds)) as advance:
-        for line in lines:
-            data, asked = features.of(line)
-            held_out = np.zeros(len(data.targets), dtype=bool)
-            confusion = np.zeros((len(data.labels), len(data.labels)), dtype=np.int64)
-            for fold in range(FOLDS):
-                result = fit_fold(data, fold, line.settings)
-                held_out[data.fold == fold] = result.right
-                confusion += result.accuracy.confusion
+class Bench:
+    """Fits heads, each once: a line that only asks otherwise takes those of the line before."""
+
+    def __init__(self, features: Features, seeds: int, *, folds: bool) -> None:
+        self.features, self.seeds, self.folds = features, seeds, folds
+        self._fitted: dict[tuple[object, ...], list[Head]] = {}
+
+    def measured(self, lines: Sequence[Line]) -> list[Result]:
+        with console.bars("Fitting", len(lines)) as advance:
+            found = []
+            for line in lines:
+                found.append(self._measured(line))
                 advance(1)
-            right = []
-            for seed in range(seeds):
-                with threads_for(line.settings):
-                    fitted = fit_head(data.features, data.targets.tolist(), len(data.labels), line.settings, seed=seed)
-                right.append(mean_probabilities(fitted.head, asked).argmax(axis=1) == features.truth)
-                advance(1)
-            per_class = confusion.diagonal() / np.maximum(confusion.sum(axis=1), 1)
-            found.append(
-                Result(held_out[data.fold >= 0], float(per_class[confusion.sum(axis=1) > 0].mean()), np.array(right))
-            )
-    return found
+        return found
+
+    def _measured(self, line: Line) -> Result:
+        data, asked = self.features.of(line)
+        right = [mean_probabilities(head, asked).argmax(axis=1) == self.features.truth for head in self._heads(line)]
+        held_out = np.zeros(len(data.targets), dtype=bool)
+        confusion = np.zeros((len(data.labels), len(data.labels)), dtype=np.int64)
+        for fold in range(FOLDS) if self.folds else ():
+            result = fit_fold(data, fold, line.settings)
+            held_out[data.fold == fold] = result.right
+            confusion += result.accuracy.confusion
+        per_class = confusion.diagonal() / np.maximum(confusion.sum(axis=1), 1)
+        per_class = per_class[confusion.sum(axis=1) > 0]
+        return Result(
+            held_out[data.fold >= 0] if self.folds else None,
+            float(per_class.mean()) if self.folds else float("nan"),
+            np.array(right),
+        )
+
+    def _heads(self, line: Line) -> list[Head]:
+        key = (line.networks, line.settings, line.views)
+        if key not in self._fitted:
+            data, _ = self.features.of(line)
+            targets, classes = data.targets.tolist(), len(data.labels)
+            with threads_for(line.settings):
+                self._fitted[key] = [
+                    fit_head(data.features, targets, classes, line.settings, seed=seed).head
+                    for seed in range(self.seeds)
+                ]
+        return self._fitted[key]
 
 
 def preferred(results: dict[tuple[str, ...], Result]) -> tuple[str, ...]:
     """The smallest set whose share right over the folds is within a standard error of the best."""
-    best = max(results.values(), key=lambda one: one.held_out.mean())
-    for networks, result in sorted(results.items(), key=lambda one: (len(one[0]), -one[1].held_out.mean())):
-        difference, error = compared(best.held_out, result.held_out)
+    held_out = {networks: result.held_out for networks, result in results.items() if result.held_out is not None}
+    best = max(held_out.values(), key=lambda one: one.mean())
+    for networks, right in sorted(held_out.items(), key=lambda one: (len(one[0]), -one[1].mean())):
+        difference, error = compared(best, right)
         if difference <= error:
             return networks
     raise AssertionError("the best is within its own error")
@@ -206,34 +236,36 @@ def shares(chosen: tuple[str, ...], files: tuple[str, ...], options: TrainOption
 
 
 def print_sets(lines: Sequence[Line], results: Sequence[Result]) -> None:
-    best = max(results, key=lambda one: one.held_out.mean())
+    judged = [result.held_out for result in results if result.held_out is not None]
+    best = max(judged, key=lambda one: one.mean()) if judged else None
     rows = []
     for line, result in zip(lines, results, strict=True):
-        difference, error = compared(result.held_out, best.held_out)
-        rows.append(
-            (
-                line.name,
-                f"{100 * result.held_out.mean():.2f}",
-                "" if result is best else f"{difference:+.2f} ± {error:.2f}",
-                f"{100 * result.held_out_per_class:.2f}",
-                *valid_columns(result),
-            )
-        )
-    columns = ("networks", "folds, %", "against the best", "per class, %", "valid, %", "95%")
-    table("Side by side", columns, rows)
+        folds: tuple[str, ...] = ()
+        if best is not None and result.held_out is not None:
+            difference, error = compared(result.held_out, best)
+            against = "" if result.held_out is best else f"{difference:+.2f} ± {error:.2f}"
+            folds = f"{100 * result.held_out.mean():.2f}", against, f"{100 * result.held_out_per_class:.2f}"
+        rows.append((line.name, *folds, *valid_columns(result)))
+    columns = ("folds, %", "against the best", "per class, %") if best is not None else ()
+    table("Side by side", ("networks", *columns, "valid, %", "95%"), rows)
 
 
 def print_shares(lines: Sequence[Line], results: Sequence[Result]) -> None:
     rows = []
     for at, (line, result) in enumerate(zip(lines, results, strict=True)):
         before = results[at - 1] if at else result
-        steps = [compared(getattr(result, one), getattr(before, one)) for one in ("held_out", "right")]
-        folds, valid = ("" if not at else f"{difference:+.2f} ± {error:.2f}" for difference, error in steps)
-        held_out = f"{100 * result.held_out.mean():.2f}"
-        # What is held out of train is asked from one view
-        rows.append((line.name, *((held_out, folds) if line.asked == 1 else ("", "")), *valid_columns(result), valid))
-    columns = ("what", "folds, %", "its share", "valid, %", "95%", "its share of that")
-    table("Each choice's share, one upon the other", columns, rows)
+        folds: tuple[str, ...] = ()
+        if result.held_out is not None and before.held_out is not None:
+            # What is held out of train is asked from one view
+            asked = f"{100 * result.held_out.mean():.2f}", in_words(compared(result.held_out, before.held_out), at)
+            folds = asked if line.asked == 1 else ("", "")
+        rows.append((line.name, *folds, *valid_columns(result), in_words(compared(result.right, before.right), at)))
+    columns = ("folds, %", "its share") if results[0].held_out is not None else ()
+    table("Each choice's share, one upon the other", ("what", *columns, "valid, %", "95%", "its share of that"), rows)
+
+
+def in_words(share: tuple[float, float], at: int) -> str:
+    return f"{share[0]:+.2f} ± {share[1]:.2f}" if at else ""
 
 
 def valid_columns(result: Result) -> tuple[str, str]:

@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -57,14 +56,13 @@ def test_an_address_where_nobody_answers_is_said_at_once(monkeypatch: pytest.Mon
     assert signal.getsignal(signal.SIGTERM) == on_sigterm
 
 
-def test_where_no_cluster_runs_there_is_none_to_be_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    pytest.importorskip("ray")
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    with (
-        pytest.raises(
-            UserError, match=r"The Ray cluster at 'auto' can't be joined .*: run this on one of its machines"
-        ),
-        connected("auto"),
-    ):
+def test_a_cluster_that_cannot_be_joined_is_named_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+
+    def init(address: str, **_: object) -> None:
+        raise ConnectionError(f"Could not find any running Ray instance at {address}.\nMore of it.")
+
+    monkeypatch.setattr(ray, "init", init)
+    said = r"The Ray cluster at 'auto' can't be joined \(Could not find .* at auto\): run this on one of its machines"
+    with pytest.raises(UserError, match=said), connected("auto"):
         raise AssertionError("there is nothing to be connected to")

@@ -94,6 +94,7 @@ WALK = """
 """
 
 
+@pytest.mark.slow
 def test_two_nodes_of_which_one_is_killed_clean_split_and_prove_the_same(tmp_path: Path, place: Place) -> None:
     here = garden(tmp_path / "here", 300)
     there = shutil.copytree(here, tmp_path / "there")
@@ -151,6 +152,7 @@ def alone(part: list[int], exit_code: int) -> list[tuple[int, str]]:
     return [(one, f"died of {-exit_code}" if one == 7 else "read alone") for one in part]
 
 
+@pytest.mark.slow
 def test_what_kills_its_process_costs_itself_alone_and_a_folder_unseen_is_said(place: Place) -> None:
     said = place.run(DEADLY.replace("raises", "dies_at_seven")).splitlines()
     expected = [(one, "read alone" if 4 <= one < 8 else "read") for one in range(20)]
@@ -199,16 +201,15 @@ FEATURES = """
     backbone = load_backbone("efficientnet_lite0")
     refs = [PictureRef(path) for path in sorted(Path(sys.argv[1]).glob("raw/*/*.jpg"))]
 
-    def features(engine, bank, views, and_then=lambda done: None):
+    def features(bank, views, and_then=lambda done: None):
         from contextlib import contextmanager
 
         @contextmanager
         def progress(description, total):
             yield and_then
 
-        with on_engine(engine):
-            return extract(backbone, refs, bank=Path(sys.argv[2]) / bank, device=torch.device("cpu"),
-                           precision="float32", views=Views(views), batch=8, progress=progress)
+        return extract(backbone, refs, bank=Path(sys.argv[2]) / bank, device=torch.device("cpu"),
+                       precision="float32", views=Views(views), batch=8, progress=progress)
 
     def compared(one, other):
         same = all(getattr(one, name) == getattr(other, name) for name in ("sha256", "kept", "broken", "computed"))
@@ -216,14 +217,17 @@ FEATURES = """
 """
 
 
+@pytest.mark.slow
 def test_features_on_ray_are_the_same_bits(tmp_path: Path, place: Place) -> None:
     root = garden(tmp_path / "data", 30)
     code = f"""
     {FEATURES}
-    found = [compared(features("local", f"local{{k}}", k), features("ray", f"ray{{k}}", k)) for k in (1, 3)]
-    again = features("ray", "ray3", 3)
-    more = compared(features("local", "local1", 2), features("ray", "ray1", 2))
-    print(json.dumps([*found, again.computed, more]))
+    local = [features(f"local{{k}}", k) for k in (1, 3)]
+    with on_engine("ray"):
+        ray = [features(f"ray{{k}}", k) for k in (1, 3)]
+        again = features("ray3", 3)
+        more = features("ray1", 2)
+    print(json.dumps([*map(compared, local, ray), again.computed, compared(features("local1", 2), more)]))
     """
     once, thrice, again, more = json.loads(place.run(code, root, tmp_path).splitlines()[-1])
     assert once == [True, 0.0]
@@ -234,6 +238,7 @@ def test_features_on_ray_are_the_same_bits(tmp_path: Path, place: Place) -> None
     assert place.files() == []
 
 
+@pytest.mark.slow
 def test_features_are_the_same_bits_where_a_node_is_killed_and_actors_with_it(tmp_path: Path, place: Place) -> None:
     root = garden(tmp_path / "data", 200)
     code = f"""
@@ -246,9 +251,11 @@ def test_features_are_the_same_bits_where_a_node_is_killed_and_actors_with_it(tm
         if len(advanced) == 60:
             kill(second)
 
-    found = compared(features("local", "local", 1), features(ENGINE, "ray", 1, kill_the_second))
+    local = features("local", 1)
+    with on_engine(ENGINE):
+        ray = features("ray", 1, kill_the_second)
     cluster.shutdown()
-    print(json.dumps([*found, len(advanced)]))
+    print(json.dumps([*compared(local, ray), len(advanced)]))
     """
     same, difference, advanced = json.loads(place.run(code, root, tmp_path).splitlines()[-1])
     assert same

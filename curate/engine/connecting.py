@@ -34,6 +34,7 @@ _ENVIRONMENT: Final = {
 _THIS_MACHINE: Final = "127.0.0.1"  # then Ray listens to nobody else
 _LONGEST_FOLDER: Final = 26  # bytes: below it Ray's sockets lie, whose paths end at 103 on macOS
 _SILENT: Final[dict[str, Any]] = {"log_to_driver": False, "logging_level": logging.ERROR}
+_SAYS: Final = "print_to_stdstream"
 _ANSWER_SECONDS: Final = 5.0
 _END_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.05
@@ -55,8 +56,25 @@ def connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    with _own_cluster(ray) if address is None else _cluster_at(ray, address):
+    with _saying_nothing(), _own_cluster(ray) if address is None else _cluster_at(ray, address):
         yield
+
+
+@contextmanager
+def _saying_nothing() -> Iterator[None]:
+    """Ray prints of each worker and machine that dies, on standard output, where results are, and takes no option for
+    it: whoever asked for something learns of a death by what comes back.
+    """
+    from ray._private import worker
+
+    says = getattr(worker, _SAYS, None)
+    if says is not None:
+        setattr(worker, _SAYS, lambda *_said, **_how: None)
+    try:
+        yield
+    finally:
+        if says is not None:
+            setattr(worker, _SAYS, says)
 
 
 @contextmanager

@@ -103,16 +103,16 @@ class RayEngine:
             at_once = max(1, len(running) // _PART_OF_WAITING)
             done, _ = ray.wait(list(running), num_returns=at_once, timeout=None if at_once == 1 else _WAIT_SECONDS)
             for reference in done:
-                packed = running.pop(reference)
+                asked = running.pop(reference)
                 try:
                     is_result, answer = pickle.loads(ray.get(reference))  # noqa: S301  our own worker has packed it
                 except (
                     ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.ObjectLostError,
                     ray.exceptions.NodeDiedError,
                 ):  # fmt: skip
-                    if packed is None:
+                    if asked is None:
                         raise
-                    running[apart.remote(kept, packed)] = None
+                    running[apart.remote(kept, asked)] = None
                     continue
                 if not is_result:
                     raise answer
