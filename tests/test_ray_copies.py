@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from curate.catalog import Catalog
 from curate.cleaning.clean_options import CleanOptions
@@ -29,7 +30,7 @@ from curate.lookalikes.second_look import COPY, NEAR
 from curate.phash import Hashes, Pairs, pairs_between, pairs_within
 from curate.scan import scan
 from curate.splitting.picture_table import read_picture_table
-from tests.pictures import labelled, write
+from tests.pictures import encoded, labelled, write
 from tests.raying import TWO_NODES, Place, place
 from tests.test_phash import clumped, equal, planted, scattered
 from tests.test_search import shelf
@@ -213,7 +214,9 @@ def test_a_node_that_is_killed_takes_parts_with_it_and_the_pairs_are_the_same(pl
 def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Photographs with copies and crops, near ones, flat pictures and a crowd, as files."""
     root = tmp_path_factory.mktemp("data")
-    for number, data in enumerate([*(data for _, data in shelf().values()), labelled(1, "red"), labelled(1, "blue")]):
+    near = [labelled(1, "red"), labelled(1, "blue")]
+    flats = [encoded(Image.new("RGB", (side, side), "teal"), "PNG") for side in (60, 64, 68)]
+    for number, data in enumerate([*(data for _, data in shelf().values()), *near, *flats]):
         kind = "png" if data.startswith(b"\x89PNG") else "jpg"
         write(root / "raw" / str(number % 3) / f"{number}.{kind}", data)
     return open_dataset(root)
