@@ -75,10 +75,9 @@ def scan(dataset: Dataset, catalog: Catalog, progress: Progress = silent) -> Sca
     if chunks:
         import_decoders()
     checked = 0
-    here = [] if is_remote(dataset.root) else [dataset.root]
     with (
         current_engine().results_of(
-            partial(_read_chunk, dataset.root), chunks, partial(_read_apart, dataset.root), folders=here
+            partial(_read_chunk, dataset.root), chunks, partial(_read_apart, dataset.root), folders=[dataset.root]
         ) as results,
         progress("Reading pictures", len(changed)) as advance,
     ):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from curate.engine.connecting import connected
 from curate.errors import UserError
+from curate.files.addresses import is_remote
 from curate.forked import map_guarded
 
 if TYPE_CHECKING:
@@ -155,7 +156,8 @@ def enter(here: Path, *folders: Path) -> None:
     try:
         os.chdir(here)
         for folder in folders:
-            folder.stat()
+            if not is_remote(folder):  # an address is the same everywhere
+                folder.stat()
     except OSError as error:
         raise UserError(
             f"The machine {platform.node()} of the Ray cluster does not see the folder {error.filename}: put the "
