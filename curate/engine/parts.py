@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from curate.engine.ray_engine import enter, ray_in_words
+from curate.engine.ray_engine import DEATHS, enter, ray_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,11 +23,11 @@ def ordered_parts(
     """(what `function` told of it, a reference to what it holds) for each part, in order.
 
     `function` gives (what is told, what is held). `ahead` parts are begun before they are asked for. A task whose
-    process or machine dies is begun anew, and so is one whose result was lost with its machine when somebody still asks
+    process or machine dies is begun anew, up to `DEATHS` times, and so is one whose result was lost with its machine when somebody still asks
     for it. What `function` raises is raised here.
     """
     ray = engine.ray()
-    task = ray.remote(_run).options(num_cpus=1, num_returns=2, max_retries=-1)
+    task = ray.remote(_run).options(num_cpus=1, num_returns=2, max_retries=DEATHS)
     work, left = ray.put((function, Path.cwd())), iter(parts)
     running = deque(task.remote(work, part) for part in islice(left, ahead))
     while running:

@@ -28,7 +28,7 @@ R = TypeVar("R")
 _IN_HAND: Final = 3  # tasks for each processor, so that none need wait for us
 _PART_OF_WAITING: Final = 32  # to ask Ray about thousands of tasks takes longer than one of them
 _WAIT_SECONDS: Final = 0.1
-_DEATHS: Final = 20  # of machines and workers that an item may outlive
+DEATHS: Final = 20  # of machines and workers that an item may outlive
 
 
 class RayEngine:
@@ -93,7 +93,7 @@ class RayEngine:
         ray, most = self.ray(), _IN_HAND * max(self.count("CPU"), 1)
         kept = ray.put(work)
         once = ray.remote(_answer).options(num_cpus=1, max_retries=0)
-        apart = ray.remote(_answer_apart).options(num_cpus=1, max_retries=_DEATHS)
+        apart = ray.remote(_answer_apart).options(num_cpus=1, max_retries=DEATHS)
         left, running = iter(items), dict[Any, bytes | None]()  # None: it is asked for apart
         while True:
             for item in islice(left, most - len(running)):
