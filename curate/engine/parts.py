@@ -23,8 +23,8 @@ def ordered_parts(
     """(what `function` told of it, a reference to what it holds) for each part, in order.
 
     `function` gives (what is told, what is held). `ahead` parts are begun before they are asked for. A task whose
-    process or machine dies is begun anew, up to `DEATHS` times, and so is one whose result was lost with its machine when somebody still asks
-    for it. What `function` raises is raised here.
+    process or machine dies is begun anew, up to `DEATHS` times, and so is one whose result was lost with its machine
+    when somebody still asks for it. What `function` raises is raised here.
     """
     ray = engine.ray()
     task = ray.remote(_run).options(num_cpus=1, num_returns=2, max_retries=DEATHS)

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from curate.engine.ray_engine import ray_in_words
-from curate.engine.streams import DEATHS, streaming, yielded
+from curate.engine.ray_engine import DEATHS, ray_in_words
+from curate.engine.streams import streaming, yielded
 from curate.lookalikes.band_join import LONGEST_TILE, deal, plan_join, tile_pairs, verified, verified_tile
 from curate.lookalikes.bands import band_count
 from curate.phash import gathered, pairs_of, require_search

@@ -5,15 +5,13 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from curate.engine.ray_engine import ray_in_words
+from curate.engine.ray_engine import DEATHS, ray_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from curate.engine.ray_engine import RayEngine
 
-DEATHS: Final = 20
-"""Of machines and processes that one task may outlive."""
 
 _AHEAD: Final = 4  # tasks begun for each processor, whose results were not asked for yet
 
