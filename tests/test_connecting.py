@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +67,19 @@ def test_a_cluster_that_cannot_be_joined_is_named_with_the_reason(monkeypatch: p
     said = r"The Ray cluster at 'auto' can't be joined \(Could not find .* at auto\): run this on one of its machines"
     with pytest.raises(UserError, match=said), connected("auto"):
         raise AssertionError("there is nothing to be connected to")
+
+
+def test_a_cluster_that_does_not_start_is_said_and_its_folder_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    folders = []
+
+    def init(_address: str, *, _temp_dir: str, **_: object) -> None:
+        folders.append(Path(_temp_dir))
+        raise Exception("The current node timed out during startup. This could happen.")
+
+    monkeypatch.setattr(ray, "init", init)
+    said = r"Ray can't be started on this machine: The current node timed out during startup\. This could happen\."
+    with pytest.raises(UserError, match=said), connected(None):
+        raise AssertionError("there is nothing to be connected to")
+    assert len(folders) == 1
+    assert not folders[0].exists()
