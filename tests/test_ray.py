@@ -26,6 +26,7 @@ def garden(root: Path, count: int = 40) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_command_on_ray_plans_the_same_and_leaves_no_file_and_no_process(tmp_path: Path, place: Place) -> None:
     here = garden(tmp_path / "here")
     there = shutil.copytree(here, tmp_path / "there")

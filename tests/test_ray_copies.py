@@ -65,6 +65,7 @@ def check(found: Pairs, wanted: Pairs) -> None:
         assert np.array_equal(getattr(found, column.name), getattr(wanted, column.name)), column.name
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize(("kind", "radius"), [(scattered, 8), (planted, 8), (planted, 12), (flat, 6)])
 def test_the_join_finds_what_one_machine_finds(engine: RayEngine, kind: object, radius: int) -> None:
@@ -93,6 +94,7 @@ def test_too_few_for_a_pair_need_no_cluster(hashes: list[int]) -> None:
     assert (cost.tasks, cost.fetched_bytes) == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_pieces")
 def test_a_few_and_many_are_held_against_each_other_as_on_one_machine(engine: RayEngine) -> None:
     rng = np.random.default_rng(9)
@@ -105,6 +107,7 @@ def test_a_few_and_many_are_held_against_each_other_as_on_one_machine(engine: Ra
     assert listed(joined_between(engine, few, many, 8)) == listed(pairs_between(few, many, 8))
 
 
+@pytest.mark.slow
 def test_other_arrays_are_refused(engine: RayEngine) -> None:
     signed = np.zeros(2, np.int64)
     with pytest.raises(ValueError, match="uint64"):
@@ -126,6 +129,7 @@ def workers(name: str) -> set[ProcessKey]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["_cut", "_verify"])
 def test_a_killed_task_runs_again_and_the_pairs_are_the_same(
     engine: RayEngine, task: str, monkeypatch: pytest.MonkeyPatch
@@ -236,6 +240,7 @@ def searched(data: Dataset, engine: str) -> Neighbours:
         return find_neighbours(data, catalog, read_picture_table(data, catalog), 8)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("engine", "small_pieces", "anew")
 def test_the_search_of_split_is_that_of_one_machine(data: Dataset) -> None:
     wanted = searched(data, "local")
@@ -247,6 +252,7 @@ def test_the_search_of_split_is_that_of_one_machine(data: Dataset) -> None:
         assert np.array_equal(getattr(found, column.name), getattr(wanted, column.name)), column.name
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("engine", "anew")
 def test_a_file_that_cannot_be_read_is_known_to_the_driver(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the search would be remembered as if the picture had been told from all others."""
@@ -276,6 +282,7 @@ def planned(data: Dataset, engine: str, *, geometry: bool) -> CleaningPlan:
         return make_plan(data, catalog, CleanOptions(geometry=geometry))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("engine", "small_pieces", "anew")
 @pytest.mark.parametrize("geometry", [False, True])
 def test_the_plan_of_clean_is_that_of_one_machine(
