@@ -317,11 +317,11 @@ root, folder = Path(sys.argv[1]), Path(sys.argv[2])
 epochs, shards = [], Counter()
 batches = pixels.PixelSource._batches
 
-def noted(source, draws, counts):
+def noted(source, draws, counts, **told):
     if draws and draws[0][1] is not None:
         epochs.append([source.pictures[position].sha256 for position, _ in draws])
         shards.update(shard_of(source.pictures[position].path) for position, _ in draws)
-    yield from batches(source, draws, counts)
+    yield from batches(source, draws, counts, **told)
 
 pixels.PixelSource._batches = noted
 recipe = load_recipe("scratch-cnn", {"crop": 32, "hidden": [16], "dropout": 0.0, "epochs": 2, "batch": 5,
