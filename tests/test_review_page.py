@@ -250,8 +250,11 @@ def test_what_was_decided_a_moment_ago_is_saved_before_it_is_counted(browser: Br
         page.keyboard.press("a")
         page.keyboard.press("Shift+C")
         page.keyboard.press("Shift+C")
-        while not saving:
+        for _ in range(400):
+            if saving:
+                break
             page.wait_for_timeout(50)
+        assert len(saving) == 1
         expect(page.locator("dialog")).to_have_count(0)
         saving[0].continue_()
         expect(page.locator("dialog")).to_contain_text("1 picture goes to quarantine")
