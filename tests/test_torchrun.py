@@ -43,9 +43,9 @@ root, folder, jobs = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3
 seen, extracted = Counter(), Counter()
 batches, prepared = pixels.PixelSource._batches, extract.prepared
 
-def counted_batches(source, draws, counts):
+def counted_batches(source, draws, counts, **told):
     wanted = iter(draws)
-    for batch in batches(source, draws, counts):
+    for batch in batches(source, draws, counts, **told):
         for position, view in [next(wanted) for _ in range(len(batch))]:
             if view is not None:
                 seen[source.pictures[position].path.relative_to(root).as_posix()] += 1
