@@ -24,8 +24,8 @@ RUN pip install --no-cache-dir uv \
     && pip uninstall --yes uv \
     && rm -rf /wheels
 COPY deploy/run.sh deploy/bring_back.py /opt/florilegium/
-RUN useradd --create-home --uid 1000 florilegium && mkdir /work && chown florilegium /work
+RUN useradd --create-home --uid 1000 florilegium && mkdir /data && chown florilegium /data
 USER florilegium
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["florilegium"]
 CMD ["--help"]
