@@ -1,9 +1,12 @@
 """Fetches 2,000 pictures from the local web: ours, img2dataset and icrawler, each in an environment of its own.
 
-    uv run benchmarks/fetch.py [--pictures N] [--latency S] [--connections 32,64,128] [--repeat N]
+    uv run benchmarks/fetch.py [--pictures N] [--latency S] [--connections 32,64,128] [--repeat N] [--server NAME]
 
 The server stands in a process of its own, answers each request after 30 ms, and its log decides: the rate is that of
-the pictures between the first request and the last answer, so no one's start-up counts. CPU is user and system time of
+the pictures between the first request and the last answer, so no one's start-up counts. It shares the processors with
+who asks, as no server of the web does: the local web, in Python, takes as long for a picture as we do and so bounds
+all contenders; nginx (Debian's `nginx-light` and `libnginx-mod-http-echo`) takes a tenth of that, and is taken where
+it is installed. CPU is user and system time of
 all processes of a contender, memory the largest sum of their proportional set sizes (Linux). Each contender runs with
 every number of connections in turn, all write the files as they come, undecoded; its best run counts. Ours checks
 addresses, content type, first bytes and length, asks for robots.txt and computes SHA-256, as img2dataset does the last
@@ -19,6 +22,8 @@ import asyncio
 import json
 import os
 import resource
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -201,6 +206,8 @@ def measure(name: str, urls: Path, stats: Path, connections: int, budget: str = 
     files = sum(1 for path in Path(folder).rglob("*.jpg"))
     if min(fetched, files) < len(urls.read_text().splitlines()):
         raise RuntimeError(f"{name} fetched {fetched} and kept {files} pictures")
+    for visit in visits:
+        visit.setdefault("started", visit["finished"] - visit.get("took", 0.0))  # nginx says how long it took
     seconds = max(visit["finished"] for visit in visits) - min(visit["started"] for visit in visits)
     edges = sorted([(v["started"], 1) for v in visits] + [(v["finished"], -1) for v in visits])
     at_once, now = 0, 0
@@ -252,6 +259,60 @@ def local_web(folder: Path, latency: float, stats: Path) -> Iterator[str]:
         process.communicate()
 
 
+@contextmanager
+def nginx(folder: Path, latency: float, stats: Path) -> Iterator[str]:
+    """One process of nginx over the same folder, as quick an answer as there is; its base URL."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    configuration = stats.parent / "nginx.conf"
+    configuration.write_text(NGINX.format(port=port, folder=folder, latency=latency, stats=stats, place=stats.parent))
+    process = subprocess.Popen(["nginx", "-c", str(configuration)])
+    try:
+        _wait_for(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+NGINX = """\
+daemon off; master_process off; pid {place}/nginx.pid; error_log {place}/nginx.errors;
+include /etc/nginx/modules-enabled/*.conf;
+events {{ worker_connections 4096; }}
+http {{
+    log_format visit '{{"path": "$request_uri", "status": $status, "finished": $msec, "took": $request_time}}';
+    access_log {stats} visit;
+    sendfile on; tcp_nopush on; keepalive_requests 1000000; default_type image/jpeg;
+    server {{
+        listen 127.0.0.1:{port} backlog=1024;
+        location /pictures/ {{ echo_sleep {latency}; echo_exec /flower$uri; }}
+        location /flower/pictures/ {{ internal; alias {folder}/flower/; }}
+        location / {{ return 404; }}
+    }}
+}}
+"""
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+SERVERS = {
+    "localweb": (local_web, "/openverse/pictures/{}/original.jpg"),
+    "nginx": (nginx, "/pictures/{:05d}.jpg"),
+}
+"""Each server, and what it calls a picture of a number."""
+
+
 def plant(folder: Path, count: int) -> None:
     """Real photographs where they are at hand, drawn pictures where not, under as many names as are wanted."""
     flowers = Path(os.environ.get("FLORILEGIUM_FLOWERS", ROOT.parent / "shared" / "flowers"))
@@ -283,6 +344,8 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.03)
     parser.add_argument("--connections", default="32,64,128")
     parser.add_argument("--repeat", type=int, default=3)
+    known = "nginx" if shutil.which("nginx") else "localweb"
+    parser.add_argument("--server", choices=sorted(SERVERS), default=known)
     parser.add_argument("--only", default="florilegium,img2dataset,icrawler")
     for hidden in ("--contender", "--budget"):
         parser.add_argument(hidden, default="", help=argparse.SUPPRESS)
@@ -296,8 +359,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="fetch-garden-") as scratch:
         plant(Path(scratch) / "garden", chosen.pictures)
         urls, stats = Path(scratch) / "urls.txt", Path(scratch) / "log.jsonl"
-        with local_web(Path(scratch) / "garden", chosen.latency, stats) as base:
-            lines = [f"{base}/openverse/pictures/{number}/original.jpg" for number in range(chosen.pictures)]
+        serve, place = SERVERS[chosen.server]
+        with serve(Path(scratch) / "garden", chosen.latency, stats) as base:
+            lines = [f"{base}{place.format(number)}" for number in range(chosen.pictures)]
             urls.write_text("\n".join(lines) + "\n")
             compare(urls, stats, chosen)
 
@@ -309,8 +373,8 @@ def compare(urls: Path, stats: Path, chosen: argparse.Namespace) -> None:
         for connections in settings:
             runs += [measure(name, urls, stats, connections) for name in chosen.only.split(",")]
     best = {name: max((r for r in runs if r.name == name), key=lambda r: r.rate) for name in chosen.only.split(",")}
-    print(f"{chosen.pictures} pictures, {chosen.latency * 1000:g} ms latency, best of {len(settings)} settings × "
-          f"{chosen.repeat} runs each\n")  # fmt: skip
+    print(f"{chosen.pictures} pictures, {chosen.latency * 1000:g} ms latency by {chosen.server}, best of "
+          f"{len(settings)} settings × {chosen.repeat} runs each\n")  # fmt: skip
     table(list(best.values()))
     ours = best.get("florilegium")
     peers = [run for name, run in best.items() if name != "florilegium"]

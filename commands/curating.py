@@ -109,6 +109,7 @@ def clean(
     tell_layout(data)
     from curate.clean import clean as run_clean
     from curate.cleaning.losses import DrasticPlan
+    from curate.plurals import with_noun
 
     try:
         report = run_clean(
@@ -138,14 +139,16 @@ def clean(
     take_back = command_line("restore", data)
     if report.unmoved:
         console.say(
-            f"{moved:,} files were moved to {report.dataset.quarantine}, and {len(report.unmoved):,} could not be. "
+            f"{with_noun(moved, 'file was', 'files were')} moved to {report.dataset.quarantine}, and "
+            f"{len(report.unmoved):,} could not be. "
             f"Next: the same command again, or {take_back}"
         )
         raise typer.Exit(1)
     if moved:
         how = "Noted as left in" if report.dataset.is_fixed else "Moved to"
         console.say(
-            f"{how} {report.dataset.quarantine}: {moved:,} files. To take it back: {take_back}. {_after_cleaning(data)}"
+            f"{how} {report.dataset.quarantine}: {with_noun(moved, 'file')}. To take it back: {take_back}. "
+            f"{_after_cleaning(data)}"
         )
     elif report.merged:
         console.say(f"Nothing left {data}. To take it back: {take_back}. {_after_cleaning(data)}")
@@ -194,9 +197,9 @@ def restore(
         return
     for path in report.occupied[:MOST_ROWS]:
         console.say(f"Left in the quarantine, because another file has taken its place: {path}")
-    back = f"Brought {len(report.restored):,} files back into {data}"
+    back = f"Brought {with_noun(len(report.restored), 'file')} back into {data}"
     if report.companions:
-        back += f", and {len(report.companions):,} companions with them"
+        back += f", and {with_noun(len(report.companions), 'companion')} with them"
     if report.occupied:
         back += f", and could not bring back {len(report.occupied):,}"
     if report.called_off:

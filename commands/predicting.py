@@ -251,12 +251,15 @@ def export(
     """
     if format_ == "facts":
         from curate.facts import export_facts
+        from curate.plurals import with_noun
 
         facts = export_facts(data, _beside(data, out, format_), wait=patience(wait), progress=console.bars)
-        console.say(f"Wrote the facts of {facts.pictures:,} files to {facts.out}: {facts.files:,} Parquet files.")
+        written_files = with_noun(facts.files, "Parquet file")
+        console.say(f"Wrote the facts of {with_noun(facts.pictures, 'file')} to {facts.out}: {written_files}.")
         return
     if format_ in get_args(Format):
         from curate.export import export as export_dataset
+        from curate.plurals import with_noun
 
         target = _beside(data, out, format_)
         report = export_dataset(
@@ -268,7 +271,8 @@ def export(
             console.say(f"The class {label} lies in {folder}, as its own name is another's on some disks, or too long.")
         for remark in report.remarks():
             console.say(remark)
-        console.say(f"Wrote {report.files:,} files to {report.out}: {counts} pictures of {report.labels} classes.")
+        written_files = with_noun(report.files, "file")
+        console.say(f"Wrote {written_files} to {report.out}: {counts} pictures of {report.labels} classes.")
         return
     from curate.splitting.since_split import open_current_split
     from train.export import export as export_checkpoint

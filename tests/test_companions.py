@@ -87,7 +87,7 @@ def test_none_of_them_is_judged_and_one_line_counts_them(root: Path) -> None:
     assert done.code == 0
     assert "78" in done.out
     assert "6 went with the pictures that left" in " ".join(done.out.split())
-    assert "1 files" in done.out  # companions are no files that were judged
+    assert ": 1 file." in " ".join(done.out.split())  # companions are no files that were judged
 
 
 def test_they_go_with_their_picture_and_come_back(root: Path) -> None:

@@ -62,7 +62,7 @@ def test_restore_says_what_could_not_be_brought_back(flat: Path, tmp_path: Path)
     done = run("restore", flat, cwd=tmp_path)
     assert done.returncode == 1
     assert "another file has taken its place: rose/broken.jpg" in done.stdout
-    assert "Brought 1 files back into" in done.stdout
+    assert "Brought 1 file back into" in done.stdout
     assert "could not bring back 1" in done.stdout
     assert (flat / "rose" / "broken.jpg").read_bytes() == b"another"
 
@@ -87,7 +87,7 @@ def test_restore_names_the_classes_that_were_set_aside(flat: Path, tmp_path: Pat
     assert done.returncode == 2
     assert "There is no class 'Rosa'" in done.stderr
     assert "choose among rose, tulip" in done.stderr
-    assert run("restore", flat, "--class", "rose", cwd=tmp_path).stdout.startswith("Brought 1 files back")
+    assert run("restore", flat, "--class", "rose", cwd=tmp_path).stdout.startswith("Brought 1 file back")
 
 
 def never_cleaned(root: Path) -> None:

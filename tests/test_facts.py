@@ -265,7 +265,7 @@ def test_a_pipe_is_not_waited_for(root: Path, tmp_path: Path) -> None:
 def test_the_commands_say_what_they_did(root: Path, tmp_path: Path) -> None:
     written = command("export", root, "--format", "facts")
     assert written.code == 0, written.err
-    assert f"Wrote the facts of 7 files to {root}_facts: 1 Parquet files." in written.out
+    assert f"Wrote the facts of 7 files to {root}_facts: 1 Parquet file." in written.out
     other = elsewhere(root, tmp_path / "other")
     taken = command("import-facts", other, "--from", f"{root}_facts")
     assert "Took the facts of 6 pictures (0 proved by their stamps, 6 decoded as a sample)." in taken.out
