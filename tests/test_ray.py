@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from tests.pictures import draw, write
+from tests.pictures import draw, save, write
 from tests.raying import TWO_NODES, Place, place
 
 __all__ = ["place"]
@@ -23,6 +24,27 @@ def garden(root: Path, count: int = 40) -> Path:
         write(root / "raw" / "a" / f"copy{number}.jpg", draw(2 * number, quality=60))
     write(root / "raw" / "b" / "label.jpg", draw(6, quality=70))
     write(root / "raw" / "b" / "half.jpg", draw(900)[:700])
+    return root
+
+
+def flower_garden(root: Path, flowers: Path) -> Path:
+    """Every third photograph under its class, and copies: smaller, cropped, equal, and in another class."""
+    photographs = sorted(flowers.glob("*/*/*.jpg"))[::3]
+    for number, photograph in enumerate(photographs):
+        write(root / "raw" / photograph.parent.name / photograph.name, photograph.read_bytes())
+        copy = f"copy{number}.jpg"
+        with Image.open(photograph) as picture:
+            width, height = picture.size
+            if number % 16 == 0:
+                save(picture.reduce(2), root / "raw" / photograph.parent.name / copy)
+            elif number % 16 == 4:
+                edge = (width // 33, height // 33, width - width // 33, height - height // 33)
+                save(picture.crop(edge), root / "raw" / photograph.parent.name / copy)
+            elif number % 32 == 8:
+                write(root / "raw" / photograph.parent.name / copy, photograph.read_bytes())
+            elif number % 32 == 24:
+                other = photographs[number - 12].parent.name
+                save(picture, root / "raw" / other / copy, quality=80)
     return root
 
 
@@ -96,8 +118,15 @@ WALK = """
 
 
 @pytest.mark.slow
-def test_two_nodes_of_which_one_is_killed_clean_split_and_prove_the_same(tmp_path: Path, place: Place) -> None:
-    here = garden(tmp_path / "here", 300)
+@pytest.mark.parametrize("of", ["drawn", "photographs"])
+def test_two_nodes_of_which_one_is_killed_clean_split_and_prove_the_same(
+    tmp_path: Path, place: Place, of: str, request: pytest.FixtureRequest
+) -> None:
+    here = tmp_path / "here"
+    if of == "drawn":
+        garden(here, 300)
+    else:
+        flower_garden(here, request.getfixturevalue("flowers"))
     there = shutil.copytree(here, tmp_path / "there")
     code = f"""
     {TWO_NODES}
@@ -114,7 +143,7 @@ def test_two_nodes_of_which_one_is_killed_clean_split_and_prove_the_same(tmp_pat
     print(json.dumps([*found, killed]))
     """
     local, ray, killed = json.loads(place.run(code, here, there).splitlines()[-1])
-    assert 0 < killed[0] < 306, "the node was to be killed in the middle"
+    assert 0 < killed[0] < len(local["rows"]), "the node was to be killed in the middle"
     assert local["moved"] >= 5
     assert local["in order"]
     for what in local:
