@@ -1,10 +1,12 @@
 """What several test files share: the real photographs, where they are at hand."""
 
+import builtins
 import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,3 +88,20 @@ def nest() -> Iterator[Nest]:
     yield nested
     for folder in outermost[:1]:  # those after it lie in it; Python's own removal calls itself for each folder
         subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+@pytest.fixture
+def not_installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Call it with names of packages, and to import these fails as where they are not installed."""
+
+    def hide(*packages: str) -> None:
+        real = builtins.__import__
+
+        def without(name: str, *rest: Any) -> Any:
+            if name.partition(".")[0] in packages:
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+            return real(name, *rest)
+
+        monkeypatch.setattr(builtins, "__import__", without)
+
+    return hide

@@ -1,6 +1,5 @@
 """What an export promises: the very pictures, splits kept, read by the tools it is for, and whole or not there."""
 
-import builtins
 import hashlib
 import io
 import json
@@ -11,6 +10,7 @@ import sys
 import tarfile
 import textwrap
 import unicodedata
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -206,15 +206,10 @@ def test_parquet_has_hugging_faces_layout(root: Path, tmp_path: Path) -> None:
         assert found == {key: value for key, value in digests(root).items() if key[0] == ours}
 
 
-def test_parquet_without_pyarrow_names_the_extra(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *arguments: Any) -> Any:
-        if name.startswith("pyarrow"):
-            raise ImportError(name)
-        return real(name, *arguments)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+def test_parquet_without_pyarrow_names_the_extra(
+    root: Path, tmp_path: Path, not_installed: Callable[..., None]
+) -> None:
+    not_installed("pyarrow")
     with pytest.raises(UserError, match="uv sync --extra parquet"):
         export(root, tmp_path / "out", format="parquet")
     assert list(tmp_path.iterdir()) == [root]

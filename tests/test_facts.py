@@ -272,17 +272,8 @@ def test_the_commands_say_what_they_did(root: Path, tmp_path: Path) -> None:
     assert f"clean {other} --dry-run" in taken.out
 
 
-def test_without_pyarrow_the_extra_is_named(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import builtins
-
-    real = builtins.__import__
-
-    def without(name: str, *arguments: Any) -> Any:
-        if name.startswith("pyarrow"):
-            raise ImportError(name)
-        return real(name, *arguments)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+def test_without_pyarrow_the_extra_is_named(root: Path, tmp_path: Path, not_installed: Callable[..., None]) -> None:
+    not_installed("pyarrow")
     with pytest.raises(UserError, match="uv sync --extra parquet"):
         export_facts(root, tmp_path / "facts")
     assert not (tmp_path / "facts").exists()

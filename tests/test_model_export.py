@@ -1,6 +1,5 @@
 """Exported files answer as the checkpoint does, fed by the words beside them alone; one that does not is not left."""
 
-import builtins
 import json
 import zipfile
 from collections.abc import Callable
@@ -92,15 +91,19 @@ def fed_by_the_words(beside: dict[str, Any], path: Path) -> NDArray[np.float32]:
 
 
 def test_onnx_explains_itself_to_a_stranger(checkpoint: Path, garden: Path, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     report = export(checkpoint, "onnx", pictures(garden), out=tmp_path)
     session = onnxruntime.InferenceSession(report.file, providers=["CPUExecutionProvider"])
     beside = json.loads(report.beside.read_text(encoding="utf-8"))
     inside = json.loads(session.get_modelmeta().custom_metadata_map["florilegium"])
-    # What only the file beside it can say: how far the two differ, and the digests of both.
-    of_both = {name: beside[name] for name in ("parity", "files_sha256", "florilegium_sha256")}
+    # What only the file beside it can say: how far the two differ, the digests of both, and what PyTorch wrote.
+    of_both = {name: beside[name] for name in ("parity", "files_sha256", "florilegium_sha256", "versions")}
     assert {**inside, **of_both} == beside
+    assert inside["versions"].items() < beside["versions"].items()
+    opset, *_ = (one.version for one in onnx.load(report.file).opset_import if not one.domain)
+    assert beside["versions"]["onnx_opset"] == opset
     paths = pictures(garden)
     batch = np.concatenate([fed_by_the_words(beside, path) for path in paths])
     (given,) = session.run(None, {beside["inputs"][0]["name"]: batch})
@@ -180,7 +183,7 @@ def test_a_tensor_that_went_wrong_on_the_way_is_noticed(
 
 
 def test_mistakes_are_one_sentence(
-    checkpoint: Path, garden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path, garden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, not_installed: Callable[..., None]
 ) -> None:
     with pytest.raises(UserError, match="use onnx, torchscript, safetensors, pt2"):
         export(checkpoint, "tflite", pictures(garden))
@@ -191,14 +194,7 @@ def test_mistakes_are_one_sentence(
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't be written"):
         export(checkpoint, "safetensors", [broken, *pictures(garden)], out=tmp_path / "file")
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name.startswith("onnx"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    not_installed("onnx", "onnxruntime", "onnxscript")
     monkeypatch.setitem(FORMATS, "onnx", (".onnx", lambda *_: None, FORMATS["onnx"][2]))
     with pytest.raises(UserError, match="uv sync --extra onnx"):
         export(checkpoint, "onnx", pictures(garden), out=tmp_path)

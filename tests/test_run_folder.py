@@ -1,9 +1,9 @@
 """The run folder: a recipe that trains again, a log of whole lines whenever the run dies, curves that are the run's."""
 
-import builtins
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -183,6 +183,7 @@ def test_the_offer_is_what_the_authors_of_the_recipe_did(recipe: str, keep: str)
 def test_a_kill_leaves_whole_lines(tmp_path: Path, forks: Forks) -> None:
     code = """
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from tests.test_run_folder import quick
 from train.optimising.fitting import Epoch
@@ -223,15 +224,10 @@ def test_tensorboard_reads_what_was_written(garden: Path, tmp_path: Path) -> Non
         assert [one.value for one in found] == pytest.approx([epoch[name] for epoch in history], rel=1e-6)
 
 
-def test_without_tensorboard_there_is_a_sentence_and_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name.startswith("tensorboard"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+def test_without_tensorboard_there_is_a_sentence_and_no_folder(
+    tmp_path: Path, not_installed: Callable[..., None]
+) -> None:
+    not_installed("tensorboard")
     with pytest.raises(UserError, match="uv sync --extra tensorboard"):
         RunFolder.begin(tmp_path / "runs", quick(), tensorboard=True)
     assert not (tmp_path / "runs").exists()

@@ -150,7 +150,17 @@ class PreparedViews(Protocol):
 class FeaturePass(ABC):
     """One pass over the pictures: accounts for each in order, has its views computed, and hands them to the bank."""
 
-    def __init__(self, store: FeatureBank, views: Views, batch: int, known: dict[str, set[str]]) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        store: FeatureBank,
+        views: Views,
+        device: torch.device,
+        batch: int,
+        known: dict[str, set[str]],
+    ) -> None:
+        """`known` are the names of the views that the bank has, by content."""
+        self.backbone, self.device = backbone, device
         self.store, self.views, self.batch = store, views, batch
         self.names = views.names()
         self.lacking = Lacking(self.names, known)
@@ -159,6 +169,11 @@ class FeaturePass(ABC):
         self.computed = 0
         self._rows: list[tuple[str, str, torch.Tensor]] = []
         self._committed = time.monotonic()
+        self._begin()
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Make what this kind of pass holds besides."""
 
     def checked(self, pictures: Sequence[PictureRef], progress: Progress) -> list[PictureRef]:
         """As `with_their_content`."""
@@ -206,19 +221,9 @@ class FeaturePass(ABC):
 class _Run(FeaturePass):
     """The pass of this machine: other processes decode, and this one computes."""
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        store: FeatureBank,
-        views: Views,
-        device: torch.device,
-        batch: int,
-        known: dict[str, set[str]],
-    ) -> None:
-        super().__init__(store, views, batch, known)
-        self.backbone, self.device = backbone, device
+    def _begin(self) -> None:
         self._network: FrozenNetwork | None = None
-        self._staging = PixelStaging(device, batch, backbone.preprocessing.crop)
+        self._staging = PixelStaging(self.device, self.batch, self.backbone.preprocessing.crop)
         self._pixels: NDArray[np.uint8] | None = None  # no GPU is woken before the processes are forked
         self._waiting: list[tuple[str, str]] = []  # (sha256, view) of what is in _pixels, from the first on
         self._given: tuple[list[tuple[str, str]], Arriving, Arriving] | None = None  # and of what the device has

@@ -24,7 +24,7 @@ from curate.image import BrokenImage
 from curate.parallel import processors
 from curate.progress import Progress
 from train.backbones import Backbone
-from train.features.bank import BankKey, FeatureBank
+from train.features.bank import BankKey
 from train.features.extract import FeaturePass, PreparedViews, forward_halving, frozen, require_finite
 from train.features.prepare import Lacking, PictureRef, has_content, known_whole, prepared_part
 from train.features.preprocessing import Preprocessing
@@ -56,18 +56,8 @@ class PlacedViews:
 class RayPass(FeaturePass):
     """The pass of a cluster."""
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        store: FeatureBank,
-        views: Views,
-        device: torch.device,
-        batch: int,
-        known: dict[str, set[str]],
-    ) -> None:
-        super().__init__(store, views, batch, known)
-        self._backbone, self._device = backbone, device
-        self._together = batch
+    def _begin(self) -> None:
+        self._together = self.batch
         self._pool: ActorPool | None = None
         self._waiting: list[tuple[str, str, ViewPlace]] = []
 
@@ -100,9 +90,9 @@ class RayPass(FeaturePass):
             yield iter(known for known in whole if known is not None)
             return
         engine = cast(RayEngine, current_engine())
-        make = partial(NetworkAtWork, self._backbone, self.store.key, self._device.type, self.batch)
-        threads = 1 if self._device.type == "cpu" else processors()  # an Apple GPU is the only one of its machine
-        with ActorPool(engine, make, on_gpus=self._device.type == "cuda", threads=threads) as self._pool:
+        make = partial(NetworkAtWork, self.backbone, self.store.key, self.device.type, self.batch)
+        threads = 1 if self.device.type == "cpu" else processors()  # an Apple GPU is the only one of its machine
+        with ActorPool(engine, make, on_gpus=self.device.type == "cuda", threads=threads) as self._pool:
             decoded = self._decoded(engine, unknown, ahead=_PARTS_AHEAD * self._pool.size)
             yield (known if known is not None else next(decoded) for known in whole)
         self._pool = None
@@ -123,7 +113,7 @@ class RayPass(FeaturePass):
         parts = (
             (pictures[start : start + _PART], self._lacking_of(pictures[start : start + _PART])) for start in starts
         )
-        decode = partial(_decode, self.views, self._backbone.preprocessing)
+        decode = partial(_decode, self.views, self.backbone.preprocessing)
         for start, (found, block) in zip(starts, ordered_parts(engine, decode, parts, ahead=ahead), strict=True):
             row = 0
             for picture, one in zip(pictures[start : start + _PART], found, strict=True):
