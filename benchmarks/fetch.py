@@ -101,7 +101,14 @@ def pool_transport(network: "Network") -> Any:
     import httpcore2
     import httpx2
 
-    from curate.web.network import Body, CheckedBackend, Response
+    from curate.web.network import Body, Response, open_stream
+
+    class Backend(httpcore2.AsyncNetworkBackend):
+        async def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore2.AsyncNetworkStream:
+            return await open_stream(network, host, port)
+
+        async def sleep(self, seconds: float) -> None:
+            await asyncio.sleep(seconds)
 
     class Pooled(httpcore2.AsyncConnectionPool):
         async def send(self, url: httpx2.URL, request: httpcore2.Request) -> Response:
@@ -117,7 +124,7 @@ def pool_transport(network: "Network") -> Any:
         max_keepalive_connections=network.connections,
         keepalive_expiry=30.0,
         http2=True,
-        network_backend=CheckedBackend(network),
+        network_backend=Backend(),
     )
 
 

@@ -1,10 +1,9 @@
 """The way out: one HTTP client whose every connection goes to an address that was checked a moment before."""
 
-import asyncio
 import os
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +17,10 @@ from curate.printable import printable
 from curate.program import __version__
 from curate.web.addresses import Resolver, public_addresses, system_resolver
 from curate.web.hosts import COURTESY, DOCUMENTED, HostBudget
-from curate.web.streams import connect
+from curate.web.http11 import Http11Connection
+from curate.web.streams import Stream, connect
 
+_Connection = Http11Connection | httpcore2.AsyncHTTP2Connection
 _Place = tuple[bytes, bytes, int | None]
 """Scheme, host and port of a connection."""
 _LONGEST_CONTACT = 500  # characters
@@ -74,41 +75,24 @@ class Network:
         return f"florilegium/{__version__} ({contact or 'no contact given'})"
 
 
-class CheckedBackend(httpcore2.AsyncNetworkBackend):
-    """Resolves a name once per connection, checks every address, and connects to those very addresses.
+async def open_stream(network: Network, host: str, port: int) -> Stream:
+    """Resolve a name, check every address, and connect to the first of those very addresses that answers.
 
-    The connection pool knows only the name, so the Host header, TLS's server name and the certificate
-    check stay those of the URL, while a name that resolves to something else a second time (DNS
-    rebinding) gains nothing.
+    The transport knows only the name, so the Host header, TLS's server name and the certificate check stay those of the
+    URL, while a name that resolves to something else a second time (DNS rebinding) gains nothing. Raises
+    RefusedAddress, or httpcore2's ConnectError or ConnectTimeout.
     """
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,  # noqa: ARG002
-        socket_options: Iterable[Any] | None = None,  # noqa: ARG002
-    ) -> httpcore2.AsyncNetworkStream:
-        """Connect to the first address that answers. Raises RefusedAddress, or httpcore2's ConnectError."""
-        network = self._network
+    timeout = network.timeouts.connect
+    try:
+        addresses = await public_addresses(host, port, network.resolve, network.loopback_ports)
+    except OSError as error:
+        raise httpcore2.ConnectError(f"the name '{host}' does not resolve") from error
+    for address in addresses[:-1]:
         try:
-            addresses = await public_addresses(host, port, network.resolve, network.loopback_ports)
-        except OSError as error:
-            raise httpcore2.ConnectError(f"the name '{host}' does not resolve") from error
-        for address in addresses[:-1]:
-            try:
-                return await connect(address, port, timeout)
-            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
-                continue
-        return await connect(addresses[-1], port, timeout)
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait, for the pool's own use."""
-        await asyncio.sleep(seconds)
+            return await connect(address, port, timeout)
+        except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+            continue
+    return await connect(addresses[-1], port, timeout)
 
 
 class Response(httpx2.Response):
@@ -120,7 +104,7 @@ class Response(httpx2.Response):
 
 
 class CheckedTransport:
-    """Requests over connections that `CheckedBackend` opens; HTTP/2 where the server offers it.
+    """Requests over connections that `open_stream` opens; HTTP/2 where the server offers it.
 
     A connection carries one request at a time, HTTP/2 or not, because connections are what a host's budget counts.
     Idle ones wait in one list per origin, so finding one does not depend on how many there are. httpcore2's own pool
@@ -130,23 +114,22 @@ class CheckedTransport:
     """
 
     def __init__(self, network: Network) -> None:
-        self._backend = CheckedBackend(network)
+        self._network = network
         self._certificates = network.certificates
-        self._most = network.connections
-        self._idle: dict[_Place, list[httpcore2.AsyncHTTPConnection]] = {}
-        self._waiting: deque[httpcore2.AsyncHTTPConnection] = deque()
-        self._open: set[httpcore2.AsyncHTTPConnection] = set()
+        self._idle: dict[_Place, list[_Connection]] = {}
+        self._waiting: deque[_Connection] = deque()
+        self._open: set[_Connection] = set()
 
     async def send(self, url: httpx2.URL, request: httpcore2.Request) -> Response:
         """Send the request for `url`. Raises RefusedAddress or httpx2.TransportError."""
         place = (url.raw_scheme, url.raw_host, url.port)
-        connection = await self._take(place, request.url.origin)
-        try:
-            with _as_httpx():
+        with _as_httpx():
+            connection = await self._take(place) or await self._connect(request.url.origin)
+            try:
                 answer = await connection.handle_async_request(request)
-        except BaseException:
-            await self._drop(connection)
-            raise
+            except BaseException:
+                await self._drop(connection)
+                raise
         return Response(url, answer, Body(answer.stream, lambda: self._give_back(connection, place)))
 
     async def aclose(self) -> None:
@@ -156,8 +139,8 @@ class CheckedTransport:
         self._idle.clear()
         self._waiting.clear()
 
-    async def _take(self, place: _Place, origin: httpcore2.Origin) -> httpcore2.AsyncHTTPConnection:
-        """The connection to this origin that was used last, if it still stands, or a new one."""
+    async def _take(self, place: _Place) -> _Connection | None:
+        """The connection to this origin that was used last, if it still stands."""
         idle = self._idle.get(place, [])
         while idle:
             connection = idle.pop()
@@ -165,31 +148,38 @@ class CheckedTransport:
             if connection.is_available() and not connection.has_expired():
                 return connection
             await self._drop(connection)
-        if self._certificates is None and origin.scheme == b"https":
-            self._certificates = httpcore2.default_ssl_context()  # some megabytes, for those who need them
-        connection = httpcore2.AsyncHTTPConnection(
-            origin,
-            ssl_context=self._certificates,
-            keepalive_expiry=_KEPT_ALIVE,
-            http2=True,
-            network_backend=self._backend,
-        )
+        return None
+
+    async def _connect(self, origin: httpcore2.Origin) -> _Connection:
+        """A new connection, which speaks HTTP/2 where the server offers it."""
+        host = origin.host.decode("ascii")
+        stream = await open_stream(self._network, host, origin.port)
+        if origin.scheme == b"https":
+            if self._certificates is None:
+                self._certificates = httpcore2.default_ssl_context()  # some megabytes, for those who need them
+            self._certificates.set_alpn_protocols(["h2", "http/1.1"])
+            stream = await stream.start_tls(self._certificates, host, self._network.timeouts.connect)
+        connection: _Connection
+        if stream.protocol == "h2":
+            connection = httpcore2.AsyncHTTP2Connection(origin, stream, keepalive_expiry=_KEPT_ALIVE)
+        else:
+            connection = Http11Connection(stream, _KEPT_ALIVE)
         self._open.add(connection)
         return connection
 
-    async def _give_back(self, connection: httpcore2.AsyncHTTPConnection, place: _Place) -> None:
+    async def _give_back(self, connection: _Connection, place: _Place) -> None:
         """Keep a connection for the next request; of too many, the one that has been idle longest goes."""
         if not connection.is_idle() or connection.is_closed():
             await self._drop(connection)
             return
         self._idle.setdefault(place, []).append(connection)
         self._waiting.append(connection)
-        if len(self._waiting) > self._most:
+        if len(self._waiting) > self._network.connections:
             oldest = self._waiting.popleft()
             next(idle for idle in self._idle.values() if oldest in idle).remove(oldest)
             await self._drop(oldest)
 
-    async def _drop(self, connection: httpcore2.AsyncHTTPConnection) -> None:
+    async def _drop(self, connection: _Connection) -> None:
         self._open.discard(connection)
         await connection.aclose()
 

@@ -26,6 +26,11 @@ class Stream(httpcore2.AsyncNetworkStream):
         self._socket: socket.socket = writer.get_extra_info("socket")
         self._encrypted: ssl.SSLObject | None = writer.get_extra_info("ssl_object")
 
+    @property
+    def protocol(self) -> str:
+        """What the server has chosen of what TLS offered it, as "h2"; "" where it was not asked."""
+        return (self._encrypted.selected_alpn_protocol() or "") if self._encrypted else ""
+
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """The next bytes, b"" at the end."""
         with _errors(httpcore2.ReadTimeout, httpcore2.ReadError):
