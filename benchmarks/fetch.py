@@ -39,10 +39,11 @@ if TYPE_CHECKING:
     from curate.web.network import Network
 
 ROOT = Path(__file__).resolve().parent.parent
+OURS = ("httpx2[http2]==2.16.2", "httptools==0.9.0")
 PACKAGES = {
-    "florilegium": ("httpx2[http2]==2.16.2",),
-    "pool": ("httpx2[http2]==2.16.2",),
-    "pool_anyio": ("httpx2[http2]==2.16.2",),
+    "florilegium": OURS,
+    "pool": OURS,
+    "pool_anyio": OURS,
     "img2dataset": ("img2dataset",),
     "icrawler": ("icrawler",),
 }
