@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from markupsafe import Markup
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -36,6 +38,12 @@ def refused_with(said: Mapping[str, object], status: int, headers: Mapping[str, 
     if status != 413:
         return JSONResponse(said, status, given)
     return _Closing(said, status, {**given, "connection": "close"})
+
+
+async def refused_by_framework(_: Request, error: Exception) -> Response:
+    """The refusal for an HTTPException, with its headers: a handler for Starlette."""
+    assert isinstance(error, HTTPException)
+    return refused(error.status_code, error.detail, error.headers)
 
 
 def in_words(scope: Scope, send: Send) -> Send:

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
-from pages.guard import Access, Guard, new_token
+from pages.guard import POLICY, Access, Guard, new_token
 from pages.html import hash_source, static_files
 from pages.review.app import Review
 
@@ -156,6 +156,19 @@ def page() -> TestClient:
 
     app = Review(no_desk, Path("bank")).application(Access({HOST}, TOKEN, 1000))  # type: ignore[arg-type]
     return TestClient(app, base_url=f"http://{HOST}", follow_redirects=False)
+
+
+def test_what_the_page_has_no_answer_to_is_guarded_too(page: TestClient) -> None:
+    """A defect, and a method that an address lacks: `Allow` says which it has (RFC 9110, 15.5.6)."""
+    asked = TestClient(page.app, base_url=f"http://{HOST}", raise_server_exceptions=False)
+    failed = asked.get("/api/state", headers=BEARER)
+    assert failed.status_code == 500
+    assert "defect" in failed.json()["error"]
+    wrong = asked.delete("/api/undo", headers=BEARER)
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+    for answer in (failed, wrong):
+        assert answer.headers["content-security-policy"] == POLICY
+        assert answer.headers["cache-control"] == "no-store"
 
 
 REFUSED = {

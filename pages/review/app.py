@@ -10,10 +10,10 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
 
 from curate.carry_out import carry_out
 from curate.decisions import Overtaken
@@ -21,6 +21,7 @@ from curate.errors import UserError
 from curate.files.lock import Busy
 from pages.guard import Access, Guard
 from pages.html import html, static_files
+from pages.refusals import refused, refused_by_framework
 from pages.review.desk import MOST_ITEMS, Departed, Desk, Gone
 from pages.review.likeness import Likeness
 from pages.review.requests import (
@@ -85,8 +86,8 @@ class Review:
         work = partial(function, *arguments, **named)
         return await asyncio.get_running_loop().run_in_executor(self._thinking, work)
 
-    def application(self, access: Access) -> Starlette:
-        """The application, with what stands before it."""
+    def application(self, access: Access) -> ASGIApp:
+        """The application, with what stands before it: before answers to what fails, too."""
         get = [
             ("/", self.page), ("/api/state", self.state), ("/api/queue/{queue}", self.queue),
             ("/api/ids/{queue}", self.ids), ("/api/items", self.items), ("/api/changes", self.changes),
@@ -94,16 +95,16 @@ class Review:
             ("/api/map", self.map), ("/thumb/{id}", self.thumb), ("/picture/{id}", self.picture),
         ]  # fmt: skip
         post = [("/api/decide", self.decide), ("/api/undo", self.undo), ("/api/carry-out", self.carry_out)]
-        return Starlette(
+        app = Starlette(
             routes=[
                 *(Route(path, _said(answer), methods=["GET"]) for path, answer in get),
                 *(Route(path, _said(answer), methods=["POST"]) for path, answer in post),
                 Mount("/static", static_files()),
             ],
-            middleware=[Middleware(Guard, access=access)],
-            exception_handlers={HTTPException: _refused, Exception: _failed},
+            exception_handlers={HTTPException: refused_by_framework, Exception: _failed},
             lifespan=self._lifespan,
         )
+        return Guard(app, access)
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -249,30 +250,21 @@ def _said(answer: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Aw
         try:
             found = await answer(request)
         except BadRequest as error:
-            return _sentence(error, error.status)
+            return refused(error.status, str(error))
         except Busy as error:
-            return _sentence(error, 423)
+            return refused(423, str(error))
         except Unprocessable as error:
-            return _sentence(error, 422)
+            return refused(422, str(error))
         except Departed as error:
-            return _sentence(error, 410)
+            return refused(410, str(error))
         except Gone as error:
-            return _sentence(error, 404)
+            return refused(404, str(error))
         except UserError as error:
-            return _sentence(error, 400)
+            return refused(400, str(error))
         return found if isinstance(found, Response) else JSONResponse(found)
 
     return endpoint
 
 
-def _sentence(error: object, status: int) -> Response:
-    return JSONResponse({"error": str(error)}, status)
-
-
-async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return _sentence(error.detail, error.status_code)
-
-
 async def _failed(_: Request, __: Exception) -> Response:
-    return _sentence("This is a defect of the program: what it printed in its terminal says where.", 500)
+    return refused(500, "This is a defect of the program: what it printed in its terminal says where.")

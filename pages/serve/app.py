@@ -20,7 +20,7 @@ from curate.image import FORMATS, MAX_PIXELS, BrokenImage
 from curate.printable import shown
 from curate.program import __version__
 from pages.html import html, static_files, static_text
-from pages.refusals import refused, refused_with
+from pages.refusals import refused, refused_by_framework, refused_with
 from pages.serve.answering import BatchedPredictor, Explained
 from pages.serve.room import BusyError, Held, Room
 from pages.serve.uploads import Upload, pass_over, uploads_of
@@ -62,7 +62,7 @@ class PictureServer:
                 Route("/healthz", self.health),
                 Mount("/static", static_files()),
             ],
-            exception_handlers={HTTPException: _refusal, UserError: _cannot, Exception: _defect},
+            exception_handlers={HTTPException: refused_by_framework, UserError: _cannot, Exception: _defect},
             lifespan=self._lifespan,
         )
 
@@ -208,11 +208,6 @@ def _sentence(broken: BrokenImage) -> str:
 
 def _in_words(valid: Accuracy | None) -> str:
     return "" if valid is None else f"{valid.percent()}% of {valid.n:,} valid pictures right"
-
-
-async def _refusal(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return refused(error.status_code, error.detail, error.headers)
 
 
 async def _cannot(_request: Request, error: Exception) -> Response:
