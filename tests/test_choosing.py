@@ -1,6 +1,9 @@
 """The choice of which copy stays is the same, made for all clusters at once or for some at a time."""
 
+import os
 import pickle
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -16,7 +19,9 @@ from curate.cleaning.planning import CleaningPlan, make_plan
 from curate.dataset import open_dataset
 from curate.defaults import PolicyName
 from curate.engine.engines import LocalEngine
+from curate.errors import UserError
 from curate.lookalikes.clusters import Cluster
+from curate.parallel import processors
 from curate.scan import scan
 from tests.pictures import encoded, save, scene, write
 from tests.test_keepers import credit
@@ -89,6 +94,36 @@ def test_a_choice_in_parts_is_the_choice(
     sent = [picture.path for part in engine.parts for picture in part.pictures]
     assert len(sent) == len(set(sent))
     assert not any("alone" in path for path in sent), "what has no copy is not sent"
+
+
+def test_forked_processes_choose_as_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what each has learnt of its pictures is known here: why they leave is said without reading them again."""
+    for seed in range(9):
+        picture = scene(seed, 320, 240)
+        save(picture, tmp_path / "raw" / "rose" / f"{seed} whole.jpg", quality=95)
+        save(picture.crop((16, 12, 304, 228)), tmp_path / "raw" / "rose" / f"{seed} part.jpg")
+    monkeypatch.setattr(choosing, "_CONTENTS", 2)
+    here, compared = os.getpid(), Choice.keepers
+
+    def elsewhere(part: Choice) -> list[Cluster]:
+        assert os.getpid() != here
+        return compared(part)
+
+    whole = planned(tmp_path, CleanOptions(), InParts())
+    if sys.platform == "linux" and processors() > 1:
+        monkeypatch.setattr(Choice, "keepers", elsewhere)
+    found = planned(tmp_path, CleanOptions())
+    assert found == whole
+    assert len(found.decisions) == 9
+
+
+@pytest.mark.skipif(sys.platform != "linux" or processors() < 2, reason="there is nothing to fork for")
+def test_a_killed_process_is_a_sentence(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "_CONTENTS", 1)
+    monkeypatch.setattr("curate.forked._WORTH_FORKING", 2)
+    monkeypatch.setattr(Choice, "keepers", lambda _: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(UserError, match="ended with exit code -9"):
+        planned(root, CleanOptions())
 
 
 def test_what_a_part_has_read_is_not_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from curate.catalog import Picture
 from curate.cleaning.keepers import POLICIES, Evidence
 from curate.duplicates import NearDuplicates, looks_at
+from curate.errors import UserError
+from curate.forked import results_of
 from curate.lookalikes.clusters import Cluster, Copy, clusters
 from curate.lookalikes.search_engine import LocalSearch, SearchEngine
 
-_CONTENTS: Final = 256  # contents of a part: those of one cluster, or of many small ones
+_CONTENTS: Final = 32  # contents of a part: those of one cluster, or of many small ones, some seconds of work
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +101,24 @@ class CopyEngine(SearchEngine, Protocol):
 
 
 class LocalCopies(LocalSearch):
-    """All on this machine."""
+    """All on this machine, in as many processes as it has processors."""
 
     def keepers(self, choice: Choice) -> list[Cluster]:
-        """Of each picture's copies one stays."""
-        return choice.keepers()
+        """Of each picture's copies one stays. Raises UserError where a process is killed."""
+        with results_of(_chosen, list(choice.parts()), _killed) as results:
+            return choice.joined(results)
+
+
+def _chosen(part: Choice) -> tuple[Choice, list[Cluster]]:
+    """The part, with what it has learnt of its pictures, and its clusters."""
+    return part, part.keepers()
+
+
+def _killed(_: Choice, exit_code: int) -> tuple[Choice, list[Cluster]]:
+    raise UserError(
+        f"A process that compared copies ended with exit code {exit_code}, as happens where memory runs out: run the "
+        "command again when less else runs."
+    )
 
 
 def _parted(found: NearDuplicates) -> tuple[list[NDArray[np.intp]], NDArray[np.intp]]:
