@@ -206,6 +206,48 @@ def test_one_shape_in_other_colours_is_neither_copy_nor_near() -> None:
     assert not found.is_near()
 
 
+def drawn(*shapes: tuple[str, tuple[int, int, int, int]]) -> bytes:
+    """Black rings, strokes and bars on white, 96 × 96."""
+    canvas = Image.new("L", (96, 96), 255)
+    pen = ImageDraw.Draw(canvas)
+    for shape, box in shapes:
+        if shape == "ring":
+            pen.ellipse(box, outline=0, width=6)
+        elif shape == "stroke":
+            pen.line(box, fill=0, width=4)
+        else:
+            pen.rectangle(box, fill=0)
+    return encode(canvas, "PNG")
+
+
+def upright(length: int) -> tuple[str, tuple[int, int, int, int]]:
+    return "bar", (45, 48 - length // 2, 50, 48 + length // 2)
+
+
+@pytest.mark.parametrize(("one", "other"), [(46, 34), (76, 34), (34, 18)])
+def test_a_longer_bar_is_no_part_of_a_shorter_one(one: int, other: int) -> None:
+    """Whichever box lays one upon the other: that of their ink does so exactly."""
+    ratio = one / other
+    first, second = drawn(upright(one)), drawn(upright(other))
+    assert not held(first, second, (0.0, 1.0, 0.5 - 0.5 / ratio, 0.5 + 0.5 / ratio)).is_copy()
+    assert not held(second, first, (0.0, 1.0, 0.5 - 0.5 * ratio, 0.5 + 0.5 * ratio)).is_copy()
+
+
+def test_a_drawing_that_was_squeezed_as_a_whole_is_a_copy() -> None:
+    picture = Image.open(BytesIO(drawn(("ring", (24, 30, 70, 76)), ("bar", (30, 8, 66, 14)))))
+    for width, height in ((96, 70), (60, 96), (192, 96)):
+        assert held(encode(picture), encode(picture.resize((width, height), Image.Resampling.LANCZOS))).is_copy()
+
+
+def test_an_accent_above_a_letter_is_no_caption() -> None:
+    """Though it stands in an even strip that the top of the letter ends."""
+    letter = ("ring", (27, 20, 70, 72))
+    dotted = drawn(letter, ("bar", (45, 8, 51, 14)), ("bar", (38, 0, 58, 2)))
+    caron = drawn(letter, ("stroke", (39, 9, 48, 17)), ("stroke", (48, 17, 57, 9)))
+    assert not held(dotted, caron).is_copy()
+    assert not held(caron, dotted).is_copy()
+
+
 def test_even_drawings_are_compared_in_their_own_tones() -> None:
     """A photograph may be lighter and the same; of a flag the colours are what it shows."""
     assert not held(encode(bands("#800000", "#808080", "#000080"), "PNG"), encode(

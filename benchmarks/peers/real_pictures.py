@@ -1,6 +1,7 @@
 """Write a set of real pictures that look alike, out of packages that hold or make them: SET FOLDER.
 
 Pictures that are another one of the set once more are left out: reduced to 32 × 32 they differ by less than 20 levels.
+So are signs whose ink lies within a pixel of another's, and the other way round.
 """
 
 import importlib
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 SIDE, LEVELS = 32, 20
 
@@ -61,13 +63,21 @@ def qr_codes() -> Iterator[Image.Image]:
 
 def _rendered(font: Path, count: int) -> Iterator[Image.Image]:
     """So many of a font's signs, spread over all that it has, at 64 pixels."""
+    drawn: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]] = []
     signs = sorted(importlib.import_module("fontTools.ttLib").TTFont(font).getBestCmap())
     type_ = ImageFont.truetype(str(font), 64)
     for sign in signs[:: max(1, len(signs) // count)]:
         picture = Image.new("L", (96, 96), 255)
         ImageDraw.Draw(picture).text((48, 48), chr(sign), fill=0, font=type_, anchor="mm")
-        if np.ptp(np.asarray(picture)):
-            yield picture
+        box = ImageOps.invert(picture).getbbox()
+        if box is not None:  # in the middle: a sign that has another's shape elsewhere is the same drawing
+            ink = picture.crop(box)
+            centred = Image.new("L", picture.size, 255)
+            centred.paste(ink, ((96 - ink.width) // 2, (96 - ink.height) // 2))
+            there, around = (np.asarray(one) < 128 for one in (centred, centred.filter(ImageFilter.MinFilter(3))))
+            if not any((there <= wide).all() and (thin <= around).all() for thin, wide in drawn):
+                drawn.append((there, around))
+                yield centred
 
 
 SETS: dict[str, Any] = {

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from curate.catalog import Picture
 from curate.cleaning.keepers import POLICIES, Evidence
 from curate.duplicates import NearDuplicates, looks_at
-from curate.errors import UserError
 from curate.forked import results_of
 from curate.lookalikes.clusters import Cluster, Copy, clusters
-from curate.lookalikes.search_engine import LocalSearch, SearchEngine
+from curate.lookalikes.search_engine import LocalSearch, SearchEngine, raise_killed
 
 _CONTENTS: Final = 32  # contents of a part: those of one cluster, or of many small ones, some seconds of work
 
@@ -105,20 +104,13 @@ class LocalCopies(LocalSearch):
 
     def keepers(self, choice: Choice) -> list[Cluster]:
         """Of each picture's copies one stays. Raises UserError where a process is killed."""
-        with results_of(_chosen, list(choice.parts()), _killed) as results:
+        with results_of(_chosen, list(choice.parts()), raise_killed) as results:
             return choice.joined(results)
 
 
 def _chosen(part: Choice) -> tuple[Choice, list[Cluster]]:
     """The part, with what it has learnt of its pictures, and its clusters."""
     return part, part.keepers()
-
-
-def _killed(_: Choice, exit_code: int) -> tuple[Choice, list[Cluster]]:
-    raise UserError(
-        f"A process that compared copies ended with exit code {exit_code}, as happens where memory runs out: run the "
-        "command again when less else runs."
-    )
 
 
 def _parted(found: NearDuplicates) -> tuple[list[NDArray[np.intp]], NDArray[np.intp]]:

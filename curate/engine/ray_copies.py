@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 WORTH_SENDING: Final = 4_000_000
 """Hashes, below which this machine has found their pairs before tasks are under way."""
 
-_FEWEST_CANDIDATES: Final = 512  # of a task, which begins by importing and decoding
+_MOST_CANDIDATES: Final = 8_192  # of a task: at most 64 MiB of luma
 _TASKS_EACH: Final = 2  # for each processor, so that none waits long for the last
 
 
@@ -71,7 +71,7 @@ class RayCopies:
                 yield found
 
         share = len(candidates) // self._ahead()
-        at_once = min(max(share, _FEWEST_CANDIDATES), CANDIDATES_AT_ONCE)
+        at_once = min(max(share, CANDIDATES_AT_ONCE), _MOST_CANDIDATES)
         return look_again(candidates, looks, progress, looking=looking, at_once=at_once)
 
     def keepers(self, choice: Choice) -> list[Cluster]:

@@ -46,6 +46,8 @@ _BAR = 0.5  # share of a strip's pixels that have its median colour, in a bar wi
 _EVEN = 0.95  # the same in a border
 _BAR_LEVELS = 16
 _LINE = 0.15  # share of a bar's width along which another colour follows at once
+_LINE_OF_DRAWINGS = 0.5  # the same in drawings, whose even ground ends at each stroke
+_PARTS_STRETCH = 1.05  # by which a part of a drawing may be stretched; two bars of other lengths are no copies
 _LATE = 10  # rows by which a bar may reach further than what differs under it
 _WIDEST = round(0.22 * CLOSE_SIDE)  # pixels of a bar over the picture
 _EDGE = 0.012  # of the frame: what registering may be wrong by, and no content
@@ -227,11 +229,11 @@ def _compared(first: CloseLook, second: CloseLook, placement: Box) -> Comparison
     tones = _SAME_TONES if strict else _tones(a, b, overlapped, as_grey=grey[0] != grey[1])
     blur, small = _blur(first, second, placement), _is_small(first) and _is_small(second)
     error = _error(*tones.equalled(a, b), overlapped, blur, small=small, drawn=strict)
-    bars = _bars(error, a, b, overlapped)
+    bars = _bars(error, a, b, overlapped, _LINE_OF_DRAWINGS if strict else _LINE)
     difference = float(np.where(bars.mask, error, 0).max(initial=0))
     if small and (first.width, first.height) != (second.width, second.height):
         difference = np.inf
-    if not overlapped.any():
+    if not overlapped.any() or (strict and _is_stretched_part(first, second, placement)):
         difference = np.inf
     over_black = _over_black(first, second, placement)
     if over_black is not None:
@@ -253,6 +255,14 @@ def _compared(first: CloseLook, second: CloseLook, placement: Box) -> Comparison
         or (_is_part_borne_out(a, b, bars.mask, blur) if "more" in beyond else _is_borne_out(a, b, bars.mask, blur))
         or ("more" not in beyond and over_black is not None and _is_borne_out(*over_black, overlapped, blur)),
     )
+
+
+def _is_stretched_part(first: CloseLook, second: CloseLook, placement: Box) -> bool:
+    """Whether one is a part of the other, of other proportions: only a whole picture may be squeezed."""
+    left, right, top, bottom = placement
+    stretch = (right - left) * second.width * first.height / ((bottom - top) * second.height * first.width)
+    is_whole = np.abs(np.array(placement) - _WHOLE).max() <= 2 * _EDGE
+    return not is_whole and max(stretch, 1 / stretch) > _PARTS_STRETCH
 
 
 def _is_borne_out(a: Floats, b: Floats, where: Mask, blur: float) -> bool:
@@ -500,8 +510,9 @@ class _Bars(NamedTuple):
     mask: Mask
 
 
-def _bars(error: Floats, a: Floats, b: Floats, where: Mask) -> _Bars:
-    """Leave out a caption that lies over an edge of one picture: even but for its words, and set off by a line.
+def _bars(error: Floats, a: Floats, b: Floats, where: Mask, line: float) -> _Bars:
+    """Leave out a caption that lies over an edge of one picture: even but for its words, and set off by a line along so
+    much of the edge.
 
     Where both have such a strip, as two forms do, what differs in it is no caption.
     """
@@ -516,32 +527,32 @@ def _bars(error: Floats, a: Floats, b: Floats, where: Mask) -> _Bars:
         if not len(reach) or turned_bad[_WIDEST : _WIDEST + 4].any():
             continue
         end = int(reach[-1]) + 1
-        barred = [_is_bar(np.rot90(x, turns), end) for x in (a, b)]
+        barred = [_is_bar(np.rot90(x, turns), end, line) for x in (a, b)]
         if barred[0] != barred[1]:
             covered = [covered[0] or barred[0], covered[1] or barred[1]]
             turned_mask[: end + 2] = False
     return _Bars("bar" if covered[0] else "", "bar" if covered[1] else "", mask)
 
 
-def _is_bar(pixels: Floats, end: int) -> bool:
+def _is_bar(pixels: Floats, end: int, line: float) -> bool:
     """Whether the rows before `end`, or some rows more, are of one colour but for words, and a line ends them."""
-    return any(_bar_before(pixels, at) for at in range(max(4, end - 4), end + _LATE))
+    return any(_bar_before(pixels, at, line) for at in range(max(4, end - 4), end + _LATE))
 
 
-def _bar_before(pixels: Floats, end: int) -> bool:
+def _bar_before(pixels: Floats, end: int, line: float) -> bool:
     strip = pixels[: max(1, end - 1)].reshape(-1, 3)
     colour = _median_colour(strip)
-    return _share_of(strip, colour) >= _BAR and _ends(pixels, end, colour)
+    return _share_of(strip, colour) >= _BAR and _ends(pixels, end, colour, line)
 
 
-def _ends(pixels: Floats, end: int, colour: Floats) -> bool:
+def _ends(pixels: Floats, end: int, colour: Floats, line: float = _LINE) -> bool:
     """Whether a strip of that colour ends at row `end` in a line: right after it, the rows are of another colour.
 
     A scene's own ground ends here and there too, and nowhere along a line.
     """
     near = _has_colour(pixels[max(0, end - 4) : end + 5], colour)
     before, after = near[: min(end, 4) - 1], near[min(end, 4) + 2 :]
-    return len(before) > 0 and len(after) > 0 and bool((before.all(axis=0) & ~after.any(axis=0)).mean() >= _LINE)
+    return len(before) > 0 and len(after) > 0 and bool((before.all(axis=0) & ~after.any(axis=0)).mean() >= line)
 
 
 def _share_of(pixels: Floats, colour: Floats) -> float:

@@ -23,6 +23,8 @@ LOOK_AT_LEAST = 96
 _SPREAD = 6  # levels between the least and the most of a channel, that saving one colour with loss may give
 _ROUNDED = 2  # levels, by which it may change that colour
 
+_COARSE_KEPT = 4096  # of 5 KB each
+_SMALL_KEPT = 2048  # of 12 KB each
 _CLOSE_KEPT = 256  # of 200 KB each
 _FULL_KEPT = 16  # of a byte a pixel
 
@@ -84,6 +86,8 @@ class Looks:
         self.unread: set[int] = set()
         self.path = path
         self._read = read
+        self._coarse: _Kept[Look] = _Kept(_COARSE_KEPT)
+        self._small: _Kept[SmallLook] = _Kept(_SMALL_KEPT)
         self._close: _Kept[CloseLook] = _Kept(_CLOSE_KEPT)
         self._plain: dict[int, Plain | None] = {}
         self._full: _Kept[FullLook] = _Kept(_FULL_KEPT)
@@ -94,16 +98,16 @@ class Looks:
         return cls(lambda at: read_file(path(at)), path)
 
     def coarse(self, at: int) -> Look | None:
-        """At 64 × 64; not kept."""
-        return self._seen(at, look_at)
+        """At 64 × 64; the last 4,096 are kept."""
+        return self._coarse.get(at, lambda: self._seen(at, look_at))
 
     def close(self, at: int) -> CloseLook | None:
         """At 256 × 256; the last 256 are kept."""
         return self._close.get(at, lambda: self._seen(at, look_closely))
 
     def small(self, at: int) -> SmallLook | None:
-        """A small picture at its own scale; not kept."""
-        return self._seen(at, look_at_small)
+        """A small picture at its own scale; the last 2,048 are kept."""
+        return self._small.get(at, lambda: self._seen(at, look_at_small))
 
     def plain(self, at: int) -> Plain | None:
         """A picture of one colour; None for any other."""

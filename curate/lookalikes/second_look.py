@@ -19,8 +19,8 @@ from curate.lookalikes.small_pictures import are_equal
 from curate.parallel import ordered_map
 from curate.progress import Progress, silent
 
-CANDIDATES_AT_ONCE = 8_192
-"""Candidates whose pictures are held at once: at most 64 MiB of luma."""
+CANDIDATES_AT_ONCE = 512
+"""Candidates that are looked at together, on any machine: where a picture lies depends on it in the last digits."""
 
 
 DIFFERENT, NEAR, COPY = range(3)
@@ -65,8 +65,8 @@ def look_again(
     """The verdict on each candidate. Once a pair is a copy, its other guesses are not looked at.
 
     A picture is decoded once at each scale, unless the web of candidates that it belongs to is larger than memory
-    should be. A picture that cannot be decoded is different from all. `at_once` candidates are looked at together, by
-    `look_at_part` or by whom `looking` gives them to.
+    should be. A picture that cannot be decoded is different from all. About `at_once` candidates are looked at
+    together, by `look_at_part` or by whom `looking` gives them to.
     """
     verdicts = _undecided(len(candidates))
     with progress("Comparing look-alikes", len(candidates)) as advance:
@@ -87,7 +87,7 @@ def _undecided(n: int) -> Verdicts:
 
 
 def _chunks(candidates: CandidatePairs, size: int) -> Iterator[NDArray[np.intp]]:
-    """Cut into chunks that share few pictures, each pair's guesses in order.
+    """Cut into chunks that share few pictures, all guesses of a pair in one of them, in order.
 
     What hangs together stays together; and within a crowd pictures are numbered so that neighbours have like numbers
     (Cuthill and McKee, ACM National Conference 1969).
@@ -103,20 +103,25 @@ def _chunks(candidates: CandidatePairs, size: int) -> Iterator[NDArray[np.intp]]
     graph = coo_array((np.ones(2 * len(first), np.bool_), both_ways), shape=(len(pictures), len(pictures)))
     number = np.empty(len(pictures), np.intp)
     number[reverse_cuthill_mckee(graph.tocsr(), symmetric_mode=True)] = np.arange(len(pictures))
-    order = np.lexsort((np.maximum(number[first], number[second]), np.minimum(number[first], number[second])))
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+    low, high = np.minimum(number[first], number[second]), np.maximum(number[first], number[second])
+    order = np.lexsort((high, low))
+    begins = np.flatnonzero(np.diff(low[order], prepend=-1) | np.diff(high[order], prepend=-1))
+    cuts = begins[np.searchsorted(begins, np.arange(size, begins[-1] + 1, size))]
+    yield from np.split(order, np.unique(cuts))
 
 
-def look_at_part(candidates: CandidatePairs, looks: Looks) -> Verdicts:
-    """The verdict on each of some candidates, which hold all guesses of their pairs, the nearest of each pair first."""
+def look_at_part(candidates: CandidatePairs, looks: Looks, workers: int | None = None) -> Verdicts:
+    """The verdict on each of some candidates, which hold all guesses of their pairs, the nearest of each pair first.
+
+    By so many threads, one for each processor unless said.
+    """
     pictures = np.unique(np.concatenate([candidates.first, candidates.second]))
-    coarse = dict(zip(pictures.tolist(), ordered_map(looks.coarse, pictures.tolist()), strict=True))
+    coarse = dict(zip(pictures.tolist(), ordered_map(looks.coarse, pictures.tolist(), workers=workers), strict=True))
     seen = np.array([coarse[a] is not None and coarse[b] is not None for a, b in _ends(candidates)], np.bool_)
     verdicts = _undecided(len(candidates))
     small = seen & _are_small(candidates, coarse)
     whole = np.flatnonzero(small & (candidates.variant == WHOLE))
-    verdicts.verdict[whole] = _small_verdicts(candidates.take(whole), coarse, looks)
+    verdicts.verdict[whole] = _small_verdicts(candidates.take(whole), coarse, looks, workers)
     seen[small] = False  # a copy has their pixels: what only a part of one says is nothing
     pairs, pair = np.unique(candidates.pair(), return_inverse=True)
     closely = np.zeros(len(pairs), dtype=np.int64)  # guesses that were looked at closely
@@ -130,7 +135,7 @@ def look_at_part(candidates: CandidatePairs, looks: Looks) -> Verdicts:
         registered = todo[agreement.same]
         for at, (verdict, box) in zip(
             registered.tolist(),
-            _closely(candidates.take(registered), verdicts.placement[registered], looks),
+            _closely(candidates.take(registered), verdicts.placement[registered], looks, workers),
             strict=True,
         ):
             verdicts.verdict[at], verdicts.placement[at] = verdict, box
@@ -146,14 +151,16 @@ def _are_small(candidates: CandidatePairs, coarse: Mapping[int, Look | None]) ->
     return upright
 
 
-def _small_verdicts(candidates: CandidatePairs, coarse: Mapping[int, Look | None], looks: Looks) -> NDArray[np.int8]:
+def _small_verdicts(
+    candidates: CandidatePairs, coarse: Mapping[int, Look | None], looks: Looks, workers: int | None
+) -> NDArray[np.int8]:
     """The verdict on pairs of small pictures, which lie on each other as they are: int8[c].
 
     A copy is equal but for recompression. What is near agrees as copies of large pictures do in a coarse look, and no
     more of it differs than in other near pictures.
     """
     pictures = np.unique(np.concatenate([candidates.first, candidates.second])).tolist()
-    small = dict(zip(pictures, ordered_map(looks.small, pictures), strict=True))
+    small = dict(zip(pictures, ordered_map(looks.small, pictures, workers=workers), strict=True))
     equal = are_equal(candidates.first, candidates.second, small.get)
     verdict = np.where(equal, COPY, DIFFERENT).astype(np.int8)
     others = np.flatnonzero(~equal)
@@ -173,7 +180,7 @@ def _share_differing(one: Look, other: Look) -> float:
 
 
 def _closely(
-    candidates: CandidatePairs, placement: NDArray[np.float32], looks: Looks
+    candidates: CandidatePairs, placement: NDArray[np.float32], looks: Looks, workers: int | None
 ) -> Iterator[tuple[int, tuple[float, float, float, float]]]:
     """(verdict, where the first lies in the second) of candidates that register."""
 
@@ -183,7 +190,7 @@ def _closely(
         found = look_closer(int(candidates.first[row]), int(candidates.second[row]), guess, looks)
         return found if found[0] != DIFFERENT else (DIFFERENT, guess.box)
 
-    yield from ordered_map(look, range(len(candidates)))
+    yield from ordered_map(look, range(len(candidates)), workers=workers)
 
 
 def look_closer(
