@@ -17,10 +17,11 @@ from train.calibration import cross_entropy
 from train.features.views import Views
 from train.fold_assignment import NEVER, assign_folds, near_duplicate_groups
 from train.head import fit_head, require_room, threads_for
+from train.idle_options import idle_notes
 from train.metrics import Accuracy, measure_accuracy
 from train.optimising.settings import FitSettings
 from train.predict import mean_probabilities
-from train.training import Place, TrainOptions, banked, load_backbones, pictures_of
+from train.training import Place, TrainOptions, banked, load_backbones, pictures_of, require_of_the_bank
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +110,7 @@ def learning_set(root: Path, options: TrainOptions, *, folds: int, progress: Pro
         raise UserError(f"--folds {folds} holds nothing out: give 2 or more.")
     if not options.tuning.frozen:
         raise UserError("Folds and sweeps work on the feature bank, where the network is frozen: leave --unfreeze out.")
+    require_of_the_bank(options)
     dataset = open_current_split(root)
     train, _, labels = pictures_of(dataset)
     if folds > len(train):
@@ -130,6 +132,7 @@ def learning_set(root: Path, options: TrainOptions, *, folds: int, progress: Pro
         raise UserError(f"{root} has too few training pictures for {folds} folds: give fewer --folds.")
     if never:
         notes.append(f"{never} pictures are the only ones of their class, so they are learnt from in every fold.")
+    notes += idle_notes(options, options.asked)
     return LearningSet(found.features, targets, labels, fold, folds, options.seed, found.broken, notes)
 
 

@@ -98,6 +98,11 @@ class LearningOptions:
     def __post_init__(self) -> None:
         require_within(self)
 
+    @property
+    def at_once(self) -> bool:
+        """Whether the head is fitted at once, and nothing is trained in steps."""
+        return self.tuning.frozen and self.head.head != "sgd"
+
     def learning(self) -> dict[str, Any]:
         """The fields of this class alone, by name: what passes from a recipe to a run and back."""
         return {one.name: getattr(self, one.name) for one in fields(LearningOptions)}
