@@ -1,7 +1,7 @@
 """Cross-validation on the bank: folds within train that nothing crosses that `split` keeps together."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,8 @@ class LearningSet:
     seed: int  # of all that fitting draws
     broken: list[BrokenPicture]
     notes: list[str]
+    sha256: Sequence[str] = ()  # of each picture's content; () where nothing is known of groups
+    groups: Mapping[str, int] = field(default_factory=dict)  # of contents that belong with others
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +135,22 @@ def learning_set(root: Path, options: TrainOptions, *, folds: int, progress: Pro
     if never:
         notes.append(f"{never} pictures are the only ones of their class, so they are learnt from in every fold.")
     notes += idle_notes(options, options.asked)
-    return LearningSet(found.features, targets, labels, fold, folds, options.seed, found.broken, notes)
+    return LearningSet(
+        found.features, targets, labels, fold, folds, options.seed, found.broken, notes, found.sha256, groups
+    )
+
+
+def _folds_of_the_rest(data: LearningSet, learnt: NDArray[np.bool_]) -> NDArray[np.int64] | None:
+    """By which a head is chosen among the pictures `learnt` (N,): the other folds, or new ones of the only other.
+
+    None where that one is to be dealt out and nothing is known of groups.
+    """
+    if data.folds > 2:
+        return data.fold[learnt]
+    if not len(data.sha256):
+        return None
+    content = [sha256 for sha256, kept in zip(data.sha256, learnt.tolist(), strict=True) if kept]
+    return assign_folds(content, data.targets[learnt], data.groups, folds=DEFAULT_FOLDS, seed=data.seed)
 
 
 def fit_fold(data: LearningSet, fold: int, settings: FitSettings) -> FoldResult:
@@ -143,7 +160,7 @@ def fit_fold(data: LearningSet, fold: int, settings: FitSettings) -> FoldResult:
     with threads_for(settings):
         fitted = fit_head(
             data.features[learnt], data.targets[learnt.numpy()].tolist(), len(data.labels), settings, seed=data.seed,
-            fold=data.fold[learnt.numpy()],
+            fold=_folds_of_the_rest(data, learnt.numpy()),
         )  # fmt: skip
         probabilities = mean_probabilities(fitted.head, data.features[held][:, :1])
     return FoldResult(
