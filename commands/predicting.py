@@ -189,14 +189,15 @@ def predict_random(
     from curate.splitting.since_split import open_current_split
     from train.pictures import draw_held_out, spelt_as
 
-    picture, split = draw_held_out(open_current_split(data), seed)
+    dataset = open_current_split(data)
+    picture, split = draw_held_out(dataset, seed)
     file = chosen_checkpoint(checkpoint, models, data)
-    from train.evaluate import require_answers_for
+    from train.evaluate import require_answers_for_split
     from train.predict import Predictor
 
     predictor = Predictor.from_checkpoint(file, device)
     (picture,) = spelt_as(predictor.checkpoint.labels, [picture])
-    require_answers_for(file, predictor.checkpoint, [picture.label])
+    require_answers_for_split(file, predictor.checkpoint, dataset, split)
     (answer,) = predictor.predict_files([picture.path], top_k=top_k)
     training_reports.prediction(answer)
     failures = training_reports.Failures()

@@ -71,6 +71,9 @@ def train(
     told = replace(told, watch=training_reports.epoch)
     if budget is not None:
         told = _within(data, budget, told, options["backbone"], offline=offline)
+        # What is advised next is the run that was planned, without planning it anew
+        options = {**options, "backbone": told.backbone, "views": told.views}
+        change = [*(change or []), *([f"crop={told.crop}"] if told.crop else [])]
     if folds:
         _cross_validate(data, told, folds)
         following = command_line("train", data, *flags_again(recipe, options, change or [], models))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from curate.image import BrokenImage, BrokenPicture
     from demo.tour import Tour
-    from train.budget import TrainingPlan
+    from train.budget import Speed, TrainingPlan
     from train.checkpoint import Checkpoint
     from train.evaluate import SplitFigures
     from train.features.bank_shelf import ShelvedBank
@@ -183,13 +183,20 @@ def _views_computed(report: SplitFigures) -> str:
     )
 
 
+def _imagenet(speed: Speed) -> str:
+    """Top-1 as published; what stands side by side has no such figure, only one that it is ranked by."""
+    if isnan(speed.quality):
+        return "–"
+    return f"–, ranked as {speed.quality:.1f}" if speed.parts else f"{speed.quality:.1f}"
+
+
 def plan(found: TrainingPlan) -> None:
     """What each candidate would take, which is taken, and why."""
     counts = sorted(found.estimates[0].seconds)
     rows = [
         (
             one.speed.backbone,
-            "–" if isnan(one.speed.quality) else f"{one.speed.quality:.1f}",
+            _imagenet(one.speed),
             f"{1e3 * one.speed.answer(1):.0f} / {1e3 * one.speed.answer(4):.0f}",
             " / ".join(f"{one.seconds[count]:,.0f}" for count in counts),
             f"{one.speed.download:,.0f}" if one.speed.download else "",

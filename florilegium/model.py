@@ -144,12 +144,16 @@ class Model:
     ) -> Predictions:
         """Predict one picture drawn from test or, where there is none, from valid; its true class stands beside it.
 
-        The same `seed` draws the same picture. Raises `UserError` where no split is held out.
+        The same `seed` draws the same picture. Raises `UserError` where no split is held out, or where it has
+        classes that this model lacks.
         """
         from curate.splitting.since_split import open_current_split
+        from train.evaluate import require_answers_for_split
         from train.pictures import draw_held_out, spelt_as
 
-        picture, _ = draw_held_out(open_current_split(self._root_of(dataset)), seed)
+        opened = open_current_split(self._root_of(dataset))
+        picture, split = draw_held_out(opened, seed)
+        require_answers_for_split(self.path, self._checkpoint, opened, split)
         (picture,) = spelt_as(self._checkpoint.labels, [picture])
         (found,) = self._predictor(None, None, None).predict_files([picture.path], top_k=top_k)
         return Predictions([found], [(picture.label, self._checkpoint.name_of(picture.label))])

@@ -354,5 +354,19 @@ def test_networks_that_are_named_together_are_measured_each_with_its_weights(gar
     plan = plan_budget(garden, 600, told, candidates=[names])
     assert (plan.backbone, plan.crop) == (names, 0)
     assert [part.backbone for part in plan.speeds[0].parts] == names.split("+")
+
+
+def test_what_stands_side_by_side_is_given_no_published_figure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    both = Speed.of_several(KnownBackbone("fast+slow", 83.7, 1.0), [FAST, SLOW])
+    training_reports.plan(choose([both, FAST], 100, 10, 600))
+    told = " ".join(capsys.readouterr().out.split())
+    assert "–, ranked as 83.7" in told
+    assert "│ 70.0 │" in told
+
+
+def test_no_time_at_all_is_said(garden: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Nothing fits a budget of 0 s"):
         plan_budget(garden, 0.001, options(tmp_path))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import florilegium
 from curate.errors import UserError
 from tests.commanding import command
 from tests.training_ground import accuracy, grow, picture, small_checkpoint
@@ -62,7 +63,8 @@ def test_the_classes_of_the_dataset_decide(small: Checkpoint, tmp_path: Path) ->
         best_checkpoint(tmp_path, ["cat"])
 
 
-@pytest.mark.parametrize("words", [("evaluate",), ("predict-random", "--seed", "1")])
+# Whichever picture is drawn: of one seed it is of a class that the other checkpoint lacks, of another it is not
+@pytest.mark.parametrize("words", [("evaluate",), *(("predict-random", "--seed", str(seed)) for seed in range(4))])
 def test_a_dataset_is_answered_for_by_the_checkpoint_that_knows_its_classes(
     words: tuple[str, ...], small: Checkpoint, tmp_path: Path
 ) -> None:
@@ -83,6 +85,9 @@ def test_a_dataset_is_answered_for_by_the_checkpoint_that_knows_its_classes(
     refused = command(name, data, *options, "--models", models, "--checkpoint", wrong, "--device", "cpu").sentence
     assert f"that the checkpoint {wrong} lacks" in refused
     assert f"{right} knows them all: --checkpoint takes it." in refused
+    if name == "predict-random":
+        with pytest.raises(UserError, match="knows them all"):
+            florilegium.Model(wrong, device="cpu").predict_random(data, seed=int(options[-1]))
 
 
 def test_every_answer_names_the_checkpoint(small: Checkpoint, tmp_path: Path) -> None:

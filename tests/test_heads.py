@@ -1,6 +1,7 @@
 """Heads that are fitted at once: each equals a slow direct solution, and folds choose among them without a leak."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,8 +18,8 @@ from tests.training_ground import TINY, grow
 from train.checkpoint import load_checkpoint
 from train.checkpoint_facts import plain
 from train.evaluate import evaluate
-from train.fold_assignment import deal_out
-from train.folds import LearningSet, fit_fold
+from train.fold_assignment import NEVER, deal_out
+from train.folds import LearningSet, _folds_of_the_rest, cross_validate, fit_fold, learning_set
 from train.head import fit_head
 from train.heads import choice, rows
 from train.heads.choice import ChosenHead, HeadCandidate, choose_head
@@ -274,6 +275,13 @@ def test_where_each_class_has_one_picture_nothing_is_chosen_and_that_is_said() -
     assert head_logits(fitted.head, features[:, 0]).argmax(axis=1).tolist() == [0, 1, 2, 3]
 
 
+def test_where_all_pictures_lie_in_one_fold_nothing_is_chosen() -> None:
+    features, labels = clusters()
+    found = choose_head(features, np.array(labels), 4, FitSettings(head="auto"), np.zeros(len(labels), np.int64))
+    assert found.best.held_out == 0
+    assert (head_logits(found.head, features[:, 0]).argmax(axis=1) == labels).mean() > 0.9
+
+
 def test_two_classes_are_enough() -> None:
     features, labels = clusters(classes=2)
     found = chosen(features, labels, 2)
@@ -397,6 +405,21 @@ def test_folds_around_folds_hold_out_twice() -> None:
     assert one.accuracy.top1 > 0.9
     answered = one.accuracy.confusion.sum(axis=0)
     np.testing.assert_array_equal(answered, two.accuracy.confusion.sum(axis=0))
+
+
+def test_within_one_of_two_folds_the_other_is_dealt_out_anew(garden: Path, tmp_path: Path) -> None:
+    told = TrainOptions(backbone=TINY, weights="none", views=1, models=tmp_path, device="cpu")
+    data = learning_set(garden, told, folds=2)
+    learnt = data.fold != 0
+    inner = _folds_of_the_rest(data, learnt)
+    assert inner is not None
+    assert len(set(inner.tolist()) - {NEVER}) > 1
+    content = np.array(data.sha256)[learnt]
+    numbers = [data.groups.get(one, one) for one in content]
+    for number in set(numbers):  # nothing that belongs together is parted
+        assert len({int(fold) for one, fold in zip(numbers, inner, strict=True) if one == number}) == 1
+    found = cross_validate(garden, replace(told, head=FitSettings(head="ridge")), folds=2)
+    assert found.held_out == len(data.targets)
 
 
 # ---- what cannot be

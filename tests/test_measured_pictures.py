@@ -61,6 +61,14 @@ def test_a_test_without_labels_is_not_measured_on(tmp_path: Path) -> None:
         measured(root, "test")
 
 
+def test_class_folders_without_a_picture_are_not_said_to_lack_labels(tmp_path: Path) -> None:
+    root = grow(tmp_path, {"train": 1, "valid": 1})
+    for file in (root / "train").rglob("*.jpg"):
+        file.unlink()
+    with pytest.raises(UserError, match=r"has no train pictures: (?!those)"):
+        measured(root, "train")
+
+
 def test_a_flat_folder_that_was_split_is_measured_on_its_test_unless_asked_for_all(tmp_path: Path) -> None:
     root = grow(tmp_path / "flat", {".": 10})
     split(root)

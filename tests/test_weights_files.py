@@ -113,3 +113,7 @@ def test_each_of_several_networks_has_its_own(network: nn.Module, tmp_path: Path
         load_backbones(names, str(file))
     with pytest.raises(UserError, match="names resnet18, which --backbone does not"):
         load_backbones(names, f"resnet18={file},scratch_cnn=none")
+    with pytest.raises(UserError, match="names no weights of scratch_cnn"):  # a shell's variable that is not set
+        load_backbones(names, f"{TINY}={file},scratch_cnn=")
+    with pytest.raises(UserError, match="names weights of one network twice"):
+        load_backbones(names, f"{TINY}={file},{TINY}=none")

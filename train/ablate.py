@@ -28,7 +28,15 @@ from train.fold_assignment import assign_folds, near_duplicate_groups
 from train.head import fit_head, require_room, threads_for
 from train.optimising.settings import FitSettings
 from train.predict import mean_probabilities
-from train.training import Place, TrainOptions, banked, load_backbones, pictures_of, require_every_class
+from train.training import (
+    Place,
+    TrainOptions,
+    banked,
+    load_backbones,
+    pictures_of,
+    require_every_class,
+    require_of_the_bank,
+)
 
 
 def ablate(
@@ -59,6 +67,7 @@ def ablate(
     _require_seeds(seeds)
     if not options.tuning.frozen:
         raise UserError("An ablation works on the feature bank, where the network is frozen: leave --unfreeze out.")
+    require_of_the_bank(options)
     dataset = open_current_split(root)
     train, valid, labels = pictures_of(dataset)
     decisions = _decisions(dataset, audit) if "audit" in steps else None

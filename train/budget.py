@@ -37,7 +37,7 @@ from train.optimising.settings import FitSettings
 from train.options import weights_by_network
 from train.pictures import LabelledPicture
 from train.timm_networks import patch_of
-from train.training import Place, TrainOptions, load_backbones, pictures_of
+from train.training import Place, TrainOptions, load_backbones, pictures_of, require_of_the_bank
 
 VIEW_COUNTS: Final = (8, 4, 2, 1)
 SIZES: Final = (1.0, 0.75, 0.5)  # of the pixels a side that the weights were made for
@@ -175,9 +175,11 @@ def plan_budget(
 
     What can be had is what lies on this machine and, unless `offline` or without a network connection, what may be
     downloaded under a licence that allows every use. Cheap ones are measured first, and one that cannot fit by what the
-    others took is not tried. Raises UserError where nothing fits, with what the least would take.
+    others took is not tried. Raises UserError where nothing fits, with what the least would take, and before anything
+    is measured for options that leave nothing to plan.
     """
     started = time.perf_counter()
+    _require_a_choice(options)
     if candidates is None and str(options.weights) != "default":
         candidates = [options.backbone]  # weights belong to the networks that are named
     train, valid, labels = pictures_of(open_current_split(root))
@@ -291,6 +293,16 @@ def _of_several(
         return found
     heads = _time_head(found.dim, train, classes, options)
     return replace(found, head=heads[1], heads=heads)
+
+
+def _require_a_choice(options: TrainOptions) -> None:
+    """Raise UserError for a network that is to be trained, which is not timed, and for what the plan would overrule."""
+    if not options.tuning.frozen:
+        raise UserError("A budget is planned for a frozen network: leave --unfreeze out, or --budget.")
+    require_of_the_bank(options)
+    said = [name for name in ("views", "crop") if name in options.asked]
+    if said:
+        raise UserError(f"--budget chooses {' and '.join(said)}: leave {said[0]} out, or --budget.")
 
 
 def _require_candidates(wanted: Sequence[KnownBackbone], options: TrainOptions, *, offline: bool) -> None:

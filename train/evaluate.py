@@ -39,6 +39,7 @@ from train.options import Precision
 from train.pictures import (
     LabelledPicture,
     fingerprint,
+    labelled_pictures,
     pictures_to_measure,
     require_known,
     spelt_as,
@@ -265,6 +266,13 @@ def require_answers_for(path: Path, checkpoint: Checkpoint, labels: Iterable[str
     wanted = set(labels)
     offer = "" if wanted <= set(checkpoint.labels) else offer_of_another(path.parent, wanted)
     require_known(wanted, checkpoint.labels, where="The data", owner=f"the checkpoint {path}", offer=offer)
+
+
+def require_answers_for_split(path: Path, checkpoint: Checkpoint, dataset: Dataset, split: str) -> None:
+    """Raise as `require_answers_for` for what `evaluate` would be asked about on this split."""
+    pictures = spelt_as(checkpoint.labels, labelled_pictures(dataset, split))
+    answerable, _ = _answerable(checkpoint, pictures, dataset)
+    require_answers_for(path, checkpoint, (picture.label for picture in answerable))
 
 
 def side_by_side(

@@ -151,6 +151,7 @@ def describe(checkpoint: Checkpoint, classifier: Classifier, name: str, format_:
             "decode the first frame; turn it upright as EXIF says; convert to sRGB; lay transparency over white",
             "scale samples of 16 bits to 8: divide by 257; floats from 0 to 1: multiply by 255",
             "scale the short side to resize_short_side pixels, antialiased; the long side is rounded down",
+            "do that as Pillow does, in bytes: what others make of them is answered a little otherwise",
             "cut the middle crop × crop pixels",
             "where an input has resize_both_sides in its place: scale both sides to that, antialiased, and cut nothing",
             "divide by 255; channels first. Normalisation is inside the model: do not normalise.",

@@ -1,7 +1,7 @@
 """Cross-validation on the bank: folds within train that nothing crosses that `split` keeps together."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,11 @@ from train.calibration import cross_entropy
 from train.features.views import Views
 from train.fold_assignment import NEVER, assign_folds, near_duplicate_groups
 from train.head import fit_head, require_room, threads_for
+from train.idle_options import idle_notes
 from train.metrics import Accuracy, measure_accuracy
 from train.optimising.settings import FitSettings
 from train.predict import mean_probabilities
-from train.training import Place, TrainOptions, banked, load_backbones, pictures_of
+from train.training import Place, TrainOptions, banked, load_backbones, pictures_of, require_of_the_bank
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,8 @@ class LearningSet:
     seed: int  # of all that fitting draws
     broken: list[BrokenPicture]
     notes: list[str]
+    sha256: Sequence[str] = ()  # of each picture's content; () where nothing is known of groups
+    groups: Mapping[str, int] = field(default_factory=dict)  # of contents that belong with others
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +112,7 @@ def learning_set(root: Path, options: TrainOptions, *, folds: int, progress: Pro
         raise UserError(f"--folds {folds} holds nothing out: give 2 or more.")
     if not options.tuning.frozen:
         raise UserError("Folds and sweeps work on the feature bank, where the network is frozen: leave --unfreeze out.")
+    require_of_the_bank(options)
     dataset = open_current_split(root)
     train, _, labels = pictures_of(dataset)
     if folds > len(train):
@@ -130,7 +134,23 @@ def learning_set(root: Path, options: TrainOptions, *, folds: int, progress: Pro
         raise UserError(f"{root} has too few training pictures for {folds} folds: give fewer --folds.")
     if never:
         notes.append(f"{never} pictures are the only ones of their class, so they are learnt from in every fold.")
-    return LearningSet(found.features, targets, labels, fold, folds, options.seed, found.broken, notes)
+    notes += idle_notes(options, options.asked)
+    return LearningSet(
+        found.features, targets, labels, fold, folds, options.seed, found.broken, notes, found.sha256, groups
+    )
+
+
+def _folds_of_the_rest(data: LearningSet, learnt: NDArray[np.bool_]) -> NDArray[np.int64] | None:
+    """By which a head is chosen among the pictures `learnt` (N,): the other folds, or new ones of the only other.
+
+    None where that one is to be dealt out and nothing is known of groups.
+    """
+    if data.folds > 2:
+        return data.fold[learnt]
+    if not len(data.sha256):
+        return None
+    content = [sha256 for sha256, kept in zip(data.sha256, learnt.tolist(), strict=True) if kept]
+    return assign_folds(content, data.targets[learnt], data.groups, folds=DEFAULT_FOLDS, seed=data.seed)
 
 
 def fit_fold(data: LearningSet, fold: int, settings: FitSettings) -> FoldResult:
@@ -140,7 +160,7 @@ def fit_fold(data: LearningSet, fold: int, settings: FitSettings) -> FoldResult:
     with threads_for(settings):
         fitted = fit_head(
             data.features[learnt], data.targets[learnt.numpy()].tolist(), len(data.labels), settings, seed=data.seed,
-            fold=data.fold[learnt.numpy()],
+            fold=_folds_of_the_rest(data, learnt.numpy()),
         )  # fmt: skip
         probabilities = mean_probabilities(fitted.head, data.features[held][:, :1])
     return FoldResult(

@@ -72,8 +72,7 @@ def fit_head(
     where the features or the loss are not finite.
     """
     settings = settings or FitSettings()
-    if settings.cutmix:
-        raise UserError("cutmix cuts pictures, and the bank holds features: set cutmix to 0, or --unfreeze something.")
+    require_no_cutmix(settings)
     device = device or torch.device("cpu")
     if settings.head != "sgd":
         if fold is None:
@@ -154,6 +153,12 @@ def require_room(dim: int, classes: int, settings: FitSettings) -> None:
     widths = [dim, *settings.hidden, classes]
     numbers = sum((wide + 1) * narrow for wide, narrow in pairwise(widths))
     require_memory(_COPIES * 4 * numbers, "Fitting the head", "give smaller hidden layers")
+
+
+def require_no_cutmix(settings: FitSettings) -> None:
+    """Raise UserError where pieces of pictures were to be exchanged, of which there are features alone."""
+    if settings.cutmix:
+        raise UserError("cutmix cuts pictures, and the bank holds features: set cutmix to 0, or --unfreeze something.")
 
 
 class _Bank:

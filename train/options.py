@@ -98,6 +98,11 @@ class LearningOptions:
     def __post_init__(self) -> None:
         require_within(self)
 
+    @property
+    def at_once(self) -> bool:
+        """Whether the head is fitted at once, and nothing is trained in steps."""
+        return self.tuning.frozen and self.head.head != "sgd"
+
     def learning(self) -> dict[str, Any]:
         """The fields of this class alone, by name: what passes from a recipe to a run and back."""
         return {one.name: getattr(self, one.name) for one in fields(LearningOptions)}
@@ -117,12 +122,17 @@ class LearningOptions:
 def weights_by_network(weights: str | Path, networks: Sequence[str]) -> dict[str, str | Path]:
     """The weights of each network: of `resnet50=FILE,efficientnet_lite0=none` each its own, default where unnamed.
 
-    Raises UserError for a network that is not among `networks`, and for one file or tag that several would share.
+    Raises UserError for a network that is not among `networks`, is named twice or without weights, and for one file or
+    tag that several would share.
     """
     parts = [part.partition("=") for part in str(weights).split(",")]
     if all(equals and name.strip() in networks for name, equals, _ in parts):
         named = {name.strip(): value.strip() for name, _, value in parts}
-        return {name: named.get(name) or "default" for name in networks}
+        if empty := [name for name, value in named.items() if not value]:
+            raise UserError(f"--weights {weights} names no weights of {empty[0]}: give default, none, a tag or a file.")
+        if len(named) < len(parts):
+            raise UserError(f"--weights {weights} names weights of one network twice: give each its own once.")
+        return {name: named.get(name, "default") for name in networks}
     strangers = [name.strip() for name, equals, _ in parts if equals and name.strip() not in networks]
     if len(parts) > 1 and strangers:
         raise UserError(

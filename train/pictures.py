@@ -167,7 +167,7 @@ def _read(dataset: Dataset, folders: Iterable[ClassFolder]) -> list[LabelledPict
 
 def _what_to_do(dataset: Dataset, split: str) -> str:
     there = list(dict.fromkeys(folder.split for folder in dataset.class_folders() if folder.split))
-    unlabelled = any(folder.split == split for folder in dataset.folders())
+    unlabelled = split not in there and any(folder.split == split for folder in dataset.folders())
     why = "those in its folder have no labels. " if unlabelled else ""
     if split == "test" and "valid" in there:
         return f"{why}take valid, with --split valid."

@@ -37,6 +37,8 @@ class Recipe:
     reported: str = option(MISSING, "what its authors measured, on their split")
     authors_kept: Keep = option("last", "the epoch that its authors kept, in the words of `keep`: offered after a run")
     options: LearningOptions = field(default_factory=LearningOptions)
+    # The options that were given in the place of the recipe's own. A file has none: to be equal is to learn alike.
+    asked: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def frozen(self) -> bool:
@@ -168,7 +170,7 @@ def _recipe_of(file: Path, content: Mapping[str, Any], overridden: AbstractSet[s
         for key, value in content.items()
     }
     try:
-        return made_of(Recipe, checked, name=file.stem)
+        return made_of(Recipe, checked, name=file.stem, asked=frozenset(overridden))
     except UserError as error:
         raise UserError(f"The recipe {file.name} can't be used: {error}") from error
 

@@ -32,6 +32,7 @@ def options_of(
         device=device,
         names=names or {},
         recipe=recipe.name,
+        asked=recipe.asked,
         authors_kept=recipe.authors_kept,
     )
 

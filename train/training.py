@@ -37,8 +37,9 @@ from train.features.augmentation import Augmentation
 from train.features.extract import BATCH, Extraction
 from train.features.views import Views, prediction_views
 from train.fold_assignment import assign_folds, near_duplicate_groups
-from train.head import fit_head, require_room, threads_for
+from train.head import fit_head, require_no_cutmix, require_room, threads_for
 from train.heads.held_out import HeldOutHeads, ViewsGain
+from train.idle_options import idle_notes
 from train.metrics import Accuracy
 from train.optimising.distributed import Processes
 from train.optimising.fitting import Epoch, best_epoch
@@ -68,6 +69,7 @@ class TrainOptions(LearningOptions):
     device: str = DEFAULT_DEVICE
     batch: int = BATCH
     recipe: str | None = None  # the name of the recipe these options came from
+    asked: frozenset[str] = frozenset()  # the options that were given in the place of that recipe's own
     authors_kept: Keep = "last"  # the epoch that the authors of that recipe kept
     save_every: float = 60.0  # least seconds between two writes of the unfinished run
     names: Mapping[str, str] = field(default_factory=dict)  # label → human name; a label without one keeps its own
@@ -138,11 +140,7 @@ def train_head(
     on, with nothing written but the bank.
     """
     options = options or TrainOptions()
-    if options.tuning.final_crop:
-        raise UserError(
-            f"final_crop = {options.tuning.final_crop} is for a network that trains, and the bank has features of one "
-            f"size: set crop instead, or --unfreeze something."
-        )
+    require_of_the_bank(options)
     dataset = open_current_split(root)
     train, valid, labels = pictures_of(dataset)
     place = Place.of(options, processes, progress)
@@ -221,6 +219,16 @@ def train_head(
         unfinished,
         clock,
     )
+
+
+def require_of_the_bank(options: TrainOptions) -> None:
+    """Raise UserError for what no frozen network can do, before it has computed anything."""
+    if options.tuning.final_crop:
+        raise UserError(
+            f"final_crop = {options.tuning.final_crop} is for a network that trains, and the bank has features of one "
+            f"size: set crop instead, or --unfreeze something."
+        )
+    require_no_cutmix(options.head)
 
 
 def _gain_of_views(
@@ -359,11 +367,13 @@ def finished(
         broken=trained.broken,
         computed=trained.computed,
         notes=trained.notes
+        + idle_notes(options, options.asked)
         + data_notes(
             options.head,
             labels,
             trained.valid_labels,
             balanced=trained.balanced,
+            at_once=options.at_once,
             history=trained.history[-options.tuning.final_epochs :] if options.tuning.final_crop else trained.history,
             authors_kept=options.authors_kept,
         )
@@ -548,16 +558,18 @@ def data_notes(
     valid: Sequence[str],
     *,
     balanced: bool,
+    at_once: bool = False,
     history: Sequence[Epoch] = (),
     authors_kept: Keep = "last",
 ) -> list[str]:
     """Sentences on what the pictures allow; `valid` are the labels of the pictures that were measured on.
 
+    `at_once` says that the head was fitted without steps, so that there were no epochs to choose from.
     `authors_kept` is the epoch that the authors of the recipe kept.
     """
     notes = []
     if balanced and settings.balance:
-        by = settings.balance_by if settings.head == "sgd" else "logits"
+        by = "logits" if at_once else settings.balance_by
         how = {
             "sampling": "balanced sampling changes no class's share; it draws with replacement all the same, so an "
             "epoch shows some pictures twice and others not",
@@ -570,7 +582,7 @@ def data_notes(
         notes.append(f"{len(unmeasured)} of {len(labels)} classes have no valid picture, so nothing is known of them.")
     if valid and settings.keep == "last" and (offered := _offer(history, authors_kept)):
         notes.append(offered)
-    if valid and settings.keep != "last":
+    if valid and settings.keep != "last" and not at_once:
         notes.append("The epoch was chosen on valid, so its figure there is flattered: only test tells the truth.")
     return notes
 

@@ -148,6 +148,8 @@ class _Jury:
         numbers, counts = np.unique(fold[fold >= 0], return_counts=True)
         before = np.cumsum(counts) - counts
         self.folds: list[int] = numbers[before < ENOUGH].tolist()
+        if int(counts.sum()) == counts.max(initial=0) == len(fold):
+            self.folds = []  # without the only fold there is nothing to learn from
         self.fold = np.where(np.isin(fold, self.folds), fold, -1)  # (N,)
         self.held = np.concatenate([np.flatnonzero(fold == one) for one in self.folds] or [np.zeros(0, np.int64)])
         self.truth = targets[self.held]
