@@ -26,6 +26,7 @@ from commands import (
     touring,
     training,
 )
+from commands.disk_paths import with_paths_on_disk
 from curate.program import COMMAND, __version__
 
 # Plain help: rich's takes a quarter of a second to import, and --help should answer at once.
@@ -69,7 +70,7 @@ ROAD = (
 )
 for command in ROAD:
     text = (getdoc(command) or "").replace("cli.py", COMMAND)  # the docstrings have it as it is called in the checkout
-    app.command(command.__name__.replace("_", "-"), help=text)(command)
+    app.command(command.__name__.replace("_", "-"), help=text)(with_paths_on_disk(command))
 
 
 def tell_version(wanted: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from commands.console import say, table
 from commands.report_lines import MOST_ROWS, class_and_name
+from curate.plurals import with_noun
 
 if TYPE_CHECKING:
     from curate.compare import CompareReport
@@ -38,7 +39,7 @@ def comparison(report: CompareReport) -> None:
         say(f"… and {len(report.leaks) - MOST_ROWS:,} more leaks.")
     for root, broken in zip((report.first, report.second), report.broken, strict=True):
         if broken:
-            say(f"Left out of {root}: {len(broken):,} broken files, such as {broken[0].path}.")
+            say(f"Left out of {root}: {with_noun(len(broken), 'broken file')}, such as {broken[0].path}.")
     leaking = Counter((leak.first_split, leak.second_split) for leak in report.leaks)
     for (first, second), count in sorted(leaking.items()):
         say(f"Leaks between {first} of {report.first} and {second} of {report.second}: {count:,}.")

@@ -63,7 +63,8 @@ def evaluate(
         Split | None, typer.Option(help="The split to measure on.  [default: test, or valid where there is none]")
     ] = None,
     plain: Annotated[
-        Path | None, typer.Option("--data", help="Measure on all of this folder of class folders, split or not.")
+        Path | None,
+        typer.Option("--data", parser=located, help="Measure on all of this folder of class folders, split or not."),
     ] = None,
     views: Views = None,
     abstain: Abstain = None,
@@ -95,6 +96,8 @@ def evaluate(
         write_evaluation(evaluation, out, force=force)
     if evaluation.split:
         following = command_line("predict-random", data, "--checkpoint", file)
+    elif is_remote(data):  # `predict` reads files of this disk
+        following = command_line("model-card", "--checkpoint", file)
     else:
         following = command_line("predict", Path(evaluation.paths[0]), "--checkpoint", file)
     measured = evaluation.split or "all pictures"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from commands.console import say, table
 from commands.report_lines import MOST_CLASSES, MOST_ROWS, companions_in_words
+from curate.plurals import with_noun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,7 +92,7 @@ def _left_out(report: SplitReport) -> None:
     for path in report.orphaned[:MOST_ROWS]:
         say(f"Kept as a picture of its own, because its original is gone: {path}.")
     if report.broken:
-        say(f"Left out: {len(report.broken):,} broken files, such as {report.broken[0]}.")
+        say(f"Left out: {with_noun(len(report.broken), 'broken file')}, such as {report.broken[0]}.")
     if report.unreadable:
         say(f"Left out, as nothing here reads them: {len(report.unreadable):,}, such as {report.unreadable[0]}.")
 

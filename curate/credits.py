@@ -133,6 +133,11 @@ def _is_there(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
+def recorded_names(dataset: Dataset, catalog: Catalog) -> dict[str, str]:
+    """Label → name: those that came with a dataset's pictures, and before them those under which it was scraped."""
+    return {**dataset.names_along, **names_on_record(catalog)}
+
+
 def names_on_record(catalog: Catalog) -> dict[str, str]:
     """Label → name, as the classes were called when they were scraped; nothing where none was."""
     try:
@@ -146,7 +151,7 @@ def scraped_names(dataset: Dataset) -> dict[str, str]:
     """The same of a dataset whose catalog is not open, and the names that came with its pictures."""
     try:
         with Catalog.open_read_only(dataset.catalog_path) as catalog:
-            return {**dataset.names_along, **names_on_record(catalog)}
+            return recorded_names(dataset, catalog)
     except UserError:
         return dict(dataset.names_along)
 

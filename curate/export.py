@@ -8,7 +8,7 @@ from typing import get_args
 
 from curate.catalog import Catalog
 from curate.catalog.credits import Credit
-from curate.credits import CREDITS, credits_text, names_on_record
+from curate.credits import CREDITS, credits_text, recorded_names
 from curate.dataset import natural_key, open_to_write
 from curate.decoding.formats import is_not_readable
 from curate.defaults import DEFAULT_FORMAT, Format
@@ -120,7 +120,7 @@ def export(
         with Catalog.open(dataset.catalog_path) as catalog:
             finish_moves(dataset, catalog)
             scanned = scan(dataset, catalog, progress)
-            found, _ = names_for(dataset.root, labels, names, names_on_record(catalog))
+            found, _ = names_for(dataset.root, labels, names, recorded_names(dataset, catalog))
             examples = read_examples(dataset, catalog, labels, [found[label] for label in labels])
             unreadable = [path for path, _ in catalog.unreadable()]
             broken = [picture.path for picture in catalog.broken() if not is_not_readable(picture.broken)]

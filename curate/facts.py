@@ -136,11 +136,12 @@ class _Import:
         self._dataset, self._catalog = dataset, catalog
         self._there: dict[str, tuple[ClassFolder, Stamp]] = {}
         self._seen: dict[str, Seen] = {}
+        self._settled: set[str] = set()  # paths of which no further row is wanted: a picture counts once
         for folder in dataset.folders():
             self._seen |= catalog.seen_in(folder.path)
             self._there |= {path: (folder, Stamp.of(stat)) for path, stat in dataset.files_in(folder) if stat}
         self._counts = dict.fromkeys(("taken", "known", "by_stamp", "decoded", "elsewhere"), 0)
-        self._refused: list[BrokenPicture] = []
+        self._refused: dict[str, BrokenPicture] = {}
         self._readers = readers_for([dataset.root])
         self._draw = random.SystemRandom()  # whoever wrote the facts cannot know which are looked at
 
@@ -154,10 +155,14 @@ class _Import:
             ):
                 advance(1)
                 path = row.file.picture.path
+                if path in self._settled:  # by another row of these
+                    continue
                 if stamp is None:
-                    self._refused.append(BrokenPicture(path, why))
+                    self._refused[path] = BrokenPicture(path, why)
                     continue
                 self._counts["by_stamp"] += why == "stamp"
+                self._settled.add(path)
+                self._refused.pop(path, None)
                 folder = self._there[path][0]
                 place = {"folder": folder.path, "label": folder.label, "split": folder.split or ""}
                 proved.append((row, placed_at(row, **place, stamp=stamp)))
@@ -169,7 +174,7 @@ class _Import:
 
     def report(self) -> FactsTaken:
         """What became of all rows."""
-        return FactsTaken(**self._counts, refused=self._refused)
+        return FactsTaken(**self._counts, refused=list(self._refused.values()))
 
     def _is_wanted(self, row: FactRow) -> bool:
         """Whether a row's file is there, and is not known as it is already."""
@@ -177,10 +182,14 @@ class _Import:
         if path not in self._there:
             self._counts["elsewhere"] += 1
             return False
+        if path in self._settled:
+            return False
         seen = self._seen.get(path)
         _, stamp = self._there[path]
         known = seen is not None and not seen.lacks_a_fact and (seen.stamp, seen.state) == (stamp, "present")
-        self._counts["known"] += known
+        if known:
+            self._counts["known"] += 1
+            self._settled.add(path)
         return not known
 
     def _proof(self, row: FactRow) -> tuple[str, Stamp | None]:

@@ -1,5 +1,6 @@
 """What a flat dataset leaves behind when it is renamed: the folder beside it with its catalog and quarantine."""
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -9,12 +10,14 @@ from curate.errors import UserError
 
 _HOME_ENDING: Final = ".florilegium"
 _CATALOG: Final = "catalog.sqlite"
+_OF_AN_ADDRESS: Final = re.compile(r".*-[0-9a-f]{8}\.florilegium", re.DOTALL)  # as `home_of_address` names it
 
 
 def homes_without_dataset(dataset: Dataset, part: str) -> list[Path]:
     """The homes beside a flat dataset that hold a `part`, and whose own dataset is no longer there.
 
     Renaming the dataset does not rename its home. Another layout keeps both within the dataset, and has none beside it.
+    What is kept about an address (`NAME-<8 digits>.florilegium`) was no folder's home.
     """
     if dataset.layout != "flat":
         return []
@@ -26,6 +29,7 @@ def homes_without_dataset(dataset: Dataset, part: str) -> list[Path]:
         home
         for home in beside
         if home.name.endswith(_HOME_ENDING)
+        and not _OF_AN_ADDRESS.fullmatch(home.name)
         and home != dataset.home
         and (home / part).exists()
         and not home.with_name(home.name.removesuffix(_HOME_ENDING)).exists()

@@ -156,13 +156,30 @@ def _oxford_labels(root: Path, labels: Sequence[str]) -> set[str]:
     if len(numbers) == len(_OXFORD_LABELS):
         return set(numbers)
     if not is_remote(root) and any(
-        (match := _OXFORD_PICTURE.fullmatch(picture.name)) and 1 <= int(match[1]) <= _OXFORD_PICTURES
+        _is_oxford_picture(picture.name)
         for label in sorted(numbers)
         for folder in (label, f"raw/{label}", *(top.class_folder(label) for top in top_folders(root)))
         for picture in (root / folder).glob("image_*.jpg")
     ):
         return set(numbers)
     return set()
+
+
+def oxford_names(pictures: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Label → Oxford-102's name, where one of these (label, file name) proves that the numbered labels are Oxford's.
+
+    For pictures that were listed already, where a folder of theirs cannot be looked into.
+    """
+    if not NAMES_FILE.is_file() or not any(
+        label in _OXFORD_LABELS and _is_oxford_picture(name) for label, name in pictures
+    ):
+        return {}
+    return load_names()
+
+
+def _is_oxford_picture(name: str) -> bool:
+    found = _OXFORD_PICTURE.fullmatch(name)
+    return found is not None and 1 <= int(found[1]) <= _OXFORD_PICTURES
 
 
 def _read(file: Path) -> dict[str, SearchTerms]:

@@ -214,6 +214,22 @@ def test_rows_of_files_that_are_not_there_are_counted(root: Path, tmp_path: Path
     assert import_facts(other, tmp_path / "facts") == FactsTaken(taken=4, decoded=4, elsewhere=2)
 
 
+@pytest.mark.parametrize("in_one_file", [True, False])
+def test_a_picture_that_is_told_of_twice_counts_once(root: Path, tmp_path: Path, in_one_file: bool) -> None:
+    """Whether the rows stand in one file or in two, as where two exports lie in one folder."""
+    export_facts(root, tmp_path / "facts")
+    (file,) = (tmp_path / "facts").iterdir()
+    if in_one_file:
+        table = parquet.read_table(file)
+        parquet.write_table(pyarrow.concat_tables([table, table]), file)
+    else:
+        shutil.copy(file, file.with_name("once more.parquet"))
+    other = elsewhere(root, tmp_path / "other")
+    assert import_facts(other, tmp_path / "facts") == FactsTaken(taken=6, decoded=6)
+    assert import_facts(other, tmp_path / "facts") == FactsTaken(known=6)
+    assert known(other) == known(root)
+
+
 @pytest.mark.parametrize("values", [
     {"path": "../../etc/passwd"}, {"sha256": "x"}, {"blurred_score": 7.0}, {"format": "JPEG\x1b[2J"}, {"size": -1},
     {"windows": [1, 2]}, {"width": None}, {"blurred_score": None}, {"flat_colour": 1 << 30, "windows": None},

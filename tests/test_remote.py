@@ -1,7 +1,9 @@
 """A dataset in a bucket: cleaned, split, exported and learnt from where it lies, as a folder is."""
 
+import json
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -192,10 +194,79 @@ def test_parquet_is_exported_file_by_file(bucket: MemoryBucket, flowers: Path) -
 
 def test_what_needs_a_folder_says_so(bucket: MemoryBucket, flowers: Path) -> None:
     bucket.fill(flowers, "flowers")
-    assert "rename it there" in command("clean", ADDRESS, "--merge", "rose=lily of Ünïcödé 百合", "--yes").sentence
+    for last in ("--yes", "--dry-run"):  # a plan that nobody could carry out is not written either
+        assert "rename it there" in command("clean", ADDRESS, "--merge", "rose=lily of Ünïcödé 百合", last).sentence
+    assert not list(Path.cwd().rglob("plan.jsonl"))
+    assert "`review` has no place" in command("review", ADDRESS, "--no-open").sentence
+    assert "s3://bucket/flowers is an address" in command("compare", ADDRESS, flowers).sentence
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("show", ADDRESS, "--out", "s3://bucket/sheet.png"),
+        ("train", ADDRESS, "--models", "s3://bucket/models"),
+        ("evaluate", ADDRESS, "--checkpoint", "s3://bucket/models/model.pth"),
+        ("report", ADDRESS, "--out", "s3://bucket/report.html"),
+    ],
+)
+def test_an_address_where_only_this_disk_will_do_is_refused(
+    bucket: MemoryBucket, flowers: Path, words: tuple[str, ...]
+) -> None:
+    """And no folder `s3:` is made for what was to lie in the bucket."""
+    bucket.fill(flowers, "flowers")
+    assert f"{words[-1]} is an address" in command(*words).sentence
+    assert not list(Path.cwd().iterdir())
+
+
+def test_what_is_predicted_lies_on_this_disk(bucket: MemoryBucket, flowers: Path, tmp_path: Path) -> None:
+    bucket.fill(flowers, "flowers")
+    checkpoint = train_quickly(flowers, tmp_path / "models").checkpoint if split(flowers) else None
+    one = "s3://bucket/flowers/rose/picture 2.jpg"
+    assert f"{one}: an address" in command("predict", one, "--checkpoint", checkpoint).sentence
+    ended = command("evaluate", "--data", ADDRESS, "--checkpoint", checkpoint)
+    assert ended.code == 0, ended.err
+    assert "21" in ended.out
+    assert "Next: " in ended.out
+    assert "cli.py predict" not in ended.out
+
+
+def test_a_backslash_in_a_key_is_a_character(bucket: MemoryBucket, flowers: Path) -> None:
+    bucket.fill(flowers, "flowers")
+    bucket.put("flowers/rose/s\\b.jpg", encoded_field(field(91)))
+    bucket.put("flowers/rose/s/b.jpg", encoded_field(field(92)))
+    assert clean(THERE, yes=True).scan.read == 24
+    assert sum(split(THERE).counts.get("rose", {}).values()) == 12
+    assert verify(THERE).in_order
+
+
+def test_what_is_kept_about_a_bucket_is_no_former_home_of_a_folder(bucket: MemoryBucket, flowers: Path) -> None:
+    bucket.fill(flowers, "flowers")
+    clean(THERE, dry_run=True)
+    shutil.copytree(flowers, "copied")
+    ended = command("clean", "copied", "--dry-run")
+    assert ended.code == 0
+    assert "renamed" not in ended.out + ended.err
+
+
+def test_oxford_s_flowers_have_their_names_in_a_bucket_too(bucket: MemoryBucket, tmp_path: Path) -> None:
+    for label in ("21", "51"):
+        for number in range(6):
+            name = f"image_0{label}{number}0.jpg"
+            bucket.put(f"flowers/{label}/{name}", encoded_field(field(int(label) * 10 + number)))
+    split(THERE)
+    export(THERE, tmp_path / "out", format="webdataset")
+    names = [one["name"] for one in json.loads((tmp_path / "out" / "labels.json").read_text())]
+    assert names == ["fire lily", "petunia"]
+    bucket.put("flowers/cat_to_name.json", b'{"21": "mine", "51": "yours"}')
+    forget_listings()
+    export(THERE, tmp_path / "own", format="webdataset")
+    assert [one["name"] for one in json.loads((tmp_path / "own" / "labels.json").read_text())] == ["mine", "yours"]
 
 
 MISTAKES = {
+    "ftp://user:pass@host/flowers": "s3://, gs://, http://",
+    "file:///flowers": "the path of a folder",
     "s3://bucket/nothing": "nothing",
     "s3://user:pass@bucket/flowers": "without a password",
     "https://example.org/shards?X-Amz-Signature=abc": "without a password",

@@ -257,3 +257,21 @@ def test_keys_that_could_lead_elsewhere_are_passed_over(s3: Bucket) -> None:
     for key in ("a/1.jpg", "b/2.jpg", "a/../../x/3.jpg", "a//4.jpg", "./5/6.jpg", ".hidden/7.jpg", "loose.jpg"):
         s3.put(f"flowers/{key}", encoded_field(field(1)))
     assert {file.path for file in open_dataset(THERE).files()} == {"a/1.jpg", "b/2.jpg"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [("AWS_PROFILE", "nosuch", "ProfileNotFound"), ("FSSPEC_S3", '{"nosuch": true}', "TypeError")],
+)
+def test_a_setting_that_cannot_be_is_no_outage(
+    s3: Bucket, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, said: str
+) -> None:
+    """It is said at once, and of no connection: no further try mends it."""
+    import fsspec
+
+    if setting == "FSSPEC_S3":
+        monkeypatch.setitem(fsspec.config.conf, "s3", {"nosuch": True})  # it is read when fsspec is imported
+    else:
+        monkeypatch.setenv(setting, value)
+    with pytest.raises(UserError, match=rf"settings for s3://bucket/a .* cannot be used \({said}\)"):
+        read_file(located("s3://bucket/a"))

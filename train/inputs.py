@@ -9,6 +9,7 @@ from typing import Final
 from curate.dataset import natural_key
 from curate.decoding.formats import is_named_as_picture
 from curate.errors import UserError
+from curate.files.addresses import is_remote, refusal_as_path
 from curate.image import BrokenImage
 
 STANDARD_INPUT: Final = "-"
@@ -43,6 +44,9 @@ def _standard_input() -> Iterator[str]:
 
 
 def _files(path: Path) -> Iterator[Path | BrokenImage]:
+    if refusal_as_path(path) or is_remote(path):
+        yield BrokenImage(str(path).replace(":/", "://", 1), "an address, where only files of this disk are read")
+        return
     if not os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises for a name that is too long
         yield path  # one that is missing becomes an answer in its place, which says so
         return

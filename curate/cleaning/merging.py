@@ -36,9 +36,18 @@ def merges_of(words: Sequence[str]) -> dict[str, str]:
 
 
 def require_classes(dataset: Dataset, catalog: Catalog, merges: Mapping[str, str]) -> None:
-    """Raise `UserError` for a class that is not there, but for one that was merged before: the command is repeated."""
+    """Raise `UserError` for a class that is not there, but for one that was merged before: the command is repeated.
+
+    And for any of a dataset whose files stay as they lie, also where only a plan is wanted: none could be carried out.
+    """
     if not merges:
         return
+    if dataset.is_fixed:
+        label, into = next(iter(merges.items()))
+        raise UserError(
+            f"The class {label} cannot become {into}, for the files of {dataset.root} stay as they lie: rename it "
+            "there, or leave that out."
+        )
     labels = set(dataset.labels())
     known = labels | {dataset.label_in(moved.path) for moved in class_moves_done(catalog)}
     for label, into in merges.items():

@@ -13,6 +13,7 @@ from curate.errors import UserError
 SCHEMES: Final = ("s3", "gs", "http", "https")
 
 _ADDRESS: Final = re.compile(rf"({'|'.join(SCHEMES)}):/+(.+)", re.DOTALL)  # pathlib makes one slash of two
+_ANY_ADDRESS: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):[/\\]+(.*)", re.DOTALL)  # one letter is a drive
 _SECRET: Final = re.compile(r"[^/]*@|[^?#]*[?#]")
 
 if sys.platform == "win32":
@@ -30,8 +31,10 @@ class RemotePath(_Native):
 
     def __str__(self) -> str:
         """The address."""
-        found = _ADDRESS.fullmatch(super().__str__().replace("\\", "/"))
-        return f"{found[1]}://{found[2]}" if found else super().__str__()
+        # Windows writes paths with backslashes; elsewhere one is a character of an object's name as any other
+        written = super().__str__().replace("\\", "/") if sys.platform == "win32" else super().__str__()
+        found = _ADDRESS.fullmatch(written)
+        return f"{found[1]}://{found[2]}" if found else written
 
     def __fspath__(self) -> str:
         """What the disk would look for, and never finds."""
@@ -83,3 +86,20 @@ def located(path: str | Path) -> Path:
             "down with it: put credentials into the environment, as docs/remote.md says."
         )
     return RemotePath(f"{found[1]}:/{found[2].rstrip('/')}")
+
+
+def refusal_as_path(path: Path) -> str:
+    """Why a path that was not `located` can be no path of this disk, for it was written as an address, in a sentence;
+    "" for any other. A folder that bears such a name is given by its absolute path.
+    """
+    found = None if is_remote(path) else _ANY_ADDRESS.fullmatch(str(path))
+    if found is None:
+        return ""
+    scheme = found[1].lower()
+    rest = "…" if _SECRET.match(found[2]) else found[2].replace("\\", "/")
+    if scheme in SCHEMES:
+        return f"{scheme}://{rest} is an address, and here a file or a folder of this disk is wanted: give its path."
+    return (
+        f"{scheme}://{rest} is an address of a kind that is not known: give one of "
+        f"{', '.join(f'{one}://' for one in SCHEMES)}, or the path of a folder."
+    )

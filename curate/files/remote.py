@@ -34,6 +34,21 @@ _PACKAGES = {
 }
 _NO_ADDRESS = {"ParamValidationError", "ValueError", "InvalidURL"}
 _CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "NoAuthTokenError", "DefaultCredentialsError"}
+_CONFIGURATION = {
+    "ConfigNotFound",
+    "ConfigParseError",
+    "InvalidConfigError",
+    "InvalidEndpointConfigurationError",
+    "InvalidMaxRetryAttemptsError",
+    "InvalidProxiesConfigError",
+    "InvalidRegionError",
+    "InvalidRetryModeError",
+    "NoRegionError",
+    "ProfileNotFound",
+    "TypeError",  # an argument in FSSPEC_S3 that s3fs does not have
+    "UnsupportedS3ConfigurationError",
+}
+"""What no further try mends: AWS_PROFILE, a file of settings, or FSSPEC_S3 says what cannot be."""
 
 
 class RemoteStat(NamedTuple):
@@ -225,6 +240,11 @@ def _with_patience(path: Path, ask: Callable[[Any, str], T]) -> T:
         except _FINAL as error:
             raise OSError(errno.EINVAL, f"it cannot be had ({type(error).__name__})", name) from error
         except Exception as error:  # each library has its own for a connection that breaks
+            if type(error).__name__ in _CONFIGURATION:
+                raise UserError(
+                    f"The settings for {name} in the environment or in the libraries' files cannot be used "
+                    f"({type(error).__name__}): correct them, or leave them out."
+                ) from error
             if type(error).__name__ in _CREDENTIALS:
                 raise UserError(
                     f"There are no credentials for {name}: put them into the environment, as docs/remote.md says."

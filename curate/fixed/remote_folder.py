@@ -14,6 +14,7 @@ from curate.fixed.fixed_dataset import FixedDataset, FixedPicture, home_of_addre
 from curate.folders import is_hidden_folder
 from curate.forked import done_apart
 from curate.layout import LayoutKind
+from curate.names import oxford_names
 from curate.parallel import ordered_map
 from curate.split_names import splits_by_own_name
 
@@ -35,7 +36,8 @@ def open_remote_folder(root: Path) -> FixedDataset:
         raise UserError(
             f"{root} holds no class folders: put each class's pictures into a folder of their own, {root}/<class>/."
         )
-    dataset = FixedDataset(root, kind, home_of_address(root), found, strangers=len(entries) - len(found))
+    names = oxford_names((picture.label, picture.name) for picture in found)
+    dataset = FixedDataset(root, kind, home_of_address(root), found, strangers=len(entries) - len(found), names=names)
     refuse_twins(dataset.class_folders())
     return dataset
 

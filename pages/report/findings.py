@@ -17,7 +17,7 @@ from curate.cleaning.placed_copies import part_placements
 from curate.cleaning.plan import PlanLine, read_plan
 from curate.companions import COMPANION_OF, is_picture
 from curate.counts import count_files
-from curate.credits import licences_of, names_on_record
+from curate.credits import licences_of, recorded_names
 from curate.dataset import Dataset, open_dataset, still_there
 from curate.decisions import Answers
 from curate.defaults import DEFAULT_DEVICE
@@ -150,7 +150,7 @@ def gather(root: Path, options: ReportOptions, progress: Progress = silent) -> R
     with still_there(dataset.root), catalog_to_look(dataset) as catalog:
         cleaning = find_to_clean(dataset, catalog, progress)
         pictures = catalog.pictures()
-        called, _ = names_for(dataset.root, dataset.labels(), recorded=names_on_record(catalog))
+        called, _ = names_for(dataset.root, dataset.labels(), recorded=recorded_names(dataset, catalog))
         found = ReportFindings(
             root=root,
             dataset=dataset,

@@ -20,7 +20,7 @@ from curate.catalog.overview import changes_by_others, state_in_short
 from curate.cleaning.plan import PlanLine
 from curate.cleaning.planning import REASONS
 from curate.cleaning.suspects import IRRELEVANT, MISLABELLED
-from curate.credits import names_on_record
+from curate.credits import recorded_names
 from curate.dataset import Dataset
 from curate.decisions import (
     ACTIONS,
@@ -117,7 +117,7 @@ class Desk:
         labels = self.dataset.labels()
         self.names = dict.fromkeys(labels, "")
         with suppress(UserError):  # a names file that cannot be used is no reason to show nothing
-            self.names |= names_for(self.dataset.root, labels, recorded=names_on_record(catalog))[0]
+            self.names |= names_for(self.dataset.root, labels, recorded=recorded_names(self.dataset, catalog))[0]
         self._listings: OrderedDict[tuple[str, Wanted, int], Listing] = OrderedDict()
         self.view = View(self.gallery, self.queues, self.record)
         self._decided: dict[str, set[int]] = {name: set() for name in self.queues}

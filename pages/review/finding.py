@@ -18,10 +18,15 @@ from pages.review.queues import ReviewedPlan
 def prepare(root: Path, who: str, plan: Path | None = None, progress: Progress = silent) -> "partial[Desk]":
     """Bring the catalog up to date, make a plan where none was made, and give what opens the desk.
 
-    Needs no lock, as `clean --dry-run` needs none. Raises `UserError` for a dataset whose catalog cannot be written,
-    which is where decisions go, and for a plan that cannot be read.
+    Needs no lock, as `clean --dry-run` needs none. Raises `UserError` for a dataset whose files stay as they lie,
+    for one whose catalog cannot be written, which is where decisions go, and for a plan that cannot be read.
     """
     dataset = open_dataset(root)
+    if dataset.is_fixed:  # said before hours of decisions, not by the button that moves files
+        raise UserError(
+            f"{root} stays as it is, so `review` has no place for files there: give a folder, or look at the plan with "
+            "`show --plan`."
+        )
     place = dataset.home if dataset.home.exists() else dataset.home.parent
     if not os.access(place, os.W_OK):
         raise UserError(
