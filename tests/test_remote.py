@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -339,3 +340,24 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path
     for scheme, extra in (("s3", "remote"), ("gs", "gs"), ("https", "remote")):
         assert f"uv sync --extra {extra}" in command("clean", f"{scheme}://host/flowers", "--dry-run").sentence
     remote._file_system.cache_clear()
+
+
+@pytest.mark.parametrize(("scheme", "asked", "said"), [("s3", 5, "failed 5 times"), ("gs", 1, "failed (")])
+def test_who_is_patient_himself_is_asked_once(
+    scheme: str, asked: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library of gs:// asks a service six times, with pauses of half a minute: five times that nobody waits for."""
+    times = []
+
+    class Gone:
+        def info(self, name: str) -> dict[str, object]:
+            times.append(name)
+            raise ConnectionError("nobody answers")
+
+        exists = isfile = isdir = ls = find = cat_file = info
+
+    monkeypatch.setattr(remote, "_file_system", lambda _: Gone())
+    monkeypatch.setattr(remote, "_PAUSE", 0.0)
+    with pytest.raises(UserError, match=re.escape(said)):
+        remote.read_remote(RemotePath(f"{scheme}:/bucket/a.jpg"), 100)
+    assert len(times) == asked

@@ -7,6 +7,8 @@ may name keys. What is cut off in the middle is asked for again, some times with
 import errno
 import hashlib
 import io
+import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -23,6 +25,7 @@ from curate.files.inside import is_plain
 T = TypeVar("T")
 
 _TRIES: Final = 5
+_PATIENT: Final = {"gs"}  # gcsfs asks six times by itself, with pauses of half a minute in all
 _PAUSE = 0.2  # seconds after the first failure, doubled after each
 _BLOCK = 4 << 20  # bytes that are read ahead
 _FINAL = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, NotImplementedError)
@@ -223,8 +226,9 @@ def _with_patience(path: Path, ask: Callable[[Any, str], T]) -> T:
     refused: whoever takes a file that cannot be read for a broken one must not take an outage for that.
     """
     name = str(RemotePath(path))
-    files = _file_system(name.partition(":")[0])
-    for turn in range(_TRIES):
+    scheme = name.partition(":")[0]
+    files, tries = _file_system(scheme), 1 if scheme in _PATIENT else _TRIES
+    for turn in range(tries):
         if turn:
             time.sleep(_PAUSE * 2 ** (turn - 1))
         try:
@@ -252,9 +256,9 @@ def _with_patience(path: Path, ask: Callable[[Any, str], T]) -> T:
             if type(error).__name__ in _NO_ADDRESS:
                 raise UserError(f"{name} is no address that anything can lie at: correct it.") from error
             last = error
+    times = "" if tries == 1 else f" {tries} times"
     raise UserError(
-        f"The connection to {name} failed {_TRIES} times ({type(last).__name__}): run the same command again when it "
-        "answers."
+        f"The connection to {name} failed{times} ({type(last).__name__}): run the same command again when it answers."
     ) from last
 
 
@@ -267,6 +271,9 @@ def _is_outage(error: FileNotFoundError) -> bool:
 @cache
 def _file_system(scheme: str) -> Any:
     """What fsspec has for a scheme; the instance outlives no fork, as fsspec itself sees to."""
+    if scheme == "gs":  # read on import; else it asks over gRPC what kind each bucket is, for a minute where it cannot
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # what fails is said once, by us
     try:
         import fsspec
 
