@@ -69,7 +69,8 @@ class TrainOptions(LearningOptions):
     device: str = DEFAULT_DEVICE
     batch: int = BATCH
     recipe: str | None = None  # the name of the recipe these options came from
-    asked: frozenset[str] = frozenset()  # the options that were given in the place of that recipe's own
+    # The options that were given in the place of that recipe's own; to be equal is to learn alike
+    asked: frozenset[str] = field(default=frozenset(), compare=False)
     authors_kept: Keep = "last"  # the epoch that the authors of that recipe kept
     save_every: float = 60.0  # least seconds between two writes of the unfinished run
     names: Mapping[str, str] = field(default_factory=dict)  # label → human name; a label without one keeps its own
