@@ -4,6 +4,7 @@ import os
 import pickle
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -96,32 +97,49 @@ def test_a_choice_in_parts_is_the_choice(
     assert not any("alone" in path for path in sent), "what has no copy is not sent"
 
 
-def test_forked_processes_choose_as_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+can_fork = pytest.mark.skipif(sys.platform != "linux" or processors() < 2, reason="there is nothing to fork for")
+
+
+@pytest.fixture
+def forking(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Choice], list[Cluster]]], None]:
+    """Call it with what chooses for a part, in a forked process alone: also beside threads that other tests left."""
+    monkeypatch.setattr("curate.forked._may_fork", lambda: True)
+    monkeypatch.setattr("curate.forked._WORTH_FORKING", 2)
+    here = os.getpid()
+
+    def with_choice(choose: Callable[[Choice], list[Cluster]]) -> None:
+        def elsewhere(part: Choice) -> list[Cluster]:
+            assert os.getpid() != here
+            return choose(part)
+
+        monkeypatch.setattr(Choice, "keepers", elsewhere)
+
+    return with_choice
+
+
+@can_fork
+def test_forked_processes_choose_as_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forking: Callable[..., None]
+) -> None:
     """And what each has learnt of its pictures is known here: why they leave is said without reading them again."""
     for seed in range(9):
         picture = scene(seed, 320, 240)
         save(picture, tmp_path / "raw" / "rose" / f"{seed} whole.jpg", quality=95)
         save(picture.crop((16, 12, 304, 228)), tmp_path / "raw" / "rose" / f"{seed} part.jpg")
     monkeypatch.setattr(choosing, "_CONTENTS", 2)
-    here, compared = os.getpid(), Choice.keepers
-
-    def elsewhere(part: Choice) -> list[Cluster]:
-        assert os.getpid() != here
-        return compared(part)
-
     whole = planned(tmp_path, CleanOptions(), InParts())
-    if sys.platform == "linux" and processors() > 1:
-        monkeypatch.setattr(Choice, "keepers", elsewhere)
+    forking(Choice.keepers)
     found = planned(tmp_path, CleanOptions())
     assert found == whole
     assert len(found.decisions) == 9
 
 
-@pytest.mark.skipif(sys.platform != "linux" or processors() < 2, reason="there is nothing to fork for")
-def test_a_killed_process_is_a_sentence(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@can_fork
+def test_a_killed_process_is_a_sentence(
+    root: Path, monkeypatch: pytest.MonkeyPatch, forking: Callable[..., None]
+) -> None:
     monkeypatch.setattr(choosing, "_CONTENTS", 1)
-    monkeypatch.setattr("curate.forked._WORTH_FORKING", 2)
-    monkeypatch.setattr(Choice, "keepers", lambda _: os.kill(os.getpid(), signal.SIGKILL))
+    forking(lambda _: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(UserError, match="ended with exit code -9"):
         planned(root, CleanOptions())
 
