@@ -8,7 +8,7 @@ from typing import Any
 
 import httpcore2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.web.http11 import Http11Connection
@@ -128,6 +128,7 @@ def theirs(stream: httpcore2.AsyncNetworkStream) -> httpcore2.AsyncHTTP11Connect
 
 
 @pytest.mark.parametrize("name", SAID)
+@settings(deadline=None)
 @given(cuts=st.lists(st.integers(0, 160), max_size=5))
 def test_what_a_server_says_means_the_same_however_it_is_cut(name: str, cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(SAID[name])]
