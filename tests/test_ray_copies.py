@@ -290,7 +290,7 @@ def test_the_plan_of_clean_is_that_of_one_machine(
 ) -> None:
     wanted = planned(data, "local", geometry=geometry)
     monkeypatch.setattr("curate.cleaning.choosing._CONTENTS", 2)
-    monkeypatch.setattr(ray_copies, "_FEWEST_CANDIDATES", 50)
+    monkeypatch.setattr(ray_copies, "CANDIDATES_AT_ONCE", 50)
     assert len(wanted.decisions) > 8
     assert planned(data, "ray", geometry=geometry) == wanted
 
