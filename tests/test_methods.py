@@ -40,7 +40,7 @@ GOLDEN = {
     "candidates": (2, "6b65fd4d3263f405"),
     "registration": (1, "432b955f738d5ff5"),
     "colour": (1, "ed268314d8f9818c"),
-    "search": (6, "3a99eb48b52c7a79"),
+    "search": (7, "3a99eb48b52c7a79"),
     "quality": (1, "e7b0490003516a57"),
     "scene": (1, "4365283e9bace0d6"),
     "plan": (3, "faac37e8fdaeb6b8"),

@@ -15,7 +15,7 @@ SEARCH_VERSIONS: Final[Mapping[str, int]] = MappingProxyType({
     "candidates": 2,  # curate.lookalikes.candidates
     "registration": 1,  # curate.lookalikes.registration
     "colour": 1,  # curate.lookalikes.colour
-    "search": 6,  # curate.duplicates, and of curate.lookalikes: search, flat, crowds, second_look, comparison, …
+    "search": 7,  # curate.duplicates, and of curate.lookalikes: search, flat, crowds, second_look, comparison, …
 })  # fmt: skip
 """Part of the search → the version of its answers."""
 
