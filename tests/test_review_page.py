@@ -693,6 +693,7 @@ def test_single_letters_can_be_held_back(browser: Browser) -> None:
         expect(page.locator("dialog")).to_contain_text("relabel: two letters of a class")
         page.get_by_label("Single letters work anywhere").uncheck()
         page.keyboard.press("Escape")
+        expect(page.locator("dialog")).to_have_count(0)
         page.locator("#button-history").focus()
         page.keyboard.press("s")
         page.wait_for_timeout(200)
@@ -700,6 +701,23 @@ def test_single_letters_can_be_held_back(browser: Browser) -> None:
         page.locator("#grid").focus()
         page.keyboard.press("s")
         eventually(page, stage, {"raw/a/00000.jpg": "keep"})
+
+
+def test_a_window_that_closes_takes_the_focus_from_nobody(browser: Browser) -> None:
+    """Where it was before, it goes back to; but not where it has gone on to something else by then."""
+    with served(Stage.of(plain(5))) as stage, a_tab(browser) as page:
+        opened(page, stage, "quality")
+        page.keyboard.press("?")
+        page.keyboard.press("Escape")
+        expect(page.locator("#grid")).to_be_focused()
+        page.keyboard.press("?")
+        expect(page.locator("dialog")).to_have_count(1)
+        page.evaluate(
+            "() => { document.querySelector('dialog').close(); document.getElementById('button-history').focus(); }"
+        )
+        expect(page.locator("dialog")).to_have_count(0)
+        page.wait_for_timeout(100)
+        expect(page.locator("#button-history")).to_be_focused()
 
 
 def test_the_page_asks_only_its_own_server(browser: Browser) -> None:

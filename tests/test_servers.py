@@ -147,14 +147,14 @@ def test_an_outage_in_the_middle_ends_the_command_and_nothing_is_taken_for_broke
     monkeypatch.setattr(remote, "_TRIES", 1)
     outage = r"GET /bucket/flowers/rose/picture%200\.jpg"
     s3.proxy.cut_always(outage)
-    with pytest.raises(UserError, match=r"The connection to s3://bucket/flowers/rose/.* failed 1 times"):
+    with pytest.raises(UserError, match=r"The connection to s3://bucket/flowers/rose/.* failed \("):
         clean(THERE, yes=True)
     assert not list(Path.cwd().glob("flowers-*/*.parquet"))
     s3.proxy.cut_once("nothing")
     assert clean(THERE, yes=True).moved == 2  # the same command goes on
     split(THERE)
     s3.proxy.cut_always(outage)
-    with pytest.raises(UserError, match=r"The connection to s3://bucket/flowers/rose/.* failed 1 times"):
+    with pytest.raises(UserError, match=r"The connection to s3://bucket/flowers/rose/.* failed \("):
         train_quickly(ADDRESS, tmp_path / "models")
     assert not list((tmp_path / "models").glob("*.pth"))
 

@@ -44,7 +44,9 @@ export function openDialog({ title, kind = "", body = [], buttons = [], keys = (
     });
     dialog.addEventListener("close", () => {
       dialog.remove();
-      before?.focus?.({ preventScroll: true });
+      // This event comes late: whoever has gone on to something else by then keeps the focus there
+      const nobody = document.activeElement === null || document.activeElement === document.body;
+      if (nobody) before?.focus?.({ preventScroll: true });
       resolve(answer);
     });
     // A click beside the dialog closes it, as everywhere
