@@ -9,9 +9,10 @@ from PIL import Image, ImageEnhance, ImageOps
 from curate.image import decode
 from curate.lookalikes.alignment import Turn
 from curate.lookalikes.close_look import look_closely
-from curate.lookalikes.comparison import Box, compare
+from curate.lookalikes.comparison import compare
 from curate.lookalikes.edits import bordered, captioned, cropped, encode, scaled
 from curate.lookalikes.full_look import look_fully
+from curate.lookalikes.planes import Box
 from curate.lookalikes.relation import CopyLooks, Relation, is_independent, relate
 from tests.pictures import scene
 

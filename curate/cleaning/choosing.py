@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.blas import blas_by_one_thread
 from curate.catalog import Picture
 from curate.cleaning.keepers import POLICIES, Evidence
 from curate.duplicates import NearDuplicates, looks_at
@@ -104,7 +105,7 @@ class LocalCopies(LocalSearch):
 
     def keepers(self, choice: Choice) -> list[Cluster]:
         """Of each picture's copies one stays. Raises UserError where a process is killed."""
-        with results_of(_chosen, list(choice.parts()), raise_killed) as results:
+        with blas_by_one_thread(), results_of(_chosen, list(choice.parts()), raise_killed) as results:
             return choice.joined(results)
 
 

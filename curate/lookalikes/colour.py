@@ -1,5 +1,7 @@
 """Whether two pictures that lie on each other are coloured alike: the same shirt in red and in blue is two pictures."""
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -11,6 +13,9 @@ MIN_COLOUR = 0.6
 """Correlation of the chroma; edited copies of real photographs stay above 0.9."""
 
 _FAINT = 3.0  # levels of chroma's standard deviation: with less there is nothing to compare, as in a grey copy
+
+YCC: Final = np.array([[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]], np.float32)
+"""Rows that make Y, Cb and Cr, these round 0, of red, green and blue (JFIF 1.02)."""
 
 Chroma = NDArray[np.uint8]
 Floats = NDArray[np.float32]

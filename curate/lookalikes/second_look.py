@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from curate.lookalikes.alignment import Alignment, turn_of, turned
 from curate.lookalikes.candidates import WHOLE, CandidatePairs
 from curate.lookalikes.colour import CHROMA_SIDE, coloured_alike
-from curate.lookalikes.comparison import NEAR_SHARE, SMALL_DIFFERENCE, Comparison, compare
+from curate.lookalikes.comparison import NEAR_SHARE, Comparison, compare
+from curate.lookalikes.difference import SMALL_DIFFERENCE
 from curate.lookalikes.fingerprint import FRAMED, SIDE, window_of
 from curate.lookalikes.looks import Look, Looks
 from curate.lookalikes.registration import IDENTITY, Agreement, register

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.image import DecodedImage, Encoding, decode, encoding_of, further_frames
+from curate.lookalikes.colour import YCC
 from curate.lookalikes.comparison import SMALL
 from curate.lookalikes.registration import gaussian
 
@@ -29,7 +30,6 @@ _LIKE = 2  # levels
 _FRAMES = 4  # of an animation that are looked at besides the first
 _FRAME_SIDE = 32
 
-_YCC = np.array([[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]], np.float32)
 
 Planes = NDArray[np.int16]
 Pixels = NDArray[np.uint8]
@@ -92,7 +92,7 @@ def look_at_small(data: bytes, path: str = "<bytes>") -> SmallLook:
 
 
 def _laid(pixels: Pixels) -> OnGround:
-    planes = np.ascontiguousarray(np.moveaxis(pixels @ _YCC.T, 2, 0))
+    planes = np.ascontiguousarray(np.moveaxis(pixels @ YCC.T, 2, 0))
     height, width = planes.shape[1:]
     soft = _smoothing(height) @ planes[0] @ _smoothing(width).T
     blocks = _in_blocks(planes)
