@@ -27,7 +27,18 @@ from curate.cleaning.planning import make_plan
 from curate.dataset import open_dataset
 from curate.defaults import ConflictMode, PolicyName
 from curate.inspect import inspect
-from curate.lookalikes import candidates, colour, fingerprint, flat, registration, small_look
+from curate.lookalikes import (
+    bars,
+    candidates,
+    colour,
+    comparison,
+    difference,
+    fingerprint,
+    flat,
+    registration,
+    small_look,
+    tones,
+)
 from curate.lookalikes import scene as scenes
 from curate.lookalikes.fingerprint import VARIANTS
 from curate.lookalikes.method import PLAN_VERSIONS, SCENE_VERSIONS, SEARCH_VERSIONS
@@ -40,7 +51,7 @@ GOLDEN = {
     "candidates": (2, "6b65fd4d3263f405"),
     "registration": (1, "432b955f738d5ff5"),
     "colour": (1, "ed268314d8f9818c"),
-    "search": (7, "3a99eb48b52c7a79"),
+    "search": (7, "2e0212505db4436f"),
     "quality": (1, "e7b0490003516a57"),
     "scene": (1, "4365283e9bace0d6"),
     "plan": (3, "faac37e8fdaeb6b8"),
@@ -202,6 +213,29 @@ def small_files() -> dict[str, NDArray[np.uint8]]:
     return found
 
 
+def changed_files() -> dict[str, NDArray[np.uint8]]:
+    """Pictures with a stain, a caption or other tones, by degrees; and drawings of bars and of accents."""
+    found = {f"a/{seed}": coloured(seed) for seed in (0, 3, 6, 9)}
+    for step in range(5):
+        stained = coloured(0).astype(np.int64)
+        stained[40:60, 40:60] += 11 + step
+        found[f"a/stained {step}"] = np.clip(stained, 0, 255).astype(np.uint8)
+        for seed, words, bar in ((3, 84 + 4 * step, 128), (6, 40, 104 - 4 * step)):
+            captioned = coloured(seed)
+            captioned[:14, :bar] = 255
+            captioned[3:12, :words] = 30
+            found[f"a/captioned {seed} {step}"] = captioned
+        found[f"a/dark {step}"] = (coloured(9) * (0.08 + step / 200)).astype(np.uint8)
+        stroke, accented = np.full((2, 128, 128, 3), 255, np.uint8)
+        stroke[56:72, 40 - 3 * step : 88 + 3 * step] = 0
+        accented[44:116, 28:100] = 0
+        accented[58:102, 42:86] = 255
+        reach = 0 if step == 0 else 34 + 4 * step
+        accented[8:24, 60 - reach : 68 + reach] = 0
+        found |= {f"b/stroke {step}": stroke, f"b/accented {step}": accented}
+    return found
+
+
 @cache
 def written(made: Callable[[], dict[str, NDArray[np.uint8]]]) -> tuple[TemporaryDirectory[str], list[Picture]]:
     """The files made so, in a folder, and their rows; the folder goes with the process."""
@@ -215,7 +249,12 @@ def written(made: Callable[[], dict[str, NDArray[np.uint8]]]) -> tuple[Temporary
 
 
 def of_search() -> Iterator[object]:
-    for made, radius, geometry in ((files, 8, False), (files, 4, True), (small_files, 8, False)):
+    for made, radius, geometry in (
+        (changed_files, 8, False),
+        (files, 8, False),
+        (files, 4, True),
+        (small_files, 8, False),
+    ):
         folder, rows = written(made)
         found = duplicates.find_near_duplicates(Path(folder.name), rows, radius, geometry=geometry)
         yield [found.contents, found.first.tolist(), found.second.tolist(), found.distance.tolist()]
@@ -313,6 +352,12 @@ def test_a_version_answers_what_it_always_answered(part: str) -> None:
         ("search", flat, "_FLAT_COLOUR", 2),
         ("search", flat, "_FLAT_ASPECT", 0.01),
         ("search", small_look, "_BY_ROUNDING", 1.0),
+        ("search", difference, "MAX_DIFFERENCE", 8.5),
+        ("search", bars, "_BAR", 0.54),
+        ("search", comparison, "LINE", 0.9),
+        ("search", comparison, "LINE_OF_DRAWINGS", 0.95),
+        ("search", comparison, "_PARTS_STRETCH", 1.5),
+        ("search", tones, "_STEEP", 9.0),
         ("scene", scenes, "LEAST_CORRELATION", 0.65),
         ("plan", planning, "POLICIES", dict.fromkeys(POLICIES, POLICIES["first-seen"])),
     ],

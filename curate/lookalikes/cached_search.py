@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.blas import blas_by_one_thread
 from curate.catalog import Catalog, Picture
 from curate.catalog.hashes import hashes_of_intact
 from curate.catalog.searches import enter_search, recall_search
@@ -113,6 +114,7 @@ def _found(
     return among
 
 
+@blas_by_one_thread()
 def _holds(known: Neighbours, looks: Looks) -> bool:
     """Whether all copies that a search is said to have found are copies."""
 

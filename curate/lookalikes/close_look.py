@@ -12,6 +12,8 @@ from curate.lookalikes.alignment import SIDEWAYS, Turn, turned
 CLOSE_SIDE = 256
 """Pixels of each side of a picture at a close look, whatever its shape."""
 
+_BLUR = 0.6  # the width of a Gaussian, in pixels of the picture or of the close look, whichever are larger
+
 _FRAME_SIDE = 32
 _FRAMES = 4  # of an animation that are looked at besides the first
 
@@ -33,6 +35,11 @@ class CloseLook:
     on_black: Pixels | None = None
     frames: Pixels = field(default_factory=lambda: np.empty((0, _FRAME_SIDE, _FRAME_SIDE, 3), np.uint8))
     further: int = 0
+
+    @property
+    def blur(self) -> float:
+        """The width of the Gaussian, in pixels of the close look, that leaves what the picture can hold."""
+        return max(_BLUR, _BLUR * CLOSE_SIDE / min(self.width, self.height))
 
     def is_plain(self, most: int) -> bool:
         """Whether each channel keeps within `most` levels, with nothing transparent and nothing that follows."""

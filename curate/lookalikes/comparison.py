@@ -181,8 +181,7 @@ def _blur(first: CloseLook, second: CloseLook, placement: Box) -> float:
     """
     left, right, top, bottom = placement
     enlarged = min(right - left, bottom - top) < 1 - EDGE
-    shortest = min(first.width, first.height, second.width, second.height)
-    return max(_ENLARGED_BLUR if enlarged else 0.6, 0.6 * CLOSE_SIDE / shortest)
+    return max(_ENLARGED_BLUR if enlarged else 0.0, first.blur, second.blur)
 
 
 def _over_black(first: CloseLook, second: CloseLook, placement: Box) -> tuple[Floats, Floats] | None:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.lookalikes.alignment import Alignment
+from curate.lookalikes.bearing_out import may_be_borne_out
 from curate.lookalikes.contents import Contents
 from curate.lookalikes.looks import Looks
 from curate.lookalikes.second_look import compared
@@ -38,6 +39,7 @@ def group_flat(
     def alike(leader: int, others: NDArray[np.intp]) -> NDArray[np.bool_]:
         near: NDArray[np.bool_] = np.abs(colour[others] - colour[leader]).max(axis=1, initial=0) <= _FLAT_COLOUR
         near &= np.abs(aspect[others] - aspect[leader]) <= _FLAT_ASPECT
+        near[near] = _may_agree(flat[leader], [flat[other] for other in others[near].tolist()], looks)
         tried = 0
         for place in np.flatnonzero(near).tolist():
             near[place] = tried < _MOST_FLAT and agree(flat[leader], flat[int(others[place])])
@@ -48,6 +50,17 @@ def group_flat(
     members = [(number, flat[at]) for number, group in enumerate(groups) for at in group]
     rows = [(one, other, int(agree)) for (one, other), agree in sorted(seen.items())]
     return np.array(members, np.int32).reshape(-1, 2), np.array(rows, np.int32).reshape(-1, 3)
+
+
+def _may_agree(leader: int, others: list[int], looks: Looks) -> NDArray[np.bool_]:
+    """Which of n others have to be looked at beside a leader, for all that is known of each alone: bool[n]."""
+    may = np.ones(len(others), np.bool_)
+    if not others or looks.plain(leader) is not None or (detail := looks.detail(leader)) is None:
+        return may
+    known = [looks.detail(other) for other in others]
+    at = [place for place, other in enumerate(known) if other is not None]
+    may[at] = may_be_borne_out(detail, [other for other in known if other is not None])
+    return may
 
 
 def is_flat_copy(first: int, second: int, looks: Looks) -> bool:

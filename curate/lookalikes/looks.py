@@ -11,6 +11,7 @@ import numpy as np
 
 from curate.files.reading import read_file
 from curate.image import BrokenImage, decode, encoding_of
+from curate.lookalikes.bearing_out import Detail, detail_of
 from curate.lookalikes.close_look import CloseLook, look_closely
 from curate.lookalikes.colour import Chroma, chroma
 from curate.lookalikes.fingerprint import Luma, reduced
@@ -90,6 +91,7 @@ class Looks:
         self._small: _Kept[SmallLook] = _Kept(_SMALL_KEPT)
         self._close: _Kept[CloseLook] = _Kept(_CLOSE_KEPT)
         self._plain: dict[int, Plain | None] = {}
+        self._detail: dict[int, Detail | None] = {}
         self._full: _Kept[FullLook] = _Kept(_FULL_KEPT)
 
     @classmethod
@@ -114,6 +116,13 @@ class Looks:
         if at not in self._plain:
             self._plain[at] = self._seen(at, look_at_plain)
         return self._plain[at]
+
+    def detail(self, at: int) -> Detail | None:
+        """The detail of a picture; None where something in it is transparent."""
+        if at not in self._detail:
+            look = self.close(at)
+            self._detail[at] = None if look is None else detail_of(look)
+        return self._detail[at]
 
     def full(self, at: int) -> FullLook | None:
         """At full scale; the last 16 are kept."""

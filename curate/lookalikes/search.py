@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.blas import blas_by_one_thread
 from curate.engine.engines import current_engine
 from curate.lookalikes.candidates import CandidatePairs, Hashed, candidates_among, candidates_of
 from curate.lookalikes.contents import Contents
@@ -30,6 +31,7 @@ _MANY = 4  # with more than one picture in so many new, all are searched and wha
 Flags = NDArray[np.bool_]
 
 
+@blas_by_one_thread()
 def search(
     contents: Contents,
     looks: Looks,

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Final, Protocol
 
-from curate.blas import blas_by_one_thread
 from curate.errors import UserError
 from curate.forked import standing_crew
 from curate.lookalikes.candidates import CandidatePairs
@@ -31,10 +30,8 @@ class LocalSearch(LocalPairSearch):
     def verdicts(self, candidates: CandidatePairs, looks: Looks, progress: Progress) -> Verdicts:
         """The verdict on each candidate. Raises UserError where a process is killed."""
         if len(candidates) <= CANDIDATES_AT_ONCE:
-            with blas_by_one_thread():
-                return look_again(candidates, looks, progress)
-        # The crew is begun before the bar has a thread
-        with blas_by_one_thread(), standing_crew(partial(_look, looks), len(candidates)) as crew:
+            return look_again(candidates, looks, progress)
+        with standing_crew(partial(_look, looks), len(candidates)) as crew:  # begun before the bar has a thread
 
             def looking(parts: Iterable[CandidatePairs]) -> Iterator[Verdicts]:
                 for found, unread in crew.ordered(list(parts), raise_killed, ahead=_AHEAD * processors()):
