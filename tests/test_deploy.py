@@ -33,6 +33,19 @@ def test_checkpoints_come_back_under_their_names(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_another_checkpoint_of_one_name_and_size_gets_a_name_of_its_own(tmp_path: Path) -> None:
+    """Two runs may reach one accuracy, and checkpoints of one network are of one size: neither is lost."""
+    pytest.importorskip("fsspec")
+    models, target = tmp_path / "models", tmp_path / "bucket"
+    models.mkdir()
+    for content in (b"one", b"two", b"one", b"two", b"six"):
+        (models / "model_88.10.pth").write_bytes(content)
+        assert bring_back(models, target.as_uri()).returncode == 0
+    assert {file.name: file.read_bytes() for file in target.iterdir()} == {
+        "model_88.10.pth": b"one", "model_88.10-2.pth": b"two", "model_88.10-3.pth": b"six",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("words", [[], ["models"]])
 def test_a_wrong_call_is_told_what_is_wanted(words: list[str], tmp_path: Path) -> None:
     pytest.importorskip("fsspec")

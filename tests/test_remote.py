@@ -138,6 +138,15 @@ def test_splits_that_a_bucket_came_with_are_kept(bucket: MemoryBucket, tmp_path:
     assert all(torch.equal(value, head_of(two)[name]) for name, value in head_of(one).items())
 
 
+@pytest.mark.parametrize("loose", ["train/0.jpg", "train/zz.jpg"])
+def test_a_picture_beside_the_class_folders_of_a_split_is_a_stranger(bucket: MemoryBucket, loose: str) -> None:
+    for path in ("train/rose/1.jpg", "train/tulip/1.jpg", "valid/rose/2.jpg", loose):
+        bucket.put(f"flowers/{path}", encoded_field(field(len(path))))
+    found = open_dataset(THERE)
+    assert (found.layout, found.labels()) == ("split", ["rose", "tulip"])
+    assert loose not in {file.path for file in found.files()}
+
+
 def test_plans_are_written_and_read_beyond_the_disk(bucket: MemoryBucket, flowers: Path) -> None:
     bucket.fill(flowers, "flowers")
     done = command("clean", ADDRESS, "--dry-run", "--save-plan", "s3://bucket/plans/plan.jsonl")

@@ -61,8 +61,7 @@ def _is_picture(path: str) -> bool:
 
 def _in_classes(entries: Sequence[RemoteEntry]) -> tuple[LayoutKind, list[FixedPicture]]:
     """The layout that the folders' names tell, and the pictures that lie in a class folder."""
-    names = {parts[0]: len(parts) > 2 for entry in entries if len(parts := entry.path.split("/")) > 1}
-    deep = [name for name, is_deep in names.items() if is_deep]
+    deep = sorted({parts[0] for entry in entries if len(parts := entry.path.split("/")) > 2})
     splits: dict[str, str | None] = {**splits_by_own_name(deep)}
     splits |= {name: None for name in deep if name.lower() == "raw"}
     depth = 2 if splits else 1
