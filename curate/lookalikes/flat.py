@@ -12,6 +12,7 @@ from curate.lookalikes.looks import Looks
 from curate.lookalikes.second_look import compared
 
 _MOST_FLAT = 32  # flat pictures of one colour that are told from a leader, until none is looked at any more
+_FEW_FLAT = 8  # that are looked at beside a leader, and remembered; of more, the detail of each is looked at first
 _FLAT_COLOUR = 3  # levels by which the mean colours of two flat pictures may differ
 _FLAT_ASPECT = 0.02  # and the relative difference of their aspect ratios
 
@@ -39,11 +40,15 @@ def group_flat(
     def alike(leader: int, others: NDArray[np.intp]) -> NDArray[np.bool_]:
         near: NDArray[np.bool_] = np.abs(colour[others] - colour[leader]).max(axis=1, initial=0) <= _FLAT_COLOUR
         near &= np.abs(aspect[others] - aspect[leader]) <= _FLAT_ASPECT
-        near[near] = _may_agree(flat[leader], [flat[other] for other in others[near].tolist()], looks)
-        tried = 0
+        strange = np.array([at for at in np.flatnonzero(near) if (flat[leader], flat[others[at]]) not in seen], np.intp)
+        if len(strange) > _FEW_FLAT:
+            near[strange] = _may_agree(flat[leader], [flat[other] for other in others[strange].tolist()], looks)
+        told_apart = 0
         for place in np.flatnonzero(near).tolist():
-            near[place] = tried < _MOST_FLAT and agree(flat[leader], flat[int(others[place])])
-            tried += not near[place]
+            pair = flat[leader], flat[int(others[place])]
+            is_strange = pair not in seen
+            near[place] = (told_apart < _MOST_FLAT or not is_strange) and agree(*pair)
+            told_apart += is_strange and not near[place]
         return near
 
     groups = [group for group in _groups(len(flat), alike) if len(group) > 1]
@@ -55,7 +60,7 @@ def group_flat(
 def _may_agree(leader: int, others: list[int], looks: Looks) -> NDArray[np.bool_]:
     """Which of n others have to be looked at beside a leader, for all that is known of each alone: bool[n]."""
     may = np.ones(len(others), np.bool_)
-    if not others or looks.plain(leader) is not None or (detail := looks.detail(leader)) is None:
+    if looks.plain(leader) is not None or (detail := looks.detail(leader)) is None:
         return may
     known = [looks.detail(other) for other in others]
     at = [place for place, other in enumerate(known) if other is not None]
