@@ -189,6 +189,7 @@ def test_without_a_step_that_was_taken_is_train_and_what_lies_in_the_quarantine(
     assert tree(garden) == there
 
 
+@pytest.mark.thorough
 def test_what_a_split_would_have_held_out_is_not_put_back(tmp_path: Path) -> None:
     """Copies left raw/ before the split: those whose original is in valid today would leak from train."""
     root = tmp_path / "data"
@@ -343,6 +344,7 @@ def unlearnable(root: Path, copies: bool) -> Path:
     return root
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("copies", [True, False])
 def test_only_groups_that_show_one_thing_flatter(copies: bool) -> None:
     """Features without a class in them, in groups of two: the same picture again, or two that share nothing."""
@@ -387,6 +389,7 @@ def test_the_same_bytes_are_two_pictures_to_a_naive_split() -> None:
     assert (pairs[1][:, 0] == pairs[1][:, 1]).all()
 
 
+@pytest.mark.thorough
 def test_planted_leaks_show(tmp_path: Path) -> None:
     found = ablate(
         unlearnable(tmp_path / "data", copies=True), options(tmp_path / "models", head=LEARN_BY_HEART),
@@ -488,6 +491,7 @@ def test_an_unsplit_dataset_is_told_how_to_split(tmp_path: Path) -> None:
     assert f"split {root}" in ended.sentence
 
 
+@pytest.mark.thorough
 def test_from_the_terminal_and_from_python(garden: Path, tmp_path: Path) -> None:
     figures, models = tmp_path / "figures.json", tmp_path / "models"
     words = (

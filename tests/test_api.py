@@ -191,6 +191,7 @@ def test_evaluation_is_the_command_lines(story: Story, tmp_path: Path) -> None:
     assert figures["test_opened"] == story.evaluation.openings + 1
 
 
+@pytest.mark.thorough
 def test_training_is_the_command_lines(story: Story, tmp_path: Path) -> None:
     """The same seed, options and pictures give the same classifier."""
     command(
@@ -293,6 +294,7 @@ def test_restore_takes_the_choices_of_the_command_line(copies: fl.Dataset) -> No
     assert len(copies.restore(run="last", progress=None).restored) == 3
 
 
+@pytest.mark.thorough
 def test_a_flat_datasets_split_is_trained_on(tmp_path: Path) -> None:
     plant(tmp_path / "flat", {"rose": 6, "tulip": 6})
     flat = fl.open(tmp_path / "flat")
@@ -367,6 +369,7 @@ EVIL = "<script>alert(1)<b>\"'&amp; onload=x \u202e\x1b[31m"
 SHOWN = "<script>alert(1)<b>\"'&amp; onload=x \\u202e\\x1b[31m"
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="its file names cannot hold such signs")
 def test_names_of_others_are_escaped_wherever_they_are_drawn(tmp_path: Path, one_thread: None) -> None:
     from curate.scraping.yield_report import Yield

@@ -59,6 +59,7 @@ def test_every_room_has_its_place_in_the_order() -> None:
     assert rooms() - {"benchmarks", "tests", "hatch_build"} == set(ORDER)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("room", ORDER)
 def test_imports_run_one_way(room: str) -> None:
     files = sorted((REPOSITORY / room).rglob("*.py")) or [REPOSITORY / f"{room}.py"]
@@ -82,6 +83,7 @@ def test_no_source_of_curate_names_torch() -> None:
     assert found == set()
 
 
+@pytest.mark.thorough
 def test_curate_never_imports_torch() -> None:
     """Nor does anything that it imports: all of its modules together, in a process that has nothing else."""
     loaded = loaded_after("import importlib\n" + "\n".join(f"importlib.import_module({name!r})" for name in MODULES))
@@ -128,6 +130,7 @@ def text_of(node: ast.expr) -> str:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
+@pytest.mark.thorough
 def test_only_the_catalog_and_the_bank_speak_sql() -> None:
     files = {path for room in ORDER for path in [*(REPOSITORY / room).rglob("*.py"), REPOSITORY / f"{room}.py"]}
     own = {path for pattern in SQL_FILES for path in REPOSITORY.glob(pattern)}
@@ -205,6 +208,7 @@ def definitions(*kinds: type[ast.stmt], rooms: Iterable[str]) -> dict[str, list[
     return found
 
 
+@pytest.mark.thorough
 def test_a_public_name_has_one_meaning() -> None:
     """A class name in all packages. A function's in those that do the work: a command and a method of the API bear the
     name of the door that they call.
@@ -227,6 +231,7 @@ HELP = """
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("arguments", [["--help"], ["clean", "--help"], ["train", "--help"], ["predict", "--help"]])
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     modules = modules_after(HELP.format(arguments=arguments))
@@ -236,12 +241,14 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert {name for name in modules if name.split(".")[0] == "train"} == DECLARATIONS
 
 
+@pytest.mark.thorough
 def test_what_answers_for_a_picture_does_without_scipy() -> None:
     loaded = loaded_after("import train.predict")
     assert "torch" in loaded
     assert loaded & {"scipy", "sklearn", "pandas", "onnx"} == set()
 
 
+@pytest.mark.thorough
 def test_clean_and_split_do_without_torch(tmp_path: Path) -> None:
     from PIL import Image
 

@@ -118,6 +118,7 @@ def test_the_order_of_the_listing_does_not_count(world: World, seed: int, order:
     assert dict(zip(flipped.pictures, again.tolist(), strict=True)) == before
 
 
+@pytest.mark.thorough
 @given(world=worlds(), share=st.floats(0.1, 0.9), frozen=st.frozensets(st.sampled_from([1, 2])))
 @settings(max_examples=150, deadline=None)
 def test_more_pictures_move_none_and_leak_none(world: World, share: float, frozen: frozenset[int]) -> None:

@@ -183,6 +183,7 @@ def test_what_the_audit_has_not_seen_is_counted(data: Path) -> None:
     assert said not in command("clean", data, "--remove", "mislabelled@0.5", "--dry-run").out
 
 
+@pytest.mark.thorough
 @needs_rights
 @pytest.mark.parametrize("has_catalog", [True, False])
 def test_a_read_only_dataset_is_audited_to_another_place(data: Path, tmp_path: Path, has_catalog: bool) -> None:

@@ -69,6 +69,7 @@ def test_where_nothing_is_wrong_nearly_nothing_is_suspected() -> None:
     assert (found.mislabelled + found.irrelevant).sum() <= 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("wrong", [4, 16, 48])
 def test_chances_add_up_to_what_is_wrong(wrong: int) -> None:
     """A chance of 80% is right four times of five, so the sum of all is the number of errors."""
@@ -91,6 +92,7 @@ def test_scores_are_chances_and_shares() -> None:
     assert (found.scores.irrelevant + found.scores.mislabelled <= 1 + 1e-9).all()
 
 
+@pytest.mark.thorough
 def test_an_outlier_is_one_among_its_class() -> None:
     """Of pictures as they should be, one in a hundred has an outlier score of .99: the score is a share."""
     scores = np.concatenate([Planted(seed).find().scores.outlier for seed in range(5)])
@@ -175,6 +177,7 @@ def test_a_class_that_a_fold_has_alone_is_never_proposed() -> None:
             assert (cosines[:, 2] == -1).all()
 
 
+@pytest.mark.thorough
 def test_temperatures_tell_wrong_labels_from_an_unsure_model() -> None:
     """A model that is right as often as it says needs no wrong labels; one that is contradicted when sure does."""
     rng = np.random.default_rng(0)

@@ -45,6 +45,7 @@ def test_each_network_of_the_set_may_have_weights_of_its_own(tmp_path: Path) -> 
     assert facts["weights"].endswith(f"{TINY}=mine.pth")
 
 
+@pytest.mark.thorough
 def test_offline_trains_each_at_its_own_size_and_its_checkpoint_needs_no_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

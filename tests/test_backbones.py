@@ -76,6 +76,7 @@ def test_preprocessing_is_the_weights_own(monkeypatch: pytest.MonkeyPatch) -> No
     assert first.weights_sha256 == second.weights_sha256  # here both are the same tensors
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "dim"),
     [
@@ -127,6 +128,7 @@ def saved(path: Path, state: object) -> Path:
     return path
 
 
+@pytest.mark.thorough
 def test_a_file_fits_in_any_precision_wrapped_or_plain_with_or_without_classifier(
     resnet18: nn.Module, tmp_path: Path
 ) -> None:
@@ -225,6 +227,7 @@ def test_without_a_network_the_offline_choice_is_named(failure: Exception, monke
         load_backbone("timm:resnet18")
 
 
+@pytest.mark.thorough
 def test_a_hub_whose_name_does_not_resolve_is_not_asked_again_and_again(tmp_path: Path) -> None:
     environment = {**os.environ, "HF_ENDPOINT": "https://hub.invalid", "HF_HOME": str(tmp_path)}
     code = "from train.backbones import load_backbone; load_backbone('timm:resnet18')"

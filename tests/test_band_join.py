@@ -76,6 +76,7 @@ def test_all_pairs_of_any_hashes(values: list[int], radius: int, class_bits: int
     check(hashes, plan_join(hashes, radius, class_bits, hot_from=1))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", [planted, clumped, flat])
 @pytest.mark.parametrize("class_bits", [0, 2])
 @pytest.mark.parametrize("hot_from", [5, 10**9])
@@ -92,6 +93,7 @@ def test_all_pairs_a_few_rows_at_once(
         check(hashes, plan_join(hashes, 8, class_bits, hot_from=hot_from))
 
 
+@pytest.mark.thorough
 def test_hashes_of_hot_values_lie_in_tiles_and_under_no_key() -> None:
     """Of a thousand pictures with next to nothing on them none is put under a key, and all their pairs are found."""
     rng = np.random.default_rng(2)
@@ -136,6 +138,7 @@ def test_classes_cannot_be_more_than_keys() -> None:
         plan_join(np.arange(3, dtype=np.uint64), 12, 13)
 
 
+@pytest.mark.thorough
 def test_a_dense_run_is_compared_so_many_at_once_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of hashes all of which lie near each other no list of all pairs is made: a part of them at once is given."""
     monkeypatch.setattr(module, "_CELLS", 10_000)

@@ -266,6 +266,7 @@ for number in range(40):
 """
 
 
+@pytest.mark.thorough
 def test_processes_that_begin_together_do_not_spoil_each_others_bank(tmp_path: Path, forks: Forks) -> None:
     running = [forks.start(BEGIN_TOGETHER, tmp_path, rank) for rank in range(3)]
     (tmp_path / "go").touch()

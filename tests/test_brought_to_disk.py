@@ -159,6 +159,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("writer", WRITERS)
 def test_the_bytes_are_on_the_disk_before_they_have_the_name(writer: str, data: Path, tmp_path: Path) -> None:
     ending, code = WRITERS[writer]
@@ -199,6 +200,7 @@ def test_pictures_that_come_together_are_on_the_disk_before_they_have_their_name
     assert len(groups) < 32, "each picture was brought to the disk by itself"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("form", ["imagefolder", "webdataset"])
 def test_an_export_is_on_the_disk_before_it_is_there(form: str, data: Path, tmp_path: Path) -> None:
     shutil.copytree(data, tmp_path / "data")

@@ -131,6 +131,7 @@ def options(models: Path) -> TrainOptions:
     return TrainOptions(backbone=TINY, weights="none", views=1, models=models, device="cpu", head=FitSettings(epochs=3))
 
 
+@pytest.mark.thorough
 def test_it_measures_plans_and_the_run_keeps_to_it(garden: Path, tmp_path: Path) -> None:
     plan = plan_budget(garden, 600, options(tmp_path))
     assert (plan.backbone, plan.crop, plan.views) == (TINY, 0, 8)
@@ -147,6 +148,7 @@ def test_it_measures_plans_and_the_run_keeps_to_it(garden: Path, tmp_path: Path)
     assert time.perf_counter() - started < 600
 
 
+@pytest.mark.thorough
 def test_what_the_bank_has_costs_nothing_more(garden: Path, tmp_path: Path) -> None:
     from curate.catalog import Catalog
     from curate.dataset import open_dataset
@@ -225,6 +227,7 @@ def test_steps_end_a_fit_before_its_epochs_do() -> None:
     assert head_seconds(short, pictures=1000)[1] < head_seconds(replace(short, steps=0), pictures=1000)[1] / 50
 
 
+@pytest.mark.thorough
 def test_all_views_are_learnt_from_at_once_and_side_by_side_is_wide() -> None:
     told = TrainOptions(head=AT_ONCE)
     heads = head_seconds(AT_ONCE, 512, 6000, 100)
@@ -239,6 +242,7 @@ def test_all_views_are_learnt_from_at_once_and_side_by_side_is_wide() -> None:
     assert both.seconds(1000, 100, 2) == pytest.approx(2 * (speed.seconds(1000, 100, 2) - heads[2]) + wider[2])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("head", "dim"), [("auto", 640), ("ridge", 1024), ("lda", 2048)])
 def test_what_is_estimated_of_a_head_at_once_is_near_what_it_takes(
     head: Any, dim: int, monkeypatch: pytest.MonkeyPatch

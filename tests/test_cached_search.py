@@ -112,6 +112,7 @@ def test_another_method_is_another_search(root: Path, searches: list[int], monke
         assert len(searches) == made + 1, part
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("part", [*SEARCH_VERSIONS, *PLAN_VERSIONS])
 def test_clean_decides_anew_by_another_method(root: Path, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clean(root, yes=True)
@@ -146,6 +147,7 @@ def decisions(root: Path, **options: bool) -> list[tuple[str, str, str, str]]:
     return [(it.path, it.reason, it.keeper, it.detail) for it in plan.decisions]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("geometry", [False, True])
 def test_clean_decides_by_what_it_remembers_as_by_a_new_search(
     root: Path, searches: list[int], *, geometry: bool

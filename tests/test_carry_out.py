@@ -162,6 +162,7 @@ def test_what_another_command_carried_out_is_on_record_too(root: Path) -> None:
 if sys.platform != "win32":
     from testing.killing import kill_at_deed, list_deeds
 
+    @pytest.mark.thorough
     def test_carrying_out_that_is_killed_is_carried_to_its_end(root: Path, tmp_path: Path) -> None:
         answered(root)
         before = tmp_path / "before"

@@ -72,6 +72,7 @@ def test_looking_leaves_no_trace(tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("lost", [(), ("-shm",)], ids=["log and index", "log alone"])
 def test_a_log_that_a_killed_process_left_is_read(tmp_path: Path, lost: tuple[str, ...]) -> None:
     file = killed(tmp_path / "catalog.sqlite")
@@ -83,6 +84,7 @@ def test_a_log_that_a_killed_process_left_is_read(tmp_path: Path, lost: tuple[st
     assert sorted(contents(tmp_path)) == names
 
 
+@pytest.mark.thorough
 @needs_rights
 @pytest.mark.parametrize("lost", [(), ("-shm",), ("-wal", "-shm")], ids=["log and index", "log alone", "no log"])
 def test_a_read_only_disk_is_no_obstacle(tmp_path: Path, lost: tuple[str, ...]) -> None:
@@ -111,6 +113,7 @@ def test_nothing_can_be_written_through_it(tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
+@pytest.mark.thorough
 def test_it_is_whole_while_another_process_writes(tmp_path: Path) -> None:
     """Each of the writer's transactions has a hundred rows; the log comes and goes as it opens and closes."""
     file = made(tmp_path / "catalog.sqlite")

@@ -163,6 +163,7 @@ checkpoint = scored(load_checkpoint(folder / "model_94.60.pth"), 97, 100)
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL, no file size limit")
 def test_a_kill_or_a_full_disk_leaves_no_half_file(checkpoint: Checkpoint, tmp_path: Path, forks: Forks) -> None:
     """Trap: checkpoints written in place; a kill leaves half a file under the best one's name."""

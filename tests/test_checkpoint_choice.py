@@ -64,6 +64,7 @@ def test_the_classes_of_the_dataset_decide(small: Checkpoint, tmp_path: Path) ->
 
 
 # Whichever picture is drawn: of one seed it is of a class that the other checkpoint lacks, of another it is not
+@pytest.mark.thorough
 @pytest.mark.parametrize("words", [("evaluate",), *(("predict-random", "--seed", str(seed)) for seed in range(4))])
 def test_a_dataset_is_answered_for_by_the_checkpoint_that_knows_its_classes(
     words: tuple[str, ...], small: Checkpoint, tmp_path: Path

@@ -81,6 +81,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return dataset_of_copies(tmp_path_factory.mktemp("copies"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("contents", [1, 4, 256])
 @pytest.mark.parametrize("policy", ["best", "sharpest", "most-credited"])
 def test_a_choice_in_parts_is_the_choice(
@@ -117,6 +118,7 @@ def forking(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Choice], lis
     return with_choice
 
 
+@pytest.mark.thorough
 @can_fork
 def test_forked_processes_choose_as_one_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forking: Callable[..., None]

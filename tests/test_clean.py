@@ -399,6 +399,7 @@ def test_flagged_pictures_that_are_placed_leave_with_their_copies(tmp_path: Path
     assert clean(root, remove=["blurred"], yes=True).plan.decisions == []
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
 def test_no_reader_outlives_a_killed_command(tmp_path: Path) -> None:
     """In the middle of a long picture, too: each of these takes seconds."""

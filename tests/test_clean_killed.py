@@ -109,10 +109,12 @@ def same_records(root: Path, undisturbed: Path) -> None:
     assert records(root) == records(undisturbed)
 
 
+@pytest.mark.thorough
 def test_clean_killed_at_chosen_instants(dirty: Path, tmp_path: Path) -> None:
     killed_everywhere(dirty, cleaned_up, tmp_path, same_records)
 
 
+@pytest.mark.thorough
 def test_restore_killed_at_chosen_instants(cleaned: Path, dirty: Path, tmp_path: Path) -> None:
     def check(root: Path, _: Path) -> None:
         assert contents(root) == contents(dirty)
@@ -121,6 +123,7 @@ def test_restore_killed_at_chosen_instants(cleaned: Path, dirty: Path, tmp_path:
     killed_everywhere(cleaned, give_back, tmp_path, check)
 
 
+@pytest.mark.thorough
 def test_a_plan_from_a_file_killed_at_chosen_instants(dirty: Path, tmp_path: Path) -> None:
     start = shutil.copytree(dirty, tmp_path / "start" / "data")
     clean(start, dry_run=True, save_plan=tmp_path / "start" / "plan.jsonl")
@@ -129,6 +132,7 @@ def test_a_plan_from_a_file_killed_at_chosen_instants(dirty: Path, tmp_path: Pat
     killed_everywhere(start, carry_out, tmp_path, same_records)
 
 
+@pytest.mark.thorough
 def test_clean_and_restore_killed_at_random_instants(dirty: Path, cleaned: Path, tmp_path: Path) -> None:
     draw = random.Random(5)
     root = shutil.copytree(dirty, tmp_path / "data")

@@ -68,6 +68,7 @@ def test_help_of_each_command_has_an_example(name: str) -> None:
     assert f"Example: cli.py {name}" in done.out
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["clean", "split"])
 def test_curation_does_not_load_torch(name: str, garden: Path, tmp_path: Path) -> None:
     done = run(name, garden, "--dry-run", cwd=tmp_path, python=("-X", "importtime"))
@@ -153,6 +154,7 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(
     assert len(done.err.strip().splitlines()) == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", ["missing folder", "no checkpoint yet"])
 def test_so_is_all_that_a_process_says(case: str, tmp_path: Path) -> None:
     """With PyTorch and without, whatever its libraries print at the start and at the end."""
@@ -234,6 +236,7 @@ def test_train_writes_one_checkpoint_named_after_its_accuracy(
     assert f"Accuracy: {walk.checkpoint.stem.removeprefix('model_')}%" in evaluated.out
 
 
+@pytest.mark.thorough
 def test_prediction_needs_the_checkpoint_alone(walk: Walk, garden: Path, tmp_path: Path) -> None:
     """Another folder, no bank, no home, and every attempt at a connection fails."""
     (tmp_path / "sitecustomize.py").write_text(OFFLINE)
@@ -282,6 +285,7 @@ def test_pictures_and_views_are_drawn(walk: Walk, garden: Path, tmp_path: Path) 
             assert round(sheet.width / 208) == columns
 
 
+@pytest.mark.thorough
 def test_random_prediction_names_the_true_class_and_repeats_by_seed(
     walk: Walk, garden: Path, forks: Forks, monkeypatch: pytest.MonkeyPatch
 ) -> None:

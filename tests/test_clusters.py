@@ -29,6 +29,7 @@ MAKERS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(4))
 def test_the_source_stays_alone_whatever_was_made_of_it(tmp_path: Path, seed: int) -> None:
     draw = random.Random(seed)
@@ -68,6 +69,7 @@ def test_appended_bytes_and_other_frames_make_no_picture_better(tmp_path: Path) 
     assert (decision.path, decision.keeper) == ("rose/motion.jpg", "rose/good.jpg")
 
 
+@pytest.mark.thorough
 def test_a_fixed_cameras_pictures_are_near_and_all_stay(tmp_path: Path) -> None:
     pixels = np.asarray(scene(5, 240, 180).resize((480, 360), Image.Resampling.BICUBIC), dtype=float)
     for at in range(12):

@@ -158,6 +158,7 @@ def test_they_stay_with_a_picture_that_changed_before_it_moved(root: Path) -> No
     assert (root / "1" / "zz copy.txt").is_file()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("mode", ["link", "copy", "symlink"])
 @pytest.mark.parametrize("layout", ["flat", "raw"])
 def test_they_stand_beside_their_picture_in_the_split(tmp_path: Path, mode: Mode, layout: str) -> None:

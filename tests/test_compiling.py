@@ -53,6 +53,7 @@ def pixels() -> torch.Tensor:
     return torch.randint(0, 256, (8, 160, 160, 3), dtype=torch.uint8, generator=generator)
 
 
+@pytest.mark.thorough
 @needs_compiler
 def test_it_says_what_the_network_says(compiled: FrozenNetwork, backbone: Backbone, pixels: torch.Tensor) -> None:
     plain = FrozenNetwork(backbone.network, backbone.preprocessing, CPU, "float32")
@@ -119,6 +120,7 @@ def test_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPatch) 
     assert sizes == [8, 4, 4, 4]
 
 
+@pytest.mark.thorough
 def test_without_a_compiler_it_is_a_sentence(tmp_path: Path, forks: Forks) -> None:
     grow(tmp_path / "garden", {"train": 4, "valid": 2})
     (tmp_path / "bin").mkdir()

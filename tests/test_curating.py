@@ -47,6 +47,7 @@ def pending_and_changed(root: Path) -> None:
               if label == "rose" else (root / label / "picture 1.jpg").read_bytes())  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_clean_says_what_could_not_be_moved(flat: Path, tmp_path: Path) -> None:
     pending_and_changed(flat)
     done = run("clean", flat, "--yes", cwd=tmp_path)
@@ -67,6 +68,7 @@ def test_restore_says_what_could_not_be_brought_back(flat: Path, tmp_path: Path)
     assert (flat / "rose" / "broken.jpg").read_bytes() == b"another"
 
 
+@pytest.mark.thorough
 def test_restore_names_the_runs_there_are(flat: Path, tmp_path: Path) -> None:
     report = clean(flat, yes=True)
     done = run("restore", flat, "--run", "nosuch", cwd=tmp_path)
@@ -98,6 +100,7 @@ def cleaned_anew(root: Path) -> None:
     clean(root, yes=True)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("meanwhile", [never_cleaned, cleaned_anew])
 def test_restore_finds_the_quarantine_of_a_renamed_dataset(
     flat: Path, tmp_path: Path, meanwhile: Callable[[Path], None]
@@ -126,6 +129,7 @@ def test_the_quarantine_of_a_neighbour_is_not_offered(flat: Path, tmp_path: Path
     assert not (tmp_path / "other.florilegium").exists()
 
 
+@pytest.mark.thorough
 def test_what_to_run_next_can_be_pasted(flat: Path, tmp_path: Path) -> None:
     done = run("clean", flat, "--dry-run", cwd=tmp_path)
     words = shlex.split(done.stdout.splitlines()[-1].rpartition("Next: ")[2])
@@ -134,6 +138,7 @@ def test_what_to_run_next_can_be_pasted(flat: Path, tmp_path: Path) -> None:
     assert subprocess.run(words, check=False, capture_output=True, cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("is_flat", [True, False])
 def test_after_a_split_comes_training_until_pictures_come(is_flat: bool, tmp_path: Path) -> None:
     """`clean` that finds nothing leaves a split as it is: what comes next is what `split` said, too."""
@@ -160,6 +165,7 @@ def test_after_a_split_comes_training_until_pictures_come(is_flat: bool, tmp_pat
     assert [following(*look) for look in looks] == ["train"] * 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", ["clean", "restore", "split"])
 def test_another_command_at_work_is_told_or_waited_for(command: str, flat: Path, tmp_path: Path) -> None:
     clean(flat, yes=True)
@@ -179,6 +185,7 @@ def test_another_command_at_work_is_told_or_waited_for(command: str, flat: Path,
     assert "Next: " in output.splitlines()[-1]
 
 
+@pytest.mark.thorough
 def test_a_plan_replaces_no_picture_unless_forced(flat: Path, tmp_path: Path) -> None:
     picture = flat / "rose" / "picture 0.jpg"
     before = picture.read_bytes()
@@ -191,6 +198,7 @@ def test_a_plan_replaces_no_picture_unless_forced(flat: Path, tmp_path: Path) ->
     assert "broken.jpg" in (tmp_path / "notes.jsonl").read_text()
 
 
+@pytest.mark.thorough
 def test_a_damaged_catalog_is_made_anew_on_request(flat: Path, tmp_path: Path) -> None:
     clean(flat, yes=True)
     catalog = open_dataset(flat).catalog_path

@@ -208,6 +208,7 @@ def test_what_is_no_dataset_is_told_in_one_sentence(tmp_path: Path) -> None:
         open_dataset(tmp_path)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS stores no such names")
 @pytest.mark.parametrize(
     ("names", "said"),

@@ -73,6 +73,7 @@ def test_what_was_brought_back_does_not_leave_again(root: Path) -> None:
     assert not (root / COPY).exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("path", "cause", "options"),
     [
@@ -268,6 +269,7 @@ def test_what_can_be_read_of_a_damaged_catalog_is_taken_over(root: Path) -> None
     assert kept_in(aside) == [COPY]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("room", [0, 8192, 40_000])
 @pytest.mark.parametrize("damaged", [False, True])
 def test_a_full_disk_loses_no_decision_of_a_catalog_made_anew(root: Path, room: int, *, damaged: bool) -> None:
@@ -346,6 +348,7 @@ if sys.platform != "win32":
     def bring_back(root: Path) -> None:
         restore(root, reasons=["duplicate"], who="Ada")
 
+    @pytest.mark.thorough
     def test_a_restore_that_is_killed_has_decided_all_the_same(root: Path, tmp_path: Path) -> None:
         """At any instant from the first move on: what is back stays, whatever the next command is."""
         clean(root, yes=True)

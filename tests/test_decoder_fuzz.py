@@ -18,6 +18,7 @@ from curate.image import BrokenImage, decode
 from curate.inspect import inspect
 
 
+@pytest.mark.thorough
 def test_damaged_files_of_every_format_give_pixels_or_a_reason() -> None:
     tally = fuzz.fuzz(400)
     assert tally.faults == []

@@ -130,6 +130,7 @@ def typed_twice(sources: Mapping[str, str]) -> set[str]:
     }
 
 
+@pytest.mark.thorough
 def test_no_default_is_typed_twice() -> None:
     """It comes from the declaration of the option (`train/options.py`) or from `curate/defaults.py`."""
     files = [path for room in ROOMS for path in (REPOSITORY / room).rglob("*.py")]

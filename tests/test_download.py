@@ -182,6 +182,7 @@ def test_a_server_that_is_busy_for_hours_is_left_alone(shelf: Shelf, tmp_path: P
     assert shelf.asked == [""]
 
 
+@pytest.mark.thorough
 def test_another_version_begins_anew(shelf: Shelf, tmp_path: Path) -> None:
     data = split_archive(20)
     shelf.files["data.tar.gz"] = bytes(len(data))
@@ -274,6 +275,7 @@ def test_labels_that_do_not_fit_are_refused(shelf: Shelf, tmp_path: Path) -> Non
         bring(shelf, "flowers102", tmp_path / "out", public={"flowers102": oxford(shelf, tmp_path, last=7)})
 
 
+@pytest.mark.thorough
 def test_mistakes_get_one_sentence(shelf: Shelf, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no dataset 'tulips'"):
         bring(shelf, "tulips", tmp_path / "out")
@@ -397,6 +399,7 @@ def test_a_portals_page_in_the_place_of_the_archive_is_asked_past(shelf: Shelf, 
         bring(shelf, shelf.url("data.tar.gz"), tmp_path / "again")
 
 
+@pytest.mark.thorough
 def test_an_archive_that_is_called_a_web_page_is_one_by_its_bytes(shelf: Shelf, tmp_path: Path) -> None:
     shelf.kind = "text/html"
     shelf.files["data.tar.gz"], shelf.files["words.tar.gz"] = split_archive(), b"Please log in"
@@ -407,6 +410,7 @@ def test_an_archive_that_is_called_a_web_page_is_one_by_its_bytes(shelf: Shelf, 
         bring(shelf, shelf.url("words.tar.gz"), tmp_path / "again")
 
 
+@pytest.mark.thorough
 def test_a_portals_page_writes_over_nothing_that_has_come(shelf: Shelf, tmp_path: Path) -> None:
     shelf.files["data.tar.gz"] = split_archive()
     shelf.breaks = [100] + [0] * 4
@@ -449,6 +453,7 @@ def lay_out(archive: Path, out: Path) -> None:
     work.remove()
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_killed_while_it_is_laid_out_it_ends_with_the_same(tmp_path: Path) -> None:
     names = ["train/a/b-c.jpg", "train/a/b/c.jpg", "val/a/1.jpg", "validation/a/1.jpg", "test/a/1.jpg"]

@@ -75,6 +75,7 @@ def photograph(seed: int) -> Image.Image:
     return scene(seed, 480, 360)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("edit", [edit for edit in EDITS if edit.kind != "turned"], ids=lambda edit: edit.name)
 def test_a_copy_is_found_with_its_original_and_with_nothing_else(folder: Folder, edit: Edit) -> None:
     for seed in range(8):
@@ -83,6 +84,7 @@ def test_a_copy_is_found_with_its_original_and_with_nothing_else(folder: Folder,
     assert folder.groups() == [{2 * seed, 2 * seed + 1} for seed in range(8)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("edit", [edit for edit in EDITS if edit.kind == "turned"], ids=lambda edit: edit.name)
 def test_turned_copies_are_found_when_asked_for_and_only_then(folder: Folder, edit: Edit) -> None:
     for seed in range(8):
@@ -102,6 +104,7 @@ def test_without_windows_only_what_fills_the_frame_is_found(folder: Folder) -> N
     assert max(abs(a - b) for a, b in zip(placement.box, (0.08, 0.92, 0.08, 0.92), strict=True)) < 0.01
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("edit", ["crop", "border"])
 def test_small_crops_and_borders_are_found(edit: str, tmp_path: Path) -> None:
     """Recall is a share: a white border of 7% or more around a pale picture may be missed, about one in two hundred."""
@@ -219,6 +222,7 @@ def star(seed: int, at: float) -> Image.Image:
     return Image.blend(photograph(seed), photograph(seed + 1), at)
 
 
+@pytest.mark.thorough
 def test_a_chain_of_copies_does_not_become_one_heap(folder: Folder) -> None:
     """Each next picture is a copy of the one before, and the last shows another thing than the first."""
     for step in range(9):
@@ -284,6 +288,7 @@ def test_flat_pictures_do_not_make_a_pair_of_each_two(folder: Folder, count: int
     assert len(found.first) == 0
 
 
+@pytest.mark.thorough
 def test_a_crowd_of_files_with_one_hash_is_compared_with_one_of_them(folder: Folder) -> None:
     # The same picture saved again and again with other metadata, and a stranger saved as often that shares its hash.
     def saved(picture: Image.Image, number: int) -> bytes:
@@ -316,6 +321,7 @@ def test_real_photographs_hold_one_pair_of_copies_and_no_false_one(flowers: Path
     assert not list(found.copies())
 
 
+@pytest.mark.thorough
 def test_real_photographs_edited_are_found(flowers: Path, folder: Folder) -> None:
     paths = sorted(flowers.glob("*/*/*.jpg"))[::160]
     mirrored = 0

@@ -47,6 +47,7 @@ def test_its_random_values_are_as_large_as_timms(architecture: str) -> None:
             assert float(tensor.std()) == pytest.approx(float(theirs[name].std()), rel=0.2), name
 
 
+@pytest.mark.thorough
 def test_it_is_built_without_timm_and_without_a_compiler() -> None:
     code = """
         from train.backbones import bytes_of_network, empty_network

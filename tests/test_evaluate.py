@@ -99,6 +99,7 @@ def test_a_checkpoint_without_calibration_loads(checkpoint: Path, tmp_path: Path
     assert load_checkpoint(tmp_path / "bare.pth").temperature == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("views", [1, 3])
 @pytest.mark.parametrize("backbone", [TINY, f"{TINY}+timm:test_efficientnet"])
 def test_prediction_gives_the_evaluations_probabilities(
@@ -138,6 +139,7 @@ def test_views_of_pictures_in_memory_are_the_same_each_time(garden: Path, checkp
         Predictor.from_checkpoint(checkpoint, "cpu", views=0)
 
 
+@pytest.mark.thorough
 def test_below_the_threshold_it_is_not_sure(garden: Path, checkpoint: Path, tmp_path: Path) -> None:
     loaded = load_checkpoint(checkpoint)
     assert loaded.calibration is not None
@@ -166,6 +168,7 @@ def test_below_the_threshold_it_is_not_sure(garden: Path, checkpoint: Path, tmp_
     assert on_test.abstaining.found == found.found  # test has no say in it
 
 
+@pytest.mark.thorough
 def test_test_is_counted_before_it_is_opened(garden: Path, checkpoint: Path, tmp_path: Path, forks: Forks) -> None:
     mine = tmp_path / checkpoint.name
     mine.write_bytes(checkpoint.read_bytes())

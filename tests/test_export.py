@@ -248,6 +248,7 @@ def test_says_which_formats_there_are(root: Path, tmp_path: Path) -> None:
         export(root, tmp_path / "out", format="zip")  # type: ignore[arg-type]
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @FORMATS
 def test_killed_at_any_deed_it_is_whole_or_not_there(root: Path, tmp_path: Path, format_: Format) -> None:

@@ -142,6 +142,7 @@ def test_a_checkpoint_that_cannot_tell_says_nothing(trained: Path, tmp_path: Pat
     assert (answer.familiarity, answer.is_stranger, answer.sure) == (None, False, True)
 
 
+@pytest.mark.thorough
 def test_a_tuned_network_knows_its_own_features(garden: Path, tmp_path: Path) -> None:
     tuning = dataclasses.replace(TrainOptions().tuning, unfreeze="all")
     options = TrainOptions(

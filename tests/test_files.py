@@ -262,6 +262,7 @@ def test_a_work_folder_whose_making_was_cut_short_is_taken(tmp_path: Path) -> No
     assert work.make() == work.path
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_a_work_folder_killed_at_any_deed_is_still_removed(tmp_path: Path) -> None:
     from testing.killing import count_deeds, kill_at_deed

@@ -65,6 +65,7 @@ def tensors_of(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
 # ---- what is promised of a run
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("backbone", [TINY, VIT])
 def test_the_last_epochs_are_of_another_size_and_so_is_all_that_follows(
     backbone: str, garden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -93,6 +94,7 @@ def test_the_last_epochs_are_of_another_size_and_so_is_all_that_follows(
     assert sum(right) == report.valid.correct
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_positions_of_a_transformer_are_interpolated_and_learn_on(garden: Path, tmp_path: Path, ema: float) -> None:
     def positions(rate: float, unfreeze: int | str = "all") -> torch.Tensor:
@@ -127,6 +129,7 @@ def stopping_after(steps: int) -> Callable[..., Any]:
     return step
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("backbone", [TINY, VIT])
 def test_it_may_be_stopped_in_either_part(
     backbone: str, garden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -148,6 +151,7 @@ def test_it_may_be_stopped_in_either_part(
     assert all(torch.equal(value, expected[name]) for name, value in found.items())
 
 
+@pytest.mark.thorough
 def test_where_the_larger_ones_do_not_fit_fewer_go_through_at_once(
     garden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +200,7 @@ def test_features_in_a_bank_are_of_one_size(garden: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "bank").exists()
 
 
+@pytest.mark.thorough
 def test_the_size_that_it_has_changes_nothing(garden: Path, tmp_path: Path) -> None:
     one, other = (
         load_checkpoint(train(garden, tmp_path, tuning=replace(GROWN, final_crop=crop)).checkpoint) for crop in (0, 64)

@@ -293,6 +293,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
 def test_three_batches_are_drawn_while_the_network_computes_one(tmp_path: Path, forks: Forks) -> None:
     """So that it finds them drawn when it is done, however long it took: no batch waits. Nor many more: memory."""

@@ -79,6 +79,7 @@ def tensors(run: Fitting) -> dict[str, torch.Tensor]:
     return run.work.model.state_dict()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_it_may_be_stopped_before_every_single_step(tmp_path: Path, keep: Any) -> None:
     settings = replace(EVERYTHING, keep=keep)
@@ -225,6 +226,7 @@ print(json.dumps({"statuses": statuses, "writes": writes, "killed": killed}))
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL, no fork")
 def test_killed_at_random_instants_it_ends_with_the_same_tensors(tmp_path: Path, forks: Forks) -> None:
     root = grow(tmp_path / "data", {"train": 10, "valid": 3})
@@ -284,6 +286,7 @@ print(max(bars), flush=True)
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
 def test_views_are_drawn_in_other_processes_though_a_bar_has_a_thread(tmp_path: Path, forks: Forks) -> None:
     root = grow(tmp_path / "data", {"train": 6, "valid": 2})
@@ -296,6 +299,7 @@ def test_views_are_drawn_in_other_processes_though_a_bar_has_a_thread(tmp_path: 
     assert ours not in drawn
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
 def test_who_draws_does_not_outlive_a_run_that_is_killed(tmp_path: Path, forks: Forks) -> None:
     root = grow(tmp_path / "data", {"train": 6, "valid": 2})
@@ -330,6 +334,7 @@ print("then:", train(root, models).checkpoint.name)
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="no file size limit")
 def test_a_full_disk_costs_no_checkpoint(tmp_path: Path, forks: Forks) -> None:
     root = grow(tmp_path / "data", {"train": 4, "valid": 2}, classes=2)

@@ -51,6 +51,7 @@ def versions(picture: Image.Image) -> list[bytes]:
     ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", [(96, 72), (300, 200), (640, 480)])
 def test_what_is_left_out_by_its_detail_is_no_copy(size: tuple[int, int]) -> None:
     walls = [wall(seed, spread, size) for seed, spread in enumerate((0.3, 1, 1, 3, 10, 30))]

@@ -65,6 +65,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("removal", REMOVALS)
 @pytest.mark.parametrize("work", WORKS)
 def test_it_is_one_sentence(work: str, removal: str, start: Path, tmp_path: Path) -> None:
@@ -88,6 +89,7 @@ def opened(root: Path) -> None:
         pass
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("removal", ["removed", "renamed"])
 def test_a_folder_that_goes_while_it_is_opened_is_not_made_again(removal: str, tmp_path: Path) -> None:
     start = tmp_path / "start"

@@ -81,6 +81,7 @@ LIES: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("lie", LIES)
 def test_a_doctored_catalog_makes_no_picture_leave_and_none_leak(published: Path, lie: str) -> None:
     honest = shutil.copytree(published, published.with_name("honest"))

@@ -61,6 +61,7 @@ def alone(code: str, arguments: Sequence[str] = ()) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.thorough
 def test_beside_a_thread_a_server_forks() -> None:
     first, second, ours, empty = alone("""
         def lost(item, code):
@@ -124,6 +125,7 @@ def test_a_server_that_is_killed_is_said_and_the_next_is_another() -> None:
     assert again == list(range(60))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_when_we_end_they_end_too(how: signal.Signals) -> None:
     program = textwrap.dedent(HEAD) + textwrap.dedent("""

@@ -27,6 +27,7 @@ def nothing_lost(item: int, exit_code: int) -> int:
     raise AssertionError(f"{item} was lost: {exit_code}")
 
 
+@pytest.mark.thorough
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(), max_size=60), st.integers(1, 4))
 def test_it_is_map_in_some_order(items: list[int], workers: int) -> None:
@@ -35,6 +36,7 @@ def test_it_is_map_in_some_order(items: list[int], workers: int) -> None:
     assert not active_children()
 
 
+@pytest.mark.thorough
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(), max_size=60), st.integers(1, 4), st.integers(1, 9))
 def test_it_is_map_in_order_where_that_is_asked_for(items: list[int], workers: int, ahead: int) -> None:

@@ -34,6 +34,7 @@ def stirred(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "folds"),
     [
@@ -112,6 +113,7 @@ def test_float32_is_used_where_bfloat16_would_be_emulated(monkeypatch: pytest.Mo
     assert fast_precision(torch.device("mps")) == "float32"
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives large blocks back at once")
 def test_a_batch_does_not_fetch_its_memory_from_the_system_anew() -> None:
     """Each layer's output mapped, cleared and unmapped again took half of the time.

@@ -70,6 +70,7 @@ def test_a_checkpoint(checkpoint: Path, small_disk: Path) -> None:
     assert [file.name for file in small_disk.iterdir()] == [LOCK]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("format_", FORMATS)
 def test_an_export(format_: str, root: Path, checkpoint: Path, small_disk: Path) -> None:
     if format_ == "onnx":

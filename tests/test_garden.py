@@ -74,6 +74,7 @@ def test_distinct_drawings_are_no_near_duplicates(drawn: tuple[Path, Garden]) ->
     assert distance[upper].min() > RADIUS
 
 
+@pytest.mark.thorough
 def test_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path: Path, few: None) -> None:
     draw_garden(tmp_path / "here", seed=5)
     code = (
@@ -86,6 +87,7 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path: Path, f
     assert digests(tmp_path / "here") == digests(tmp_path / "there")
 
 
+@pytest.mark.thorough
 def test_another_seed_gives_another_garden(tmp_path: Path, few: None) -> None:
     one, other = tmp_path / "1", tmp_path / "2"
     draw_garden(one, seed=1)
@@ -100,6 +102,7 @@ def test_the_global_random_state_is_left_alone(tmp_path: Path, few: None) -> Non
     assert np.random.get_state()[1].tolist() == before  # type: ignore[index]
 
 
+@pytest.mark.thorough
 def test_progress_counts_every_picture(tmp_path: Path, few: None) -> None:
     told: list[int] = []
 

@@ -245,6 +245,7 @@ def test_a_table_that_was_moved_and_has_grown_is_the_same_grouping(slides: Path,
     assert parted(slides, "slidem5") == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_verify_proves_the_groups_again_without_the_table_and_without_the_catalog(
     slides: Path, tmp_path: Path, elsewhere: bool

@@ -186,6 +186,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("status", "method", "path", "headers", "body"), REFUSED.values(), ids=REFUSED)
 def test_a_refusal_is_a_sentence(
     page: TestClient, status: int, method: str, path: str, headers: dict[str, str], body: bytes | list[bytes]

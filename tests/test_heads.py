@@ -355,6 +355,7 @@ def train(root: Path, models: Path, **changes: Any) -> TrainingReport:
     return train_head(root, TrainOptions(backbone=TINY, weights="none", models=models, device="cpu", **told))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("roots", [False, True])
 def test_what_is_reported_is_what_the_checkpoint_predicts(
     garden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, roots: bool
@@ -378,6 +379,7 @@ def test_what_is_reported_is_what_the_checkpoint_predicts(
             assert guess.probability == pytest.approx(float(row[checkpoint.labels.index(guess.label)]), abs=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_run_that_was_stopped_in_the_head_ends_as_if_it_had_not_been(garden: Path, tmp_path: Path) -> None:
     def stop(_: object) -> None:
         raise KeyboardInterrupt

@@ -83,6 +83,7 @@ def test_every_fault_is_tested() -> None:
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", REFUSED)
 def test_refuses(fault: str, web: LocalWeb, tmp_path: Path) -> None:
     kind, words, passing = REFUSED[fault]

@@ -168,6 +168,7 @@ ODD: dict[str, Change] = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("odd", ODD)
 def test_what_no_training_wrote_is_refused_in_one_sentence(odd: str, whole: Path, tmp_path: Path) -> None:
     file = changed(whole, ODD[odd], tmp_path / "model_90.00.pth")
@@ -250,6 +251,7 @@ def test_weights_with_numbers_that_are_none_are_refused(tiny: Backbone, tmp_path
         load_backbone(TINY, tmp_path / "w.pth")
 
 
+@pytest.mark.thorough
 def test_only_classification_networks_are_built_and_none_goes_to_the_network(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -287,6 +289,7 @@ def test_only_classification_networks_are_built_and_none_goes_to_the_network(
     assert asked == []
 
 
+@pytest.mark.thorough
 def test_a_checkpoint_that_names_a_detection_network_is_refused_without_a_network(
     whole: Path, tmp_path: Path, forks: Forks
 ) -> None:
@@ -312,6 +315,7 @@ def test_a_checkpoint_that_names_a_detection_network_is_refused_without_a_networ
     assert not (tmp_path / "nothing").exists()
 
 
+@pytest.mark.thorough
 @needs_rights
 def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(whole: Path, tmp_path: Path) -> None:
     file = tmp_path / "model_90.00.pth"

@@ -111,6 +111,7 @@ def test_a_budget_overrules_nothing_silently(
         plan_budget(garden, 600, asked(tmp_path, **changes))
 
 
+@pytest.mark.thorough
 def test_after_folds_within_a_budget_the_planned_run_is_advised(garden: Path, tmp_path: Path) -> None:
     ended = command(
         "train", garden, "--backbone", TINY, "--weights", "none", "--budget", "5m", "--folds", 2, "--models", tmp_path

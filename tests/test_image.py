@@ -90,6 +90,7 @@ TRAILERS = {"GIF": 2, "BMP": 2, "DIB": 2, "TGA": 26, "TGA RLE": 26, "QOI": 8}
 TRAILERS |= {name: 3 for name in SAMPLES if name.startswith("JPEG") and not name.startswith("JPEG 2000")}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("at_least", [None, 16], ids=["full", "reduced"])
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_file_cut_off_anywhere_is_found(name: str, at_least: int | None) -> None:
@@ -204,6 +205,7 @@ MEASURE = """
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "make",
     [
@@ -270,6 +272,7 @@ def test_the_decoder_prints_nothing_and_warns_of_nothing(tmp_path: Path) -> None
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.thorough
 def test_memory_is_given_back() -> None:
     """Ten thousand pictures later, the process is not larger."""
     data = encode(photograph(300, 200), "JPEG", icc_profile=ADOBE_RGB, exif=exif(6))

@@ -26,6 +26,7 @@ from train.optimising.fitting import _slices
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 def test_json_is_json_in_a_pipe_of_any_encoding(encoding: str, tmp_path: Path) -> None:
     """A flower outside the first plane would be spelt as no JSON spells it."""

@@ -57,6 +57,7 @@ def outcome(out: Path) -> tuple[dict[str, bytes], list[tuple[str, ...]], list[tu
     return pictures, fates, credits_
 
 
+@pytest.mark.thorough
 def test_killed_ten_times_it_brings_the_same(tmp_path: Path) -> None:
     """Ten kills at random instants, some at start-up; then one run to the end."""
     garden = plant(tmp_path / "garden", {"rose": 70, "iris": 30})
@@ -99,6 +100,7 @@ def test_killed_ten_times_it_brings_the_same(tmp_path: Path) -> None:
     assert not (out / "scrape.florilegium").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace kills at a system call")
 def test_killed_while_a_group_is_brought_to_the_disk_it_fetches_nothing_twice(tmp_path: Path) -> None:
     """Of a group some files have their names, some do not: what the catalog calls fetched is there, whole."""
@@ -130,6 +132,7 @@ def kill_at(call: str, when: int, out: Path, web: LocalWeb) -> None:
     assert process.returncode == -signal.SIGKILL, errors
 
 
+@pytest.mark.thorough
 def test_interrupted_from_the_keyboard_it_goes_on(tmp_path: Path) -> None:
     """Ctrl-C, which every network call and every thread has to survive, leaves no part of a file."""
     with LocalWeb(plant(tmp_path / "garden", {"rose": 60, "iris": 4})) as web:

@@ -94,6 +94,7 @@ LAPSED = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("happens", "path", "action", "value", "said"), LAPSED)
 def test_what_cannot_be_carried_out_is_said_and_dropped_once(
     root: Path, happens: object, path: str, action: str, value: str, said: str
@@ -232,6 +233,7 @@ def test_what_split_placed_in_another_folder_is_said_to_need_a_split(root: Path,
 if sys.platform != "win32":
     from testing.killing import kill_at_deed, list_deeds
 
+    @pytest.mark.thorough
     @pytest.mark.parametrize("knows", [True, False])
     def test_a_carrying_out_that_was_killed_is_finished_by_the_next(root: Path, tmp_path: Path, *, knows: bool) -> None:
         """Which answers with what it finished or, where the page has counted before the kill, says so and asks."""

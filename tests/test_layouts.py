@@ -146,6 +146,7 @@ def test_what_else_the_folders_may_be_is_said(tmp_path: Path, files: tuple[str, 
     assert sentence in layout_in_words(make(tmp_path, *files))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("pattern", ["{label}/{split}", "{split}_{label}", "{label} ({split})", "{split}{label}"])
 def test_a_folder_of_one_class_and_one_split_keeps_its_own_test(tmp_path: Path, pattern: str) -> None:
     """All the way: its test is test, its train is learnt from, and what is merged and restored lies where it should."""

@@ -259,6 +259,7 @@ def refused(root: Path, out: Path, seed: int, mode: object) -> str:
     return ""
 
 
+@pytest.mark.thorough
 @given(operations=st.lists(OPERATIONS, min_size=2, max_size=6))
 @settings(max_examples=20, deadline=None, phases=set(Phase) - {Phase.explain})
 def test_no_bytes_are_ever_lost(operations: list[tuple[str, int, object]]) -> None:

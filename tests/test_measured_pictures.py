@@ -125,6 +125,7 @@ def with_an_untaught_class(root: Path, split_name: str) -> Path:
     return root
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("split_name", ["test", "valid"])
 def test_a_class_that_train_lacks_ends_no_way(split_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told before training; figures leave it out and say what they were with it; nothing that follows fails."""

@@ -87,6 +87,7 @@ def test_restore_parts_them_again(root: Path) -> None:
     assert {one.reason for one in clean(root, dry_run=True).plan.decisions} == {"conflict"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("chosen", "back"),
     [({"reasons": ["merge"]}, 4), ({"reasons": ["duplicate"]}, 6), ({"labels": ["c1"]}, 10), ({"labels": ["42"]}, 0)],
@@ -133,6 +134,7 @@ def test_a_dry_run_moves_nothing_and_its_plan_can_be_carried_out(root: Path) -> 
     assert (again.moved, again.merged, again.plan.decisions) == (0, 0, [])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("move_to", "words"),
     [
@@ -221,6 +223,7 @@ def test_two_classes_with_one_caption_s_name_keep_both(tmp_path: Path) -> None:
     assert (root / "42" / "p (2).png").is_file()
 
 
+@pytest.mark.thorough
 def test_killed_at_a_move_it_ends_as_if_undisturbed(tmp_path: Path) -> None:
     start, whole = united(tmp_path / "start"), united(tmp_path / "whole")
     clean(start, dry_run=True, merge=["c1=42"])
@@ -239,6 +242,7 @@ def test_killed_at_a_move_it_ends_as_if_undisturbed(tmp_path: Path) -> None:
         assert contents(root) == contents(start), instant
 
 
+@pytest.mark.thorough
 def test_what_an_interrupted_merge_has_yet_to_move_is_called_off(tmp_path: Path) -> None:
     start = united(tmp_path / "start")
     deeds = list_deeds(partial(merge, united(tmp_path / "counted")))

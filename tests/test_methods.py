@@ -326,6 +326,7 @@ def test_every_part_has_a_version_and_a_drawn_set() -> None:
     assert PARTS.keys() == {**SEARCH_VERSIONS, **PLAN_VERSIONS, **SCENE_VERSIONS}.keys() == GOLDEN.keys()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("part", PARTS)
 def test_a_version_answers_what_it_always_answered(part: str) -> None:
     version = {**SEARCH_VERSIONS, **PLAN_VERSIONS, **SCENE_VERSIONS}[part]
@@ -333,6 +334,7 @@ def test_a_version_answers_what_it_always_answered(part: str) -> None:
     assert GOLDEN[part] == (version, found), f"{part} answers otherwise: raise its version, and put {found} here"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("part", "module", "constant", "value"),
     [

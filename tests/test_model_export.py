@@ -49,6 +49,7 @@ def pictures(garden: Path) -> list[Path]:
     return sorted((garden / "valid").rglob("*.*"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("format_", FORMATS)
 def test_each_format_comes_back_with_the_same_probabilities(
     format_: str, checkpoint: Path, garden: Path, tmp_path: Path
@@ -67,6 +68,7 @@ def test_each_format_comes_back_with_the_same_probabilities(
     assert beside["labels"] == load_checkpoint(checkpoint).labels
 
 
+@pytest.mark.thorough
 def test_a_root_before_the_layer_goes_with_it(garden: Path, tmp_path: Path) -> None:
     """As `--head auto` may choose it, in the format whose operators are fewest."""
     pytest.importorskip("onnxruntime")
@@ -90,6 +92,7 @@ def fed_by_the_words(beside: dict[str, Any], path: Path) -> NDArray[np.float32]:
     return pixels.transpose(2, 0, 1)[None].astype(np.float32)
 
 
+@pytest.mark.thorough
 def test_onnx_explains_itself_to_a_stranger(checkpoint: Path, garden: Path, tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -114,6 +117,7 @@ def test_onnx_explains_itself_to_a_stranger(checkpoint: Path, garden: Path, tmp_
     np.testing.assert_allclose(given.sum(axis=1), 1, atol=1e-5)  # probabilities, not logits
 
 
+@pytest.mark.thorough
 def test_every_file_holds_its_description(checkpoint: Path, garden: Path, tmp_path: Path) -> None:
     safetensors = pytest.importorskip("safetensors")
     file = export(checkpoint, "safetensors", pictures(garden), out=tmp_path).file

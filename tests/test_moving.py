@@ -60,6 +60,7 @@ def found(*folders: Path) -> list[bytes]:
     return sorted(file.read_bytes() for folder in folders if folder.exists() for file in folder.iterdir())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", ["rename", "link", "copy"])
 @pytest.mark.parametrize("back", [False, True], ids=["the same way", "to and fro"])
 def test_two_processes_that_move_the_same_files_lose_none(two_folders: tuple[Path, Path], way: Way, back: bool) -> None:

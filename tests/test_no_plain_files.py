@@ -62,6 +62,7 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.thorough
 def test_no_command_waits_for_what_is_no_file(garden: Path, tmp_path: Path, each: Each) -> None:
     models, runs, out = garden.parent / "models", tmp_path / "runs", tmp_path / "sheet.png"
     network = ["--backbone", TINY, "--weights", "none", "--views", "2", "--set", "epochs=2"]
@@ -91,6 +92,7 @@ def test_no_command_waits_for_what_is_no_file(garden: Path, tmp_path: Path, each
     assert predicted[0] == random[0] == 2
 
 
+@pytest.mark.thorough
 def test_no_option_waits_for_what_is_no_file(garden: Path, tmp_path: Path, each: Each) -> None:
     pipe = tmp_path / "pipe.toml"
     os.mkfifo(pipe)
@@ -118,6 +120,7 @@ def test_no_option_waits_for_what_is_no_file(garden: Path, tmp_path: Path, each:
         assert "pipe." in err
 
 
+@pytest.mark.thorough
 def test_a_record_of_openings_that_is_a_pipe_is_said(garden: Path, tmp_path: Path, each: Each) -> None:
     checkpoint = best_checkpoint(garden.parent / "models")
     copy = tmp_path / checkpoint.name
@@ -143,6 +146,7 @@ def test_a_record_that_we_did_not_write_is_said(text: str, garden: Path, tmp_pat
     assert record.read_text() == text
 
 
+@pytest.mark.thorough
 def test_predict_names_each_path_that_it_cannot_use(garden: Path, tmp_path: Path, forks: Forks) -> None:
     """A list from elsewhere: NUL, bytes that are no text, names too long, rings, folders that nest without end."""
     checkpoint = best_checkpoint(garden.parent / "models")
@@ -172,6 +176,7 @@ def test_predict_names_each_path_that_it_cannot_use(garden: Path, tmp_path: Path
             assert done.stdout.count("rose") >= 2
 
 
+@pytest.mark.thorough
 def test_predict_says_that_standard_input_is_closed(garden: Path) -> None:
     checkpoint = best_checkpoint(garden.parent / "models")
     script = '"$0" cli.py predict - --checkpoint "$1" <&-'

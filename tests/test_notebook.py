@@ -61,6 +61,7 @@ def test_it_uses_every_stage() -> None:
     assert [stage for stage in stages if f".{stage}(" not in source] == []
 
 
+@pytest.mark.thorough
 def test_it_runs_on_a_small_garden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLORILEGIUM_FLOWERS", str(tmp_path / "nothing"))
     before = set(NOTEBOOK.parent.rglob("*"))

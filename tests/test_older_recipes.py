@@ -75,6 +75,7 @@ def test_dropout_comes_before_the_first_layer() -> None:
     assert isinstance(build_head(8, 3), nn.Linear)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("unfreeze", ["none", "all"])
 def test_all_of_it_trains_predicts_and_leaves(unfreeze: str, tmp_path: Path) -> None:
     root = grow(tmp_path / "garden", {"train": 4, "valid": 2})

@@ -44,6 +44,7 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return grow(tmp_path_factory.mktemp("garden"), {"train": 8, "valid": 4})
 
 
+@pytest.mark.thorough
 def test_batches_arrive_as_they_were_gathered(device: torch.device) -> None:
     """Many more batches than buffers, each held until the end, on a device that is kept busy meanwhile."""
     staging = PixelStaging(device, 6, 32)
@@ -77,6 +78,7 @@ def test_the_source_gives_the_views_of_the_cpu(device: torch.device, garden: Pat
     assert torch.equal(views(device), views(CPU))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [TINY, "resnet18", "timm:test_vit", "timm:test_efficientnet"])
 def test_features_are_those_of_the_cpu(name: str, device: torch.device) -> None:
     backbone = load_backbone(name, "none")
@@ -92,6 +94,7 @@ def test_features_are_those_of_the_cpu(name: str, device: torch.device) -> None:
     assert torch.equal(said, rough(pixels)), "the same batch gives the same bits"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["resnet50", "timm:test_vit"])
 @pytest.mark.parametrize("batch", [4, 16])
 def test_company_changes_no_bit_of_a_feature(name: str, batch: int, device: torch.device) -> None:
@@ -137,6 +140,7 @@ class Stopped(Exception):
     pass
 
 
+@pytest.mark.thorough
 def test_a_stopped_run_ends_as_a_whole_one(device: torch.device, garden: Path, tmp_path: Path) -> None:
     """On the CPU to the bit. A GPU adds gradients up in an order of its own: there within float32's roundings."""
 
@@ -194,6 +198,7 @@ def assert_same_weights(network: torch.nn.Module, other: torch.nn.Module, *, rel
         assert apart <= rel * max(1.0, float(torch.linalg.vector_norm(value.double()))), name
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_a_loss_that_is_no_number_is_said(device: torch.device, garden: Path, tmp_path: Path, accumulate: int) -> None:
     """Though the device is a step behind."""

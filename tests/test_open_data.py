@@ -455,6 +455,7 @@ def test_tables_that_are_not_here_are_brought_once(bucket: Bucket, tmp_path: Pat
     assert (again.candidates, again.said, bucket.asked) == (told.candidates, [], [])
 
 
+@pytest.mark.thorough
 def test_a_broken_transfer_goes_on_where_it_was_in_the_next_run(bucket: Bucket, tmp_path: Path) -> None:
     bucket.breaks = [200] + [0] * 4  # the first table breaks, and then nothing more comes
     with pytest.raises(SourceFailed, match="the same command goes on where it broke off"):
@@ -466,6 +467,7 @@ def test_a_broken_transfer_goes_on_where_it_was_in_the_next_run(bucket: Bucket, 
     assert "200 bytes of it are there already" in told.said[0]
 
 
+@pytest.mark.thorough
 def test_another_version_of_a_table_is_not_joined_to_the_first_part(bucket: Bucket, tmp_path: Path) -> None:
     bucket.breaks = [200] + [0] * 4
     with pytest.raises(SourceFailed):
@@ -563,6 +565,7 @@ def test_tables_that_have_changed_where_they_come_from_are_brought_anew(
     assert Counter(name for method, name, _ in bucket.asked if method == "HEAD") == Counter(list(bucket.files))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", ["refused", "down", "broken off", "full disk", "no table"])
 def test_tables_that_cannot_be_brought_anew_stay_and_are_named(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str

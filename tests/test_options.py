@@ -152,6 +152,7 @@ def test_set_takes_every_option(one: Option) -> None:
     assert load_recipe(defaults.DEFAULT_RECIPE, parse_overrides([f"{one.name}={text}"])).to_dict()[one.name] == value
 
 
+@pytest.mark.thorough
 def test_flag_set_and_argument_train_alike(tmp_path: Path) -> None:
     root = grow(tmp_path / "data", {"train": 3, "valid": 2})
     done = command(

@@ -141,6 +141,7 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
 # The package beside a stranger's files
 
 
+@pytest.mark.thorough
 def test_no_stranger_is_imported_and_no_name_of_ours_is_taken(desk: Path, site: Path) -> None:
     """All modules together, each of which runs its imports, and then the names that people call."""
     code = """
@@ -377,6 +378,7 @@ def undeclared(paths: list[Path], known: set[str]) -> set[tuple[str, str]]:
     }
 
 
+@pytest.mark.thorough
 def test_what_is_imported_is_declared() -> None:
     lists = declared()
     shipped = [path for room in ORDER for path in modules(room)]

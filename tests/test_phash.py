@@ -207,6 +207,7 @@ def test_every_pair_once_through_tables(kind: object, radius: int, monkeypatch: 
     check(hashes, radius)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kind", "radius"), [(planted, 8), (planted, 12), (clumped, 3), (runs, 2)])
 def test_every_pair_once_of_twenty_thousand(kind: object, radius: int) -> None:
     assert callable(kind)
@@ -532,6 +533,7 @@ def test_few_hashes_are_not_compared_with_all_of_many(monkeypatch: pytest.Monkey
     assert 2000 <= compared < 600_000_000 / 20
 
 
+@pytest.mark.thorough
 def test_pairs_between_come_in_parts() -> None:
     same = np.zeros(9_000, np.uint64)
     sizes = [len(i) for i, _, _ in pairs_between(same, same, 1, batch=1 << 20)]

@@ -42,6 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingRep
     return root, train_head(root, options)
 
 
+@pytest.mark.thorough
 def test_it_gives_the_evaluations_own_probabilities_without_a_network(
     trained: tuple[Path, TrainingReport], forks: Forks
 ) -> None:

@@ -163,6 +163,7 @@ def usual() -> Checkpoint:
     )  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("views", [1, 5])
 def test_an_answer_does_not_depend_on_its_company(usual: Checkpoint, tmp_path: Path, views: int) -> None:
     """To the bit: alone, among few and among many, from memory and from files, whatever threads PyTorch has."""

@@ -93,6 +93,7 @@ def alone(code: str, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.thorough
 @linux
 @pytest.mark.parametrize("ahead", [1, 5, 40])
 def test_shared_pixels_are_not_written_over_before_they_were_seen(ahead: int, tmp_path: Path) -> None:
@@ -121,6 +122,7 @@ def test_shared_pixels_are_not_written_over_before_they_were_seen(ahead: int, tm
     assert wrong == []
 
 
+@pytest.mark.thorough
 @linux
 def test_beside_a_thread_a_server_s_processes_give_the_same_pixels(tmp_path: Path, files: list[Path]) -> None:
     """As in a notebook, and after a network was compiled."""
@@ -157,6 +159,7 @@ def test_beside_a_thread_a_server_s_processes_give_the_same_pixels(tmp_path: Pat
     assert wrong == []
 
 
+@pytest.mark.thorough
 @linux
 def test_a_picture_that_crashes_its_decoder_is_broken_and_the_others_are_whole(tmp_path: Path) -> None:
     broken, whole = alone(
@@ -178,6 +181,7 @@ def test_a_picture_that_crashes_its_decoder_is_broken_and_the_others_are_whole(t
     assert whole == [number for number in range(60) if number not in broken]
 
 
+@pytest.mark.thorough
 @linux
 def test_a_process_that_is_killed_from_outside_ends_the_run_with_a_sentence(tmp_path: Path) -> None:
     told = alone(

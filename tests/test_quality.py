@@ -149,6 +149,7 @@ def test_a_good_picture_has_no_flag(seed: int) -> None:
     assert flags_of(photograph(seed)) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("spoil", "flag"),
     [
@@ -174,6 +175,7 @@ def test_a_spoilt_picture_is_flagged(spoil: Callable[[Image.Image], Image.Image]
     assert all(flag in names for names in found), found
 
 
+@pytest.mark.thorough
 def test_pages_are_text_and_photographs_are_not() -> None:
     pages = [flags_of(page(seed, dark=seed % 3 == 0)) for seed in range(12)]
     assert sum("text" in names for names in pages) >= 11, pages

@@ -193,6 +193,7 @@ names = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size
 )
 
 
+@pytest.mark.thorough
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=st.dictionaries(names, st.sampled_from(["broken", "duplicate", "conflict"]), min_size=1, max_size=5))
 def test_every_name_goes_and_comes_back(files: dict[str, str]) -> None:
@@ -271,6 +272,7 @@ def warm(tmp_path: Path) -> Path:
     return tmp_path / "warm"
 
 
+@pytest.mark.thorough
 def test_an_unreadable_picture_is_one_sentence(public: Path, warm: Path) -> None:
     open_to_all(public)
     (public / "raw" / "rose" / "1.jpg").chmod(0)
@@ -314,6 +316,7 @@ def limit_file_size(warm: Path, size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", [0, 5_000, 40_000, 70_000])
 def test_a_file_that_may_not_grow_is_one_sentence(root: Path, warm: Path, size: int) -> None:
     """As where a quota is used up: the catalog cannot be written."""
@@ -419,6 +422,7 @@ def test_a_run_that_is_called_off_is_called_off_in_part_on_request(tmp_path: Pat
         assert {decision.reason for decision in pending(catalog)} == reasons - {chosen}
 
 
+@pytest.mark.thorough
 def test_a_quarantine_on_another_disk_survives_a_kill(tmp_path: Path, mount: Callable[[Path], Path]) -> None:
     """Files are copied there and back: none may be left behind, left out or left half."""
     root = plant(tmp_path / "data" / "raw").parent

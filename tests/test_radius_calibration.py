@@ -20,6 +20,7 @@ def garden(root: Path, n: int) -> Path:
     return root / "pictures"
 
 
+@pytest.mark.thorough
 def test_every_edit_is_made_of_every_picture_and_counted(tmp_path: Path) -> None:
     report = calibrate_radius(garden(tmp_path, 12), originals=6)
     assert report.originals == 6
@@ -56,6 +57,7 @@ def test_copies_among_the_user_s_own_pictures_are_named(tmp_path: Path) -> None:
     assert report.per_million(report.near[4]) == pytest.approx(1e6 / 21)
 
 
+@pytest.mark.thorough
 def test_the_same_seed_measures_the_same(tmp_path: Path) -> None:
     root = garden(tmp_path, 8)
     assert calibrate_radius(root, originals=3, seed=4) == calibrate_radius(root, originals=3, seed=4)

@@ -257,6 +257,7 @@ def test_a_head_describes_itself_in_plain_types() -> None:
         describe_head(nn.Sequential(nn.Conv2d(1, 1, 1)))
 
 
+@pytest.mark.thorough
 def test_the_whole_classifier_can_be_cut() -> None:
     whole, last = (load_backbone("alexnet", "none", cut=cut) for cut in ("classifier", "last"))
     assert (whole.dim, last.dim) == (256 * 6 * 6, 4096)

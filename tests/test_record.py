@@ -142,6 +142,7 @@ def test_a_folder_without_a_record_is_the_users(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seconds", [1.5, 4.0])
 def test_a_demo_that_was_killed_is_drawn_anew(tmp_path: Path, seconds: float) -> None:
     command = [sys.executable, str(REPOSITORY / "cli.py"), "demo", "--folder", str(tmp_path / "garden")]
@@ -157,6 +158,7 @@ def test_a_demo_that_was_killed_is_drawn_anew(tmp_path: Path, seconds: float) ->
     assert set(tree(tmp_path / "garden")) <= {".florilegium.lock"}
 
 
+@pytest.mark.thorough
 def test_demo_refuses_a_garden_with_a_picture_of_the_users(drawn: Path) -> None:
     DemoRecord(drawn).end()
     a_picture(drawn)

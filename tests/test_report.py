@@ -308,6 +308,7 @@ def locked_up(walked: Walked, tmp_path: Path) -> Iterator[Path]:
         yield copy
 
 
+@pytest.mark.thorough
 @needs_rights
 def test_a_read_only_dataset_is_told_of_too(locked_up: Path, read: ReadReport, tmp_path: Path) -> None:
     """What the catalog knows is known there as well: the quarantine, the credits and the yields."""

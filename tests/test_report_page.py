@@ -39,6 +39,7 @@ def opened(page: Page, report: str) -> list[str]:
     return told
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("scheme", "width"), SETTINGS)
 def test_it_can_be_read_by_all(browser: Browser, report: str, scheme: str, width: int, tmp_path: Path) -> None:
     with a_tab(browser, scheme=scheme, width=width) as page:

@@ -38,6 +38,7 @@ def open_counts(served: Served) -> dict[str, tuple[int, int]]:
     return {queue["name"]: (queue["count"], queue["open"]) for queue in served.get("/api/state")["queues"]}
 
 
+@pytest.mark.thorough
 def test_a_reviewer_decides_is_killed_and_carries_out(served: Served, tmp_path: Path) -> None:
     """Every decision is on record when it is answered; carrying out does exactly these; `restore` undoes it."""
     before = contents(data(tmp_path) / "raw")
@@ -131,6 +132,7 @@ def test_a_catalog_that_was_rebuilt_has_the_decisions_and_takes_more(served: Ser
         assert [row.path for row in decisions_since(catalog)] == ["raw/rose/copy.jpg", "raw/rose/0.jpg"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("below_raw", [True, False])
 def test_a_dataset_that_is_renamed_under_the_page_is_left_alone(tmp_path: Path, *, below_raw: bool) -> None:
     """410 in a sentence for all that is asked, nothing is written under the old name, and back again it goes on."""
@@ -419,6 +421,7 @@ def test_a_picture_is_upright_and_of_a_size_for_screens(tmp_path: Path) -> None:
         served.stop()
 
 
+@pytest.mark.thorough
 def test_a_server_that_starts_anew_has_the_address_of_the_one_before(served: Served, tmp_path: Path) -> None:
     """So a tab that was left open reaches it; beside one that runs, it takes another port."""
     beside = Served.start(data(tmp_path))
@@ -430,6 +433,7 @@ def test_a_server_that_starts_anew_has_the_address_of_the_one_before(served: Ser
     assert again.stop() == 0
 
 
+@pytest.mark.thorough
 def test_a_full_disk_takes_no_decision_and_is_said(tmp_path: Path) -> None:
     """In a sentence that names the catalog, and no traceback; what was decided before stays on record."""
     root = garden(tmp_path / "data")

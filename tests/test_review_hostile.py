@@ -240,6 +240,7 @@ def test_a_link_that_leads_outside_shows_no_file(served: Served, root: Path) -> 
         (root.parent / "tulip").rename(root / "raw/tulip")
 
 
+@pytest.mark.thorough
 def test_an_identifier_of_another_dataset_is_nobody(served: Served, tmp_path: Path) -> None:
     other = Served.start(garden(tmp_path / "other"), "--as", "<b>Eve</b>")
     try:
@@ -255,6 +256,7 @@ def test_an_identifier_of_another_dataset_is_nobody(served: Served, tmp_path: Pa
     assert command("review", tmp_path / "other", "--no-open", "--port", 99999).code == 2
 
 
+@pytest.mark.thorough
 def test_an_audit_that_is_not_ours_is_said_and_passed_over(tmp_path: Path) -> None:
     root = garden(tmp_path / "data")
     audited(root, ("raw/rose/0.jpg", 0.99, 0, "tulip"), ("raw/rose/1.jpg", 0, 0.9, "tulip"))

@@ -105,6 +105,7 @@ def saved(page: Page) -> None:
     expect(page.locator("#unsaved")).to_have_text("")
 
 
+@pytest.mark.thorough
 def test_a_reviewer_clears_a_queue_by_keyboard_and_nothing_is_lost(
     browser: Browser, data: Path, tmp_path: Path
 ) -> None:
@@ -214,6 +215,7 @@ def test_a_reviewer_clears_a_queue_by_keyboard_and_nothing_is_lost(
         assert kept not in planned.out, "what was kept is not proposed again"
 
 
+@pytest.mark.thorough
 def test_two_tabs_of_the_real_server_and_names_that_hold_markup(browser: Browser, data: Path) -> None:
     hostile = data / "raw" / MARKUP.replace("/", "")
     (data / "raw" / "77").rename(hostile)
@@ -263,6 +265,7 @@ def test_two_tabs_of_the_real_server_and_names_that_hold_markup(browser: Browser
         assert page.title() == f"Review: {data}"
 
 
+@pytest.mark.thorough
 def test_the_stage_of_the_other_tests_answers_as_the_server_does(data: Path) -> None:
     """Each field of each answer: what the page is tested with is what it will get."""
     keeper = Staged("raw/46/a.jpg", "46", "duplicate", cluster="c", keeper="")
@@ -309,6 +312,7 @@ def test_the_stage_of_the_other_tests_answers_as_the_server_does(data: Path) -> 
         assert told[0] == told[1]
 
 
+@pytest.mark.thorough
 def test_a_tab_that_was_left_open_goes_on_with_the_next_server(browser: Browser, data: Path) -> None:
     """What was decided while no server was there is sent, once the address of the next one was opened beside it."""
     with a_tab(browser) as page:

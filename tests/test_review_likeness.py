@@ -115,6 +115,7 @@ class UMAP:
 """The package is an extra: this stands in for it, with the interface that it documents."""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("works", [True, False])
 def test_umap_takes_the_maps_place_once_it_has_come(
     gallery: ReviewGallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, works: bool

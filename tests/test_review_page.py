@@ -535,6 +535,7 @@ def test_with_less_motion_copies_change_by_key_alone(browser: Browser) -> None:
 # Size
 
 
+@pytest.mark.thorough
 def test_ten_thousand_pictures_scroll_with_few_nodes_and_few_requests(browser: Browser) -> None:
     with served(Stage.of(plain(10_000))) as stage, a_tab(browser) as page:
         opened(page, stage, "quality")
@@ -565,6 +566,7 @@ def ring(count: int) -> tuple[list[Staged], dict[str, object]]:
     }  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_a_loop_on_the_map_selects_what_lies_in_it(browser: Browser) -> None:
     pictures, points = ring(50_000)
     with served(Stage.of(pictures, points=points)) as stage, a_tab(browser) as page:
@@ -609,6 +611,7 @@ def test_a_loop_on_the_map_selects_what_lies_in_it(browser: Browser) -> None:
 # For everybody
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("scheme", "width"), SETTINGS)
 def test_axe_finds_no_serious_fault(browser: Browser, scheme: str, width: int, tmp_path: Path) -> None:
     pictures, points = ring(300)

@@ -53,6 +53,7 @@ runpy.run_path({cli!r}, run_name="__main__")
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("seconds", [0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6])
 def test_a_stop_is_one_line_at_any_instant(name: str, seconds: float, data: Path) -> None:
@@ -179,6 +180,7 @@ def test_what_its_starter_wants_ignored_stays_ignored(data: Path) -> None:
 # -- standard streams
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full"])
 def test_closed_streams_are_no_mistake(closed: str, data: Path, tmp_path: Path) -> None:
     copy = tmp_path / "data"
@@ -243,6 +245,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", WRONG)
 def test_odd_arguments_are_one_sentence_and_exit_code_2(case: str, data: Path, tmp_path: Path) -> None:
     arguments, expected = WRONG[case]
@@ -267,6 +270,7 @@ def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
         (tmp_path / "gone").mkdir(exist_ok=True)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", ["verify", "clean", "split"])
 def test_folders_in_folders_in_folders(command: str, tmp_path: Path, nest: Nest) -> None:
     root = tmp_path / "data"

@@ -193,6 +193,7 @@ SCAN = """
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on Windows")
 def test_a_killed_scan_goes_on_where_it_was(tmp_path: Path) -> None:
     root = tmp_path / "data"
@@ -227,6 +228,7 @@ def open_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(os, "setuid"), reason="needs a second user")
 @pytest.mark.parametrize("locked", ["raw/a/0.jpg", "raw/a", "raw"])
 def test_what_may_not_be_read_is_told(open_folder: Path, locked: str) -> None:
@@ -321,6 +323,7 @@ def test_a_picture_that_crashes_its_decoder_is_broken_and_the_others_are_read(tm
     assert all(row.scores and row.fingerprint for path, row in rows.items() if path not in deadly)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks safely")
 def test_a_picture_whose_reader_is_killed_from_outside_is_not_broken(tmp_path: Path) -> None:
     """The kernel kills what needs too much memory, whatever the file is like: that is said, and nothing is noted."""

@@ -143,6 +143,7 @@ def test_what_is_known_too_late_moves_nothing_and_is_counted(garden: Path) -> No
     assert proved.in_order  # near pictures are no leak
 
 
+@pytest.mark.thorough
 def test_a_shot_that_is_added_follows_its_scene(garden: Path) -> None:
     later = list(garden.glob("raw/*/two *.jpg"))
     kept = {path: path.read_bytes() for path in later}
@@ -157,6 +158,7 @@ def test_a_shot_that_is_added_follows_its_scene(garden: Path) -> None:
     assert one == before == two
 
 
+@pytest.mark.thorough
 def test_the_splits_folder_and_the_folds_know_of_the_scenes(garden: Path) -> None:
     """Also where the catalog is gone: what proves the split and cuts it into folds lies in its folder."""
     divided(garden, everything)
@@ -169,6 +171,7 @@ def test_the_splits_folder_and_the_folds_know_of_the_scenes(garden: Path) -> Non
     assert (notes, [len(set(pair)) for pair in pairs]) == ([], [1] * SHOTS)
 
 
+@pytest.mark.thorough
 def test_binding_copies_lets_scenes_part(garden: Path) -> None:
     divided(garden, everything)
     report = split(garden, ratio=(0.5, 0.25, 0.25), seed=3, bind="copies", alike=everything)
@@ -187,6 +190,7 @@ def test_a_class_that_is_one_scene_is_said_to_be_undivided(tmp_path: Path) -> No
     assert [(one.label, one.pictures, one.groups, one.kind) for one in report.undivided] == [("2", 2, 1, "scenes")]
 
 
+@pytest.mark.thorough
 def test_a_record_of_scenes_in_the_catalog_of_another_version_is_made_anew(garden: Path) -> None:
     divided(garden, everything)
     with Catalog.open(open_dataset(garden).catalog_path) as catalog:

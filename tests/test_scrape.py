@@ -110,6 +110,7 @@ def test_a_higher_limit_goes_on_where_it_was(web: LocalWeb, out: Path) -> None:
     assert set(fetches(web).values()) == {1}
 
 
+@pytest.mark.thorough
 def test_only_what_may_pass_is_tried_again(web: LocalWeb, out: Path) -> None:
     gone, down = open_ones(web, "rose")[:2]
     web.faults.pictures = {gone.number: "gone", down.number: "down"}

@@ -98,6 +98,7 @@ def drawn(seed: int, share: float) -> tuple[bytes, ...]:
     return tuple(digest for digest in sorted(shelf()) if rng.random() < share)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("geometry", [False, True])
 def test_additions_and_removals_give_what_a_search_from_scratch_gives(*, geometry: bool) -> None:
     searched = Searched(geometry=geometry)
@@ -113,6 +114,7 @@ def test_additions_and_removals_give_what_a_search_from_scratch_gives(*, geometr
     assert crowds == {-1, 0}, "a crowd was to come, to change and to go"
 
 
+@pytest.mark.thorough
 def test_a_photograph_that_was_added_costs_its_own_pairs() -> None:
     digests = tuple(sorted(shelf()))
     searched = Searched()
@@ -128,6 +130,7 @@ def test_a_photograph_that_was_added_costs_its_own_pairs() -> None:
     assert searched.looks == 0
 
 
+@pytest.mark.thorough
 def test_a_frame_that_was_added_costs_its_own_pairs_and_a_coarse_look_at_its_crowd() -> None:
     digests = tuple(sorted(shelf()))
     searched = Searched()
@@ -143,6 +146,7 @@ def test_a_frame_that_was_added_costs_its_own_pairs_and_a_coarse_look_at_its_cro
     assert searched.looks < anew / 2
 
 
+@pytest.mark.thorough
 def test_what_left_takes_its_pairs_along_without_a_search() -> None:
     whole = from_scratch(tuple(sorted(shelf())))
     alone = np.flatnonzero((whole.gathered < 0) & ~np.isin(np.arange(len(whole.sha256)), whole.flat[:, :2]))

@@ -75,6 +75,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.thorough
 @can_fork
 def test_processes_see_what_one_does(root: Path, small_parts: pytest.MonkeyPatch) -> None:
     here, looked = os.getpid(), second_look.look_at_part

@@ -334,6 +334,7 @@ def test_a_name_is_text_and_no_path(server: Served, pictures: dict[str, bytes]) 
         assert name.endswith(one["name"]) or name.startswith(one["name"])
 
 
+@pytest.mark.thorough
 def test_files_from_a_fuzzer_do_no_harm(server: Served) -> None:
     cases = [data for number in range(200) if 0 < len(data := damage.case(number)[1]) < 4 * MEGABYTE]
     assert len(cases) > 150
@@ -477,6 +478,7 @@ def test_beyond_the_limit_it_says_when_to_come_again(
         assert server.ask("/api/predict", pictures["a.jpg"]).status == 200, "and those who come again have"
 
 
+@pytest.mark.thorough
 def test_sigterm_loses_no_answer_that_was_begun(
     checkpoint: Path, forks: Forks, tmp_path: Path, pictures: dict[str, bytes]
 ) -> None:

@@ -95,6 +95,7 @@ def shares(answer: Locator) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", ["drop", "paste", "choose"])
 def test_a_picture_is_named_as_predict_names_it(
     browser: Browser, server: Served, checkpoint: Path, tmp_path: Path, way: str
@@ -269,6 +270,7 @@ def test_a_busy_server_is_asked_again(browser: Browser, server: Served) -> None:
         assert refusals == 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("scheme", "width"), SETTINGS)
 def test_nothing_keeps_anybody_out(
     browser: Browser, server: Served, tmp_path: Path, scheme: str, width: int, flowers: Path

@@ -117,6 +117,7 @@ def test_from_a_bucket_to_a_checkpoint_over_connections_that_are_cut(s3: Bucket,
         assert not file.is_file() or SECRET.encode() not in file.read_bytes(), file
 
 
+@pytest.mark.thorough
 def test_a_wrong_bucket_is_a_sentence(s3: Bucket) -> None:
     for address, said in (
         ("s3://no-such-bucket/flowers", "s3://no-such-bucket/flowers cannot be listed"),
@@ -140,6 +141,7 @@ def test_nobody_answering_is_a_sentence(s3: Bucket, monkeypatch: pytest.MonkeyPa
     assert SECRET not in said
 
 
+@pytest.mark.thorough
 def test_an_outage_in_the_middle_ends_the_command_and_nothing_is_taken_for_broken(
     s3: Bucket, flowers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +180,7 @@ def web(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     thread.join()
 
 
+@pytest.mark.thorough
 def test_shards_are_read_from_any_web_server(web: tuple[str, Path], tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(remote, "_PAUSE", 0.01)

@@ -105,6 +105,7 @@ def test_an_answer_may_be_packed_by_gzip() -> None:
     assert answered(gzip.compress(b'{"a": 1}'), "gzip") == {"a": 1}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("body", "encoding", "says"),
     [

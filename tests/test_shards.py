@@ -332,6 +332,7 @@ with joined_processes(torch.device("cpu")) as processes:
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32" or not torch.distributed.is_available(), reason="PyTorch has no processes")
 def test_two_processes_see_each_picture_once_an_epoch_each_its_own_shards(shards: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.py"

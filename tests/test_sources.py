@@ -99,6 +99,7 @@ def test_asks_for_the_wanted_licences_only_where_it_can(name: str, tmp_path: Pat
         assert codes <= OPEN
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", SERVICES)
 def test_obeys_retry_after(name: str, tmp_path: Path) -> None:
     with LocalWeb(plant_one(tmp_path, "poppy", 5), NAMES) as web:
@@ -141,6 +142,7 @@ def test_says_whose_answer_has_changed(name: str, fault: str, tmp_path: Path) ->
     assert caught.value.source == name
 
 
+@pytest.mark.thorough
 def test_says_which_service_is_down_after_some_attempts(tmp_path: Path) -> None:
     with LocalWeb(plant_one(tmp_path, "poppy", 5), NAMES) as web:
         web.faults.down.add("gbif")
@@ -197,6 +199,7 @@ def test_openverse_is_asked_for_photographs(tmp_path: Path) -> None:
         assert {visit.query["category"] for visit in web.visits("/openverse/v1/images/")} == {"photograph"}
 
 
+@pytest.mark.thorough
 def test_wikimedia_waits_out_a_lagging_database(tmp_path: Path) -> None:
     with LocalWeb(plant_one(tmp_path, "poppy", 3), NAMES) as web:
         web.faults.lagging = 1

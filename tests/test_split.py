@@ -107,6 +107,7 @@ def test_adding_a_tenth_moves_no_old_picture(garden: Path) -> None:
     assert report.counts["1"] == {"train": 36, "valid": 4, "test": 4}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("added", range(3))
 def test_adding_one_to_two_hundred_moves_none(tmp_path: Path, added: int) -> None:
     dataset(tmp_path / "raw", {"a": 100, "b": 100})

@@ -4,6 +4,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from curate.split import split
@@ -79,6 +80,7 @@ def test_an_arrived_picture_that_lies_in_raw_as_well_is_left_alone(tmp_path: Pat
     assert placed(tmp_path) == before
 
 
+@pytest.mark.thorough
 def test_leaks_that_arrived_are_said_first_and_clean_mends_them(tmp_path: Path) -> None:
     arrived(tmp_path)
     leaking = next((tmp_path / "test" / "1").iterdir())

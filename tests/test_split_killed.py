@@ -29,6 +29,7 @@ def prepared(root: Path, mode: Mode, inside: bool, counts: dict[str, int]) -> Pa
     return out
 
 
+@pytest.mark.thorough
 @CASES
 def test_killed_at_each_of_its_deeds(tmp_path: Path, mode: Mode, inside: bool) -> None:
     """Each change of the disk or the catalog, from the same start: just before it, or just after."""
@@ -50,6 +51,7 @@ def test_killed_at_each_of_its_deeds(tmp_path: Path, mode: Mode, inside: bool) -
         assert tree(killed) == tree(whole)
 
 
+@pytest.mark.thorough
 @CASES
 def test_killed_at_random_instants_one_after_the_other(tmp_path: Path, mode: Mode, inside: bool) -> None:
     counts = {"1": 60, "2": 40}
@@ -70,6 +72,7 @@ def test_killed_at_random_instants_one_after_the_other(tmp_path: Path, mode: Mod
     assert tree(out) == tree(reference)
 
 
+@pytest.mark.thorough
 def test_killed_during_the_very_first_split(tmp_path: Path) -> None:
     for name in ("killed", "whole"):
         dataset(tmp_path / name / "raw", {"1": 60, "2": 40})

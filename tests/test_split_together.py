@@ -37,6 +37,7 @@ def test_a_copy_of_an_old_picture_joins_its_split(garden: Path) -> None:
     assert report.proof.near_duplicates == 0
 
 
+@pytest.mark.thorough
 def test_a_picture_that_bridges_two_splits_is_held_back(tmp_path: Path) -> None:
     tried = tmp_path.with_name(f"{tmp_path.name} tried")
     dataset(tmp_path / "raw", {"1": 30, "2": 30})
@@ -60,6 +61,7 @@ def test_a_picture_that_bridges_two_splits_is_held_back(tmp_path: Path) -> None:
     assert report.proof.near_duplicates == 0
 
 
+@pytest.mark.thorough
 def test_near_duplicates_never_part(garden: Path) -> None:
     """Each picture ten times, in other qualities and sizes, also under another label."""
     for number in range(12):
@@ -146,6 +148,7 @@ def crossing_pairs(out: Path) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.thorough
 def test_no_real_pair_within_the_radius_crosses(flowers: Path, tmp_path: Path) -> None:
     """Photographs with recompressed copies planted, then a tenth more of both."""
     files = sorted((flowers / "train").rglob("*.jpg"))[:330]

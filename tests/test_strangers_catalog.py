@@ -138,6 +138,7 @@ def test_a_folder_that_was_not_split_into_by_us_loses_nothing(home: Path) -> Non
     assert tree(theirs).items() >= before.items()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "statements",
     [

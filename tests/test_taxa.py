@@ -159,6 +159,7 @@ def test_nothing_is_taken_where_no_taxon_has_the_name() -> None:
     assert len(asked) == 1
 
 
+@pytest.mark.thorough
 def test_inaturalist_does_not_bring_the_oldest_first() -> None:
     known = [observation(number, THISTLE, number) for number in range(1000, 9000, 10)]
     answers = {"/v1/taxa": {"results": [THISTLE]}, "/v1/observations": observations(*known)}

@@ -155,6 +155,7 @@ def checkpoint_of(backbone: Backbone, folder: Path) -> Path:
     return save_checkpoint(replace(checkpoint, backbones=[backbone], head=head, familiarity=None), folder)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "crop"), [(DINOV2, 0), (DINOV2, 98), (DINOV3, 0), ("test_vit", 96)])
 def test_a_checkpoint_has_the_tokens_and_the_size(name: str, crop: int, tmp_path: Path) -> None:
     backbone = loaded(name, crop=crop)

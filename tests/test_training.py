@@ -62,6 +62,7 @@ def test_from_a_folder_to_a_checkpoint(garden: Path, tmp_path: Path) -> None:
     assert checkpoint.dataset["pictures"]["train"] == {"iris": 8, "rose": 8, "sun flower": 8}
 
 
+@pytest.mark.thorough
 def test_the_same_seed_gives_the_same_checkpoint_and_the_bank_spares_the_work(garden: Path, tmp_path: Path) -> None:
     one, two = train(garden, tmp_path, views=2), train(garden, tmp_path, views=2)
     assert two.computed == 0
@@ -74,6 +75,7 @@ def test_the_same_seed_gives_the_same_checkpoint_and_the_bank_spares_the_work(ga
     assert not torch.equal(linears(first.head)[0].weight, linears(other.head)[0].weight)
 
 
+@pytest.mark.thorough
 def test_the_head_is_fitted_from_the_seed(garden: Path, tmp_path: Path) -> None:
     """Given weights and clean views leave nothing to draw but the head: its first values and what an epoch shows."""
     torch.save(load_backbone(TINY, "none", seed=5).network.state_dict(), tmp_path / "weights.pth")
@@ -115,6 +117,7 @@ def test_several_backbones_stand_side_by_side(garden: Path, tmp_path: Path) -> N
         train(garden, tmp_path, backbone=f"{TINY}+{TINY}")
 
 
+@pytest.mark.thorough
 def test_resnet152_trains_its_last_layer_and_no_buffer_moves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trap: `model.train()` on a frozen backbone lets 155 batch-norm layers drift."""
     grow(tmp_path / "data", {"train": 16, "valid": 1}, classes=4)
@@ -153,6 +156,7 @@ def test_a_corrupt_picture_is_left_out_and_counted(garden: Path, tmp_path: Path)
     assert not report.balanced
 
 
+@pytest.mark.thorough
 def test_the_catalogs_hashes_are_used_while_they_are_true(
     garden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,6 +216,7 @@ def test_a_class_whose_pictures_are_all_broken_is_named(garden: Path, tmp_path: 
         train(tmp_path / "data", tmp_path / "models")
 
 
+@pytest.mark.thorough
 def test_what_is_not_readable_here_is_not_called_broken(garden: Path, tmp_path: Path) -> None:
     """An LFS pointer is a whole picture elsewhere: `train` says so, and what brings it."""
     data = tmp_path / "data"
@@ -301,6 +306,7 @@ for number, delay in enumerate(delays):
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a killed run is a fork of one that has imported PyTorch")
 def test_killed_at_any_instant_the_same_command_finishes(garden: Path, tmp_path: Path, forks: Forks) -> None:
     delays = [str(delay) for delay in (60, 150, 220, 300, 400, 500, 650, 800, 1000)]

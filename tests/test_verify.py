@@ -173,6 +173,7 @@ def test_says_what_is_wrong_with_a_dataset(tmp_path: Path) -> None:
         verify(tmp_path / "nowhere")
 
 
+@pytest.mark.thorough
 def test_proves_the_split_of_real_pictures(flowers: Path) -> None:
     """The photographs' own split, straight from the folder, where nothing may be written."""
     dataset_ = open_dataset(flowers)
@@ -198,6 +199,7 @@ def test_what_is_no_file_is_broken_and_holds_nothing_up(root: Path) -> None:
     }
 
 
+@pytest.mark.thorough
 @needs_rights
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_backup_on_a_read_only_disk_is_verified(root: Path, killed: bool) -> None:

@@ -306,6 +306,7 @@ def test_the_same_run_again_computes_nothing(trained: Trained) -> None:
     again.checkpoint.unlink()
 
 
+@pytest.mark.thorough
 def test_an_export_computes_one_view_and_says_so(trained: Trained, tmp_path: Path) -> None:
     pictures = sorted((trained.root / "valid").rglob("*.png"))
     report = export(trained.file, "torchscript", pictures, out=tmp_path)

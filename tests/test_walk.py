@@ -91,6 +91,7 @@ STARTS = (
 )  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("start", STARTS, ids=lambda start: start.__name__)
 def test_every_next_leads_to_a_prediction(
     start: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

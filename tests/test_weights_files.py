@@ -80,6 +80,7 @@ def test_nothing_else_than_data_is_let_through(network: nn.Module, tmp_path: Pat
     assert not witness.exists()
 
 
+@pytest.mark.thorough
 def test_our_checkpoint_and_its_export_go_on(tmp_path: Path) -> None:
     """A network that was tuned here is the beginning of the next one, with the pictures cut as it had them."""
     root = grow(tmp_path / "garden", {"train": 4, "valid": 2})
