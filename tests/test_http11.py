@@ -42,6 +42,14 @@ SAID = {
     "more than it announced": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nroses and more",
     "a second answer": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nroses"
     b"HTTP/1.1 500 No\r\nX: 2\r\nContent-Length: 3\r\n\r\nbad",
+    "a word in advance after the answer": b"HTTP/1.1 200 OK\r\nX: 1\r\nContent-Length: 5\r\n\r\nroses"
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    "another protocol after the answer": b"HTTP/1.1 200 OK\r\nX: 1\r\nContent-Length: 5\r\n\r\nroses"
+    b"HTTP/1.1 101 On\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    "no status": b"HTTP/1.1 099 What\r\nContent-Length: 5\r\n\r\nweeds"
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nroses",
+    "a word in advance with a body": b"HTTP/1.1 199 What\r\nContent-Length: 5\r\n\r\nweeds"
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nroses",
     "the beginning of a second answer": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nrosesHTTP/1.1 50",
     "nothing": b"",
     "half a head": b"HTTP/1.1 200 OK\r\nContent-Type: ima",
@@ -143,7 +151,10 @@ def test_what_a_server_says_means_the_same_however_it_is_cut(name: str, cuts: li
         assert found == expected
 
 
-UNASKED = {"more than it announced", "a second answer", "the beginning of a second answer", "to the end"}
+UNASKED = {
+    "more than it announced", "a second answer", "the beginning of a second answer", "to the end",
+    "a word in advance after the answer", "another protocol after the answer",
+}  # fmt: skip
 """What makes us hang up where httpcore2 would ask again on the same connection."""
 
 
@@ -172,12 +183,31 @@ def test_what_comes_in_thousands_of_packets_comes_whole() -> None:
         b"HTTP/1.1 100 Continue\r\n\r\n" * 8_000,
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: y\r\n" * 30_000,
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=" + b"b" * 200_000,
+        b"HTTP/1.1 099 What\r\n\r\n" + b"x" * 200_000,
+        b"HTTP/1.1 199 What\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 30_000,
     ],
-    ids=["headers", "one header", "words in advance", "trailers", "an extension"],
+    ids=["headers", "one header", "words in advance", "trailers", "an extension", "no status", "a word's body"],
 )
 def test_what_goes_on_without_a_body_is_cut_off(flood: bytes) -> None:
     found = asyncio.run(answer_of(ours(Said([flood], waits=True)), asked()))
     assert found.raised == "RemoteProtocolError"
+
+
+@pytest.mark.parametrize("name", [b"Content-Length : 5", b"Transfer-Encoding : chunked"])
+def test_a_space_before_the_colon_hides_no_length(name: bytes) -> None:
+    """A body that breaks off would pass for a whole one."""
+    said = (
+        b"HTTP/1.1 200 OK\r\n" + name + b"\r\n\r\n" + (b"5\r\nroses\r\n0\r\n\r\n" if b"chunked" in name else b"roses")
+    )
+    found = asyncio.run(answer_of(ours(Said([said])), asked()))
+    assert (found.body, found.raised) == (b"roses", "")
+    assert asyncio.run(answer_of(ours(Said([said[:-2]])), asked())).raised == "RemoteProtocolError"
+
+
+def test_a_change_of_protocol_is_an_answer_and_no_more() -> None:
+    stream = Said([b"HTTP/1.1 101 On\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nroses"])
+    found = asyncio.run(answer_of(ours(stream), asked()))
+    assert (found.status, found.body, found.raised, found.goes_on) == (101, b"", "", False)
 
 
 def test_one_connection_serves_request_after_request() -> None:

@@ -111,6 +111,7 @@ class _Answer:
         self.complete = False
         self.keeps_alive = False
         self._around = 0  # bytes fed since some of the body came
+        self._wrong = ""  # what the parser lets pass
         self._parser = httptools.HttpResponseParser(self)
         self._parser.set_dangerous_leniencies(**_LENIENT)
 
@@ -119,12 +120,14 @@ class _Answer:
         before = len(self.parts)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            raise httpcore2.RemoteProtocolError("it goes on in another protocol than HTTP") from None
+        except httptools.HttpParserUpgrade:  # a 101, which is an answer, or one that comes after it
+            self.keeps_alive = False
         except httptools.HttpParserError as error:
             self.keeps_alive = False
             if not self.complete:  # what comes after an answer is no part of it
                 raise httpcore2.RemoteProtocolError(str(error)) from error
+        if self._wrong:
+            raise httpcore2.RemoteProtocolError(self._wrong)
         self._around = 0 if len(self.parts) > before else self._around + len(data)
         if self._around > _MOST_AROUND and not self.complete:
             raise httpcore2.RemoteProtocolError(f"it sent {self._around:,} bytes of headers")
@@ -146,19 +149,25 @@ class _Answer:
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer, which nobody reads."""
         if not self.status:
-            self.headers.append((name, value))
+            self.headers.append((name.rstrip(), value))  # with the parser a space before the colon belongs to the name
 
     def on_headers_complete(self) -> None:
         """All headers have come: of the answer, or of a word in advance (1xx), which nobody reads either."""
         status = self._parser.get_status_code()
+        if self.status:
+            return
         if status >= 200 or status == _SWITCHES:
-            self.status = self.status or status
-        else:
+            self.status = status
+        elif status >= 100:
             self.headers.clear()
+        else:
+            self._wrong = f"it answered {status:03}, which is no status"
 
     def on_body(self, part: bytes) -> None:
         """Some of the body."""
-        if not self.complete:
+        if not self.status:  # a word in advance has none (RFC 9110, 15.2)
+            self._wrong = self._wrong or "it sent a body without an answer"
+        elif not self.complete:
             self.parts.append(part)
 
     def on_message_complete(self) -> None:
