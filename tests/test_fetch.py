@@ -25,6 +25,7 @@ from curate.web.network import Network, Timeouts
 from curate.web.retries import FetchFailed
 from testing.localweb import LocalWeb
 from tests.pictures import draw, plant
+from tests.raw_server import RawServer
 
 Result = TypeVar("Result")
 
@@ -134,6 +135,53 @@ def test_a_robots_txt_that_cannot_be_read_is_asked_for_a_bounded_number_of_times
     with_fetcher(web.network(), one_by_one)
     assert len(web.visits("/robots.txt")) == visits
     assert not web.visits("/openverse/pictures")
+
+
+def test_a_robots_txt_that_fails_once_nobody_waits_for_it_is_no_news(
+    web: LocalWeb, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else a traceback of asyncio comes to the terminal."""
+    web.latency, web.faults.robots_fails = 0.2, 99
+
+    async def called_off(fetcher: Fetcher) -> None:
+        wish = asyncio.create_task(fetcher.fetch(url(web, 0), tmp_path, "0"))
+        await asyncio.sleep(0.1)
+        wish.cancel()
+        await asyncio.gather(wish, return_exceptions=True)
+        await asyncio.sleep(0.5)
+
+    with_fetcher(web.network(), called_off)
+    gc.collect()
+    assert len(web.visits("/robots.txt")) == 1
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "unasked",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nweeds", b"HTTP/1.1 408 Late\r\nContent-Length: 0\r\n\r\n",
+        b"weeds",
+    ],
+    ids=["an answer", "a farewell", "anything"],
+)  # fmt: skip
+def test_what_comes_between_two_requests_is_no_answer_to_the_second(unasked: bytes, tmp_path: Path) -> None:
+    async def speak(writer: asyncio.StreamWriter, number: int) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(draw(1)) + draw(1))
+        if not number and len(server.asked) == 1:
+            await asyncio.sleep(0.05)  # or it comes with the answer
+            writer.write(unasked)
+
+    async def both(fetcher: Fetcher) -> list[bytes]:
+        bodies = []
+        for number in (0, 1):
+            address = f"http://127.0.0.1:{server.port}/{number}.jpg"
+            bodies.append((await fetcher.fetch(address, tmp_path, str(number), attempts=1)).path.read_bytes())
+            await asyncio.sleep(0.2)
+        return bodies
+
+    with RawServer(speak) as server:
+        network = Network(loopback_ports=frozenset({server.port}), obey_robots=False)
+        assert with_fetcher(network, both) == [draw(1)] * 2
 
 
 def test_x_robots_tag_is_obeyed(web: LocalWeb, tmp_path: Path) -> None:

@@ -47,6 +47,17 @@ def test_any_text_can_be_read(text: str) -> None:
     allows(parse_robots(text), "https://example.org/a.jpg")
 
 
+def test_agents_and_rules_by_the_thousand_do_not_multiply() -> None:
+    """As many of both as the largest file holds; each rule for each agent would take half an hour, and the memory."""
+    text = "".join(f"User-agent: {number}\n" for number in range(2_000)) + "Crawl-delay: 3\nDisallow: /a\n" * 2_000
+    begun = time.monotonic()
+    assert parse_robots(text) == ()
+    assert crawl_delay(text) == 0
+    assert len(parse_robots(text, "7")) == 2_000
+    assert crawl_delay(text, "7") == 3
+    assert time.monotonic() - begun < 1
+
+
 def test_a_pattern_made_to_stall_does_not() -> None:
     rules = parse_robots("User-agent: *\nDisallow: /" + "*a" * 5000 + "$")
     begun = time.monotonic()

@@ -66,7 +66,7 @@ def decode_robots(content: bytes) -> str:
 def parse_robots(text: str, agent: str = AGENT) -> tuple[Rule, ...]:
     """The rules for `agent`: those of every group that names it, else those of the groups for `*`."""
     rules: dict[str, list[Rule]] = {}
-    for agents, key, value in _records(text):
+    for agents, key, value in _records(text, agent):
         for name in agents:
             of_agent = rules.setdefault(name, [])
             if key in _RULES and value:
@@ -80,22 +80,27 @@ def crawl_delay(text: str, agent: str = AGENT) -> float:
     Not of RFC 9309, and common all the same. The longest counts, up to `LONGEST_DELAY`.
     """
     delays: dict[str, float] = {}
-    for agents, key, value in _records(text):
+    for agents, key, value in _records(text, agent):
         asked = float(value) if key == "crawl-delay" and _SECONDS.fullmatch(value) else 0.0
         delays |= {name: min(max(delays.get(name, 0.0), asked), LONGEST_DELAY) for name in agents}
     return delays.get(agent, delays.get("*", 0.0))
 
 
-def _records(text: str) -> Iterator[tuple[list[str], str, str]]:
-    """(agents of the group, key, value) of each line, in small letters; a group ends behind its rules."""
-    agents: list[str] = []
+def _records(text: str, agent: str) -> Iterator[tuple[frozenset[str], str, str]]:
+    """(those of `agent` and `*` that its group names, key, value) of each line; a group ends behind its rules.
+
+    Names and keys are in small letters. A file may name thousands of other agents before thousands of rules.
+    """
+    ours = frozenset((agent, "*"))
+    agents: frozenset[str] = frozenset()
     in_rules = False
     for line in _END_OF_LINE.split(text.removeprefix("\ufeff")):
         key, _, value = line.partition("#")[0].partition(":")
         key, value = key.strip().lower(), value.strip()
         if key == "user-agent":
             # A name is a product's alone (RFC 9309, 2.2.1); who writes a version behind it means the product too
-            agents = [*([] if in_rules else agents), value.lower().partition("/")[0].strip()]
+            named = ours & {value.lower().partition("/")[0].strip()}
+            agents = named if in_rules else agents | named
         in_rules = key in _RULES or (in_rules and key != "user-agent")
         yield agents, key, value
 
@@ -142,8 +147,10 @@ class _Read:
         self._ended = 0.0
         self.rules.add_done_callback(self._end)
 
-    def _end(self, _: object) -> None:
+    def _end(self, rules: asyncio.Future[tuple[Rule, ...]]) -> None:
         self._ended = asyncio.get_running_loop().time()
+        if not rules.cancelled():
+            rules.exception()  # or asyncio reports it, where all who waited for it have been called off
 
     def is_to_be_made_again(self) -> bool:
         """Whether it failed, long enough ago."""

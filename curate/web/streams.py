@@ -17,10 +17,29 @@ BUFFER = 256 * 1024
 """Bytes that may wait to be read on one connection."""
 
 
+class _Reader(asyncio.StreamReader):
+    """What has come, and how many bytes of it nobody has read yet."""
+
+    def __init__(self) -> None:
+        super().__init__(limit=BUFFER, loop=asyncio.get_running_loop())
+        self.unread = 0
+
+    def feed_data(self, data: Any) -> None:  # bytes, which typeshed calls otherwise
+        """Take what has come."""
+        self.unread += len(data)
+        super().feed_data(data)
+
+    async def read(self, n: int = -1) -> bytes:
+        """The next bytes, b"" at the end."""
+        data = await super().read(n)
+        self.unread -= len(data)
+        return data
+
+
 class Stream(httpcore2.AsyncNetworkStream):
     """One connection. Raises httpcore2's exceptions."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
         self._socket: socket.socket = writer.get_extra_info("socket")
@@ -65,7 +84,7 @@ class Stream(httpcore2.AsyncNetworkStream):
         return Stream(self._reader, self._writer)
 
     def get_extra_info(self, info: str) -> Any:
-        """What the pool wants to know: the TLS object, and whether the other side has hung up.
+        """What the pool wants to know: the TLS object, and whether the other side has said something or hung up.
 
         The loop reads whatever comes, on idle connections too, so an end has been seen by its next turn, and asking the
         operating system once more finds nothing else.
@@ -73,7 +92,7 @@ class Stream(httpcore2.AsyncNetworkStream):
         if info == "ssl_object":
             return self._encrypted
         if info == "is_readable":
-            return self._reader.at_eof() or self._writer.is_closing()
+            return self._reader.unread > 0 or self._reader.at_eof() or self._writer.is_closing()
         if info == "socket":
             return self._socket
         return None
@@ -83,7 +102,10 @@ async def connect(address: str, port: int, timeout: float | None) -> Stream:
     """Connect to an IP address. Raises httpcore2's ConnectTimeout or ConnectError."""
     with _errors(httpcore2.ConnectTimeout, httpcore2.ConnectError):
         async with asyncio.timeout(timeout):
-            return Stream(*await asyncio.open_connection(address, port, limit=BUFFER))
+            loop, reader = asyncio.get_running_loop(), _Reader()
+            protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+            transport, _ = await loop.create_connection(lambda: protocol, address, port)
+            return Stream(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
 
 
 @contextmanager
