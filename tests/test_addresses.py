@@ -86,6 +86,9 @@ def test_loopback_opens_on_the_named_ports_alone() -> None:
         ("//example.org/a.jpg", "scheme"),
         ("example.org/a.jpg", "scheme"),
         ("http:///a.jpg", "host"),
+        ("http://a..example/", "no host name"),
+        ("http://./", "no host name"),
+        (f"http://{'a' * 64}.example/", "no host name"),
         ("http://me:secret@example.org/", "password"),
         ("http://example.org/a\0.jpg", "not a URL"),
         ("http://example.org/a%00.jpg", "NUL"),
@@ -105,6 +108,13 @@ def test_loopback_opens_on_the_named_ports_alone() -> None:
 def test_urls_that_are_refused_unresolved(url: str, complaint: str) -> None:
     with pytest.raises(RefusedAddress, match=complaint):
         checked_url(url)
+
+
+@pytest.mark.parametrize(
+    "host", ["example.org.", f"{'a' * 63}.example", "xn--bcher-kva.example", "a_b.example", "[::1]"]
+)
+def test_odd_hosts_pass(host: str) -> None:
+    assert checked_url(f"http://{host}/a.jpg").host in (host, host.strip("[]"), "bücher.example")
 
 
 def test_an_ordinary_url_passes_as_it_is() -> None:

@@ -16,7 +16,7 @@ Address = IPv4Address | IPv6Address
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 """(host, port) → the host's addresses as text, in the order to try them; raises OSError where it has none."""
 
-_HOST = re.compile(r"[A-Za-z0-9._-]+")
+_HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")  # no resolver takes longer or empty labels
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 # Answered by the cloud host that a virtual machine runs on, though the first is public by its number and the
