@@ -110,15 +110,30 @@ def test_an_answer_may_be_packed_by_gzip() -> None:
     ("body", "encoding", "says"),
     [
         (gzip.compress(bytes(LARGEST_ANSWER + 10), 9), "gzip", "larger than"),
+        (gzip.compress(b"{}") + bytes(LARGEST_ANSWER), "gzip", "larger than"),
         (zlib.compress(b"{}"), "deflate", "compressed by deflate"),
         (gzip.compress(b'{"a": "bcdefghijklmnop"}')[:-12], "gzip", "broke its answer off"),
         (b"no gzip at all", "gzip", "no gzip"),
     ],
-    ids=["a bomb", "another method", "cut off", "not packed"],
+    ids=["a bomb", "more behind it", "another method", "cut off", "not packed"],
 )
 def test_a_packed_answer_that_is_none_is_refused(body: bytes, encoding: str, says: str) -> None:
     with pytest.raises(SourceFailed, match=says):
         answered(body, encoding)
+
+
+def test_a_key_goes_to_the_service_alone_and_not_to_another_port_of_its_host() -> None:
+    async def ask(network: Network) -> object:
+        async with Fetcher(network) as fetcher:
+            return (await Api("gbif", "", fetcher).get("/v1/x", {}, {"Authorization": "Bearer secret"})).value
+
+    with (
+        Server(lambda _: Reply(b"{}", "application/json")) as other,
+        Server(lambda _: Reply(status=302, headers={"Location": f"{other.url}/v1/x"})) as service,
+    ):
+        ports = frozenset({service.port, other.port})
+        assert asyncio.run(ask(Network(loopback_ports=ports, services={"gbif": service.url}, budgets={}))) == {}
+    assert [visit.headers.get("authorization") for visit in (*service.log, *other.log)] == ["Bearer secret", None]
 
 
 def test_a_refusal_passes_on_what_the_service_said() -> None:

@@ -131,8 +131,8 @@ class Api:
             raise FetchFailed("refused", "its key or token has letters that no header can carry: copy it anew")
         for _ in range(REDIRECTS + 1):
             target = checked_url(url)
-            # A key that was meant for this service goes to no other.
-            own = {**anywhere, **(headers if target.host == self.host else {})}
+            # A key that was meant for this service goes to no other, nor to it in the clear.
+            own = {**anywhere, **(headers if _origin(target) == _origin(httpx2.URL(self.home)) else {})}
             try:
                 async with (
                     self._fetcher.hosts.turn(target.host),
@@ -223,18 +223,26 @@ class Api:
                 hosts.pause(host, wait)
 
 
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
 async def _content(response: Response) -> bytes:
     """A body, unpacked if it is packed by gzip. Raises FetchFailed where it is packed otherwise, or too large."""
     packed = response.headers.get("Content-Encoding", "identity").lower()
     if packed not in ("identity", "gzip"):
         raise FetchFailed("compressed", f"it sent an answer compressed by {packed} though gzip was asked for")
     unpack = zlib.decompressobj(16 + zlib.MAX_WBITS) if packed == "gzip" else None
-    content = bytearray()
+    content, came = bytearray(), 0
     try:
         async for chunk in response.aiter_raw():
-            # One byte more than is allowed is enough to know; a small answer may unpack to any size.
-            content += unpack.decompress(chunk, LARGEST_ANSWER + 1 - len(content)) if unpack else chunk
-            if len(content) > LARGEST_ANSWER:
+            came += len(chunk)
+            if unpack is None:
+                content += chunk
+            elif not unpack.eof:  # what comes after its end is kept by zlib, and read by nobody
+                # One byte more than is allowed is enough to know; a small answer may unpack to any size.
+                content += unpack.decompress(chunk, LARGEST_ANSWER + 1 - len(content))
+            if max(came, len(content)) > LARGEST_ANSWER:
                 raise FetchFailed("too large", f"its answer is larger than {LARGEST_ANSWER >> 20} MiB")
     except zlib.error as error:
         raise FetchFailed("compressed", f"its answer is no gzip ({error})", passing=True) from error
