@@ -23,15 +23,17 @@ import scipy.io
 from PIL import Image
 
 from curate.download import FOLDER, PUBLIC, Downloaded, PublicSet, _lay_out, download
+from curate.downloading import transfer
 from curate.downloading.transfer import RemoteFile
 from curate.errors import UserError
 from curate.files.lock import LOCK, locked
 from curate.files.ours import WorkFolder
 from curate.progress import silent
-from curate.web.network import Network
+from curate.web.network import Network, Timeouts
 from testing.killing import count_deeds, kill_at_deed
 from testing.webserver import Reply, Request, Server
 from tests.pictures import draw, tree
+from tests.raw_server import RawServer
 from tests.test_unpack import tar, zipped
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,6 +52,10 @@ class Shelf:
     portal: int = 0
     """So many answers are still a portal's web page."""
     ranges: bool = True
+    most: int = 1 << 30
+    """Bytes of the largest part that it gives at once."""
+    if_range: bool = True
+    """Whether it looks at If-Range, as it should."""
     version: str = '"1"'
     pace: float = 0.0
     """Seconds per 16 KiB."""
@@ -78,10 +84,11 @@ class Shelf:
             return Reply(b"gone", "text/plain", 404)
         start, status, headers = 0, 200, {"ETag": self.version, "Accept-Ranges": "bytes"}
         wanted = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
-        if self.ranges and wanted and request.headers.get("if-range") == self.version:
+        part = data
+        if self.ranges and wanted and (not self.if_range or request.headers.get("if-range") == self.version):
             start, status = int(wanted[1]), 206
-            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        part = data[start:]
+            part = data[start : start + self.most]
+            headers["Content-Range"] = f"bytes {start}-{start + len(part) - 1}/{len(data)}"
         end = self.breaks.pop(0) if self.breaks else len(part)
 
         async def send(writer: asyncio.StreamWriter) -> None:
@@ -192,6 +199,58 @@ def test_another_version_begins_anew(shelf: Shelf, tmp_path: Path) -> None:
     shelf.files["data.tar.gz"], shelf.version = data, '"2"'
     assert bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out").counts["train"] == 40
     assert shelf.asked[-1] == "bytes=20000-"
+
+
+def test_a_part_is_not_taken_for_all_of_the_rest(shelf: Shelf, tmp_path: Path) -> None:
+    """A server may give less than was asked for, and says how much there is."""
+    data = shelf.files["data.tar.gz"] = split_archive(20)
+    shelf.breaks, shelf.most = [20_000], 20_000
+    assert bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out").counts["train"] == 40
+    assert shelf.asked == ["", *(f"bytes={start}-" for start in range(20_000, len(data), 20_000))]
+
+
+def test_a_part_of_another_version_is_not_put_behind_the_first(shelf: Shelf, tmp_path: Path) -> None:
+    """Even where the server does not look at If-Range, and so sends the rest of a file that begins otherwise."""
+    data = split_archive(20)
+    shelf.files["data.tar.gz"], shelf.if_range = bytes(len(data)), False
+    shelf.breaks = [20_000] + [0] * 4
+    with pytest.raises(UserError, match="run the same command again"):
+        bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out")
+    shelf.files["data.tar.gz"], shelf.version = data, '"2"'
+    assert bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out").counts["train"] == 40
+
+
+def test_a_server_that_gives_a_few_bytes_at_a_time_is_not_asked_for_ever(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.files["data.tar.gz"] = split_archive(20)
+    shelf.breaks = [100] * 20
+    with pytest.raises(UserError, match="run the same command again"):
+        bring(shelf, shelf.url("data.tar.gz"), tmp_path / "out")
+    assert len(shelf.asked) <= 5
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nPK\3\4\5\r\n0\r\nX: "],
+    ids=["head", "trailer"],
+)
+def test_a_line_that_comes_letter_by_letter_is_not_waited_for(
+    said: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def speak(writer: asyncio.StreamWriter, _: int) -> None:
+        writer.write(said)
+        for _ in range(100):
+            writer.write(b"x")
+            await asyncio.sleep(0.1)
+        writer.close()
+
+    monkeypatch.setattr(transfer, "STALL_SECONDS", 0.5)
+    with RawServer(speak) as server:
+        network = Network(loopback_ports=frozenset({server.port}), timeouts=Timeouts(whole=0.5))
+        begun = time.monotonic()
+        with pytest.raises(UserError, match="could not be downloaded"):
+            download(f"http://127.0.0.1:{server.port}/a.zip", tmp_path / "out", network=network)
+        assert time.monotonic() - begun < 9
+        assert len(server.asked) == 4
 
 
 def test_a_server_without_ranges_is_asked_for_all_of_it(shelf: Shelf, tmp_path: Path) -> None:

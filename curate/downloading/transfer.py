@@ -3,8 +3,8 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,8 @@ _NO_TEXT = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 STALL_SECONDS = 60.0
 STALL_BYTES = 64 * 1024
 """A transfer that brings less than this in STALL_SECONDS is given up, and resumed."""
+_PART = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
+"""Of a file: its first byte, its last one, and how many the file has."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,12 @@ class Transfer:
     async def run(self, progress: Progress = silent) -> Path:
         """Bring the file, with a bar in MiB for each attempt. Raises FetchFailed.
 
-        Attempts that brought something do not count: a line that breaks every few minutes still ends with a file.
+        Attempts that brought something do not count: a line that breaks every few minutes still ends with a file, and a
+        server that gives a few bytes at a time is not asked for ever.
         """
         if self.path.is_file():
             return self.path
-        await patiently(lambda: self._attempt(progress), brought=self._size)
+        await patiently(lambda: self._attempt(progress), brought=lambda: self._size() // STALL_BYTES)
         self._check_digest()
         take_place(self._part, self.path)
         if self._version is not None and self._note.is_file():
@@ -174,12 +177,14 @@ class Transfer:
 
     @asynccontextmanager
     async def _answer(self, url: httpx2.URL, headers: Mapping[str, str], method: str) -> AsyncIterator[Response]:
-        """The answer to one request, at the host's pace. Raises FetchFailed."""
+        """The answer to one request, at the host's pace; its headers have their time. Raises FetchFailed."""
         try:
             async with (
                 self._fetcher.hosts.turn(url.host),
+                asyncio.timeout(self._fetcher.network.timeouts.whole) as limit,
                 self._fetcher.client.stream(url, headers, method=method) as response,
             ):
+                limit.reschedule(None)
                 yield response
         except (httpx2.TransportError, TimeoutError) as error:
             raise transport_failure(error, url.host) from error
@@ -187,28 +192,28 @@ class Transfer:
             raise FetchFailed("refused address", f"{url.host} redirects to no URL: {error}") from error
 
     async def _receive(self, response: Response, progress: Progress) -> None:
-        start = self._start(response)
-        announced = response.headers.get("Content-Length", "")
-        total = start + int(announced) if announced.isascii() and announced.isdigit() and len(announced) < 19 else None
+        start, end, total = self._place(response)
         if total is not None and total > self._largest:
             raise FetchFailed("too large", f"{total / 2**30:.1f} GiB, over the limit of {self._largest / 2**30:g} GiB")
-        chunks = response.aiter_raw()
-        first = await _first_bytes(chunks)
-        if not start:  # and so nothing is written over by a page
-            _refuse_page(response, first)
-        self._remember(response)
-        with progress(f"{self._file.name}, MiB", -(-(total or 0) // _MIB)) as advance:
-            advance(start // _MIB)
-            size = await self._write(first, chunks, start, advance)
-        if total is not None and size != total:
-            raise FetchFailed("cut off", f"{size} bytes of {total} came", passing=True)
+        async with aclosing(_flowing(response)) as chunks:
+            first = await _first_bytes(chunks)
+            if not start:  # and so nothing is written over by a page
+                _refuse_page(response, first)
+                self._part.unlink(missing_ok=True)  # before the note is of another version
+            self._remember(response)
+            with progress(f"{self._file.name}, MiB", -(-(total or 0) // _MIB)) as advance:
+                advance(start // _MIB)
+                size = await self._write(first, chunks, start, advance)
+        if end is not None and size > end:
+            self._part.unlink()  # nobody knows what the rest is
+        if size != (end if end is not None else size) or size < (total or 0):
+            raise FetchFailed("cut off", f"{size} bytes of {total or end} came", passing=True)
 
     async def _write(
         self, first: bytes, chunks: AsyncIterator[bytes], start: int, advance: Callable[[int], None]
     ) -> int:
         """Write what comes behind the first `start` bytes, which begins with `first`; the size of the file then."""
-        clock = asyncio.get_running_loop().time
-        size, milestone, mark = start, clock() + STALL_SECONDS, start
+        size = start
         with self._part.open("r+b" if start else "wb") as file:
             file.seek(start)
             file.truncate()
@@ -218,22 +223,28 @@ class Transfer:
                 if size > self._largest:
                     raise FetchFailed("too large", f"larger than {self._largest / 2**30:g} GiB")
                 file.write(chunk)
-                if clock() > milestone:
-                    if size - mark < STALL_BYTES:
-                        raise FetchFailed("too slow", "the transfer all but stands still", passing=True)
-                    milestone, mark = clock() + STALL_SECONDS, size
             await asyncio.to_thread(fsync_file, file)
         return size
 
-    def _start(self, response: Response) -> int:
-        """Where the bytes that now come belong: behind those that are here, or at the beginning."""
+    def _place(self, response: Response) -> tuple[int, int | None, int | None]:
+        """(start, end, total) of the bytes that now come: where they belong, behind those that are here or at the
+        beginning, where they end, and how many the whole file has. None for what the server does not say.
+        """
+        announced = response.headers.get("Content-Length", "")
+        length = int(announced) if announced.isascii() and announced.isdigit() and len(announced) < 19 else None
         if response.status_code != 206:
-            return 0
-        found = re.match(r"bytes (\d{1,18})-", response.headers.get("Content-Range", ""))
-        if found is None or int(found[1]) != self._size():
+            return 0, length, length
+        found = _PART.fullmatch(response.headers.get("Content-Range", "").strip())
+        if found is None or int(found[1]) != self._size() or self._is_of_another_version(response):
             self._part.unlink(missing_ok=True)
             raise FetchFailed("cut off", "the server sent another part than was asked for", passing=True)
-        return int(found[1])
+        return int(found[1]), int(found[2]) + 1, None if found[3] == "*" else int(found[3])
+
+    def _is_of_another_version(self, response: Response) -> bool:
+        """Whether a part is of another version than what is here, for a server that does not look at If-Range."""
+        known, now = _read_note(self._note) if self._size() else {}, _version_of(response)
+        name = "etag" if known.get("etag") and now["etag"] else "modified"
+        return bool(known.get(name) and now[name]) and known[name] != now[name]
 
     def _range(self) -> dict[str, str]:
         """Ask for the rest, if it is still the rest of the same file."""
@@ -284,6 +295,25 @@ def _conditions(known: Mapping[str, str]) -> dict[str, str]:
     if known.get("etag"):
         return {"If-None-Match": known["etag"]}
     return {"If-Modified-Since": known["modified"]} if known.get("modified") else {}
+
+
+async def _flowing(response: Response) -> AsyncGenerator[bytes, None]:
+    """A body as it comes. Raises FetchFailed once it brings less than STALL_BYTES in STALL_SECONDS of waiting."""
+    clock, chunks = asyncio.get_running_loop().time, response.aiter_raw()
+    left, came = STALL_SECONDS, 0
+    while True:
+        begun = clock()
+        try:
+            async with asyncio.timeout(left):
+                chunk = await anext(chunks, None)
+        except TimeoutError as error:
+            raise FetchFailed("too slow", "the transfer all but stands still", passing=True) from error
+        if chunk is None:
+            return
+        left, came = left - (clock() - begun), came + len(chunk)
+        if came >= STALL_BYTES:
+            left, came = STALL_SECONDS, 0
+        yield chunk
 
 
 async def _first_bytes(chunks: AsyncIterator[bytes]) -> bytes:
