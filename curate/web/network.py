@@ -130,7 +130,7 @@ class CheckedTransport:
             except BaseException:
                 await self._drop(connection)
                 raise
-        return Response(url, answer, Body(answer.stream, lambda: self._give_back(connection, place)))
+        return Response(url, answer, Body(answer.stream, lambda whole: self._give_back(connection, place, whole=whole)))
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -167,9 +167,14 @@ class CheckedTransport:
         self._open.add(connection)
         return connection
 
-    async def _give_back(self, connection: _Connection, place: _Place) -> None:
-        """Keep a connection for the next request; of too many, the one that has been idle longest goes."""
-        if not connection.is_idle() or connection.is_closed():
+    async def _give_back(self, connection: _Connection, place: _Place, *, whole: bool) -> None:
+        """Keep a connection for the next request; of too many, the one that has been idle longest goes.
+
+        HTTP/1.1 knows itself whether the answer was read to its end. Over HTTP/2 httpcore2 leaves one that was not as
+        it is: it would count among the streams that the server allows, and take of the connection's window, for good.
+        """
+        half = not whole and isinstance(connection, httpcore2.AsyncHTTP2Connection)
+        if half or not connection.is_idle() or connection.is_closed():
             await self._drop(connection)
             return
         self._idle.setdefault(place, []).append(connection)
@@ -185,21 +190,28 @@ class CheckedTransport:
 
 
 class Body(httpx2.AsyncByteStream):
-    """A response's body under httpx2's exceptions, which says when its connection is free again."""
+    """A response's body under httpx2's exceptions.
 
-    def __init__(self, stream: Any, finished: Callable[[], Awaitable[None]]) -> None:
+    Says when its connection is free again, and whether it was read to its end.
+    """
+
+    def __init__(self, stream: Any, finished: Callable[[bool], Awaitable[None]]) -> None:
         self._stream = stream
         self._finished = finished
+        self._whole = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with _as_httpx():
             async for part in self._stream:
                 yield part
+        self._whole = True
 
     async def aclose(self) -> None:
         """Stop reading, and say that the connection is free."""
-        await self._stream.aclose()
-        await self._finished()
+        try:
+            await self._stream.aclose()
+        finally:
+            await self._finished(self._whole)
 
 
 class Client:
@@ -262,6 +274,8 @@ def _as_httpx() -> Iterator[None]:
         for pool_error, httpx_error in _EXCEPTIONS:
             if isinstance(error, pool_error):
                 raise httpx_error(str(error)) from error
+        if type(error).__module__.startswith("h2."):  # frames that it refuses, which httpcore2 passes on as they come
+            raise httpx2.RemoteProtocolError(str(error)) from error
         raise
 
 
@@ -278,4 +292,5 @@ _EXCEPTIONS: tuple[tuple[type[Exception], type[httpx2.TransportError]], ...] = (
     (httpcore2.RemoteProtocolError, httpx2.RemoteProtocolError),
     (httpcore2.LocalProtocolError, httpx2.LocalProtocolError),
     (httpcore2.UnsupportedProtocol, httpx2.UnsupportedProtocol),
+    (ValueError, httpx2.RemoteProtocolError),  # httpcore2's, for a status of HTTP/2 that is no number
 )
