@@ -2,10 +2,12 @@
 
 import asyncio
 import gc
+import gzip
 import hashlib
 import itertools
 import ssl
 import threading
+import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +26,7 @@ from curate.web.hosts import HostBudget, Hosts
 from curate.web.network import Network, Timeouts
 from curate.web.retries import FetchFailed
 from testing.localweb import LocalWeb
+from testing.webserver import Reply, Request, Server
 from tests.pictures import draw, plant
 from tests.raw_server import RawServer
 
@@ -97,6 +100,34 @@ def test_robots_txt_is_asked_once_and_obeyed(web: LocalWeb, tmp_path: Path) -> N
     assert len(web.visits("/robots.txt")) == 1
     assert not web.visits("/openverse/pictures/1/")
     assert fetch(web.network(obey_robots=False), url(web, 1), folder).size
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "kept_out"),
+    [
+        (gzip.compress(b"User-agent: *\nDisallow: /private"), "gzip", "forbids it"),
+        (gzip.compress(b"User-agent: *\nDisallow: /open"), "gzip", ""), (b"no gzip", "gzip", "is no gzip"),
+        (zlib.compress(b"User-agent: *\nDisallow: /private"), "br", "packed by br"),
+    ],
+    ids=["gzip", "gzip that allows it", "no gzip", "another"],
+)  # fmt: skip
+def test_a_robots_txt_that_comes_packed_unasked_is_obeyed_or_waited_for(
+    body: bytes, encoding: str, kept_out: str, tmp_path: Path
+) -> None:
+    def answer(request: Request) -> Reply:
+        if request.path == "/robots.txt":
+            return Reply(body, "text/plain", headers={"Content-Encoding": encoding})
+        return Reply(draw(1), "image/jpeg")
+
+    with Server(answer) as server:
+        network, address = Network(loopback_ports=frozenset({server.port})), f"{server.url}/private/a.jpg"
+        if not kept_out:
+            assert fetch(network, address, tmp_path).size
+            return
+        with pytest.raises(FetchFailed, match=kept_out) as caught:
+            with_fetcher(network, lambda fetcher: fetcher.fetch(address, tmp_path, "7", attempts=1))
+        assert caught.value.kind == "robots.txt"
+        assert [visit.path for visit in server.log] == ["/robots.txt"]
 
 
 def test_a_hiccup_at_robots_txt_is_not_kept_for_the_run(web: LocalWeb, tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ def limit_reset(response: httpx2.Response) -> float | None:
 
 def transport_failure(error: httpx2.TransportError | TimeoutError, host: str) -> FetchFailed:
     """What the client ran into, in words that name the host."""
+    why = str(error) or "it hung up"
     if isinstance(error, httpx2.ConnectTimeout):
         return FetchFailed("unreachable", f"{host} did not accept a connection in time", passing=True)
     if isinstance(error, httpx2.TimeoutException):
@@ -110,7 +111,7 @@ def transport_failure(error: httpx2.TransportError | TimeoutError, host: str) ->
     if isinstance(error, TimeoutError):
         return FetchFailed("too slow", f"the transfer from {host} took too long as a whole", passing=True)
     if isinstance(error, httpx2.ConnectError):
-        return FetchFailed("unreachable", f"{host} could not be reached: {error}", passing=True)
+        return FetchFailed("unreachable", f"{host} could not be reached: {why}", passing=True)
     if isinstance(error, httpx2.RemoteProtocolError):
-        return FetchFailed("cut off", f"{host} broke off or broke the protocol: {error}", passing=True)
-    return FetchFailed("cut off", f"the connection to {host} broke: {error}", passing=True)
+        return FetchFailed("cut off", f"{host} broke off or broke the protocol: {why}", passing=True)
+    return FetchFailed("cut off", f"the connection to {host} broke: {why}", passing=True)

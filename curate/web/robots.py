@@ -3,12 +3,14 @@
 import asyncio
 import json
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 import httpx2
 
+from curate.printable import printable
 from curate.web.addresses import checked_url
 from curate.web.hosts import Hosts
 from curate.web.network import Client, Response
@@ -219,9 +221,24 @@ async def _text_of(response: Response) -> str:
         raise FetchFailed("robots.txt", reason, passing=True, retry_after=retry_after(response))
     if response.status_code != 200:
         return ""
-    content = bytearray()
-    async for chunk in response.aiter_raw():
-        content += chunk
-        if len(content) >= LARGEST_FILE:
-            break
+    packed = response.headers.get("Content-Encoding", "").strip().lower()
+    if packed not in ("", "identity", "gzip"):
+        raise _unreadable(response, f"came packed by {packed}")
+    unpack = zlib.decompressobj(16 + zlib.MAX_WBITS) if packed == "gzip" else None  # though it was not asked for
+    content, came = bytearray(), 0
+    try:
+        async for chunk in response.aiter_raw():
+            came += len(chunk)
+            if unpack is None:
+                content += chunk
+            elif not unpack.eof:
+                content += unpack.decompress(chunk, LARGEST_FILE)
+            if max(came, len(content)) >= LARGEST_FILE:
+                break
+    except zlib.error as error:
+        raise _unreadable(response, f"is no gzip ({error})") from error
     return decode_robots(bytes(content[:LARGEST_FILE]))
+
+
+def _unreadable(response: Response, why: str) -> FetchFailed:
+    return FetchFailed("robots.txt", f"robots.txt of {response.asked.host} {printable(why)}", passing=True)
