@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from curate.errors import UserError
 from curate.scraping.scrape_options import plan_queries
+from curate.scraping.searching import MOST_STALE
 from curate.sources import open_source, wikimedia
 from curate.sources.protocol.image_search import Candidate, CandidatePage, Query, SourceOptions
 from curate.sources.protocol.records import read_records
@@ -140,6 +142,30 @@ def test_a_search_that_leads_back_to_its_own_page_ends(tmp_path: Path, monkeypat
         scraped = bring(web, tmp_path / "out", "rose", sources=("wikimedia",))
         assert len(web.visits("/wikimedia/w/api.php")) == 2
     assert scraped.problems == ["wikimedia: it leads from one page back to the same page"]
+
+
+@pytest.mark.parametrize("empty", [True, False], ids=["empty pages", "the same page"])
+def test_a_search_that_leads_on_for_ever_and_finds_nothing_new_ends(
+    *, empty: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from testing import localapis
+
+    first, numbers = localapis.wikimedia, itertools.count(1)
+
+    def on_and_on(*arguments: object) -> object:
+        answer, headers = first(*arguments)  # type: ignore[arg-type]
+        number = next(numbers)
+        if number > 200:
+            return {"batchcomplete": True}, headers
+        found = {} if empty and number > 1 else answer
+        return {**found, "continue": {"gsroffset": str(number)}}, headers
+
+    monkeypatch.setitem(localapis.SERVICES, "wikimedia", on_and_on)
+    with LocalWeb(plant(tmp_path / "garden", {"rose": 12})) as web:
+        scraped = bring(web, tmp_path / "out", "rose", sources=("wikimedia",))
+        assert len(web.visits("/wikimedia/w/api.php")) == MOST_STALE + 1
+    assert scraped.new > 0
+    assert scraped.problems == [f"wikimedia: its last {MOST_STALE} pages held nothing new"]
 
 
 @given(st.binary(max_size=200))

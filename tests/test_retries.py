@@ -5,9 +5,10 @@ import time
 from collections.abc import Iterable
 from itertools import pairwise
 
+import httpx2
 import pytest
 
-from curate.web.retries import ATTEMPTS, FetchFailed, patiently
+from curate.web.retries import ATTEMPTS, FetchFailed, patiently, retry_after
 
 PASSING = FetchFailed("server error", "it answered 503", passing=True)
 LASTING = FetchFailed("http 404", "it answered 404")
@@ -46,6 +47,19 @@ def test_a_failure_that_may_pass_is_tried_so_often_and_no_more(attempts: int) ->
         asyncio.run(patiently(line.ask, attempts))
     assert len(line.asked) == attempts
     assert asyncio.run(patiently(Line([PASSING] * (attempts - 1)).ask, attempts)) == "whole"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"Retry-After": "999999999"}, {"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"},
+        {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "999999999"},
+        {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "99999999999"},
+    ],
+    ids=["seconds", "a date", "a limit's seconds", "a limit's date"],
+)  # fmt: skip
+def test_nobody_is_asked_to_come_back_in_a_century(asked: dict[str, str]) -> None:
+    assert retry_after(httpx2.Response(503, headers=asked)) == 7 * 86_400
 
 
 def test_a_lasting_failure_ends_it() -> None:

@@ -183,8 +183,10 @@ class CandidateStore:
         ).fetchone()
         return (None if row[0] is None else str(row[0]), bool(row[1])) if row else (None, False)
 
-    def add(self, query: Query, source: str, words: str, page: CandidatePage, *, correct: bool = False) -> None:
+    def add(self, query: Query, source: str, words: str, page: CandidatePage, *, correct: bool = False) -> bool:
         """Enter a page and the way on from it, in one transaction: no page is asked for twice.
+
+        Whether it held a candidate that the same search had not found before.
 
         With `correct`, what the page says counts before what an earlier search of the source has said.
         """
@@ -197,6 +199,7 @@ class CandidateStore:
                 "specimens = specimens + excluded.specimens",
                 (query.label, source, words, page.next, repeats, page.next is None, page.odd, page.specimens),
             )
+        return repeats < len(page.candidates)
 
     def _enter(self, label: str, source: str, words: str, candidate: Candidate, *, correct: bool) -> bool:
         """Insert one candidate; whether the same search had found it before.

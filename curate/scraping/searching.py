@@ -8,6 +8,10 @@ from curate.sources import counts_authors, is_own_list
 from curate.sources.protocol.image_search import PreparedSource, Query, RenewedSource, Source
 from curate.web.answers import SourceFailed
 
+MOST_STALE = 20
+"""So many pages in a row that hold nothing new, and a service leads round in a circle."""
+_OF_FILES = ("hf", "gbif_download", "inaturalist_open_data")  # whose pages end, and may hold nothing of a class
+
 
 class Searches:
     """`closed` holds the sources that cannot go on in this run: name → why.
@@ -21,6 +25,7 @@ class Searches:
         self.notes: dict[tuple[str, str], str] = {}
         self.varied = True
         self._read: set[tuple[str, str]] = set()  # lists of the user's, by class
+        self._stale: dict[tuple[str, str], int] = {}  # pages in a row without anything new, by class and source
         self._store = store
         self._options = options
 
@@ -85,7 +90,12 @@ class Searches:
             page = replace(page, next=None)
         if page.note:
             self.notes[query.label, name] = page.note
-        self._store.add(query, name, words, page, correct=is_own_list(name))
+        new = self._store.add(query, name, words, page, correct=is_own_list(name))
+        stale = 0 if new or page.odd or page.specimens else self._stale.get((query.label, name), 0) + 1
+        self._stale[query.label, name] = stale
+        endless = not is_own_list(name) and name.partition(":")[0] not in _OF_FILES
+        if endless and stale >= MOST_STALE and page.next is not None:
+            self.closed[name] = SourceFailed(name, f"its last {stale} pages held nothing new")
         return True
 
     def _is_enough_of_its_author(self, stored: StoredCandidate) -> bool:

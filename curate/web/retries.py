@@ -15,6 +15,8 @@ T = TypeVar("T")
 ATTEMPTS = 4
 LONGEST_WAIT = 120.0
 """Seconds that one run waits for one answer; what a server asks for beyond that is left to a later run."""
+_LONGEST_ASKED = 7 * 86400.0
+"""Seconds: who asks for a century means something else."""
 _A_TIME = 1e9
 """A number of seconds from here on is a time of this century, and no wait."""
 FIRST_BACKOFF, JITTER = 0.25, 0.5
@@ -73,7 +75,7 @@ def check_status(response: httpx2.Response, host: str) -> None:
     raise FetchFailed(f"http {status}", f"{host} answered {status}")
 
 
-def retry_after(response: httpx2.Response, longest: float = 7 * 86400.0) -> float | None:
+def retry_after(response: httpx2.Response) -> float | None:
     """Seconds of a Retry-After header, given as a number or as a date; where there is none, until the limit that is
     used up begins anew; None where neither is said.
     """
@@ -81,12 +83,12 @@ def retry_after(response: httpx2.Response, longest: float = 7 * 86400.0) -> floa
     if not text:
         return limit_reset(response)
     if text.isascii() and text.isdigit():
-        return min(float(text[:9]), longest)
+        return min(float(text[:9]), _LONGEST_ASKED)
     try:
         moment = email.utils.parsedate_to_datetime(text).timestamp()
     except (ValueError, OverflowError):
         return None
-    return min(max(moment - time.time(), 0.0), longest)
+    return min(max(moment - time.time(), 0.0), _LONGEST_ASKED)
 
 
 def limit_reset(response: httpx2.Response) -> float | None:
@@ -98,7 +100,7 @@ def limit_reset(response: httpx2.Response) -> float | None:
     if left != "0" or not re.fullmatch(r"\d{1,12}", text, re.ASCII):
         return None
     number = float(text)
-    return max(number - time.time(), 0.0) if number >= _A_TIME else number
+    return min(max(number - time.time(), 0.0) if number >= _A_TIME else number, _LONGEST_ASKED)
 
 
 def transport_failure(error: httpx2.TransportError | TimeoutError, host: str) -> FetchFailed:
