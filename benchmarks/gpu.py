@@ -417,8 +417,8 @@ def timm_train(name: str, root: Path, batch: int, options: argparse.Namespace, d
 
 def tests(options: argparse.Namespace, _device: torch.device, _limit: float) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark", "-n", "2",
-         "--device", options.device, str(REPOSITORY / "tests/test_on_device.py")],
+        [sys.executable, "-m", "pytest", "-m", "not slow", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark",
+         "-n", "2", "--device", options.device, str(REPOSITORY / "tests/test_on_device.py")],
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
     shown = done.stdout.strip().splitlines()

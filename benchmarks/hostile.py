@@ -58,7 +58,18 @@ def _try(files: tuple[str, ...]) -> Tried:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         paths = [str(REPOSITORY / "tests" / file) for file in files]
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *paths]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-m",
+            "not slow",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            f"--junitxml={report}",
+            *paths,
+        ]
         subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, check=False)
         cases = list(ElementTree.parse(report).iter("testcase"))
     skipped = sum(case.find("skipped") is not None for case in cases)

@@ -139,7 +139,18 @@ def _run_tests(checkout: Path, tests: list[str]) -> int:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(nowhere, stream)
-    options = ["-q", "-x", "-p", "no:cacheprovider", "-n", "0", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    options = [
+        "-q",
+        "-x",
+        "-m",
+        "not slow",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        "0",
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+    ]
     try:
         import pytest
 
