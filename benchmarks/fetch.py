@@ -116,7 +116,7 @@ def pool_transport(network: "Network") -> Any:
             answer = await self.handle_async_request(request)
             return Response(url, answer, Body(answer.stream, self.nothing))
 
-        async def nothing(self, _whole: bool) -> None:  # noqa: FBT001
+        async def nothing(self, _whole: bool) -> None:
             """The pool sees by itself when a connection is free again."""
 
     return Pooled(
