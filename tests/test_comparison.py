@@ -145,6 +145,33 @@ def test_a_caption_over_the_picture_is_left_out_and_named() -> None:
     assert (found.beyond_first, found.beyond_second) == ("", "bar")
 
 
+def shaded(ragged: int) -> Image.Image:
+    """A photograph with a black shadow along its lower edge, which ends so many rows sooner or later."""
+    pixels = np.asarray(photograph()).copy()
+    ends = np.random.default_rng(5).integers(0, ragged, 48).repeat(10)
+    pixels[np.arange(360)[:, None] >= 335 - ends] = 4
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("ragged", [12, 20, 30])
+def test_a_black_caption_is_one_over_the_shadow_at_the_edge_of_a_photograph_too(ragged: int) -> None:
+    original = shaded(ragged)
+    found = held(encode(original), encode(captioned(original, 0.1, below=False)))
+    assert found.is_copy()
+    assert (found.beyond_first, found.beyond_second) == ("", "bar")
+
+
+@pytest.mark.parametrize("share", [0.06, 0.1, 0.15])
+def test_photographs_with_other_words_in_a_banner_are_no_copies(share: float) -> None:
+    """As two frames of the news: the banner is the scene's, and what differs in it is no caption."""
+    one = np.asarray(captioned(photograph(), share, below=False))
+    other = one.copy()
+    rows = round(360 * share)
+    other[-rows:] = other[-rows:, ::-1]
+    found = held(encode(Image.fromarray(one)), encode(Image.fromarray(other)))
+    assert not found.is_copy()
+
+
 def test_two_crops_of_one_scene_that_each_hold_more_are_no_copies() -> None:
     left, right = photograph().crop((0, 0, 420, 360)), photograph().crop((60, 0, 480, 360))
     found = held(encode(left), encode(right), (-60 / 420, 360 / 420, 0, 1))

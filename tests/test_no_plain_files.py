@@ -62,6 +62,15 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def checkpoint(garden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What was learnt from the garden."""
+    models = tmp_path_factory.mktemp("models")
+    network = ["--backbone", TINY, "--weights", "none", "--views", "2", "--set", "epochs=2"]
+    assert command("train", garden, *network, "--models", models, "--runs", models / "runs").code == 0
+    return best_checkpoint(models)
+
+
 @pytest.mark.thorough
 def test_no_command_waits_for_what_is_no_file(garden: Path, tmp_path: Path, each: Each) -> None:
     models, runs, out = garden.parent / "models", tmp_path / "runs", tmp_path / "sheet.png"
@@ -121,8 +130,9 @@ def test_no_option_waits_for_what_is_no_file(garden: Path, tmp_path: Path, each:
 
 
 @pytest.mark.thorough
-def test_a_record_of_openings_that_is_a_pipe_is_said(garden: Path, tmp_path: Path, each: Each) -> None:
-    checkpoint = best_checkpoint(garden.parent / "models")
+def test_a_record_of_openings_that_is_a_pipe_is_said(
+    garden: Path, checkpoint: Path, tmp_path: Path, each: Each
+) -> None:
     copy = tmp_path / checkpoint.name
     copy.write_bytes(checkpoint.read_bytes())
     os.mkfifo(copy.with_suffix(".opened.json"))
@@ -135,8 +145,7 @@ def test_a_record_of_openings_that_is_a_pipe_is_said(garden: Path, tmp_path: Pat
     "text", ["[" * 100_000, '{"test": ' + "[" * 100_000, '{"test": [1]}', '{"test": [{"checkpoint": 1}]}',
              '{"test": [{"checkpoint": "a", "at": "x", "pictures": -1, "fingerprint": "", "views": 1}]}']
 )  # fmt: skip
-def test_a_record_that_we_did_not_write_is_said(text: str, garden: Path, tmp_path: Path) -> None:
-    checkpoint = best_checkpoint(garden.parent / "models")
+def test_a_record_that_we_did_not_write_is_said(text: str, garden: Path, checkpoint: Path, tmp_path: Path) -> None:
     copy = tmp_path / checkpoint.name
     copy.write_bytes(checkpoint.read_bytes())
     record = copy.with_suffix(".opened.json")
@@ -147,9 +156,10 @@ def test_a_record_that_we_did_not_write_is_said(text: str, garden: Path, tmp_pat
 
 
 @pytest.mark.thorough
-def test_predict_names_each_path_that_it_cannot_use(garden: Path, tmp_path: Path, forks: Forks) -> None:
+def test_predict_names_each_path_that_it_cannot_use(
+    garden: Path, checkpoint: Path, tmp_path: Path, forks: Forks
+) -> None:
     """A list from elsewhere: NUL, bytes that are no text, names too long, rings, folders that nest without end."""
-    checkpoint = best_checkpoint(garden.parent / "models")
     rose = tmp_path / "rose.jpg"
     picture((200, 40, 90), 1).save(rose)
     no_text = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
@@ -177,8 +187,7 @@ def test_predict_names_each_path_that_it_cannot_use(garden: Path, tmp_path: Path
 
 
 @pytest.mark.thorough
-def test_predict_says_that_standard_input_is_closed(garden: Path) -> None:
-    checkpoint = best_checkpoint(garden.parent / "models")
+def test_predict_says_that_standard_input_is_closed(garden: Path, checkpoint: Path) -> None:
     script = '"$0" cli.py predict - --checkpoint "$1" <&-'
     done = subprocess.run(
         ["sh", "-c", script, sys.executable, str(checkpoint)], cwd=REPOSITORY, capture_output=True, timeout=300

@@ -13,6 +13,7 @@ _EVEN = 0.95  # the same in a border
 _BAR_LEVELS = 16  # of each channel, by which a colour may vary in a bar
 LINE = 0.15  # share of a bar's width along which another colour follows at once
 LINE_OF_DRAWINGS = 0.5  # the same in drawings, whose even ground ends at each stroke
+_LONGER = 2  # times, that the line of a bar is longer than that of what it covers
 _LATE = 10  # rows by which a bar may reach further than what differs under it
 _WIDEST = round(0.22 * CLOSE_SIDE)  # pixels of a bar over the picture
 EDGE = 0.012  # of the frame: what registering may be wrong by, and no content
@@ -32,7 +33,8 @@ def bars_over(error: Floats, a: Floats, b: Floats, where: Mask, line: float) -> 
     """Leave out a caption that lies over an edge of one picture: even but for its words, and set off by a line along so
     much of the edge.
 
-    Where both have such a strip, as two forms do, what differs in it is no caption.
+    Where both have such a strip, as two forms do, what differs in it is no caption; unless the line of one is that much
+    longer, as that of a black bar over the shadow at the edge of a photograph.
     """
     bad = (error >= 1) & where
     covered = [False, False]
@@ -45,32 +47,43 @@ def bars_over(error: Floats, a: Floats, b: Floats, where: Mask, line: float) -> 
         if not len(reach) or turned_bad[_WIDEST : _WIDEST + 4].any():
             continue
         end = int(reach[-1]) + 1
-        barred = [_is_bar(np.rot90(x, turns), end, line) for x in (a, b)]
-        if barred[0] != barred[1]:
+        lines = [_lines_of_bar(np.rot90(x, turns), end) for x in (a, b)]
+        barred = [_has_bar(mine, other, line) for mine, other in (lines, lines[::-1])]
+        if any(barred):
             covered = [covered[0] or barred[0], covered[1] or barred[1]]
             turned_mask[: end + 2] = False
     return Bars("bar" if covered[0] else "", "bar" if covered[1] else "", mask)
 
 
-def _is_bar(pixels: Floats, end: int, line: float) -> bool:
-    """Whether the rows before `end`, or some rows more, are of one colour but for words, and a line ends them."""
-    return any(_bar_before(pixels, at, line) for at in range(max(4, end - 4), end + _LATE))
+def _has_bar(mine: Floats, other: Floats, line: float) -> bool:
+    """Whether the lines in one of two pictures, float32[n], are those of a bar that the other has not."""
+    if other.max() < line:
+        return bool(mine.max() >= line)
+    return bool(other.max() < LINE_OF_DRAWINGS and ((mine >= line) & (other < mine / _LONGER)).any())
 
 
-def _bar_before(pixels: Floats, end: int, line: float) -> bool:
+def _lines_of_bar(pixels: Floats, end: int) -> Floats:
+    """Along which share of the width a line ends the rows before `end`, and before each of some rows round it, where
+    these are of one colour but for words; 0 where they are not: float32[n].
+    """
+    return np.array([_line_before(pixels, at) for at in range(max(4, end - 4), end + _LATE)], np.float32)
+
+
+def _line_before(pixels: Floats, end: int) -> float:
     strip = pixels[: max(1, end - 1)].reshape(-1, 3)
     colour = _median_colour(strip)
-    return _share_of(strip, colour) >= _BAR and _ends(pixels, end, colour, line)
+    return _line_at(pixels, end, colour) if _share_of(strip, colour) >= _BAR else 0.0
 
 
-def _ends(pixels: Floats, end: int, colour: Floats, line: float = LINE) -> bool:
-    """Whether a strip of that colour ends at row `end` in a line: right after it, the rows are of another colour.
+def _line_at(pixels: Floats, end: int, colour: Floats) -> float:
+    """Along which share of the width a strip of that colour ends at row `end` in a line: right after it, the rows are
+    of another colour.
 
     A scene's own ground ends here and there too, and nowhere along a line.
     """
     near = _has_colour(pixels[max(0, end - 4) : end + 5], colour)
     before, after = near[: min(end, 4) - 1], near[min(end, 4) + 2 :]
-    return len(before) > 0 and len(after) > 0 and bool((before.all(axis=0) & ~after.any(axis=0)).mean() >= line)
+    return float((before.all(axis=0) & ~after.any(axis=0)).mean()) if len(before) and len(after) else 0.0
 
 
 def _share_of(pixels: Floats, colour: Floats) -> float:
@@ -107,6 +120,6 @@ def beyond(pixels: NDArray[np.uint8], inner: Box) -> Beyond:
         for (turned, end), colour in zip(strips, colours, strict=True)
     )
     # Without a line where it ends, an even strip is the scene's own ground.
-    lines = sum(_ends(turned, end, colour) for (turned, end), colour in zip(strips, colours, strict=True))
+    lines = sum(_line_at(turned, end, colour) >= LINE for (turned, end), colour in zip(strips, colours, strict=True))
     set_off = 2 * lines >= len(strips)
     return "bar" if even and set_off else "more"
