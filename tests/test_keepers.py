@@ -218,6 +218,14 @@ def test_with_keep_best_a_conflict_names_the_one_that_stays(disputed: Path) -> N
     assert "it holds finer detail" in decision.detail
 
 
+@pytest.mark.parametrize("copy", ["rose (1)", "rose - Copy", "rose-2", "rose copy", "rose_1", "rose!", "rose 10"])
+def test_of_equal_bytes_the_one_whose_name_was_not_added_to_stays(copy: str, tmp_path: Path) -> None:
+    save(paint(1), original := tmp_path / "data" / "raw" / "rose" / "rose.jpg")
+    shutil.copy2(original, original.with_name(f"{copy}.jpg"))
+    (decision,) = clean(tmp_path / "data", dry_run=True).plan.decisions
+    assert (decision.path, decision.keeper) == (f"raw/rose/{copy}.jpg", "raw/rose/rose.jpg")
+
+
 def test_a_notice_served_for_every_picture_does_not_make_a_pair_of_each_two(tmp_path: Path) -> None:
     notice = save(paint(1, (64, 64)), tmp_path / "notice.jpg")
     for number in range(400):

@@ -137,9 +137,10 @@ class Policy:
     by_source: bool = False
 
     def rank(self, picture: Picture, evidence: Evidence) -> tuple[object, ...]:
-        """A sort key, best first; the first name where all else is equal."""
+        """A sort key, best first; the first name where all else is equal: `rose.jpg` before `rose (1).jpg`."""
         values = (-criterion.value(picture, evidence) for criterion in (_IN_ITS_SPLIT, *self.criteria))
-        return (*values, natural_key(picture.path), picture.path)
+        without_ending = picture.path.removesuffix(Path(picture.path).suffix)  # a dot sorts behind a space and a hyphen
+        return (*values, natural_key(without_ending), picture.path)
 
     def why(self, keeper: Picture, copy: Picture, evidence: Evidence) -> str:
         """The first point in which the keeper is better than the copy, in words."""

@@ -21,7 +21,7 @@ SEARCH_VERSIONS: Final[Mapping[str, int]] = MappingProxyType({
 
 PLAN_VERSIONS: Final[Mapping[str, int]] = MappingProxyType({
     "quality": 1,  # curate.quality: which pictures are flagged
-    "plan": 3,  # curate.cleaning: what leaves, and which copy stays
+    "plan": 4,  # curate.cleaning: what leaves, and which copy stays
 })  # fmt: skip
 """What `clean` decides by besides the search → the version of its answers."""
 
