@@ -108,8 +108,9 @@ def test_robots_txt_is_asked_once_and_obeyed(web: LocalWeb, tmp_path: Path) -> N
         (gzip.compress(b"User-agent: *\nDisallow: /private"), "gzip", "forbids it"),
         (gzip.compress(b"User-agent: *\nDisallow: /open"), "gzip", ""), (b"no gzip", "gzip", "is no gzip"),
         (zlib.compress(b"User-agent: *\nDisallow: /private"), "br", "packed by br"),
+        (gzip.compress(b"User-agent: *\nDisallow: /private")[:-20], "gzip", "is cut off"),
     ],
-    ids=["gzip", "gzip that allows it", "no gzip", "another"],
+    ids=["gzip", "gzip that allows it", "no gzip", "another", "a part of gzip"],
 )  # fmt: skip
 def test_a_robots_txt_that_comes_packed_unasked_is_obeyed_or_waited_for(
     body: bytes, encoding: str, kept_out: str, tmp_path: Path

@@ -14,6 +14,7 @@ from curate.web.addresses import RefusedAddress, checked_url
 from curate.web.answers import JsonValue, SourceFailed, SourceLimited, SourceRefused
 from curate.web.fetch import Fetcher
 from curate.web.network import Response
+from curate.web.packed import unpacked
 from curate.web.retries import FetchFailed, check_status, limit_reset, patiently, retry_after, transport_failure
 from curate.web.strange_json import read_json
 
@@ -232,23 +233,15 @@ async def _content(response: Response) -> bytes:
     packed = response.headers.get("Content-Encoding", "identity").lower()
     if packed not in ("identity", "gzip"):
         raise FetchFailed("compressed", f"it sent an answer compressed by {packed} though gzip was asked for")
-    unpack = zlib.decompressobj(16 + zlib.MAX_WBITS) if packed == "gzip" else None
-    content, came = bytearray(), 0
     try:
-        async for chunk in response.aiter_raw():
-            came += len(chunk)
-            if unpack is None:
-                content += chunk
-            elif not unpack.eof:  # what comes after its end is kept by zlib, and read by nobody
-                # One byte more than is allowed is enough to know; a small answer may unpack to any size.
-                content += unpack.decompress(chunk, LARGEST_ANSWER + 1 - len(content))
-            if max(came, len(content)) > LARGEST_ANSWER:
-                raise FetchFailed("too large", f"its answer is larger than {LARGEST_ANSWER >> 20} MiB")
+        content, end = await unpacked(response, by_gzip=packed == "gzip", most=LARGEST_ANSWER)
     except zlib.error as error:
         raise FetchFailed("compressed", f"its answer is no gzip ({error})", passing=True) from error
-    if unpack is not None and not unpack.eof:
+    if end == "longer":
+        raise FetchFailed("too large", f"its answer is larger than {LARGEST_ANSWER >> 20} MiB")
+    if end == "cut off":
         raise FetchFailed("cut off", f"{response.asked.host} broke its answer off", passing=True)
-    return bytes(content)
+    return content
 
 
 async def _said(response: Response) -> str:

@@ -14,6 +14,7 @@ from curate.printable import printable
 from curate.web.addresses import checked_url
 from curate.web.hosts import Hosts
 from curate.web.network import Client, Response
+from curate.web.packed import unpacked
 from curate.web.retries import FetchFailed, retry_after, transport_failure
 
 AGENT = "florilegium"
@@ -224,20 +225,13 @@ async def _text_of(response: Response) -> str:
     packed = response.headers.get("Content-Encoding", "").strip().lower()
     if packed not in ("", "identity", "gzip"):
         raise _unreadable(response, f"came packed by {packed}")
-    unpack = zlib.decompressobj(16 + zlib.MAX_WBITS) if packed == "gzip" else None  # though it was not asked for
-    content, came = bytearray(), 0
-    try:
-        async for chunk in response.aiter_raw():
-            came += len(chunk)
-            if unpack is None:
-                content += chunk
-            elif not unpack.eof:
-                content += unpack.decompress(chunk, LARGEST_FILE)
-            if max(came, len(content)) >= LARGEST_FILE:
-                break
+    try:  # packed though it was not asked for; the rules behind the limit do not count (§ 2.5)
+        content, end = await unpacked(response, by_gzip=packed == "gzip", most=LARGEST_FILE)
     except zlib.error as error:
         raise _unreadable(response, f"is no gzip ({error})") from error
-    return decode_robots(bytes(content[:LARGEST_FILE]))
+    if end == "cut off":
+        raise _unreadable(response, "is cut off")
+    return decode_robots(content)
 
 
 def _unreadable(response: Response, why: str) -> FetchFailed:
